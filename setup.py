@@ -1,0 +1,66 @@
+"""Packaging: metadata and entry points live here, tool settings in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "swift/__init__.py").read_text()).group(1)
+
+setup(
+    name="swift",
+    version=VERSION,
+    description="OpenStack-Swift-compatible object store, fast and easy to start",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=["swift", "swift.*"]),
+    scripts=sorted(str(p.relative_to(HERE)) for p in (HERE / "bin").iterdir() if p.is_file() and p.name.startswith("swift-")),
+    install_requires=[
+        "eventlet>=0.36",
+        "greenlet>=3.0",
+        "WebOb>=1.8.8",
+        "xattr>=1.0",
+        "sqlite-utils>=3.36",
+        "netifaces2>=0.0.22",
+        "pyeclib>=1.6.4",
+        "PasteDeploy>=3.0",
+        "setuptools",
+        "numpy>=1.24",
+        "lxml>=4.9",
+        "cryptography>=41",
+        "prometheus-client>=0.17",
+        "orjson>=3.9",
+        "rich>=13",
+    ],
+    extras_require={
+        "test": [
+            "pytest>=7.4",
+            "hypothesis>=6.80",
+            "pytest-xdist>=3.3",
+            "h11>=0.14",
+            "python-swiftclient>=4.4",
+            "ruff==0.14.5",
+            "mypy>=1.8",
+            "import-linter>=2.0",
+        ],
+    },
+    entry_points={
+        "paste.app_factory": [
+            "proxy = swift.proxy.app:app_factory",
+            "account = swift.account.server:app_factory",
+            "container = swift.container.server:app_factory",
+            "object = swift.obj.server:app_factory",
+        ],
+        "paste.filter_factory": [
+            "catch_errors = swift.middleware.catch_errors:filter_factory",
+            "gatekeeper = swift.middleware.gatekeeper:filter_factory",
+            "healthcheck = swift.middleware.healthcheck:filter_factory",
+            "proxy_logging = swift.middleware.proxy_logging:filter_factory",
+            "memcache = swift.middleware.memcache:filter_factory",
+            "listing_formats = swift.middleware.listing_formats:filter_factory",
+            "tempauth = swift.middleware.tempauth:filter_factory",
+            "recon = swift.middleware.recon:filter_factory",
+        ],
+    },
+)

@@ -1,0 +1,1 @@
+"""Accounts: their broker, storage server and daemons."""

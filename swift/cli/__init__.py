@@ -1,0 +1,1 @@
+"""The commands; bin/ holds only thin starters that call into here."""

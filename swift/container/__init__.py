@@ -1,0 +1,1 @@
+"""Containers: their broker, listings, storage server and daemons."""

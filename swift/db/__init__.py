@@ -1,0 +1,1 @@
+"""SQLite brokers shared by accounts and containers: schema, pending rows, merge. Never answers HTTP."""

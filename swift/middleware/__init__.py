@@ -1,0 +1,1 @@
+"""Pipeline filters: one feature, one file."""

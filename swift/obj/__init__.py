@@ -1,0 +1,1 @@
+"""Objects as files on disk: layout, metadata, reader, writer, storage server and daemons."""

@@ -1,0 +1,1 @@
+"""The front: routing, quorums, object paths, info cache, affinity and error limiting."""
