@@ -17,7 +17,9 @@ def _age(file: FileName, now: float) -> float:
     return now - float(file.timestamp[:16])
 
 
-def _reclaimable(directory: str, file: FileName, now: float, reclaim_age: float, commit_window: float) -> bool:
+def _reclaimable(
+    directory: str, file: FileName, now: float, reclaim_age: float, commit_window: float
+) -> bool:
     if _age(file, now) <= reclaim_age:
         return False
     if file.fragment is None or file.durable or commit_window <= 0:

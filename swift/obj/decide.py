@@ -191,11 +191,8 @@ def _choose_fragment(
 
     metas = groups.get(".meta", [])
     if decision.data is not None and chosen_time != decision.durable_set:
-        # a reader's view, not garbage: the older ones still belong to the durable fragments
-        groups[".meta"] = metas = [f for f in metas if f.timestamp > decision.data.timestamp]
-        decision.obsolete = [
-            f for f in decision.obsolete if f.extension != ".meta" or f.timestamp > decision.data.timestamp
-        ]
+        # hidden from this reader, but no garbage: the older ones still belong to the durable fragments
+        groups[".meta"] = [f for f in metas if f.timestamp > decision.data.timestamp]
     if marker is not None:
         for extension, group in groups.items():
             kept = [file for file in group if file.timestamp >= marker]

@@ -36,7 +36,7 @@ def split_policy_dir(name: str) -> tuple[str, int]:
         number = int(index)
     except ValueError:
         raise ValueError(f"no policy index in {name!r}") from None
-    if not number or policy_dir(base, number) != name:
+    if number < 1 or base.endswith("-") or policy_dir(base, number) != name:
         raise ValueError(f"no policy index in {name!r}")
     return base, number
 

@@ -65,7 +65,9 @@ def encode(metadata: dict[str, str]) -> bytes:
 
 
 _KNOWN_KEYS_MAX = 1024
-_known_keys: dict[bytes, str] = {}  # keys recur in every object; user metadata may fill the rest of this, no more
+_known_keys: dict[
+    bytes, str
+] = {}  # keys recur in every object; user metadata may fill the rest of this, no more
 
 
 def _text(piece: bytes) -> str:
@@ -128,7 +130,7 @@ def decode(blob: bytes) -> dict[str, str]:
         if fast is not None:
             return fast
         loaded = loads(blob, encoding=None, max_size=MAX_BLOB)
-    except (UnpickleError, UnicodeError) as err:
+    except (UnpickleError, UnicodeError, IndexError) as err:
         raise Corrupt(f"metadata can't be read: {err}") from None
     if not isinstance(loaded, dict):
         raise Corrupt("metadata is no dict")

@@ -72,9 +72,7 @@ def quarantine_file(device_path: str, path: str) -> str:
     """
     hash_dir, name = os.path.split(path)
     _invalidate_above(hash_dir)
-    directory = (
-        f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}/{os.path.basename(hash_dir)}-{uuid.uuid4().hex}"
-    )
+    directory = f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}/{os.path.basename(hash_dir)}-{uuid.uuid4().hex}"
     target = _move(path, directory, name)
     fsync_dir(hash_dir)
     return target

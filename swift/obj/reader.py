@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from hashlib import md5
 from typing import Any
 
+from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
 from swift.obj import metadata as _metadata
 from swift.obj.decide import Decision, decide
@@ -308,6 +309,8 @@ def _verify(
             raise _Damaged("missing name in metadata")
         if where.name is not None:
             raise Collision(f"{where.hash_dir} belongs to {name}")
+        if hash_path(name[1:].encode("utf-8", "surrogateescape")) != os.path.basename(where.hash_dir):
+            raise _Damaged("the hash of the name is not the name of the directory")
     delete_at = metadata.get("X-Delete-At")
     if delete_at is not None:
         try:
