@@ -15,7 +15,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["swift", "swift.*"]),
-    scripts=sorted(str(p.relative_to(HERE)) for p in (HERE / "bin").iterdir() if p.is_file() and p.name.startswith("swift-")),
+    scripts=sorted(
+        str(p.relative_to(HERE))
+        for p in (HERE / "bin").iterdir()
+        if p.is_file() and p.name.startswith("swift-")
+    ),
     install_requires=[
         "eventlet>=0.36",
         "greenlet>=3.0",
