@@ -36,6 +36,7 @@ setup(
         "prometheus-client>=0.17",
         "orjson>=3.9",
         "rich>=13",
+        "python-swiftclient>=4.4",
     ],
     extras_require={
         "test": [
@@ -43,8 +44,7 @@ setup(
             "hypothesis>=6.80",
             "pytest-xdist>=3.3",
             "h11>=0.14",
-            "python-swiftclient>=4.4",
-            "ruff==0.14.5",
+            "ruff==0.17.6",
             "mypy>=1.8",
             "import-linter>=2.0",
         ],
