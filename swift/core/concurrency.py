@@ -31,7 +31,7 @@ from greenlet import GreenletExit, getcurrent
 
 __all__ = [
     "DeviceBusy", "DevicePool", "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "LightQueue", "Listener",
-    "Queue", "Semaphore", "Stream", "Timeout", "connect", "fork", "getcurrent", "kill", "listen", "patch", "pool_for", "raw_socket",
+    "Queue", "Semaphore", "SourceError", "Stream", "TargetError", "Timeout", "connect", "fork", "getcurrent", "kill", "listen", "patch", "pool_for", "raw_socket",
     "raw_threading", "run_in_thread", "sleep", "spawn", "spawn_after", "spawn_n", "use_fast_hub", "wait_readable_any",
 ]  # fmt: skip
 
@@ -399,7 +399,7 @@ class Stream:
     def splice_to(self, target: Stream, count: int) -> int:
         """Moves count bytes from this stream to another without copying them into Python.
 
-        Returns the bytes that reached the target: fewer than count if this stream ended. Raises StreamError naming the broken side.
+        Returns the bytes that reached the target: fewer than count if this stream ended. Raises SourceError or TargetError.
         """
         done = since_yield = 0
         with _pipe() as (pipe_out, pipe_in):
@@ -411,9 +411,14 @@ class Stream:
                     self.readable = False
                     if self.gone and not self._peek():
                         break
-                    self.wait_readable()
+                    try:
+                        self.wait_readable()
+                    except OSError as err:
+                        raise SourceError(err, done) from err
                     since_yield = 0
                     continue
+                except OSError as err:
+                    raise SourceError(err, done) from err
                 if got == 0:
                     break
                 left = got
@@ -479,7 +484,15 @@ class Stream:
 
 
 class TargetError(OSError):
-    """splice_to could not write to its target (an OSError of the stream itself means that the source broke)."""
+    """splice_to could not write to its target."""
+
+
+class SourceError(OSError):
+    """splice_to could not read on; `moved` bytes had reached the target by then."""
+
+    def __init__(self, cause: OSError, moved: int) -> None:
+        super().__init__(*cause.args)
+        self.moved = moved
 
 
 def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[Stream]:

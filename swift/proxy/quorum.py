@@ -5,6 +5,8 @@ Pure functions over answers: nothing here talks to a node or builds a client res
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from swift.core.policy import quorum_size
+
 
 class Answer:
     """What one node answered to one backend request, read whole.
@@ -40,11 +42,6 @@ class Answer:
 
 
 UNAVAILABLE = Answer(503, "Service Unavailable")
-
-
-def quorum_size(count: int) -> int:
-    """Smallest number of `count` requests whose agreement is an answer: a half, rounded up."""
-    return (count + 1) // 2
 
 
 def is_success(status: int) -> bool:
