@@ -287,7 +287,7 @@ def _remember(
         return
     cache = environ.get("swift.cache")
     # Within a second of an equal answer the shared copy cannot be told from this one.
-    if _shared(cache) is not None and old != info:
+    if cache is not None and _shared(cache) is not None and old != info:
         cache.set(key, stored, time=ttl)
 
 
