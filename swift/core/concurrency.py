@@ -1,0 +1,745 @@
+"""Green threads, timeouts, fast sockets and thread pools: the one place that knows the engine.
+
+What lives here: every import of eventlet and greenlet, our epoll hub, `Stream` (a socket registered once with that
+hub) and the thread pools in which blocking disk work runs. What never does: HTTP, storage, configuration files.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import os
+import select as _patched_select  # noqa: F401  (imported before patching, so that `original` finds it)
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # the reason why eventlet stays in this one file
+    import eventlet
+import eventlet.hubs
+import eventlet.patcher
+from eventlet import GreenPile, GreenPool, Timeout, sleep, spawn, spawn_after, spawn_n
+from eventlet.event import Event
+from eventlet.hubs import epolls
+from eventlet.queue import Empty, Full, LightQueue, Queue
+from eventlet.semaphore import Semaphore
+from greenlet import GreenletExit, getcurrent
+
+__all__ = [
+    "DeviceBusy", "DevicePool", "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "LightQueue", "Listener",
+    "Queue", "Semaphore", "Stream", "Timeout", "connect", "fork", "getcurrent", "kill", "listen", "patch", "pool_for", "raw_socket",
+    "raw_threading", "run_in_thread", "sleep", "spawn", "spawn_after", "spawn_n", "use_fast_hub", "wait_readable_any",
+]  # fmt: skip
+
+raw_socket: Any = eventlet.patcher.original("socket")
+raw_threading: Any = eventlet.patcher.original("threading")
+_select: Any = eventlet.patcher.original("select")
+_queue: Any = eventlet.patcher.original("queue")
+
+kill = eventlet.kill
+
+_EDGE = _select.EPOLLIN | _select.EPOLLOUT | _select.EPOLLRDHUP | _select.EPOLLET
+_READ_EVENTS = _select.EPOLLIN | _select.EPOLLPRI | _select.EPOLLRDHUP | _select.EPOLLHUP | _select.EPOLLERR
+_WRITE_EVENTS = _select.EPOLLOUT | _select.EPOLLHUP | _select.EPOLLERR
+_GONE_EVENTS = _select.EPOLLRDHUP | _select.EPOLLHUP | _select.EPOLLERR
+
+SWEEP_INTERVAL = 0.1  # seconds; how late a Stream's time limit may fire
+FAIR_SHARE = 4 * 1024 * 1024  # bytes moved by one stream before others get a turn
+PIPE_SIZE = 1024 * 1024
+
+
+class Hub(epolls.Hub):
+    """eventlet's epoll hub plus a table of edge-triggered streams that stay registered."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        super().__init__(clock)
+        self.streams: dict[int, Stream] = {}
+        self.callbacks: dict[int, Callable[[], None]] = {}
+        self.next_sweep = monotonic() + SWEEP_INTERVAL
+
+    @classmethod
+    def is_available(cls) -> bool:
+        """eventlet asks its hubs this."""
+        return True
+
+    def watch(self, stream: Stream) -> None:
+        """Registers a stream for its whole life."""
+        self.streams[stream.fd] = stream
+        self.poll.register(stream.fd, _EDGE)
+
+    def forget(self, stream: Stream) -> None:
+        """Takes a stream out, before its descriptor is closed."""
+        if self.streams.get(stream.fd) is stream:
+            del self.streams[stream.fd]
+            with contextlib.suppress(OSError, ValueError):
+                self.poll.unregister(stream.fd)
+
+    def watch_callback(self, fd: int, callback: Callable[[], None]) -> None:
+        """Calls callback in the hub whenever fd is readable (level-triggered)."""
+        self.callbacks[fd] = callback
+        self.poll.register(fd, _select.EPOLLIN)
+
+    def wait(self, seconds: float | None = None) -> None:
+        if self.streams:
+            seconds = SWEEP_INTERVAL if seconds is None or seconds > SWEEP_INTERVAL else seconds
+        elif not self.callbacks and not self.listeners["read"] and not self.listeners["write"]:
+            if seconds:
+                eventlet.patcher.original("time").sleep(seconds)
+            return
+        try:
+            events = self.poll.poll(seconds)
+        except InterruptedError:
+            return
+        streams = self.streams
+        others = None
+        for fd, event in events:
+            stream = streams.get(fd)
+            if stream is None:
+                if others is None:
+                    others = []
+                others.append((fd, event))
+                continue
+            if event & _READ_EVENTS:
+                stream.readable = True
+                if event & _GONE_EVENTS:
+                    stream.gone = True
+                reader = stream.reader
+                if reader is not None:
+                    stream.reader = None
+                    try:
+                        reader.switch()
+                    except self.SYSTEM_EXCEPTIONS:
+                        raise
+                    except BaseException:
+                        self.squelch_generic_exception(sys.exc_info())
+            if event & _WRITE_EVENTS:
+                stream.writable = True
+                writer = stream.writer
+                if writer is not None:
+                    stream.writer = None
+                    try:
+                        writer.switch()
+                    except self.SYSTEM_EXCEPTIONS:
+                        raise
+                    except BaseException:
+                        self.squelch_generic_exception(sys.exc_info())
+        if others:
+            self._fire_listeners(others)
+        now = monotonic()
+        if now >= self.next_sweep:
+            self.next_sweep = now + SWEEP_INTERVAL
+            self._sweep(now)
+
+    def _fire_listeners(self, events: list[tuple[int, int]]) -> None:
+        """Descriptors registered through eventlet's own interface, and our callbacks."""
+        readers = self.listeners["read"]
+        writers = self.listeners["write"]
+        due = []
+        for fd, event in events:
+            callback = self.callbacks.get(fd)
+            if callback is not None:
+                callback()
+                continue
+            if event & _READ_EVENTS and fd in readers:
+                due.append((readers[fd], fd))
+            if event & _WRITE_EVENTS and fd in writers:
+                due.append((writers[fd], fd))
+        for listener, fd in due:
+            try:
+                listener.cb(fd)
+            except self.SYSTEM_EXCEPTIONS:
+                raise
+            except BaseException:
+                self.squelch_exception(fd, sys.exc_info())
+
+    def _sweep(self, now: float) -> None:
+        """Throws TimeoutError into whoever waits past its stream's deadline."""
+        overdue = [
+            s
+            for s in self.streams.values()
+            if s.deadline <= now and (s.reader is not None or s.writer is not None)
+        ]
+        for stream in overdue:
+            for waiter in (stream.reader, stream.writer):
+                if waiter is not None and stream.deadline <= now:
+                    stream.reader = stream.writer = None
+                    try:
+                        waiter.throw(TimeoutError("timed out"))
+                    except self.SYSTEM_EXCEPTIONS:
+                        raise
+                    except BaseException:
+                        self.squelch_generic_exception(sys.exc_info())
+
+
+def use_fast_hub() -> None:
+    """Makes our hub the current thread's hub (a fresh one: also to be called in a forked child)."""
+    eventlet.hubs.use_hub(Hub)
+    eventlet.hubs.get_hub()
+
+
+def _hub() -> Hub:
+    hub = eventlet.hubs.get_hub()
+    if not isinstance(hub, Hub):
+        use_fast_hub()
+        hub = eventlet.hubs.get_hub()
+    return hub
+
+
+def patch() -> None:
+    """Makes the standard library's sockets, locks and sleep cooperative. Call once, first thing in a process."""
+    eventlet.hubs.use_hub(Hub)
+    eventlet.patcher.monkey_patch(os=False, select=True, socket=True, thread=True, time=True)
+
+
+def fork() -> int:
+    """os.fork, with a fresh hub and no thread pools in the child. To be called from the main green thread."""
+    pid = os.fork()
+    if pid == 0:
+        use_fast_hub()
+        _pools.clear()
+        _thread_pool_reset()
+    return pid
+
+
+_FOREVER = float("inf")
+
+
+class Stream:
+    """A connected stream socket, non-blocking, registered once with the hub.
+
+    One green thread may read and one may write at a time. Waits longer than `timeout` seconds (set_timeout) or past the absolute
+    time of set_deadline raise TimeoutError, at most SWEEP_INTERVAL late. A broken connection raises OSError.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_recv",
+        "_recv_into",
+        "_send",
+        "deadline",
+        "fd",
+        "gone",
+        "reader",
+        "readable",
+        "sock",
+        "timeout",
+        "writable",
+        "writer",
+    )
+
+    def __init__(self, sock: Any, timeout: float | None = None) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.readable = self.writable = True
+        self.gone = False
+        self.reader: Any = None
+        self.writer: Any = None
+        self.timeout = timeout
+        self.deadline = _FOREVER
+        self._recv = sock.recv
+        self._recv_into = sock.recv_into
+        self._send = sock.send
+        self._hub = _hub()
+        self._hub.watch(self)
+
+    # -- time limits ---------------------------------------------------------------------------------------------------
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bounds each single wait from now on."""
+        self.timeout = seconds
+        if seconds is None:
+            self.deadline = _FOREVER
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Bounds all waits from now on together (and switches the single-wait bound off)."""
+        self.timeout = None
+        self.deadline = _FOREVER if seconds is None else monotonic() + seconds
+
+    # -- waiting -------------------------------------------------------------------------------------------------------
+    def _switch(self) -> None:
+        hub = self._hub
+        if self.timeout is not None:
+            self.deadline = monotonic() + self.timeout
+        elif self.deadline <= monotonic():
+            self.reader = self.writer = None
+            raise TimeoutError("timed out")
+        greenlet = hub.greenlet
+        if greenlet.dead:
+            hub.switch()
+        else:
+            greenlet.switch()
+
+    def wait_readable(self) -> None:
+        """Returns when there is something to read (or the end of it)."""
+        if self.fd < 0:
+            raise OSError(errno.EBADF, "closed")
+        if self.readable:
+            return
+        self.reader = getcurrent()
+        try:
+            self._switch()
+        finally:
+            self.reader = None
+
+    def wait_writable(self) -> None:
+        """Returns when the send buffer has room."""
+        if self.fd < 0:
+            raise OSError(errno.EBADF, "closed")
+        if self.writable:
+            return
+        self.writer = getcurrent()
+        try:
+            self._switch()
+        finally:
+            self.writer = None
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+    def try_recv(self, size: int) -> bytes | None:
+        """What is there now: up to size bytes, b'' at the end, None if it would block."""
+        if not self.readable:
+            return None
+        try:
+            data = self._recv(size)
+        except BlockingIOError:
+            self.readable = self.gone
+            return None
+        if len(data) < size and not self.gone:
+            self.readable = False
+        return data
+
+    def recv(self, size: int) -> bytes:
+        """Up to size bytes; b'' at the end of the stream."""
+        while True:
+            if self.readable:
+                try:
+                    data = self._recv(size)
+                except BlockingIOError:
+                    self.readable = False
+                else:
+                    if len(data) < size and not self.gone:
+                        self.readable = False
+                    return data
+            self.wait_readable()
+
+    def recv_into(self, buffer: Any) -> int:
+        """Fills a writable buffer as far as data is there; 0 at the end of the stream."""
+        while True:
+            if self.readable:
+                try:
+                    count = self._recv_into(buffer)
+                except BlockingIOError:
+                    self.readable = False
+                else:
+                    if count < len(buffer) and not self.gone:
+                        self.readable = False
+                    return count
+            self.wait_readable()
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+    def sendall(self, data: Any) -> None:
+        """Sends all of data."""
+        try:
+            sent = self._send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        view = memoryview(data)
+        while True:
+            view = view[sent:]
+            if not view:
+                return
+            self.writable = False
+            self.wait_writable()
+            try:
+                sent = self._send(view)
+            except BlockingIOError:
+                sent = 0
+
+    def sendmsg_all(self, parts: Sequence[Any]) -> None:
+        """Sends a short list of buffers with one system call where the kernel takes them all."""
+        total = sum(map(len, parts))
+        try:
+            sent = self.sock.sendmsg(parts)
+        except BlockingIOError:
+            sent = 0
+        if sent == total:
+            return
+        for part in parts:
+            if sent >= len(part):
+                sent -= len(part)
+            else:
+                self.sendall(memoryview(part)[sent:] if sent else part)
+                sent = 0
+
+    def sendfile_all(self, fd: int, offset: int, count: int) -> int:
+        """Sends count bytes of a file from offset; returns the bytes sent (fewer only if the file ends)."""
+        done = since_yield = 0
+        while done < count:
+            try:
+                sent = os.sendfile(self.fd, fd, offset + done, min(count - done, FAIR_SHARE))
+            except BlockingIOError:
+                self.writable = False
+                self.wait_writable()
+                since_yield = 0
+                continue
+            if sent == 0:
+                break
+            done += sent
+            since_yield += sent
+            if since_yield >= FAIR_SHARE and done < count:
+                since_yield = 0
+                sleep(0)
+        return done
+
+    def splice_to(self, target: Stream, count: int) -> int:
+        """Moves count bytes from this stream to another without copying them into Python.
+
+        Returns the bytes that reached the target: fewer than count if this stream ended. Raises StreamError naming the broken side.
+        """
+        done = since_yield = 0
+        with _pipe() as (pipe_out, pipe_in):
+            flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE
+            while done < count:
+                try:
+                    got = os.splice(self.fd, pipe_in, min(count - done, PIPE_SIZE), flags=flags)
+                except BlockingIOError:
+                    self.readable = False
+                    if self.gone and not self._peek():
+                        break
+                    self.wait_readable()
+                    since_yield = 0
+                    continue
+                if got == 0:
+                    break
+                left = got
+                while left:
+                    try:
+                        left -= os.splice(pipe_out, target.fd, left, flags=flags)
+                    except BlockingIOError:
+                        target.writable = False
+                        try:
+                            target.wait_writable()
+                        except OSError as err:
+                            raise TargetError(err) from err
+                        since_yield = 0
+                    except OSError as err:
+                        raise TargetError(err) from err
+                done += got
+                since_yield += got
+                if since_yield >= FAIR_SHARE and done < count:
+                    since_yield = 0
+                    sleep(0)
+        return done
+
+    def _peek(self) -> bytes:
+        try:
+            return self.sock.recv(1, raw_socket.MSG_PEEK)
+        except OSError:
+            return b""
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+    def is_dead(self) -> bool:
+        """For an idle connection: the peer has closed it or sent something nobody asked for."""
+        return self.fd < 0 or self.gone or self.readable and self._has_input()
+
+    def _has_input(self) -> bool:
+        try:
+            self.sock.recv(1, raw_socket.MSG_PEEK)
+        except BlockingIOError:
+            self.readable = False
+            return False
+        except OSError:
+            return True
+        return True
+
+    def fileno(self) -> int:
+        return self.fd
+
+    def shutdown_write(self) -> None:
+        """Tells the peer that nothing more will come."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(raw_socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Closes the socket; whoever still waits on it gets OSError(EBADF)."""
+        if self.fd < 0:
+            return
+        self._hub.forget(self)
+        self.fd = -1
+        self.sock.close()
+        for waiter in (self.reader, self.writer):
+            if waiter is not None and waiter is not getcurrent():
+                self._hub.schedule_call_global(0, waiter.throw, OSError(errno.EBADF, "closed"))
+        self.reader = self.writer = None
+
+
+class TargetError(OSError):
+    """splice_to could not write to its target (an OSError of the stream itself means that the source broke)."""
+
+
+def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[Stream]:
+    """Waits until at least one of the streams can be read; returns those that can ([] after the time limit)."""
+    streams = list(streams)
+    ready = [s for s in streams if s.readable or s.fd < 0]
+    if ready or not streams:
+        return ready
+    hub = streams[0]._hub
+    me = getcurrent()
+    deadline = _FOREVER if seconds is None else monotonic() + seconds
+    for stream in streams:
+        stream.reader = me
+        stream.deadline = deadline
+    timer = None
+    if seconds is not None and seconds < SWEEP_INTERVAL * 5:
+        timer = hub.schedule_call_global(max(seconds, 0), me.throw, TimeoutError("timed out"))
+        for stream in streams:
+            stream.deadline = _FOREVER
+    try:
+        hub.switch()
+    except TimeoutError:
+        pass
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for stream in streams:
+            stream.reader = None
+    return [s for s in streams if s.readable or s.fd < 0]
+
+
+_pipes: list[tuple[int, int]] = []
+
+
+@contextlib.contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    """A (read end, write end) pair from a small store; one that may still hold bytes is not put back."""
+    if _pipes:
+        pair = _pipes.pop()
+    else:
+        pair = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):
+            import fcntl
+
+            fcntl.fcntl(pair[1], 1031, PIPE_SIZE)  # F_SETPIPE_SZ
+    clean = False
+    try:
+        yield pair
+        clean = True
+    finally:
+        if clean and len(_pipes) < 16:
+            _pipes.append(pair)
+        else:
+            os.close(pair[0])
+            os.close(pair[1])
+
+
+# -- opening connections ---------------------------------------------------------------------------------------------------
+
+
+def connect(ip: str, port: int, seconds: float) -> Stream:
+    """A new TCP connection. Raises OSError (TimeoutError after the time limit)."""
+    family = raw_socket.AF_INET6 if ":" in ip else raw_socket.AF_INET
+    sock = raw_socket.socket(family, raw_socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
+        code = sock.connect_ex((ip, port))
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        stream = Stream(sock)
+    except BaseException:
+        sock.close()
+        raise
+    if code == 0:
+        return stream
+    stream.writable = False
+    try:
+        with Timeout(seconds, TimeoutError("connect timed out")):
+            stream.wait_writable()
+        code = sock.getsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        stream.close()
+        raise
+    stream.readable = stream.gone = False
+    return stream
+
+
+def listen(ip: str, port: int, backlog: int = 4096, reuse_port: bool = False) -> Any:
+    """A bound, listening, non-blocking raw socket. Raises OSError."""
+    family = raw_socket.AF_INET6 if ":" in ip else raw_socket.AF_INET
+    sock = raw_socket.socket(family, raw_socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_REUSEPORT, 1)
+        sock.bind((ip, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """Accepts from a listening socket, cooperatively."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self._stream = Stream(sock)
+
+    def accept(self) -> tuple[Any, Any]:
+        """(raw socket, peer address) of the next connection. Raises OSError once closed."""
+        stream = self._stream
+        while True:
+            if stream.fd < 0:
+                raise OSError(errno.EBADF, "closed")
+            if stream.readable:
+                try:
+                    return self.sock.accept()
+                except BlockingIOError:
+                    stream.readable = False
+                except ConnectionAbortedError:
+                    continue
+            stream.gone = False
+            stream.wait_readable()
+
+    def close(self) -> None:
+        """Stops accepting; a waiting accept raises OSError."""
+        self._stream.close()
+
+
+# -- threads for what blocks -----------------------------------------------------------------------------------------------
+
+
+class DeviceBusy(Exception):
+    """A device's queue of waiting operations is full: it hangs or cannot keep up."""
+
+
+class _ThreadPool:
+    """A few native threads that take calls from green threads; results come back through one eventfd."""
+
+    def __init__(self, name: str, size: int, limit: int) -> None:
+        self.name = name
+        self.size = size
+        self.limit = limit
+        self.pending = 0
+        self._threads = 0
+        self._idle = 0
+        self._calls = _queue.SimpleQueue()
+        self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._hub = _hub()
+        self._hub.watch_callback(self._wake, self._deliver)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
+        if self.pending >= self.limit:
+            raise DeviceBusy(self.name)
+        if self._threads < self.size and self.pending >= self._threads:
+            self._threads += 1
+            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        self.pending += 1
+        ticket = [getcurrent()]
+        self._calls.put((ticket, function, args))
+        try:
+            ok, value = self._hub.switch()
+        except BaseException:
+            ticket[0] = None
+            raise
+        if ok:
+            return value
+        raise value
+
+    def _work(self) -> None:
+        calls, results = self._calls, self._results
+        while True:
+            ticket, function, args = calls.get()
+            try:
+                outcome = (ticket, True, function(*args))
+            except BaseException as err:
+                outcome = (ticket, False, err)
+            results.append(outcome)
+            del ticket, function, args, outcome
+            os.eventfd_write(self._wake, 1)
+
+    def _deliver(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        results = self._results
+        while results:
+            ticket, ok, value = results.popleft()
+            self.pending -= 1
+            waiter = ticket[0]
+            if waiter is not None and not waiter.dead:
+                try:
+                    waiter.switch((ok, value))
+                except Hub.SYSTEM_EXCEPTIONS:
+                    raise
+                except BaseException:
+                    self._hub.squelch_generic_exception(sys.exc_info())
+
+
+class DevicePool:
+    """Where the file operations of one device run: a small pool of threads of its own, so that a hung disk stalls nobody else.
+
+    On a memory file system nothing can block, and calls run inline.
+    """
+
+    def __init__(self, path: str, size: int = 4, limit: int = 4096) -> None:
+        self.path = path
+        self.inline = is_memory_file_system(path)
+        self._pool = None if self.inline else _ThreadPool(f"disk {path}", size, limit)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Runs function(*args) and returns its result. Raises what it raises, or DeviceBusy when the queue is full."""
+        if self._pool is None:
+            return function(*args)
+        return self._pool.run(function, *args)
+
+
+_pools: dict[str, DevicePool] = {}
+_shared_pool: _ThreadPool | None = None
+
+
+def pool_for(device_path: str, size: int = 4) -> DevicePool:
+    """The pool of a device's mount directory; made at first use. `size` (threads) counts only then."""
+    pool = _pools.get(device_path)
+    if pool is None:
+        pool = _pools[device_path] = DevicePool(device_path, size)
+    return pool
+
+
+def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
+    global _shared_pool
+    if _shared_pool is None:
+        _shared_pool = _ThreadPool("shared", 4, 1024)
+    return _shared_pool.run(function, *args)
+
+
+def _thread_pool_reset() -> None:
+    global _shared_pool
+    _shared_pool = None
+    _pipes.clear()
+
+
+def is_memory_file_system(path: str) -> bool:
+    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
+    try:
+        device = os.stat(path).st_dev
+        with open("/proc/self/mountinfo") as mounts:
+            wanted = f"{os.major(device)}:{os.minor(device)}"
+            for line in mounts:
+                fields = line.split()
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
+    except (OSError, ValueError, IndexError):
+        pass
+    return False

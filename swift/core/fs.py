@@ -1,0 +1,398 @@
+"""Durable file primitives: what must be on disk when a function returns, is.
+
+Lives here: directory syncs, durable directory creation, atomic file replacement, unnamed files that are linked when
+complete, preallocation and the space reserve, extended attributes, advisory locks, the mount check and the fault
+points of crash tests. Everything blocks and knows nothing of green threads: run it on a device pool.
+Never here: names, layouts or formats of any service's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import xattr
+
+# ---------------------------------------------------------------- fault points
+
+_fault: tuple[str, int] | None = None
+
+
+def _arm_fault(spec: str | None) -> None:
+    """Arm the fault point `name[:count]`: the process dies (SIGKILL) when it passes `name` for the count-th time."""
+    global _fault
+    if not spec:
+        _fault = None
+        return
+    name, _, count = spec.partition(":")
+    _fault = (name, int(count) if count else 1)
+
+
+def fault_point(name: str) -> None:
+    """Die here if SWIFT_FAULT_POINT names this point; costs one comparison otherwise."""
+    global _fault
+    if _fault is not None and _fault[0] == name:
+        if _fault[1] <= 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        _fault = (name, _fault[1] - 1)
+
+
+_arm_fault(os.environ.get("SWIFT_FAULT_POINT"))
+
+
+# ---------------------------------------------------------------- directories
+
+
+def fsync_dir(path: str) -> None:
+    """Make the entries of directory `path` durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+_KNOWN_DURABLE_MAX = 65536
+_known_durable: OrderedDict[str, None] = OrderedDict()
+
+
+def _remember_durable(path: str) -> None:
+    _known_durable[path] = None
+    if len(_known_durable) > _KNOWN_DURABLE_MAX:
+        with contextlib.suppress(KeyError):
+            _known_durable.popitem(last=False)
+
+
+def forget_durable(path: str) -> None:
+    """Say that `path` has been removed, so that its next creation is synced again."""
+    _known_durable.pop(path, None)
+
+
+def mkdirs_durable(path: str, root: str, remember: bool = True) -> None:
+    """Create `path` and the missing directories between it and `root` (which must exist), and make their entries durable.
+
+    Also an entry that was found is synced, once in the life of the process: another writer may have created it a
+    moment ago and not have come to its own sync yet, and what we acknowledge must not hang on that.
+    `remember=False` leaves `path` itself (not its parents) out of that memory: for directories that come and go.
+    Raises OSError; ENOENT when `root` itself is missing (an unmounted device is never filled by accident).
+    """
+    if path in _known_durable and os.path.isdir(path):
+        return
+    if not path.startswith(root + "/"):
+        raise ValueError(f"{path} is not below {root}")
+    parent = os.path.dirname(path)
+    if parent != root and parent not in _known_durable:
+        mkdirs_durable(parent, root)
+    try:
+        os.mkdir(path)
+        fault_point("mkdirs_durable:made")
+    except FileExistsError:
+        pass
+    except FileNotFoundError:
+        if parent == root:
+            raise
+        # what we remembered of the parent is no longer true: somebody removed it
+        forget_durable(parent)
+        mkdirs_durable(parent, root)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+    fsync_dir(parent)
+    if remember:
+        _remember_durable(path)
+
+
+# ---------------------------------------------------------------- whole files
+
+
+def write_durable(path: str, data: bytes, tmp_dir: str | None = None, mode: int = 0o600) -> None:
+    """Replace the file `path` atomically by `data`: temp file (in `tmp_dir`, else beside it), fsync, rename, directory sync.
+
+    Both directories must exist and share a file system. The temp file is removed on error. Raises OSError.
+    """
+    directory = os.path.dirname(path)
+    fd, tmp = tempfile.mkstemp(dir=tmp_dir or directory, suffix=".tmp")
+    try:
+        try:
+            if mode != 0o600:
+                os.fchmod(fd, mode)
+            write_all(fd, data)
+            fault_point("write_durable:written")
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fault_point("write_durable:synced")
+        os.rename(tmp, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(tmp)
+        raise
+    fault_point("write_durable:renamed")
+    fsync_dir(directory)
+
+
+def rename_durable(source: str, target: str) -> None:
+    """Rename and make both directories' entries durable. Raises OSError."""
+    os.rename(source, target)
+    fsync_dir(os.path.dirname(target))
+    if os.path.dirname(source) != os.path.dirname(target):
+        fsync_dir(os.path.dirname(source))
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """write(2) until everything is written. Raises OSError."""
+    written = os.write(fd, data)
+    if written < len(data):
+        view = memoryview(data)
+        while written < len(view):
+            written += os.write(fd, view[written:])
+
+
+_no_tmpfile: set[str] = set()
+
+
+class NewFile:
+    """A file that is nowhere until it is linked: `O_TMPFILE`, or a named file in `tmp_dir` where that isn't supported.
+
+    `fd` is open for writing. Ends with `close()`, which removes what was not linked.
+    """
+
+    __slots__ = ("fd", "_tmp_path")
+
+    def __init__(self, directory: str, tmp_dir: str, dir_fd: int | None = None):
+        """Open in `directory` (or the open directory `dir_fd`); `tmp_dir` is created when the fallback needs it. Raises OSError."""
+        self.fd = -1
+        self._tmp_path: str | None = None
+        if tmp_dir not in _no_tmpfile:
+            try:
+                self.fd = os.open(
+                    directory if dir_fd is None else ".", os.O_TMPFILE | os.O_WRONLY, 0o666, dir_fd=dir_fd
+                )
+                return
+            except OSError as err:
+                if err.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    raise
+                _no_tmpfile.add(tmp_dir)
+        os.makedirs(tmp_dir, exist_ok=True)
+        self.fd, self._tmp_path = tempfile.mkstemp(dir=tmp_dir, suffix=".tmp")
+
+    def link(self, directory: str, name: str, dir_fd: int | None = None) -> None:
+        """Give the file its name. Raises FileExistsError when the name is taken, other OSErrors as they come.
+
+        The caller syncs the file before and the directory after.
+        """
+        if self._tmp_path is None:
+            if dir_fd is None:
+                own = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+                try:
+                    os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=own, follow_symlinks=True)
+                finally:
+                    os.close(own)
+            else:
+                os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=dir_fd, follow_symlinks=True)
+            return
+        # link, not rename: rename would replace another writer's file of the same name unseen
+        os.link(self._tmp_path, os.path.join(directory, name))
+        os.unlink(self._tmp_path)
+        self._tmp_path = None
+
+    def close(self) -> None:
+        """Close the descriptor; a file never linked is gone afterwards. Safe to call twice."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self._tmp_path is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._tmp_path)
+            self._tmp_path = None
+
+
+# ---------------------------------------------------------------- space
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_FALLOC_FL_KEEP_SIZE = 1
+_fallocate: Any = getattr(_libc, "fallocate64", None) or getattr(_libc, "fallocate", None)
+if _fallocate is not None:
+    _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+def fallocate(fd: int, size: int) -> None:
+    """Reserve `size` bytes of disk for `fd` without changing its length. Raises OSError (ENOSPC, EDQUOT, EIO).
+
+    A file system that can't (ENOSYS, EOPNOTSUPP, EINVAL) is no error: the space check is then all there is.
+    """
+    if size <= 0 or _fallocate is None:
+        return
+    while _fallocate(fd, _FALLOC_FL_KEEP_SIZE, 0, size) != 0:
+        code = ctypes.get_errno()
+        if code == errno.EINTR:
+            continue
+        if code in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+            return
+        raise OSError(code, os.strerror(code))
+
+
+class Reserve:
+    """The free space that must remain on a device: bytes, or percent of its size (`fallocate_reserve`, operations 9.1)."""
+
+    __slots__ = ("percent", "value")
+
+    def __init__(self, text: str | int | float = 0):
+        """`text`: `1048576` or `1%`. Raises ValueError."""
+        text = str(text).strip()
+        self.percent = text.endswith("%")
+        self.value = float(text[:-1]) if self.percent else float(int(text))
+        if self.value < 0 or (self.percent and self.value > 100) or self.value != self.value:
+            raise ValueError(f"invalid reserve {text!r}")
+
+    def __bool__(self) -> bool:
+        return self.value > 0
+
+    def check(self, fd_or_path: int | str, size: int = 0) -> None:
+        """Raise OSError(ENOSPC) if writing `size` more bytes would leave no more than the reserve."""
+        if not self.value:
+            return
+        st = os.statvfs(fd_or_path)
+        free: float = st.f_frsize * st.f_bavail - size
+        if self.percent:
+            total = st.f_frsize * st.f_blocks
+            free = free * 100.0 / total if total else 0.0
+        if free < self.value or (size > 0 and free == self.value):
+            raise OSError(errno.ENOSPC, f"free space {free:g} is at the reserve {self.value:g}")
+
+
+def drop_cache(fd: int, offset: int, length: int) -> None:
+    """Tell the kernel that these bytes won't be read again soon; an unwilling file system is no error."""
+    with contextlib.suppress(OSError):
+        os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
+
+
+# ---------------------------------------------------------------- extended attributes
+
+# os.getxattr answers in one system call where the xattr package asks for the size first: these two are for hot paths
+get_xattr = os.getxattr
+set_xattr = os.setxattr
+
+
+def list_xattrs(target: int | str) -> list[str]:
+    """Names of the extended attributes of a path or descriptor. Raises OSError."""
+    return [str(name) for name in xattr.listxattr(target)]
+
+
+def remove_xattr(target: int | str, name: str) -> None:
+    """Remove one extended attribute; a missing one is no error. Raises OSError."""
+    try:
+        xattr.removexattr(target, name)
+    except OSError as err:
+        if err.errno != errno.ENODATA:
+            raise
+
+
+def user_xattr_limit(directory: str, wanted: int = 65536) -> int:
+    """How many bytes one user xattr of a file in `directory` may have, up to `wanted`; 0 where they aren't supported.
+
+    Raises OSError when no file can be made there.
+    """
+    fd, path = tempfile.mkstemp(dir=directory, suffix=".tmp")
+    try:
+        attributes = xattr.xattr(fd)
+        size = wanted
+        while size:
+            try:
+                attributes.set("user.swift.probe", b"x" * size)
+                return size
+            except OSError as err:
+                if err.errno in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EACCES):
+                    return 0
+                size //= 2
+        return 0
+    finally:
+        os.close(fd)
+        os.unlink(path)
+
+
+# ---------------------------------------------------------------- locks
+
+
+class LockTimeout(Exception):
+    """A lock was not to be had in time."""
+
+    def __init__(self, seconds: float, path: str):
+        super().__init__(f"no lock on {path} within {seconds:g} s")
+        self.seconds = seconds
+        self.path = path
+
+
+def acquire_lock(directory: str, timeout: float, limit: int = 1, name: str | None = None) -> int:
+    """Take the flock `.lock` (or `.lock-<name>`, and `…-1`, `…-2` up to `limit` holders) in `directory` (object-disk 12).
+
+    Returns the descriptor that holds it: closing that gives the lock back. Raises LockTimeout, OSError (ENOENT when
+    the directory is missing).
+    """
+    base = f"{directory}/.lock" if name is None else f"{directory}/.lock-{name}"
+    deadline = 0.0
+    pause = 0.0005
+    while True:
+        for slot in range(limit):
+            fd = os.open(f"{base}-{slot}" if slot else base, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            except OSError as err:
+                os.close(fd)
+                if err.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            except BaseException:
+                os.close(fd)
+                raise
+        now = time.monotonic()
+        if not deadline:
+            deadline = now + timeout
+        if now >= deadline:
+            raise LockTimeout(timeout, base)
+        time.sleep(min(pause, max(deadline - now, 0)))
+        pause = min(pause * 2, max(0.01, timeout / 100))
+
+
+@contextlib.contextmanager
+def locked(directory: str, timeout: float, limit: int = 1, name: str | None = None) -> Iterator[int]:
+    """`acquire_lock` as a context; creates `directory` if missing."""
+    try:
+        fd = acquire_lock(directory, timeout, limit, name)
+    except FileNotFoundError:
+        os.makedirs(directory, exist_ok=True)
+        fd = acquire_lock(directory, timeout, limit, name)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+# ---------------------------------------------------------------- mounts
+
+
+def is_mount(path: str) -> bool:
+    """Whether something is mounted at `path`, or a `.ismount` file inside says so (object-disk 1). Never raises."""
+    try:
+        if os.path.lexists(os.path.join(path, ".ismount")):
+            return True
+        st = os.lstat(path)
+        if (st.st_mode & 0o170000) == 0o120000:
+            return False
+        parent = os.lstat(os.path.join(path, ".."))
+    except OSError:
+        return False
+    return st.st_dev != parent.st_dev or st.st_ino == parent.st_ino
+
+
+if sys.platform != "linux":  # pragma: no cover
+    raise ImportError("swift.core.fs needs Linux (O_TMPFILE, fallocate, user xattrs)")
