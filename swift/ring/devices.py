@@ -240,3 +240,8 @@ def fill_defaults(dev: Device) -> Device:
     dev.setdefault("replication_ip", dev["ip"])
     dev.setdefault("replication_port", dev["port"])
     return dev
+
+
+def without_builder_keys(dev: Device | None) -> Device | None:
+    """A copy as it stands in rings."""
+    return dev and {key: value for key, value in dev.items() if key not in BUILDER_ONLY_KEYS}

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from swift.core import fs
-from swift.ring.devices import BUILDER_ONLY_KEYS
+from swift.ring.devices import without_builder_keys
 from swift.ring.errors import RingFileError
 
 MAGIC = b"R1NG"
@@ -137,17 +137,15 @@ class RingData:
 
     def save(self, path: str, format_version: int = 1) -> None:
         """Write the file: temporary file, fsync, rename, mode 0644. ValueError as in 5.2 and 5.5."""
-        fs.write_file(path, self.encode(path, format_version), mode=0o644)
-
-    def _public_devs(self) -> list[dict[str, Any] | None]:
-        return [dev and {k: v for k, v in dev.items() if k not in BUILDER_ONLY_KEYS} for dev in self.devs]
+        path = os.path.abspath(path)
+        fs.write_durable(path, self.encode(path, format_version), mode=0o644)
 
     def _write_1(self, out: _Deflater) -> None:
         if self.dev_id_bytes != 2:
             raise ValueError("Ring v1 only supports 2-byte dev IDs")
         meta = {
             "byteorder": sys.byteorder,
-            "devs": self._public_devs(),
+            "devs": self.devs,
             "part_shift": self.part_shift,
             "replica_count": len(self.rows),
             **({"version": self.version} if self.version is not None else {}),
@@ -171,7 +169,7 @@ class RingData:
         index = {}
         for name, content in (
             (_METADATA, _encode_json(meta)),
-            (_DEVICES, _encode_json(self._public_devs())),
+            (_DEVICES, _encode_json(self.devs)),
             (_ASSIGNMENTS, table),
         ):
             blob = struct.pack("!Q", len(content)) + content
@@ -186,7 +184,8 @@ class RingData:
 
     def content_digest(self) -> str:
         """SHA-256 over devices, rows and powers: equal for equal content whatever name, format or id width."""
-        digest = hashlib.sha256(_encode_json([self._public_devs(), self.part_shift, self.next_part_power]))
+        devs = [without_builder_keys(dev) for dev in self.devs]
+        digest = hashlib.sha256(_encode_json([devs, self.part_shift, self.next_part_power]))
         for row in self.rows:
             digest.update(struct.pack("!Q", len(row)))
             for at in range(0, len(row), _CHUNK):
