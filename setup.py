@@ -15,7 +15,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["swift", "swift.*"]),
-    scripts=sorted(str(p.relative_to(HERE)) for p in (HERE / "bin").iterdir() if p.is_file() and p.name.startswith("swift-")),
+    scripts=sorted(
+        str(p.relative_to(HERE))
+        for p in (HERE / "bin").iterdir()
+        if p.is_file() and p.name.startswith("swift-")
+    ),
     install_requires=[
         "eventlet>=0.36",
         "greenlet>=3.0",
@@ -32,6 +36,7 @@ setup(
         "prometheus-client>=0.17",
         "orjson>=3.9",
         "rich>=13",
+        "python-swiftclient>=4.4",
     ],
     extras_require={
         "test": [
@@ -39,8 +44,7 @@ setup(
             "hypothesis>=6.80",
             "pytest-xdist>=3.3",
             "h11>=0.14",
-            "python-swiftclient>=4.4",
-            "ruff==0.14.5",
+            "ruff==0.17.6",
             "mypy>=1.8",
             "import-linter>=2.0",
         ],

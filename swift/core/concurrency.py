@@ -508,6 +508,7 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
             timer.cancel()
         for stream in streams:
             stream.reader = None
+            stream.deadline = _FOREVER
     return [s for s in streams if s.readable or s.fd < 0]
 
 

@@ -1,0 +1,189 @@
+"""A four-node cluster for measuring: the same configuration files start the reference and us.
+
+What lives here: writing the files, starting and ending the processes of one side. What never does: load and figures (speed.py).
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
+ENTRY = {"proxy-logging": "proxy_logging", "cache": "memcache"}
+NODES = (1, 2, 3, 4)
+PORT_OF = {"object": 0, "container": 1, "account": 2}
+SWIFT_CONF = """[swift-hash]
+swift_hash_path_prefix = changeme
+swift_hash_path_suffix = changeme
+
+[storage-policy:0]
+name = gold
+policy_type = replication
+default = yes
+"""
+USERS = "user_admin_admin = admin .admin .reseller_admin\nuser_test_tester = testing .admin\nuser_test_tester3 = testing3\n"
+
+
+@dataclass
+class Cluster:
+    """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters)."""
+
+    name: str
+    bin: pathlib.Path
+    root: pathlib.Path
+    port: int
+    base_port: int
+    memcache: str = "127.0.0.1:11311"
+    bin_of_node: dict[int, pathlib.Path] = field(default_factory=dict)
+    processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+
+    @property
+    def etc(self) -> pathlib.Path:
+        return self.root / "etc"
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def write(self) -> None:
+        """Empty disks, rings and configuration files."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        for folder in ("etc", "log"):
+            (self.root / folder).mkdir(parents=True)
+        (self.etc / "swift.conf").write_text(SWIFT_CONF)
+        (self.etc / "proxy-server.conf").write_text(self.proxy_conf(self.port))
+        for node in NODES:
+            (self.root / str(node) / f"sdb{node}").mkdir(parents=True)
+            for server, offset in PORT_OF.items():
+                (self.etc / f"{server}-{node}.conf").write_text(
+                    f"[DEFAULT]\nuser = root\ndevices = {self.root}/{node}\nmount_check = false\ndisable_fallocate = true\n"
+                    f"bind_ip = 127.0.0.{node}\nbind_port = {self.base_port + 10 * node + offset}\nworkers = 0\n"
+                    f"swift_dir = {self.etc}\nlog_level = WARNING\nrecon_cache_path = {self.root}\n\n"
+                    f"[pipeline:main]\npipeline = healthcheck recon {server}-server\n\n"
+                    f"[app:{server}-server]\nuse = egg:swift#{server}\n\n"
+                    f"[filter:recon]\nuse = egg:swift#recon\nrecon_cache_path = {self.root}\n\n"
+                    "[filter:healthcheck]\nuse = egg:swift#healthcheck\n"
+                )
+        for server, offset in PORT_OF.items():
+            self.ring(server, "create", 10, 3, 1)
+            for node in NODES:
+                self.ring(
+                    server,
+                    "add",
+                    f"r1z{node}-127.0.0.{node}:{self.base_port + 10 * node + offset}/sdb{node}",
+                    1,
+                )
+            self.ring(server, "rebalance")
+
+    def proxy_conf(self, port: int) -> str:
+        text = (
+            f"[DEFAULT]\nuser = root\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {self.etc}\n"
+            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {PIPELINE}\n\n"
+            "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
+        )
+        for name in dict.fromkeys(PIPELINE.split()[:-1]):
+            text += f"\n[filter:{name}]\nuse = egg:swift#{ENTRY.get(name, name)}\n"
+            text += (
+                USERS
+                if name == "tempauth"
+                else f"memcache_servers = {self.memcache}\n"
+                if name == "cache"
+                else ""
+            )
+        return text
+
+    def ring(self, server: str, *words: object) -> None:
+        """Runs this side's swift-ring-builder."""
+        command = [str(self.bin / "swift-ring-builder"), f"{server}.builder", *map(str, words)]
+        done = subprocess.run(command, cwd=self.etc, capture_output=True, text=True)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{self.name}: {' '.join(command)}: {done.stdout} {done.stderr}")
+
+    def start(self) -> None:
+        """Starts all servers and waits for the proxy's answer."""
+        for node in NODES:
+            for server in PORT_OF:
+                self.start_one(f"{server}-{node}", server, self.bin_of_node.get(node, self.bin))
+        self.start_one("proxy-server", "proxy", self.bin)
+        self.wait(self.port)
+
+    def start_one(self, conf: str, server: str, folder: pathlib.Path) -> None:
+        """Starts one server of either implementation."""
+        with open(self.root / "log" / f"{conf}.log", "ab") as log:
+            self.processes[conf] = subprocess.Popen(
+                [str(folder / f"swift-{server}-server"), str(self.etc / f"{conf}.conf")],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+                start_new_session=True,
+            )
+
+    def wait(self, port: int) -> None:
+        for _ in range(200):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+                connection.request("GET", "/healthcheck")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise SystemExit(f"{self.name}: not up; see {self.root}/log")
+
+    def kill(self, conf: str) -> None:
+        """kill -9 of one server."""
+        process = self.processes.pop(conf)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        self.processes.clear()
+
+    def memory(self) -> dict[str, float]:
+        """Resident megabytes by kind of server (mean)."""
+        kinds: dict[str, list[float]] = {}
+        for conf, process in self.processes.items():
+            status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+            resident = int(status.split("VmRSS:")[1].split()[0]) / 1024
+            kinds.setdefault(conf.split("-")[0], []).append(resident)
+        return {kind: sum(values) / len(values) for kind, values in kinds.items()}
+
+    def token(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(
+            "GET", "/auth/v1.0", headers={"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
+        )
+        answer = connection.getresponse()
+        answer.read()
+        return answer.headers["X-Auth-Token"]
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        """One request under /v1/AUTH_test; returns the status."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(
+            method, f"/v1/AUTH_test{path}", body=body, headers={"X-Auth-Token": token, **(headers or {})}
+        )
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        return answer.status

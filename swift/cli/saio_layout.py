@@ -1,0 +1,244 @@
+"""The files of an all-in-one cluster: directories, rings and configuration of four nodes in four zones on loopback.
+
+What lives here: writing that layout under one folder. What never does: starting or stopping anything (swift/cli/saio.py).
+The addresses, ports and users are those that all-in-one set-ups always had (spec operations.md 20.4).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pathlib
+import secrets
+from dataclasses import dataclass
+
+from swift.ring.builder import RingBuilder
+
+NODES = (1, 2, 3, 4)
+PART_POWER = 10
+REPLICAS = 3
+SERVERS = {"object": 0, "container": 1, "account": 2}
+USERS = (
+    ("admin", "admin", "admin", ".admin .reseller_admin"),
+    ("test", "tester", "testing", ".admin"),
+    ("test", "tester2", "testing2", ".admin"),
+    ("test", "tester3", "testing3", ""),
+    ("test2", "tester2", "testing2", ".admin"),
+)
+PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
+FILTERS = {
+    "catch_errors": "catch_errors",
+    "gatekeeper": "gatekeeper",
+    "healthcheck": "healthcheck",
+    "proxy-logging": "proxy_logging",
+    "cache": "memcache",
+    "listing_formats": "listing_formats",
+    "tempauth": "tempauth",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a cluster stands: home folder, address of the proxy, first of the storage servers' ports."""
+
+    home: pathlib.Path
+    ip: str = "127.0.0.1"
+    port: int = 8080
+    base_port: int = 6200
+    memcache: str = ""
+
+    @property
+    def etc(self) -> pathlib.Path:
+        return self.home / "etc"
+
+    @property
+    def run(self) -> pathlib.Path:
+        return self.home / "run"
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.home / "log"
+
+    @property
+    def disks(self) -> pathlib.Path:
+        return self.home / "disks"
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.ip}:{self.port}"
+
+    def storage_address(self, server: str, node: int) -> tuple[str, int]:
+        """(ip, port) of a storage server, e.g. object on node 1: 127.0.0.1:6210."""
+        return f"127.0.0.{node}", self.base_port + 10 * node + SERVERS[server]
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """All that the cluster listens on, the proxy first."""
+        return [(self.ip, self.port)] + [
+            self.storage_address(server, node) for node in NODES for server in SERVERS
+        ]
+
+    def storage_confs(self, node: int) -> list[pathlib.Path]:
+        return [self.etc / f"{server}-server" / f"{node}.conf" for server in SERVERS]
+
+    @property
+    def proxy_conf(self) -> pathlib.Path:
+        return self.etc / "proxy-server.conf"
+
+
+def write(layout: Layout) -> None:
+    """Brings a folder to the state that the layout asks for; data, rings and secrets that are there stay."""
+    for folder in (layout.etc, layout.run, layout.log):
+        folder.mkdir(parents=True, exist_ok=True)
+    layout.home.chmod(0o755)
+    for node in NODES:
+        (layout.disks / str(node) / f"sdb{node}").mkdir(parents=True, exist_ok=True)
+        (layout.home / "cache" / str(node)).mkdir(parents=True, exist_ok=True)
+    _write_secret(layout.etc / "swift.conf", _swift_conf())
+    _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
+    _write_private(layout.proxy_conf, _proxy_conf(layout))
+    for node in NODES:
+        for server in SERVERS:
+            (layout.etc / f"{server}-server").mkdir(exist_ok=True)
+            (layout.etc / f"{server}-server" / f"{node}.conf").write_text(_storage_conf(layout, server, node))
+    _write_rings(layout)
+
+
+def _write_secret(path: pathlib.Path, text: str) -> None:
+    """Made once: the hash settings and the key decide where data is found and which tokens hold."""
+    if not path.exists():
+        _write_private(path, text)
+
+
+def _write_private(path: pathlib.Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as f:
+        f.write(text)
+
+
+def _swift_conf() -> str:
+    return f"""[swift-hash]
+# These two decide where every object lies. Never change them while there is data.
+swift_hash_path_prefix = {secrets.token_hex(16)}
+swift_hash_path_suffix = {secrets.token_hex(16)}
+
+[storage-policy:0]
+name = gold
+policy_type = replication
+default = yes
+
+[storage-policy:1]
+name = silver
+policy_type = replication
+"""
+
+
+def _proxy_conf(layout: Layout) -> str:
+    key = (layout.etc / "token.key").read_text().strip()
+    users = "\n".join(
+        f"user_{account}_{user} = {secret} {groups}".rstrip() for account, user, secret, groups in USERS
+    )
+    conf = f"""[DEFAULT]
+bind_ip = {layout.ip}
+bind_port = {layout.port}
+workers = 1
+swift_dir = {layout.etc}
+log_name = proxy-server
+log_file = {layout.log}/proxy.log
+
+[pipeline:main]
+pipeline = {PIPELINE}
+
+[app:proxy-server]
+use = egg:swift#proxy
+allow_account_management = true
+account_autocreate = true
+"""
+    for name in dict.fromkeys(PIPELINE.split()[:-1]):
+        conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS[name]}\n"
+        if name == "tempauth":
+            conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
+        if name == "cache" and layout.memcache:
+            conf += f"memcache_servers = {layout.memcache}\n"
+    return conf
+
+
+def _storage_conf(layout: Layout, server: str, node: int) -> str:
+    ip, port = layout.storage_address(server, node)
+    cache = layout.home / "cache" / str(node)
+    return f"""[DEFAULT]
+devices = {layout.disks}/{node}
+mount_check = false
+bind_ip = {ip}
+bind_port = {port}
+workers = 1
+swift_dir = {layout.etc}
+log_name = {server}-server
+log_file = {layout.log}/node{node}.log
+recon_cache_path = {cache}
+
+[pipeline:main]
+pipeline = healthcheck recon {server}-server
+
+[app:{server}-server]
+use = egg:swift#{server}
+
+[filter:recon]
+use = egg:swift#recon
+recon_cache_path = {cache}
+
+[filter:healthcheck]
+use = egg:swift#healthcheck
+
+[{server}-replicator]
+[{server}-auditor]
+"""
+
+
+def _write_rings(layout: Layout) -> None:
+    for name, server, replicas in (
+        ("account", "account", REPLICAS),
+        ("container", "container", REPLICAS),
+        ("object", "object", REPLICAS),
+        ("object-1", "object", 2),
+    ):
+        ring = layout.etc / f"{name}.ring.gz"
+        builder_file = layout.etc / f"{name}.builder"
+        if ring.exists() and _same_addresses(layout, builder_file, server):
+            continue
+        builder = (
+            RingBuilder.load(str(builder_file))
+            if builder_file.exists()
+            else RingBuilder(PART_POWER, replicas, 1)
+        )
+        known = {dev["device"]: dev for dev in builder.devs if dev}
+        for node in NODES:
+            ip, port = layout.storage_address(server, node)
+            device = known.get(f"sdb{node}")
+            if device is not None:
+                device.update(ip=ip, port=port, replication_ip=ip, replication_port=port)
+                continue
+            builder.add_dev(
+                {
+                    "region": 1,
+                    "zone": node,
+                    "ip": ip,
+                    "port": port,
+                    "replication_ip": ip,
+                    "replication_port": port,
+                    "device": f"sdb{node}",
+                    "weight": 1.0,
+                    "meta": "",
+                }
+            )
+        if not known:
+            builder.rebalance()
+        builder.save(str(builder_file))
+        builder.get_ring().save(str(ring))
+
+
+def _same_addresses(layout: Layout, builder_file: pathlib.Path, server: str) -> bool:
+    if not builder_file.exists():
+        return True
+    devices = [dev for dev in RingBuilder.load(str(builder_file)).devs if dev]
+    wanted = {f"sdb{node}": layout.storage_address(server, node) for node in NODES}
+    return all(wanted.get(dev["device"]) == (dev["ip"], dev["port"]) for dev in devices)

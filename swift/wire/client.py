@@ -1,0 +1,534 @@
+"""Connections to storage servers: pooled, keep-alive, parsed by hand.
+
+What lives here: sending a request head and body, reading a response head and body, the pool of idle connections. What never
+does: choosing nodes, retrying on other nodes, error limiting (proxy), anything about accounts, containers or objects.
+Spec: proxy-and-backend.md sections 1.2 and 1.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from time import monotonic
+
+from swift.core.concurrency import Stream, connect, wait_readable_any
+
+MAX_HEAD = 128 * 1024  # bytes of one response head
+MAX_HEADERS = 512
+READ_SIZE = 64 * 1024
+MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
+MAX_IDLE_PER_NODE = 64
+MAX_IDLE = 1024
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
+_CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
+_EMPTY = memoryview(b"")
+
+
+class BackendError(Exception):
+    """A storage server could not be reached, broke off, or answered with something that is not HTTP."""
+
+
+class ConnectError(BackendError):
+    """No connection: refused, unreachable or not within conn_timeout."""
+
+
+class BackendTimeout(BackendError):
+    """Connected, but silent for longer than the time limit."""
+
+
+class StaleConnection(BackendError):
+    """A pooled connection turned out to be closed before the first byte of an answer."""
+
+
+def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
+    """Header lines as they go on the wire, without the closing empty line.
+
+    Values are latin-1 text of wire bytes. Raises ValueError if a name or value would break the framing.
+    """
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    text = "".join(lines)
+    if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
+        raise ValueError("line break or NUL in a header")
+    return text.encode("latin-1")
+
+
+class BackendConnection:
+    """One connection to a storage server; one request at a time."""
+
+    __slots__ = ("_key", "_pool", "_sent_method", "buffer", "created", "idle_since", "reused", "stream")
+
+    def __init__(self, stream: Stream, pool: ConnectionPool, key: tuple[str, int]) -> None:
+        self.stream = stream
+        self._pool = pool
+        self._key = key
+        self._sent_method = ""
+        self.buffer = b""
+        self.reused = False
+        self.idle_since = 0.0
+
+    @property
+    def node_key(self) -> tuple[str, int]:
+        """(ip, port) of the storage server."""
+        return self._key
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+    def send(
+        self, method: str, path: str, headers: bytes, body: bytes = b"", timeout: float | None = None
+    ) -> None:
+        """Sends a whole request, or a head whose body follows by send_bytes.
+
+        path is percent-quoted; headers come from header_block and must describe the body. Raises BackendError.
+        """
+        self._sent_method = method
+        stream = self.stream
+        ip, port = self._key
+        head = b"%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n" % (
+            method.encode(),
+            path.encode("latin-1"),
+            ip.encode(),
+            port,
+            headers,
+        )
+        stream.set_timeout(timeout)
+        try:
+            if body:
+                stream.sendmsg_all((head, body))
+            else:
+                stream.sendall(head)
+        except TimeoutError as err:
+            raise BackendTimeout(f"send to {ip}:{port}") from err
+        except OSError as err:
+            if self.reused:
+                raise StaleConnection(str(err)) from err
+            raise BackendError(f"send to {ip}:{port}: {err}") from err
+
+    def send_bytes(self, data: bytes | memoryview | list[bytes], timeout: float | None = None) -> None:
+        """Sends a piece of a request body, framed by the caller. Raises BackendError."""
+        stream = self.stream
+        if timeout is not None:
+            stream.set_timeout(timeout)
+        try:
+            if isinstance(data, list):
+                stream.sendmsg_all(data)
+            else:
+                stream.sendall(data)
+        except TimeoutError as err:
+            raise BackendTimeout("send") from err
+        except OSError as err:
+            raise BackendError(f"send: {err}") from err
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: bytes,
+        body: bytes = b"",
+        timeout: float | None = 10.0,
+        conn_timeout: float = 0.5,
+        retry: bool = True,
+    ) -> BackendResponse:
+        """send + response; when a pooled connection was already dead, once more on a fresh one.
+
+        All backend verbs carry an X-Timestamp that makes them repeatable; pass retry=False for what is not. Raises BackendError.
+        """
+        try:
+            self.send(method, path, headers, body, timeout)
+            return self.response(timeout)
+        except StaleConnection:
+            self.close()
+            if not retry:
+                raise
+        self.reopen(conn_timeout)
+        self.send(method, path, headers, body, timeout)
+        return self.response(timeout)
+
+    def reopen(self, conn_timeout: float) -> None:
+        """Replaces a dead connection by a fresh one to the same node. Raises ConnectError."""
+        self.close()
+        self.stream = open_stream(self._key, conn_timeout)
+        self.buffer = b""
+        self.reused = False
+
+    def response(self, timeout: float | None = None) -> BackendResponse:
+        """The final response (interim ones are passed over). Raises BackendError."""
+        while True:
+            response = self._head(timeout)
+            if response.status >= 200:
+                return response
+
+    def wait_continue(self, timeout: float | None = None) -> BackendResponse:
+        """The next response head, interim (100, with its headers) or final. Raises BackendError."""
+        return self._head(timeout)
+
+    def _head(self, timeout: float | None) -> BackendResponse:
+        stream = self.stream
+        stream.set_timeout(timeout)
+        buffer = self.buffer
+        try:
+            while True:
+                if buffer:
+                    end = buffer.find(b"\r\n\r\n")
+                    if end >= 0:
+                        break
+                    if len(buffer) > MAX_HEAD:
+                        raise self._broken("response head too large")
+                data = stream.recv(READ_SIZE)
+                if not data:
+                    if not buffer and self.reused:
+                        raise StaleConnection("closed while idle")
+                    raise self._broken("closed before the end of the response head")
+                buffer = buffer + data if buffer else data
+        except TimeoutError as err:
+            raise BackendTimeout(f"response of {self._key[0]}:{self._key[1]}") from err
+        except OSError as err:
+            if not buffer and self.reused:
+                raise StaleConnection(str(err)) from err
+            raise self._broken(str(err)) from err
+        match = _STATUS_LINE.match(buffer)
+        if match is None:
+            raise self._broken("not an HTTP response")
+        minor, code, reason = match.groups()
+        headers: list[tuple[str, str]] = []
+        if match.end() < end:
+            for line in buffer[match.end() : end].decode("latin-1").split("\r\n"):
+                name, colon, value = line.partition(":")
+                if not colon:
+                    raise self._broken("bad header line in the response")
+                headers.append((name, value.strip(" \t")))
+            if len(headers) > MAX_HEADERS:
+                raise self._broken("too many headers in the response")
+        self.buffer = buffer[end + 4 :]
+        self.reused = False
+        return BackendResponse(
+            self, int(code), reason.decode("latin-1") if reason else "", headers, minor == b"1"
+        )
+
+    def _broken(self, why: str) -> BackendError:
+        return BackendError(f"{self._key[0]}:{self._key[1]}: {why}")
+
+    # -- end of life ---------------------------------------------------------------------------------------------------
+    def release(self) -> None:
+        """Back to the pool: only when the last response was read to its end."""
+        if self.buffer:
+            self.close()
+        else:
+            self._pool.put(self)
+
+    def close(self) -> None:
+        """Closes the socket."""
+        self.stream.close()
+
+
+class BackendResponse:
+    """A response head, and its body as far as the caller asks for it.
+
+    status: int; headers: list of (name, value) as received; content_length: int, or None when chunked or until close.
+    """
+
+    __slots__ = (
+        "_chunk_left",
+        "_done",
+        "_left",
+        "_lower",
+        "chunked",
+        "conn",
+        "content_length",
+        "headers",
+        "keep_alive",
+        "reason",
+        "status",
+    )
+
+    def __init__(
+        self, conn: BackendConnection, status: int, reason: str, headers: list[tuple[str, str]], http11: bool
+    ) -> None:
+        self.conn = conn
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        lower = self._lower = {name.lower(): value for name, value in headers}
+        self.chunked = False
+        self.content_length: int | None = None
+        self._chunk_left = 0
+        connection = lower.get("connection")
+        self.keep_alive = (
+            http11
+            if connection is None
+            else connection.lower() != "close" and (http11 or connection.lower() == "keep-alive")
+        )
+        if status == 204 or status == 304 or status < 200:
+            self._left = 0
+            self.content_length = 0
+        elif lower.get("transfer-encoding", "").lower() == "chunked":
+            self.chunked = True
+            self._left = -1
+        else:
+            length = lower.get("content-length")
+            if length is None:
+                self._left = -1
+                self.keep_alive = False
+            elif length.isdecimal() and len(length) < 20:
+                self._left = self.content_length = int(length)
+            else:
+                raise conn._broken("bad Content-Length in the response")
+        if conn._sent_method == "HEAD":
+            self._left = 0
+            self.chunked = False
+        self._done = self._left == 0
+
+    def get(self, lower_name: str, default: str | None = None) -> str | None:
+        """A header by its lower-case name (the last one, if repeated)."""
+        return self._lower.get(lower_name, default)
+
+    # -- body ----------------------------------------------------------------------------------------------------------
+    @property
+    def buffered(self) -> bool:
+        """The whole body has already arrived: read_all will not wait."""
+        return self._done or not self.chunked and 0 <= self._left <= len(self.conn.buffer)
+
+    @property
+    def remaining(self) -> int:
+        """Body bytes not yet handed out; -1 when unknown (chunked, or until close)."""
+        return 0 if self._done else self._left
+
+    def take_buffered(self) -> bytes:
+        """What has arrived of a body with a Content-Length, without waiting."""
+        conn = self.conn
+        data = conn.buffer
+        if self._done or not data:
+            return b""
+        if len(data) <= self._left:
+            conn.buffer = b""
+        else:
+            conn.buffer = data[self._left :]
+            data = data[: self._left]
+        self._left -= len(data)
+        if self._left == 0:
+            self._done = True
+        return data
+
+    def consumed(self, count: int) -> None:
+        """Tells that count bytes of a body with a Content-Length were moved past us (splice)."""
+        self._left -= count
+        if self._left == 0:
+            self._done = True
+
+    def read(self, size: int = READ_SIZE) -> bytes:
+        """The next piece of the body, at most size bytes; b'' at its end. Raises BackendError if it breaks off."""
+        if self._done:
+            return b""
+        if self.chunked:
+            return self._read_chunked(size)
+        conn = self.conn
+        if conn.buffer:
+            data = conn.buffer
+            if self._left >= 0 and len(data) > self._left:
+                size = min(size, self._left)
+            conn.buffer = data[size:]
+            data = data[:size]
+        else:
+            data = self._recv(size if self._left < 0 else min(size, self._left))
+        if not data:
+            if self._left > 0:
+                raise conn._broken("body ended early")
+            self._done = True
+            return b""
+        if self._left > 0:
+            self._left -= len(data)
+            if self._left == 0:
+                self._done = True
+        return data
+
+    def _recv(self, size: int) -> bytes:
+        try:
+            return self.conn.stream.recv(size)
+        except TimeoutError as err:
+            raise BackendTimeout("body") from err
+        except OSError as err:
+            raise self.conn._broken(f"body: {err}") from err
+
+    def _read_chunked(self, size: int) -> bytes:
+        conn = self.conn
+        if self._chunk_left == 0:
+            while True:
+                match = _CHUNK_LINE.match(conn.buffer)
+                if match is not None:
+                    break
+                if len(conn.buffer) > 1024:
+                    raise conn._broken("bad chunk header")
+                self._more()
+            conn.buffer = conn.buffer[match.end() :]
+            self._chunk_left = int(match.group(1), 16)
+            if self._chunk_left == 0:
+                self._skip_trailer()
+                self._done = True
+                return b""
+        if not conn.buffer:
+            self._more()
+        data = conn.buffer[: min(size, self._chunk_left)]
+        conn.buffer = conn.buffer[len(data) :]
+        self._chunk_left -= len(data)
+        if self._chunk_left == 0:
+            while len(conn.buffer) < 2:
+                self._more()
+            if conn.buffer[:2] != b"\r\n":
+                raise conn._broken("bad chunk end")
+            conn.buffer = conn.buffer[2:]
+        return data
+
+    def _skip_trailer(self) -> None:
+        conn = self.conn
+        while not conn.buffer.startswith(b"\r\n"):
+            end = conn.buffer.find(b"\r\n\r\n")
+            if end >= 0:
+                conn.buffer = conn.buffer[end + 4 :]
+                return
+            if len(conn.buffer) > MAX_HEAD:
+                raise conn._broken("trailer too large")
+            self._more()
+        conn.buffer = conn.buffer[2:]
+
+    def _more(self) -> None:
+        data = self._recv(READ_SIZE)
+        if not data:
+            raise self.conn._broken("body ended early")
+        self.conn.buffer += data
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body and release(). Raises BackendError, also when it is longer than limit bytes."""
+        first = self.read(min(limit + 1, READ_SIZE))
+        if self._done:
+            if len(first) > limit:
+                self.conn.close()
+                raise self.conn._broken(f"body longer than {limit} bytes")
+            self.release()
+            return first
+        parts = [first]
+        size = len(first)
+        while True:
+            data = self.read(READ_SIZE)
+            if not data:
+                break
+            parts.append(data)
+            size += len(data)
+            if size > limit:
+                self.conn.close()
+                raise self.conn._broken(f"body longer than {limit} bytes")
+        self.release()
+        return b"".join(parts)
+
+    def chunks(self, size: int = READ_SIZE) -> Iterator[bytes]:
+        """The rest of the body in pieces. Raises BackendError if it breaks off."""
+        while True:
+            data = self.read(size)
+            if not data:
+                return
+            yield data
+
+    def release(self) -> None:
+        """Gives the connection back to the pool if the body was read to its end and the server keeps it open; else closes it."""
+        if self._done and self.keep_alive and self.status >= 200:
+            self.conn.release()
+        else:
+            self.conn.close()
+
+    def drain(self, limit: int = READ_SIZE) -> None:
+        """Reads and drops a short rest of the body, then release(). Longer rests cost less as a new connection. Never raises."""
+        try:
+            while not self._done and limit > 0:
+                limit -= len(self.read(READ_SIZE))
+        except BackendError:
+            self.conn.close()
+            return
+        self.release()
+
+    def close(self) -> None:
+        """Drops the connection, whatever is left to read."""
+        self.conn.close()
+
+
+def open_stream(key: tuple[str, int], seconds: float) -> Stream:
+    """A new connection to (ip, port). Raises ConnectError."""
+    try:
+        return connect(key[0], key[1], seconds)
+    except OSError as err:
+        raise ConnectError(f"{key[0]}:{key[1]}: {err}") from err
+
+
+class ConnectionPool:
+    """Idle connections by (ip, port), last in first out, bounded in number and age."""
+
+    def __init__(self) -> None:
+        self._idle: OrderedDict[tuple[str, int], deque[BackendConnection]] = OrderedDict()
+        self._count = 0
+
+    def get(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
+        """An idle connection, or a new one. Raises ConnectError."""
+        key = (ip, port)
+        idle = self._idle.get(key)
+        if idle:
+            oldest_allowed = monotonic() - MAX_IDLE_SECONDS
+            while idle:
+                conn = idle.pop()
+                self._count -= 1
+                if conn.idle_since >= oldest_allowed and not conn.stream.is_dead():
+                    conn.reused = True
+                    return conn
+                conn.close()
+        return BackendConnection(open_stream(key, conn_timeout), self, key)
+
+    def fresh(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
+        """A new connection. Raises ConnectError."""
+        key = (ip, port)
+        return BackendConnection(open_stream(key, conn_timeout), self, key)
+
+    def put(self, conn: BackendConnection) -> None:
+        """Keeps an idle connection for the next caller."""
+        stream = conn.stream
+        if stream.fd < 0:
+            return
+        idle = self._idle.get(conn._key)
+        if idle is None:
+            idle = self._idle[conn._key] = deque()
+        if len(idle) >= MAX_IDLE_PER_NODE:
+            conn.close()
+            return
+        stream.set_timeout(None)
+        conn.idle_since = monotonic()
+        idle.append(conn)
+        self._count += 1
+        if self._count > MAX_IDLE:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        for key in list(self._idle):
+            idle = self._idle[key]
+            if idle:
+                idle.popleft().close()
+                self._count -= 1
+                self._idle.move_to_end(key)
+                return
+            del self._idle[key]
+
+    def clear(self) -> None:
+        """Closes all idle connections (before a fork, at shutdown, between tests)."""
+        for idle in self._idle.values():
+            for conn in idle:
+                conn.close()
+        self._idle.clear()
+        self._count = 0
+
+
+POOL = ConnectionPool()
+
+
+def wait_any(connections: Iterable[BackendConnection], seconds: float | None) -> list[BackendConnection]:
+    """Waits until one of the connections has something to read; returns those that do ([] after the time limit)."""
+    connections = list(connections)
+    ready = [c for c in connections if c.buffer]
+    if ready:
+        return ready
+    streams = set(map(id, wait_readable_any([c.stream for c in connections], seconds)))
+    return [c for c in connections if id(c.stream) in streams]

@@ -1,0 +1,163 @@
+"""Header names and the two header mappings: HeaderKeyDict, and a request's live view of its environ.
+
+Nothing here knows what any header means. Spec: proxy-and-backend.md 22.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+# Both maps only grow, and only to this size: header names come from outside.
+_CACHE_LIMIT = 4096
+_titles: dict[str, str] = {}
+_environ_keys: dict[str, str] = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+_names: dict[str, str] = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
+
+
+def title_case(name: str | bytes) -> str:
+    """`x-foo-bar` → `X-Foo-Bar`, byte by byte: bytes outside of ASCII stay as they are."""
+    if isinstance(name, bytes):
+        name = name.decode("latin-1")
+    titled = _titles.get(name)
+    if titled is None:
+        titled = name.encode("latin-1").title().decode("latin-1")
+        if len(_titles) < _CACHE_LIMIT:
+            _titles[name] = titled = _titles.setdefault(titled, titled)
+    return titled
+
+
+def environ_key(name: str) -> str:
+    """The WSGI environ key of a header name in any case."""
+    key = _environ_keys.get(name)
+    if key is None:
+        upper = name.encode("latin-1").upper().decode("latin-1").replace("-", "_")
+        key = upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + upper
+        if len(_environ_keys) < _CACHE_LIMIT:
+            _environ_keys[name] = key
+    return key
+
+
+def header_name(key: str) -> str | None:
+    """The title-cased header name of an environ key, None when the key holds no header."""
+    name = _names.get(key)
+    if name is None:
+        if not key.startswith("HTTP_"):
+            return None
+        name = title_case(key[5:].replace("_", "-"))
+        if len(_names) < _CACHE_LIMIT:
+            _names[key] = name
+    return name
+
+
+def head_headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """All request headers of an environ as (title-cased name, value), in the order of the environ."""
+    result = []
+    for key, value in environ.items():
+        name = _names.get(key) or header_name(key)
+        if name is not None:
+            result.append((name, value))
+    return result
+
+
+def header_text(value: Any) -> str:
+    """A header value as WSGI text: bytes are decoded as latin-1, all else by str()."""
+    if type(value) is str:
+        return value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return str(value)
+
+
+class HeaderKeyDict(dict[str, Any]):
+    """Headers by title-cased name. A missing name reads as None, setting None deletes; update() does not make strings."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, base: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        if base:
+            self.update(base)
+        if kwargs:
+            self.update(kwargs)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        put = dict.__setitem__
+        for source in (*args, kwargs):
+            for name, value in source.items() if hasattr(source, "items") else source:
+                put(self, _titles.get(name) or title_case(name), value)
+
+    def __getitem__(self, name: str) -> Any:
+        return dict.get(self, _titles.get(name) or title_case(name))
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        name = _titles.get(name) or title_case(name)
+        if value is None:
+            dict.pop(self, name, None)
+        else:
+            dict.__setitem__(self, name, value if type(value) is str else header_text(value))
+
+    def __delitem__(self, name: str) -> None:
+        dict.__delitem__(self, title_case(name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str | bytes) and dict.__contains__(self, title_case(name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return dict.get(self, _titles.get(name) or title_case(name), default)
+
+    def setdefault(self, name: str, value: Any = None) -> Any:
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def pop(self, name: str, default: Any = None) -> Any:
+        return dict.pop(self, title_case(name), default)
+
+    def copy(self) -> "HeaderKeyDict":
+        new = HeaderKeyDict()
+        dict.update(new, self)
+        return new
+
+
+class RequestHeaders(MutableMapping[str, str]):
+    """A live view of the headers in an environ: `HTTP_*`, `CONTENT_TYPE` and `CONTENT_LENGTH`."""
+
+    __slots__ = ("environ",)
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self.environ[_environ_keys.get(name) or environ_key(name)]
+        except KeyError:
+            raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.environ.get(_environ_keys.get(name) or environ_key(name), default)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if value is None:
+            self.environ.pop(environ_key(name), None)
+        else:
+            self.environ[environ_key(name)] = header_text(value)
+
+    def __delitem__(self, name: str) -> None:
+        del self.environ[environ_key(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and environ_key(name) in self.environ
+
+    def __iter__(self) -> Iterator[str]:
+        for key in list(self.environ):
+            name = _names.get(key) or header_name(key)
+            if name is not None:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        # Values may be tokens; names alone go into logs and debuggers.
+        return f"<RequestHeaders {list(self)}>"

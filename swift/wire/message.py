@@ -1,0 +1,158 @@
+"""The one door to requests and responses: everything that handlers and filters need, from where it lives.
+
+Only names are gathered here. Spec: proxy-and-backend.md 22.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from swift.wire.accept import Accept
+from swift.wire.conditional import Match, normalize_etag
+from swift.wire.exceptions import (
+    HTTPAccepted,
+    HTTPBadGateway,
+    HTTPBadRequest,
+    HTTPClientDisconnect,
+    HTTPConflict,
+    HTTPCreated,
+    HTTPExpectationFailed,
+    HTTPForbidden,
+    HTTPFound,
+    HTTPGatewayTimeout,
+    HTTPGone,
+    HTTPInsufficientStorage,
+    HTTPInternalServerError,
+    HTTPLengthRequired,
+    HTTPMethodNotAllowed,
+    HTTPMovedPermanently,
+    HTTPNoContent,
+    HTTPNotAcceptable,
+    HTTPNotFound,
+    HTTPNotImplemented,
+    HTTPNotModified,
+    HTTPOk,
+    HTTPPartialContent,
+    HTTPPaymentRequired,
+    HTTPPreconditionFailed,
+    HTTPRangeNotSatisfiable,
+    HTTPRequestedRangeNotSatisfiable,
+    HTTPRequestEntityTooLarge,
+    HTTPRequestTimeout,
+    HTTPRequestURITooLong,
+    HTTPSeeOther,
+    HTTPServerError,
+    HTTPServiceUnavailable,
+    HTTPTemporaryRedirect,
+    HTTPTooManyBackendRequests,
+    HTTPUnauthorized,
+    HTTPUnprocessableEntity,
+    HTTPUnsupportedMediaType,
+    status_map,
+)
+from swift.wire.headers import (
+    HeaderKeyDict,
+    RequestHeaders,
+    environ_key,
+    head_headers,
+    header_name,
+    title_case,
+)
+from swift.wire.paths import parsed_path
+from swift.wire.ranges import Range
+from swift.wire.request import Request, host_url
+from swift.wire.response import HTTPException, Response, close_if_possible
+from swift.wire.status import REASONS, default_body, status_line
+from swift.wire.wsgi_strings import (
+    bytes_to_wsgi,
+    str_to_wsgi,
+    wsgi_quote,
+    wsgi_quote_plus,
+    wsgi_to_bytes,
+    wsgi_to_str,
+    wsgi_unquote,
+)
+
+__all__ = [
+    "Accept",
+    "HTTPException",
+    "HeaderKeyDict",
+    "Match",
+    "REASONS",
+    "Range",
+    "Request",
+    "RequestHeaders",
+    "Response",
+    "bytes_to_wsgi",
+    "close_if_possible",
+    "default_body",
+    "environ_key",
+    "head_headers",
+    "header_name",
+    "host_url",
+    "normalize_etag",
+    "parsed_path",
+    "status_line",
+    "str_to_wsgi",
+    "title_case",
+    "wsgi_quote",
+    "wsgi_quote_plus",
+    "wsgi_to_bytes",
+    "wsgi_to_str",
+    "wsgi_unquote",
+    "wsgify",
+    "HTTPAccepted",
+    "HTTPBadGateway",
+    "HTTPBadRequest",
+    "HTTPClientDisconnect",
+    "HTTPConflict",
+    "HTTPCreated",
+    "HTTPExpectationFailed",
+    "HTTPForbidden",
+    "HTTPFound",
+    "HTTPGatewayTimeout",
+    "HTTPGone",
+    "HTTPInsufficientStorage",
+    "HTTPInternalServerError",
+    "HTTPLengthRequired",
+    "HTTPMethodNotAllowed",
+    "HTTPMovedPermanently",
+    "HTTPNoContent",
+    "HTTPNotAcceptable",
+    "HTTPNotFound",
+    "HTTPNotImplemented",
+    "HTTPNotModified",
+    "HTTPOk",
+    "HTTPPartialContent",
+    "HTTPPaymentRequired",
+    "HTTPPreconditionFailed",
+    "HTTPRangeNotSatisfiable",
+    "HTTPRequestEntityTooLarge",
+    "HTTPRequestTimeout",
+    "HTTPRequestURITooLong",
+    "HTTPRequestedRangeNotSatisfiable",
+    "HTTPSeeOther",
+    "HTTPServerError",
+    "HTTPServiceUnavailable",
+    "HTTPTemporaryRedirect",
+    "HTTPTooManyBackendRequests",
+    "HTTPUnauthorized",
+    "HTTPUnprocessableEntity",
+    "HTTPUnsupportedMediaType",
+    "status_map",
+]
+
+
+def wsgify(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Make `handler(request) -> Response` (or a method of that form) a WSGI application; a raised HTTPException answers."""
+
+    @functools.wraps(handler)
+    def application(*args: Any) -> Any:
+        *owner, environ, start_response = args
+        try:
+            answer = handler(*owner, Request(environ))
+        except HTTPException as error:
+            answer = error
+        return answer(environ, start_response)
+
+    return application

@@ -1,0 +1,67 @@
+"""The path of a client request, split once: version, account, container, object. Spec: proxy-and-backend.md 3.1."""
+
+from typing import Any
+
+from swift.wire.wsgi_strings import wsgi_quote
+
+ParsedPath = tuple[str | None, str | None, str | None, str | None]
+
+_NOTHING: ParsedPath = (None, None, None, None)
+_KEY = "swift.parsed_path"
+
+
+def parsed_path(environ: dict[str, Any]) -> ParsedPath:
+    """(version, account, container, object) as WSGI strings; missing parts are None, an empty last part counts as missing.
+
+    All four are None when the path cannot be split: no leading slash, or an empty part before the last. Cached in the
+    environ and made anew when PATH_INFO is another object.
+    """
+    path = environ["PATH_INFO"]
+    cached = environ.get(_KEY)
+    if cached is not None and cached[0] is path:
+        return cached[1]
+    result = split(path)
+    environ[_KEY] = (path, result)
+    return result
+
+
+def split(path: str) -> ParsedPath:
+    parts = path.split("/", 4)
+    count = len(parts)
+    if count < 2 or parts[0]:
+        return _NOTHING
+    if count == 5:
+        _, version, account, container, obj = parts
+        if version and account and container:
+            return version, account, container, obj or None
+        return _NOTHING
+    if not all(parts[1:-1]):
+        return _NOTHING
+    found: list[str | None] = [part or None for part in parts[1:]]
+    found += [None] * (4 - len(found))
+    return (found[0], found[1], found[2], found[3])
+
+
+def split_path(
+    path: str, minsegs: int = 1, maxsegs: int | None = None, rest_with_last: bool = False
+) -> list[str | None]:
+    """Segments of a path, missing optional ones as None; ValueError when it does not have that shape (spec 3.1)."""
+    maxsegs = maxsegs or minsegs
+    if minsegs > maxsegs:
+        raise ValueError(f"minsegs > maxsegs: {minsegs} > {maxsegs}")
+    # With the rest in the last segment there is nothing after it; without, one trailing slash is allowed.
+    parts = path.split("/", maxsegs if rest_with_last else maxsegs + 1)
+    segments = parts[1:]
+    good = (
+        not parts[0]
+        and minsegs <= len(segments) <= maxsegs + 1
+        and all(segments[:minsegs])
+        and all(segments[:-1])
+    )
+    if len(segments) == maxsegs + 1:
+        good = good and not segments.pop()
+    if not good:
+        raise ValueError(f"Invalid path: {wsgi_quote(path)}")
+    if segments and not segments[-1]:
+        segments.pop()
+    return [*segments, *[None] * (maxsegs - len(segments))]

@@ -1,0 +1,151 @@
+"""A real cluster for tests: four nodes in processes of their own, on free loopback ports, under one folder.
+
+What lives here: starting, killing and reviving its processes, and a small HTTP client. What never does: assertions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import io
+import os
+import pathlib
+import signal
+import socket
+import time
+
+from swift.cli import saio, saio_layout
+from swift.cli.saio_layout import NODES, Layout
+
+
+class Answer:
+    """status: int; headers: by lower-case name; body: bytes."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    def __repr__(self) -> str:
+        return f"{self.status} {self.headers} {self.body[:200]!r}"
+
+
+class Cluster:
+    """A running all-in-one cluster; use as a context manager."""
+
+    def __init__(self, home: pathlib.Path, memcache: str = "") -> None:
+        port, base = free_ports()
+        self.layout = Layout(home, port=port, base_port=base, memcache=memcache)
+        self.token = ""
+
+    def __enter__(self) -> Cluster:
+        saio_layout.write(self.layout)
+        saio._start(self.layout)
+        try:
+            saio._wait_until_it_answers(self.layout)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.token = self.authenticate()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for pid in saio._running(self.layout).values():
+            saio._signal(pid, signal.SIGKILL)
+
+    def authenticate(self, user: str = "test:tester", key: str = "testing") -> str:
+        answer = self.raw("GET", "/auth/v1.0", headers={"X-Auth-User": user, "X-Auth-Key": key})
+        return answer.headers["x-auth-token"]
+
+    def raw(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request without credentials."""
+        connection = http.client.HTTPConnection(self.layout.ip, self.layout.port, timeout=30)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            return Answer(connection.getresponse())
+        finally:
+            connection.close()
+
+    def request(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request of test:tester; path is below /v1/AUTH_test."""
+        return self.raw(method, f"/v1/AUTH_test{path}", body, {"X-Auth-Token": self.token, **(headers or {})})
+
+    def pids(self, name: str) -> list[int]:
+        """The process (tree) of node1 .. node4 or proxy."""
+        leader = saio._running(self.layout).get(name)
+        if leader is None:
+            return []
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == leader:
+                    found.append(int(entry.name))
+        return found
+
+    def kill(self, name: str) -> None:
+        """kill -9 of a whole node (or the proxy); returns when it is gone."""
+        for pid in self.pids(name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while self.pids(name):
+            time.sleep(0.01)
+
+    def revive(self, name: str) -> None:
+        """Starts a killed node (or the proxy) again and waits until it listens."""
+        if name == "proxy":
+            saio._spawn(self.layout, name, [self.layout.proxy_conf])
+            addresses = [(self.layout.ip, self.layout.port)]
+        else:
+            node = int(name[4:])
+            saio._spawn(self.layout, name, self.layout.storage_confs(node))
+            addresses = [self.layout.storage_address(server, node) for server in saio_layout.SERVERS]
+        for address in addresses:
+            wait_for_port(*address)
+
+    def device(self, node: int) -> pathlib.Path:
+        """Where a node keeps its data."""
+        return self.layout.disks / str(node) / f"sdb{node}"
+
+    def reset_quietly(self) -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            saio._reset(self.layout.home, argparse.Namespace(yes=True))
+
+
+def wait_for_port(ip: str, port: int) -> None:
+    """Returns when something accepts connections there (an error after 30 s)."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            socket.create_connection((ip, port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def free_ports() -> tuple[int, int]:
+    """(a free port for the proxy, the first of a free range for the storage servers)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    base = 20000 + (os.getpid() * 100) % 12000
+    while True:
+        wanted = [(f"127.0.0.{node}", base + 10 * node + offset) for node in NODES for offset in range(3)]
+        if all(_is_free(*address) for address in wanted):
+            return port, base
+        base += 100
+
+
+def _is_free(ip: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((ip, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,130 @@
+"""Nodes 1 and 2 are ours, 3 and 4 the reference's; one proxy of each. Run with REFERENCE_BIN=/path/to/its/bin (see bench/speed.py)."""
+
+import http.client
+import json
+import os
+import pathlib
+import random
+import sys
+import sysconfig
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+
+from cluster import Cluster  # noqa: E402
+
+from test.cluster import free_ports  # noqa: E402
+
+REFERENCE = os.environ.get("REFERENCE_BIN", "")
+
+pytestmark = [
+    pytest.mark.reference,
+    pytest.mark.skipif(not REFERENCE, reason="REFERENCE_BIN names no installation of the reference"),
+]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
+    reference = pathlib.Path(REFERENCE)
+    port, base = free_ports()
+    cluster = Cluster("mixed", ours, tmp_path_factory.mktemp("mixed"), port, base, "127.0.0.1:1")
+    cluster.bin_of_node = {3: reference, 4: reference}
+    cluster.write()
+    cluster.reference_port = free_ports()[0]
+    (cluster.etc / "reference-proxy.conf").write_text(cluster.proxy_conf(cluster.reference_port))
+    try:
+        cluster.start()
+        cluster.start_one("reference-proxy", "proxy", reference)
+        cluster.wait(cluster.reference_port)
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+class Client:
+    """A user at one of the proxies."""
+
+    def __init__(self, port):
+        self.port = port
+        self.token = self.call("GET", "/auth/v1.0", headers={"X-Auth-User": "test:tester", "X-Auth-Key": "testing"})[1]["x-auth-token"]
+
+    def call(self, method, path, body=None, headers=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, path, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        data = answer.read()
+        connection.close()
+        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, data
+
+    def __call__(self, method, path, body=None, headers=None):
+        return self.call(method, f"/v1/AUTH_test{path}", body, {"X-Auth-Token": self.token, **(headers or {})})
+
+
+@pytest.fixture(scope="module")
+def clients(mixed):
+    return Client(mixed.port), Client(mixed.reference_port)
+
+
+BODIES = {
+    "empty": b"",
+    "small": b"hello",
+    "page": random.Random(1).randbytes(4096),
+    "large": random.Random(2).randbytes(3 * 1024 * 1024 + 7),
+    "näme with ☃ and %41": b"unicode",
+}
+
+
+def quoted(name):
+    return "".join(chr(b) if chr(b).isalnum() else f"%{b:02X}" for b in name.encode())
+
+
+def write_and_read(writer, reader, container):
+    assert writer("PUT", f"/{container}")[0] in (201, 202)
+    for name, body in BODIES.items():
+        status, headers, _ = writer("PUT", f"/{container}/{quoted(name)}", body, {"X-Object-Meta-Color": "blue", "Content-Type": "text/x-test"})
+        assert status == 201, name
+    for name, body in BODIES.items():
+        status, headers, data = reader("GET", f"/{container}/{quoted(name)}")
+        assert (status, data == body, headers["x-object-meta-color"], headers["content-type"]) == (200, True, "blue", "text/x-test"), name
+        if len(body) > 10:
+            assert reader("GET", f"/{container}/{quoted(name)}", headers={"Range": "bytes=2-7"})[2] == body[2:8]
+    status, _, listing = reader("GET", f"/{container}?format=json")
+    rows = {row["name"]: (row["bytes"], row["hash"]) for row in json.loads(listing)}
+    assert set(rows) == set(BODIES)
+    assert reader("POST", f"/{container}/small", headers={"X-Object-Meta-Color": "red"})[0] == 202
+    assert writer("HEAD", f"/{container}/small")[1]["x-object-meta-color"] == "red"
+    assert reader("DELETE", f"/{container}/small")[0] == 204
+    assert writer("GET", f"/{container}/small")[0] == 404
+
+
+def test_each_proxy_reads_what_the_other_wrote(clients):
+    ours, reference = clients
+    write_and_read(ours, reference, "by-ours")
+    write_and_read(reference, ours, "by-reference")
+
+
+@pytest.mark.parametrize("half", [(1, 2), (3, 4)])
+def test_reads_with_one_half_gone(mixed, clients, half):
+    """Each partition has three of the four nodes: with two gone, a copy remains."""
+    ours, reference = clients
+    container = f"half-{half[0]}"
+    for writer in clients:
+        assert writer("PUT", f"/{container}")[0] in (201, 202)
+    for name, body in BODIES.items():
+        assert ours("PUT", f"/{container}/o-{quoted(name)}", body)[0] == 201
+        assert reference("PUT", f"/{container}/r-{quoted(name)}", body)[0] == 201
+    servers = ("object", "container", "account")
+    for node in half:
+        for server in servers:
+            mixed.kill(f"{server}-{node}")
+    try:
+        for client in clients:
+            for name, body in BODIES.items():
+                for prefix in "or":
+                    assert client("GET", f"/{container}/{prefix}-{quoted(name)}")[2] == body
+    finally:
+        for node in half:
+            for server in servers:
+                mixed.start_one(f"{server}-{node}", server, mixed.bin_of_node.get(node, mixed.bin))

@@ -1,0 +1,167 @@
+"""Streams, listeners and thread pools over real loopback sockets."""
+
+import os
+import threading
+
+import pytest
+
+from swift.core import concurrency as c
+
+
+@pytest.fixture
+def pair():
+    listener = c.listen("127.0.0.1", 0)
+    client = c.connect("127.0.0.1", listener.getsockname()[1], 2)
+    server = c.Stream(c.Listener(listener).accept()[0], 5)
+    client.set_timeout(5)
+    yield client, server
+    client.close()
+    server.close()
+    listener.close()
+
+
+def test_bytes_arrive_in_both_directions(pair):
+    client, server = pair
+    client.sendall(b"ping")
+    assert server.recv(100) == b"ping"
+    server.sendmsg_all([b"po", b"ng"])
+    assert client.recv(100) == b"pong"
+
+
+def test_more_than_the_socket_buffers_hold(pair):
+    client, server = pair
+    data = os.urandom(8 * 1024 * 1024)
+    sender = c.spawn(client.sendmsg_all, [data[:10], data[10:]])
+    got = b""
+    while len(got) < len(data):
+        got += server.recv(1 << 20)
+    sender.wait()
+    assert got == data
+
+
+def test_end_of_stream_is_seen_after_the_last_byte(pair):
+    client, server = pair
+    client.sendall(b"last")
+    client.close()
+    assert server.recv(4) == b"last"
+    assert server.recv(4) == b""
+
+
+def test_a_silent_peer_ends_in_a_timeout_and_the_stream_stays_usable(pair):
+    client, server = pair
+    client.set_timeout(0.05)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    client.set_timeout(None)
+    server.sendall(b"x")
+    assert client.recv(1) == b"x"
+
+
+def test_deadline_bounds_all_waits_together(pair):
+    client, _server = pair
+    client.set_deadline(0.05)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+    with pytest.raises(TimeoutError):
+        client.recv(1)
+
+
+def test_idle_connection_knows_that_its_peer_left(pair):
+    client, server = pair
+    c.sleep(0)
+    assert not client.is_dead()
+    server.close()
+    c.sleep(0.01)
+    assert client.is_dead()
+
+
+def test_closing_wakes_the_waiter(pair):
+    client, _server = pair
+    waiter = c.spawn(client.recv, 1)
+    c.sleep(0)
+    client.close()
+    with pytest.raises(OSError):
+        waiter.wait()
+
+
+def test_wait_readable_any_returns_the_ready_one_or_nothing(pair):
+    client, server = pair
+    c.sleep(0)
+    assert client.try_recv(1) is None
+    assert c.wait_readable_any([client], 0.05) == []
+    server.sendall(b"x")
+    assert c.wait_readable_any([client], 5) == [client]
+    assert client.recv(1) == b"x"
+
+
+def test_sendfile_and_splice_move_every_byte(pair, tmp_path):
+    client, server = pair
+    data = os.urandom(3 * 1024 * 1024 + 17)
+    (tmp_path / "f").write_bytes(data)
+    onward = c.listen("127.0.0.1", 0)
+    out = c.connect("127.0.0.1", onward.getsockname()[1], 2)
+    end = c.Stream(c.Listener(onward).accept()[0], 5)
+
+    def send():
+        with open(tmp_path / "f", "rb") as f:
+            assert client.sendfile_all(f.fileno(), 5, len(data) - 5) == len(data) - 5
+
+    sender = c.spawn(send)
+    mover = c.spawn(server.splice_to, out, len(data) - 5)
+    got = b""
+    while len(got) < len(data) - 5:
+        got += end.recv(1 << 20)
+    sender.wait()
+    assert mover.wait() == len(data) - 5
+    assert got == data[5:]
+    for stream in (out, end, onward):
+        stream.close()
+
+
+def test_splice_reports_a_source_that_ends_early(pair):
+    client, server = pair
+    onward = c.listen("127.0.0.1", 0)
+    out = c.connect("127.0.0.1", onward.getsockname()[1], 2)
+    client.sendall(b"12345")
+    client.close()
+    assert server.splice_to(out, 100) == 5
+    out.close()
+    onward.close()
+
+
+def test_refused_connection_is_an_os_error():
+    listener = c.listen("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    with pytest.raises(OSError):
+        c.connect("127.0.0.1", port, 1)
+
+
+def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
+    pool = c.DevicePool(str(tmp_path))
+    pool.inline = False
+    pool._pool = pool._pool or c._ThreadPool("test", 2, 3)
+    assert pool.run(threading.get_native_id) != threading.get_native_id()
+    with pytest.raises(ZeroDivisionError):
+        pool.run(lambda: 1 // 0)
+
+
+def test_a_hung_device_refuses_instead_of_queueing_for_ever():
+    pool = c._ThreadPool("test", 1, 2)
+    gate = c.raw_threading.Event()
+    waiting = [c.spawn(pool.run, gate.wait) for _ in range(2)]
+    c.sleep(0)
+    with pytest.raises(c.DeviceBusy):
+        pool.run(int)
+    gate.set()
+    assert [w.wait() for w in waiting] == [True, True]
+    assert pool.run(int) == 0
+
+
+def test_an_abandoned_call_does_not_disturb_the_next():
+    pool = c._ThreadPool("test", 1, 10)
+    gate = c.raw_threading.Event()
+    with pytest.raises(c.Timeout), c.Timeout(0.02):
+        pool.run(gate.wait)
+    gate.set()
+    assert pool.run(int, 7) == 7

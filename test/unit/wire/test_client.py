@@ -1,0 +1,226 @@
+"""The backend client against a scripted peer on loopback."""
+
+import pytest
+
+from swift.core import concurrency as c
+from swift.wire.client import (
+    BackendError,
+    BackendTimeout,
+    ConnectError,
+    ConnectionPool,
+    StaleConnection,
+    header_block,
+    wait_any,
+)
+
+
+class Peer:
+    """Answers each request head on each connection with the next scripted bytes; None closes the connection."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.requests = []
+        self.connections = 0
+        self.sock = c.listen("127.0.0.1", 0)
+        self.port = self.sock.getsockname()[1]
+        self.listener = c.Listener(self.sock)
+        c.spawn_n(self.accept)
+
+    def accept(self):
+        try:
+            while True:
+                sock, _ = self.listener.accept()
+                self.connections += 1
+                c.spawn_n(self.serve, c.Stream(sock, 5))
+        except OSError:
+            pass
+
+    def serve(self, stream):
+        buffer = b""
+        try:
+            while True:
+                while b"\r\n\r\n" not in buffer:
+                    data = stream.recv(65536)
+                    if not data:
+                        return
+                    buffer += data
+                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                self.requests.append(head)
+                answer = self.answers.pop(0)
+                if answer is None:
+                    return
+                stream.sendall(answer)
+        finally:
+            stream.close()
+
+
+@pytest.fixture
+def pool():
+    pool = ConnectionPool()
+    yield pool
+    pool.clear()
+
+
+def get(pool, peer, method="GET", **kwargs):
+    return pool.get("127.0.0.1", peer.port).request(
+        method, "/sda/1/a/c/o", header_block([("X-A", "b")]), **kwargs
+    )
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: x\r\n\r\nhello"
+
+
+def test_request_and_response(pool):
+    peer = Peer(OK)
+    response = get(pool, peer)
+    assert peer.requests[0].split(b"\r\n") == [
+        b"GET /sda/1/a/c/o HTTP/1.1",
+        b"Host: 127.0.0.1:%d" % peer.port,
+        b"X-A: b",
+    ]
+    assert (response.status, response.reason, response.content_length, response.get("etag")) == (
+        200,
+        "OK",
+        5,
+        "x",
+    )
+    assert response.buffered
+    assert response.read_all(100) == b"hello"
+
+
+def test_connections_are_used_again(pool):
+    peer = Peer(OK, OK, OK)
+    for _ in range(3):
+        get(pool, peer).read_all(100)
+    assert peer.connections == 1
+
+
+@pytest.mark.parametrize("extra", [b"Connection: close\r\n", b"connection: Close\r\n"])
+def test_a_closing_server_is_not_used_again(pool, extra):
+    answer = OK.replace(b"Etag", extra + b"Etag")
+    peer = Peer(answer, answer)
+    get(pool, peer).read_all(100)
+    get(pool, peer).read_all(100)
+    assert peer.connections == 2
+
+
+def test_unread_body_never_reaches_the_next_request(pool):
+    peer = Peer(OK, OK)
+    get(pool, peer).release()
+    assert get(pool, peer).read_all(100) == b"hello"
+    assert peer.connections == 2
+
+
+def test_a_pooled_connection_that_died_is_replaced_unseen(pool):
+    peer = Peer(OK, None, OK)
+    get(pool, peer).read_all(100)
+    assert get(pool, peer).read_all(100) == b"hello"
+    assert peer.connections == 2
+
+
+def test_without_retry_the_caller_is_told(pool):
+    peer = Peer(OK, None)
+    get(pool, peer).read_all(100)
+    with pytest.raises(StaleConnection):
+        get(pool, peer, retry=False)
+
+
+def test_a_fresh_connection_that_breaks_is_an_error(pool):
+    with pytest.raises(BackendError):
+        get(pool, Peer(None))
+
+
+def test_silence_is_a_timeout(pool):
+    with pytest.raises(BackendTimeout):
+        get(pool, Peer(b""), timeout=0.05)
+
+
+def test_refused(pool):
+    peer = Peer()
+    peer.listener.close()
+    with pytest.raises(ConnectError):
+        pool.get("127.0.0.1", peer.port)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nab",
+    ],
+)
+def test_broken_answers_are_errors(pool, answer):
+    class Once(Peer):
+        def serve(self, stream):
+            stream.recv(65536)
+            stream.sendall(answer)
+            stream.close()
+
+    with pytest.raises(BackendError):
+        get(pool, Once()).read_all(100)
+
+
+def test_chunked_body_with_trailer(pool):
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n"
+    )
+    peer = Peer(chunked, OK)
+    assert get(pool, peer).read_all(100) == b"abcde"
+    get(pool, peer).read_all(100)
+    assert peer.connections == 1
+
+
+def test_head_and_no_content_have_no_body(pool):
+    peer = Peer(OK[:-5], b"HTTP/1.1 204 No Content\r\n\r\n", OK)
+    response = get(pool, peer, method="HEAD")
+    assert (response.content_length, response.read_all(10)) == (5, b"")
+    assert get(pool, peer).read_all(10) == b""
+    assert get(pool, peer).read_all(10) == b"hello"
+    assert peer.connections == 1
+
+
+def test_body_until_close(pool):
+    class UntilClose(Peer):
+        def serve(self, stream):
+            stream.recv(65536)
+            stream.sendall(b"HTTP/1.0 200 OK\r\n\r\nabc")
+            stream.close()
+
+    assert get(pool, UntilClose()).read_all(100) == b"abc"
+
+
+def test_bodies_are_bounded(pool):
+    with pytest.raises(BackendError):
+        get(pool, Peer(OK)).read_all(4)
+
+
+def test_interim_answers(pool):
+    peer = Peer(b"HTTP/1.1 100 Continue\r\nX-Cap: crc32\r\n\r\n" + OK)
+    conn = pool.get("127.0.0.1", peer.port)
+    conn.send("PUT", "/x", b"")
+    interim = conn.wait_continue(5)
+    assert (interim.status, interim.get("x-cap")) == (100, "crc32")
+    assert conn.response(5).read_all(10) == b"hello"
+
+
+def test_wait_any_sees_buffered_and_arriving_answers(pool):
+    quiet, loud = Peer(b""), Peer(OK)
+    first, second = pool.get("127.0.0.1", quiet.port), pool.get("127.0.0.1", loud.port)
+    first.send("GET", "/x", b"")
+    second.send("GET", "/x", b"")
+    assert wait_any([first, second], 5) == [second]
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\rb", "a\0b"])
+def test_no_header_can_be_smuggled_in(value):
+    with pytest.raises(ValueError):
+        header_block([("X-A", value)])
+    with pytest.raises(ValueError):
+        header_block(iter([("X-A", value)]))
