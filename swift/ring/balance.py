@@ -155,7 +155,11 @@ def wanted_replicanths(
 
 
 def _disperse(
-    tree: TierTree, value: float, below: list[Tier], weighted: Mapping[Tier, float], fair: Mapping[Tier, float]
+    tree: TierTree,
+    value: float,
+    below: list[Tier],
+    weighted: Mapping[Tier, float],
+    fair: Mapping[Tier, float],
 ) -> list[float]:
     """Share ``value`` among siblings by weight, within the whole numbers around their even share where possible."""
     weights = [weighted[child] for child in below]

@@ -47,7 +47,9 @@ def normalize_address(text: str) -> str:
     if canonical is not None:
         return canonical
     host = text.lower()
-    if not 0 < len(host) <= 255 or not all(_HOST_LABEL.fullmatch(x) for x in host.removesuffix(".").split(".")):
+    if not 0 < len(host) <= 255 or not all(
+        _HOST_LABEL.fullmatch(x) for x in host.removesuffix(".").split(".")
+    ):
         raise ValueError(f"Invalid address {text}")
     return host
 
@@ -200,7 +202,7 @@ def device_text(dev: Mapping[str, Any]) -> str:
     """How messages name a device: ``d<id>r<region>z<zone>-<ip>:<port>R<r_ip>:<r_port>/<device>_"<meta>"``."""
     return (
         f"d{dev['id']}r{dev['region']}z{dev['zone']}-{address_text(dev['ip'])}:{dev['port']}"
-        f"R{address_text(dev['replication_ip'])}:{dev['replication_port']}/{dev['device']}_\"{dev['meta']}\""
+        f'R{address_text(dev["replication_ip"])}:{dev["replication_port"]}/{dev["device"]}_"{dev["meta"]}"'
     )
 
 

@@ -46,7 +46,11 @@ class Dispersion:
 
 
 def measure_dispersion(
-    devs: Sequence[Device | None], rows: Sequence[array], parts: int, replicas: float, limits: Mapping[Tier, float]
+    devs: Sequence[Device | None],
+    rows: Sequence[array],
+    parts: int,
+    replicas: float,
+    limits: Mapping[Tier, float],
 ) -> Dispersion:
     """Count the parts with i replicas in each tier; ``limits`` is M of 7.4."""
     import numpy as np

@@ -127,7 +127,9 @@ class RingData:
     def encode(self, path: str, format_version: int = 1) -> bytes:
         """The bytes of the file under this name (the name is part of them). ValueError as in 5.2 and 5.5."""
         if format_version not in FORMATS:
-            raise ValueError(f"format_version must be one of {', '.join(map(str, FORMATS))}, not {format_version!r}")
+            raise ValueError(
+                f"format_version must be one of {', '.join(map(str, FORMATS))}, not {format_version!r}"
+            )
         out = _Deflater(os.path.basename(path), format_version)
         if format_version == 1:
             self._write_1(out)
@@ -165,7 +167,9 @@ class RingData:
             **({"next_part_power": self.next_part_power} if self.next_part_power is not None else {}),
         }
         code = TYPECODE[self.dev_id_bytes]
-        table = b"".join(_swapped(row if row.typecode == code else array(code, row)).tobytes() for row in self.rows)
+        table = b"".join(
+            _swapped(row if row.typecode == code else array(code, row)).tobytes() for row in self.rows
+        )
         index = {}
         for name, content in (
             (_METADATA, _encode_json(meta)),
@@ -403,7 +407,9 @@ def _cut_rows(ring: RingData, table: bytes, count: int, swap: bool) -> None:
         if swap:
             row.byteswap()
         if len(row) * width < full and index < count - 1:
-            raise RingFileError(f"Truncated ring table: row {index} of {count} has {len(row)} of {full // width} entries")
+            raise RingFileError(
+                f"Truncated ring table: row {index} of {count} has {len(row)} of {full // width} entries"
+            )
         ring.rows.append(row)
 
 

@@ -38,7 +38,6 @@ _MAX_POSTINGS = 1 << 22  # entries (4 bytes each) kept per ring
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
 
 
-
 class Node(dict):
     """A device dict plus ``index`` or ``handoff_index``; shared between callers, so it refuses changes.
 
@@ -88,7 +87,9 @@ class Snapshot:
             self.tiers.append(set(numbers.values()))
         self.tier_of.append(list(range(len(self.devs))))
         self.tiers.append(self.data.assigned)
-        self.tier_tables = [(len(tiers), tier_of) for tiers, tier_of in zip(self.tiers, self.tier_of, strict=True)]
+        self.tier_tables = [
+            (len(tiers), tier_of) for tiers, tier_of in zip(self.tiers, self.tier_of, strict=True)
+        ]
 
     def primary_ids(self, part: int) -> list[int]:
         """Device ids of a part's rows, each once, in the order of rows (4.1)."""
@@ -149,7 +150,9 @@ class Snapshot:
                 for row in rows:
                     dev_id = row[at]
                     if tier_of[dev_id] not in seen and dev_id not in taken:
-                        node = self.handoff_nodes[index].get(dev_id) if index < _SHARED_HANDOFF_NODES else None
+                        node = (
+                            self.handoff_nodes[index].get(dev_id) if index < _SHARED_HANDOFF_NODES else None
+                        )
                         yield node or self._handoff_node(index, dev_id)
                         index += 1
                         seen.add(tier_of[dev_id])
@@ -197,7 +200,11 @@ class Snapshot:
     def _entries(self, at: int, end: int, step: int) -> Sequence[int]:
         """All rows' entries of parts at, at + step, … < end, part by part; an id perhaps only where it comes first."""
         if end - at <= step:
-            return [row[at] for row in self.rows] if self.even else [row[at] for row in self.rows if len(row) > at]
+            return (
+                [row[at] for row in self.rows]
+                if self.even
+                else [row[at] for row in self.rows if len(row) > at]
+            )
         rows = self.rows
         if not self.even:
             short = len(rows[-1])
@@ -357,7 +364,9 @@ class Ring:
 
     # ---- lookups
 
-    def get_part(self, account: str | bytes, container: str | bytes | None = None, obj: str | bytes | None = None) -> int:
+    def get_part(
+        self, account: str | bytes, container: str | bytes | None = None, obj: str | bytes | None = None
+    ) -> int:
         """Partition of a name (1.3). ValueError for an object without container."""
         digest = hash_path(account, container, obj, True)
         return _HEAD(digest)[0] >> self._current().part_shift

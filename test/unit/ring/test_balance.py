@@ -34,7 +34,10 @@ def test_plan_is_the_references(name):
     check(balance.weighted_replicanths(tree, replicas), computed["weighted_replicas"])
     check(
         balance.wanted_replicanths(
-            tree, replicas, balance.weighted_replicanths(tree, replicas), balance.fair_replicanths(tree, replicas)
+            tree,
+            replicas,
+            balance.weighted_replicanths(tree, replicas),
+            balance.fair_replicanths(tree, replicas),
         ),
         computed["wanted_replicas"],
     )
@@ -103,9 +106,7 @@ def test_empty_and_too_few():
 
 
 def test_quotas_leave_a_part_where_it_is():
-    devs = [
-        {"id": i, "region": 1, "zone": 1, "ip": str(i), "weight": 100.0, "parts": 0} for i in range(5)
-    ]
+    devs = [{"id": i, "region": 1, "zone": 1, "ip": str(i), "weight": 100.0, "parts": 0} for i in range(5)]
     plan = balance.make_plan(devs, 64, 2.0, 0)
     assert list(plan.quota.values()).count(26) == 3
     held = {0: 25, 1: 25, 2: 26, 3: 26, 4: 26}

@@ -145,7 +145,8 @@ def test_equal_rings_give_equal_files(data):
 
 def test_content_digest_is_of_the_content_alone(data):
     digests = {
-        RingData.load(str(data / "rings" / f"multi{kind}.ring.gz")).content_digest() for kind in ("", "-v2", "-v2-4byte")
+        RingData.load(str(data / "rings" / f"multi{kind}.ring.gz")).content_digest()
+        for kind in ("", "-v2", "-v2-4byte")
     }
     assert len(digests) == 1
     assert RingData.load(str(data / "rings" / "saio.ring.gz")).content_digest() not in digests
@@ -227,9 +228,7 @@ def test_any_ring_survives_writing(tmp_path_factory, data):
     power = data.draw(st.integers(0, 5))
     parts = 1 << power
     count = data.draw(st.integers(1, 5))
-    devs = [
-        data.draw(st.sampled_from([None, i])) if i else 0 for i in range(data.draw(st.integers(1, 9)))
-    ]
+    devs = [data.draw(st.sampled_from([None, i])) if i else 0 for i in range(data.draw(st.integers(1, 9)))]
     live = [i for i in devs if i is not None]
     devs = [
         None if i is None else {"id": i, "region": 0, "zone": 1, "ip": "::1", "port": 1, "device": "x", "weight": 0.5,

@@ -59,7 +59,9 @@ def test_partitions_of_names(data):
     golden = load_json("paths.json")
     ring = Ring(str(data / "rings"), "pp18")
     for case in golden["paths"]:
-        assert ring.get_part(case["account"], case["container"], case["object"]) == case["parts_by_power"]["18"]
+        assert (
+            ring.get_part(case["account"], case["container"], case["object"]) == case["parts_by_power"]["18"]
+        )
 
 
 def test_object_without_container(data):
@@ -139,7 +141,9 @@ def test_handoffs_follow_the_rule(data):
     try:
         for lookup._PATIENCE in (0, patience):
             for part in {0, parts - 1, data.draw(st.integers(0, parts - 1))}:
-                assert ids(snapshot.more_nodes(part)) == handoffs_by_the_book(rows, devs, ring.part_shift, part)
+                assert ids(snapshot.more_nodes(part)) == handoffs_by_the_book(
+                    rows, devs, ring.part_shift, part
+                )
     finally:
         lookup._PATIENCE = patience
 
@@ -148,7 +152,9 @@ def test_handoffs_follow_the_rule(data):
 def test_handoffs_with_a_rare_region_in_a_large_ring(monkeypatch, patience):
     monkeypatch.setattr(lookup, "_PATIENCE", patience)
     parts = 1 << 17
-    devs = [{"id": i, "region": 1, "zone": i % 4, "ip": str(i // 2), "port": 1, "device": "d"} for i in range(40)]
+    devs = [
+        {"id": i, "region": 1, "zone": i % 4, "ip": str(i // 2), "port": 1, "device": "d"} for i in range(40)
+    ]
     devs.append({"id": 40, "region": 2, "zone": 0, "ip": "far", "port": 1, "device": "d"})
     rows = [array("H", [(p * 7 + 13 * r + p // 64) % 40 for p in range(parts)]) for r in range(2)]
     for p in range(4, parts, 4001):
