@@ -337,3 +337,10 @@ def read_ini(path: str, encoding: str = "utf-8", missing_ok: bool = False) -> di
 def swift_conf(swift_dir: str = DEFAULT_SWIFT_DIR) -> dict[str, dict[str, str]]:
     """All sections of `<swift_dir>/swift.conf`, read as latin-1; {} if there is no such file. Raises ConfigError."""
     return read_ini(os.path.join(swift_dir, "swift.conf"), "latin-1", missing_ok=True)
+
+
+def load_app(source: str, *args: Any, **kwargs: Any) -> Any:
+    """`swift.core.pipeline.load_app`, which daemons without a pipeline needn't import PasteDeploy for."""
+    from swift.core import pipeline
+
+    return pipeline.load_app(source, *args, **kwargs)

@@ -43,7 +43,7 @@ def test_plain_data_of_every_protocol_comes_back(value, protocol):
         return  # sets need a class there
     back = unpickle.loads(data)
     assert back == value
-    assert repr(back) == repr(value)
+    assert_plain(back)
 
 
 @given(plain, st.integers(0, 5))

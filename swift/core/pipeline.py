@@ -1,0 +1,219 @@
+"""Applications from ini files: PasteDeploy's rules, relaxed interpolation, directories, and the proxy's pipeline fix-ups.
+
+A pipeline's elements come from entry points, so this module imports none of them by name. The daemons' rules for the
+same files, opposite in what wins, are in `swift.core.config`.
+
+Spec: operations.md 1.3 B, 1.4; proxy-and-backend 23.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from paste.deploy import loadwsgi
+
+from swift.core.config import RelaxedInterpolation, fill_parser, one_line
+from swift.core.errors import ConfigError
+
+_AUTH = ("staticweb", "tempauth", "keystoneauth")
+_FRONT = ("catch_errors", "gatekeeper", "proxy_logging")
+
+# filters a proxy can't do without, and what each must come after; handled from the last to the first
+REQUIRED_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("catch_errors", ()),
+    ("gatekeeper", ("catch_errors",)),
+    ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache")),
+    ("copy", (*_AUTH, *_FRONT)),
+    ("dlo", ("copy", *_AUTH, *_FRONT)),
+    ("versioned_writes", ("slo", "dlo", "copy", *_AUTH, *_FRONT)),
+)
+
+
+class ConfigText(str):
+    """The text of a configuration, where a path is expected."""
+
+
+class HiddenOption(NamedTuple):
+    """An option that has no effect because [DEFAULT] has the same name."""
+
+    section: str
+    option: str
+    value: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.option} = {self.value} in [{self.section}] is hidden by [DEFAULT]; "
+            f'write "set {self.option} = {self.value}" there'
+        )
+
+
+class _Loader(loadwsgi.ConfigLoader):
+    """PasteDeploy's loader over a file, a directory of `*.conf` or a ConfigText."""
+
+    hidden: list[HiddenOption]
+    shown: str
+
+    def __init__(self, source: str) -> None:
+        self.hidden = []
+        if isinstance(source, ConfigText):
+            self.filename = self.shown = "string"
+            defaults = {"here": "/", "__file__": "string"}
+        else:
+            self.filename = self.shown = source = source.strip()
+            path = os.path.abspath(source)
+            defaults = {"here": path if os.path.isdir(path) else os.path.dirname(path), "__file__": path}
+        parser = loadwsgi.NicerConfigParser(
+            self.filename,
+            defaults=defaults,
+            interpolation=RelaxedInterpolation(),
+            strict=False,
+            inline_comment_prefixes=None,
+        )
+        parser.optionxform = str
+        self.parser = parser
+        if isinstance(source, ConfigText):
+            parser.read_string(str(source))
+        else:
+            fill_parser(parser, source)
+
+    def get_context(self, object_type: Any, name: str | None = None, global_conf: Any = None) -> Any:
+        if self.absolute_name(name):
+            try:
+                return super().get_context(object_type, name, global_conf)
+            except (LookupError, ImportError) as err:
+                raise ConfigError(f"{name} is not available ({one_line(err)})") from err
+        section = self.find_config_section(object_type, name=name)
+        self._note_hidden(section)
+        try:
+            context = super().get_context(object_type, name, global_conf)
+        except ConfigError as err:
+            text = str(err)
+            raise ConfigError(text if text.startswith("[") else f"[{section}]: {text}") from err.__cause__
+        context.local_conf["__name__"] = context.name = name or "main"
+        return context
+
+    def _note_hidden(self, section: str) -> None:
+        defaults = self.parser._defaults
+        for option, value in self.parser._sections[section].items():
+            if option in defaults and defaults[option] != value:
+                entry = HiddenOption(section, option, value)
+                if entry not in self.hidden:
+                    self.hidden.append(entry)
+
+
+def _open(source: str) -> _Loader:
+    try:
+        return _Loader(source)
+    except configparser.Error as err:
+        raise ConfigError(f"Unable to read config from {source[:200]} ({one_line(err)})") from None
+
+
+def _context(loader: _Loader, name: str | None, global_conf: Mapping[str, str] | None) -> Any:
+    try:
+        loader.update_defaults(global_conf or {}, overwrite=False)
+        return loader.get_context(loadwsgi.APP, name, dict(global_conf or {}))
+    except (LookupError, ImportError, configparser.Error, OSError, ConfigError) as err:
+        text = one_line(err.args[0] if isinstance(err, LookupError) and err.args else err)
+        raise ConfigError(f"Error trying to load config from {loader.shown}: {text}") from err
+
+
+def app_conf(source: str, section: str, global_conf: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The options that `[app:<section>]` evaluates to: what a server takes its own settings from. Raises ConfigError."""
+    return dict(_context(_open(source), section, global_conf).config())
+
+
+def load_app(
+    source: str,
+    name: str | None = None,
+    global_conf: Mapping[str, str] | None = None,
+    allow_modify_pipeline: bool = True,
+    logger: Any = None,
+) -> Any:
+    """The WSGI application of a config file, directory or ConfigText.
+
+    `name`: of the section, `main` by default. `global_conf` beats the file's [DEFAULT]. With `allow_modify_pipeline` a
+    proxy's missing required filters are inserted. Every element gets `_pipeline` (outermost first),
+    `_pipeline_final_app` and `_pipeline_request_logging_app`. Raises ConfigError, and whatever a factory raises.
+    """
+    loader = _open(source)
+    context = _context(loader, name, global_conf)
+    if context.object_type is not loadwsgi.PIPELINE:
+        app = context.create()
+        _mark_elements([app], app)
+    else:
+        if allow_modify_pipeline and context.app_context.entry_point_name == "proxy":
+            _insert_required(context, logger)
+        app = _build(context)
+    if logger is not None:
+        for entry in loader.hidden:
+            logger.warning("%s: %s", loader.shown, entry)
+    return app
+
+
+def pipeline_names(source: str, global_conf: Mapping[str, str] | None = None) -> list[str]:
+    """The entry point names (section names where there is none) of the main pipeline as written. Raises ConfigError."""
+    context = _context(_open(source), None, global_conf)
+    if context.object_type is not loadwsgi.PIPELINE:
+        return [context.entry_point_name or context.name]
+    return [part.entry_point_name or part.name for part in (*context.filter_contexts, context.app_context)]
+
+
+def _insert_required(context: Any, logger: Any) -> None:
+    contexts = context.filter_contexts
+    changed = False
+    for name, predecessors in reversed(REQUIRED_FILTERS):
+        present = [part.entry_point_name for part in contexts]
+        if name in present:
+            continue
+        if name == "gatekeeper" and present[:1] != ["catch_errors"]:
+            predecessors = ()
+        at = max((present.index(before) + 1 for before in predecessors if before in present), default=0)
+        try:
+            added = loadwsgi.loadcontext(
+                loadwsgi.FILTER, f"egg:swift#{name}", global_conf=context.global_conf
+            )
+        except (LookupError, ImportError):
+            if logger is not None:
+                logger.warning("Required filter %s is not available; the pipeline goes without it", name)
+            continue
+        added.name = name
+        contexts.insert(at, added)
+        changed = True
+        if logger is not None:
+            logger.info("Adding required filter %s to pipeline at position %d", name, at)
+    if logger is not None:
+        shown = " ".join(part.name for part in (*contexts, context.app_context))
+        if changed:
+            logger.info('Pipeline was modified. New pipeline is "%s".', shown)
+        else:
+            logger.debug('Pipeline is "%s"', shown)
+
+
+def _build(context: Any) -> Any:
+    final_app = context.app_context.create()
+    filters = [part.create() for part in context.filter_contexts]
+    app = final_app
+    elements = [final_app]
+    for make in reversed(filters):
+        app = make(app)
+        elements.insert(0, app)
+    logging_contexts = [p for p in context.filter_contexts if p.entry_point_name == "proxy_logging"]
+    request_logging_app = logging_contexts[-1].create()(final_app) if logging_contexts else final_app
+    _mark_elements(elements, request_logging_app)
+    return app
+
+
+def _mark_elements(elements: list[Any], request_logging_app: Any) -> None:
+    marked = list(elements)
+    if request_logging_app not in marked:
+        marked.append(request_logging_app)
+    for element in marked:
+        try:
+            element._pipeline = elements
+            element._pipeline_final_app = elements[-1]
+            element._pipeline_request_logging_app = request_logging_app
+        except AttributeError:  # an element with slots goes without
+            pass

@@ -1,0 +1,99 @@
+import pytest
+
+from swift.core import policy
+from swift.core.errors import ConfigError
+from swift.core.policy import PolicyError, parse_policies, quorum_size
+
+
+def section(idx, **options):
+    return {f"storage-policy:{idx}": {"name": f"p{idx}", **options}}
+
+
+def test_none_defined_means_one_legacy_policy():
+    found = parse_policies({"swift-hash": {}})
+    assert [(p.idx, p.name, p.is_default, p.ring_name) for p in found] == [(0, "Policy-0", True, "object")]
+    assert found.default is found.legacy is found[0]
+
+
+def test_lookups_and_names():
+    found = parse_policies(
+        {
+            **section(1, name="silver", aliases="second, Two", default="yes"),
+            **section(0),
+            **section(10, deprecated="on"),
+        }
+    )
+    assert [p.idx for p in found] == [0, 1, 10]
+    silver = found.get_by_name("TWO")
+    assert silver is found.get_by_index("1") is found.get_by_index(1) is found.default
+    assert silver.aliases == ["silver", "second", "Two"]
+    assert found.get_by_index("") is found.get_by_index(None) is found.legacy
+    assert found.get_by_index("x") is None and found.get_by_index("2") is None
+    assert found.get_by_name_or_index("10").ring_name == "object-10"
+    assert found.info() == [
+        {"name": "p0", "aliases": "p0"},
+        {"name": "silver", "aliases": "silver, second, Two", "default": True},
+    ]
+
+
+def test_directories():
+    found = parse_policies({**section(0, default="yes"), **section(1)})
+    assert found[1].directory("objects") == "objects-1"
+    assert found.split_directory("objects-1") == ("objects", found[1])
+    assert found.split_directory("objects") == ("objects", found[0])
+    for bad in ("objects-2", "objects-0", "objects-01", "objects-", "objects-x"):
+        with pytest.raises(PolicyError):
+            found.split_directory(bad)
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        section(1),
+        {**section(0), **section(1)},
+        {**section(0, default="yes"), **section(1, default="yes")},
+        {**section(0, default="yes"), **section(1, name="P0")},
+        {**section(0, default="yes"), **section(1, aliases="p0")},
+        {**section(0, default="yes"), **section(1, name="policy-0")},
+        section(0, name="a b"),
+        section(0, name=""),
+        section(0, aliases="p0"),
+        section(0, deprecated="yes"),
+        section(0, deprecated="yes", default="yes"),
+        section(0, colour="blue"),
+        section(0, policy_type="magic"),
+        {"storage-policy:x": {"name": "p"}},
+        {"storage-policy:-1": {"name": "p"}},
+        {"storage-policy:0": {}},
+        {**section(0), "storage-policy:00": {"name": "again"}},
+    ],
+)
+def test_rules(sections):
+    with pytest.raises(PolicyError):
+        parse_policies(sections)
+
+
+def test_errors_name_the_file_in_one_line(tmp_path):
+    (tmp_path / "swift.conf").write_text("[storage-policy:1]\nname = x\n")
+    with pytest.raises(ConfigError) as caught:
+        policy.load_policies(str(tmp_path))
+    assert str(caught.value).startswith(
+        f"ERROR: Invalid Storage Policy Configuration in {tmp_path}/swift.conf ("
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_kinds_register_themselves(monkeypatch):
+    monkeypatch.setattr(policy, "_registry", dict(policy._registry))
+
+    @policy.register_policy_type("striped")
+    class Striped(policy.StoragePolicy):
+        OWN_OPTIONS = frozenset(("width",))
+
+    found = parse_policies(section(0, policy_type="striped", width="3"))
+    assert type(found[0]) is Striped and found[0].policy_type == "striped"
+
+
+def test_quorum():
+    assert [quorum_size(n) for n in range(1, 7)] == [1, 1, 2, 2, 3, 3]
+    assert parse_policies({})[0].quorum(3) == 2
