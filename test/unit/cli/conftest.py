@@ -15,6 +15,9 @@ MODULES = {
     "swift-ring-builder-analyzer": "swift.cli.ring_builder_analyzer",
     "swift-ring-composer": "swift.cli.ring_composer",
     "swift-get-nodes": "swift.cli.get_nodes",
+    "swift-object-info": "swift.cli.object_info",
+    "swift-account-info": "swift.cli.database_info:account_main",
+    "swift-container-info": "swift.cli.database_info:container_main",
 }
 
 
@@ -35,7 +38,8 @@ def run(monkeypatch):
                 patch.setattr(sys, name, stream)
             patch.setattr(sys, "stdin", io.StringIO(stdin))
             try:
-                rc = importlib.import_module(MODULES[program]).main([program, *args])
+                module, _, function = MODULES[program].partition(":")
+                rc = getattr(importlib.import_module(module), function or "main")([program, *args])
             except SystemExit as exit:
                 rc = exit.code
         texts = []
