@@ -44,7 +44,9 @@ def _parser(prog: str) -> optparse.OptionParser:
     parser.add_option("-a", "--all", action="store_true", default=False, help="show all handoffs")
     parser.add_option("-p", "--partition", metavar="PARTITION", help="show the devices of this partition")
     parser.add_option("-P", "--policy-name", metavar="POLICY", help="name or alias of a storage policy")
-    parser.add_option("-d", "--swift-dir", default=DEFAULT_SWIFT_DIR, help="where swift.conf and the rings are")
+    parser.add_option(
+        "-d", "--swift-dir", default=DEFAULT_SWIFT_DIR, help="where swift.conf and the rings are"
+    )
     parser.add_option("-Q", "--quoted", action="store_true", default=False, help="names are percent-quoted")
     return parser
 

@@ -24,14 +24,18 @@ class InfoError(Exception):
 def info_parser(prog: str, file: str) -> optparse.OptionParser:
     """The options that all info commands have; ``file``: how help names their argument."""
     parser = optparse.OptionParser(f"%prog [options] {file}", prog=prog)
-    parser.add_option("-d", "--swift-dir", default=DEFAULT_SWIFT_DIR, help="where swift.conf and the rings are")
+    parser.add_option(
+        "-d", "--swift-dir", default=DEFAULT_SWIFT_DIR, help="where swift.conf and the rings are"
+    )
     parser.add_option(
         "--drop-prefixes", action="store_true", default=False, help="show keys without their section's prefix"
     )
     return parser
 
 
-def run_report(parser: optparse.OptionParser, args: list[str], report: Callable[[str, Any], int | None]) -> int:
+def run_report(
+    parser: optparse.OptionParser, args: list[str], report: Callable[[str, Any], int | None]
+) -> int:
     """Exit status: help and 0 without exactly one file; 1 with a line on stdout for what goes wrong."""
     options, paths = parser.parse_args(args)
     if len(paths) != 1:

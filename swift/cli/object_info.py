@@ -84,7 +84,7 @@ def print_metadata(found: dict[str, str], drop_prefixes: bool) -> None:
     else:
         print(f"Path: {found['name']}")
         print(f"  Account: {target.account}\n  Container: {target.container}\n  Object: {target.obj}")
-        print(f"  Object hash: {hash_path(*target)}")
+        print(f"  Object hash: {hash_path(str(target.account), target.container, target.obj)}")
     print(f"Content-Type: {lower.get('content-type', NOT_FOUND)}")
     print(f"Timestamp: {_time_text(lower.get('x-timestamp'))}")
     _print_sections(found, drop_prefixes)

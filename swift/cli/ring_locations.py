@@ -67,8 +67,8 @@ def print_locations(
     name_hash = None
     if part is None:
         assert target.account
-        part = ring.get_part(*target)
-        name_hash = hash_path(*target)
+        part = ring.get_part(target.account, target.container, target.obj)
+        name_hash = hash_path(target.account, target.container, target.obj)
     primaries = ring.get_part_nodes(part)
     handoffs = ring.get_more_nodes(part)
     nodes: list[tuple[Mapping[str, Any], str]] = [(node, "") for node in primaries]
@@ -76,7 +76,9 @@ def print_locations(
 
     print(f"Partition\t{part}\nHash     \t{name_hash}\n")
     for node, handoff in nodes:
-        print(f"Server:Port Device\t{node['ip']}:{node['port']} {node['device']}{handoff and chr(9) + handoff}")
+        print(
+            f"Server:Port Device\t{node['ip']}:{node['port']} {node['device']}{handoff and chr(9) + handoff}"
+        )
     print("\n")
     header = "" if policy_index is None else f' -H "X-Backend-Storage-Policy-Index: {policy_index}"'
     for node, handoff in nodes:

@@ -14,7 +14,14 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "info"
 CASES = json.loads((GOLDEN / "object_cases.json").read_text())
 ETC = GOLDEN / "object-etc"
 # the reference ends in a traceback there; ours in one line
-ONE_LINE = ("without name", "empty metadata", "garbage metadata", "container name", "odd name", "odd crypto meta")
+ONE_LINE = (
+    "without name",
+    "empty metadata",
+    "garbage metadata",
+    "container name",
+    "odd name",
+    "odd crypto meta",
+)
 
 
 def write_file(root: Path, file: dict) -> Path:
