@@ -1,12 +1,11 @@
-"""Green threads, timeouts, fast sockets and thread pools: the one place that knows the engine.
+"""Green threads, timeouts and fast sockets: the one place that knows the engine.
 
-What lives here: every import of eventlet and greenlet, our epoll hub, `Stream` (a socket registered once with that
-hub) and the thread pools in which blocking disk work runs. What never does: HTTP, storage, configuration files.
+What lives here: every import of eventlet and greenlet, our epoll hub and `Stream`, a socket registered once with that hub.
+What never does: thread pools for blocking work (core/threads.py), HTTP, storage, configuration files.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import errno
 import os
@@ -29,16 +28,12 @@ from eventlet.queue import Empty, Full, LightQueue, Queue
 from eventlet.semaphore import Semaphore
 from greenlet import GreenletExit, getcurrent
 
-__all__ = [
-    "DeviceBusy", "DevicePool", "Empty", "Event", "Full", "GreenPile", "GreenPool", "GreenletExit", "LightQueue", "Listener",
-    "Queue", "Semaphore", "Stream", "Timeout", "connect", "fork", "getcurrent", "kill", "listen", "patch", "pool_for", "raw_socket",
-    "raw_threading", "run_in_thread", "sleep", "spawn", "spawn_after", "spawn_n", "use_fast_hub", "wait_readable_any",
-]  # fmt: skip
+__all__ = ["after_fork", "connect", "Empty", "Event", "fork", "Full", "getcurrent", "GreenletExit", "GreenPile", "GreenPool", "hub", "Hub", "kill", "LightQueue", "listen", "Listener", "patch", "Queue", "raw_queue", "raw_socket", "raw_threading", "Semaphore", "sleep", "SourceError", "spawn", "spawn_after", "spawn_n", "Stream", "TargetError", "Timeout", "use_fast_hub", "wait_readable_any"]  # fmt: skip
 
 raw_socket: Any = eventlet.patcher.original("socket")
 raw_threading: Any = eventlet.patcher.original("threading")
 _select: Any = eventlet.patcher.original("select")
-_queue: Any = eventlet.patcher.original("queue")
+raw_queue: Any = eventlet.patcher.original("queue")
 
 kill = eventlet.kill
 
@@ -181,12 +176,13 @@ def use_fast_hub() -> None:
     eventlet.hubs.get_hub()
 
 
-def _hub() -> Hub:
-    hub = eventlet.hubs.get_hub()
-    if not isinstance(hub, Hub):
+def hub() -> Hub:
+    """The current thread's hub, which is ours."""
+    current = eventlet.hubs.get_hub()
+    if not isinstance(current, Hub):
         use_fast_hub()
-        hub = eventlet.hubs.get_hub()
-    return hub
+        current = eventlet.hubs.get_hub()
+    return current
 
 
 def patch() -> None:
@@ -195,13 +191,19 @@ def patch() -> None:
     eventlet.patcher.monkey_patch(os=False, select=True, socket=True, thread=True, time=True)
 
 
+after_fork: list[
+    Callable[[], None]
+] = []  # called in a forked child: whoever keeps threads or sockets forgets them there
+
+
 def fork() -> int:
-    """os.fork, with a fresh hub and no thread pools in the child. To be called from the main green thread."""
+    """os.fork, with a fresh hub and without the parent's threads in the child. To be called from the main green thread."""
     pid = os.fork()
     if pid == 0:
         use_fast_hub()
-        _pools.clear()
-        _thread_pool_reset()
+        _pipes.clear()
+        for forget in after_fork:
+            forget()
     return pid
 
 
@@ -244,7 +246,7 @@ class Stream:
         self._recv = sock.recv
         self._recv_into = sock.recv_into
         self._send = sock.send
-        self._hub = _hub()
+        self._hub = hub()
         self._hub.watch(self)
 
     # -- time limits ---------------------------------------------------------------------------------------------------
@@ -399,7 +401,7 @@ class Stream:
     def splice_to(self, target: Stream, count: int) -> int:
         """Moves count bytes from this stream to another without copying them into Python.
 
-        Returns the bytes that reached the target: fewer than count if this stream ended. Raises StreamError naming the broken side.
+        Returns the bytes that reached the target: fewer than count if this stream ended. Raises SourceError or TargetError.
         """
         done = since_yield = 0
         with _pipe() as (pipe_out, pipe_in):
@@ -411,9 +413,14 @@ class Stream:
                     self.readable = False
                     if self.gone and not self._peek():
                         break
-                    self.wait_readable()
+                    try:
+                        self.wait_readable()
+                    except OSError as err:
+                        raise SourceError(err, done) from err
                     since_yield = 0
                     continue
+                except OSError as err:
+                    raise SourceError(err, done) from err
                 if got == 0:
                     break
                 left = got
@@ -479,7 +486,15 @@ class Stream:
 
 
 class TargetError(OSError):
-    """splice_to could not write to its target (an OSError of the stream itself means that the source broke)."""
+    """splice_to could not write to its target."""
+
+
+class SourceError(OSError):
+    """splice_to could not read on; `moved` bytes had reached the target by then."""
+
+    def __init__(self, cause: OSError, moved: int) -> None:
+        super().__init__(*cause.args)
+        self.moved = moved
 
 
 def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[Stream]:
@@ -616,131 +631,9 @@ class Listener:
         self._stream.close()
 
 
-# -- threads for what blocks -----------------------------------------------------------------------------------------------
+def __getattr__(name: str) -> Any:
+    if name in ("DeviceBusy", "DevicePool", "pool_for", "run_in_thread"):
+        from swift.core import threads
 
-
-class DeviceBusy(Exception):
-    """A device's queue of waiting operations is full: it hangs or cannot keep up."""
-
-
-class _ThreadPool:
-    """A few native threads that take calls from green threads; results come back through one eventfd."""
-
-    def __init__(self, name: str, size: int, limit: int) -> None:
-        self.name = name
-        self.size = size
-        self.limit = limit
-        self.pending = 0
-        self._threads = 0
-        self._idle = 0
-        self._calls = _queue.SimpleQueue()
-        self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._hub = _hub()
-        self._hub.watch_callback(self._wake, self._deliver)
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
-        if self.pending >= self.limit:
-            raise DeviceBusy(self.name)
-        if self._threads < self.size and self.pending >= self._threads:
-            self._threads += 1
-            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
-        self.pending += 1
-        ticket = [getcurrent()]
-        self._calls.put((ticket, function, args))
-        try:
-            ok, value = self._hub.switch()
-        except BaseException:
-            ticket[0] = None
-            raise
-        if ok:
-            return value
-        raise value
-
-    def _work(self) -> None:
-        calls, results = self._calls, self._results
-        while True:
-            ticket, function, args = calls.get()
-            try:
-                outcome = (ticket, True, function(*args))
-            except BaseException as err:
-                outcome = (ticket, False, err)
-            results.append(outcome)
-            del ticket, function, args, outcome
-            os.eventfd_write(self._wake, 1)
-
-    def _deliver(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
-        results = self._results
-        while results:
-            ticket, ok, value = results.popleft()
-            self.pending -= 1
-            waiter = ticket[0]
-            if waiter is not None and not waiter.dead:
-                try:
-                    waiter.switch((ok, value))
-                except Hub.SYSTEM_EXCEPTIONS:
-                    raise
-                except BaseException:
-                    self._hub.squelch_generic_exception(sys.exc_info())
-
-
-class DevicePool:
-    """Where the file operations of one device run: a small pool of threads of its own, so that a hung disk stalls nobody else.
-
-    On a memory file system nothing can block, and calls run inline.
-    """
-
-    def __init__(self, path: str, size: int = 4, limit: int = 4096) -> None:
-        self.path = path
-        self.inline = is_memory_file_system(path)
-        self._pool = None if self.inline else _ThreadPool(f"disk {path}", size, limit)
-
-    def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Runs function(*args) and returns its result. Raises what it raises, or DeviceBusy when the queue is full."""
-        if self._pool is None:
-            return function(*args)
-        return self._pool.run(function, *args)
-
-
-_pools: dict[str, DevicePool] = {}
-_shared_pool: _ThreadPool | None = None
-
-
-def pool_for(device_path: str, size: int = 4) -> DevicePool:
-    """The pool of a device's mount directory; made at first use. `size` (threads) counts only then."""
-    pool = _pools.get(device_path)
-    if pool is None:
-        pool = _pools[device_path] = DevicePool(device_path, size)
-    return pool
-
-
-def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
-    global _shared_pool
-    if _shared_pool is None:
-        _shared_pool = _ThreadPool("shared", 4, 1024)
-    return _shared_pool.run(function, *args)
-
-
-def _thread_pool_reset() -> None:
-    global _shared_pool
-    _shared_pool = None
-    _pipes.clear()
-
-
-def is_memory_file_system(path: str) -> bool:
-    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
-    try:
-        device = os.stat(path).st_dev
-        with open("/proc/self/mountinfo") as mounts:
-            wanted = f"{os.major(device)}:{os.minor(device)}"
-            for line in mounts:
-                fields = line.split()
-                if fields[2] == wanted:
-                    return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
-    except (OSError, ValueError, IndexError):
-        pass
-    return False
+        return getattr(threads, name)
+    raise AttributeError(name)

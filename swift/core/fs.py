@@ -359,7 +359,8 @@ def acquire_lock(directory: str, timeout: float, limit: int = 1, name: str | Non
             deadline = now + timeout
         if now >= deadline:
             raise LockTimeout(timeout, base)
-        time.sleep(min(pause, max(deadline - now, 0)))
+        # not time.sleep: green threads may have replaced that one, and this runs in threads without any
+        _libc.usleep(int(min(pause, max(deadline - now, 0)) * 1e6) + 1)
         pause = min(pause * 2, max(0.01, timeout / 100))
 
 

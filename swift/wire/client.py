@@ -466,8 +466,12 @@ class ConnectionPool:
 
     def get(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
         """An idle connection, or a new one. Raises ConnectError."""
-        key = (ip, port)
-        idle = self._idle.get(key)
+        conn = self.idle(ip, port)
+        return conn if conn is not None else self.fresh(ip, port, conn_timeout)
+
+    def idle(self, ip: str, port: int) -> BackendConnection | None:
+        """An idle connection that seems alive, if there is one; never waits."""
+        idle = self._idle.get((ip, port))
         if idle:
             oldest_allowed = monotonic() - MAX_IDLE_SECONDS
             while idle:
@@ -477,7 +481,7 @@ class ConnectionPool:
                     conn.reused = True
                     return conn
                 conn.close()
-        return BackendConnection(open_stream(key, conn_timeout), self, key)
+        return None
 
     def fresh(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
         """A new connection. Raises ConnectError."""

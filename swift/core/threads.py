@@ -1,0 +1,146 @@
+"""Threads for what blocks: a small pool a device, and one for everything else.
+
+What lives here: native threads that take calls from green threads. What never does: which calls are worth it.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
+
+
+class DeviceBusy(Exception):
+    """A device's queue of waiting operations is full: it hangs or cannot keep up."""
+
+
+class _ThreadPool:
+    """A few native threads that take calls from green threads; results come back through one eventfd."""
+
+    def __init__(self, name: str, size: int, limit: int) -> None:
+        self.name = name
+        self.size = size
+        self.limit = limit
+        self.pending = 0
+        self._threads = 0
+        self._idle = 0
+        self._calls = raw_queue.SimpleQueue()
+        self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._hub = hub()
+        self._hub.watch_callback(self._wake, self._deliver)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
+        if self.pending >= self.limit:
+            raise DeviceBusy(self.name)
+        if self._threads < self.size and self.pending >= self._threads:
+            self._threads += 1
+            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        self.pending += 1
+        ticket = [getcurrent()]
+        self._calls.put((ticket, function, args))
+        try:
+            ok, value = self._hub.switch()
+        except BaseException:
+            ticket[0] = None
+            raise
+        if ok:
+            return value
+        raise value
+
+    def _work(self) -> None:
+        calls, results = self._calls, self._results
+        while True:
+            ticket, function, args = calls.get()
+            try:
+                outcome = (ticket, True, function(*args))
+            except BaseException as err:
+                outcome = (ticket, False, err)
+            results.append(outcome)
+            del ticket, function, args, outcome
+            os.eventfd_write(self._wake, 1)
+
+    def _deliver(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake)
+        results = self._results
+        while results:
+            ticket, ok, value = results.popleft()
+            self.pending -= 1
+            waiter = ticket[0]
+            if waiter is not None and not waiter.dead:
+                try:
+                    waiter.switch((ok, value))
+                except Hub.SYSTEM_EXCEPTIONS:
+                    raise
+                except BaseException:
+                    self._hub.squelch_generic_exception(sys.exc_info())
+
+
+class DevicePool:
+    """Where the file operations of one device run: a small pool of threads of its own, so that a hung disk stalls nobody else.
+
+    On a memory file system nothing can block, and calls run inline.
+    """
+
+    def __init__(self, path: str, size: int = 4, limit: int = 4096) -> None:
+        self.path = path
+        self.inline = is_memory_file_system(path)
+        self._pool = None if self.inline else _ThreadPool(f"disk {path}", size, limit)
+
+    def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Runs function(*args) and returns its result. Raises what it raises, or DeviceBusy when the queue is full."""
+        if self._pool is None:
+            return function(*args)
+        return self._pool.run(function, *args)
+
+
+_pools: dict[str, DevicePool] = {}
+_shared_pool: _ThreadPool | None = None
+
+
+def pool_for(device_path: str, size: int = 4) -> DevicePool:
+    """The pool of a device's mount directory; made at first use. `size` (threads) counts only then."""
+    pool = _pools.get(device_path)
+    if pool is None:
+        pool = _pools[device_path] = DevicePool(device_path, size)
+    return pool
+
+
+def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
+    global _shared_pool
+    if _shared_pool is None:
+        _shared_pool = _ThreadPool("shared", 4, 1024)
+    return _shared_pool.run(function, *args)
+
+
+def _forget() -> None:
+    """In a forked child there are no threads."""
+    global _shared_pool
+    _shared_pool = None
+    _pools.clear()
+
+
+after_fork.append(_forget)
+
+
+def is_memory_file_system(path: str) -> bool:
+    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
+    try:
+        device = os.stat(path).st_dev
+        with open("/proc/self/mountinfo") as mounts:
+            wanted = f"{os.major(device)}:{os.minor(device)}"
+            for line in mounts:
+                fields = line.split()
+                if fields[2] == wanted:
+                    return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
+    except (OSError, ValueError, IndexError):
+        pass
+    return False

@@ -1,0 +1,77 @@
+"""Removing the files of a hash directory that no longer count (object-disk 3.4)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from swift.obj.decide import Decision, decide
+from swift.obj.layout import FileName
+
+RECLAIM_AGE = 604800.0
+COMMIT_WINDOW = 60.0
+
+
+def _age(file: FileName, now: float) -> float:
+    return now - float(file.timestamp[:16])
+
+
+def _reclaimable(
+    directory: str, file: FileName, now: float, reclaim_age: float, commit_window: float
+) -> bool:
+    if _age(file, now) <= reclaim_age:
+        return False
+    if file.fragment is None or file.durable or commit_window <= 0:
+        return True
+    try:
+        return now - os.stat(f"{directory}/{file.name}").st_mtime > commit_window
+    except OSError:
+        return False
+
+
+def _unlink(directory: str, name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(f"{directory}/{name}")
+
+
+def remove_obsolete(directory: str, obsolete: list[FileName]) -> None:
+    """Unlink what a Decision found obsolete; errors don't count, the next cleanup tries again."""
+    for file in obsolete:
+        _unlink(directory, file.name)
+
+
+def cleanup(
+    directory: str,
+    ec: bool = False,
+    fragments: int | None = None,
+    reclaim_age: float = RECLAIM_AGE,
+    commit_window: float = COMMIT_WINDOW,
+    now: float | None = None,
+) -> tuple[Decision, list[str]]:
+    """Clean up one hash directory; an empty one is removed. Ages in seconds.
+
+    Returns the decision over what was there and the names that remain, sorted descending; a missing directory is an
+    empty one. Raises OSError when it can't be listed (ENOTDIR, ENODATA, EUCLEAN, EIO).
+    """
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return Decision(), []
+    decision = decide(names, ec, fragments)
+    if now is None:
+        now = time.time()
+    gone = {file.name for file in decision.obsolete}
+    if decision.ts is not None and _age(decision.ts, now) > reclaim_age:
+        gone.add(decision.ts.name)
+        decision.ts = None
+    for file in decision.possible_reclaim:
+        if _reclaimable(directory, file, now, reclaim_age, commit_window):
+            gone.add(file.name)
+    for name in gone:
+        _unlink(directory, name)
+    remaining = sorted((name for name in names if name not in gone), reverse=True)
+    if not remaining:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+    return decision, remaining

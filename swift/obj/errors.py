@@ -1,0 +1,66 @@
+"""What can go wrong with an object on disk. HTTP statuses for these are chosen in `swift.obj.server`, nowhere else."""
+
+from __future__ import annotations
+
+from swift.core.errors import SwiftError
+
+
+class ObjectError(SwiftError):
+    """Base of the errors of this room."""
+
+
+class NotExist(ObjectError):
+    """There is no such object here."""
+
+
+class Deleted(NotExist):
+    """There is a tombstone. `timestamp`: its time, internal form."""
+
+    def __init__(self, timestamp: str) -> None:
+        super().__init__(f"deleted at {timestamp}")
+        self.timestamp = timestamp
+
+
+class Expired(NotExist):
+    """The object's X-Delete-At has passed. `metadata`: its merged metadata; `timestamp`: its time, internal form."""
+
+    def __init__(self, metadata: dict[str, str]) -> None:
+        super().__init__("expired")
+        self.metadata = metadata
+        self.timestamp = metadata["X-Timestamp"]
+
+
+class Quarantined(NotExist):
+    """What was found was damaged and has been moved away."""
+
+
+class Corrupt(ObjectError):
+    """Stored metadata or data that can't be right; whoever catches it quarantines."""
+
+
+class Collision(ObjectError):
+    """The hash directory belongs to another name."""
+
+
+class StateChanged(ObjectError):
+    """Files vanished between listing and opening: ask again."""
+
+
+class NoSpace(ObjectError):
+    """The device is full, or as full as `fallocate_reserve` allows."""
+
+
+class XattrUnsupported(ObjectError):
+    """The file system of the device has no user xattrs."""
+
+
+class MetadataTooLarge(ObjectError):
+    """This file system can't hold that much metadata with one file (ext4: about 4 KiB)."""
+
+
+class SameTimeConflict(ObjectError):
+    """Another file with the same timestamp and other content is already there."""
+
+
+class DeviceUnavailable(ObjectError):
+    """The device is missing or not mounted, or its name is impossible."""

@@ -1,0 +1,110 @@
+"""Where an object's files are and how they are named (object-disk 1 and 2.3).
+
+Paths and names only: nothing here touches a disk, and which of several files counts is said in `decide`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from swift.core.timestamp import Timestamp, decode_timestamps, encode_timestamps
+
+DATADIR = "objects"
+TMPDIR = "tmp"
+ASYNCDIR = "async_pending"
+
+RSYNC_TEMPFILE = re.compile(r"^\..*\.([a-zA-Z0-9_]){6}$")
+_CANONICAL = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_(?!0{16})[0-9a-f]{16})?", re.ASCII).fullmatch
+_SUFFIX = re.compile(r"[0-9a-f]{3}", re.ASCII).fullmatch
+_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+_FRAGMENT_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII).fullmatch
+
+
+def policy_dir(base: str, policy_index: int) -> str:
+    """`objects` for policy 0, `objects-N` for policy N; likewise `tmp`, `async_pending`."""
+    return f"{base}-{policy_index}" if policy_index else base
+
+
+def split_policy_dir(name: str) -> tuple[str, int]:
+    """(base, policy index) of a directory name. Raises ValueError for a spelling that we would not write."""
+    base, dash, index = name.rpartition("-")
+    if not dash:
+        return name, 0
+    try:
+        number = int(index)
+    except ValueError:
+        raise ValueError(f"no policy index in {name!r}") from None
+    if number < 1 or base.endswith("-") or policy_dir(base, number) != name:
+        raise ValueError(f"no policy index in {name!r}")
+    return base, number
+
+
+def hash_dir(device_path: str, policy_index: int, partition: str, name_hash: str) -> str:
+    """Directory of one object's files."""
+    return f"{device_path}/{policy_dir(DATADIR, policy_index)}/{partition}/{name_hash[-3:]}/{name_hash}"
+
+
+def is_suffix(name: str) -> bool:
+    """Whether a directory entry is named like a suffix directory: 3 lower-case hex digits."""
+    return _SUFFIX(name) is not None
+
+
+def is_hash(name: str) -> bool:
+    """Whether a directory entry is named like a hash directory: 32 lower-case hex digits."""
+    return _HASH(name) is not None
+
+
+class FileName(NamedTuple):
+    """A parsed name in a hash directory. Times are in internal form, which sorts in time order."""
+
+    name: str
+    extension: str  # with its dot
+    timestamp: str
+    ctype_timestamp: str | None = None  # only .meta: the time of the content type it carries
+    fragment: int | None = None  # only EC .data
+    durable: bool = True  # only EC .data: the name says so
+
+
+@lru_cache(maxsize=4096)
+def parse_name(name: str, ec: bool = False, fragments: int | None = None) -> FileName:
+    """Parse a file name of a hash directory.
+
+    `ec`: by the rules of an erasure-coded policy; `fragments`: its k+m when known, the bound of a fragment index.
+    Raises ValueError for an unexpected name.
+    """
+    stem, dot, extension = name.rpartition(".")
+    if not dot:
+        raise ValueError(f"unexpected file name {name!r}")
+    extension = "." + extension
+    if extension == ".data" and ec:
+        stem, _, rest = stem.partition("#")
+        index, _, flag = rest.partition("#")
+        if not _FRAGMENT_INDEX(index) or (fragments is not None and int(index) >= fragments):
+            raise ValueError(f"bad fragment index in {name!r}")
+        timestamp = stem if _CANONICAL(stem) else Timestamp(stem).internal
+        return FileName(name, extension, timestamp, None, int(index), flag == "d")
+    if _CANONICAL(stem):
+        return FileName(name, extension, stem)
+    if extension == ".meta":
+        time, ctype_time, _ = decode_timestamps(stem, explicit=True)
+        return FileName(name, extension, time.internal, ctype_time and ctype_time.internal)
+    return FileName(name, extension, Timestamp(stem).internal)
+
+
+def file_name(
+    timestamp: str,
+    extension: str,
+    ctype_timestamp: str | None = None,
+    fragment: int | None = None,
+    durable: bool = False,
+) -> str:
+    """The name of a file to write. `timestamp` and `ctype_timestamp` in internal form; the latter counts for .meta only."""
+    if extension == ".meta" and ctype_timestamp is not None:
+        stem = encode_timestamps(Timestamp(timestamp), Timestamp(ctype_timestamp), explicit=True)
+    elif fragment is not None and extension == ".data":
+        stem = f"{timestamp}#{fragment}#d" if durable else f"{timestamp}#{fragment}"
+    else:
+        stem = timestamp
+    return stem + extension

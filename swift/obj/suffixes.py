@@ -1,0 +1,319 @@
+"""Suffix hashes of a partition: what replication compares (object-disk 11).
+
+The value of a suffix, the cache `hashes.pkl`, the list `hashes.invalid` and their consolidation. Every change of a
+hash directory must be followed by `invalidate`, or the change stays invisible to replication.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import pickle
+import time
+from collections.abc import Iterable, Iterator
+from hashlib import md5
+from typing import Any
+
+from swift.core.fs import acquire_lock, fault_point, forget_durable, write_all, write_durable
+from swift.core.unpickle import UnpickleError, loads
+from swift.obj import cleanup as _cleanup
+from swift.obj.decide import Decision, decide
+from swift.obj.layout import is_hash, is_suffix
+
+HASHES_FILE = "hashes.pkl"
+INVALID_FILE = "hashes.invalid"
+LOCK_TIMEOUT = 10.0  # seconds
+MAX_HASHES_SIZE = 64 << 20
+
+logger = logging.getLogger(__name__)
+
+SuffixHash = str | dict[int | None, str]
+
+
+# ---------------------------------------------------------------- invalidation
+
+
+@contextlib.contextmanager
+def invalidating(partition_dir: str, suffix: str) -> Iterator[None]:
+    """Run the body, which changes the suffix, under the partition lock and with the invalidation already on file.
+
+    Whoever dies before, in or after the body leaves the suffix marked; and nobody can take the mark and hash the
+    suffix between the mark and the change, since consolidation needs the same lock. Creates the partition directory.
+    Raises LockTimeout, OSError.
+    """
+    try:
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    except FileNotFoundError:
+        os.makedirs(partition_dir, exist_ok=True)
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    try:
+        append_invalid(partition_dir, suffix)
+        fault_point("invalidate:appended")
+        yield
+    finally:
+        os.close(lock)
+
+
+def append_invalid(partition_dir: str, suffix: str) -> None:
+    """Add a line to hashes.invalid. The caller holds the partition lock."""
+    fd = os.open(
+        f"{partition_dir}/{INVALID_FILE}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666
+    )
+    try:
+        write_all(fd, suffix.encode() + b"\n")
+    finally:
+        os.close(fd)
+
+
+def invalidate(partition_dir: str, suffix: str) -> None:
+    """Mark one suffix to be hashed again, for a change that has been made. Raises LockTimeout, OSError."""
+    with invalidating(partition_dir, suffix):
+        pass
+
+
+# ---------------------------------------------------------------- hashes.pkl
+
+
+def read_hashes(partition_dir: str) -> dict[str, Any]:
+    """The cached hashes with `valid` and `updated`; {'valid': False} when there are none or they can't be trusted."""
+    try:
+        with open(f"{partition_dir}/{HASHES_FILE}", "rb") as file:
+            hashes = loads(file.read(MAX_HASHES_SIZE + 1), max_size=MAX_HASHES_SIZE)
+    except (OSError, UnpickleError):
+        return {"valid": False}
+    if not isinstance(hashes, dict):
+        return {"valid": False}
+    for key in hashes:
+        if key not in ("valid", "updated") and not (isinstance(key, str) and is_suffix(key)):
+            return {"valid": False}
+    hashes.setdefault("valid", True)
+    hashes.setdefault("updated", -1)
+    return hashes
+
+
+def write_hashes(partition_dir: str, hashes: dict[str, Any]) -> None:
+    """Replace hashes.pkl durably; sets `updated`. The caller holds the partition lock."""
+    hashes.setdefault("valid", False)
+    hashes["updated"] = time.time()
+    write_durable(f"{partition_dir}/{HASHES_FILE}", pickle.dumps(hashes, protocol=2))
+
+
+def _locked_consolidate(partition_dir: str) -> dict[str, Any]:
+    hashes = read_hashes(partition_dir)
+    path = f"{partition_dir}/{INVALID_FILE}"
+    try:
+        with open(path, "rb") as file:
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return hashes
+    suffixes = {line.decode("ascii", "replace") for line in lines if line}
+    if not suffixes:
+        return hashes
+    modified = False
+    for suffix in suffixes:
+        if is_suffix(suffix):
+            hashes[suffix] = None
+            modified = True
+    if modified:
+        write_hashes(partition_dir, hashes)
+    fault_point("consolidate:written")
+    os.truncate(path, 0)
+    return hashes
+
+
+def consolidate(partition_dir: str) -> dict[str, Any]:
+    """Move what hashes.invalid says into hashes.pkl and return the result; {'valid': False} without a partition.
+
+    Raises LockTimeout, OSError.
+    """
+    try:
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    except FileNotFoundError:
+        return {"valid": False}
+    try:
+        return _locked_consolidate(partition_dir)
+    finally:
+        os.close(lock)
+
+
+# ---------------------------------------------------------------- hashing
+
+
+class _Digests:
+    """The md5 objects of a suffix: one for replicated policies; by fragment index, and None, for EC."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[int | None, Any] = {}
+
+    def feed(self, key: int | None, text: str) -> None:
+        digest = self.by_key.get(key)
+        if digest is None:
+            digest = self.by_key[key] = md5(usedforsecurity=False)
+        digest.update(text.encode())
+
+    def feed_decision(self, decision: Decision, ec: bool) -> None:
+        if decision.meta is not None:
+            self.feed(None, f"{decision.meta.timestamp}.meta")
+        if decision.ts is not None:
+            self.feed(None, f"{decision.ts.timestamp}.ts")
+        if ec:
+            for time_, frag_set in decision.frag_sets.items():
+                for file in frag_set:
+                    self.feed(file.fragment, time_)
+            if decision.durable_set is not None:
+                self.feed(None, f"{decision.durable_set}.durable")
+        elif decision.data is not None:
+            self.feed(None, f"{decision.data.timestamp}.data")
+        if decision.ctype is not None:
+            self.feed(None, f"{decision.ctype.ctype_timestamp}_ctype")
+
+    def result(self, ec: bool) -> SuffixHash:
+        digests = {key: digest.hexdigest() for key, digest in self.by_key.items()}
+        if ec:
+            return digests
+        return digests.get(None) or md5(usedforsecurity=False).hexdigest()
+
+
+class SuffixDamaged(Exception):
+    """A hash entry that is no directory, or can't be listed: `path` is to be quarantined and the suffix hashed again."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def hash_suffix(
+    suffix_dir: str,
+    ec: bool = False,
+    fragments: int | None = None,
+    reclaim_age: float = _cleanup.RECLAIM_AGE,
+    commit_window: float = _cleanup.COMMIT_WINDOW,
+) -> SuffixHash | None:
+    """Clean up and hash one suffix directory; None when nothing is left of it (it is then removed).
+
+    Raises SuffixDamaged, NotADirectoryError when the suffix itself is a file, OSError.
+    """
+    digests = _Digests()
+    found = False
+    try:
+        names = sorted(os.listdir(suffix_dir))
+    except FileNotFoundError:
+        return None
+    for name in names:
+        hash_dir = f"{suffix_dir}/{name}"
+        try:
+            _, remaining = _cleanup.cleanup(hash_dir, ec, fragments, reclaim_age, commit_window)
+        except NotADirectoryError:
+            if is_hash(name):
+                raise SuffixDamaged(hash_dir, "hash entry is not a directory") from None
+            found = True  # a stray file, not ours to move: it keeps the suffix alive
+            continue
+        except OSError as err:
+            if err.errno in (errno.ENODATA, errno.EUCLEAN):
+                raise SuffixDamaged(hash_dir, str(err)) from None
+            raise
+        if remaining:
+            found = True
+            digests.feed_decision(decide(remaining, ec, fragments), ec)
+    if not found:
+        try:
+            os.rmdir(suffix_dir)
+            forget_durable(suffix_dir)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            # something was put there meanwhile: it has invalidated the suffix, so this value won't live long
+            return digests.result(ec)
+        return None
+    return digests.result(ec)
+
+
+def get_hashes(
+    partition_dir: str,
+    ec: bool = False,
+    fragments: int | None = None,
+    recalculate: Iterable[str] = (),
+    do_listdir: bool = False,
+    reclaim_age: float = _cleanup.RECLAIM_AGE,
+    commit_window: float = _cleanup.COMMIT_WINDOW,
+) -> tuple[int, dict[str, SuffixHash | None]]:
+    """Bring the cached hashes of a partition up to date: (suffixes hashed, {suffix: value; None: could not be hashed}).
+
+    What others invalidate meanwhile is on file in hashes.invalid and stays there for the next call, so that what was
+    found is kept even when somebody else wrote hashes.pkl in between. A missing partition gives {}.
+    Raises SuffixDamaged, LockTimeout, OSError.
+    """
+    try:
+        hashes = consolidate(partition_dir)
+    except OSError as err:
+        logger.warning("Unable to read %s/%s: %s", partition_dir, HASHES_FILE, err)
+        hashes = {"valid": False}
+    modified = False
+    if not hashes["valid"]:
+        hashes = {"valid": True, "updated": hashes.get("updated", -1)}
+        do_listdir = True
+    if do_listdir:
+        try:
+            entries = os.listdir(partition_dir)
+        except FileNotFoundError:
+            return 0, {}
+        for entry in entries:
+            if is_suffix(entry):
+                hashes.setdefault(entry, None)
+        modified = True
+    for suffix in recalculate:
+        if is_suffix(suffix):
+            hashes[suffix] = None
+
+    found: dict[str, SuffixHash | None] = {}
+    for suffix, value in list(hashes.items()):
+        if suffix in ("valid", "updated") or value:
+            continue
+        modified = True
+        try:
+            found[suffix] = hash_suffix(
+                f"{partition_dir}/{suffix}", ec, fragments, reclaim_age, commit_window
+            )
+        except NotADirectoryError:
+            found[suffix] = None
+        except SuffixDamaged:
+            raise
+        except OSError as err:
+            logger.error("Error hashing suffix %s/%s: %s", partition_dir, suffix, err)
+            continue
+        if found[suffix] is None:
+            del hashes[suffix]
+        else:
+            hashes[suffix] = found[suffix]
+    if modified:
+        _store(partition_dir, hashes, found)
+    return len(found), {s: v for s, v in hashes.items() if s not in ("valid", "updated")}
+
+
+def _store(partition_dir: str, hashes: dict[str, Any], found: dict[str, SuffixHash | None]) -> None:
+    """Write the hashes unless another process did meanwhile: then only add what we found to what it wrote."""
+    try:
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    except FileNotFoundError:
+        return
+    try:
+        current = read_hashes(partition_dir)
+        if current.get("updated", -1) != hashes["updated"]:
+            hashes = _merged(current, hashes, found)
+        write_hashes(partition_dir, hashes)
+    finally:
+        os.close(lock)
+
+
+def _merged(
+    current: dict[str, Any], hashes: dict[str, Any], found: dict[str, SuffixHash | None]
+) -> dict[str, Any]:
+    # A None in `current` is an invalidation that may be younger than our look at the disk: it stays.
+    if not current["valid"]:
+        return {**hashes, **{suffix: None for suffix in current if is_suffix(suffix)}}
+    for suffix, value in found.items():
+        if value is not None:
+            current.setdefault(suffix, value)
+    return current

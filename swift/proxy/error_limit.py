@@ -1,0 +1,63 @@
+"""Which nodes are left alone for a while because they failed too often (spec proxy 6.4).
+
+State of one process, keyed by address and device. What counts as an error is decided by the callers.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Node = Mapping[str, Any]
+
+
+class _Record:
+    __slots__ = ("count", "last")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = 0.0
+
+
+class ErrorLimiter:
+    """Counts errors per node; a node above `limit` errors rests until `interval` seconds after its last one."""
+
+    def __init__(
+        self, interval: float = 60.0, limit: int = 10, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.interval = interval
+        self.limit = limit
+        self._clock = clock
+        self._records: dict[tuple, _Record] = {}
+
+    @staticmethod
+    def key(node: Node) -> tuple:
+        return node["ip"], node["port"], node["device"]
+
+    def is_limited(self, node: Node) -> bool:
+        records = self._records
+        if not records:
+            return False
+        key = (node["ip"], node["port"], node["device"])
+        record = records.get(key)
+        if record is None:
+            return False
+        if self._clock() - record.last > self.interval:
+            del records[key]
+            return False
+        return record.count > self.limit
+
+    def limit_now(self, node: Node) -> None:
+        """The node said that its device is not usable (507): leave it alone at once."""
+        record = self._touch(node)
+        record.count = self.limit + 1
+
+    def increment(self, node: Node) -> bool:
+        """Count one error; whether the node is limited now."""
+        record = self._touch(node)
+        record.count += 1
+        return record.count > self.limit
+
+    def _touch(self, node: Node) -> _Record:
+        record = self._records.setdefault(self.key(node), _Record())
+        record.last = self._clock()
+        return record

@@ -1,0 +1,118 @@
+"""In which order the nodes of a partition are tried (spec proxy 6.1-6.3, 6.5).
+
+What lives here: the order of primaries, the iterator over primaries and handoffs, and the choice between a
+node's two addresses. What never does: connections, and what counts as an error.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, permutations
+from operator import itemgetter
+from typing import Any
+
+from swift.proxy.error_limit import ErrorLimiter
+
+Node = Mapping[str, Any]
+
+# For up to four replicas the orders are known beforehand; one random number picks one.
+_ORDERS: dict[int, list[Callable[[Sequence[Node]], tuple[Node, ...]]]] = {
+    count: [itemgetter(*order) for order in permutations(range(count))] for count in (2, 3, 4)
+}
+
+
+class Timings:
+    """How fast nodes answered lately, by address, in whole milliseconds; for `sorting_method = timing`."""
+
+    def __init__(self, expiry: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._expiry = expiry
+        self._clock = clock
+        self._seen: dict[str, tuple[float, float]] = {}
+
+    def record(self, ip: str, seconds: float) -> None:
+        self._seen[ip] = (round(seconds, 3), self._clock() + self._expiry)
+
+    def of(self, node: Node) -> float:
+        """Seconds; -1 when nothing recent is known, so that unknown nodes get their chance."""
+        seconds, expires = self._seen.get(node["ip"], (-1.0, 0.0))
+        return seconds if expires > self._clock() else -1.0
+
+
+def shuffled(nodes: Sequence[Node]) -> Sequence[Node]:
+    """The nodes in random order, as a new sequence."""
+    orders = _ORDERS.get(len(nodes))
+    if orders is not None:
+        return orders[int(random.random() * len(orders))](nodes)
+    mixed = list(nodes)
+    random.shuffle(mixed)
+    return mixed
+
+
+def in_order(nodes: Sequence[Node], rank: Callable[[Node], float] | None) -> Sequence[Node]:
+    """The nodes shuffled, then sorted by `rank` (None: just shuffled)."""
+    mixed = shuffled(nodes)
+    return mixed if rank is None else sorted(mixed, key=rank)
+
+
+def local_first(
+    primaries: Sequence[Node],
+    handoffs: Callable[[], Iterable[Node]],
+    is_local: Callable[[Node], bool],
+    count: int,
+) -> tuple[list[Node], Iterator[Node]]:
+    """Write affinity: (as many nodes as there are primaries, local ones first; all others, lazily) (spec 6.3)."""
+    preferred = list(islice(filter(is_local, chain(primaries, handoffs())), count))
+    chosen = {node["id"] for node in preferred}
+    others = (node for node in chain(primaries, handoffs()) if node["id"] not in chosen)
+    in_sequence = chain(preferred, others)
+    return list(islice(in_sequence, len(primaries))), in_sequence
+
+
+def local_handoffs(handoffs: Iterable[Node], is_local: Callable[[Node], bool], count: int) -> list[Node]:
+    """The first `count` local handoffs."""
+    return list(islice(filter(is_local, handoffs), count))
+
+
+def iterate_nodes(
+    limiter: ErrorLimiter,
+    first: Sequence[Node],
+    others: Callable[[], Iterable[Node]],
+    budget: int,
+    on_handoff: Callable[[int], None] | None = None,
+) -> Iterator[Node]:
+    """Nodes worth trying, at most `budget` that were not found to be failing while they were tried (spec 6.1).
+
+    May be shared between green threads. `on_handoff(n)` is called before the n-th node that is not of `first`.
+    """
+    is_limited = limiter.is_limited
+    for node in first:
+        if is_limited(node):
+            continue
+        yield node
+        if not is_limited(node):
+            budget -= 1
+            if budget <= 0:
+                return
+    used = 0
+    for node in others():
+        if is_limited(node):
+            continue
+        used += 1
+        if on_handoff is not None:
+            on_handoff(used)
+        yield node
+        if not is_limited(node):
+            budget -= 1
+            if budget <= 0:
+                return
+
+
+def is_handoff(node: Node) -> bool:
+    return "handoff_index" in node
+
+
+def address(node: Node, use_replication: bool) -> tuple[str, int]:
+    """(ip, port) under which to talk to the node (spec 6.5)."""
+    if use_replication:
+        return node["replication_ip"], node["replication_port"]
+    return node["ip"], node["port"]

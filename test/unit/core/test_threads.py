@@ -1,0 +1,38 @@
+"""Pools of native threads, seen from green threads."""
+
+import threading
+
+import pytest
+
+from swift.core import concurrency as c
+from swift.core import threads
+
+
+def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
+    pool = threads.DevicePool(str(tmp_path))
+    pool.inline = False
+    pool._pool = pool._pool or threads._ThreadPool("test", 2, 3)
+    assert pool.run(threading.get_native_id) != threading.get_native_id()
+    with pytest.raises(ZeroDivisionError):
+        pool.run(lambda: 1 // 0)
+
+
+def test_a_hung_device_refuses_instead_of_queueing_for_ever():
+    pool = threads._ThreadPool("test", 1, 2)
+    gate = c.raw_threading.Event()
+    waiting = [c.spawn(pool.run, gate.wait) for _ in range(2)]
+    c.sleep(0)
+    with pytest.raises(threads.DeviceBusy):
+        pool.run(int)
+    gate.set()
+    assert [w.wait() for w in waiting] == [True, True]
+    assert pool.run(int) == 0
+
+
+def test_an_abandoned_call_does_not_disturb_the_next():
+    pool = threads._ThreadPool("test", 1, 10)
+    gate = c.raw_threading.Event()
+    with pytest.raises(c.Timeout), c.Timeout(0.02):
+        pool.run(gate.wait)
+    gate.set()
+    assert pool.run(int, 7) == 7
