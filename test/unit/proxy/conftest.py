@@ -1,6 +1,6 @@
 import pytest
 
-from test.unit.proxy.backends import Cluster
+from proxy_backends import Cluster
 
 
 @pytest.fixture

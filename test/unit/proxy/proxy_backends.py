@@ -287,7 +287,9 @@ class Cluster:
 
     def request(self, method, path, headers=None, body=b"", environ=None):
         """(status, {lower name: value}, body) of a request to the application, without a server between."""
-        request = Request.blank(path, environ={"REQUEST_METHOD": method, **(environ or {})}, headers=headers or {})
+        request = Request.blank(
+            path, environ={"REQUEST_METHOD": method, **(environ or {})}, headers=headers or {}
+        )
         if body or method in ("PUT", "POST") and "Transfer-Encoding" not in (headers or {}):
             request.body = body
         status, answer_headers, chunks = request.call_application(self.app)
