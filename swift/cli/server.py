@@ -23,9 +23,9 @@ def make_server(
 
     known = limits()
     head_limits = HeadLimits(
-        max_request_line=known.max_request_line,
-        max_header_line=known.max_header_size,
-        max_header_count=known.max_header_count,
+        request_line=known.max_request_line,
+        header_line=known.max_header_size,
+        header_count=known.max_header_count,
     )
     return Server(listener, app, conf, logger, on_done, head_limits)
 

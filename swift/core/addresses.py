@@ -39,7 +39,7 @@ def own_addresses(ring_ip: str | None = None) -> frozenset[str]:
 def _interface_addresses() -> set[str]:
     import netifaces  # slow to import, and needed by few processes
 
-    found = set()
+    found: set[str] = set()
     for interface in netifaces.interfaces():
         for family, entries in netifaces.ifaddresses(interface).items():
             if family in (netifaces.AF_INET, netifaces.AF_INET6):

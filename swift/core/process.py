@@ -126,7 +126,9 @@ class Service:
                 if time.monotonic() >= give_up:
                     text = f"Could not bind to {ip}:{port} after trying for {seconds:g} seconds"
                     raise OSError(err.errno, text) from None
-            signal.sigtimedwait(set(), BIND_RETRY_SECONDS)
+            received = signal.sigtimedwait({signal.SIGTERM, signal.SIGINT, signal.SIGHUP}, BIND_RETRY_SECONDS)
+            if received:
+                raise StartError(f"stopped by signal {received.si_signo} while waiting for {ip}:{port}")
         sock.setsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_KEEPALIVE, 1)
         sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
         sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_KEEPIDLE, keep_idle)
@@ -291,7 +293,7 @@ class _Group:
                     endpoint.ip, endpoint.port
                 )
             except OSError as err:
-                raise StartError(str(err)) from None
+                raise StartError(err.strerror or str(err)) from None
             sockets.append((endpoint, sock))
         become(self.account)
         servers = []
@@ -329,6 +331,13 @@ def find_section(path: str) -> str:
     return found[0]
 
 
+def _service(path: str, section: str | None, verbose: bool) -> Service:
+    try:
+        return Service(path, section or find_section(path), verbose)
+    except ValueError as err:
+        raise ConfigError(f"Error trying to load config from {path}: {one_line(err)}") from err
+
+
 def run_servers(
     paths: Sequence[str],
     make_server: MakeServer,
@@ -345,7 +354,7 @@ def run_servers(
     command = seamless.Command()
     inherited = seamless.Inherited()
     try:
-        services = [Service(os.path.abspath(path), section or find_section(path), verbose) for path in paths]
+        services = [_service(os.path.abspath(path), section, verbose) for path in paths]
         set_priorities(services[0].conf, services[0].logger)
         use_utc()
         for service in services:

@@ -61,12 +61,17 @@ class Inherited:
         waiting = self.sockets.get(address)
         return waiting.pop() if waiting else None
 
+    def leave_to_parent(self) -> None:
+        """For a forked worker: the old generation must not wait for it too, nor may it keep unwanted sockets open."""
+        self._close_unwanted()
+        for fd in (self._notify_fd, self._state_fd):
+            if fd is not None:
+                os.close(fd)
+        self._notify_fd = self._state_fd = None
+
     def finish(self, logger: Any) -> dict[int, float]:
         """Tells the old generation to let go, now that we serve. Returns its processes: {pid: time of first reload}."""
-        for sockets in self.sockets.values():
-            for sock in sockets:  # addresses that the new configuration has no use for
-                sock.close()
-        self.sockets.clear()
+        self._close_unwanted()
         old: dict[int, float] = {}
         try:
             if self._notify_fd is not None:
@@ -79,6 +84,12 @@ class Inherited:
             logger.warning("Failed to receive the state of the old server: %s", err)
         self._notify_fd = self._state_fd = None
         return old
+
+    def _close_unwanted(self) -> None:
+        for sockets in self.sockets.values():
+            for sock in sockets:
+                sock.close()
+        self.sockets.clear()
 
 
 def _fd_number(text: str) -> int | None:

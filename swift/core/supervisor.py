@@ -119,8 +119,9 @@ class Supervisor:
             self._start(slot)
         for slot in self._slots.values():
             while slot.ready is not None:
-                received = signal.sigtimedwait(SIGNALS - {signal.SIGCHLD}, 0)
-                if received and received.si_signo != signal.SIGUSR1:
+                # a wish to reload stays pending until we can follow it
+                received = signal.sigtimedwait(SIGNALS - {signal.SIGCHLD, signal.SIGUSR1}, 0)
+                if received:
                     raise StartError(f"stopped by signal {received.si_signo} while starting")
                 if not self._look_for_ready(slot, 100):
                     raise StartError(f"worker {slot.pid} did not start normally")
@@ -137,8 +138,8 @@ class Supervisor:
                     for opened in sockets:
                         opened.close()
                     if first and not self._plan.per_port:
-                        raise StartError(str(err)) from None
-                    self._logger.critical("Unable to bind to port %d: %s", endpoint.port, err)
+                        raise StartError(err.strerror or str(err)) from None
+                    self._logger.critical("Unable to bind to port %d: %s", endpoint.port, err.strerror or err)
                     return
             sockets.append(sock)
         self._slots[key] = Slot(key, sockets)
@@ -161,6 +162,7 @@ class Supervisor:
     def _become_worker(self, slot: Slot, write_fd: int) -> NoReturn:
         code = 1
         try:
+            self._inherited.leave_to_parent()
             for other in self._slots.values():
                 if other is not slot:
                     for sock in other.sockets:
