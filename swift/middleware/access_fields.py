@@ -51,7 +51,12 @@ class AccessFields:
     """
 
     def __init__(
-        self, used: Collection[str], *, reveal: int = 16, log_headers: bool = False, only_headers: Iterable[str] = ()
+        self,
+        used: Collection[str],
+        *,
+        reveal: int = 16,
+        log_headers: bool = False,
+        only_headers: Iterable[str] = (),
     ) -> None:
         self._reveal = max(reveal, 0)
         self._only_headers = frozenset(name.title() for name in only_headers)
@@ -82,7 +87,9 @@ class AccessFields:
         if not query:
             return path
         if self._sensitive_parameters is not None:
-            query = self._sensitive_parameters.sub(lambda match: match[1] + (self._cut(match[2]) or ""), query)
+            query = self._sensitive_parameters.sub(
+                lambda match: match[1] + (self._cut(match[2]) or ""), query
+            )
         return f"{path}?{query}"
 
     def _headers(self, exchange: Exchange) -> str:

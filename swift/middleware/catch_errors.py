@@ -11,6 +11,7 @@ from swift.core.concurrency import Timeout
 from swift.core.log import get_logger, set_transaction
 from swift.core.transaction import new_transaction_id
 from swift.middleware.late_start import first_chunk_taken
+from swift.wire.errors import ClientError
 from swift.wire.message import close_if_possible
 
 ERROR_BODY = b"An error occurred"
@@ -48,6 +49,8 @@ class CatchErrorsMiddleware:
             body = self.app(environ, respond)
             if started is None:
                 body = first_chunk_taken(body)
+        except ClientError:
+            raise  # the server loop knows what to say to a client that left or talks nonsense
         except (Exception, Timeout):
             self.logger.exception("Error: An error occurred")
             headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(ERROR_BODY)))]
@@ -87,7 +90,9 @@ class ExactLength:
         for chunk in self._body:
             if len(chunk) > left:
                 yield chunk[:left]
-                raise BadResponseLength(f"Too many bytes; truncating after {self._length} with at least {len(chunk) - left} surplus bytes remaining")
+                raise BadResponseLength(
+                    f"Too many bytes; truncating after {self._length} with at least {len(chunk) - left} surplus bytes remaining"
+                )
             left -= len(chunk)
             yield chunk
         if left:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from swift.core.config import truthy
-from swift.core.log import get_logger
+from swift.core.log import DEBUG, get_logger
 
 _INTERNAL_NAME = re.compile(
     r"x-(?:(?:account|container|object)-sysmeta-.*"
@@ -64,7 +64,7 @@ class GatekeeperMiddleware:
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             public = [header for header in headers if not _verdicts[header[0]]]
-            if len(public) != len(headers):
+            if len(public) != len(headers) and self.logger.isEnabledFor(DEBUG):
                 removed = [header for header in headers if _verdicts[header[0]]]
                 self.logger.debug("removed response headers: %s", removed)
             if "swift.leave_relative_location" in environ:
@@ -88,7 +88,9 @@ class GatekeeperMiddleware:
 
 def _with_relative_location(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Reduce an absolute Location to path?query#fragment."""
-    return [(name, _relative(value)) if name.lower() == "location" else (name, value) for name, value in headers]
+    return [
+        (name, _relative(value)) if name.lower() == "location" else (name, value) for name, value in headers
+    ]
 
 
 def _relative(location: str) -> str:

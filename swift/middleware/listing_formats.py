@@ -66,7 +66,9 @@ class ListingFilter:
             return body
         return self._converted(listing, body, account, container)
 
-    def _converted(self, listing: _Listing, body: Iterable[bytes], account: str, container: str | None) -> Iterable[bytes]:
+    def _converted(
+        self, listing: _Listing, body: Iterable[bytes], account: str, container: str | None
+    ) -> Iterable[bytes]:
         data = _whole(body)
         rows = _rows(data)
         if rows is not None:
@@ -86,7 +88,9 @@ class ListingFilter:
         listing.start(data)
         return [data]
 
-    def _without_reserved(self, rows: list[dict[str, Any]], account: str, container: str | None) -> list[dict[str, Any]]:
+    def _without_reserved(
+        self, rows: list[dict[str, Any]], account: str, container: str | None
+    ) -> list[dict[str, Any]]:
         kept = []
         for row in rows:
             name = str(row.get("subdir") or row.get("name") or "")
@@ -101,7 +105,9 @@ class ListingFilter:
 class _Listing:
     """The response as it comes: passed on at once, unless its body is to be converted first."""
 
-    def __init__(self, environ: dict[str, Any], start_response: StartResponse, media_type: str, varies: bool) -> None:
+    def __init__(
+        self, environ: dict[str, Any], start_response: StartResponse, media_type: str, varies: bool
+    ) -> None:
         self.environ = environ
         self.media_type = media_type
         self.started = self.to_convert = self.converted = False
@@ -222,7 +228,11 @@ def account_xml(rows: list[dict[str, Any]], account: str) -> bytes:
         if "subdir" in row:
             parts.append(f'<subdir name="{_attribute(row["subdir"])}" />\n')
             continue
-        policy = f"<storage_policy>{_text(row['storage_policy'])}</storage_policy>" if "storage_policy" in row else ""
+        policy = (
+            f"<storage_policy>{_text(row['storage_policy'])}</storage_policy>"
+            if "storage_policy" in row
+            else ""
+        )
         parts.append(
             f"<container><name>{_text(row['name'])}</name><count>{_text(row['count'])}</count>"
             f"<bytes>{_text(row['bytes'])}</bytes>"

@@ -47,7 +47,7 @@ class ProxyLoggingMiddleware:
         register_sensitive_header("x-storage-token")
         self.template = proxy_template(conf)
         self.metrics = RequestMetrics(access_conf, metrics)
-        self._log_conf = {
+        self._field_options: dict[str, Any] = {
             "reveal": int(conf.get("reveal_sensitive_prefix", 16)),
             "log_headers": truthy(conf.get("access_log_headers", conf.get("log_headers", "no"))),
             "only_headers": csv_list(conf.get("access_log_headers_only", "")),
@@ -59,13 +59,15 @@ class ProxyLoggingMiddleware:
     def fields(self) -> AccessFields:
         # Made with the first line: filters further right register their sensitive names after this one is built.
         if self._fields is None:
-            self._fields = AccessFields(self.template.used, **self._log_conf)
+            self._fields = AccessFields(self.template.used, **self._field_options)
         return self._fields
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if _MADE in environ:
             return self.app(environ, start_response)
         environ[_MADE] = True
+        if not self.metrics.enabled and not (self.logger.isEnabledFor(INFO) and self.logger.sinks):
+            return self.app(environ, start_response)
         self.metrics.begin(environ)
         callbacks = environ.get("swift.on_response_done")
         if callbacks is None or self.metrics.streams:
@@ -145,7 +147,9 @@ def _status_after(status: int, error: BaseException | None) -> int:
 class _Watch:
     """What becomes of one exchange, counted along the way."""
 
-    def __init__(self, filter_: ProxyLoggingMiddleware, environ: dict[str, Any], start_response: Callable[..., Any]) -> None:
+    def __init__(
+        self, filter_: ProxyLoggingMiddleware, environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> None:
         self.exchange = Exchange(environ, time())
         self.started = False
         self._filter = filter_

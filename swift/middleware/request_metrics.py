@@ -1,6 +1,6 @@
-"""What is measured of each proxied request: StatsD names, labelled metrics and the Prometheus histogram (spec middleware 4.4).
+"""What is measured of each proxied request: StatsD names and labelled metrics (spec middleware 4.4).
 
-Never here: access lines, and how a metric is sent (`swift.core.metrics`).
+Never here: access lines, how a metric is sent (`swift.core.metrics`), and the histogram that all servers keep of their requests.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from swift.core import prometheus
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
 from swift.core.metrics import get_labeled_metrics, get_metrics
@@ -26,7 +25,7 @@ Names = tuple[str, ...]
 
 
 class RequestMetrics:
-    """``enabled``: anything beside the histogram goes out; ``streams``: bytes are to be counted while they pass.
+    """``enabled``: there is somebody to send to; ``streams``: bytes are to be counted while they pass.
 
     Raises ValueError for bad statsd options.
     """
@@ -40,9 +39,13 @@ class RequestMetrics:
         interval = float(conf.get("statsd_emit_buffer_xfer_bytes_seconds", -1))
         self._interval = interval
         self.streams = self._labeled.enabled and interval >= 0
-        methods = conf.get("access_log_statsd_valid_http_methods") or conf.get("log_statsd_valid_http_methods")
+        methods = conf.get("access_log_statsd_valid_http_methods") or conf.get(
+            "log_statsd_valid_http_methods"
+        )
         self._methods = frozenset(method.upper() for method in csv_list(methods or DEFAULT_METHODS))
-        self._storage_domains = tuple(f".{domain.lstrip('.')}" for domain in csv_list(conf.get("storage_domain", "")))
+        self._storage_domains = tuple(
+            f".{domain.lstrip('.')}" for domain in csv_list(conf.get("storage_domain", ""))
+        )
         self._names: dict[tuple[str, str, int, str | None], Names] = {}
 
     def begin(self, environ: dict[str, Any]) -> None:
@@ -52,22 +55,22 @@ class RequestMetrics:
 
     def report(self, exchange: Exchange) -> None:
         """Everything about a finished exchange."""
+        if not self.enabled:
+            return
         environ = exchange.environ
         method = environ.get("swift.orig_req_method") or environ["REQUEST_METHOD"]
         if method not in self._methods:
             method = "BAD_METHOD"
         policy = exchange.policy_index
-        if "swift.source" not in environ:
-            prometheus.TABLE.request(_TAIL, method, str(exchange.status), policy or "", exchange.end - exchange.start)
-        if not self.enabled:
-            return
         milliseconds = (exchange.end - exchange.start) * 1000
         if self._legacy is not None:
             self._report_legacy(exchange, method, policy, milliseconds)
         if self._labeled.enabled:
             self._report_labeled(exchange, milliseconds)
 
-    def _report_legacy(self, exchange: Exchange, method: str, policy: str | None, milliseconds: float) -> None:
+    def _report_legacy(
+        self, exchange: Exchange, method: str, policy: str | None, milliseconds: float
+    ) -> None:
         kind = _kind(exchange.environ)
         if kind != "object":
             policy = None
@@ -89,7 +92,9 @@ class RequestMetrics:
             stems = [f"{kind}.{method}.{status}"]
             if policy is not None:
                 stems.append(f"{kind}.policy.{policy}.{method}.{status}")
-            names = tuple(f"{stem}.{what}" for stem in stems for what in ("timing", "xfer", "first-byte.timing"))
+            names = tuple(
+                f"{stem}.{what}" for stem in stems for what in ("timing", "xfer", "first-byte.timing")
+            )
             if len(self._names) < _REMEMBERED:
                 self._names[key] = names
         return names
@@ -99,7 +104,13 @@ class RequestMetrics:
         is_s3 = _is_s3(environ)
         _version, account, container, obj = self._s3_path(environ) if is_s3 else _swift_path(environ)
         return {
-            "resource": "object" if obj else "container" if container else "account" if account else "UNKNOWN",
+            "resource": "object"
+            if obj
+            else "container"
+            if container
+            else "account"
+            if account
+            else "UNKNOWN",
             "account": account,
             "container": container,
             "method": environ.get("swift.orig_req_method") or environ["REQUEST_METHOD"],

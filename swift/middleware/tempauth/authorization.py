@@ -10,7 +10,13 @@ import hmac
 from collections.abc import Callable
 from typing import Any
 
-from swift.core.acl import acls_from_account_info, format_acl_v2, parse_account_acl, parse_acl, referrer_allowed
+from swift.core.acl import (
+    acls_from_account_info,
+    format_acl_v2,
+    parse_account_acl,
+    parse_acl,
+    referrer_allowed,
+)
 from swift.core.config import reseller_options
 from swift.middleware.info import get_account_info
 from swift.wire.message import (
@@ -95,7 +101,9 @@ class Authorizer:
         self.count("unauthorized")
         return HTTPUnauthorized(request=Request(environ))
 
-    def _passes_as_reseller(self, environ: dict[str, Any], groups: list[str], account: str, prefix: str, method: str) -> bool:
+    def _passes_as_reseller(
+        self, environ: dict[str, Any], groups: list[str], account: str, prefix: str, method: str
+    ) -> bool:
         if account in self.prefixes or account[len(prefix) : len(prefix) + 1] == ".":
             return False
         if ".reseller_admin" in groups:
@@ -142,7 +150,9 @@ def _passes_container_acl(environ: dict[str, Any], groups: list[str], obj: str |
     if not acl:
         return False
     referrers, allowed = parse_acl(acl)
-    if (obj is not None or ".rlistings" in allowed) and referrer_allowed(environ.get("HTTP_REFERER"), referrers):
+    if (obj is not None or ".rlistings" in allowed) and referrer_allowed(
+        environ.get("HTTP_REFERER"), referrers
+    ):
         return True
     # The list is native text where it comes from the caches and a WSGI string where it comes from a response.
     return any(group and (group in groups or str_to_wsgi(group) in groups) for group in allowed)

@@ -56,7 +56,10 @@ class TempAuth:
     def _normal_auth_prefix(self, prefix: str) -> str:
         stripped = prefix.strip("/")
         if not stripped:
-            self.logger.warning("Rewriting invalid auth prefix %r to '/auth/' (Non-empty auth prefix path is required)", prefix)
+            self.logger.warning(
+                "Rewriting invalid auth prefix %r to '/auth/' (Non-empty auth prefix path is required)",
+                prefix,
+            )
             return "/auth/"
         return f"/{stripped}/"
 
@@ -167,7 +170,9 @@ class TempAuth:
         except NoTokenCache as error:
             self._count("errors")
             self.logger.error("%s", error)
-            return HTTPServerError(request=request, body=b"Internal server error.\n", content_type="text/plain")
+            return HTTPServerError(
+                request=request, body=b"Internal server error.\n", content_type="text/plain"
+            )
         environ["swift.access_logging"] = {"user_id": str_to_wsgi(user.id)}
         host = host_url(environ)
         if self.storage_url_scheme != "default":

@@ -56,7 +56,11 @@ class Tokens:
         token = cache.get(user_key, raise_on_error=True)
         if isinstance(token, str):
             stored = _stored(cache.get(self._cache_key(token), raise_on_error=True))
-            if stored is not None and stored[0] > time() and set(stored[1].split(",")) == set(groups.split(",")):
+            if (
+                stored is not None
+                and stored[0] > time()
+                and set(stored[1].split(",")) == set(groups.split(","))
+            ):
                 return token, stored[0] - time()
         token = f"{self.prefix}tk{secrets.token_hex(16)}"
         expires = time() + self.life
@@ -98,11 +102,10 @@ class Tokens:
         """(seconds left, groups) of a sealed token."""
         if not self._fernets:
             return None
-        for form, packed in (("zftk", True), ("ftk", False)):
-            prefix = self.prefix + form
-            if token.startswith(prefix):
-                sealed = token[len(prefix) :].encode("latin-1")
-                break
+        if token.startswith(f"{self.prefix}zftk"):
+            packed, sealed = True, token[len(self.prefix) + 4 :].encode("latin-1")
+        elif token.startswith(f"{self.prefix}ftk"):
+            packed, sealed = False, token[len(self.prefix) + 3 :].encode("latin-1")
         else:
             return None
         from cryptography.fernet import InvalidToken
@@ -121,7 +124,12 @@ class Tokens:
 
 def _stored(value: Any) -> tuple[float, str] | None:
     """(expiry, groups) of a cache entry, None for anything else."""
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], int | float) and isinstance(value[1], str):
+    if (
+        isinstance(value, list)
+        and len(value) == 2
+        and isinstance(value[0], int | float)
+        and isinstance(value[1], str)
+    ):
         return value[0], value[1]
     return None
 

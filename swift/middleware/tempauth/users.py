@@ -8,7 +8,7 @@ import binascii
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 ADMIN_GROUP = ".admin"
 
@@ -28,11 +28,13 @@ class User:
     @property
     def account_id(self) -> str:
         """The storage account of the user: the last part of the storage URL."""
-        return self.storage_url.rsplit("/", 1)[-1]
+        return unquote(self.storage_url.rsplit("/", 1)[-1])
 
     def has_key(self, key: str) -> bool:
         """Compares in a time that tells nothing about the key."""
-        return hmac.compare_digest(self.key.encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape"))
+        return hmac.compare_digest(
+            self.key.encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape")
+        )
 
     def group_list(self, reseller_prefixes: Iterable[str]) -> list[str]:
         """All groups of the user; `.admin` stands for ownership of the account under each prefix."""
@@ -57,8 +59,10 @@ def parse_users(conf: Mapping[str, str], reseller_prefix: str) -> dict[str, User
         else:
             continue
         if len(words) != 2 or not all(words):
-            raise ValueError(f"{option}: an account and a user name, separated by one '_', are needed (user64_ takes any names)")
-        user = _parse_user(option, *words, value, reseller_prefix)
+            raise ValueError(
+                f"{option}: an account and a user name, separated by one '_', are needed (user64_ takes any names)"
+            )
+        user = _parse_user(option, words[0], words[1], value, reseller_prefix)
         users[user.id] = user
     return users
 
