@@ -21,7 +21,7 @@ from swift.obj import metadata as _metadata
 from swift.obj.device import Device
 from swift.obj.layout import ObjectLocation
 from swift.obj.reader import OpenObject, quarantine
-from swift.wire.multipart import byteranges_body
+from swift.wire.body import FileBody
 
 PIECE = 1 << 20  # bytes read, checked and sent at a time
 RECHECK_SECONDS = 30.0
@@ -119,8 +119,6 @@ class ObjectBody:
     def send_to(self, stream: Any) -> int:
         """Send all of it; returns the number of bytes. Raises BodyDamaged, OSError."""
         try:
-            if self.device.inline and _Check.not_needed(self):
-                return stream.sendfile_all(self.fd, 0, self.size) or self.size
             sent = 0
             for offset, view in self._pieces():
                 if self.device.inline:
@@ -135,66 +133,33 @@ class ObjectBody:
 
     # ------------------------------------------------------------ ranges (never checked: a block may be much larger)
 
-    def app_iter_range(self, start: int, stop: int | None) -> RangeBody:
+    def app_iter_range(self, start: int, stop: int | None) -> FileBody:
         """Body of the bytes from `start` up to `stop`."""
-        return RangeBody(self, start, self.size if stop is None else min(stop, self.size))
+        end = self.size if stop is None else min(stop, self.size)
+        return FileBody(self.fd, start, end - start, self.close, self.device.pool)
 
     def app_iter_ranges(
         self, ranges: Sequence[tuple[int, int]], content_type: str, boundary: str, size: int
-    ) -> Iterator[bytes]:
+    ) -> FileBody:
         """Body of a multipart/byteranges response."""
-        try:
-            yield from byteranges_body(ranges, size, content_type, boundary, self._read_range)
-        finally:
-            self.close()
-
-    def _read_range(self, start: int, stop: int) -> Iterator[bytes]:
-        while start < stop:
-            data = self.device.run(os.pread, self.fd, min(PIECE, stop - start), start)
-            if not data:
-                raise BodyDamaged(f"{self.where.hash_dir} ends at {start}")
-            yield data
-            start += len(data)
+        return FileBody.byteranges(
+            self.fd, ranges, size, content_type, boundary, self.close, self.device.pool
+        )
 
 
-class RangeBody:
-    """One range of an object; owns the object's body."""
-
-    def __init__(self, whole: ObjectBody, start: int, stop: int) -> None:
-        self.whole = whole
-        self.start = start
-        self.stop = stop
-
-    def close(self) -> None:
-        """Close the file."""
-        self.whole.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self.whole._read_range(self.start, self.stop)
-        finally:
-            self.close()
-
-    def send_to(self, stream: Any) -> int:
-        """Send the range; returns the number of bytes. Raises OSError."""
-        whole = self.whole
-        try:
-            if whole.device.inline:
-                stream.sendfile_all(whole.fd, self.start, self.stop - self.start)
-            else:
-                for data in whole._read_range(self.start, self.stop):
-                    stream.sendall(data)
-            return self.stop - self.start
-        finally:
-            self.close()
+def body_of(body: ObjectBody) -> ObjectBody | FileBody:
+    """What to send: the object as it is when it needs no check, so that the kernel can do it all."""
+    if _Check.not_needed(body):
+        return FileBody(body.fd, 0, body.size, body.close, body.device.pool)
+    return body
 
 
 class _Check:
-    """Checks a whole body as it is read: by its block checksums if there are any, else by MD5; or not at all."""
+    """Checks a whole body as it is read: by its block checksums if there are any, else by MD5."""
 
     def __init__(self, body: ObjectBody) -> None:
         self.failed = False
-        self.key: tuple[int, int, int, int] | None = _key(body.fd)
+        self.key = _key(body.fd)
         self.blocks: tuple[int, list[int]] | None = None
         self.digest: Any = None
         self.etag = body.metadata.get("ETag", "")
@@ -202,9 +167,6 @@ class _Check:
         self.number = 0
         self.filled = 0
         self.crc = 0
-        if self.not_needed(body, self.key):
-            self.key = None
-            return
         stored = body.metadata.get(_metadata.BLOCK_CRC32)
         if stored is not None:
             self.blocks = _metadata.parse_block_crcs(stored, self.etag, body.size)
@@ -212,12 +174,12 @@ class _Check:
             self.digest = md5(usedforsecurity=False)
 
     @staticmethod
-    def not_needed(body: ObjectBody, key: tuple[int, int, int, int] | None = None) -> bool:
+    def not_needed(body: ObjectBody) -> bool:
         """Whether chance (etag_validate_pct) or a check of a moment ago says that the bytes can go out as they are."""
         percent = body.where.etag_validate_pct
         if percent < 100 and random.uniform(0, 100) >= percent:
             return True
-        return monotonic() - _checked.get(key or _key(body.fd), -RECHECK_SECONDS) < RECHECK_SECONDS
+        return monotonic() - _checked.get(_key(body.fd), -RECHECK_SECONDS) < RECHECK_SECONDS
 
     def room(self) -> int:
         """Bytes up to the end of the current block."""
@@ -236,7 +198,7 @@ class _Check:
                 self.failed = self.crc != crcs[self.number]
                 self.number += 1
                 self.filled = self.crc = 0
-        elif self.digest is not None:
+        else:
             self.digest.update(data)
             if self.left == 0:
                 self.failed = self.digest.hexdigest() != self.etag
@@ -244,11 +206,10 @@ class _Check:
 
     def done(self) -> None:
         """All was read and good."""
-        if self.key is not None:
-            _checked[self.key] = monotonic()
-            _checked.move_to_end(self.key)
-            if len(_checked) > _CHECKED_MAX:
-                _checked.popitem(last=False)
+        _checked[self.key] = monotonic()
+        _checked.move_to_end(self.key)
+        if len(_checked) > _CHECKED_MAX:
+            _checked.popitem(last=False)
 
 
 def _key(fd: int) -> tuple[int, int, int, int]:

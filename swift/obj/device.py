@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from swift.core.concurrency import DeviceBusy, DevicePool, pool_for
 from swift.core.errors import InsufficientStorage
 from swift.core.fs import is_mount
 from swift.core.names import check_device_name
+from swift.core.threads import DeviceBusy, DevicePool, pool_for
 from swift.obj.errors import DeviceUnavailable
 
 CHECK_SECONDS = 1.0  # how long an answer about a mount is believed for reads; writes ask each time

@@ -13,10 +13,10 @@ from typing import Any
 from swift import __version__
 from swift.core.concurrency import sleep
 from swift.core.config import auto_int, csv_list, truthy
-from swift.core.constraints import load_limits
 from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
-from swift.core.hashing import hash_path, load_hash_config
+from swift.core.hashing import hash_path
+from swift.core.log import get_logger
 from swift.core.names import (
     check_device_partition,
     check_object_name,
@@ -24,7 +24,8 @@ from swift.core.names import (
     valid_wsgi_utf8,
     wsgi_to_str,
 )
-from swift.core.policy import ERASURE_CODING, StoragePolicy, load_policies
+from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
+from swift.core.swift_dir import use as use_swift_dir
 from swift.obj import server_change, server_get, server_put
 from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE
 from swift.obj.device import Devices
@@ -78,10 +79,8 @@ class ObjectServer:
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         self.logger = logger
-        swift_dir = conf.get("swift_dir", "/etc/swift")
-        load_hash_config(swift_dir)
-        load_limits(swift_dir)
-        self.policies = load_policies(swift_dir)
+        use_swift_dir(conf.get("swift_dir"))
+        self.policies = policies()
         # servers_per_port gives each disk processes of its own: one thread in each is then enough
         per_port = int(conf.get("servers_per_port", 0) or 0) > 0
         threads = auto_int(conf.get("eventlet_tpool_num_threads"), 1 if per_port else 4)
@@ -106,7 +105,6 @@ class ObjectServer:
         self.keep_cache_size = int(conf.get("keep_cache_size", 5242880))
         self.keep_cache_private = truthy(conf.get("keep_cache_private", "false"))
         self.keep_cache_slo_manifest = truthy(conf.get("keep_cache_slo_manifest", "false"))
-        self.log_requests = truthy(conf.get("log_requests", "true"))
         allowed = csv_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
         self.allowed_headers = [h.title() for h in allowed if h.lower() not in _NEVER_ALLOWED]
         self.allowed_keys = [(h, "HTTP_" + h.upper().replace("-", "_")) for h in self.allowed_headers]
@@ -274,3 +272,9 @@ def options(server: ObjectServer, environ: Environ, start_response: StartRespons
         ],
     )
     return [b""]
+
+
+def app_factory(global_conf: Mapping[str, Any], **local_conf: Any) -> ObjectServer:
+    """PasteDeploy's entry point for `egg:swift#object`."""
+    conf = {**global_conf, **local_conf}
+    return ObjectServer(conf, get_logger(conf, ObjectServer.server_type))

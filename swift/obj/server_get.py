@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from swift.core.errors import BadRequest
 from swift.core.timestamp import http_date, internal_timestamp
-from swift.obj.body import ObjectBody
+from swift.obj.body import ObjectBody, body_of
 from swift.obj.errors import NotExist
 from swift.obj.metadata import BLOCK_CRC32
 from swift.obj.reader import OpenObject, open_object
@@ -73,7 +73,7 @@ def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     start_response("200 OK", headers)
     if body is not None:
         return [body]
-    return _body(server, target, environ, found)  # type: ignore[return-value]
+    return body_of(_body(server, target, environ, found))
 
 
 def _precondition_failed(start_response: StartResponse, error: NotExist) -> Iterable[bytes]:

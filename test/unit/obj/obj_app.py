@@ -62,7 +62,13 @@ class App:
                 "[storage-policy:0]\nname = gold\ndefault = yes\n[storage-policy:1]\nname = silver\n"
             )
         self.log = Log()
-        base = {"devices": root, "swift_dir": swift_dir, "mount_check": "false", "fallocate_reserve": "0", "reclaim_age": "1e12"}
+        base = {
+            "devices": root,
+            "swift_dir": swift_dir,
+            "mount_check": "false",
+            "fallocate_reserve": "0",
+            "reclaim_age": "1e12",
+        }
         self.server = ObjectServer({**base, **conf}, self.log)
 
     def request(self, method, path="/sda/7/a/c/o", body=b"", error=None, **headers):

@@ -52,7 +52,7 @@ def test_put_get_head_delete(app, put):
         seen = app.request(method)
         assert seen.status == 200
         assert seen.body == (got.sent if method == "GET" else b"")
-        assert {k: v for k, v in seen.headers.items()} == {
+        assert dict(seen.headers.items()) == {
             "content-type": "text/plain",
             "content-length": str(len(got.sent)),
             "etag": f'"{md5(got.sent)}"',
@@ -226,18 +226,18 @@ def test_too_large(app):
 @pytest.mark.parametrize(
     "headers, status, body",
     [
-        (dict(X_Timestamp=None), 400, b"Missing X-Timestamp header"),
-        (dict(X_Timestamp="soon"), 400, b"Invalid X-Timestamp header"),
-        (dict(Content_Type=""), 400, b"No content type"),
-        (dict(Content_Length="x"), 400, b"Invalid Content-Length header value"),
-        (dict(Content_Length=""), 411, b"Missing Content-Length header."),
-        (dict(Transfer_Encoding="gzip"), 400, b"Invalid Transfer-Encoding header value"),
-        (dict(X_Delete_At="soon"), 400, b"Non-integer X-Delete-At"),
-        (dict(X_Delete_At="1"), 400, b"X-Delete-At in past"),
-        (dict(X_Delete_After="x"), 400, b"Non-integer X-Delete-After"),
-        (dict(X_Object_Meta_A="x" * 300), 400, b"Metadata value longer than 256: x-object-meta-A"),
-        (dict(X_Backend_Next_Part_Power="99"), 400, b"Invalid X-Backend-Next-Part-Power"),
-        (dict(X_Backend_Ssync_Frag_Index="x"), 400, b"Invalid X-Backend-Ssync-Frag-Index"),
+        ({"X_Timestamp": None}, 400, b"Missing X-Timestamp header"),
+        ({"X_Timestamp": "soon"}, 400, b"Invalid X-Timestamp header"),
+        ({"Content_Type": ""}, 400, b"No content type"),
+        ({"Content_Length": "x"}, 400, b"Invalid Content-Length header value"),
+        ({"Content_Length": ""}, 411, b"Missing Content-Length header."),
+        ({"Transfer_Encoding": "gzip"}, 400, b"Invalid Transfer-Encoding header value"),
+        ({"X_Delete_At": "soon"}, 400, b"Non-integer X-Delete-At"),
+        ({"X_Delete_At": "1"}, 400, b"X-Delete-At in past"),
+        ({"X_Delete_After": "x"}, 400, b"Non-integer X-Delete-After"),
+        ({"X_Object_Meta_A": "x" * 300}, 400, b"Metadata value longer than 256: x-object-meta-A"),
+        ({"X_Backend_Next_Part_Power": "99"}, 400, b"Invalid X-Backend-Next-Part-Power"),
+        ({"X_Backend_Ssync_Frag_Index": "x"}, 400, b"Invalid X-Backend-Ssync-Frag-Index"),
     ],
 )
 def test_bad_puts_change_nothing(app, headers, status, body):
@@ -309,19 +309,19 @@ def stored(app):
 @pytest.mark.parametrize(
     "headers, status, body",
     [
-        (dict(Range="bytes=2-4"), 206, b"234"),
-        (dict(Range="bytes=-3"), 206, b"789"),
-        (dict(Range="bytes=8-100"), 206, b"89"),
-        (dict(Range="bytes=x"), 200, b"0123456789"),
-        (dict(If_None_Match="*"), 304, b""),
-        (dict(If_None_Match=md5(b"0123456789")), 304, b""),
-        (dict(If_None_Match='"x"'), 200, b"0123456789"),
-        (dict(If_Match='"x"'), 412, b""),
-        (dict(If_Match="other", X_Backend_Etag_Is_At="x-missing,X-Object-Meta-Etag"), 200, b"0123456789"),
-        (dict(If_Modified_Since="Tue, 14 Nov 2023 22:13:21 GMT"), 304, b""),
-        (dict(If_Unmodified_Since="Tue, 14 Nov 2023 22:13:20 GMT"), 412, b""),
-        (dict(Range="bytes=2-4", X_Backend_Ignore_Range_If_Metadata_Present="X-A, X-Static-Large-Object"), 200, b"0123456789"),
-        (dict(Range="bytes=2-4", X_Backend_Ignore_Range_If_Metadata_Present="X-A"), 206, b"234"),
+        ({"Range": "bytes=2-4"}, 206, b"234"),
+        ({"Range": "bytes=-3"}, 206, b"789"),
+        ({"Range": "bytes=8-100"}, 206, b"89"),
+        ({"Range": "bytes=x"}, 200, b"0123456789"),
+        ({"If_None_Match": "*"}, 304, b""),
+        ({"If_None_Match": md5(b"0123456789")}, 304, b""),
+        ({"If_None_Match": '"x"'}, 200, b"0123456789"),
+        ({"If_Match": '"x"'}, 412, b""),
+        ({"If_Match": "other", "X_Backend_Etag_Is_At": "x-missing,X-Object-Meta-Etag"}, 200, b"0123456789"),
+        ({"If_Modified_Since": "Tue, 14 Nov 2023 22:13:21 GMT"}, 304, b""),
+        ({"If_Unmodified_Since": "Tue, 14 Nov 2023 22:13:20 GMT"}, 412, b""),
+        ({"Range": "bytes=2-4", "X_Backend_Ignore_Range_If_Metadata_Present": "X-A, X-Static-Large-Object"}, 200, b"0123456789"),
+        ({"Range": "bytes=2-4", "X_Backend_Ignore_Range_If_Metadata_Present": "X-A"}, 206, b"234"),
     ],
 )  # fmt: skip
 def test_conditions_and_ranges(stored, headers, status, body):
@@ -397,7 +397,13 @@ def test_delete_if_delete_at(app):
 
 
 def test_post_replaces_user_metadata(app):
-    app.put(T1, X_Object_Meta_A="1", X_Object_Sysmeta_S="s", X_Object_Transient_Sysmeta_T="t", Content_Encoding="gzip")
+    app.put(
+        T1,
+        X_Object_Meta_A="1",
+        X_Object_Sysmeta_S="s",
+        X_Object_Transient_Sysmeta_T="t",
+        Content_Encoding="gzip",
+    )
     got = app.request("POST", X_Timestamp=T2, X_Object_Meta_B="2", X_Object_Sysmeta_S="ignored")
     assert got.status == 202
     assert got.body == b"<html><h1>Accepted</h1><p>The request is accepted for processing.</p></html>"
@@ -446,10 +452,10 @@ def test_post_to_nothing(app):
 @pytest.mark.parametrize(
     "headers, body",
     [
-        (dict(X_Delete_At="x"), b"Non-integer X-Delete-At"),
-        (dict(X_Delete_At="1"), b"X-Delete-At in past"),
-        (dict(X_Timestamp=None), b"Missing X-Timestamp header"),
-        (dict(Content_Type="a/b", Content_Type_Timestamp="x"), b"Invalid Content-Type-Timestamp header"),
+        ({"X_Delete_At": "x"}, b"Non-integer X-Delete-At"),
+        ({"X_Delete_At": "1"}, b"X-Delete-At in past"),
+        ({"X_Timestamp": None}, b"Missing X-Timestamp header"),
+        ({"Content_Type": "a/b", "Content_Type_Timestamp": "x"}, b"Invalid Content-Type-Timestamp header"),
     ],
 )
 def test_bad_posts(app, headers, body):
@@ -547,7 +553,11 @@ BODIES = [b"", b"x", b"\r\n--" + BOUNDARY.encode()[:-1], b"\r\n" * 30000 + b"--c
 def test_footers(app, body, known):
     footer = {"Etag": md5(body), "X-Object-Sysmeta-A": "footer", "X-Object-Meta-B": "b"}
     got = put_mime(
-        app, mime(body, footer), length=len(body) if known else None, X_Object_Sysmeta_A="header", Etag="0" * 32
+        app,
+        mime(body, footer),
+        length=len(body) if known else None,
+        X_Object_Sysmeta_A="header",
+        Etag="0" * 32,
     )
     assert got.status == 201
     assert got.input.hundred_headers == {"X-Obj-Metadata-Footer": "yes"}
@@ -621,7 +631,10 @@ def test_reserve(root):
     assert app.request("POST", X_Timestamp=T3).status == 404
 
 
-@pytest.mark.parametrize("code, status", [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 507), (errno.EROFS, 507), (errno.EMFILE, 500)])
+@pytest.mark.parametrize(
+    "code, status",
+    [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 507), (errno.EROFS, 507), (errno.EMFILE, 500)],
+)
 def test_write_errors(app, monkeypatch, code, status):
     def fail(fd, data):
         raise OSError(code, os.strerror(code))
@@ -683,10 +696,18 @@ def test_unexpected_errors_say_nothing_about_themselves(app, monkeypatch):
 def test_everything_acknowledged_was_synced(app, monkeypatch):
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1]
+    )
     assert app.put(T1).status == 201
     where = app.where()
-    for directory in (app.device, f"{app.device}/objects", where.partition_dir, where.suffix_dir, where.hash_dir):
+    for directory in (
+        app.device,
+        f"{app.device}/objects",
+        where.partition_dir,
+        where.suffix_dir,
+        where.hash_dir,
+    ):
         assert directory in synced, directory
     data = [n for n, path in enumerate(synced) if path.endswith("(deleted)")]
     assert data and data[0] < len(synced) - 1 - synced[::-1].index(where.hash_dir)

@@ -7,8 +7,8 @@ from obj_golden import load, place_files
 
 from swift.core.hashing import hash_path
 from swift.obj import metadata, reader
-from swift.obj.layout import ObjectLocation
 from swift.obj.errors import Collision, Deleted, Expired, NotExist, Quarantined
+from swift.obj.layout import ObjectLocation
 
 CASES = load("objects.json")
 
