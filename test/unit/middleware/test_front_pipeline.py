@@ -71,7 +71,7 @@ class Front:
             )
 
         app = logging_filter(backend)
-        app = TempAuth(app, {"user_test_tester": "testing .admin"}, logger)
+        app = TempAuth(app, {"user_test_tester": "testing .admin", "workers": "1"}, logger)
         app = ListingFilter(app, {}, logger)
         app = MemcacheMiddleware(app, cache)
         app = logging_filter(app)
