@@ -220,7 +220,7 @@ class Controller:
         cors = self.container_info(exchange)["cors"]
         headers: Headers | None = preflight(environ, cors, self.options.cors, self.public)
         if headers is None:
-            refused = HTTPUnauthorized(request=exchange.request, headers=allow)
+            refused = HTTPUnauthorized(headers=allow)
             return refused(environ, start_response)
         start_response("200 OK", [("Allow", self.allow), *headers, ("Content-Length", "0")])
         return []
