@@ -116,12 +116,11 @@ def test_a_right_etag_is_accepted(cluster, body):
 
 
 def test_a_wrong_etag_of_a_small_body_is_left_to_the_servers(cluster):
-    cluster.on("object", "PUT", Reply(422))
+    cluster.on("object", "PUT", Reply(422, body=b"unprocessable"))
     status, headers, body = cluster.request(
         "PUT", "/v1/a/c/o", {"Content-Type": "a/b", "Etag": "0" * 32}, BODY
     )
-    assert status == 422
-    assert body.startswith(b"<html><h1>Unprocessable Entity</h1>")
+    assert (status, body) == (422, b"unprocessable")
     for seen in cluster.of("object"):
         assert seen.headers["etag"] == "0" * 32
         assert "x-backend-body-crc32" not in seen.headers
