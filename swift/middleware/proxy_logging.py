@@ -42,7 +42,7 @@ class ProxyLoggingMiddleware:
             if value is not None:
                 access_conf[option] = value
         route = conf.get("access_log_route") or "proxy-access"
-        self.logger = logger or get_logger(access_conf, log_route=route)
+        self.logger = logger or get_logger(access_conf, "proxy-server", log_route=route)
         register_sensitive_header("x-auth-token")
         register_sensitive_header("x-storage-token")
         self.template = proxy_template(conf)

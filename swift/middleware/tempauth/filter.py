@@ -40,7 +40,7 @@ class TempAuth:
 
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, metrics: Any = None) -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="tempauth")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="tempauth")
         self.allow_overrides = truthy(conf.get("allow_overrides", "true"))
         self.storage_url_scheme = conf.get("storage_url_scheme", "default")
         self.auth_prefix = self._normal_auth_prefix(conf.get("auth_prefix", "/auth/"))
