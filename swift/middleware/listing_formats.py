@@ -53,10 +53,8 @@ class ListingFilter:
             media_type = wanted_type(request)
         except HTTPException as refusal:
             return refusal(environ, start_response)
-        params = request.params
-        varies = "format" not in params
-        if params.get("format") != "json":
-            request.params = {**params, "format": "json"}
+        varies = "format" not in request.params
+        request.params = {**request.params, "format": "json"}
         environ.setdefault("swift.format_listing", True)
         listing = _Listing(environ, start_response, media_type, varies)
         body = self.app(environ, listing.respond)
