@@ -39,13 +39,17 @@ def ring_balance(builder: RingBuilder) -> float:
         return 0.0
 
 
-def device_json(builder: RingBuilder, dev: Device) -> dict[str, Any]:
-    """A device as the JSON reports give it: its dict, with ``balance`` and ``flags``."""
-    marked = any(removed["id"] == dev["id"] for removed in builder.removed_devs)
-    document = {key: value for key, value in dev.items() if key != "parts_wanted"}
-    document["balance"] = builder.dev_balance(dev)
-    document["flags"] = "DEL" if marked else ""
-    return document
+def devices_json(builder: RingBuilder, devs: Iterable[Device]) -> list[dict[str, Any]]:
+    """Devices as the JSON reports give them: their dicts, with ``balance`` and ``flags``."""
+    marked = {dev["id"] for dev in builder.removed_devs}
+    return [
+        {
+            **{key: value for key, value in dev.items() if key != "parts_wanted"},
+            "balance": builder.dev_balance(dev),
+            "flags": "DEL" if dev["id"] in marked else "",
+        }
+        for dev in devs
+    ]
 
 
 # ---- show
@@ -124,7 +128,7 @@ def show_json(builder: RingBuilder, builder_file: str, ring_file: str) -> None:
         "ring_file": ring_file,
         "ring_file_state": state,
         "ring_file_error": error or None,
-        "devices": [device_json(builder, dev) for dev in devs],
+        "devices": devices_json(builder, devs),
     }
     print_json(document)
 
