@@ -235,11 +235,13 @@ def dispersion_of(
 
 
 def print_dispersion(builder: RingBuilder, report: DispersionReport, verbose: bool) -> None:
+    # both first: an error must not leave half a report
+    balance, required = builder.get_balance(), builder.get_required_overload()
     print(
-        f"Dispersion is {report.dispersion:.6f}, Balance is {builder.get_balance():.6f}, "
+        f"Dispersion is {report.dispersion:.6f}, Balance is {balance:.6f}, "
         f"Overload is {builder.overload * 100:.2f}%"
     )
-    print(f"Required overload is {builder.get_required_overload() * 100:.6f}%")
+    print(f"Required overload is {required * 100:.6f}%")
     if report.worst is not None:
         print(f"Worst tier is {report.worst.percent:.6f} ({report.worst.name})")
     if verbose and report.tiers:

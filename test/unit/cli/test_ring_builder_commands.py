@@ -257,9 +257,9 @@ def test_builder_is_on_disk_before_the_ring(run, work, monkeypatch):
             raise OSError("power failure")
         real(self, path, format_version)
 
-    monkeypatch.setattr(ring_builder_write.RingData, "save", crash)
-    assert run("swift-ring-builder", "x.builder", "rebalance", "1", "-f").rc == 2
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(ring_builder_write.RingData, "save", crash)
+        assert run("swift-ring-builder", "x.builder", "rebalance", "1", "-f").rc == 2
     assert Path("x.ring.gz").read_bytes() == before
     assert "is obsolete" in run("swift-ring-builder", "x.builder").stdout
     assert run("swift-ring-builder", "x.builder", "write_ring").rc == 0
