@@ -34,8 +34,9 @@ def _arm_fault(spec: str | None) -> None:
     if not spec:
         _fault = None
         return
-    name, _, count = spec.partition(":")
-    _fault = (name, int(count) if count else 1)
+    # names have colons too: only a number behind the last one is a count
+    name, _, count = spec.rpartition(":")
+    _fault = (name, int(count)) if count.isdigit() and name else (spec, 1)
 
 
 def fault_point(name: str) -> None:
@@ -71,6 +72,11 @@ def _remember_durable(path: str) -> None:
     if len(_known_durable) > _KNOWN_DURABLE_MAX:
         with contextlib.suppress(KeyError):
             _known_durable.popitem(last=False)
+
+
+def is_known_durable(path: str) -> bool:
+    """Whether this process has seen to it that the entry of directory `path` is on disk; says nothing of its removal since."""
+    return path in _known_durable
 
 
 def forget_durable(path: str) -> None:
