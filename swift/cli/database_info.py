@@ -99,7 +99,7 @@ class DatabaseReport:
         if target.container:
             print(f"  Container: {target.container}")
         print(f"  Deleted: {self.is_deleted()}")
-        print(f"  {self.name.title()} Hash: {hash_path(*target)}")
+        print(f"  {self.name.title()} Hash: {hash_path(str(target.account), target.container)}")
         print("Metadata:")
         for label, key in (
             ("Created at", "created_at"),
@@ -214,7 +214,7 @@ class ContainerReport(DatabaseReport):
             row["object_count"], row["bytes_used"] = shard_ranges.usage(self.ranges, self.own_name)
         return row
 
-    def _own_range(self) -> Mapping[str, Any] | None:
+    def _own_range(self) -> dict[str, Any] | None:
         return next((found for found in self.ranges if found["name"] == self.own_name), None)
 
     def target(self) -> Target:
@@ -247,7 +247,7 @@ class ContainerReport(DatabaseReport):
         if others:
             self._print_ranges(sorted(others, key=shard_ranges.sort_key))
 
-    def _print_ranges(self, others: Sequence[Mapping[str, Any]]) -> None:
+    def _print_ranges(self, others: Sequence[dict[str, Any]]) -> None:
         print(f"Shard Ranges ({len(others)}):")
         print("  States:")
         for state, count in sorted(Counter(found["state"] for found in others).items()):

@@ -48,7 +48,12 @@ def test_looking_at_a_database_changes_nothing_but_its_pending_file(devices, run
     files = [path for path in devices.rglob("*.db")]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
     for path in files:
-        run("swift-account-info" if "accounts" in str(path) else "swift-container-info", "-d", str(ETC), str(path))
+        run(
+            "swift-account-info" if "accounts" in str(path) else "swift-container-info",
+            "-d",
+            str(ETC),
+            str(path),
+        )
     changed = {path for path in files if before[path] != (path.read_bytes(), path.stat().st_mtime_ns)}
     assert changed == {devices.parent / PENDING}
     assert not [path for path in devices.rglob("*") if path.name.endswith(("-journal", "-wal", "-shm"))]

@@ -66,7 +66,12 @@ def test_not_json(tmp_path, run):
     assert result.stderr.startswith(f"Invalid scenario {path}: Invalid JSON in scenario file: ")
 
 
-@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda s: st.lists(s) | st.dictionaries(st.text(), s),
+    )
+)
 def test_any_document_is_either_a_scenario_or_refused(document):
     for text in (json.dumps(document), json.dumps({**GOOD, "rounds": document})):
         try:

@@ -142,7 +142,9 @@ def test_negative_tiers_are_refused(work, run):
     builder = work("saio.builder")
     for command in ("set_region", "set_zone"):
         assert run("swift-ring-builder", builder, command, "--", "d0", "-1").rc == 2
-    assert run("swift-ring-builder", builder, "add", "-r-1", "-z1", "-i10.0.0.1", "-p1", "-dsda", "-w1").rc == 2
+    assert (
+        run("swift-ring-builder", builder, "add", "-r-1", "-z1", "-i10.0.0.1", "-p1", "-dsda", "-w1").rc == 2
+    )
 
 
 def test_min_part_hours_beyond_the_counter_is_warned_of(work, run):
@@ -209,7 +211,14 @@ def test_more_replicas_than_live_devices_is_an_error_line(run, work):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x80\x02.", b"\x80\x02}.", b"\x80\x02cos\nsystem\n(S'touch owned'\ntR.", b"(dp0\n.", b"not a pickle"],
+    [
+        b"",
+        b"\x80\x02.",
+        b"\x80\x02}.",
+        b"\x80\x02cos\nsystem\n(S'touch owned'\ntR.",
+        b"(dp0\n.",
+        b"not a pickle",
+    ],
 )
 def test_broken_builders_end_in_one_line(content, work, run):
     Path("x.builder").write_bytes(content)
@@ -229,7 +238,13 @@ def test_show_survives_broken_rings(name, work, run):
     result = run("swift-ring-builder", builder)
     assert result.rc == 0
     line = result.stdout.splitlines()[4]
-    assert line.startswith(("Ring file saio.ring.gz is invalid: ", "Ring file saio.ring.gz is obsolete", "Ring file saio.ring.gz is up-to-date"))
+    assert line.startswith(
+        (
+            "Ring file saio.ring.gz is invalid: ",
+            "Ring file saio.ring.gz is obsolete",
+            "Ring file saio.ring.gz is up-to-date",
+        )
+    )
     assert run("swift-ring-builder", "saio.ring.gz", "version").rc in (0, 2)
 
 
@@ -270,7 +285,9 @@ def test_the_pickle_stays_readable_for_older_tools(run, work):
     make_even_builder(run)
     run("swift-ring-builder", "x.builder", "rebalance", "1")
     state = stored("x.builder")
-    assert {"_replica2part2dev", "_last_part_moves", "_last_part_gather_start", "_remove_devs", "id"} <= set(state)
+    assert {"_replica2part2dev", "_last_part_moves", "_last_part_gather_start", "_remove_devs", "id"} <= set(
+        state
+    )
     assert state["_last_part_moves"].typecode == "B"
     assert {row.typecode for row in state["_replica2part2dev"]} == {"H"}
 
@@ -345,7 +362,9 @@ def test_search_and_list_parts_json(work, run):
     assert (nothing.rc, json.loads(nothing.stdout)) == (2, {"devices": []})
     parts = json.loads(run("swift-ring-builder", builder, "list_parts", "--json", "r1").stdout)["partitions"]
     text = run("swift-ring-builder", builder, "list_parts", "r1").stdout.splitlines()[1:]
-    assert [(part["partition"], part["matches"]) for part in parts] == [tuple(map(int, row.split())) for row in text]
+    assert [(part["partition"], part["matches"]) for part in parts] == [
+        tuple(map(int, row.split())) for row in text
+    ]
 
 
 def test_dispersion_json(work, run):
@@ -389,7 +408,9 @@ def test_dry_run_saves_nothing_and_tells_what_would_move(run, work):
     text = run("swift-ring-builder", "x.builder", "rebalance", "--seed", "1", "--dry-run")
     assert text.rc == 0
     assert text.stdout.startswith("Dry run: nothing is saved.\nWould reassign ")
-    assert files == {path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"}
+    assert files == {
+        path: path.read_bytes() for path in Path().rglob("*") if path.is_file() and path.name != ".lock"
+    }
     made = run("swift-ring-builder", "x.builder", "rebalance", "--seed", "1", "--json")
     done = json.loads(made.stdout)
     assert (done["reassigned"], done["balance"]) == (preview["reassigned"], preview["balance"])
@@ -428,7 +449,9 @@ def test_same_seed_same_ring(run, work):
 
 def test_debug_prints_only_debug_lines_before_the_outcome(run, work):
     make_even_builder(run)
-    lines = run("swift-ring-builder", "x.builder", "rebalance", "-d", "--format-version", "2").stdout.splitlines()
+    lines = run(
+        "swift-ring-builder", "x.builder", "rebalance", "-d", "--format-version", "2"
+    ).stdout.splitlines()
     assert all(line.startswith(("DEBUG: ", "Reassigned ")) for line in lines)
 
 
@@ -453,7 +476,9 @@ def test_diff_tells_devices_settings_and_moves(run, work):
     run("swift-ring-builder", "x.builder", "remove", "d11")
     run("swift-ring-builder", "x.builder", "set_info", "d0", "_moved")
     run("swift-ring-builder", "x.builder", "add", "r1z3-10.0.3.3:6200/sda", "100")
-    moved = json.loads(run("swift-ring-builder", "x.builder", "rebalance", "1", "--json").stdout)["reassigned"]
+    moved = json.loads(run("swift-ring-builder", "x.builder", "rebalance", "1", "--json").stdout)[
+        "reassigned"
+    ]
     result = run("swift-ring-builder", "diff", "old.ring.gz", "x.ring.gz", "--json")
     assert result.rc == 1
     found = json.loads(result.stdout)

@@ -24,7 +24,10 @@ PLACEHOLDERS = {
 # (sequence, arguments) → (exit status, pattern of all of stdout); None: as in the recording
 DIFFERENT = {
     # a port that no socket can have
-    ("add positional", "x.builder add r1z1-10.0.0.3:99999/sdq 1"): (2, r"Invalid port :99999 in add value\nThe on-disk .*"),
+    ("add positional", "x.builder add r1z1-10.0.0.3:99999/sdq 1"): (
+        2,
+        r"Invalid port :99999 in add value\nThe on-disk .*",
+    ),
     # weights that no placement can use
     (
         "add options",
@@ -33,7 +36,10 @@ DIFFERENT = {
     ("set_weight", "x.builder set_weight d0 nan"): (2, "Invalid weight value: nan\n"),
     ("set_weight", "x.builder set_weight d0 inf"): (2, "Invalid weight value: inf\n"),
     # --yes is understood wherever it stands
-    ("set_weight", "x.builder set_weight --yes z7 12"): (0, r"Matched more than one device:\n(.*\n)+.* weight set to 12\.0\n"),
+    ("set_weight", "x.builder set_weight --yes z7 12"): (
+        0,
+        r"Matched more than one device:\n(.*\n)+.* weight set to 12\.0\n",
+    ),
     # each pair changes its own devices only
     ("set_region and set_zone", "x.builder set_zone d1 7 d2 8"): (
         0,
@@ -44,9 +50,15 @@ DIFFERENT = {
         r"d3r4z1-\S+ region set to 4\nd4r3z2-\S+ region set to 3\n",
     ),
     # an age below zero means nothing
-    ("small setters", "x.builder set_min_part_hours -1"): (2, r"min_part_hours must be non-negative \(was -1\)\n"),
+    ("small setters", "x.builder set_min_part_hours -1"): (
+        2,
+        r"min_part_hours must be non-negative \(was -1\)\n",
+    ),
     # lines instead of tracebacks
-    ("composer", "c.ring.gz version"): (0, r"c\.ring\.gz: Serialization version: 1 \(2-byte IDs\), build version: None\n"),
+    ("composer", "c.ring.gz version"): (
+        0,
+        r"c\.ring\.gz: Serialization version: 1 \(2-byte IDs\), build version: None\n",
+    ),
     ("composer", "c.json"): (2, ""),
 }
 # sequences in which the builder's state is another one from the named step on
@@ -82,8 +94,19 @@ def builder_state(path: Path) -> dict:
     state = pickle.loads(path.read_bytes())
     moves = state["_last_part_moves"]
     rows = state["_replica2part2dev"] or []
-    keys = ("version", "devs_changed", "replicas", "overload", "min_part_hours", "part_power", "next_part_power", "parts")
-    devs = [dev and {key: value for key, value in dev.items() if key != "parts_wanted"} for dev in state["devs"]]
+    keys = (
+        "version",
+        "devs_changed",
+        "replicas",
+        "overload",
+        "min_part_hours",
+        "part_power",
+        "next_part_power",
+        "parts",
+    )
+    devs = [
+        dev and {key: value for key, value in dev.items() if key != "parts_wanted"} for dev in state["devs"]
+    ]
     return {
         **{key: state[key] for key in keys},
         "last_part_moves_epoch_zero": not state["_last_part_moves_epoch"],
@@ -96,7 +119,10 @@ def builder_state(path: Path) -> dict:
 
 
 def expected_state(recorded: dict) -> dict:
-    devs = [dev and {key: value for key, value in dev.items() if key != "parts_wanted"} for dev in recorded["devs"]]
+    devs = [
+        dev and {key: value for key, value in dev.items() if key != "parts_wanted"}
+        for dev in recorded["devs"]
+    ]
     return {**recorded, "devs": devs, "remove_devs": sorted(set(recorded["remove_devs"]))}
 
 
@@ -122,7 +148,10 @@ def test_recorded_sequence(sequence, tmp_path, monkeypatch, run):
             continue
         check_step(step, result, str(tmp_path), sequence["title"] in LOOSE_NUMBERS, context)
         if "builder_after" in step and compares_state:
-            state, expected = builder_state(tmp_path / written_builder(step)), expected_state(step["builder_after"])
+            state, expected = (
+                builder_state(tmp_path / written_builder(step)),
+                expected_state(step["builder_after"]),
+            )
             if step.get("loose") == "last_part_moves":
                 for loose in ("last_part_moves_values", "last_part_moves_epoch_zero"):
                     state.pop(loose), expected.pop(loose)
