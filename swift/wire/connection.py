@@ -15,7 +15,14 @@ from urllib.parse import quote
 
 from swift.core.concurrency import Timeout, raw_socket, sleep
 from swift.core.transaction import new_transaction_id
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientError, ClientTimeout
+from swift.wire.errors import (
+    BadChunk,
+    ClientDisconnected,
+    ClientError,
+    ClientTimeout,
+    ResponseBroken,
+    ResponseTooShort,
+)
 from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Source
 from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
@@ -57,10 +64,6 @@ class _HeaderKinds(dict[str, str | None]):
 
 
 _KINDS = _HeaderKinds()
-
-
-class ResponseTooShort(Exception):
-    """The application announced more bytes than it gave; the connection is closed so that the client notices."""
 
 
 class Connection(Source):
@@ -507,9 +510,9 @@ class Connection(Source):
             status = 408
         elif isinstance(error, BadChunk):
             status = 400
-        elif isinstance(error, ResponseTooShort):
+        elif isinstance(error, ResponseBroken):
+            status = 500
             logger.error("%s: the response ended early: %s", where, error)
-            return
         else:
             status = 500
             logger.error("%s: unhandled error", where, exc_info=error)

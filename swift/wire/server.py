@@ -128,7 +128,6 @@ class Server:
             except OSError:
                 return
             # Beyond max_clients for once: they get their one answer.
-            self._slots.counter -= 1
             self._active += 1
             spawn_n(self._handle, sock, peer)
 
