@@ -34,8 +34,9 @@ def _arm_fault(spec: str | None) -> None:
     if not spec:
         _fault = None
         return
-    name, _, count = spec.partition(":")
-    _fault = (name, int(count) if count else 1)
+    name, _, count = spec.rpartition(":")
+    # names may hold colons themselves: only a number at the end is a count
+    _fault = (name, int(count)) if name and count.isdigit() else (spec, 1)
 
 
 def fault_point(name: str) -> None:

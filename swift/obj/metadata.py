@@ -79,12 +79,6 @@ def encode(metadata: dict[str, str]) -> bytes:
     return b"".join((_HEAD, first, _FIRST_TAIL, b"h\x01X", _BETWEEN.join(items[1:]), _END))
 
 
-_KNOWN_KEYS_MAX = 1024
-_known_keys: dict[
-    bytes, str
-] = {}  # keys recur in every object; user metadata may fill the rest of this, no more
-
-
 def _text(piece: bytes) -> str:
     text = piece[4:].decode()
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
