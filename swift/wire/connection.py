@@ -259,17 +259,21 @@ class Connection(Source):
             data = result[0] if len(result) == 1 else b"".join(result)
             self._respond_bytes(environ, body, data)
             return
+        status = self.status
+        if status is not None and (environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)):
+            self._send(self._head(environ, body, None))
+            return
         send_to = getattr(result, "send_to", None)
-        if send_to is not None and self.status is not None:
+        if send_to is not None and status is not None:
             head = self._head(environ, body, None)
-            if self.length is not None:
-                if self.length:
-                    self._send_more(head)
-                    self.sent = self._sent_by(send_to)
-                    if self.sent < self.length:
-                        raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
-                else:
-                    self._send(head)
+            if self.length is not None and self.length > 0:
+                self._send_more(head)
+                self.sent = self._sent_by(send_to)
+                if self.sent < self.length:
+                    raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
+                return
+            if self.length == 0:
+                self._send(head)
                 return
         self._respond_chunks(environ, body, iter(result))
 
@@ -378,7 +382,7 @@ class Connection(Source):
         if self.server.draining:
             self.close_after = True
         self.chunked = False
-        bodiless = environ["REQUEST_METHOD"] == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        bodiless = environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)
         if length is not None:
             framed = True
         elif known_length is not None:
@@ -562,6 +566,10 @@ class Connection(Source):
                     return
         except OSError:
             return
+
+
+def _bodiless(status: str) -> bool:
+    return status[0] == "1" or status[:3] in ("204", "304")
 
 
 def _tokens(header: str) -> list[str]:

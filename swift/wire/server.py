@@ -25,6 +25,7 @@ DEFAULT_CLIENT_TIMEOUT = 60.0
 # would lose it, and with most clients the user would see that.
 DRAIN_GRACE = 1.0
 _ACCEPT_RETRY_SECONDS = 0.1
+_FULL_CHECK_SECONDS = 1.0
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -88,7 +89,11 @@ class Server:
         accept, slots = self._listener.accept, self._slots
         try:
             while not self.draining:
-                slots.acquire()
+                # With all slots taken nobody would notice that the socket was shut down.
+                if not slots.acquire(timeout=_FULL_CHECK_SECONDS):
+                    if self._is_listening():
+                        continue
+                    break
                 try:
                     sock, peer = accept()
                 except OSError as error:
@@ -102,6 +107,10 @@ class Server:
                 spawn_n(self._handle, sock, peer)
         finally:
             self._drain()
+
+    def _is_listening(self) -> bool:
+        sock = self._listener.sock
+        return sock.fileno() >= 0 and bool(sock.getsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_ACCEPTCONN))
 
     def stop(self) -> None:
         """Accept no more, let requests end, close what is idle. run() returns after that."""
