@@ -21,7 +21,7 @@ def object_info(app, path):
         [f"{REFERENCE}/swift-object-info", "--swift-dir", f"{app.root}/etc", path],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONUTF8": "1"},
+        env={"PATH": os.environ["PATH"], "PYTHONUTF8": "1"},
     )
     return done.stdout + done.stderr
 
