@@ -23,6 +23,8 @@ from typing import Any
 
 import xattr
 
+from swift.core import errors
+
 # ---------------------------------------------------------------- fault points
 
 _fault: tuple[str, int] | None = None
@@ -34,8 +36,9 @@ def _arm_fault(spec: str | None) -> None:
     if not spec:
         _fault = None
         return
-    name, _, count = spec.partition(":")
-    _fault = (name, int(count) if count else 1)
+    name, _, count = spec.rpartition(":")
+    # names may hold colons themselves: only a number at the end is a count
+    _fault = (name, int(count)) if name and count.isdigit() else (spec, 1)
 
 
 def fault_point(name: str) -> None:
@@ -71,6 +74,11 @@ def _remember_durable(path: str) -> None:
     if len(_known_durable) > _KNOWN_DURABLE_MAX:
         with contextlib.suppress(KeyError):
             _known_durable.popitem(last=False)
+
+
+def is_known_durable(path: str) -> bool:
+    """Whether this process has seen to it that the entry of directory `path` is on disk; says nothing of its removal since."""
+    return path in _known_durable
 
 
 def forget_durable(path: str) -> None:
@@ -257,17 +265,34 @@ class Reserve:
     def __bool__(self) -> bool:
         return self.value > 0
 
-    def check(self, fd_or_path: int | str, size: int = 0) -> None:
-        """Raise OSError(ENOSPC) if writing `size` more bytes would leave no more than the reserve."""
+    def check(self, fd_or_path: int | str, size: int = 0, key: str | None = None) -> None:
+        """Raise OSError(ENOSPC) if writing `size` more bytes would leave no more than the reserve.
+
+        `key`: names the device, so that an answer with much room to spare is believed for a moment.
+        """
         if not self.value:
             return
+        if key is not None:
+            known = _roomy.get(key)
+            if known is not None and known[0] > time.monotonic() and known[1] > size:
+                return
         st = os.statvfs(fd_or_path)
-        free: float = st.f_frsize * st.f_bavail - size
-        if self.percent:
-            total = st.f_frsize * st.f_blocks
-            free = free * 100.0 / total if total else 0.0
-        if free < self.value or (size > 0 and free == self.value):
-            raise OSError(errno.ENOSPC, f"free space {free:g} is at the reserve {self.value:g}")
+        total = st.f_frsize * st.f_blocks
+        kept = self.value * total / 100.0 if self.percent else self.value
+        free = st.f_frsize * st.f_bavail - size
+        if free < kept or (size > 0 and free <= kept):
+            raise OSError(errno.ENOSPC, f"{free} bytes would be left free, {kept:.0f} are reserved")
+        if key is not None:
+            if len(_roomy) > _ROOMY_DEVICES:
+                _roomy.clear()
+            _roomy[key] = (time.monotonic() + ROOMY_SECONDS, (free - kept) / 1000)
+
+
+# device → (until when, up to which size) a write needs no look at the free space: a thousandth of the room per write is
+# more than any disk takes in that time
+ROOMY_SECONDS = 0.5
+_ROOMY_DEVICES = 4096
+_roomy: dict[str, tuple[float, float]] = {}
 
 
 def drop_cache(fd: int, offset: int, length: int) -> None:
@@ -323,7 +348,7 @@ def user_xattr_limit(directory: str, wanted: int = 65536) -> int:
 # ---------------------------------------------------------------- locks
 
 
-class LockTimeout(Exception):
+class LockTimeout(errors.LockTimeout):
     """A lock was not to be had in time."""
 
     def __init__(self, seconds: float, path: str):
