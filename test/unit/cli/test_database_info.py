@@ -45,7 +45,7 @@ def test_recorded_report(case, devices, run):
 
 
 def test_looking_at_a_database_changes_nothing_but_its_pending_file(devices, run):
-    files = [path for path in devices.rglob("*.db")]
+    files = list(devices.rglob("*.db"))
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
     for path in files:
         run(
