@@ -489,6 +489,8 @@ def test_forms_of_a_refusal(start):
         "tx"
     )
     assert int(headers["Content-Length"]) == len(body) and b"<b>" not in body
+    _, headers, body = split(server.talk(b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"))
+    assert headers["Content-Type"] == "text/plain" and body == b"Invalid Transfer-Encoding header value"
 
 
 FRAGMENTS = st.sampled_from(
@@ -694,6 +696,24 @@ def test_drain_when_all_slots_are_taken(start):
         server.shut()
         server.thread.join(5)
         assert not server.thread.is_alive()
+
+
+def test_clients_in_the_backlog_are_answered_at_a_stop(start):
+    waiting = []
+
+    def app(environ, start_response):
+        if not waiting:
+            waiting.extend(server.connect() for _ in range(5))
+            for sock in waiting:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            server.server.stop()
+        return hello(environ, start_response)
+
+    server = start(app, max_clients="2")
+    server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert all(read_all(sock).endswith(b"hello") for sock in waiting)
+    server.thread.join(5)
+    assert not server.thread.is_alive()
 
 
 def test_stop_from_within(start):
