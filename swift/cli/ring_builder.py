@@ -115,14 +115,10 @@ def _dispersion(run: Invocation) -> int:
     parser.add_option(
         "--recalculate", action="store_true", default=False, help="count again and save the builder"
     )
-    parser.add_option(
-        "-v", "--verbose", action="store_true", default=False, help="show the table of tiers"
-    )
+    parser.add_option("-v", "--verbose", action="store_true", default=False, help="show the table of tiers")
     parser.add_option("--json", action="store_true", default=False, help="print the report as JSON")
     options, values = parser.parse_args(run.args)
-    report = dispersion_of(
-        run.builder, run.builder_file, values[0] if values else None, options.recalculate
-    )
+    report = dispersion_of(run.builder, run.builder_file, values[0] if values else None, options.recalculate)
     if report.rebuilt:
         run.save()
     if options.json:
@@ -215,7 +211,9 @@ def _is_composite(path: str) -> bool:
 def _run(prog: str, file: str, args: list[str]) -> int:
     # an option where the command should be belongs to "show": `x.builder --json`
     name = args[0] if args and not args[0].startswith("-") else "show"
-    run = Invocation(prog, *ring_file_names(file), args if name == "show" and args[:1] != ["show"] else args[1:])
+    run = Invocation(
+        prog, *ring_file_names(file), args if name == "show" and args[:1] != ["show"] else args[1:]
+    )
     if args[:1] == ["diff"]:
         return diff(prog, [file, *run.args])
     if run.builder_file != file and name not in _WITHOUT_NOTE:

@@ -42,7 +42,9 @@ class Scenario:
 # ---- reading a scenario
 
 
-def _number(document: dict[str, Any], key: str, kind: type, fits: Callable[[Any], bool], range_text: str) -> Any:
+def _number(
+    document: dict[str, Any], key: str, kind: type, fits: Callable[[Any], bool], range_text: str
+) -> Any:
     if key not in document:
         raise InvalidScenario(f"{key} missing")
     try:

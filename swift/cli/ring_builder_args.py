@@ -148,4 +148,3 @@ def check_port(port: int) -> int:
     if not 1 <= port <= 65535:
         raise ValueError(f"Invalid port {port}: must be between 1 and 65535")
     return port
-

@@ -143,9 +143,7 @@ def confirm(question: str, refusal: str, yes: bool) -> None:
 def _matching(builder: RingBuilder, searches: list[dict[str, Any]]) -> list[Device]:
     """The devices meant by a modifying command: a search without conditions would be all of them, and is refused."""
     if not all(searches):
-        raise CommandError(
-            f"Empty <search-value>: it would match every device in the ring.\n{UNCHANGED}"
-        )
+        raise CommandError(f"Empty <search-value>: it would match every device in the ring.\n{UNCHANGED}")
     devs = builder.search_devs(searches)
     if not devs:
         raise CommandError(f"Search value matched 0 devices.\n{UNCHANGED}")

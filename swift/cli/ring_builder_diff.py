@@ -19,7 +19,17 @@ from swift.ring.format import RingData
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _SETTINGS = ("part_power", "next_part_power", "replicas", "version", "min_part_hours", "overload", "id")
-_DEVICE_KEYS = ("region", "zone", "ip", "port", "replication_ip", "replication_port", "device", "meta", "weight")
+_DEVICE_KEYS = (
+    "region",
+    "zone",
+    "ip",
+    "port",
+    "replication_ip",
+    "replication_port",
+    "device",
+    "meta",
+    "weight",
+)
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,9 @@ def compare(old: Placement, new: Placement) -> Difference:
         for dev_id in before.keys() & after.keys()
         if (delta := _device_delta(before[dev_id], after[dev_id]))
     }
-    moved, moved_parts, moves = None, None, {}
+    moved: int | None = None
+    moved_parts: int | None = None
+    moves: dict[int, tuple[int, int]] = {}
     if old.settings["part_power"] == new.settings["part_power"]:
         moved, moved_parts, moves = _compare_rows(old.rows, new.rows)
     return Difference(

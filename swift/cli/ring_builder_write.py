@@ -174,7 +174,9 @@ def _rebalance_and_save(
     if not options.force:
         if not result.moved and not result.removed:
             return _nothing_moved(builder, seconds_left, left)
-        if not devs_changed and _hardly_changed(old_balance, result.balance, old_dispersion, builder.dispersion):
+        if not devs_changed and _hardly_changed(
+            old_balance, result.balance, old_dispersion, builder.dispersion
+        ):
             line = "Cowardly refusing to save rebalance as it did not change at least 1%."
             return _Outcome("not-enough-change", 1, [line], **_figures(builder, result))
     _save(builder, builder_file, ring_file, int(options.format_version or 1))

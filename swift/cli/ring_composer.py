@@ -74,7 +74,10 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     )
     compose.add_argument("--output", metavar="output_file", required=True, help="the ring file to write")
     compose.add_argument(
-        "-f", "--force", action="store_true", help="compose although the components did not change as they should"
+        "-f",
+        "--force",
+        action="store_true",
+        help="compose although the components did not change as they should",
     )
     compose.set_defaults(run=_compose)
     return parser

@@ -73,6 +73,11 @@ def _remember_durable(path: str) -> None:
             _known_durable.popitem(last=False)
 
 
+def is_known_durable(path: str) -> bool:
+    """Whether this process has seen to it that the entry of directory `path` is on disk; says nothing of its removal since."""
+    return path in _known_durable
+
+
 def forget_durable(path: str) -> None:
     """Say that `path` has been removed, so that its next creation is synced again."""
     _known_durable.pop(path, None)

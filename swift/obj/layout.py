@@ -41,9 +41,81 @@ def split_policy_dir(name: str) -> tuple[str, int]:
     return base, number
 
 
-def hash_dir(device_path: str, policy_index: int, partition: str, name_hash: str) -> str:
-    """Directory of one object's files."""
-    return f"{device_path}/{policy_dir(DATADIR, policy_index)}/{partition}/{name_hash[-3:]}/{name_hash}"
+class ObjectLocation:
+    """Where one object's files are, and by which rules to read them.
+
+    `name`: `/account/container/object`, native text, or None to take what the hash directory holds (daemons).
+    `partition`: its digits. `ec`, `fragments` (k+m): of an erasure-coded policy. `etag_validate_pct`: share of whole
+    reads whose checksum is verified. `notes`: what was found or done that an operator should read in the log; kept
+    here because disk work runs in threads of its own, where nobody may log.
+    """
+
+    __slots__ = (
+        "device_path",
+        "policy_index",
+        "partition_dir",
+        "suffix",
+        "name_hash",
+        "hash_dir",
+        "name",
+        "ec",
+        "fragments",
+        "etag_validate_pct",
+        "notes",
+    )
+
+    def __init__(
+        self,
+        device_path: str,
+        policy_index: int,
+        partition: str,
+        name_hash: str,
+        name: str | None,
+        ec: bool = False,
+        fragments: int | None = None,
+        etag_validate_pct: float = 100.0,
+    ) -> None:
+        self.device_path = device_path
+        self.policy_index = policy_index
+        datadir = f"{DATADIR}-{policy_index}" if policy_index else DATADIR
+        self.partition_dir = f"{device_path}/{datadir}/{partition}"
+        self.suffix = suffix = name_hash[-3:]
+        self.name_hash = name_hash
+        self.hash_dir = f"{self.partition_dir}/{suffix}/{name_hash}"
+        self.name = name
+        self.ec = ec
+        self.fragments = fragments
+        self.etag_validate_pct = etag_validate_pct
+        self.notes: list[str] | None = None
+
+    def note(self, text: str) -> None:
+        """Add to `notes`."""
+        if self.notes is None:
+            self.notes = []
+        self.notes.append(text)
+
+    @property
+    def suffix_dir(self) -> str:
+        """Parent of the hash directory."""
+        return f"{self.partition_dir}/{self.suffix}"
+
+    @property
+    def tmp_dir(self) -> str:
+        """Where the policy's temporary files go on this device."""
+        return f"{self.device_path}/{policy_dir(TMPDIR, self.policy_index)}"
+
+    def in_part_power(self, power: int) -> ObjectLocation:
+        """The same object in a ring of 2**power partitions."""
+        return ObjectLocation(
+            self.device_path,
+            self.policy_index,
+            str(int(self.name_hash[:8], 16) >> (32 - power)),
+            self.name_hash,
+            self.name,
+            self.ec,
+            self.fragments,
+            self.etag_validate_pct,
+        )
 
 
 def is_suffix(name: str) -> bool:
@@ -89,7 +161,7 @@ def parse_name(name: str, ec: bool = False, fragments: int | None = None) -> Fil
         return FileName(name, extension, stem)
     if extension == ".meta":
         time, ctype_time, _ = decode_timestamps(stem, explicit=True)
-        return FileName(name, extension, time.internal, ctype_time and ctype_time.internal)
+        return FileName(name, extension, time.internal, ctype_time.internal if ctype_time else None)
     return FileName(name, extension, Timestamp(stem).internal)
 
 

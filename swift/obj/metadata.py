@@ -100,7 +100,7 @@ def _fast_decode(blob: bytes) -> dict[str, str] | None:
     result = {}
     known = _known_keys
     it = iter(pieces)
-    for key_piece, piece in zip(it, it):
+    for key_piece, piece in zip(it, it, strict=False):
         data = piece[4:]
         if piece[:4] != _u32(len(data)):
             return None
@@ -293,7 +293,8 @@ class BlockCrcs:
         """Merge pairs of blocks: the CRC of two runs follows from theirs."""
         size = self.block_size
         self._crcs = [
-            combine(first, second, size) for first, second in zip(self._crcs[::2], self._crcs[1::2])
+            combine(first, second, size)
+            for first, second in zip(self._crcs[::2], self._crcs[1::2], strict=True)
         ]
         self.block_size = size * 2
 

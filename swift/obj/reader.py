@@ -7,7 +7,6 @@ caller hears of it. Sending the bytes is in `body`; HTTP is in `server`.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import random
 import time
@@ -21,12 +20,10 @@ from swift.core.timestamp import internal_timestamp
 from swift.obj import metadata as _metadata
 from swift.obj.decide import Decision, decide
 from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Quarantined, StateChanged
-from swift.obj.layout import FileName, parse_name
+from swift.obj.layout import FileName, ObjectLocation, parse_name
 from swift.obj.quarantine import quarantine_file, quarantine_hash_dir, quarantine_suffix_dir
 
 INLINE_LIMIT = 65536  # bytes; bodies up to this size are read with the metadata and sent with the head
-
-logger = logging.getLogger(__name__)
 
 _MERGE_FROM_DATA = frozenset(("content-length", "deleted", "etag", "x-static-large-object"))
 _SYSMETA = "x-object-sysmeta-"
@@ -88,51 +85,21 @@ class _Damaged(Exception):
         self.path = path
 
 
-class ObjectLocation:
-    """Where one object's files are and by which rules to read them.
-
-    `name`: `/account/container/object`, native text, or None to take what the hash directory holds (daemons).
-    `fragments`: k+m of an EC policy. `etag_validate_pct`: share of whole reads whose checksum is verified.
-    """
-
-    __slots__ = ("device_path", "hash_dir", "name", "ec", "fragments", "etag_validate_pct", "on_quarantine")
-
-    def __init__(
-        self,
-        device_path: str,
-        hash_dir: str,
-        name: str | None,
-        ec: bool = False,
-        fragments: int | None = None,
-        etag_validate_pct: float = 100.0,
-        on_quarantine: Any = None,
-    ) -> None:
-        self.device_path = device_path
-        self.hash_dir = hash_dir
-        self.name = name
-        self.ec = ec
-        self.fragments = fragments
-        self.etag_validate_pct = etag_validate_pct
-        self.on_quarantine = on_quarantine
-
-    def quarantine(self, reason: str, file: str | None = None) -> None:
-        """Move the hash directory, or just `file` in it, away and say so."""
-        path = file or self.hash_dir
-        try:
-            if file is not None:
-                target = quarantine_file(self.device_path, file)
-            else:
-                try:
-                    target = quarantine_hash_dir(self.device_path, self.hash_dir)
-                except OSError as err:
-                    if err.errno not in (errno.ENODATA, errno.EUCLEAN, errno.EIO):
-                        raise
-                    target = quarantine_suffix_dir(self.device_path, os.path.dirname(self.hash_dir))
-        except FileNotFoundError:
-            return  # another reader was faster
-        logger.warning("Quarantined object %s: %s (moved to %s)", path, reason, target)
-        if self.on_quarantine is not None:
-            self.on_quarantine()
+def quarantine(where: ObjectLocation, reason: str, file: str | None = None) -> None:
+    """Move the hash directory, or just `file` in it, away and note it. Raises OSError."""
+    try:
+        if file is not None:
+            target = quarantine_file(where.device_path, file)
+        else:
+            try:
+                target = quarantine_hash_dir(where.device_path, where.hash_dir)
+            except OSError as err:
+                if err.errno not in (errno.ENODATA, errno.EUCLEAN, errno.EIO):
+                    raise
+                target = quarantine_suffix_dir(where.device_path, os.path.dirname(where.hash_dir))
+    except FileNotFoundError:
+        return  # another reader was faster
+    where.note(f"Quarantined object {file or where.hash_dir}: {reason} (moved to {target})")
 
 
 def open_object(
@@ -152,7 +119,7 @@ def open_object(
         try:
             return _open(where, now, open_expired, frag_index, frag_prefs, with_body)
         except _Damaged as damage:
-            where.quarantine(str(damage), damage.path)
+            quarantine(where, str(damage), damage.path)
             if damage.path is None:
                 raise Quarantined(str(damage)) from None
             # one file is out of the way: look at what the others say
@@ -163,7 +130,7 @@ def list_files(where: ObjectLocation) -> list[str]:
     try:
         return _list(where.hash_dir)
     except _Damaged as damage:
-        where.quarantine(str(damage))
+        quarantine(where, str(damage))
         raise Quarantined(str(damage)) from None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import pickle
 import time
@@ -27,8 +26,6 @@ INVALID_FILE = "hashes.invalid"
 LOCK_TIMEOUT = 10.0  # seconds
 MAX_HASHES_SIZE = 64 << 20
 
-logger = logging.getLogger(__name__)
-
 SuffixHash = str | dict[int | None, str]
 
 
@@ -36,16 +33,18 @@ SuffixHash = str | dict[int | None, str]
 
 
 @contextlib.contextmanager
-def invalidating(partition_dir: str, suffix: str) -> Iterator[None]:
+def invalidating(partition_dir: str, suffix: str, create: bool = True) -> Iterator[None]:
     """Run the body, which changes the suffix, under the partition lock and with the invalidation already on file.
 
     Whoever dies before, in or after the body leaves the suffix marked; and nobody can take the mark and hash the
-    suffix between the mark and the change, since consolidation needs the same lock. Creates the partition directory.
-    Raises LockTimeout, OSError.
+    suffix between the mark and the change, since consolidation needs the same lock. `create`: make the partition
+    directory if missing (nothing syncs it). Raises LockTimeout, OSError.
     """
     try:
         lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
     except FileNotFoundError:
+        if not create:
+            raise
         os.makedirs(partition_dir, exist_ok=True)
         lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
     try:
@@ -247,8 +246,7 @@ def get_hashes(
     """
     try:
         hashes = consolidate(partition_dir)
-    except OSError as err:
-        logger.warning("Unable to read %s/%s: %s", partition_dir, HASHES_FILE, err)
+    except OSError:
         hashes = {"valid": False}
     modified = False
     if not hashes["valid"]:
@@ -278,11 +276,8 @@ def get_hashes(
             )
         except NotADirectoryError:
             found[suffix] = None
-        except SuffixDamaged:
-            raise
-        except OSError as err:
-            logger.error("Error hashing suffix %s/%s: %s", partition_dir, suffix, err)
-            continue
+        except OSError:
+            continue  # its value stays None, which the caller sees and may log
         if found[suffix] is None:
             del hashes[suffix]
         else:

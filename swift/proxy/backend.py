@@ -33,6 +33,10 @@ _NOT_COPIED = frozenset(
         "HTTP_PROXY_CONNECTION", "HTTP_REFERER", "HTTP_TE", "HTTP_TRAILER", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE",
         "HTTP_USER_AGENT", "HTTP_X_AUTH_KEY", "HTTP_X_AUTH_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_STORAGE_PASS",
         "HTTP_X_STORAGE_TOKEN", "HTTP_X_TRANS_ID", "CONTENT_LENGTH",
+        # Where updates go and what a body's checksum is, a client must not say.
+        "HTTP_X_CONTAINER_PARTITION", "HTTP_X_CONTAINER_HOST", "HTTP_X_CONTAINER_DEVICE", "HTTP_X_CONTAINER_ROOT_DB_STATE",
+        "HTTP_X_DELETE_AT_CONTAINER", "HTTP_X_DELETE_AT_PARTITION", "HTTP_X_DELETE_AT_HOST", "HTTP_X_DELETE_AT_DEVICE",
+        "HTTP_X_BACKEND_BODY_CRC32", "HTTP_X_BACKEND_QUOTED_CONTAINER_PATH", "HTTP_X_BACKEND_CONTAINER_PATH",
     )
 )  # fmt: skip
 _copied: dict[str, str] = {}
@@ -184,10 +188,11 @@ class Accounts:
 class Leg:
     """One of the requests of a fan-out, wherever it ends up: its header block is bound to it, not to a node."""
 
-    __slots__ = ("conn", "deadline", "headers", "node")
+    __slots__ = ("answer", "conn", "deadline", "headers", "node")
 
     def __init__(self, headers: bytes) -> None:
         self.headers = headers
+        self.answer: Answer | None = None
         self.node: Node | None = None
         self.conn: BackendConnection | None = None
         self.deadline = 0.0
@@ -325,6 +330,7 @@ class FanOut:
                     and not answer.get("x-backend-timestamp")
                 ):
                     continue
+                leg.answer = answer
                 self.answers.append(answer)
             if quorum_since is None and have_quorum([a.status for a in self.answers], len(self.legs)):
                 quorum_since = monotonic()

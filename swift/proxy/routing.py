@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 from swift.proxy.error_limit import ErrorLimiter
+from swift.proxy.options import NodeOptions
 
 Node = Mapping[str, Any]
 
@@ -105,6 +106,84 @@ def iterate_nodes(
             budget -= 1
             if budget <= 0:
                 return
+
+
+class NodeSelector:
+    """The nodes of one kind of thing (accounts, containers, or the objects of a policy) in the order that its options ask for.
+
+    `on_excess(kind, n, primaries)` is called for the n-th handoff beyond those that a request normally uses.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        ring: Any,
+        options: NodeOptions,
+        node_count: Callable[[int], int],
+        limiter: ErrorLimiter,
+        timings: Timings,
+        on_excess: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.ring = ring
+        self.options = options
+        self.node_count = node_count
+        self.limiter = limiter
+        self.timings = timings if options.sorting_method == "timing" else None
+        self.on_excess = on_excess
+        self._rank: Callable[[Node], float] | None = None
+        if options.sorting_method == "timing":
+            self._rank = timings.of
+        elif options.sorting_method == "affinity":
+            self._rank = options.read_affinity
+
+    def iterate(self, part: int, primaries: Sequence[Node]) -> Iterator[Node]:
+        """Primaries, then handoffs, for reads and most writes."""
+        ring = self.ring
+        return self._iterate(primaries, lambda: ring.get_more_nodes(part), len(primaries))
+
+    def iterate_for_put(self, part: int, primaries: Sequence[Node]) -> Iterator[Node]:
+        """As `iterate`, with local nodes first where write affinity is set."""
+        is_local = self.options.write_affinity
+        if is_local is None:
+            return self.iterate(part, primaries)
+        ring = self.ring
+        count = self.options.write_affinity_node_count(len(primaries))
+        first, others = local_first(primaries, lambda: ring.get_more_nodes(part), is_local, count)
+        return self._iterate(first, lambda: others, len(primaries))
+
+    def iterate_for_delete(self, part: int, primaries: Sequence[Node]) -> tuple[Iterator[Node], int]:
+        """(nodes, number of requests): with write affinity, the local handoffs that may hold a copy are asked, too."""
+        is_local = self.options.write_affinity
+        if is_local is None:
+            return self.iterate(part, primaries), len(primaries)
+        count = self.options.write_affinity_handoff_delete_count
+        if count is None:
+            count = len(primaries) - sum(map(is_local, primaries))
+        ring = self.ring
+        extra = local_handoffs(ring.get_more_nodes(part), is_local, count)
+        chosen = {node["id"] for node in extra}
+        first = [*primaries, *extra]
+        others = (node for node in ring.get_more_nodes(part) if node["id"] not in chosen)
+        return self._iterate(first, lambda: others, len(primaries)), len(first)
+
+    def _iterate(
+        self, first: Sequence[Node], others: Callable[[], Iterable[Node]], primaries: int
+    ) -> Iterator[Node]:
+        budget = self.node_count(primaries) + len(first) - primaries
+        on_handoff = None
+        if self.on_excess is not None:
+            on_handoff = self._excess_watch(budget - len(first), primaries, self.on_excess)
+        return iterate_nodes(self.limiter, in_order(first, self._rank), others, budget, on_handoff)
+
+    def _excess_watch(
+        self, allowed: int, primaries: int, tell: Callable[[str, int, int], None]
+    ) -> Callable[[int], None]:
+        def on_handoff(used: int) -> None:
+            if used > allowed:
+                tell(self.kind, used - allowed, primaries)
+
+        return on_handoff
 
 
 def is_handoff(node: Node) -> bool:

@@ -7,6 +7,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from swift.core.errors import RequestError
+from swift.core.names import (
+    bytes_to_wsgi,
+    str_to_wsgi,
+    wsgi_quote,
+    wsgi_to_bytes,
+    wsgi_to_str,
+    wsgi_unquote,
+)
 from swift.wire.accept import Accept
 from swift.wire.conditional import Match, normalize_etag
 from swift.wire.exceptions import (
@@ -62,16 +71,7 @@ from swift.wire.paths import parsed_path
 from swift.wire.ranges import Range
 from swift.wire.request import Request, host_url
 from swift.wire.response import HTTPException, Response, close_if_possible
-from swift.wire.status import REASONS, default_body, status_line
-from swift.wire.wsgi_strings import (
-    bytes_to_wsgi,
-    str_to_wsgi,
-    wsgi_quote,
-    wsgi_quote_plus,
-    wsgi_to_bytes,
-    wsgi_to_str,
-    wsgi_unquote,
-)
+from swift.wire.status import HTML_TYPE, REASONS, default_body, status_line
 
 __all__ = [
     "Accept",
@@ -96,7 +96,6 @@ __all__ = [
     "str_to_wsgi",
     "title_case",
     "wsgi_quote",
-    "wsgi_quote_plus",
     "wsgi_to_bytes",
     "wsgi_to_str",
     "wsgi_unquote",
@@ -144,15 +143,20 @@ __all__ = [
 
 
 def wsgify(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Make `handler(request) -> Response` (or a method of that form) a WSGI application; a raised HTTPException answers."""
+    """Make `handler(request) -> Response` (or a method of that form) a WSGI application; a raised HTTPException or RequestError answers."""
 
     @functools.wraps(handler)
     def application(*args: Any) -> Any:
         *owner, environ, start_response = args
+        request = Request(environ)
         try:
-            answer = handler(*owner, Request(environ))
+            answer = handler(*owner, request)
         except HTTPException as error:
             answer = error
+        except RequestError as error:
+            answer = status_map[error.status](
+                body=error.body, request=request, content_type="text/plain" if error.body else HTML_TYPE
+            )
         return answer(environ, start_response)
 
     return application

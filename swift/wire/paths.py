@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from swift.wire.wsgi_strings import wsgi_quote
-
 ParsedPath = tuple[str | None, str | None, str | None, str | None]
 
 _NOTHING: ParsedPath = (None, None, None, None)
@@ -40,28 +38,3 @@ def split(path: str) -> ParsedPath:
     found: list[str | None] = [part or None for part in parts[1:]]
     found += [None] * (4 - len(found))
     return (found[0], found[1], found[2], found[3])
-
-
-def split_path(
-    path: str, minsegs: int = 1, maxsegs: int | None = None, rest_with_last: bool = False
-) -> list[str | None]:
-    """Segments of a path, missing optional ones as None; ValueError when it does not have that shape (spec 3.1)."""
-    maxsegs = maxsegs or minsegs
-    if minsegs > maxsegs:
-        raise ValueError(f"minsegs > maxsegs: {minsegs} > {maxsegs}")
-    # With the rest in the last segment there is nothing after it; without, one trailing slash is allowed.
-    parts = path.split("/", maxsegs if rest_with_last else maxsegs + 1)
-    segments = parts[1:]
-    good = (
-        not parts[0]
-        and minsegs <= len(segments) <= maxsegs + 1
-        and all(segments[:minsegs])
-        and all(segments[:-1])
-    )
-    if len(segments) == maxsegs + 1:
-        good = good and not segments.pop()
-    if not good:
-        raise ValueError(f"Invalid path: {wsgi_quote(path)}")
-    if segments and not segments[-1]:
-        segments.pop()
-    return [*segments, *[None] * (maxsegs - len(segments))]

@@ -12,21 +12,20 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 import webob.request
 
+from swift.core.config import truthy
+from swift.core.names import split_path, wsgi_quote, wsgi_to_str
+from swift.core.timestamp import Timestamp
 from swift.wire.accept import Accept
 from swift.wire.conditional import Match, parse_http_date
 from swift.wire.headers import RequestHeaders
-from swift.wire.paths import split_path
 from swift.wire.ranges import Range
-from swift.wire.wsgi_strings import wsgi_quote, wsgi_to_str
 
 if TYPE_CHECKING:
-    from swift.core.timestamp import Timestamp
     from swift.wire.response import Response
 
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
-_TRUE = frozenset(("true", "1", "yes", "on", "t", "y"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -129,7 +128,7 @@ class Request(webob.request.BaseRequest):
         coding = self.environ.get("HTTP_TRANSFER_ENCODING")
         if coding:
             codings = coding.split(",")
-            if codings[-1].strip().lower() != "chunked":
+            if codings[-1].strip(" \t").lower() != "chunked":
                 raise ValueError("Invalid Transfer-Encoding header value")
             if len(codings) > 1:
                 raise AttributeError(
@@ -204,23 +203,19 @@ class Request(webob.request.BaseRequest):
 
     @property
     def allow_reserved_names(self) -> bool:
-        return self.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES", "").lower() in _TRUE
+        return truthy(self.environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"))
 
     @property
-    def timestamp(self) -> "Timestamp":
+    def timestamp(self) -> Timestamp:
         """The parsed X-Timestamp; InvalidTimestamp when it is missing or malformed."""
-        from swift.core.timestamp import Timestamp
-
         text: Any = self.environ.get("HTTP_X_TIMESTAMP")
         cached = self._timestamp
         if cached is None or cached[0] is not text:
             cached = self._timestamp = (text, Timestamp(text))
         return cached[1]
 
-    def ensure_x_timestamp(self) -> "Timestamp":
+    def ensure_x_timestamp(self) -> Timestamp:
         """Give the request an X-Timestamp of now if it has none, and put it into its internal form."""
-        from swift.core.timestamp import Timestamp
-
         if "HTTP_X_TIMESTAMP" in self.environ:
             stamp = self.timestamp
         else:
@@ -284,7 +279,10 @@ class Request(webob.request.BaseRequest):
     ) -> list[str | None]:
         """Segments of SCRIPT_NAME + PATH_INFO as WSGI strings; ValueError when the path does not have that shape."""
         path = self.environ.get("SCRIPT_NAME", "") + self.environ.get("PATH_INFO", "")
-        return split_path(path, minsegs, maxsegs, rest_with_last)
+        try:
+            return split_path(path, minsegs, maxsegs, rest_with_last)
+        except ValueError:
+            raise ValueError(f"Invalid path: {wsgi_quote(path)}")
 
     def as_referer(self) -> str:
         return f"{self.method} {self.url}"

@@ -13,13 +13,13 @@ from typing import Any
 
 import webob
 
+from swift.core.names import wsgi_quote
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.request import Request, StartResponse, host_url
 from swift.wire.status import HTML_TYPE, default_body, status_line
-from swift.wire.wsgi_strings import wsgi_quote
 
 # A HEAD's body iterator is read to its end only as far as that: enough for it to finish cleanly, not more.
 _DRAIN_LIMIT = 65536

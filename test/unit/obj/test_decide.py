@@ -1,9 +1,9 @@
 """Which files of a hash directory count: the reference's own decisions, and what must hold for any directory."""
 
 import pytest
-from obj_golden import load
 from hypothesis import given
 from hypothesis import strategies as st
+from obj_golden import load
 
 from swift.obj import layout
 from swift.obj.decide import decide

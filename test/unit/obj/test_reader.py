@@ -8,6 +8,7 @@ from obj_golden import load, place_files
 from swift.core.hashing import hash_path
 from swift.obj import metadata, reader
 from swift.obj.errors import Collision, Deleted, Expired, NotExist, Quarantined
+from swift.obj.layout import ObjectLocation
 
 CASES = load("objects.json")
 
@@ -16,7 +17,11 @@ def locate(root, case):
     device = os.path.join(root, case["device"])
     name = f"/{case['account']}/{case['container']}/{case['object']}"
     ec = case["policy"] == 2
-    return reader.ObjectLocation(device, os.path.join(root, case["hash_dir"]), name, ec, 6 if ec else None)
+    found = ObjectLocation(
+        device, case["policy"], str(case["partition"]), case["name_hash"], name, ec, 6 if ec else None
+    )
+    assert found.hash_dir == os.path.join(root, case["hash_dir"])
+    return found
 
 
 @pytest.mark.parametrize("case", CASES, ids=[c["case"] for c in CASES])
@@ -67,9 +72,9 @@ class Place:
     def __init__(self, device, name=NAME):
         self.device = device
         digest = hash_path(*name[1:].split("/", 2))
+        self.where = ObjectLocation(device, 0, "7", digest, name)
         self.partition_dir = f"{device}/objects/7"
         self.dir = f"{self.partition_dir}/{digest[-3:]}/{digest}"
-        self.where = reader.ObjectLocation(device, self.dir, name)
         os.makedirs(self.dir)
 
     def put(self, file, body=b"", **md):
@@ -146,14 +151,14 @@ def damage_no_timestamp(place):
 @pytest.mark.parametrize(
     "damage", [f for n, f in sorted(globals().items()) if n.startswith("damage_")], ids=lambda f: f.__name__
 )
-def test_damage_is_quarantined_whole_and_the_suffix_hashed_again(place, damage, caplog):
+def test_damage_is_quarantined_whole_and_the_suffix_hashed_again(place, damage):
     damage(place)
     with pytest.raises(Quarantined):
         reader.open_object(place.where, with_body=True)
     digest = os.path.basename(place.dir)
     assert place.quarantined() == [f"{digest}/{T1}.data"]
     assert place.invalid() == [digest[-3:]]
-    assert "Quarantined object" in caplog.text
+    assert place.where.notes[0].startswith(f"Quarantined object {place.dir}: ")
     with pytest.raises(NotExist):
         reader.open_object(place.where)
 

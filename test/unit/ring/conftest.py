@@ -1,4 +1,4 @@
-"""Golden data made by the reference implementation; see data/README.md."""
+"""Golden data made by the reference implementation; see test/golden/ring/README.md."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ import pytest
 
 from swift.core import hashing
 
-DATA = pathlib.Path(__file__).parent / "data"
+DATA = pathlib.Path(__file__).parents[2] / "golden" / "ring"
 
 
 @pytest.fixture(autouse=True)

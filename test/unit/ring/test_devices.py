@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from swift.ring import devices
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "data" / "parse.json").read_text())
+GOLDEN = json.loads((pathlib.Path(__file__).parents[2] / "golden" / "ring" / "parse.json").read_text())
 # a port outside of 1-65535 cannot be served; the reference takes it
 STRICTER = {"r1z1-10.0.0.1:-1/sda"}
 

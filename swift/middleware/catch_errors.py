@@ -1,0 +1,111 @@
+"""Filter `catch_errors`: names each request, answers for whatever fell through, and holds bodies to their length.
+
+Never here: what an error means to a client; that is decided where it is known (spec middleware 4.1).
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from swift.core.concurrency import Timeout
+from swift.core.log import get_logger, set_transaction
+from swift.core.transaction import new_transaction_id
+from swift.middleware.late_start import first_chunk_taken
+from swift.wire.errors import ClientError
+from swift.wire.message import close_if_possible
+
+ERROR_BODY = b"An error occurred"
+_LONGEST_EXTRA = 32
+
+
+class BadResponseLength(Exception):
+    """A body that is not as long as its headers say; the connection can't be used any further."""
+
+
+class CatchErrorsMiddleware:
+    def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
+        self.app = app
+        self.trans_id_suffix = conf.get("trans_id_suffix", "")
+        self.logger = logger or get_logger(conf, log_route="catch-errors")
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        suffix = self.trans_id_suffix
+        extra = environ.get("HTTP_X_TRANS_ID_EXTRA")
+        if extra:
+            suffix = f"{suffix}-{extra[:_LONGEST_EXTRA]}"
+        transaction_id = environ["swift.trans_id"] = new_transaction_id(suffix)
+        set_transaction(transaction_id)
+        started: Any = None
+
+        def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            nonlocal started
+            started = headers
+            named = [*headers, ("X-Trans-Id", transaction_id), ("X-Openstack-Request-Id", transaction_id)]
+            if exc_info is None:
+                return start_response(status, named)
+            return start_response(status, named, exc_info)
+
+        try:
+            body = self.app(environ, respond)
+            if started is None:
+                body = first_chunk_taken(body)
+        except ClientError:
+            raise  # the server loop knows what to say to a client that left or talks nonsense
+        except (Exception, Timeout):
+            self.logger.exception("Error: An error occurred")
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(ERROR_BODY)))]
+            respond("500 Internal Error", headers, sys.exc_info())
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else ERROR_BODY]
+        if "swift.on_response_done" in environ:
+            return body  # the server loop holds bodies to their length
+        return _of_announced_length(environ, started, body)
+
+
+def _of_announced_length(
+    environ: dict[str, Any], headers: list[tuple[str, str]] | None, body: Iterable[bytes]
+) -> Iterable[bytes]:
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return ExactLength(body, 0)
+    lengths = [value for name, value in headers or () if name.lower() == "content-length"]
+    if len(lengths) == 1 and lengths[0].isdigit():
+        return ExactLength(body, int(lengths[0]))
+    return body
+
+
+class ExactLength:
+    """A body that yields exactly `length` bytes, or raises BadResponseLength when there are more or fewer."""
+
+    def __init__(self, body: Iterable[bytes], length: int) -> None:
+        self._body = body
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._length
+        for chunk in self._body:
+            if len(chunk) > left:
+                yield chunk[:left]
+                raise BadResponseLength(
+                    f"Too many bytes; truncating after {self._length} with at least {len(chunk) - left} surplus bytes remaining"
+                )
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise BadResponseLength(f"Expected another {left} bytes")
+
+    def close(self) -> None:
+        close_if_possible(self._body)
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], CatchErrorsMiddleware]:
+    conf = {**global_conf, **local_conf}
+
+    def factory(app: Any) -> CatchErrorsMiddleware:
+        return CatchErrorsMiddleware(app, conf)
+
+    return factory

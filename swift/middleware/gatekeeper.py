@@ -1,0 +1,112 @@
+"""Filter `gatekeeper`: no header that belongs to the cluster's inside passes the front door, in either direction.
+
+Which names are internal is the table below (spec middleware 4.2). Never here: what any of them means.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from swift.core.config import truthy
+from swift.core.log import DEBUG, get_logger
+
+_INTERNAL_NAME = re.compile(
+    r"x-(?:(?:account|container|object)-sysmeta-.*"
+    r"|object-transient-sysmeta-.*"
+    r"|backend.*"
+    r"|account-(?:host|device|partition)"
+    r"|container-(?:host|device|partition|root-db-state)"
+    r"|delete-at-(?:host|device|partition|container))",
+    re.IGNORECASE | re.DOTALL,
+)
+# Searched in all environ keys at once; what it finds is looked at again name by name.
+_SUSPICIOUS_KEYS = re.compile(
+    r"HTTP_X_(?:BACKEND|(?:ACCOUNT|CONTAINER|OBJECT|OBJECT_TRANSIENT)_SYSMETA_|(?:ACCOUNT|CONTAINER|DELETE_AT)_(?:HOST|DEVICE|PARTITION|CONTAINER|ROOT_DB_STATE))"
+)
+_KNOWN_NAMES = 4096
+
+
+def is_internal(name: str) -> bool:
+    """Whether a header (in any case) is the cluster's own."""
+    return _INTERNAL_NAME.fullmatch(name) is not None
+
+
+class _Verdicts(dict[str, bool]):
+    """`is_internal` remembered for the names that come by; bounded, for names come from outside too."""
+
+    def __missing__(self, name: str) -> bool:
+        verdict = is_internal(name)
+        if len(self) < _KNOWN_NAMES and len(name) < 128:
+            self[name] = verdict
+        return verdict
+
+
+_verdicts = _Verdicts()
+
+
+class GatekeeperMiddleware:
+    def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
+        self.app = app
+        self.logger = logger or get_logger(conf, log_route="gatekeeper")
+        self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
+        self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if _SUSPICIOUS_KEYS.search("\n".join(environ)):
+            self._clean_request(environ)
+        if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
+            timestamp = environ.pop("HTTP_X_TIMESTAMP")
+            environ["HTTP_X_BACKEND_INBOUND_X_TIMESTAMP"] = timestamp
+            self.logger.debug("shunted request headers: %s", [("X-Timestamp", timestamp)])
+        if self.allow_reserved_names and "HTTP_X_ALLOW_RESERVED_NAMES" in environ:
+            environ["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = environ.pop("HTTP_X_ALLOW_RESERVED_NAMES")
+
+        def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            public = [header for header in headers if not _verdicts[header[0]]]
+            if len(public) != len(headers) and self.logger.isEnabledFor(DEBUG):
+                removed = [header for header in headers if _verdicts[header[0]]]
+                self.logger.debug("removed response headers: %s", removed)
+            if "swift.leave_relative_location" in environ:
+                public = _with_relative_location(public)
+            if exc_info is None:
+                return start_response(status, public)
+            return start_response(status, public, exc_info)
+
+        return self.app(environ, respond)
+
+    def _clean_request(self, environ: dict[str, Any]) -> None:
+        removed = []
+        for key in [key for key in environ if key.startswith("HTTP_X_")]:
+            name = key[5:].replace("_", "-")
+            if is_internal(name):
+                removed.append(name.title())
+                del environ[key]
+        if removed:
+            self.logger.debug("removed request headers: %s", removed)
+
+
+def _with_relative_location(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Reduce an absolute Location to path?query#fragment."""
+    return [
+        (name, _relative(value)) if name.lower() == "location" else (name, value) for name, value in headers
+    ]
+
+
+def _relative(location: str) -> str:
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return location
+    if not parts.scheme and not parts.netloc:
+        return location
+    return parts._replace(scheme="", netloc="").geturl()
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], GatekeeperMiddleware]:
+    conf = {**global_conf, **local_conf}
+
+    def factory(app: Any) -> GatekeeperMiddleware:
+        return GatekeeperMiddleware(app, conf)
+
+    return factory

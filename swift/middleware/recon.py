@@ -1,0 +1,271 @@
+"""Filter `recon`: answers `/recon/…` with what this node knows of itself (spec middleware 4.34, operations 10).
+
+Each check is one function below, in the table at the end. The daemons' figures come from their recon files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from swift import __version__
+from swift.core import recon_cache
+from swift.core.config import DEFAULT_SWIFT_DIR
+from swift.core.log import get_logger
+from swift.core.policy import policies
+
+PREFIX = "/recon/"
+_HASH_READ = 1024 * 1024
+_OBJECTS_DIRECTORY = re.compile(r"objects(?:-(\d+))?")
+_REPLICATION = ("replication_time", "replication_stats", "replication_last")
+
+Check = Callable[[], Any]
+
+
+class ReconMiddleware:
+    """``proc``: where the kernel's files are."""
+
+    def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, proc: str = "/proc") -> None:
+        self.app = app
+        self.logger = logger or get_logger(conf, log_route="recon")
+        self.devices = conf.get("devices") or "/srv/node"
+        self.swift_dir = conf.get("swift_dir") or DEFAULT_SWIFT_DIR
+        self.cache_path = conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH
+        self._proc = proc
+        self._hashes: dict[str, tuple[tuple[int, int, int], str]] = {}
+        self._checks = self._table()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if not path.startswith(PREFIX):
+            return self.app(environ, start_response)
+        name, _, kind = path[len(PREFIX) :].partition("/")
+        check = self._checks.get((name, kind)) or self._checks.get((name, None))
+        if check is None:
+            status, media_type, body = (
+                "404 Not Found",
+                "text/plain",
+                f"Invalid path: {path}".encode("latin-1"),
+            )
+        else:
+            status, media_type, body = self._answer(check, path)
+        start_response(status, [("Content-Type", media_type), ("Content-Length", str(len(body)))])
+        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+
+    def _answer(self, check: Check, path: str) -> tuple[str, str, bytes]:
+        try:
+            return "200 OK", "application/json", json.dumps(check()).encode("ascii")
+        except (OSError, ValueError, LookupError):
+            self.logger.exception("recon: %s cannot be answered", path)
+            return "500 Internal Error", "text/plain", b"Internal server error."
+
+    # -- from the daemons ----------------------------------------------------------------------------------------------
+    def _recorded(self, file: str, *keys: str) -> Check:
+        """The values of ``keys`` in a recon file, None where there is none."""
+
+        def check() -> dict[str, Any]:
+            cache = recon_cache.read(os.path.join(self.cache_path, file))
+            return {key: cache.get(key) for key in keys}
+
+        return check
+
+    # -- from the kernel -----------------------------------------------------------------------------------------------
+    def _read_proc(self, name: str) -> str:
+        with open(os.path.join(self._proc, name)) as file:
+            return file.read(1024 * 1024)
+
+    def mounted(self) -> list[dict[str, str]]:
+        mounts = (line.split() for line in self._read_proc("mounts").splitlines())
+        return [{"device": words[0], "path": words[1]} for words in mounts if len(words) > 1]
+
+    def load(self) -> dict[str, Any]:
+        one, five, fifteen, tasks, last_pid = self._read_proc("loadavg").split()[:5]
+        return {
+            "1m": float(one),
+            "5m": float(five),
+            "15m": float(fifteen),
+            "tasks": tasks,
+            "processes": int(last_pid),
+        }
+
+    def mem(self) -> dict[str, str]:
+        fields = (line.partition(":") for line in self._read_proc("meminfo").splitlines())
+        return {name: value.strip() for name, colon, value in fields if colon}
+
+    def sockstat(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for line in self._read_proc("net/sockstat").splitlines():
+            if line.startswith("TCP: "):
+                words = line.split()
+                tcp = dict(zip(words[1::2], map(int, words[2::2]), strict=False))
+                found["tcp_in_use"] = tcp["inuse"]
+                found["orphan"] = tcp["orphan"]
+                found["time_wait"] = tcp["tw"]
+                found["tcp_mem_allocated_bytes"] = tcp["mem"] * os.sysconf("SC_PAGESIZE")
+        try:
+            for line in self._read_proc("net/sockstat6").splitlines():
+                if line.startswith("TCP6: inuse"):
+                    found["tcp6_in_use"] = int(line.split()[2])
+        except FileNotFoundError:
+            pass  # a kernel without IPv6
+        return found
+
+    # -- from the disks ------------------------------------------------------------------------------------------------
+    def _device_names(self) -> list[str]:
+        return [name for name in os.listdir(self.devices) if os.path.isdir(os.path.join(self.devices, name))]
+
+    def device_list(self) -> dict[str, list[str] | None]:
+        try:
+            return {self.devices: os.listdir(self.devices)}
+        except OSError:
+            self.logger.exception("Error listing devices")
+            return {self.devices: None}
+
+    def _mounted(self, device: str) -> bool | str:
+        """Whether a device is a mount point of its own; the text of the error if that can't be told."""
+        try:
+            here = os.lstat(os.path.join(self.devices, device))
+            above = os.lstat(self.devices)
+        except OSError as error:
+            return str(error)
+        return here.st_dev != above.st_dev or here.st_ino == above.st_ino
+
+    def unmounted(self) -> list[dict[str, Any]]:
+        states = ((device, self._mounted(device)) for device in self._device_names())
+        return [{"device": device, "mounted": state} for device, state in states if state is not True]
+
+    def disk_usage(self) -> list[dict[str, Any]]:
+        usage: list[dict[str, Any]] = []
+        for device in self._device_names():
+            mounted = self._mounted(device)
+            entry: dict[str, Any] = {
+                "device": device,
+                "mounted": mounted,
+                "size": "",
+                "used": "",
+                "avail": "",
+            }
+            if mounted is True:
+                disk = os.statvfs(os.path.join(self.devices, device))
+                size, available = disk.f_bsize * disk.f_blocks, disk.f_bsize * disk.f_bavail
+                entry.update(size=size, used=size - available, avail=available)
+            usage.append(entry)
+        return usage
+
+    def quarantined(self) -> dict[str, Any]:
+        """Entries are counted, for directory link counts are wrong on some file systems."""
+        counts: dict[str, Any] = {"objects": 0, "containers": 0, "accounts": 0, "policies": {}}
+        for device in self._device_names():
+            directory = os.path.join(self.devices, device, "quarantined")
+            for name in ("accounts", "containers"):
+                counts[name] += _directory_count(os.path.join(directory, name))
+            for name in _names_in(directory):
+                match = _OBJECTS_DIRECTORY.fullmatch(name)
+                if match:
+                    found = _directory_count(os.path.join(directory, name))
+                    counts["objects"] += found
+                    policy = counts["policies"].setdefault(match[1] or "0", {"objects": 0})
+                    policy["objects"] += found
+        return counts
+
+    # -- from the configuration ----------------------------------------------------------------------------------------
+    def ring_md5(self) -> dict[str, str]:
+        rings = ["account", "container", *(policy.ring_name for policy in policies())]
+        paths = [os.path.join(self.swift_dir, f"{ring}.ring.gz") for ring in rings]
+        return {path: self._md5(path) for path in paths if os.path.exists(path)}
+
+    def swift_conf_md5(self) -> dict[str, str | None]:
+        path = os.path.join(self.swift_dir, "swift.conf")
+        try:
+            return {path: self._md5(path)}
+        except OSError:
+            return {path: None}
+
+    def _md5(self, path: str) -> str:
+        """MD5 of a file; computed again only when the file is another one."""
+        with open(path, "rb") as file:
+            stat = os.fstat(file.fileno())
+            identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            known = self._hashes.get(path)
+            if known is not None and known[0] == identity:
+                return known[1]
+            digest = hashlib.md5(usedforsecurity=False)
+            while data := file.read(_HASH_READ):
+                digest.update(data)
+        self._hashes[path] = (identity, digest.hexdigest())
+        return digest.hexdigest()
+
+    def _table(self) -> dict[tuple[str, str | None], Check]:
+        """(name, type) → check; the type None takes any."""
+        account, container, obj = recon_cache.ACCOUNT, recon_cache.CONTAINER, recon_cache.OBJECT
+        replication = self._recorded(obj, *_REPLICATION, "object_replication_time", "object_replication_last")
+        return {
+            ("mem", None): self.mem,
+            ("load", None): self.load,
+            ("async", None): self._recorded(obj, "async_pending", "async_pending_last"),
+            ("replication", ""): replication,
+            ("replication", "object"): replication,
+            ("replication", "account"): self._recorded(account, *_REPLICATION),
+            ("replication", "container"): self._recorded(container, *_REPLICATION),
+            ("reconstruction", "object"): self._recorded(
+                obj, "object_reconstruction_last", "object_reconstruction_time"
+            ),
+            ("devices", None): self.device_list,
+            ("updater", "container"): self._recorded(container, "container_updater_sweep"),
+            ("updater", "object"): self._recorded(
+                obj, "object_updater_sweep", "object_updater_stats", "object_updater_last"
+            ),
+            ("auditor", "account"): self._recorded(account, *_auditor_keys("account")),
+            ("auditor", "container"): self._recorded(container, *_auditor_keys("container")),
+            ("auditor", "object"): self._recorded(
+                obj, "object_auditor_stats_ALL", "object_auditor_stats_ZBF"
+            ),
+            ("expirer", "object"): self._recorded(obj, "object_expiration_pass", "expired_last_pass"),
+            ("mounted", None): self.mounted,
+            ("unmounted", None): self.unmounted,
+            ("diskusage", None): self.disk_usage,
+            ("ringmd5", None): self.ring_md5,
+            ("swiftconfmd5", None): self.swift_conf_md5,
+            ("quarantined", None): self.quarantined,
+            ("sockstat", None): self.sockstat,
+            ("version", None): lambda: {"version": __version__},
+            ("driveaudit", None): self._recorded(recon_cache.DRIVE, "drive_audit_errors"),
+            ("time", None): time.time,
+            ("sharding", None): self._recorded(container, "sharding_stats", "sharding_time", "sharding_last"),
+            ("relinker", None): self._recorded(recon_cache.RELINKER, "devices", "workers"),
+        }
+
+
+def _auditor_keys(kind: str) -> tuple[str, ...]:
+    return (
+        f"{kind}_audits_passed", f"{kind}_auditor_pass_completed", f"{kind}_audits_since", f"{kind}_audits_failed",
+    )  # fmt: skip
+
+
+def _names_in(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
+def _directory_count(path: str) -> int:
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.is_dir(follow_symlinks=False) for entry in entries)
+    except OSError:
+        return 0
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], ReconMiddleware]:
+    conf = {**global_conf, **local_conf}
+
+    def factory(app: Any) -> ReconMiddleware:
+        return ReconMiddleware(app, conf)
+
+    return factory

@@ -1,0 +1,8 @@
+"""Filter `tempauth`: users in the configuration file, tokens, and authorization (spec middleware 4.14).
+
+`users` reads the configuration, `tokens` issues and recognises tokens, `authorization` decides, `filter` speaks HTTP.
+"""
+
+from swift.middleware.tempauth.filter import TempAuth, filter_factory
+
+__all__ = ["TempAuth", "filter_factory"]

@@ -1,0 +1,196 @@
+"""The filter itself: finds out who asks, hands out tokens under the auth prefix, and installs the authorization.
+
+Never here: the decision about a request (`authorization`) and the forms of tokens (`tokens`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from swift.core import capabilities
+from swift.core.acl import clean_acl
+from swift.core.config import non_negative_int, truthy
+from swift.core.log import get_logger
+from swift.core.memcache import MemcacheConnectionError
+from swift.core.metrics import get_metrics
+from swift.middleware.tempauth.authorization import Authorizer
+from swift.middleware.tempauth.tokens import NoTokenCache, Tokens
+from swift.middleware.tempauth.users import NOBODY, User, parse_users
+from swift.wire.message import (
+    HTTPBadRequest,
+    HTTPMethodNotAllowed,
+    HTTPNotFound,
+    HTTPServerError,
+    HTTPServiceUnavailable,
+    HTTPUnauthorized,
+    Request,
+    Response,
+    host_url,
+    parsed_path,
+    str_to_wsgi,
+    wsgi_quote,
+    wsgi_to_str,
+)
+
+
+class TempAuth:
+    """Raises ValueError at once for a configuration that can't be meant."""
+
+    def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, metrics: Any = None) -> None:
+        self.app = app
+        self.logger = logger or get_logger(conf, log_route="tempauth")
+        self.allow_overrides = truthy(conf.get("allow_overrides", "true"))
+        self.storage_url_scheme = conf.get("storage_url_scheme", "default")
+        self.auth_prefix = self._normal_auth_prefix(conf.get("auth_prefix", "/auth/"))
+        self.authorizer = Authorizer(app, conf, self._count)
+        self.prefixes = self.authorizer.prefixes
+        self.prefix = self.prefixes[0]
+        self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
+        self.users = parse_users(conf, self.prefix)
+        self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
+        # Bound once: a bound method made anew for each request is garbage on the hot path.
+        self.authorize = self.authorizer.authorize
+        self.deny = self.authorizer.deny
+
+    def _normal_auth_prefix(self, prefix: str) -> str:
+        stripped = prefix.strip("/")
+        if not stripped:
+            self.logger.warning(
+                "Rewriting invalid auth prefix %r to '/auth/' (Non-empty auth prefix path is required)",
+                prefix,
+            )
+            return "/auth/"
+        return f"/{stripped}/"
+
+    def _count(self, name: str) -> None:
+        self.metrics.increment(name)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.allow_overrides and environ.get("swift.authorize_override"):
+            return self.app(environ, start_response)
+        if environ["PATH_INFO"].startswith(self.auth_prefix):
+            return self._auth_response(environ)(environ, start_response)
+        token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
+        s3 = environ.get("s3api.auth_details") or environ.get("swift3.auth_details")
+        if s3 or (token and token.startswith(self.prefix)):
+            groups = self._s3_groups(environ, s3) if s3 else self._token_groups(environ, token)
+            if groups:
+                self._identify(environ, groups)
+            elif self.prefix and not s3:
+                self._count("unauthorized")
+                return HTTPUnauthorized(request=Request(environ))(environ, start_response)
+            else:
+                # Another auth system may know this one.
+                environ.setdefault("swift.authorize", self.deny)
+        else:
+            self._install_anonymous(environ)
+        return self.app(environ, start_response)
+
+    # -- who asks ------------------------------------------------------------------------------------------------------
+    def _token_groups(self, environ: dict[str, Any], token: Any) -> str | None:
+        cache = environ.get("swift.cache")
+        groups = self.tokens.groups(cache, token)
+        service_token = environ.get("HTTP_X_SERVICE_TOKEN")
+        if service_token and groups:
+            service_groups = self.tokens.groups(cache, service_token)
+            if service_groups:
+                groups = f"{groups},{service_groups}"
+        return groups
+
+    def _s3_groups(self, environ: dict[str, Any], details: Any) -> str | None:
+        access_key = details["access_key"]
+        user = self.users.get(wsgi_to_str(access_key))
+        if user is None or not details["check_signature"](user.key):
+            return None
+        environ["PATH_INFO"] = environ["PATH_INFO"].replace(access_key, str_to_wsgi(user.account_id), 1)
+        return ",".join(user.group_list(self.prefixes))
+
+    def _identify(self, environ: dict[str, Any], groups: str) -> None:
+        groups = str_to_wsgi(groups)
+        environ["REMOTE_USER"] = groups
+        environ["swift.authorize"] = self.authorize
+        environ["swift.clean_acl"] = clean_acl
+        user_id = groups.split(",", 2)[1:2]
+        environ["swift.access_logging"] = {"user_id": user_id[0] if user_id else groups}
+        if ".reseller_admin" in groups:
+            environ["reseller_request"] = True
+
+    def _install_anonymous(self, environ: dict[str, Any]) -> None:
+        prefix = self.authorizer.prefix_of(parsed_path(environ)[1])
+        if prefix:
+            environ["swift.authorize"] = self.authorize
+            environ["swift.clean_acl"] = clean_acl
+        elif "swift.authorize" not in environ:
+            # The empty prefix takes what nobody else does; without it the account is not ours.
+            environ["swift.authorize"] = self.authorize if self.prefix == "" else self.deny
+            if self.prefix == "":
+                environ["swift.clean_acl"] = clean_acl
+
+    # -- handing out tokens --------------------------------------------------------------------------------------------
+    def _auth_response(self, environ: dict[str, Any]) -> Response:
+        request = Request(environ)
+        if environ["REQUEST_METHOD"] != "GET":
+            return HTTPMethodNotAllowed(request=request)
+        parts = environ["PATH_INFO"][len(self.auth_prefix) :].split("/", 3)
+        if not parts[0] or not all(parts[:-1]):
+            return HTTPNotFound(request=request)
+        get = environ.get
+        if parts[0] in ("v1.0", "auth"):
+            user_id = get("HTTP_X_AUTH_USER") or get("HTTP_X_STORAGE_USER") or ""
+            account = user_id.split(":", 1)[0] if ":" in user_id else ""
+            key = get("HTTP_X_AUTH_KEY") or get("HTTP_X_STORAGE_PASS")
+        elif parts[0] == "v1" and len(parts) == 3 and parts[2] == "auth":
+            account = parts[1]
+            name = get("HTTP_X_STORAGE_USER")
+            user_id = f"{account}:{name}" if name else get("HTTP_X_AUTH_USER") or ""
+            key = get("HTTP_X_STORAGE_PASS") or get("HTTP_X_AUTH_KEY")
+        else:
+            return HTTPBadRequest(request=request)
+        user = self._user_with_key(account, user_id, key)
+        if user is None:
+            self._count("token_denied")
+            realm = wsgi_quote(account) if account else "unknown"
+            return HTTPUnauthorized(request=request, headers={"Www-Authenticate": f'Swift realm="{realm}"'})
+        return self._token_response(environ, request, user)
+
+    def _user_with_key(self, account: str, user_id: str, key: str | None) -> User | None:
+        user = self.users.get(wsgi_to_str(user_id)) if user_id.startswith(f"{account}:") else None
+        # Nobody's key is compared too, so that the time taken does not tell which users exist.
+        right = (user or NOBODY).has_key(wsgi_to_str(key or ""))
+        return user if right and key and account else None
+
+    def _token_response(self, environ: dict[str, Any], request: Request, user: User) -> Response:
+        groups = ",".join(user.group_list(self.prefixes))
+        try:
+            token, seconds = self.tokens.issue(environ.get("swift.cache"), user.id, groups)
+        except MemcacheConnectionError:
+            self.logger.error("tempauth: no token issued, the cache does not answer")
+            return HTTPServiceUnavailable(request=request)
+        except NoTokenCache as error:
+            self._count("errors")
+            self.logger.error("%s", error)
+            return HTTPServerError(
+                request=request, body=b"Internal server error.\n", content_type="text/plain"
+            )
+        environ["swift.access_logging"] = {"user_id": str_to_wsgi(user.id)}
+        host = host_url(environ)
+        if self.storage_url_scheme != "default":
+            host = f"{self.storage_url_scheme}:{host.split(':', 1)[1]}"
+        headers = {
+            "X-Auth-Token": token,
+            "X-Storage-Token": token,
+            "X-Auth-Token-Expires": str(int(seconds)),
+            "X-Storage-Url": str_to_wsgi(user.storage_url).replace("$HOST", host),
+        }
+        return Response(request=request, headers=headers)
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], TempAuth]:
+    conf = {**global_conf, **local_conf}
+    capabilities.register("tempauth", account_acls=True)
+
+    def factory(app: Any) -> TempAuth:
+        return TempAuth(app, conf)
+
+    return factory

@@ -1,0 +1,280 @@
+"""The object server: paths, options, dispatch, and the one place where errors become statuses (object-disk 13).
+
+What each verb does is in `server_get`, `server_put` and `server_change`; what is on disk, in the modules below them.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from swift import __version__
+from swift.core.concurrency import sleep
+from swift.core.config import auto_int, csv_list, truthy
+from swift.core.errors import RequestError
+from swift.core.fs import LockTimeout, Reserve
+from swift.core.hashing import hash_path
+from swift.core.log import get_logger
+from swift.core.names import (
+    check_device_partition,
+    check_object_name,
+    split_path,
+    valid_wsgi_utf8,
+    wsgi_to_str,
+)
+from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
+from swift.core.swift_dir import use as use_swift_dir
+from swift.obj import server_change, server_get, server_put
+from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE
+from swift.obj.device import Devices
+from swift.obj.errors import (
+    Collision,
+    Deleted,
+    DeviceUnavailable,
+    Expired,
+    MetadataTooLarge,
+    NoSpace,
+    NotExist,
+    ObjectError,
+    SameTimeConflict,
+    StateChanged,
+    XattrUnsupported,
+)
+from swift.obj.layout import ObjectLocation
+from swift.obj.request import Environ, StartResponse, Target, answer, timestamp_of
+from swift.obj.updates import ContainerUpdates
+from swift.obj.writer import WriteRules
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from swift.wire.message import HTTPException
+from swift.wire.status import HTML_TYPE, default_body, status_line
+
+DEFAULT_ALLOWED_HEADERS = (
+    "Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest, X-Static-Large-Object, "
+    "Cache-Control, Content-Language, Expires, X-Robots-Tag"
+)
+_NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
+_DISK_ERRORS = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.EUCLEAN,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESTALE,
+    )
+)
+LOCATION = (
+    "swift.object_location"  # environ key: where the request's object is, for the notes taken on the way
+)
+
+
+class ObjectServer:
+    """The WSGI application. `conf`: the options of object-disk 23.1. Raises ValueError and ConfigError for bad ones."""
+
+    server_type = "object-server"
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+        self.logger = logger
+        use_swift_dir(conf.get("swift_dir"))
+        self.policies = policies()
+        # servers_per_port gives each disk processes of its own: one thread in each is then enough
+        per_port = int(conf.get("servers_per_port", 0) or 0) > 0
+        threads = auto_int(conf.get("eventlet_tpool_num_threads"), 1 if per_port else 4)
+        self.devices = Devices(
+            conf.get("devices", "/srv/node"),
+            truthy(conf.get("mount_check", "true")),
+            max(1, min(threads, 64)),
+        )
+        self.rules = WriteRules(
+            not truthy(conf.get("disable_fallocate", "no")),
+            Reserve(conf.get("fallocate_reserve", "1%")),
+            max(1, int(conf.get("mb_per_sync", 512))) << 20,
+            float(conf.get("reclaim_age", RECLAIM_AGE)),
+            float(conf.get("commit_window", COMMIT_WINDOW)),
+        )
+        self.updates = ContainerUpdates(conf, logger)
+        self.etag_validate_pct = float(conf.get("etag_validate_pct", 100))
+        self.disk_chunk_size = int(conf.get("disk_chunk_size", 65536))
+        self.max_upload_time = float(conf.get("max_upload_time", 86400))
+        self.slow = float(conf.get("slow", 0))
+        self.slow_delete_threshold = float(conf.get("slow_delete_log_threshold_seconds", 120))
+        self.keep_cache_size = int(conf.get("keep_cache_size", 5242880))
+        self.keep_cache_private = truthy(conf.get("keep_cache_private", "false"))
+        self.keep_cache_slo_manifest = truthy(conf.get("keep_cache_slo_manifest", "false"))
+        allowed = csv_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
+        self.allowed_headers = [h.title() for h in allowed if h.lower() not in _NEVER_ALLOWED]
+        self.allowed_keys = [(h, "HTTP_" + h.upper().replace("-", "_")) for h in self.allowed_headers]
+        self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
+        self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
+        self._policy_by_header: dict[str | None, StoragePolicy] = {}
+        self._verbs = {
+            "GET": server_get.get,
+            "HEAD": server_get.get,
+            "PUT": server_put.put,
+            "POST": server_change.post,
+            "DELETE": server_change.delete,
+            "OPTIONS": options,
+        }
+
+    # ------------------------------------------------------------ dispatch
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            path = environ["PATH_INFO"]
+            if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
+                return answer(environ, start_response, 412, "Invalid UTF8 or contains NULL")
+            handler = self._verbs.get(environ["REQUEST_METHOD"])
+            if handler is None:
+                return answer(environ, start_response, 405)
+            return handler(self, environ, start_response)
+        except HTTPException as error:
+            return error(environ, start_response)
+        except RequestError as error:
+            return answer(environ, start_response, error.status, error.body or None)
+        except ObjectError as error:
+            return self._object_error(environ, start_response, error)
+        except ClientTimeout:
+            return answer(environ, start_response, 408)
+        except ClientDisconnected:
+            return answer(environ, start_response, 499)
+        except BadChunk as error:
+            return answer(environ, start_response, 400, str(error))
+        except LockTimeout as error:
+            self.logger.error("%s", error)
+            return answer(environ, start_response, 503)
+        except OSError as error:
+            self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
+            if error.errno in _DISK_ERRORS:
+                return self._no_storage(environ, start_response)
+            return answer(environ, start_response, 500)
+        except Exception:
+            self.logger.exception(
+                "ERROR __call__ error with %s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"]
+            )
+            return answer(environ, start_response, 500)
+        finally:
+            where = environ.get(LOCATION)
+            if where is not None and where.notes is not None:
+                self.log_notes(where)
+
+    def _object_error(
+        self, environ: Environ, start_response: StartResponse, error: ObjectError
+    ) -> Iterable[bytes]:
+        if isinstance(error, NotExist):
+            headers = []
+            if isinstance(error, (Deleted, Expired)):
+                headers.append(("X-Backend-Timestamp", error.timestamp))
+            return answer(environ, start_response, 404, headers=headers)
+        if isinstance(error, Collision):
+            return answer(environ, start_response, 403)
+        if isinstance(error, StateChanged):
+            return answer(environ, start_response, 503)
+        if isinstance(error, SameTimeConflict):
+            return answer(
+                environ, start_response, 409, headers=[("X-Backend-Timestamp", timestamp_of(environ))]
+            )
+        if isinstance(error, MetadataTooLarge):
+            return answer(
+                environ, start_response, 400, f"Metadata too large for this server's disks: {error}"
+            )
+        if isinstance(error, (NoSpace, XattrUnsupported, DeviceUnavailable)):
+            if not isinstance(error, DeviceUnavailable):
+                self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
+            return self._no_storage(environ, start_response)
+        self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
+        return answer(environ, start_response, 500)
+
+    def _no_storage(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        drive = environ["PATH_INFO"].split("/", 2)[1]
+        page = default_body(507, drive)
+        start_response(status_line(507), [("Content-Type", HTML_TYPE), ("Content-Length", str(len(page)))])
+        return [page]
+
+    def log_notes(self, where: ObjectLocation) -> None:
+        """Log what disk work noted and forget it."""
+        for text in where.notes or ():
+            self.logger.warning("%s", text)
+        where.notes = None
+
+    # ------------------------------------------------------------ what requests have in common
+
+    def locate(self, environ: Environ, for_write: bool) -> Target:
+        """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
+        path = environ["PATH_INFO"]
+        parts = path.split("/", 5)
+        if len(parts) != 6 or parts[0] or not all(parts):
+            try:
+                parts = ["", *split_path(path, 5, 5, True)]
+            except ValueError as error:
+                raise RequestError(str(error)) from None
+        _, device_name, partition, account, container, obj = parts
+        if not partition.isdecimal() or not device_name.isascii() or device_name in (".", ".."):
+            check_device_partition(device_name, partition)
+            raise RequestError(f"Invalid partition: {partition[:64]!a}")
+        native = path[len(device_name) + len(partition) + 2 :]
+        if not path.isascii():
+            native = wsgi_to_str(native)
+        if "\0" in path:
+            check_object_name(account, container, obj)
+        policy = self.policy_of(environ)
+        device = self.devices.get(device_name, for_write)
+        where = ObjectLocation(
+            device.path,
+            policy.idx,
+            partition,
+            hash_path(native[1:]),
+            native,
+            policy.policy_type == ERASURE_CODING,
+            None,
+            self.etag_validate_pct,
+        )
+        environ[LOCATION] = where
+        return Target(device, where, account, container, obj)
+
+    def policy_of(self, environ: Environ) -> StoragePolicy:
+        """The storage policy of a request. Raises HTTPException (503) for an unknown one."""
+        header = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
+        policy = self._policy_by_header.get(header)
+        if policy is None:
+            try:
+                policy = self.policies.get_by_index(header)
+            except ValueError:
+                policy = None
+            if policy is None:
+                raise HTTPException(
+                    f"No policy with index {header}", 503, headers={"Content-Type": "text/plain"}
+                )
+            if len(self._policy_by_header) < 1024:
+                self._policy_by_header[header] = policy
+        return policy
+
+    def at_least_slow(self, started: float) -> None:
+        """The `slow` option: no write answers sooner than that."""
+        if self.slow:
+            left = self.slow - (time.time() - started)
+            if left > 0:
+                sleep(left)
+
+
+def options(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """OPTIONS, of any path: the verbs, and the header by which swift-recon tells server types."""
+    start_response(
+        status_line(200),
+        [
+            ("Allow", ", ".join(sorted(server._verbs))),
+            ("Server", f"{server.server_type}/{__version__}"),
+            ("Content-Length", "0"),
+            ("Content-Type", HTML_TYPE),
+        ],
+    )
+    return [b""]
+
+
+def app_factory(global_conf: Mapping[str, Any], **local_conf: Any) -> ObjectServer:
+    """PasteDeploy's entry point for `egg:swift#object`."""
+    conf = {**global_conf, **local_conf}
+    return ObjectServer(conf, get_logger(conf, ObjectServer.server_type))

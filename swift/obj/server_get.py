@@ -1,0 +1,186 @@
+"""GET and HEAD of objects (object-disk 13.1, 13.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from swift.core.errors import BadRequest
+from swift.core.timestamp import http_date, internal_timestamp
+from swift.obj.body import ObjectBody, body_of
+from swift.obj.errors import NotExist
+from swift.obj.metadata import BLOCK_CRC32
+from swift.obj.reader import OpenObject, open_object
+from swift.obj.request import Environ, StartResponse, Target, is_true
+from swift.wire.conditional import normalize_etag
+from swift.wire.message import Request, Response
+
+if TYPE_CHECKING:
+    from swift.obj.server import ObjectServer
+
+MAX_PREFERENCES = 256
+
+_USER_PREFIXES = ("x-object-meta-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
+_CONDITIONS = (
+    "HTTP_RANGE",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+)
+
+
+def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """GET and HEAD."""
+    is_get = environ["REQUEST_METHOD"] == "GET"
+    plain = True
+    for key in _CONDITIONS:
+        if key in environ:
+            plain = False
+            break
+    target = server.locate(environ, False)
+    where = target.where
+    text = environ.get("HTTP_X_TIMESTAMP")
+    try:
+        # absent: the clock decides
+        now = float(internal_timestamp(text)[:16]) if text else None
+    except ValueError:
+        raise BadRequest(
+            f"X-Timestamp should be a UNIX timestamp float value; was {str(text)[:64]!r}"
+        ) from None
+    open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED") or is_true(
+        environ, "HTTP_X_BACKEND_REPLICATION"
+    )
+    prefs = _fragment_preferences(environ) if where.ec else None
+    try:
+        found = target.device.run(open_object, where, now, open_expired, None, prefs, is_get and plain)
+    except NotExist as error:
+        if not server.devices.is_there(target.device):
+            return server._no_storage(environ, start_response)
+        if environ.get("HTTP_IF_MATCH", "").strip() == "*":
+            return _precondition_failed(start_response, error)
+        raise
+    headers = _headers(server, environ, found)
+    if not plain:
+        return _conditional(server, target, environ, start_response, found, headers)
+    headers.append(("Content-Length", str(found.size)))
+    if not is_get:
+        found.close()
+        start_response("200 OK", headers)
+        return [b""]
+    body = found.body
+    start_response("200 OK", headers)
+    if body is not None:
+        return [body]
+    return body_of(_body(server, target, environ, found))
+
+
+def _precondition_failed(start_response: StartResponse, error: NotExist) -> Iterable[bytes]:
+    headers = [("Content-Type", "text/html; charset=UTF-8"), ("Content-Length", "0")]
+    timestamp = getattr(error, "timestamp", None)
+    if timestamp:
+        headers.append(("X-Backend-Timestamp", timestamp))
+    start_response("412 Precondition Failed", headers)
+    return [b""]
+
+
+def _fragment_preferences(environ: Environ) -> list[dict[str, Any]] | None:
+    """The parsed X-Backend-Fragment-Preferences; None when there are none or they make no sense."""
+    text = environ.get("HTTP_X_BACKEND_FRAGMENT_PREFERENCES")
+    if not text:
+        return None
+    try:
+        prefs = json.loads(text)
+        return [
+            {"timestamp": internal_timestamp(p["timestamp"]), "exclude": [int(i) for i in p["exclude"]]}
+            for p in prefs[:MAX_PREFERENCES]
+        ]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+_SHOWN_MAX = 4096
+
+
+def _is_shown(server: ObjectServer, name: str) -> bool:
+    """Whether a stored header is part of a response."""
+    lower = name.lower()
+    shown = name != BLOCK_CRC32 and (lower.startswith(_USER_PREFIXES) or lower in server.shown_headers)
+    if len(server.shown) < _SHOWN_MAX:
+        server.shown[name] = shown
+    return shown
+
+
+def _headers(server: ObjectServer, environ: Environ, found: OpenObject) -> list[tuple[str, str]]:
+    """Response headers less Content-Length."""
+    metadata = found.metadata
+    timestamp = found.timestamp
+    headers = [("Content-Type", metadata.get("Content-Type") or "application/octet-stream")]
+    shown = server.shown
+    for name, value in metadata.items():
+        known = shown.get(name)
+        if known or (known is None and _is_shown(server, name)):
+            headers.append((name, value))
+    headers += (
+        ("Etag", f'"{metadata.get("ETag", "")}"'),
+        ("Last-Modified", http_date(timestamp)),
+        ("X-Timestamp", timestamp[:16]),
+        ("X-Backend-Timestamp", timestamp),
+        ("X-Backend-Data-Timestamp", found.data_timestamp),
+    )
+    if found.durable_timestamp is not None:
+        headers.append(("X-Backend-Durable-Timestamp", found.durable_timestamp))
+    fragments = found.fragments
+    if fragments:
+        headers.append(("X-Backend-Fragments", json.dumps(fragments)))
+    if BLOCK_CRC32 in metadata and is_true(environ, "HTTP_X_BACKEND_REPLICATION"):
+        headers.append((BLOCK_CRC32, metadata[BLOCK_CRC32]))
+    return headers
+
+
+def _body(server: ObjectServer, target: Target, environ: Environ, found: OpenObject) -> ObjectBody:
+    keep = found.size < server.keep_cache_size and (
+        server.keep_cache_private
+        or ("HTTP_X_AUTH_TOKEN" not in environ and "HTTP_X_STORAGE_TOKEN" not in environ)
+        or (
+            server.keep_cache_slo_manifest
+            and found.metadata.get("X-Static-Large-Object", "").lower()
+            in ("true", "1", "yes", "on", "t", "y")
+        )
+    )
+    return ObjectBody(target.device, target.where, found, keep, server.disk_chunk_size, server.log_notes)
+
+
+def _conditional(
+    server: ObjectServer,
+    target: Target,
+    environ: Environ,
+    start_response: StartResponse,
+    found: OpenObject,
+    headers: list[tuple[str, str]],
+) -> Iterable[bytes]:
+    """Answer a request with conditions or a Range (proxy 21.5, 21.6)."""
+    metadata = found.metadata
+    names = {name.lower() for name in metadata}
+    ignore = environ.get("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT")
+    if ignore and "HTTP_RANGE" in environ and any(n.strip().lower() in names for n in ignore.split(",")):
+        del environ["HTTP_RANGE"]
+    etag = metadata.get("ETag", "")
+    etag_is_at = environ.get("HTTP_X_BACKEND_ETAG_IS_AT")
+    if etag_is_at:
+        lower = {name.lower(): value for name, value in metadata.items()}
+        for name in etag_is_at.split(","):
+            value = lower.get(name.strip().lower())
+            if value is not None:
+                etag = normalize_etag(value) or ""
+                break
+    response = Response(
+        app_iter=_body(server, target, environ, found),
+        request=Request(environ),
+        headers=headers,
+        conditional_response=True,
+        conditional_etag=etag,
+    )
+    response.content_length = found.size
+    return response(environ, start_response)

@@ -1,0 +1,304 @@
+"""PUT of objects (object-disk 13.3, proxy 15.2).
+
+Two ways: a small body that is already there is checked and written in one trip to the disk; any other is taken in
+pieces while it arrives. How a body comes in, plain or as a MIME document, is in `upload`.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable
+from hashlib import md5
+from typing import TYPE_CHECKING, Any
+
+from swift.core.constraints import check_object_creation, limits
+from swift.core.errors import BadRequest
+from swift.core.timestamp import parse
+from swift.obj.layout import ObjectLocation
+from swift.obj.metadata import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
+from swift.obj.request import Environ, StartResponse, Target, answer, is_true, stored_headers, timestamp_of
+from swift.obj.state import Refused, State, read_state
+from swift.obj.updates import update_overrides
+from swift.obj.upload import Footers, open_upload
+from swift.obj.writer import NewObjectFile, WriteRules, write_file
+from swift.wire.conditional import Match
+from swift.wire.headers import head_headers
+from swift.wire.status import HTML_TYPE
+
+if TYPE_CHECKING:
+    from swift.obj.server import ObjectServer
+
+SMALL_BODY = MIN_BLOCK  # bytes; has one checksum block
+PIECE = 1 << 20
+
+_CRC = "HTTP_X_BACKEND_BODY_CRC32"
+
+
+class PutRequest:
+    """The checked head of a PUT."""
+
+    __slots__ = (
+        "target",
+        "timestamp",
+        "now",
+        "length",
+        "etag",
+        "if_none_match",
+        "frag_index",
+        "next_part_power",
+        "drop_cache",
+    )
+
+    def __init__(self, server: ObjectServer, environ: Environ) -> None:
+        """Raises RequestError, HTTPException, DeviceUnavailable."""
+        self.timestamp = timestamp_of(environ)
+        self.target: Target = server.locate(environ, True)
+        timestamp = parse(self.timestamp)
+        self.now = timestamp.timestamp
+        self.length = check_object_creation(environ, self.target.obj, timestamp)
+        self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
+        condition = environ.get("HTTP_IF_NONE_MATCH")
+        self.if_none_match = Match(condition) if condition else None
+        self.frag_index = _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index")
+        self.next_part_power = next_part_power(environ)
+        self.drop_cache = not self.target.device.inline
+
+
+def _integer(environ: Environ, key: str, name: str) -> int | None:
+    text = environ.get(key)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise BadRequest(f"Invalid {name}")
+    return int(text)
+
+
+def next_part_power(environ: Environ) -> int | None:
+    """X-Backend-Next-Part-Power, 1 to 32. Raises BadRequest."""
+    power = _integer(environ, "HTTP_X_BACKEND_NEXT_PART_POWER", "X-Backend-Next-Part-Power")
+    if power is not None and not 1 <= power <= 32:
+        raise BadRequest("Invalid X-Backend-Next-Part-Power")
+    return power
+
+
+def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """PUT."""
+    started = time.time()
+    request = PutRequest(server, environ)
+    # with an Expect the sender wants to hear of a conflict before it sends anything
+    small = (
+        request.length is not None
+        and request.length <= SMALL_BODY
+        and "HTTP_EXPECT" not in environ
+        and not is_true(environ, "HTTP_X_BACKEND_OBJ_METADATA_FOOTER")
+        and not is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT")
+    )
+    metadata: dict[str, str] = {
+        "X-Timestamp": request.timestamp,
+        "Content-Type": environ["CONTENT_TYPE"],
+        "Content-Length": "",
+        "ETag": "",
+    }
+    overrides = stored_headers(environ, metadata, server.allowed_keys, True)
+    footers: Footers = {}
+    try:
+        if small:
+            state = _put_small(server, environ, request, metadata)
+        else:
+            state, footers = _put_large(server, environ, request, metadata)
+            overrides = overrides or bool(footers)
+    except Refused as refused:
+        headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
+        return answer(environ, start_response, refused.status, refused.text, headers)
+    _send_updates(server, environ, request, metadata, state, footers, overrides)
+    server.at_least_slow(started)
+    start_response(
+        "201 Created",
+        [("Content-Type", HTML_TYPE), ("Content-Length", "0"), ("Etag", f'"{metadata["ETag"]}"')],
+    )
+    return [b""]
+
+
+def check_put(state: State, timestamp: str, if_none_match: Match | None) -> None:
+    """Whether a PUT may go on. Raises Refused.
+
+    Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
+    """
+    if if_none_match is not None and state.found is not None and state.metadata.get("ETag") in if_none_match:
+        raise Refused(412)
+    if state.timestamp > timestamp or (state.timestamp == timestamp and state.found is None):
+        raise Refused(409, state.timestamp)
+
+
+# ---------------------------------------------------------------- small
+
+
+def _put_small(
+    server: ObjectServer, environ: Environ, request: PutRequest, metadata: dict[str, str]
+) -> State:
+    length = request.length
+    assert length is not None
+    body = environ["wsgi.input"].read(length) if length else b""
+    if len(body) != length:
+        raise Refused(499)
+    crc = zlib.crc32(body)
+    promised = environ.get(_CRC)
+    etag = request.etag
+    if promised and len(etag) == 32:
+        if promised != f"{crc:08x}":
+            raise Refused(422)
+    else:
+        digest = md5(body, usedforsecurity=False).hexdigest()
+        if etag and etag != digest:
+            raise Refused(422)
+        etag = digest
+    metadata["Content-Length"] = str(length)
+    metadata["ETag"] = etag
+    metadata[BLOCK_CRC32] = format_block_crcs(etag, MIN_BLOCK, [crc] if length else [])
+    target = request.target
+    return target.device.run(_small_trip, target.where, server.rules, request, metadata, body)
+
+
+def _small_trip(
+    where: ObjectLocation, rules: WriteRules, request: PutRequest, metadata: dict[str, str], body: bytes
+) -> State:
+    state = read_state(where, request.now, request.frag_index)
+    check_put(state, request.timestamp, request.if_none_match)
+    write_file(where, rules, metadata, ".data", body, request.next_part_power, request.drop_cache)
+    return state
+
+
+# ---------------------------------------------------------------- large
+
+
+def _open_trip(
+    where: ObjectLocation, rules: WriteRules, request: PutRequest, size: int | None
+) -> tuple[State, NewObjectFile]:
+    state = read_state(where, request.now, request.frag_index)
+    check_put(state, request.timestamp, request.if_none_match)
+    new = NewObjectFile(where, rules)
+    try:
+        new.reserve(size)
+    except BaseException:
+        new.close()
+        raise
+    return state, new
+
+
+class _Sums:
+    """Takes the body's pieces to disk and through its checksums."""
+
+    def __init__(self, length: int | None, with_md5: bool) -> None:
+        self.blocks = BlockCrcs(length)
+        self.digest: Any = md5(usedforsecurity=False) if with_md5 else None
+        self.length = 0
+
+    def write(self, new: NewObjectFile, data: bytes | memoryview) -> None:
+        """Runs on the device's pool."""
+        if self.digest is not None:
+            self.digest.update(data)
+        self.blocks.update(data)
+        new.write(data)
+        self.length += len(data)
+
+
+def _put_large(
+    server: ObjectServer, environ: Environ, request: PutRequest, metadata: dict[str, str]
+) -> tuple[State, Footers]:
+    upload = open_upload(environ, request.length)
+    # the proxy takes the MD5 and promises it, with a CRC to check the body by
+    promised = environ.get(_CRC)
+    trusts = bool(promised) and (upload.has_footers if promised == "footer" else len(request.etag) == 32)
+    device, where = request.target.device, request.target.where
+    state, new = device.run(_open_trip, where, server.rules, request, upload.length)
+    try:
+        sums = _Sums(upload.length, not trusts)
+        _receive(server, device, upload, new, sums)
+        if upload.length is not None and sums.length != upload.length:
+            raise Refused(499)
+        footers = upload.footers()
+        etag = footers.get("Etag", request.etag).strip().strip('"').lower()
+        if trusts:
+            crc = footers.get("X-Backend-Body-Crc32", "") if promised == "footer" else promised
+            if len(etag) != 32 or not crc:
+                raise BadRequest("Etag or X-Backend-Body-Crc32 missing in footer")
+            if crc != f"{sums.blocks.total(sums.length):08x}":
+                raise Refused(422)
+        else:
+            digest = sums.digest.hexdigest()
+            if etag and etag != digest:
+                raise Refused(422)
+            etag = digest
+        metadata["Content-Length"] = str(sums.length)
+        metadata["ETag"] = etag
+        metadata.update(upload.stored_footers())
+        metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
+        device.run(new.finish, metadata, ".data", None, request.next_part_power, request.drop_cache)
+    finally:
+        device.run(new.close)
+    upload.drain()
+    return state, footers
+
+
+def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile, sums: _Sums) -> None:
+    """The body, in pieces as large as what arrives allows. Raises Refused, ClientError, NoSpace, OSError."""
+    deadline = time.monotonic() + server.max_upload_time
+    longest = limits().max_file_size
+    size = upload.length
+    buffer = memoryview(bytearray(PIECE if size is None else max(min(PIECE, size), 1)))
+    filled = 0
+    while True:
+        count = upload.recv_into(buffer[filled:])
+        filled += count
+        if filled == len(buffer) or (not count and filled):
+            device.run(sums.write, new, buffer[:filled])
+            filled = 0
+            if sums.length > longest:
+                raise Refused(413)
+            if time.monotonic() > deadline:
+                raise Refused(408)
+        if not count:
+            return
+
+
+# ---------------------------------------------------------------- updates
+
+
+def _send_updates(
+    server: ObjectServer,
+    environ: Environ,
+    request: PutRequest,
+    metadata: dict[str, str],
+    state: State,
+    footers: Footers,
+    overrides: bool,
+) -> None:
+    new_delete_at = metadata.get("X-Delete-At")
+    old_delete_at = state.metadata.get("X-Delete-At") if state.found is not None else None
+    if "HTTP_X_CONTAINER_PARTITION" not in environ and not new_delete_at and not old_delete_at:
+        return
+    target = request.target.for_update()
+    if new_delete_at:
+        server.updates.update_expirer(
+            "PUT",
+            target,
+            environ,
+            int(new_delete_at),
+            request.timestamp,
+            {
+                "X-Content-Type": f"text/plain;swift_expirer_bytes={metadata['Content-Length']}",
+                "X-Content-Type-Timestamp": request.timestamp,
+            },
+        )
+    if old_delete_at and int(old_delete_at) != int(new_delete_at or 0):
+        server.updates.update_expirer("DELETE", target, environ, int(old_delete_at), request.timestamp)
+    fields = {
+        "X-Size": metadata["Content-Length"],
+        "X-Content-Type": metadata["Content-Type"],
+        "X-Timestamp": request.timestamp,
+        "X-Etag": metadata["ETag"],
+    }
+    if overrides:
+        fields.update(update_overrides(head_headers(environ), footers.items()))
+    server.updates.update_container("PUT", target, environ, fields)

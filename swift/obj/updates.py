@@ -1,0 +1,367 @@
+"""Telling container servers about changed objects while the client waits (object-disk 14.1, 14.3).
+
+Sends the updates that a request's headers ask for and stores as pending, before the caller goes on, those that are not
+known to have been taken. The format of pending files is in `pending`; later delivery is the object-updater's.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from swift.core.concurrency import spawn, spawn_n
+from swift.core.hashing import hash_path
+from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
+from swift.core.timestamp import normalize_delete_at
+from swift.obj.device import Device
+from swift.obj.pending import write_pending
+from swift.wire.client import POOL, BackendConnection, BackendError, BackendTimeout, header_block
+from swift.wire.request import host_url
+
+EXPIRER_ACCOUNT = "expiring_objects"
+EXPIRER_DIVISOR = 86400
+MAX_TARGETS = 64
+MAX_ANSWER = 65536
+
+_OVERRIDES = ("X-Backend-Container-Update-Override-", "X-Object-Sysmeta-Container-Update-Override-")
+_EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+class UpdateTarget:
+    """The object that an update is about, and the device that keeps the update if it can't be delivered.
+
+    Names are native text. `name_hash`: of the object, whatever the update's own path is. `policy_index`: of the object.
+    """
+
+    __slots__ = ("device", "account", "container", "obj", "name_hash", "policy_index")
+
+    def __init__(
+        self, device: Device, account: str, container: str, obj: str, name_hash: str, policy_index: int
+    ) -> None:
+        self.device = device
+        self.account = account
+        self.container = container
+        self.obj = obj
+        self.name_hash = name_hash
+        self.policy_index = policy_index
+
+
+def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""
+    found: dict[str, str] = {}
+    for prefix in _OVERRIDES:
+        for source in sources:
+            for name, value in source:
+                if name.startswith(prefix) and len(name) > len(prefix):
+                    found["X-" + name[len(prefix) :]] = value
+    return found
+
+
+class ContainerUpdates:
+    """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+        """Options: conn_timeout, node_timeout, container_update_timeout, expiring_objects_*. Raises ValueError."""
+        self.logger = logger
+        self.conn_timeout = float(conf.get("conn_timeout", 0.5))
+        self.node_timeout = float(conf.get("node_timeout", 3))
+        self.wait = float(conf.get("container_update_timeout", 1))
+        prefix = conf.get("auto_create_account_prefix", ".")
+        self.expirer_account = prefix + conf.get("expiring_objects_account_name", EXPIRER_ACCOUNT)
+        self.expirer_divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
+        if self.expirer_divisor <= 100:
+            raise ValueError("expiring_objects_container_divisor must be more than 100")
+        self.user_agent = f"object-server {os.getpid()}"
+
+    # ------------------------------------------------------------ the object's container
+
+    def update_container(
+        self, op: str, target: UpdateTarget, environ: Mapping[str, Any], fields: dict[str, str]
+    ) -> None:
+        """Report a PUT or DELETE of `target` to the container servers named in the request; `fields`: its headers."""
+        partition = environ.get("HTTP_X_CONTAINER_PARTITION")
+        if not partition:
+            return
+        pairs = self._pairs(environ, "CONTAINER")
+        headers = {
+            **fields,
+            "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
+            "Referer": referer(environ),
+            "X-Backend-Storage-Policy-Index": str(target.policy_index),
+            "User-Agent": self.user_agent,
+        }
+        container_path = self._container_path(environ)
+        state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
+        self._update(
+            op,
+            target,
+            target.account,
+            target.container,
+            target.obj,
+            partition,
+            pairs,
+            headers,
+            state,
+            container_path,
+        )
+
+    def _container_path(self, environ: Mapping[str, Any]) -> str | None:
+        """`account/container` of the shard to update, native text; None for the object's own container."""
+        path = environ.get("HTTP_X_BACKEND_QUOTED_CONTAINER_PATH")
+        if path:
+            path = unquote(path, errors="surrogateescape")
+        else:
+            path = environ.get("HTTP_X_BACKEND_CONTAINER_PATH")
+            if not path:
+                return None
+            path = wsgi_to_str(path)
+        try:
+            split_path("/" + path, 2, 2)
+        except ValueError:
+            self.logger.error(
+                "Invalid X-Container-Path, should be of the form 'account/container' but got %r.", path
+            )
+            return None
+        return path
+
+    def _pairs(self, environ: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
+        hosts = _words(environ.get(f"HTTP_X_{kind}_HOST"))
+        devices = _words(environ.get(f"HTTP_X_{kind}_DEVICE"))
+        if len(hosts) != len(devices):
+            self.logger.error(
+                "ERROR Container update failed: different numbers of hosts and devices in request: %r vs %r",
+                hosts,
+                devices,
+            )
+            return []
+        return list(zip(hosts, devices, strict=True))[:MAX_TARGETS]
+
+    # ------------------------------------------------------------ the expirer's queue
+
+    def queue_container(self, target: UpdateTarget, delete_at: int) -> str:
+        """Name of the queue container for an object that expires then (object-disk 21.1)."""
+        spread = int(hash_path(target.account, target.container, target.obj), 16) % 100
+        return normalize_delete_at(delete_at // self.expirer_divisor * self.expirer_divisor - spread)
+
+    def update_expirer(
+        self,
+        op: str,
+        target: UpdateTarget,
+        environ: Mapping[str, Any],
+        delete_at: int,
+        timestamp: str,
+        fields: dict[str, str] | None = None,
+    ) -> None:
+        """Add (PUT) an object to the expirer's queue, or take (DELETE) it from it. `timestamp`: the request's."""
+        if _truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
+            return
+        delete_at = min(max(delete_at, 0), 9999999999)
+        container = self.queue_container(target, delete_at)
+        headers = {
+            "X-Backend-Storage-Policy-Index": "0",
+            "X-Timestamp": timestamp,
+            "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
+            "Referer": referer(environ),
+        }
+        pairs: list[tuple[str, str]] = []
+        partition = ""
+        if op == "PUT":
+            given = environ.get("HTTP_X_DELETE_AT_CONTAINER")
+            if given:
+                # it matches the nodes that come with it, whatever we would have chosen
+                container = wsgi_to_str(given)
+            if environ.get("HTTP_X_DELETE_AT_HOST") is None:
+                return  # other object servers were told where to send it
+            partition = environ.get("HTTP_X_DELETE_AT_PARTITION") or ""
+            if partition:
+                pairs = self._pairs(environ, "DELETE_AT")
+            headers["X-Size"] = "0"
+            headers["X-Etag"] = _EMPTY_MD5
+            headers.update(fields or {})
+        elif not _truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
+            return
+        headers["User-Agent"] = self.user_agent
+        obj = f"{normalize_delete_at(delete_at)}-{target.account}/{target.container}/{target.obj}"
+        update = {
+            "op": op,
+            "account": self.expirer_account,
+            "container": container,
+            "obj": obj,
+            "headers": headers,
+        }
+        queued = UpdateTarget(
+            target.device,
+            self.expirer_account,
+            container,
+            obj,
+            hash_path(self.expirer_account, container, obj),
+            target.policy_index,
+        )
+        if not pairs:
+            self._keep(queued, {**update, "db_state": None})
+            return
+        self._update(op, queued, self.expirer_account, container, obj, partition, pairs, headers, None, None)
+
+    # ------------------------------------------------------------ sending
+
+    def _update(
+        self,
+        op: str,
+        target: UpdateTarget,
+        account: str,
+        container: str,
+        obj: str,
+        partition: str,
+        pairs: list[tuple[str, str]],
+        headers: dict[str, str],
+        db_state: str | None,
+        container_path: str | None,
+    ) -> None:
+        if not pairs:
+            return
+        path = quote_name(f"{container_path or f'{account}/{container}'}/{obj}")
+        block = header_block(headers.items())
+        deadline = time.monotonic() + self.wait
+        sends = [
+            _Send(self, host, device, op, f"/{device}/{partition}/{path}", block) for host, device in pairs
+        ]
+        if len(sends) == 1:
+            sends[0].run(deadline)
+        else:
+            for thread in [spawn(send.run, deadline) for send in sends]:
+                thread.wait()
+        if all(send.done for send in sends):
+            return
+        update: dict[str, Any] = {
+            "op": op,
+            "account": account,
+            "container": container,
+            "obj": obj,
+            "headers": headers,
+            "db_state": db_state,
+        }
+        redirect = next((send.redirect for send in sends if send.redirect), None)
+        if redirect or container_path:
+            update["container_path"] = redirect or container_path
+        kept = self._keep(target, update)
+        if len(sends) == 1 and sends[0].late is not None:
+            spawn_n(sends[0].wait_late, kept, target.device)
+
+    def _keep(self, target: UpdateTarget, update: dict[str, Any]) -> str:
+        headers = update["headers"]
+        timestamp = headers.get("X-Meta-Timestamp") or headers["X-Timestamp"]
+        return target.device.run(
+            write_pending, target.device.path, target.policy_index, target.name_hash, timestamp, update
+        )
+
+
+class _Send:
+    """One update on its way to one container server."""
+
+    __slots__ = ("updates", "host", "device", "op", "path", "block", "done", "redirect", "late")
+
+    def __init__(
+        self, updates: ContainerUpdates, host: str, device: str, op: str, path: str, block: bytes
+    ) -> None:
+        self.updates = updates
+        self.host = host
+        self.device = device
+        self.op = op
+        self.path = path
+        self.block = block
+        self.done = False
+        self.redirect: str | None = None
+        self.late: BackendConnection | None = None
+
+    def run(self, deadline: float) -> None:
+        """Send and wait for the answer until `deadline`; never raises for what a server or the network does."""
+        updates = self.updates
+        try:
+            ip, _, port = self.host.rpartition(":")
+            number = int(port)
+        except ValueError:
+            updates.logger.error("ERROR Container update failed: bad host %r", self.host)
+            return
+        left = deadline - time.monotonic()
+        conn = None
+        try:
+            conn = POOL.get(ip, number, min(updates.conn_timeout, max(left, 0.01)))
+            timeout = min(updates.node_timeout, max(deadline - time.monotonic(), 0.01))
+            response = conn.request(self.op, self.path, self.block, b"", timeout, updates.conn_timeout)
+            self._take(response)
+        except BackendTimeout as err:
+            if updates.node_timeout > updates.wait:
+                self.late = conn
+            elif conn is not None:
+                conn.close()
+            self._log(err)
+        except BackendError as err:
+            if conn is not None:
+                conn.close()
+            self._log(err)
+
+    def _log(self, err: Exception) -> None:
+        self.updates.logger.error(
+            "ERROR container update failed with %s/%s (saving for async update later): %s",
+            self.host,
+            self.device,
+            err,
+        )
+
+    def _take(self, response: Any) -> None:
+        status = response.status
+        location = response.get("location")
+        quoted = _truthy(response.get("x-backend-location-is-quoted"))
+        response.drain(MAX_ANSWER)
+        if 200 <= status < 300:
+            self.done = True
+        elif status == 301 and location:
+            try:
+                if quoted:
+                    location = unquote(location, errors="surrogateescape")
+                else:
+                    location = wsgi_to_str(location)
+                account, container, _ = split_path(location, 2, 3, True)
+                self.redirect = f"{account}/{container}"
+            except ValueError:
+                self.updates.logger.error("Container update: bad Location %r from %s", location, self.host)
+        else:
+            self._log(BackendError(f"status {status}"))
+
+    def wait_late(self, kept: str, device: Device) -> None:
+        """An answer that comes after the client's: when the row was taken after all, nobody needs to send it again."""
+        conn = self.late
+        assert conn is not None
+        try:
+            self._take(conn.response(self.updates.node_timeout - self.updates.wait))
+            if self.done:
+                device.run(_unlink, kept)
+        except (BackendError, OSError):
+            conn.close()
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _words(header: str | None) -> list[str]:
+    return [word.strip() for word in header.split(",")] if header else []
+
+
+def _truthy(value: str | None) -> bool:
+    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
+
+
+def referer(environ: Mapping[str, Any]) -> str:
+    """`<METHOD> <URL>` of a request, as the next server is told it."""
+    raw = environ.get("RAW_PATH_INFO")
+    if raw is None:
+        raw = wsgi_quote(environ["PATH_INFO"])
+    query = environ.get("QUERY_STRING")
+    return f"{environ['REQUEST_METHOD']} {host_url(environ)}{raw}{'?' + query if query else ''}"

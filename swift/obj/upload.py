@@ -1,0 +1,231 @@
+"""How the body of a PUT arrives: as it is, or as a MIME document with the object's data and a footer (object-disk 8.1).
+
+Only framing: what is done with the bytes and the footers is in `server_put`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import md5
+from typing import Any
+
+from swift.core.errors import BadRequest
+from swift.obj.request import Environ, is_true
+from swift.obj.state import Refused
+from swift.wire.headers import title_case
+
+MAX_FOOTER = 1 << 20
+MAX_PART_HEADERS = 32
+MAX_DRAIN = 65536
+
+Footers = dict[str, str]
+
+_STORED = ("X-Object-Meta-", "X-Object-Sysmeta-", "X-Object-Transient-Sysmeta-")
+
+
+class PlainUpload:
+    """The request body is the object. `length`: its bytes, or None when chunked."""
+
+    has_footers = False
+
+    def __init__(self, source: Any, length: int | None) -> None:
+        self.source = source
+        self.length = length
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """The next bytes of the object; 0 at the end."""
+        return self.source.recv_into(buffer)
+
+    def footers(self) -> Footers:
+        """What followed the object, by title-cased name."""
+        return {}
+
+    def stored_footers(self) -> Footers:
+        """Those of the footers that are kept with the object."""
+        return {}
+
+    def drain(self) -> None:
+        """Read what is left of the request."""
+
+
+class MimeUpload(PlainUpload):
+    """The request body is a MIME document whose parts are the object and, if announced, a JSON object of headers."""
+
+    def __init__(self, source: Any, length: int | None, boundary: str, has_footers: bool) -> None:
+        super().__init__(source, length)
+        self.has_footers = has_footers
+        self._line = b"--" + boundary.encode("latin-1")
+        self._mark = b"\r\n" + self._line
+        self._buffer = b""  # received, not handed out
+        self._left = length  # of the object, when its length is known
+        self._started = False
+        self._ended = False  # the object's data is complete
+        self._found: Footers = {}
+
+    # ------------------------------------------------------------ parts
+
+    def _more(self) -> bool:
+        data = self.source.read_available(65536)
+        self._buffer += data
+        return bool(data)
+
+    def _read_line(self) -> bytes:
+        while True:
+            end = self._buffer.find(b"\n")
+            if end >= 0:
+                line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
+                return line.rstrip(b"\r")
+            if len(self._buffer) > 65536 or not self._more():
+                raise BadRequest("malformed MIME document")
+
+    def _part_headers(self) -> Mapping[str, str]:
+        headers: dict[str, str] = {}
+        for _ in range(MAX_PART_HEADERS):
+            line = self._read_line()
+            if not line:
+                return headers
+            name, colon, value = line.decode("latin-1").partition(":")
+            if not colon:
+                break
+            headers[title_case(name.strip())] = value.strip()
+        raise BadRequest("malformed headers in a MIME document")
+
+    def _start(self) -> None:
+        self._started = True
+        line = self._read_line()
+        if not line:
+            line = self._read_line()  # a blank line may come before the first boundary
+        if line != self._line:
+            raise BadRequest("malformed MIME document")
+        self._part_headers()
+
+    # ------------------------------------------------------------ the object
+
+    def recv_into(self, buffer: memoryview) -> int:
+        if not self._started:
+            self._start()
+        if self._ended:
+            return 0
+        if self._left is not None:
+            return self._counted(buffer)
+        return self._searched(buffer)
+
+    def _counted(self, buffer: memoryview) -> int:
+        left = self._left
+        assert left is not None
+        if left == 0:
+            self._end_of_data()
+            return 0
+        if self._buffer:
+            data = self._buffer[: min(len(buffer), left)]
+            self._buffer = self._buffer[len(data) :]
+            buffer[: len(data)] = data
+            count = len(data)
+        else:
+            count = self.source.recv_into(buffer[:left])
+            if not count:
+                raise Refused(499)
+        self._left = left - count
+        return count
+
+    def _end_of_data(self) -> None:
+        self._ended = True
+        while len(self._buffer) < len(self._mark) and self._more():
+            pass
+        if not self._buffer.startswith(self._mark):
+            # another length than announced
+            raise Refused(499)
+
+    def _searched(self, buffer: memoryview) -> int:
+        """Up to the boundary, wherever it is; the bytes that might be its beginning are held back."""
+        keep = len(self._mark) - 1
+        while len(self._buffer) <= keep and self._more():
+            pass
+        at = self._buffer.find(self._mark)
+        if at < 0:
+            at = len(self._buffer) - keep
+            if at <= 0:
+                raise Refused(499)
+        elif at == 0:
+            self._ended = True
+            return 0
+        count = min(at, len(buffer))
+        buffer[:count] = self._buffer[:count]
+        self._buffer = self._buffer[count:]
+        return count
+
+    # ------------------------------------------------------------ the footer
+
+    def footers(self) -> Footers:
+        """Read and check the footer. Raises BadRequest, Refused (422)."""
+        if not self.has_footers:
+            return {}
+        self._buffer = self._buffer[2:]  # the line end before the boundary belongs to it
+        while len(self._buffer) < len(self._line) + 2 and self._more():
+            pass
+        if self._buffer.startswith(self._line + b"--") or self._read_line() != self._line:
+            raise BadRequest("couldn't find footer MIME doc")
+        headers = self._part_headers()
+        if headers.get("X-Document", "").lower() != "object metadata":
+            raise BadRequest("couldn't find footer MIME doc")
+        while self._mark not in self._buffer:
+            if len(self._buffer) > MAX_FOOTER or not self._more():
+                raise BadRequest("malformed footer MIME doc")
+        text, _, self._buffer = self._buffer.partition(self._mark)
+        digest = headers.get("Content-Md5")
+        if not digest:
+            raise BadRequest("no Content-MD5 in footer")
+        if digest.lower() != md5(text, usedforsecurity=False).hexdigest():
+            raise Refused(422, text="footer MD5 mismatch")
+        try:
+            loaded = json.loads(text)
+        except (ValueError, RecursionError):
+            raise BadRequest("invalid JSON for footer doc") from None
+        if not isinstance(loaded, dict) or not all(isinstance(v, str) for v in loaded.values()):
+            raise BadRequest("invalid JSON for footer doc")
+        try:
+            self._found = {title_case(name): _header_value(value) for name, value in loaded.items()}
+        except UnicodeError:
+            raise BadRequest("invalid JSON for footer doc") from None
+        return self._found
+
+    def stored_footers(self) -> Footers:
+        return {
+            name: value
+            for name, value in self._found.items()
+            if any(name.startswith(prefix) and len(name) > len(prefix) for prefix in _STORED)
+        }
+
+    def drain(self) -> None:
+        left = MAX_DRAIN
+        while left > 0:
+            data = self.source.read_available(65536)
+            if not data:
+                return
+            left -= len(data)
+
+
+def _header_value(value: str) -> str:
+    if any(c in value for c in "\r\n\0"):
+        raise BadRequest("invalid value in footer doc")
+    value.encode("latin-1")
+    return value
+
+
+def open_upload(environ: Environ, length: int | None) -> PlainUpload:
+    """The upload that a PUT's headers announce. `length`: of the request body. Raises BadRequest."""
+    source = environ["wsgi.input"]
+    if is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT"):
+        raise BadRequest("multiphase commit is for erasure-coded policies")
+    wants_footers = is_true(environ, "HTTP_X_BACKEND_OBJ_METADATA_FOOTER")
+    if not wants_footers:
+        return PlainUpload(source, length)
+    boundary = environ.get("HTTP_X_BACKEND_OBJ_MULTIPART_MIME_BOUNDARY")
+    if not boundary or len(boundary) > 256:
+        raise BadRequest("no MIME boundary")
+    text = environ.get("HTTP_X_BACKEND_OBJ_CONTENT_LENGTH")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise BadRequest("Invalid X-Backend-Obj-Content-Length")
+    source.set_hundred_continue_response_headers([("X-Obj-Metadata-Footer", "yes")])
+    return MimeUpload(source, int(text) if text else None, boundary, True)

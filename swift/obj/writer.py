@@ -1,0 +1,306 @@
+"""Writing the files of an object so that what was acknowledged stays (object-disk 6).
+
+The order of every write: data and metadata into a file without a name, file synced, then, under the partition lock,
+the suffix marked for rehashing and the file linked, then the directory and its new parents synced, and only then
+anything older removed. A process that dies anywhere in between leaves the object whole or absent.
+
+Everything here blocks and is meant to run on the device's pool; `write_file` is one whole trip. HTTP is in `server`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+
+from swift.core import fs
+from swift.obj import metadata as _metadata
+from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE, cleanup
+from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
+from swift.obj.layout import ObjectLocation, file_name
+from swift.obj.suffixes import invalidating
+
+LINK_TRIES = 3
+
+
+class WriteRules:
+    """Options of a server that concern writes.
+
+    `preallocate`: fallocate the size when known. `sync_every`: fdatasync after so many bytes written. Ages in seconds.
+    """
+
+    __slots__ = ("preallocate", "reserve", "sync_every", "reclaim_age", "commit_window")
+
+    def __init__(
+        self,
+        preallocate: bool = True,
+        reserve: fs.Reserve | None = None,
+        sync_every: int = 512 << 20,
+        reclaim_age: float = RECLAIM_AGE,
+        commit_window: float = COMMIT_WINDOW,
+    ) -> None:
+        self.preallocate = preallocate
+        self.reserve = reserve or fs.Reserve(0)
+        self.sync_every = sync_every
+        self.reclaim_age = reclaim_age
+        self.commit_window = commit_window
+
+
+def _no_space(err: OSError) -> BaseException:
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(str(err))
+    return err
+
+
+class NewObjectFile:
+    """A file of an object being written; nothing can see it before `finish`. Ends with `close`.
+
+    Methods are called one at a time, each on the device's pool.
+    """
+
+    __slots__ = (
+        "where",
+        "rules",
+        "written",
+        "_file",
+        "_dir_fd",
+        "_new_dir",
+        "_linked",
+        "_unsynced",
+        "_synced_to",
+    )
+
+    def __init__(self, where: ObjectLocation, rules: WriteRules) -> None:
+        """Make the hash directory and open the file. Raises DeviceUnavailable, NoSpace, OSError."""
+        self.where = where
+        self.rules = rules
+        self.written = 0
+        self._unsynced = 0
+        self._synced_to = 0
+        self._dir_fd = -1
+        self._new_dir = False
+        self._linked = False
+        try:
+            self._open_directory()
+            self._file = fs.NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
+        except OSError as err:
+            self._close_directory()
+            raise _no_space(err) from None
+        fs.fault_point("write:opened")
+
+    def _open_directory(self) -> None:
+        """Open the hash directory, made if missing; the directories above it are durable on return."""
+        where = self.where
+        suffix_dir = where.suffix_dir
+        if not fs.is_known_durable(suffix_dir):
+            self._make_parents()
+        for _ in range(LINK_TRIES):
+            try:
+                try:
+                    os.mkdir(where.hash_dir)
+                    self._new_dir = True
+                except FileExistsError:
+                    pass
+                except FileNotFoundError:
+                    fs.forget_durable(suffix_dir)
+                    self._make_parents()
+                    continue
+                self._dir_fd = os.open(where.hash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                return
+            except FileNotFoundError:
+                continue  # removed as empty by a cleanup just now
+        raise OSError(errno.EAGAIN, "the hash directory keeps vanishing", where.hash_dir)
+
+    def _make_parents(self) -> None:
+        try:
+            fs.mkdirs_durable(self.where.suffix_dir, self.where.device_path)
+        except FileNotFoundError:
+            raise DeviceUnavailable(self.where.device_path) from None
+
+    def reserve(self, size: int | None) -> None:
+        """Check the free space and preallocate `size` bytes (None: not known). Raises NoSpace, OSError."""
+        rules = self.rules
+        try:
+            if not size:
+                rules.reserve.check(self._file.fd)
+            elif rules.preallocate:
+                rules.reserve.check(self._file.fd, size)
+                fs.fallocate(self._file.fd, size)
+        except OSError as err:
+            raise _no_space(err) from None
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append. Raises NoSpace, OSError."""
+        try:
+            fs.write_all(self._file.fd, data)
+        except OSError as err:
+            raise _no_space(err) from None
+        self.written += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= self.rules.sync_every:
+            os.fdatasync(self._file.fd)
+            fs.drop_cache(self._file.fd, self._synced_to, self._unsynced)
+            self._synced_to += self._unsynced
+            self._unsynced = 0
+
+    def finish(
+        self,
+        metadata: dict[str, str],
+        extension: str,
+        fragment: int | None = None,
+        next_part_power: int | None = None,
+        drop_cache: bool = False,
+    ) -> None:
+        """Give the file its metadata and its name; on return it is on disk and older files are gone.
+
+        `metadata` must hold X-Timestamp in internal form; the name is added. An EC `.data` (`fragment`) is not cleaned
+        up after: that is the commit's. Raises NoSpace, MetadataTooLarge, XattrUnsupported, SameTimeConflict,
+        LockTimeout, DeviceUnavailable, OSError.
+        """
+        where = self.where
+        assert where.name is not None
+        metadata["name"] = where.name
+        fd = self._file.fd
+        fs.fault_point("write:written")
+        _metadata.write(fd, metadata)
+        fs.fault_point("write:attributes")
+        try:
+            os.fsync(fd)
+        except OSError as err:
+            raise _no_space(err) from None
+        fs.fault_point("write:synced")
+        if drop_cache and self.written:
+            fs.drop_cache(fd, 0, 0)
+        ctype_time = metadata.get("Content-Type-Timestamp") if extension == ".meta" else None
+        name = file_name(metadata["X-Timestamp"], extension, ctype_time, fragment)
+        try:
+            self._link(name, metadata)
+            if next_part_power is not None:
+                self._link_next(name, next_part_power)
+        except OSError as err:
+            raise _no_space(err) from None
+        fs.fault_point("write:durable")
+        if fragment is None:
+            self._cleanup(where, next_part_power)
+        fs.fault_point("write:cleaned")
+
+    def _link(self, name: str, metadata: dict[str, str]) -> None:
+        where = self.where
+        for attempt in range(LINK_TRIES):
+            try:
+                with invalidating(where.partition_dir, where.suffix, create=False):
+                    self._file.link(where.hash_dir, name, self._dir_fd)
+                    self._linked = True
+                    fs.fault_point("write:linked")
+                break
+            except FileExistsError:
+                self._check_same(name, metadata)
+                break
+            except FileNotFoundError:
+                if attempt == LINK_TRIES - 1:
+                    raise
+                self._close_directory()
+                self._open_directory()
+        os.fsync(self._dir_fd)
+        # also of a directory that was there: whoever made it may not have synced it yet
+        fs.fsync_dir(where.suffix_dir)
+
+    def _check_same(self, name: str, metadata: dict[str, str]) -> None:
+        """A file of that name is there: fine if it says the same. Raises SameTimeConflict."""
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir_fd)
+        except FileNotFoundError:
+            return  # removed as obsolete meanwhile: so would ours be
+        try:
+            theirs = _metadata.read(fd)
+            # neither must what it acknowledges be lost because its writer has not come to its sync yet
+            os.fsync(fd)
+        except ObjectError as err:
+            raise SameTimeConflict(f"{name} is there and can't be read: {err}") from None
+        finally:
+            os.close(fd)
+        if without_checksums(theirs) != without_checksums(metadata):
+            raise SameTimeConflict(f"{name} is there with other content")
+
+    def _link_next(self, name: str, power: int) -> None:
+        """The same file in the partition it will have after a partition power increase; failure is only logged."""
+        other = self.where.in_part_power(power)
+        if other.hash_dir == self.where.hash_dir:
+            return
+        try:
+            fs.mkdirs_durable(other.suffix_dir, other.device_path)
+            fs.mkdirs_durable(other.hash_dir, other.device_path, remember=False)
+            source, target = f"{self.where.hash_dir}/{name}", f"{other.hash_dir}/{name}"
+            with invalidating(other.partition_dir, other.suffix):
+                try:
+                    os.link(source, target)
+                except FileExistsError:
+                    if os.stat(source).st_ino != os.stat(target).st_ino:
+                        raise
+            fs.fsync_dir(other.hash_dir)
+        except (OSError, fs.LockTimeout) as err:
+            self.where.note(f"Failed to link {self.where.hash_dir}/{name} for part power {power}: {err}")
+
+    def _cleanup(self, where: ObjectLocation, next_part_power: int | None) -> None:
+        # a directory that we made held nothing; what a racing writer put there is left to its own cleanup or a rehash
+        if not self._new_dir:
+            clean_up(where, self.rules)
+        if next_part_power is not None:
+            other = where.in_part_power(next_part_power)
+            if other.hash_dir == where.hash_dir:
+                other = where.in_part_power(next_part_power - 1)
+            clean_up(other, self.rules)
+
+    def _close_directory(self) -> None:
+        if self._dir_fd >= 0:
+            os.close(self._dir_fd)
+            self._dir_fd = -1
+
+    def close(self) -> None:
+        """Give back the descriptors; what was not finished is gone. Safe to call twice."""
+        self._file.close()
+        self._close_directory()
+        if self._new_dir and not self._linked:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.where.hash_dir)
+
+
+def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
+    """Metadata less what a server adds for itself."""
+    return {key: value for key, value in metadata.items() if key != _metadata.BLOCK_CRC32}
+
+
+def clean_up(where: ObjectLocation, rules: WriteRules) -> None:
+    """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
+    try:
+        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window)
+    except OSError as err:
+        where.note(f"Problem cleaning up {where.hash_dir}: {err}")
+
+
+def write_file(
+    where: ObjectLocation,
+    rules: WriteRules,
+    metadata: dict[str, str],
+    extension: str,
+    body: bytes = b"",
+    next_part_power: int | None = None,
+    drop_cache: bool = False,
+) -> None:
+    """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`."""
+    new = NewObjectFile(where, rules)
+    try:
+        if extension != ".ts":
+            new.reserve(len(body) or None)
+        if body:
+            new.write(body)
+        new.finish(metadata, extension, next_part_power=next_part_power, drop_cache=drop_cache)
+    finally:
+        new.close()
+
+
+def tombstone(
+    where: ObjectLocation, rules: WriteRules, timestamp: str, next_part_power: int | None = None
+) -> None:
+    """Write a `.ts`. `timestamp` in internal form. Raises as `write_file`."""
+    write_file(where, rules, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power)

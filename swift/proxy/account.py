@@ -1,0 +1,147 @@
+"""Accounts: their verbs (spec proxy 8)."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import urlencode
+
+from swift.core import constraints
+from swift.core.acl import format_acl_v2, parse_account_acl
+from swift.middleware.info import PROCESS_CACHE, forget_account, remember_account
+from swift.proxy.backend import transferred_headers
+from swift.proxy.controller import Controller, first_header, owner_headers_removed, ring_name
+from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond, split_headers
+from swift.proxy.quorum import Answer, best_answer
+from swift.wire.message import HTTPBadRequest, status_line, wsgi_quote, wsgi_to_str
+
+_ACL_SYSMETA = "x-account-sysmeta-core-access-control"
+
+
+class AccountController(Controller):
+    kind = "account"
+    PUBLIC = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"))
+
+    def allowed_methods(self) -> frozenset[str]:
+        if self.options.allow_account_management:
+            return self.PUBLIC
+        return self.PUBLIC - {"PUT", "DELETE"}
+
+    # -- reads -------------------------------------------------------------------------------------------------------------
+
+    def GET(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Listing or figures; also of an account that is not there yet, if it would be made at need."""
+        account = exchange.account
+        exchange.checked(constraints.check_account_length, account, html=True)
+        query = self._backend_query(exchange)
+        asked_at = PROCESS_CACHE.clock()
+        part, primaries = self.app.account_ring.get_nodes(ring_name(account))
+        tail = wsgi_quote(f"/{account}")
+        block = self.read_block(exchange, tail, {"QUERY_STRING": query})
+        source, answers = self.read(
+            exchange, self.app.account_nodes, part, primaries, f"{tail}?{query}", block
+        )
+        if source is None:
+            return self._missing(exchange, start_response, answers, asked_at)
+        response = source.response
+        headers, content_type, content_length = split_headers(response.headers)
+        headers.append(("Accept-Ranges", "bytes"))
+        headers = self._finish(exchange, headers, response.status, asked_at)
+        headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
+        if content_length is not None:
+            headers.append(("Content-Length", content_length))
+        start_response(status_line(response.status), headers)
+        return self.body_of(exchange, source)
+
+    HEAD = GET
+
+    def _backend_query(self, exchange: Exchange) -> str:
+        params = dict(exchange.request.params)
+        if exchange.method == "GET":
+            exchange.checked(constraints.check_query_utf8, params)
+            limit = constraints.limits().account_listing_limit
+            exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
+        params["format"] = "json"
+        return urlencode(params, encoding="latin-1")
+
+    def _missing(
+        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
+    ) -> Body:
+        best = best_answer(answers)
+        if best is None:
+            self.app.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
+            return respond(exchange, start_response, None)
+        if best.status == 404:
+            if (best.get("x-account-status") or "").lower() == "deleted":
+                best = Answer(410, "Gone", best.headers, b"", best.node)
+            elif self.options.account_autocreate:
+                return self._empty_listing(exchange, start_response, asked_at)
+        recheck = ("X-Backend-Recheck-Account-Existence", str(self.options.recheck_account_existence))
+        headers = [*best.headers, recheck]
+        remember_account(exchange.environ, wsgi_to_str(exchange.account), best.status, headers, asked_at)
+        extra = [recheck]
+        return respond(exchange, start_response, best, extra)
+
+    def _empty_listing(self, exchange: Exchange, start_response: StartResponse, asked_at: float) -> Body:
+        """What an account without containers would answer."""
+        now = f"{time.time():016.05f}"
+        headers: Headers = [
+            ("X-Account-Container-Count", "0"),
+            ("X-Account-Object-Count", "0"),
+            ("X-Account-Bytes-Used", "0"),
+            ("X-Timestamp", now),
+            ("X-Put-Timestamp", now),
+            ("X-Backend-Fake-Account-Listing", "yes"),
+        ]
+        headers = self._finish(exchange, headers, 200, asked_at)
+        headers += [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", "2")]
+        start_response("200 OK", headers)
+        return [] if exchange.method == "HEAD" else [b"[]"]
+
+    def _finish(self, exchange: Exchange, headers: Headers, status: int, asked_at: float) -> Headers:
+        """Remember what was learnt, and leave what this client may see."""
+        environ = exchange.environ
+        headers.append(("X-Backend-Recheck-Account-Existence", str(self.options.recheck_account_existence)))
+        remember_account(environ, wsgi_to_str(exchange.account), status, headers, asked_at)
+        if not environ.get("swift_owner"):
+            return owner_headers_removed(headers, self.options.swift_owner_headers)
+        acl = parse_account_acl(first_header(headers, _ACL_SYSMETA))
+        headers = [pair for pair in headers if pair[0].lower() != _ACL_SYSMETA]
+        if acl:
+            headers.append(("X-Account-Access-Control", format_acl_v2(acl)))
+        return headers
+
+    # -- writes ------------------------------------------------------------------------------------------------------------
+
+    def PUT(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        exchange.checked(constraints.check_metadata, exchange.environ, "account")
+        exchange.checked(constraints.check_account_length, exchange.account, html=True)
+        return self.respond_best(exchange, start_response, self._write(exchange))
+
+    def POST(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        exchange.checked(constraints.check_account_length, exchange.account, html=True)
+        exchange.checked(constraints.check_metadata, exchange.environ, "account")
+        answers = self._write(exchange)
+        best = best_answer(answers)
+        missing = best is not None and best.status == 404
+        if missing and self.options.account_autocreate and self.autocreate_account(exchange):
+            answers = self._write(exchange)
+        return self.respond_best(exchange, start_response, answers)
+
+    def DELETE(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        # Some client once meant a container or object and lost the rest of the URL.
+        if exchange.environ.get("QUERY_STRING"):
+            raise HTTPBadRequest(request=exchange.request)
+        return self.respond_best(exchange, start_response, self._write(exchange))
+
+    def _write(self, exchange: Exchange) -> list[Answer]:
+        """Send the request to all replicas; what was known of the account before is forgotten."""
+        environ = exchange.environ
+        native = wsgi_to_str(exchange.account)
+        part, primaries = self.app.account_ring.get_nodes(ring_name(exchange.account))
+        tail = wsgi_quote(f"/{exchange.account}")
+        block = self.write_block(exchange, transferred_headers(environ, "account"), tail)
+        nodes = self.app.account_nodes.iterate(part, primaries)
+        forget_account(environ, native)
+        answers = self.write(exchange, part, tail, [block] * len(primaries), nodes).run()
+        forget_account(environ, native)
+        return answers

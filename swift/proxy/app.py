@@ -1,0 +1,298 @@
+"""The proxy application: from a client's request to the verb that answers it (spec proxy 4).
+
+Steps that every request takes are here; what a verb does is in the controllers. Everything that can be known at the start is
+looked up then: rings, policies, options, the verbs of each controller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import swift
+from swift.core import capabilities, constraints, swift_dir
+from swift.core.concurrency import Timeout
+from swift.core.config import truthy
+from swift.core.errors import ConfigError, RequestError
+from swift.core.log import get_logger, set_transaction
+from swift.core.metrics import get_metrics
+from swift.core.names import check_container_name, check_object_name, check_proxy_path
+from swift.core.policy import REPLICATION, policies
+from swift.core.timestamp import internal_timestamp, now_internal
+from swift.core.transaction import new_transaction_id
+from swift.middleware.info import get_container_info
+from swift.proxy import cors, disclosure
+from swift.proxy.account import AccountController
+from swift.proxy.backend import Accounts
+from swift.proxy.container import ContainerController
+from swift.proxy.controller import Controller, ring_name
+from swift.proxy.error_limit import ErrorLimiter
+from swift.proxy.exchange import Body, Exchange, as_response
+from swift.proxy.object import ObjectController
+from swift.proxy.options import Options, parse_options, skip_share
+from swift.proxy.routing import Node, NodeSelector, Timings
+from swift.ring.lookup import Ring
+from swift.wire.message import (
+    HTTPBadRequest,
+    HTTPException,
+    HTTPForbidden,
+    HTTPMethodNotAllowed,
+    HTTPNotFound,
+    HTTPPreconditionFailed,
+    HTTPServerError,
+    HTTPServiceUnavailable,
+    Request,
+    parsed_path,
+    wsgi_to_str,
+)
+
+_FAILED = b"Internal server error.\n"
+
+
+class Application:
+    """The last element of a proxy's pipeline. Raises ConfigError, OSError or RingError when it cannot start.
+
+    `conf`: the options of its section, [DEFAULT] included; `inherited`: those of [DEFAULT]. Rings are opened from
+    `swift_dir` unless given.
+    """
+
+    def __init__(
+        self,
+        conf: Mapping[str, str],
+        logger: Any = None,
+        account_ring: Any = None,
+        container_ring: Any = None,
+        object_rings: Mapping[int, Any] | None = None,
+        inherited: Mapping[str, str] | None = None,
+    ) -> None:
+        self.logger = logger or get_logger(conf, log_route=conf.get("log_name", "proxy-server"))
+        self.metrics = get_metrics(conf, "proxy-server")
+        self.options: Options = parse_options(conf, policies(), inherited, self.logger.warning)
+        self.account_existence_skip_cache_pct = skip_share(conf, "account_existence_skip_cache_pct")
+        self.container_existence_skip_cache_pct = skip_share(conf, "container_existence_skip_cache_pct")
+        self.backend_user_agent: str | None = None
+        options = self.options
+        self.limiter = ErrorLimiter(options.error_suppression_interval, options.error_suppression_limit)
+        self.accounts = Accounts(self.limiter, self.logger)
+        self.timings = Timings(options.timing_expiry)
+        self._open_rings(account_ring, container_ring, object_rings or {})
+        self.account = AccountController(self)
+        self.container = ContainerController(self)
+        self.objects: dict[int, Controller] = {int(policy): ObjectController(self) for policy in policies()}
+        self._versions = frozenset(constraints.limits().valid_api_versions)
+        self._register()
+
+    # -- start -------------------------------------------------------------------------------------------------------------
+
+    def _open_rings(self, account_ring: Any, container_ring: Any, object_rings: Mapping[int, Any]) -> None:
+        directory = self.options.swift_dir
+        self.account_ring = account_ring or Ring(directory, "account", logger=self.logger)
+        self.container_ring = container_ring or Ring(directory, "container", logger=self.logger)
+        self.account_nodes = self._selector("account", self.account_ring)
+        self.container_nodes = self._selector("container", self.container_ring)
+        self.object_nodes: dict[int, NodeSelector] = {}
+        for policy in policies():
+            if policy.policy_type != REPLICATION:
+                raise ConfigError(
+                    f"policy {int(policy)}: no object controller for policy type {policy.policy_type}"
+                )
+            ring = object_rings.get(int(policy)) or Ring(directory, policy.ring_name, logger=self.logger)
+            self.object_nodes[int(policy)] = self._selector("object", ring, int(policy))
+
+    def _selector(self, kind: str, ring: Any, policy: int | None = None) -> NodeSelector:
+        options = self.options
+        chosen = options.nodes if policy is None else options.policy_nodes[policy]
+        tell = self._excess_handoffs if options.log_handoffs else None
+        return NodeSelector(kind, ring, chosen, options.request_node_count, self.limiter, self.timings, tell)
+
+    def _register(self) -> None:
+        options = self.options
+        capabilities.register(
+            "swift",
+            version=swift.__version__,
+            strict_cors_mode=options.cors.strict,
+            policies=policies().info(),
+            allow_account_management=options.allow_account_management,
+            account_autocreate=options.account_autocreate,
+            allow_open_expired=options.allow_open_expired,
+            **constraints.limits().info(),
+        )
+
+    # -- for the controllers -----------------------------------------------------------------------------------------------
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent for storage servers; an internal client has its own."""
+        agent = self.backend_user_agent
+        if agent is None:
+            # Not known at the start: workers are forked later.
+            agent = self.backend_user_agent = f"proxy-server {os.getpid()}"
+        return agent
+
+    def container_nodes_of(self, account: str, container: str | None) -> tuple[int, tuple[Node, ...]]:
+        """(partition, primaries) of a container; WSGI strings."""
+        return self.container_ring.get_nodes(ring_name(account), ring_name(container or ""))
+
+    def log_unavailable(self, kind: str, method: str, statuses: list[int]) -> None:
+        self.logger.error("%s %s returning 503 for %s", kind.title(), method, statuses)
+
+    def _excess_handoffs(self, kind: str, excess: int, primaries: int) -> None:
+        self.metrics.increment(f"{kind}.handoff_count")
+        self.logger.warning("Handoff requested (%d)", excess)
+        if excess == primaries:
+            self.metrics.increment(f"{kind}.handoff_all_count")
+
+    # -- requests ----------------------------------------------------------------------------------------------------------
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        try:
+            return self._handle(environ, start_response)
+        except HTTPException as response:
+            return response(environ, start_response)
+        except RequestError as error:
+            return as_response(error, Request(environ), html=True)(environ, start_response)
+        except UnicodeError:
+            body = "Invalid UTF8 or contains NULL"
+            return HTTPPreconditionFailed(request=Request(environ), body=body)(environ, start_response)
+        except (Exception, Timeout):
+            self.logger.exception("ERROR Unhandled exception in request")
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
+            start_response("500 Server Error", headers)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [_FAILED]
+
+    def _handle(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Body:
+        get = environ.get
+        self._ensure_timestamp(environ)
+        if "HTTP_X_STORAGE_TOKEN" in environ and "HTTP_X_AUTH_TOKEN" not in environ:
+            environ["HTTP_X_AUTH_TOKEN"] = environ["HTTP_X_STORAGE_TOKEN"]
+        length = get("CONTENT_LENGTH")
+        if length and (length[0] == "-" or "HTTP_TRANSFER_ENCODING" in environ):
+            self._check_length(environ)
+        path = environ["PATH_INFO"]
+        if "\0" in path or not path.isascii() or not path:
+            check_proxy_path(path, truthy(get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")))
+        version, account, container, obj = parsed_path(environ)
+        if account is None:
+            return self._handle_without_account(environ, start_response, version)
+        if version not in self._versions:
+            raise HTTPBadRequest(request=Request(environ))
+        if "\0" in path:
+            _check_reserved_names(account, container, obj)
+        exchange = Exchange(environ, environ["REQUEST_METHOD"], account, container, obj)
+        controller: Controller
+        if obj is not None:
+            controller = self._object_controller(exchange)
+        elif container is not None:
+            controller = self.container
+        else:
+            controller = self.account
+        if self.options.deny_host_headers:
+            self._check_host(environ)
+        trans_id = get("swift.trans_id")
+        if trans_id is None:
+            trans_id = environ["swift.trans_id"] = new_transaction_id(self.options.trans_id_suffix)
+            set_transaction(trans_id)
+        environ["HTTP_X_TRANS_ID"] = trans_id
+        return self._dispatch(controller, exchange, start_response)
+
+    def _ensure_timestamp(self, environ: dict[str, Any]) -> None:
+        given = environ.get("HTTP_X_TIMESTAMP")
+        if given is None:
+            environ["HTTP_X_TIMESTAMP"] = now_internal()
+            return
+        try:
+            environ["HTTP_X_TIMESTAMP"] = internal_timestamp(given)
+        except (ValueError, OverflowError):
+            text = f"X-Timestamp should be a UNIX timestamp float value; was {given!r}"
+            raise HTTPBadRequest(request=Request(environ), body=text, content_type="text/plain") from None
+
+    def _check_length(self, environ: dict[str, Any]) -> None:
+        coding = environ.get("HTTP_TRANSFER_ENCODING", "")
+        if coding.rsplit(",", 1)[-1].strip().lower() == "chunked":
+            del environ["CONTENT_LENGTH"]
+        elif environ["CONTENT_LENGTH"].startswith("-"):
+            raise HTTPBadRequest(request=Request(environ), body="Invalid Content-Length")
+
+    def _check_host(self, environ: dict[str, Any]) -> None:
+        if environ.get("HTTP_HOST", "").split(":")[0] in self.options.deny_host_headers:
+            raise HTTPForbidden(request=Request(environ), body="Invalid host header")
+
+    def _handle_without_account(
+        self, environ: dict[str, Any], start_response: Callable[..., Any], version: str | None
+    ) -> Body:
+        path = environ["PATH_INFO"]
+        if path == "/info":
+            return disclosure.answer(self, environ, start_response)
+        if version is not None:
+            raise HTTPPreconditionFailed(request=Request(environ), body="Bad URL")
+        raise HTTPNotFound(request=Request(environ))
+
+    def _object_controller(self, exchange: Exchange) -> Controller:
+        """The controller for the policy that the request, or else the container, names."""
+        environ = exchange.environ
+        info = get_container_info(environ, self, exchange.account, exchange.container)  # type: ignore[arg-type]
+        if info["status"] >= 500:
+            raise HTTPServiceUnavailable(request=exchange.request)
+        exchange.container_info = info
+        index = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX") or info["storage_policy"]
+        policy = exchange.policy = policies().get_by_index(index)
+        if policy is None:
+            raise HTTPServiceUnavailable(request=exchange.request, body=f"Unknown policy index: {index}")
+        return self.objects[int(policy)]
+
+    def _dispatch(
+        self, controller: Controller, exchange: Exchange, start_response: Callable[..., Any]
+    ) -> Body:
+        environ, method = exchange.environ, exchange.method
+        handler = controller.handlers.get(method)
+        if handler is None:
+            if truthy(environ.get("HTTP_X_BACKEND_ALLOW_PRIVATE_METHODS")):
+                handler = controller.private_handlers.get(method)
+            if handler is None:
+                raise HTTPMethodNotAllowed(request=exchange.request, headers={"Allow": controller.allow})
+        authorize = environ.get("swift.authorize")
+        allowed = False
+        if authorize is not None:
+            denied = authorize(exchange.request)
+            if denied is None:
+                # Asked and answered: the handler need not ask again.
+                allowed = True
+                del environ["swift.authorize"]
+            elif method not in controller.DELAYED:
+                return denied(environ, start_response)
+        environ.setdefault("swift.orig_req_method", method)
+        try:
+            if "HTTP_ORIGIN" in environ and exchange.container is not None and method != "OPTIONS":
+                container_cors = controller.container_info(exchange)["cors"]
+                origin = environ["HTTP_ORIGIN"]
+                start_response = cors.decorating(start_response, container_cors, self.options.cors, origin)
+            try:
+                return handler(exchange, start_response)
+            except HTTPException as response:
+                return response(environ, start_response)
+            except RequestError as error:
+                return as_response(error, exchange.request)(environ, start_response)
+            except UnicodeError:
+                raise
+            except (Exception, Timeout):
+                self.logger.exception("ERROR Unhandled exception in request")
+                return HTTPServerError(request=exchange.request)(environ, start_response)
+        finally:
+            if allowed:
+                environ["swift.authorize"] = authorize
+
+
+def _check_reserved_names(account: str, container: str | None, obj: str | None) -> None:
+    names = [wsgi_to_str(name) for name in (account, container or "", obj or "")]
+    if obj is not None:
+        check_object_name(*names)
+    else:
+        check_container_name(names[0], names[1] or None)
+
+
+def app_factory(global_conf: Mapping[str, str], **local_conf: str) -> Application:
+    """The paste entry point `egg:swift#proxy`."""
+    conf = {**global_conf, **local_conf}
+    swift_dir.use(conf.get("swift_dir"))
+    return Application(conf, inherited=global_conf)

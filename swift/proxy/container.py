@@ -1,0 +1,300 @@
+"""Containers: their verbs (spec proxy 9, without the listings of sharded containers).
+
+Listings are the backend's JSON, passed on as it comes; other formats are made by the listing_formats filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import urlencode
+
+from swift.core import constraints
+from swift.core.config import truthy
+from swift.core.policy import policies
+from swift.middleware.info import (
+    PROCESS_CACHE,
+    forget_container,
+    get_container_info,
+    is_success,
+    remember_container,
+)
+from swift.proxy.backend import transferred_headers
+from swift.proxy.controller import Controller, first_header, owner_headers_removed, ring_name
+from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond, split_headers
+from swift.proxy.quorum import Answer, best_answer
+from swift.proxy.reader import Source
+from swift.proxy.routing import Node
+from swift.proxy.updates import hosts_and_devices
+from swift.wire.message import (
+    HTTPBadRequest,
+    HTTPForbidden,
+    HTTPNotFound,
+    HTTPServiceUnavailable,
+    status_line,
+    wsgi_quote,
+    wsgi_to_str,
+)
+
+_ACL_KEYS = (("X-Container-Read", "HTTP_X_CONTAINER_READ"), ("X-Container-Write", "HTTP_X_CONTAINER_WRITE"))
+_AUTO_LISTING = {
+    "HTTP_X_BACKEND_RECORD_TYPE": "auto",
+    "HTTP_X_BACKEND_RECORD_SHARD_FORMAT": "namespace",
+    "HTTP_X_BACKEND_INCLUDE_DELETED": "false",
+}
+_RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
+_SHARDING_SYSMETA = "x-container-sysmeta-sharding"
+
+
+class ContainerController(Controller):
+    kind = "container"
+    PUBLIC = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"))
+    PRIVATE = frozenset(("UPDATE",))
+    DELAYED = frozenset(("GET", "HEAD"))
+
+    def _names(self, exchange: Exchange) -> tuple[str, str]:
+        assert exchange.container is not None
+        return exchange.account, exchange.container
+
+    def _tail(self, exchange: Exchange) -> str:
+        return wsgi_quote(f"/{exchange.account}/{exchange.container}")
+
+    # -- reads -------------------------------------------------------------------------------------------------------------
+
+    def GET(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Listing (GET) or figures (HEAD)."""
+        params = dict(exchange.request.params)
+        if exchange.method == "GET":
+            exchange.checked(constraints.check_query_utf8, params)
+            limit = constraints.limits().container_listing_limit
+            exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
+        account, container = self._names(exchange)
+        if not account.startswith(".") and self.account_info(exchange) is None:
+            denied = exchange.denied(None)
+            if denied is not None:
+                return denied(exchange.environ, start_response)
+            raise HTTPNotFound(request=exchange.request)
+        asked_at = PROCESS_CACHE.clock()
+        source, answers = self._read(exchange, params)
+        if source is None:
+            return self._missing(exchange, start_response, answers, asked_at)
+        return self._answer(exchange, start_response, source, asked_at)
+
+    HEAD = GET
+
+    def _read(self, exchange: Exchange, params: dict[str, str]) -> tuple[Source | None, list[Answer]]:
+        environ = exchange.environ
+        extra: dict[str, str] = {}
+        params["format"] = "json"
+        if exchange.method == "GET" and environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() not in (
+            "object",
+            "shard",
+        ):
+            extra.update(_AUTO_LISTING)
+            params["states"] = "listing"
+        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else ""
+        tail = self._tail(exchange)
+        block = self.read_block(exchange, tail, extra)
+        part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
+        target = f"{tail}?{query}" if query else tail
+        return self.read(exchange, self.app.container_nodes, part, primaries, target, block)
+
+    def _missing(
+        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
+    ) -> Body:
+        best = best_answer(answers)
+        if best is None:
+            self.app.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
+            return respond(exchange, start_response, None)
+        recheck = ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
+        remember_container(
+            exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked_at
+        )
+        denied = exchange.denied(best.get("x-container-read"))
+        if denied is not None:
+            return denied(exchange.environ, start_response)
+        return respond(exchange, start_response, best, [recheck])
+
+    def _native(self, exchange: Exchange) -> tuple[str, str]:
+        account, container = self._names(exchange)
+        return wsgi_to_str(account), wsgi_to_str(container)
+
+    def _answer(
+        self, exchange: Exchange, start_response: StartResponse, source: Source, asked_at: float
+    ) -> Body:
+        environ = exchange.environ
+        response = source.response
+        headers, content_type, content_length = split_headers(response.headers)
+        headers = [pair for pair in headers if pair[0].lower() not in _RECORD_HEADERS]
+        headers.append(("Accept-Ranges", "bytes"))
+        headers.append(
+            ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
+        )
+        explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
+        if not explicit:
+            remember_container(environ, *self._native(exchange), response.status, headers, asked_at)
+        denied = exchange.denied(response.get("x-container-read"))
+        if denied is not None:
+            response.close()
+            return denied(environ, start_response)
+        if not explicit and response.get("x-backend-record-type", "object") == "shard":
+            response.close()
+            self.app.logger.error("%s is sharded, its listing cannot be assembled here", self._tail(exchange))
+            raise HTTPServiceUnavailable(request=exchange.request)
+        headers = self._for_client(exchange, headers)
+        headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
+        if content_length is not None:
+            headers.append(("Content-Length", content_length))
+        start_response(status_line(response.status), headers)
+        return self.body_of(exchange, source)
+
+    def _for_client(self, exchange: Exchange, headers: Headers) -> Headers:
+        """What this client may see, and the policy's name."""
+        environ = exchange.environ
+        if not environ.get("swift_owner"):
+            headers = owner_headers_removed(headers, self.options.swift_owner_headers)
+        if environ.get("reseller_request"):
+            sharding = truthy(first_header(headers, _SHARDING_SYSMETA))
+            headers.append(("X-Container-Sharding", str(sharding)))
+        index = first_header(headers, "x-backend-storage-policy-index")
+        policy = policies().get_by_index(index) if index is not None else None
+        if policy is not None:
+            headers.append(("X-Storage-Policy", policy.name))
+        return headers
+
+    # -- writes ------------------------------------------------------------------------------------------------------------
+
+    def PUT(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        self._clean_acls(exchange)
+        exchange.checked(constraints.check_metadata, exchange.environ, "container")
+        headers = self._policy_headers(exchange)
+        self._drop_owner_headers(exchange)
+        account, container = self._names(exchange)
+        exchange.checked(constraints.check_container_length, account, container, html=True)
+        containers = self._account_for_write(exchange)
+        self._check_container_count(exchange, containers)
+        answers = self._write(exchange, headers, with_account=True)
+        forget_container(exchange.environ, *self._native(exchange))
+        return self.respond_best(exchange, start_response, answers)
+
+    def POST(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        self._clean_acls(exchange)
+        exchange.checked(constraints.check_metadata, exchange.environ, "container")
+        self._drop_owner_headers(exchange)
+        if self.account_info(exchange) is None:
+            raise HTTPNotFound(request=exchange.request)
+        forget_container(exchange.environ, *self._native(exchange))
+        answers = self._write(exchange, {}, with_account=False)
+        forget_container(exchange.environ, *self._native(exchange))
+        return self.respond_best(exchange, start_response, answers)
+
+    def DELETE(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        if self.account_info(exchange) is None:
+            raise HTTPNotFound(request=exchange.request)
+        headers = {"X-Backend-Storage-Policy-Default": str(int(policies().default))}
+        forget_container(exchange.environ, *self._native(exchange))
+        answers = self._write(exchange, headers, with_account=True)
+        forget_container(exchange.environ, *self._native(exchange))
+        best = best_answer(answers)
+        if best is not None and best.status == 202:
+            # Accepted is how a server says that there was nothing to delete.
+            raise HTTPNotFound(request=exchange.request)
+        return self.respond_best(exchange, start_response, answers)
+
+    def UPDATE(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Rows for the container's database, from internal callers: a JSON list as body (spec 9.4)."""
+        if self.account_info(exchange) is None:
+            raise HTTPNotFound(request=exchange.request)
+        body = exchange.request.body
+        answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
+        return self.respond_best(exchange, start_response, answers)
+
+    # -- parts of writes ---------------------------------------------------------------------------------------------------
+
+    def _clean_acls(self, exchange: Exchange) -> None:
+        environ = exchange.environ
+        clean = environ.get("swift.clean_acl")
+        if clean is None:
+            return
+        for name, key in _ACL_KEYS:
+            if key in environ:
+                try:
+                    environ[key] = clean(name.lower(), environ[key])
+                except ValueError as error:
+                    raise HTTPBadRequest(request=exchange.request, body=str(error)) from None
+
+    def _policy_headers(self, exchange: Exchange) -> dict[str, str]:
+        """The policy that the client names, or the default for a new container."""
+        name = exchange.environ.get("HTTP_X_STORAGE_POLICY")
+        if not name:
+            return {"X-Backend-Storage-Policy-Default": str(int(policies().default))}
+        policy = policies().get_by_name(name)
+        if policy is None:
+            text = f"Invalid X-Storage-Policy '{name}'"
+            raise HTTPBadRequest(request=exchange.request, body=text, content_type="text/plain")
+        if policy.is_deprecated:
+            raise HTTPBadRequest(
+                request=exchange.request, body=f"Storage Policy '{policy.name}' is deprecated"
+            )
+        return {"X-Backend-Storage-Policy-Index": str(int(policy))}
+
+    def _drop_owner_headers(self, exchange: Exchange) -> None:
+        environ = exchange.environ
+        if not environ.get("swift_owner"):
+            for name in self.options.swift_owner_headers:
+                environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
+        if environ.get("reseller_request") and "HTTP_X_CONTAINER_SHARDING" in environ:
+            wanted = truthy(environ["HTTP_X_CONTAINER_SHARDING"])
+            environ["HTTP_X_CONTAINER_SYSMETA_SHARDING"] = str(wanted)
+
+    def _account_for_write(self, exchange: Exchange) -> int:
+        """The account's number of containers; the account is made if it is missing and may be made."""
+        info = self.account_info(exchange)
+        if info is not None:
+            return info["container_count"]
+        if not self.options.account_autocreate:
+            raise HTTPNotFound(request=exchange.request)
+        if not self.autocreate_account(exchange):
+            raise HTTPServiceUnavailable(request=exchange.request)
+        return 0
+
+    def _check_container_count(self, exchange: Exchange, count: int) -> None:
+        options = self.options
+        account, container = self._names(exchange)
+        limit = options.max_containers_per_account
+        if not 0 < limit <= count or wsgi_to_str(account) in options.max_containers_whitelist:
+            return
+        info = get_container_info(exchange.environ, self.app, account, container)
+        if not is_success(info["status"]):
+            raise HTTPForbidden(request=exchange.request, body=f"Reached container limit of {limit}")
+
+    def _write(
+        self, exchange: Exchange, headers: dict[str, str], with_account: bool, body: bytes = b""
+    ) -> list[Answer]:
+        tail = self._tail(exchange)
+        part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
+        sent = transferred_headers(exchange.environ, "container")
+        sent.update(headers)
+        common = self.write_block(exchange, sent, tail)
+        blocks = [common] * len(primaries)
+        if with_account:
+            blocks = [common + lines for lines in self._account_update_lines(exchange, len(primaries))]
+        nodes = self.app.container_nodes.iterate(part, primaries)
+        return self.write(exchange, part, tail, blocks, nodes, body=body).run()
+
+    def _account_update_lines(self, exchange: Exchange, requests: int) -> list[bytes]:
+        """For each request the lines that say which account servers to inform (spec 9.2)."""
+        part, nodes = self.app.account_ring.get_nodes(ring_name(exchange.account))
+        replication = truthy(exchange.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK"))
+        shares: list[list[Node]] = [[] for _ in range(requests)]
+        for at, node in enumerate(nodes):
+            shares[at % requests].append(node)
+        return [_update_lines("X-Account", part, share, replication) for share in shares]
+
+
+def _update_lines(prefix: str, part: int, nodes: Sequence[Node], replication: bool) -> bytes:
+    if not nodes:
+        return b""
+    hosts, devices = hosts_and_devices(nodes, replication)
+    return f"{prefix}-Partition: {part}\r\n{prefix}-Host: {hosts}\r\n{prefix}-Device: {devices}\r\n".encode(
+        "latin-1"
+    )

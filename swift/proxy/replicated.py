@@ -1,0 +1,357 @@
+"""PUT of an object to its replicas (spec proxy 11).
+
+Two ways. A small body is read whole and goes out with the head, its ETag and CRC known; the object servers' answers are all
+there is to wait for. A longer one is streamed as a MIME document behind `Expect: 100-continue`, and the ETag follows in its
+footer. The sockets' buffers are the queues that keep one slow replica from stopping the others.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from swift.core.concurrency import sleep, spawn, spawn_n
+from swift.core.config import truthy
+from swift.core.constraints import limits
+from swift.core.hashing import md5
+from swift.core.policy import quorum_size
+from swift.proxy.backend import FanOut, node_path, read_answer
+from swift.proxy.exchange import Exchange
+from swift.proxy.quorum import Answer, have_quorum, pad
+from swift.proxy.routing import Node, address
+from swift.wire.client import POOL, BackendConnection, BackendError, StaleConnection, wait_any
+from swift.wire.errors import ClientError, ClientTimeout
+from swift.wire.message import (
+    HeaderKeyDict,
+    HTTPClientDisconnect,
+    HTTPRequestEntityTooLarge,
+    HTTPRequestTimeout,
+    HTTPServiceUnavailable,
+    HTTPUnprocessableEntity,
+    normalize_etag,
+)
+
+if TYPE_CHECKING:
+    from swift.proxy.app import Application
+
+SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
+_PIECE = 256 * 1024  # bytes read and passed on at a time
+_TURN = 4 * 1024 * 1024  # bytes after which other requests get a turn
+_FOOTERS = "swift.callback.update_footers"
+
+
+class _Replica:
+    """One of the requests, wherever it ends up: its header block, connection, and final answer."""
+
+    __slots__ = ("answer", "boundary", "conn", "headers", "node")
+
+    def __init__(self, headers: bytes) -> None:
+        self.headers = headers
+        self.boundary = b""
+        self.node: Node | None = None
+        self.conn: BackendConnection | None = None
+        self.answer: Answer | None = None
+
+
+class Store:
+    """One PUT. `common`: header block that all requests share; `lines`: what each has besides; `length`: None if chunked."""
+
+    def __init__(
+        self,
+        app: Application,
+        exchange: Exchange,
+        part: int,
+        tail: str,
+        common: bytes,
+        lines: Sequence[bytes],
+        nodes: Iterator[Node],
+        length: int | None,
+    ) -> None:
+        self.app = app
+        self.options = app.options
+        self.exchange = exchange
+        self.environ = exchange.environ
+        self.part = part
+        self.tail = tail
+        self.common = common
+        self.lines = lines
+        self.nodes = nodes
+        self.length = length
+        self.use_replication = truthy(self.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK"))
+
+    def run(self) -> list[Answer]:
+        """Store the object; the answers of the servers, padded with 503. Raises HTTPException when it did not come so far."""
+        length = self.length
+        if length is not None and length <= SMALL_BODY and _FOOTERS not in self.environ:
+            return self._store_small(self._read_small(length))
+        return _Upload(self).run()
+
+    # -- small bodies ------------------------------------------------------------------------------------------------------
+
+    def _read_small(self, length: int) -> bytes:
+        if not length:
+            return b""
+        try:
+            body = self.environ["wsgi.input"].read(length)
+        except ClientTimeout:
+            raise HTTPRequestTimeout(request=self.exchange.request) from None
+        except (ClientError, OSError):
+            raise HTTPClientDisconnect(request=self.exchange.request) from None
+        if len(body) != length:
+            raise HTTPClientDisconnect(request=self.exchange.request)
+        return body
+
+    def _store_small(self, body: bytes) -> list[Answer]:
+        etag = md5(body).hexdigest()
+        common = b"%sContent-Length: %d\r\n" % (self.common, len(body))
+        given = self.environ.get("HTTP_ETAG")
+        if given is None:
+            common += b"Etag: %s\r\n" % etag.encode()
+            given = etag
+        # Without the checksum the servers hash the body, and find that it is not what the client says.
+        if normalize_etag(given) == etag:
+            common += b"X-Backend-Body-Crc32: %08x\r\n" % zlib.crc32(body)
+        options = self.options
+        return FanOut(
+            self.app.accounts,
+            "PUT",
+            self.part,
+            self.tail,
+            [common + lines for lines in self.lines],
+            self.nodes,
+            body=body,
+            conn_timeout=options.conn_timeout,
+            node_timeout=options.node_timeout,
+            post_quorum_timeout=options.post_quorum_timeout,
+            use_replication=self.use_replication,
+        ).run()
+
+
+class _Upload:
+    """A body streamed to the replicas. Whatever ends it early closes the connections before the document's end."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.app = store.app
+        self.options = store.options
+        self.exchange = store.exchange
+        self.environ = store.environ
+        self.doing = f"PUT {store.tail}"
+        common = store.common + (
+            b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\nX-Backend-Obj-Metadata-Footer: yes\r\n"
+            b"X-Backend-Body-Crc32: footer\r\n"
+        )
+        if store.length is not None:
+            common += b"X-Backend-Obj-Content-Length: %d\r\n" % store.length
+        self.replicas = [_Replica(common + lines) for lines in store.lines]
+        self.quorum = quorum_size(len(self.replicas))
+        self.md5 = md5()
+        self.crc = 0
+        self.received = 0
+
+    def run(self) -> list[Answer]:
+        try:
+            for opener in [spawn(self._connect, replica) for replica in self.replicas]:
+                opener.wait()
+            early = self._early_answers()
+            if early is not None:
+                return early
+            self._stream()
+            self._send_footers()
+        except BaseException:
+            self._abandon()
+            raise
+        return self._collect()
+
+    # -- connecting --------------------------------------------------------------------------------------------------------
+
+    def _connect(self, replica: _Replica) -> None:
+        """Find the replica a node that wants the body, or that has a final answer without it."""
+        for node in self.store.nodes:
+            conn = None
+            try:
+                conn = POOL.get(*address(node, self.store.use_replication), self.options.conn_timeout)
+                response = self._ask(conn, replica, node)
+            except BackendError as error:
+                if conn is not None:
+                    conn.close()
+                self.app.accounts.failed(node, error, self.doing)
+                continue
+            replica.node = node
+            if response.status == 100:
+                if (response.get("x-obj-metadata-footer") or "").lower() != "yes":
+                    conn.close()
+                    self.app.accounts.failed(node, BackendError("does not take footers"), self.doing)
+                    continue
+                replica.conn = conn
+                return
+            self.app.accounts.answered(node, response.status, self.doing)
+            answer = read_answer(response, node)
+            if answer.status < 500:
+                replica.answer = answer
+                return
+        replica.node = None
+
+    def _ask(self, conn: BackendConnection, replica: _Replica, node: Node) -> Any:
+        replica.boundary = b"%064x" % random.getrandbits(256)
+        headers = b"%sX-Backend-Obj-Multipart-Mime-Boundary: %s\r\n" % (replica.headers, replica.boundary)
+        path = node_path(node, self.store.part, self.store.tail)
+        try:
+            conn.send("PUT", path, headers, b"", self.options.node_timeout)
+            return conn.wait_continue(self.options.node_timeout)
+        except StaleConnection:
+            conn.reopen(self.options.conn_timeout)
+            conn.send("PUT", path, headers, b"", self.options.node_timeout)
+            return conn.wait_continue(self.options.node_timeout)
+
+    def _early_answers(self) -> list[Answer] | None:
+        """The answers if they are clear before the body was asked for; None when there is a quorum that wants it."""
+        answers = [replica.answer for replica in self.replicas if replica.answer is not None]
+        statuses = [answer.status for answer in answers]
+        wanting = sum(replica.conn is not None for replica in self.replicas)
+        decided = 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in self.environ
+        if not decided and wanting + len(answers) < self.quorum:
+            self.app.log_unavailable("object", "PUT", statuses)
+            raise HTTPServiceUnavailable(request=self.exchange.request)
+        if decided or wanting < self.quorum and have_quorum(statuses, len(self.replicas)):
+            self._abandon()
+            return pad(answers, len(self.replicas))
+        return None
+
+    # -- the body ----------------------------------------------------------------------------------------------------------
+
+    def _stream(self) -> None:
+        heads = {id(r): b"--%s\r\nX-Document: object body\r\n\r\n" % r.boundary for r in self.replicas}
+        for replica in self._live():
+            self._send(replica, [_chunk_line(len(heads[id(replica)])), heads[id(replica)], b"\r\n"])
+        buffer = memoryview(bytearray(_PIECE))
+        longest = limits().max_file_size
+        turn = 0
+        while True:
+            data = self._receive(buffer)
+            if not len(data):
+                break
+            self.received += len(data)
+            if self.received > longest:
+                raise HTTPRequestEntityTooLarge(request=self.exchange.request)
+            self.md5.update(data)
+            self.crc = zlib.crc32(data, self.crc)
+            self._send_all([_chunk_line(len(data)), data, b"\r\n"])
+            turn += len(data)
+            if turn >= _TURN:
+                turn = 0
+                sleep(0)
+        if self.store.length is not None and self.received != self.store.length:
+            raise HTTPClientDisconnect(request=self.exchange.request)
+
+    def _receive(self, buffer: memoryview) -> memoryview | bytes:
+        """The next piece of the client's body, b'' at its end."""
+        source = self.environ["wsgi.input"]
+        try:
+            recv_into = getattr(source, "recv_into", None)
+            if recv_into is not None:
+                return buffer[: recv_into(buffer)]
+            return source.read(self.options.client_chunk_size)
+        except ClientTimeout:
+            raise HTTPRequestTimeout(request=self.exchange.request) from None
+        except (ClientError, OSError):
+            raise HTTPClientDisconnect(request=self.exchange.request) from None
+
+    def _live(self) -> list[_Replica]:
+        return [replica for replica in self.replicas if replica.conn is not None]
+
+    def _send_all(self, parts: list[Any]) -> None:
+        for replica in self._live():
+            self._send(replica, parts)
+
+    def _send(self, replica: _Replica, parts: list[Any]) -> None:
+        assert replica.conn is not None and replica.node is not None
+        try:
+            replica.conn.send_bytes(parts, self.options.node_timeout)
+        except BackendError as error:
+            replica.conn.close()
+            replica.conn = None
+            self.app.accounts.failed(replica.node, error, self.doing)
+            self._check_quorum()
+
+    def _check_quorum(self) -> None:
+        useful = sum(replica.conn is not None or replica.answer is not None for replica in self.replicas)
+        if useful < self.quorum:
+            self.app.log_unavailable(
+                "object", "PUT", [r.answer.status if r.answer else 503 for r in self.replicas]
+            )
+            raise HTTPServiceUnavailable(request=self.exchange.request)
+
+    # -- the end -----------------------------------------------------------------------------------------------------------
+
+    def _footers(self) -> dict[str, str]:
+        """What the metadata document says: our digests, and what filters add. Raises 422 for another ETag than expected."""
+        etag = self.md5.hexdigest()
+        footers = HeaderKeyDict()
+        update = self.environ.get(_FOOTERS)
+        if update is not None:
+            update(footers)
+        for expected in (self.environ.get("HTTP_ETAG") if update is None else None, footers.get("Etag")):
+            if expected is not None and normalize_etag(expected) != etag:
+                raise HTTPUnprocessableEntity(request=self.exchange.request)
+        footers["Etag"] = etag
+        footers["X-Backend-Body-Crc32"] = f"{self.crc:08x}"
+        return dict(footers)
+
+    def _send_footers(self) -> None:
+        text = json.dumps(self._footers()).encode("ascii")
+        digest = md5(text).hexdigest().encode()
+        for replica in self._live():
+            document = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n%s\r\n--%s--" % (
+                replica.boundary,
+                digest,
+                text,
+                replica.boundary,
+            )
+            self._send(replica, [_chunk_line(len(document)), document, b"\r\n0\r\n\r\n"])
+
+    def _collect(self) -> list[Answer]:
+        """Final answers: all that come until a quorum agrees and the others had their grace."""
+        answers = [replica.answer for replica in self.replicas if replica.answer is not None]
+        pending = self._live()
+        deadline = monotonic() + self.options.node_timeout
+        while pending:
+            if have_quorum([answer.status for answer in answers], len(self.replicas)):
+                deadline = min(deadline, monotonic() + self.options.post_quorum_timeout)
+            ready = wait_any([r.conn for r in pending if r.conn is not None], max(deadline - monotonic(), 0))
+            if not ready and monotonic() >= deadline:
+                break
+            for replica in [replica for replica in pending if replica.conn in ready]:
+                pending.remove(replica)
+                answer = self._final_answer(replica, max(deadline - monotonic(), 0.001))
+                if answer is not None:
+                    answers.append(answer)
+        for replica in pending:
+            spawn_n(self._final_answer, replica, self.options.node_timeout)
+        return pad(answers, len(self.replicas))
+
+    def _final_answer(self, replica: _Replica, timeout: float) -> Answer | None:
+        assert replica.conn is not None and replica.node is not None
+        try:
+            response = replica.conn.response(timeout)
+        except BackendError as error:
+            replica.conn.close()
+            self.app.accounts.failed(replica.node, error, self.doing)
+            return None
+        self.app.accounts.answered(replica.node, response.status, self.doing)
+        return read_answer(response, replica.node)
+
+    def _abandon(self) -> None:
+        """Drop the connections in the middle of the document: nothing of it will be stored."""
+        for replica in self._live():
+            assert replica.conn is not None
+            replica.conn.close()
+            replica.conn = None
+
+
+def _chunk_line(size: int) -> bytes:
+    return b"%x\r\n" % size

@@ -1,0 +1,146 @@
+"""Response bodies that send themselves (the body protocol of doc/architecture.md): bytes of an open file.
+
+The server asks a body with `send_to(stream)` to bring itself to the client; for everybody else it is an iterable of bytes.
+Bodies that come from another server live with whoever can continue them from a third (swift.proxy.relay).
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from swift.wire.multipart import part_head
+
+READ_SIZE = 65536
+# So much of a file is looked at, read or sent at a time before it is asked again whether it is in memory.
+STRETCH = 1024 * 1024
+
+# What a kernel or file system without RWF_NOWAIT answers. tmpfs is one: its files are always in memory.
+_CANNOT_TELL = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
+
+# Bytes as they are, or (offset, length) of the file.
+Piece = bytes | tuple[int, int]
+
+
+class FileTooShort(Exception):
+    """The file ended before the bytes that were announced."""
+
+
+class FileBody:
+    """Length bytes of an open file from offset on.
+
+    What is in the page cache goes out by sendfile. The rest is read in `pool` (a core.threads.DevicePool), so that a slow disk holds up
+    nobody else; without a pool everything is sent by sendfile. close is called once, when the body is done with; the descriptor is the
+    caller's until then.
+    """
+
+    __slots__ = ("_close", "_fd", "_pieces", "_pool")
+
+    def __init__(
+        self,
+        fd: int,
+        offset: int,
+        length: int,
+        close: Callable[[], Any] | None = None,
+        pool: Any = None,
+    ) -> None:
+        self._fd = fd
+        self._pieces: Sequence[Piece] = ((offset, length),)
+        self._close = close
+        self._pool = pool
+
+    @classmethod
+    def byteranges(
+        cls,
+        fd: int,
+        ranges: Sequence[tuple[int, int]],
+        size: int,
+        content_type: str,
+        boundary: str,
+        close: Callable[[], Any] | None = None,
+        pool: Any = None,
+    ) -> "FileBody":
+        """A multipart/byteranges body; ranges are (start, stop) with stop exclusive, size that of the whole entity."""
+        made = cls(fd, 0, 0, close, pool)
+        pieces: list[Piece] = []
+        for start, stop in ranges:
+            pieces += (part_head(start, stop, size, content_type, boundary), (start, stop - start), b"\r\n")
+        pieces.append(f"--{boundary}--".encode("latin-1"))
+        made._pieces = pieces
+        return made
+
+    def send_to(self, stream: Any) -> int:
+        """Send all of it; the number of bytes. Raises OSError, TimeoutError and FileTooShort."""
+        sent = 0
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                stream.sendall(piece)
+                sent += len(piece)
+            else:
+                self._send_stretches(stream, *piece)
+                sent += piece[1]
+        return sent
+
+    def _send_stretches(self, stream: Any, offset: int, length: int) -> None:
+        end = offset + length
+        pool = self._pool
+        if pool is None or pool.inline:
+            if stream.sendfile_all(self._fd, offset, length) < length:
+                raise FileTooShort(f"the file ends before byte {end}")
+            return
+        while offset < end:
+            count = min(STRETCH, end - offset)
+            if in_page_cache(self._fd, offset, count):
+                done = stream.sendfile_all(self._fd, offset, count)
+            else:
+                if offset + count < end:
+                    os.posix_fadvise(
+                        self._fd, offset + count, min(STRETCH, end - offset - count), os.POSIX_FADV_WILLNEED
+                    )
+                data = pool.run(os.pread, self._fd, count, offset)
+                done = len(data)
+                stream.sendall(data)
+            if done == 0:
+                raise FileTooShort(f"the file ends before byte {end}")
+            offset += done
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            offset, length = piece
+            end = offset + length
+            while offset < end:
+                data = self._read(min(READ_SIZE, end - offset), offset)
+                if not data:
+                    raise FileTooShort(f"the file ends before byte {end}")
+                offset += len(data)
+                yield data
+
+    def _read(self, count: int, offset: int) -> bytes:
+        if self._pool is None or in_page_cache(self._fd, offset, count):
+            return os.pread(self._fd, count, offset)
+        return self._pool.run(os.pread, self._fd, count, offset)
+
+    def close(self) -> None:
+        """Let go of the file. Calling it again does nothing."""
+        close, self._close = self._close, None
+        if close is not None:
+            close()
+
+
+def in_page_cache(fd: int, offset: int, count: int) -> bool:
+    """Whether reading these bytes will not wait for a disk, as far as their first and last byte tell."""
+    byte = bytearray(1)
+    try:
+        os.preadv(fd, (byte,), offset, os.RWF_NOWAIT)
+        if count > 4096:
+            os.preadv(fd, (byte,), offset + count - 1, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno in _CANNOT_TELL:
+            return True
+        raise
+    return True

@@ -1,0 +1,594 @@
+"""One client connection: reads requests one after the other, calls the application, sends what it answers.
+
+Here is the whole order of events of HTTP/1.1 on the server's side: when a connection is kept, when `100 Continue` may go out, how a
+response is framed, what happens to a body that nobody read. Parsing is in parser.py, request bodies in input.py, accepting in
+server.py. Spec: proxy-and-backend.md 21.
+"""
+
+import errno
+import html
+import sys
+from collections.abc import Callable, Iterator
+from time import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from swift.core.concurrency import Timeout, raw_socket, sleep
+from swift.core.transaction import new_transaction_id
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientError, ClientTimeout
+from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Source
+from swift.wire.parser import BadHead, parse_head, refuse_unfinished
+from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
+from swift.wire.proxy_protocol import apply_proxy_line
+from swift.wire.status import status_line
+
+if TYPE_CHECKING:
+    from swift.wire.server import Server
+
+# Most heads, and most small PUTs with their head, arrive whole in one read of that size.
+HEAD_READ = 16384
+# A response up to that size is copied behind its head, which costs less than a second buffer in the system call.
+JOIN_LIMIT = 32768
+# An unread request body up to that size is read and dropped, so that the connection can be kept.
+DISCARD_LIMIT = 1024 * 1024
+# After a refused upload the client is listened to for so long, so that it reads the answer instead of a reset.
+LINGER_SECONDS = 10.0
+LINGER_IDLE_SECONDS = 2.0
+# Bytes sent from one body before other green threads get a turn.
+FAIR_SHARE = 4 * 1024 * 1024
+
+_GONE = frozenset(
+    (errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENOTCONN, errno.EBADF, errno.ETIMEDOUT)
+)
+
+
+class _HeaderKinds(dict[str, str | None]):
+    """Response header name in any case → its lower-case form if this module cares about it, else None."""
+
+    _LIMIT = 4096
+    _OURS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
+
+    def __missing__(self, name: str) -> str | None:
+        lower = name.lower()
+        kind = lower if lower in self._OURS else None
+        if len(self) < self._LIMIT:
+            self[name] = kind
+        return kind
+
+
+_KINDS = _HeaderKinds()
+
+
+class ResponseTooShort(Exception):
+    """The application announced more bytes than it gave; the connection is closed so that the client notices."""
+
+
+class Connection(Source):
+    """One accepted connection and the request that is in hand."""
+
+    __slots__ = (
+        "base",
+        "chunked",
+        "close_after",
+        "head_sent",
+        "headers",
+        "idle",
+        "length",
+        "sent",
+        "server",
+        "start_response",
+        "status",
+    )
+
+    def __init__(self, server: "Server", stream: Any, base: dict[str, Any]) -> None:
+        super().__init__(stream)
+        self.server = server
+        self.base = base
+        self.idle = False
+        self.status: str | None = None
+        self.headers: list[tuple[str, str]] = []
+        self.head_sent = False
+        self.close_after = False
+        self.length: int | None = None
+        self.chunked = False
+        self.sent = 0
+        # Bound once: it is handed to the application with every request.
+        self.start_response = self._start_response
+
+    # --- requests
+
+    def run(self) -> None:
+        """Serve requests until the connection is to be closed. Raises OSError and TimeoutError of the socket."""
+        server = self.server
+        limits = server.limits
+        try:
+            if server.require_proxy_protocol:
+                self._read_proxy_line()
+            while True:
+                buffer = self.buffer
+                end = buffer.find(b"\r\n\r\n") if buffer else -1
+                if end < 0 or buffer[:1] == b"\r":
+                    end = self._read_head()
+                    if end < 0:
+                        return
+                    buffer = self.buffer
+                else:
+                    # The next of pipelined requests: others first.
+                    sleep(0)
+                end += 4
+                if len(buffer) == end:
+                    self.buffer = b""
+                    environ = parse_head(buffer, self.base, limits)
+                else:
+                    self.buffer = buffer[end:]
+                    environ = parse_head(buffer[:end], self.base, limits)
+                if not self._serve(environ):
+                    return
+        except BadHead as error:
+            self._refuse(error)
+
+    def _read_head(self) -> int:
+        """Read until the end of a head is in the buffer and return its offset; -1 when there is no further request."""
+        stream, server = self.stream, self.server
+        buffer = self.buffer
+        blank_lines = scanned = 0
+        while True:
+            while buffer[:2] == b"\r\n":
+                # RFC 9112 2.2: an empty line before a request is to be ignored. Not any number of them.
+                blank_lines += 1
+                if blank_lines > 4:
+                    raise BadHead(400, "Bad request syntax ('')")
+                buffer = buffer[2:]
+                scanned = 0
+            end = buffer.find(b"\r\n\r\n", max(scanned - 3, 0)) if buffer else -1
+            if end >= 0:
+                self.buffer = buffer
+                stream.set_timeout(server.client_timeout)
+                return end
+            if not buffer:
+                if server.closing_idle:
+                    return -1
+                stream.set_timeout(server.keepalive_timeout)
+                self.idle = True
+                data = stream.recv(HEAD_READ)
+                self.idle = False
+            else:
+                refuse_unfinished(buffer, server.limits, scanned)
+                if not scanned:
+                    # One limit for the whole head from here on, however slowly it drips.
+                    stream.set_deadline(server.client_timeout)
+                scanned = len(buffer)
+                try:
+                    data = stream.recv(HEAD_READ)
+                except TimeoutError:
+                    raise BadHead(408, "Request Timeout", "The head took too long.")
+            if not data:
+                return -1
+            buffer = buffer + data if buffer else data
+
+    def _read_proxy_line(self) -> None:
+        self.stream.set_deadline(self.server.client_timeout)
+        while True:
+            end = self.buffer.find(b"\r\n", 0, MAX_PROXY_LINE + 2)
+            if end >= 0:
+                break
+            data = b"" if len(self.buffer) > MAX_PROXY_LINE else self.stream.recv(HEAD_READ)
+            if not data:
+                raise BadHead(
+                    400, f"Invalid PROXY line {ascii(self.buffer[:MAX_PROXY_LINE].decode('latin-1'))}"
+                )
+            self.buffer += data
+        line, self.buffer = self.buffer[:end], self.buffer[end + 2 :]
+        apply_proxy_line(line, self.base)
+
+    def _serve(self, environ: dict[str, Any]) -> bool:
+        """Answer one request; whether the connection is kept."""
+        start = time()
+        server = self.server
+        self.status = None
+        self.head_sent = False
+        self.sent = 0
+        self.close_after = self._wants_close(environ)
+        body = environ["wsgi.input"] = self._request_body(environ)
+        callbacks: list[Callable[..., Any]] = []
+        environ["swift.on_response_done"] = callbacks
+        error: BaseException | None = None
+        try:
+            result = server.app(environ, self.start_response)
+            try:
+                self._respond(environ, body, result)
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except (Exception, Timeout) as caught:
+            error = caught
+            self.close_after = True
+            self._failed(environ, caught)
+        if callbacks or server.on_done is not None:
+            self._done(environ, body, error, start)
+        if not body.done:
+            self._leave(body)
+        return not self.close_after
+
+    def _wants_close(self, environ: dict[str, Any]) -> bool:
+        connection = environ.get("HTTP_CONNECTION")
+        if environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            if connection is None or connection == "keep-alive":
+                return not self.server.keepalive
+            return not self.server.keepalive or "close" in _tokens(connection)
+        if connection is None or environ["SERVER_PROTOCOL"] != "HTTP/1.0":
+            return True
+        return not self.server.keepalive or "keep-alive" not in _tokens(connection)
+
+    def _request_body(self, environ: dict[str, Any]) -> RequestBody:
+        length = environ.get("CONTENT_LENGTH")
+        if length is not None:
+            if length == "0":
+                return NO_BODY
+            size = int(length)
+            return CountedBody(self, size, _expects_continue(environ)) if size else NO_BODY
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            return ChunkedBody(self, _expects_continue(environ))
+        return NO_BODY
+
+    # --- responses
+
+    def _start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None
+        elif self.status is not None:
+            raise AssertionError("start_response was called twice")
+        self.status = status
+        self.headers = headers
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        """The write() of WSGI, for very old applications."""
+        raise NotImplementedError("write() is not supported; return the body")
+
+    def _respond(self, environ: dict[str, Any], body: RequestBody, result: Any) -> None:
+        kind = type(result)
+        if kind is list or kind is tuple:
+            data = result[0] if len(result) == 1 else b"".join(result)
+            self._respond_bytes(environ, body, data)
+            return
+        send_to = getattr(result, "send_to", None)
+        if send_to is not None and self.status is not None:
+            head = self._head(environ, body, None)
+            if self.length is not None:
+                if self.length:
+                    self._send_more(head)
+                    self.sent = self._sent_by(send_to)
+                    if self.sent < self.length:
+                        raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
+                else:
+                    self._send(head)
+                return
+        self._respond_chunks(environ, body, iter(result))
+
+    def _respond_bytes(self, environ: dict[str, Any], body: RequestBody, data: bytes) -> None:
+        head = self._head(environ, body, len(data))
+        length = self.length
+        if length is None or not (length or data):
+            self._send(head)
+            return
+        if len(data) > length:
+            data = data[:length]
+        if len(data) <= JOIN_LIMIT:
+            self._send(head + data)
+        else:
+            self._send_parts((head, data))
+        self.sent = len(data)
+        if len(data) < length:
+            raise ResponseTooShort(f"{len(data)} bytes of {length}")
+
+    def _respond_chunks(self, environ: dict[str, Any], body: RequestBody, chunks: Iterator[bytes]) -> None:
+        data = b""
+        # An empty piece is no reason to send the head: the application may still change its mind about the status.
+        for data in chunks:
+            if data:
+                break
+        head = self._head(environ, body, None if data else 0)
+        length = self.length
+        if self.chunked:
+            self._send_chunked(head, data, chunks)
+            return
+        if length is None:
+            self._send(head)
+            return
+        pending = [head]
+        turn = 0
+        while True:
+            if length >= 0 and self.sent + len(data) > length:
+                data = data[: length - self.sent]
+            pending.append(data)
+            self._send_parts(pending)
+            pending = []
+            self.sent += len(data)
+            if self.sent == length:
+                break
+            turn += len(data)
+            if turn >= FAIR_SHARE:
+                turn = 0
+                sleep(0)
+            data = next(chunks, None)  # type: ignore[assignment, arg-type]
+            if data is None:
+                break
+        if 0 <= length != self.sent:
+            raise ResponseTooShort(f"{self.sent} bytes of {length}")
+
+    def _send_chunked(self, head: bytes, data: bytes, chunks: Iterator[bytes]) -> None:
+        pending = [head]
+        turn = 0
+        while True:
+            if data:
+                pending += (b"%x\r\n" % len(data), data, b"\r\n")
+                self._send_parts(pending)
+                pending = []
+                self.sent += len(data)
+                turn += len(data)
+                if turn >= FAIR_SHARE:
+                    turn = 0
+                    sleep(0)
+            data = next(chunks, None)  # type: ignore[assignment, arg-type]
+            if data is None:
+                break
+        pending.append(b"0\r\n\r\n")
+        self._send_parts(pending)
+
+    def _head(self, environ: dict[str, Any], body: RequestBody, known_length: int | None) -> bytes:
+        """Status line and headers; decides framing.
+
+        Sets length to the bytes of body to send: None for none at all, -1 for as many as there are until close. Sets chunked.
+        """
+        status = self.status
+        if status is None:
+            raise AssertionError("the application never called start_response")
+        length: int | None = None
+        framed = dated = connection_said = False
+        lines = ["HTTP/1.1 ", status, "\r\n"]
+        count = 1
+        kinds = _KINDS
+        for name, value in self.headers:
+            kind = kinds[name]
+            if kind is not None:
+                if kind == "content-length":
+                    if length is not None:
+                        continue
+                    length = int(value)
+                elif kind == "transfer-encoding":
+                    continue  # framing is ours
+                elif kind == "date":
+                    dated = True
+                elif "close" in value.lower():
+                    connection_said = self.close_after = True
+                else:
+                    continue
+            lines.append(f"{name}: {value}\r\n")
+            count += 1
+        if not body.done:
+            self._decide_unread(body)
+        if self.server.draining:
+            self.close_after = True
+        self.chunked = False
+        bodiless = environ["REQUEST_METHOD"] == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        if length is not None:
+            framed = True
+        elif known_length is not None:
+            if not bodiless:
+                lines.append(f"Content-Length: {known_length}\r\n")
+                count += 1
+            length, framed = known_length, True
+        if bodiless:
+            self.length = None
+        elif framed:
+            self.length = length
+        elif environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            lines.append("Transfer-Encoding: chunked\r\n")
+            count += 1
+            self.chunked = True
+            self.length = None
+        else:
+            self.close_after = True
+            self.length = -1
+        text = "".join(lines)
+        if text.count("\n") != count or text.count("\r") != count or "\0" in text:
+            raise ValueError("line break or NUL in a response header")
+        if not dated:
+            text += self.server.date_line()
+        if self.close_after:
+            text += "\r\n" if connection_said else "Connection: close\r\n\r\n"
+        elif environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            text += "Connection: keep-alive\r\n\r\n"
+        else:
+            text += "\r\n"
+        return text.encode("latin-1")
+
+    def _decide_unread(self, body: RequestBody) -> None:
+        """The response begins before the request body was read to its end."""
+        if body.expecting:
+            body.finish_expecting()
+            self.close_after = True
+        elif body.remaining is not None and body.remaining > DISCARD_LIMIT:
+            self.close_after = True
+
+    # --- the socket
+
+    def _send(self, data: bytes) -> None:
+        self.head_sent = True
+        try:
+            self.stream.sendall(data)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def _send_parts(self, parts: Any) -> None:
+        self.head_sent = True
+        try:
+            if len(parts) == 1:
+                self.stream.sendall(parts[0])
+            else:
+                self.stream.sendmsg_all(parts)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+
+    def _send_more(self, head: bytes) -> None:
+        """Send a head that the kernel shall join with the body behind it."""
+        if self.server.tls is not None:
+            self._send(head)
+            return
+        self.head_sent = True
+        try:
+            sent = self.stream.sock.send(head, raw_socket.MSG_MORE)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+        if sent < len(head):
+            self._send(head[sent:])
+
+    def _sent_by(self, send_to: Callable[[Any], int]) -> int:
+        try:
+            return send_to(self.stream)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
+        except OSError as error:
+            # A broken disk is the application's matter, a broken socket the client's.
+            if error.errno in _GONE:
+                raise ClientDisconnected(str(error)) from error
+            raise
+
+    # --- when things go wrong
+
+    def _refuse(self, error: BadHead) -> None:
+        """Answer a head that could not be accepted; the connection is closed behind it."""
+        if error.bare:
+            answer = (
+                f"HTTP/1.0 {error.status} {error.reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+        else:
+            transaction = new_transaction_id(self.server.trans_id_suffix)
+            page = (
+                "<html><head><title>Error response</title></head><body><h1>Error response</h1>"
+                f"<p>Error code: {error.status}</p><p>Message: {html.escape(error.reason)}.</p>"
+                f"<p>{html.escape(error.explanation)}</p></body></html>\n"
+            )
+            answer = (
+                f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\n"
+                f"Content-Type: text/html;charset=utf-8\r\nContent-Length: {len(page)}\r\n"
+                f"X-Trans-Id: {transaction}\r\nX-Openstack-Request-Id: {transaction}\r\n"
+                f"{self.server.date_line()}\r\n{page}"
+            )
+        self.stream.set_timeout(LINGER_IDLE_SECONDS)
+        self.stream.sendall(answer.encode("latin-1", "replace"))
+        self._linger()
+
+    def _failed(self, environ: dict[str, Any], error: BaseException) -> None:
+        """The application raised or the connection broke: log, and answer if that is still possible."""
+        logger = self.server.logger
+        where = f"{environ['REQUEST_METHOD']} {quote(environ['RAW_PATH_INFO'][:1024])}"
+        if isinstance(error, ClientDisconnected):
+            status = 499
+        elif isinstance(error, ClientTimeout):
+            status = 408
+        elif isinstance(error, BadChunk):
+            status = 400
+        elif isinstance(error, ResponseTooShort):
+            logger.error("%s: the response ended early: %s", where, error)
+            return
+        else:
+            status = 500
+            logger.error("%s: unhandled error", where, exc_info=error)
+        if self.head_sent:
+            return
+        self.status = status_line(status)
+        self.headers = []
+        if status == 499:
+            return
+        data = b"Internal server error.\n" if status == 500 else f"{error}.\n".encode()
+        self.headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(data)))]
+        try:
+            head = self._head(environ, NO_BODY, None)
+            self._send(head if self.length is None else head + data)
+            self.sent = 0 if self.length is None else len(data)
+        except ClientError:
+            return
+
+    def _done(
+        self, environ: dict[str, Any], body: RequestBody, error: BaseException | None, start: float
+    ) -> None:
+        status = int(self.status[:3]) if self.status else 500
+        arguments = (environ, status, self.headers, self.sent, body.received, error, start, time())
+        callbacks = environ["swift.on_response_done"]
+        if self.server.on_done is not None:
+            callbacks = [*callbacks, self.server.on_done]
+        for callback in callbacks:
+            try:
+                callback(*arguments)
+            except Exception:
+                self.server.logger.exception("error in a completion callback")
+
+    def _leave(self, body: RequestBody) -> None:
+        """The response is out and there is request body left: drop it, or the connection."""
+        if not self.close_after:
+            try:
+                if body.discard(DISCARD_LIMIT):
+                    return
+            except ClientError:
+                pass
+            self.close_after = True
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read and drop what the client still sends, for a while: closing at once would reset the connection and could take
+        the answer with it."""
+        stream = self.stream
+        end = time() + LINGER_SECONDS
+        try:
+            stream.shutdown_write()
+            stream.set_timeout(LINGER_IDLE_SECONDS)
+            while time() < end and not self.server.draining:
+                if not stream.recv(65536):
+                    return
+        except OSError:
+            return
+
+
+def _tokens(header: str) -> list[str]:
+    return [token.strip() for token in header.lower().split(",")]
+
+
+def _expects_continue(environ: dict[str, Any]) -> bool:
+    expect = environ.get("HTTP_EXPECT")
+    return (
+        expect is not None and expect.lower() == "100-continue" and environ["SERVER_PROTOCOL"] == "HTTP/1.1"
+    )
+
+
+def base_environ(remote: Any, local: Any, scheme: str) -> dict[str, Any]:
+    """What is the same in every request of a connection."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        "GATEWAY_INTERFACE": "CGI/1.1",
+        "SERVER_NAME": local[0],
+        "SERVER_PORT": str(local[1]),
+        "REMOTE_ADDR": remote[0],
+        "REMOTE_PORT": str(remote[1]),
+        "SCRIPT_NAME": "",
+        "CONTENT_TYPE": "",
+    }

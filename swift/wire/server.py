@@ -1,0 +1,195 @@
+"""The server of all four server types: accepts connections, bounds their number, and drains them when it stops.
+
+What happens on one connection is in connection.py. Processes, workers and signals are in core.process.
+Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
+"""
+
+import errno
+from collections.abc import Callable, Mapping
+from time import gmtime, time
+from typing import Any
+
+from swift.core.concurrency import Event, Listener, Semaphore, Stream, Timeout, raw_socket, sleep, spawn_n
+from swift.core.config import truthy
+from swift.wire.connection import Connection, base_environ
+from swift.wire.parser import HeadLimits
+from swift.wire.request import Application
+from swift.wire.tls import TlsStream, server_context
+
+# callback(environ, status, headers, sent, received, error, start, end)
+DoneCallback = Callable[[dict[str, Any], int, list[tuple[str, str]], int, int, Any, float, float], None]
+
+DEFAULT_MAX_CLIENTS = 1024
+DEFAULT_CLIENT_TIMEOUT = 60.0
+# Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one
+# would lose it, and with most clients the user would see that.
+DRAIN_GRACE = 1.0
+_ACCEPT_RETRY_SECONDS = 0.1
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _seconds(conf: Mapping[str, Any], key: str, default: float) -> float:
+    value = conf.get(key)
+    if value is None or value == "":
+        return default
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise ValueError(f"{key} must be a number of seconds, not {value!r}")
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"{key} must be a number of seconds, not {value!r}")
+    return seconds
+
+
+class Server:
+    """Serves one application on one listening socket until stop() or until that socket is shut down.
+
+    conf: max_clients, client_timeout (seconds; 0 or blank: 60), keepalive_timeout (default: client_timeout; 0: no keep-alive),
+    require_proxy_protocol, cert_file, key_file, trans_id_suffix. Raises ValueError and OSError for bad ones.
+    """
+
+    def __init__(
+        self,
+        listener: Any,
+        app: Application,
+        conf: Mapping[str, Any],
+        logger: Any,
+        on_done: DoneCallback | None = None,
+        limits: HeadLimits | None = None,
+    ) -> None:
+        self.app = app
+        self.logger = logger
+        self.on_done = on_done
+        self.limits = limits or HeadLimits()
+        self.max_clients = int(conf.get("max_clients") or DEFAULT_MAX_CLIENTS)
+        self.client_timeout = _seconds(conf, "client_timeout", 0) or DEFAULT_CLIENT_TIMEOUT
+        keepalive = _seconds(conf, "keepalive_timeout", self.client_timeout)
+        self.keepalive = keepalive > 0
+        self.keepalive_timeout = keepalive or self.client_timeout
+        self.require_proxy_protocol = truthy(conf.get("require_proxy_protocol"))
+        self.trans_id_suffix = str(conf.get("trans_id_suffix") or "")
+        cert_file = conf.get("cert_file")
+        self.tls = server_context(str(cert_file), conf.get("key_file")) if cert_file else None
+        self.draining = False
+        # From then on a connection without a request is closed.
+        self.closing_idle = False
+        self._listener = Listener(listener)
+        self._slots = Semaphore(self.max_clients)
+        self._connections: set[Connection] = set()
+        self._active = 0
+        self._all_done: Any = None
+        self._date_second = 0
+        self._date_line = ""
+
+    def run(self) -> None:
+        """Accept until the listening socket ends, then return when all connections have."""
+        accept, slots = self._listener.accept, self._slots
+        try:
+            while not self.draining:
+                slots.acquire()
+                try:
+                    sock, peer = accept()
+                except OSError as error:
+                    slots.release()
+                    if self.draining or error.errno not in _PASSING_ACCEPT_ERRORS:
+                        break
+                    self.logger.error("cannot accept connections: %s", error)
+                    sleep(_ACCEPT_RETRY_SECONDS)
+                    continue
+                self._active += 1
+                spawn_n(self._handle, sock, peer)
+        finally:
+            self._drain()
+
+    def stop(self) -> None:
+        """Accept no more, let requests end, close what is idle. run() returns after that."""
+        if not self.draining:
+            self.draining = True
+            self._listener.close()
+
+    def date_line(self) -> str:
+        """The Date header line, made once a second."""
+        now = int(time())
+        if now != self._date_second:
+            self._date_second = now
+            self._date_line = f"Date: {_http_date(now)}\r\n"
+        return self._date_line
+
+    @property
+    def active(self) -> int:
+        """Open connections."""
+        return self._active
+
+    def _handle(self, sock: Any, peer: Any) -> None:
+        connection = stream = None
+        try:
+            sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
+            stream = Stream(sock, self.client_timeout)
+            base = base_environ(peer, sock.getsockname(), "http" if self.tls is None else "https")
+            connection = Connection(self, stream, base)
+            self._connections.add(connection)
+            if self.tls is not None:
+                connection.stream = TlsStream(stream, self.tls)  # type: ignore[assignment]
+                connection.stream.handshake()  # type: ignore[attr-defined]
+            connection.run()
+        except (OSError, Timeout):
+            # The client is gone or silent: nothing to say, and nobody to say it to.
+            pass
+        except Exception:
+            self.logger.exception("error on the connection of %s", peer[0])
+        finally:
+            if connection is not None:
+                self._connections.discard(connection)
+            if stream is None:
+                sock.close()
+            else:
+                stream.close()
+            self._slots.release()
+            self._active -= 1
+            if self._active == 0 and self._all_done is not None:
+                self._all_done.send()
+                self._all_done = None
+
+    def _drain(self) -> None:
+        self.draining = True
+        self._listener.close()
+        if not self._active:
+            return
+        self._all_done = finished = Event()
+        spawn_n(self._close_idle)
+        finished.wait()
+
+    def _close_idle(self) -> None:
+        sleep(DRAIN_GRACE)
+        self.closing_idle = True
+        for connection in list(self._connections):
+            # A request that has just arrived is still served.
+            if connection.idle and not connection.stream.is_dead():
+                connection.stream.close()
+
+
+_PASSING_ACCEPT_ERRORS = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO, errno.EPERM)
+)
+
+
+def _http_date(second: int) -> str:
+    when = gmtime(second)
+    return (
+        f"{_DAYS[when.tm_wday]}, {when.tm_mday:02d} {_MONTHS[when.tm_mon - 1]} {when.tm_year} "
+        f"{when.tm_hour:02d}:{when.tm_min:02d}:{when.tm_sec:02d} GMT"
+    )
+
+
+def serve(
+    listener: Any,
+    app: Application,
+    conf: Mapping[str, Any],
+    logger: Any,
+    on_done: DoneCallback | None = None,
+    limits: HeadLimits | None = None,
+) -> None:
+    """Serve app on a listening socket (core.concurrency.listen) until it is closed or shut down; returns when drained."""
+    Server(listener, app, conf, logger, on_done, limits).run()

@@ -1,0 +1,151 @@
+"""The pending file: the record format, and appends that are whole or absent."""
+
+import base64
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swift.db import pending
+from swift.db.errors import DatabaseBusy, DatabaseMissing
+from test.databases import load
+
+PLAIN = st.one_of(st.text(max_size=20), st.integers(-(2**40), 2**40), st.none())
+
+
+def test_the_golden_vector():
+    record = ("x1", "1700000005.00000", 11, "text/plain", "e11", 0, 1, None, None)
+    expected = (
+        b":gAIoWAIAAAB4MXEAWBAAAAAxNzAwMDAwMDA1LjAwMDAwcQFLC1gKAAAAdGV4dC9wbGFpbnECWAMAAABlMTFxA0sASwFOTnRxBC4="
+    )
+    assert pending.encode(record) == expected
+
+
+@pytest.mark.parametrize("entry", load("container_pending.json")["pending_entries"])
+def test_golden_entries(entry):
+    assert list(pending.decode(entry["b64"].encode())) == entry["tuple"]
+
+
+@given(st.lists(PLAIN, min_size=6, max_size=9).map(tuple))
+def test_what_is_written_is_read(record):
+    data = pending.encode(record)
+    assert [pending.decode(entry) for entry in pending.split(data * 2)] == [record, record]
+
+
+@given(st.lists(PLAIN, min_size=6, max_size=9).map(tuple), st.integers(0, 2))
+def test_older_pickles_are_read(record, protocol):
+    assert pending.decode(base64.b64encode(pickle.dumps(record, protocol))) == record
+
+
+@given(st.binary(max_size=40))
+def test_garbage_is_refused_with_a_value_error(data):
+    try:
+        assert isinstance(pending.decode(data), tuple)
+    except ValueError:
+        pass
+
+
+@given(st.lists(PLAIN, min_size=6, max_size=9).map(tuple), st.data())
+def test_a_torn_record_is_refused(record, data):
+    entry = pending.encode(record)[1:]
+    torn = entry[: data.draw(st.integers(0, len(entry) - 1))]
+    try:
+        assert pending.decode(torn) == record  # no more than base64 padding is missing
+    except ValueError:
+        pass
+
+
+def test_classes_are_refused():
+    with pytest.raises(ValueError):
+        pending.decode(base64.b64encode(pickle.dumps((pytest.fail,), 2)))
+
+
+def test_entries_of_a_long_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(pending, "READ_AT_MOST", 100)
+    path = str(tmp_path / "x.db.pending")
+    records = [(f"object {n}", n, None) for n in range(50)]
+    for record in records:
+        pending.append(path, pending.encode(record))
+    assert [pending.decode(entry) for entry in pending.entries(path)] == records
+    pending.empty(path)
+    assert list(pending.entries(path)) == []
+
+
+def test_a_full_disk_leaves_no_torn_record(tmp_path, monkeypatch):
+    path = str(tmp_path / "x.db.pending")
+    pending.append(path, b":whole")
+    real = pending.os.write
+    monkeypatch.setattr(pending.os, "write", lambda fd, data: real(fd, data[:3]))
+    with pytest.raises(OSError):
+        pending.append(path, b":second")
+    assert pending.read(path) == b":whole"
+
+
+def test_the_lock_is_exclusive_and_needs_a_directory(tmp_path):
+    with pending.DirectoryLock(str(tmp_path), 1):
+        with pytest.raises(DatabaseBusy):
+            with pending.DirectoryLock(str(tmp_path), 0.01):
+                pass
+    with pytest.raises(DatabaseMissing):
+        with pending.DirectoryLock(str(tmp_path / "no"), 1):
+            pass
+
+
+def test_group_sync_serves_all_who_wrote_before_it(tmp_path):
+    from swift.core.concurrency import GreenPool, sleep
+
+    rounds = []
+
+    def sync(path):
+        rounds.append(path)
+
+    class Slow(pending.GroupSync):
+        pass
+
+    group = Slow(sync)
+    original = pending.pool_for
+
+    class Pool:
+        def run(self, function, *args):
+            sleep(0.01)
+            return function(*args)
+
+    pending.pool_for = lambda device: Pool()
+    try:
+        pool = GreenPool()
+        for _ in range(20):
+            pool.spawn_n(group.wait, "p", "d")
+        pool.waitall()
+    finally:
+        pending.pool_for = original
+    assert len(rounds) == 2
+
+
+def test_a_failed_group_sync_fails_everybody(tmp_path):
+    from swift.core.concurrency import GreenPool
+
+    def sync(path):
+        raise OSError(5, "I/O error")
+
+    group = pending.GroupSync(sync)
+    failures = []
+
+    def write():
+        try:
+            group.wait(str(tmp_path / "p"), str(tmp_path))
+        except OSError as err:
+            failures.append(err.errno)
+
+    pool = GreenPool()
+    for _ in range(3):
+        pool.spawn_n(write)
+    pool.waitall()
+    assert failures == [5, 5, 5]
+
+
+def test_group_sync_of_a_merged_file(tmp_path):
+    pending.GroupSync().wait(str(tmp_path / "gone.db.pending"), str(tmp_path))
+    path = tmp_path / "here.db.pending"
+    path.write_bytes(b":x")
+    pending.GroupSync().wait(str(path), str(tmp_path))
