@@ -34,8 +34,9 @@ def _arm_fault(spec: str | None) -> None:
     if not spec:
         _fault = None
         return
-    name, _, count = spec.partition(":")
-    _fault = (name, int(count) if count else 1)
+    # names have colons too: only a number behind the last one is a count
+    name, _, count = spec.rpartition(":")
+    _fault = (name, int(count)) if count.isdigit() and name else (spec, 1)
 
 
 def fault_point(name: str) -> None:

@@ -18,6 +18,8 @@ from swift.ring.errors import EmptyRingError, RingBuilderError
 Tier = tuple
 MAX_BALANCE = 999.99
 _EPSILON = 1e-10
+_NO_PART = 1e-6  # a fraction of a part smaller than this is an error of floating point
+_TINY = 1e-200  # weights may be so small that shares vanish
 _MAX_ROUNDS = 10_000
 DEPTH = 4
 
@@ -162,7 +164,7 @@ def _disperse(
     fair: Mapping[Tier, float],
 ) -> list[float]:
     """Share ``value`` among siblings by weight, within the whole numbers around their even share where possible."""
-    weights = [weighted[child] for child in below]
+    weights = [max(weighted[child], _TINY) for child in below]
     floors = [math.floor(fair[child]) for child in below]
     ceilings = [math.ceil(fair[child]) for child in below]
     rooms = [tree.device_count[child] for child in below]
@@ -210,7 +212,12 @@ class Plan:
 def required_overload(dispersed: Mapping[Tier, float], weighted: Mapping[Tier, float]) -> float:
     """The overload at which dispersion is as good as it gets."""
     return max(
-        [0.0] + [(value - weighted[t]) / weighted[t] for t, value in dispersed.items() if len(t) == DEPTH],
+        [0.0]
+        + [
+            (value - weighted[t]) / max(weighted[t], _TINY)
+            for t, value in dispersed.items()
+            if len(t) == DEPTH
+        ],
     )
 
 
@@ -263,7 +270,8 @@ def part_quotas(
     """Parts that each live device should hold (7.7).
 
     Rounding leaves a choice. Without ``held`` it is made as the specification does; with it, who already holds the
-    part too many keeps it: equal balance, no pointless moves.
+    part too many keeps it: equal balance, no pointless moves. Either way nobody's share is rounded up by more than
+    one part: that would break the plan.
     """
     kept = tree.sums({tier: float((held or {}).get(dev["id"], 0)) for tier, dev in tree.devices.items()})
     quota: dict[int, int] = {}
@@ -278,11 +286,12 @@ def part_quotas(
         left = count
         given = {}
         for child in below:
-            given[child] = min(left, math.floor(target[child] * parts))
+            given[child] = min(left, math.floor(target[child] * parts + _NO_PART))
             left -= given[child]
         order = sorted(below, key=target.__getitem__)
         if held:
             order.sort(key=lambda child: kept[child] <= given[child])
+        order.sort(key=lambda child: target[child] * parts - given[child] < _NO_PART)
         whole, rest = divmod(left, len(below))
         for index, child in enumerate(order):
             given[child] += whole + (index < rest)
@@ -294,4 +303,4 @@ def device_balance(dev: Mapping[str, Any], part_weight: float) -> float:
     """Percent above or below what the device's weight asks (7.8)."""
     if not dev["weight"]:
         return MAX_BALANCE if dev["parts"] else 0
-    return 100.0 * dev["parts"] / (dev["weight"] * part_weight) - 100.0
+    return 100.0 * dev["parts"] / max(dev["weight"] * part_weight, _TINY) - 100.0

@@ -228,3 +228,11 @@ def test_fault_point_kills_at_the_count_given():
         assert done.returncode == -signal.SIGKILL
         assert done.stdout == lines
     assert run_to_fault("elsewhere", code).returncode == 0
+
+
+def test_fault_point_names_may_have_colons():
+    code = "for i in range(3):\n print(i, flush=True)\n fault_point('here:now')"
+    for spec, lines in (("here:now", "0\n"), ("here:now:2", "0\n1\n")):
+        done = run_to_fault(spec, code)
+        assert done.returncode == -signal.SIGKILL
+        assert done.stdout == lines

@@ -1,14 +1,9 @@
-"""Golden data made by the reference implementation; see test/golden/ring/README.md."""
-
-import json
-import pathlib
-from array import array
+"""Every test of rings runs with the hash settings of the golden data; see test/golden/ring/README.md."""
 
 import pytest
+from ring_golden import DATA
 
 from swift.core import hashing
-
-DATA = pathlib.Path(__file__).parents[2] / "golden" / "ring"
 
 
 @pytest.fixture(autouse=True)
@@ -19,19 +14,3 @@ def hash_settings():
 @pytest.fixture
 def data():
     return DATA
-
-
-def load_json(*names):
-    return json.loads(DATA.joinpath(*names).read_text())
-
-
-def golden_rings():
-    return sorted(path.name.removesuffix(".json") for path in DATA.glob("expected/*.ring.gz.json"))
-
-
-def golden_builders():
-    return sorted(path.name.removesuffix(".json") for path in DATA.glob("expected/*.builder.json"))
-
-
-def table(rows):
-    return [array("I", row) for row in rows]

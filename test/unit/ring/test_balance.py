@@ -1,5 +1,5 @@
 import pytest
-from conftest import golden_builders, load_json, table
+from ring_golden import golden_builders, load_json, table
 
 from swift.ring import balance
 from swift.ring.dispersion import measure_dispersion

@@ -6,9 +6,9 @@ import zlib
 from array import array
 
 import pytest
-from conftest import golden_rings, load_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ring_golden import golden_rings, load_json
 
 from swift.ring.errors import RingFileError
 from swift.ring.format import RingData, id_width

@@ -4,9 +4,9 @@ import time
 from array import array
 
 import pytest
-from conftest import golden_rings, load_json
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ring_golden import golden_rings, load_json
 
 from swift.core.hashing import md5
 from swift.ring import lookup
