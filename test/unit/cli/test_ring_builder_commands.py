@@ -9,6 +9,9 @@ import os
 import pickle
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from swift.cli import ring_builder_write
 from swift.cli.ring_builder_args import parse_weight
 from swift.cli.ring_builder_help import COMMANDS as HELP
+from swift.ring.builder import RingBuilder
 from swift.ring.format import RingData
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ring"
@@ -278,6 +282,33 @@ def test_builder_is_on_disk_before_the_ring(run, work, monkeypatch):
     assert Path("x.ring.gz").read_bytes() == before
     assert "is obsolete" in run("swift-ring-builder", "x.builder").stdout
     assert run("swift-ring-builder", "x.builder", "write_ring").rc == 0
+    assert "is up-to-date" in run("swift-ring-builder", "x.builder").stdout
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("point", ["written", "synced", "renamed"])
+def test_killed_at_any_step_of_a_rebalance(point, count, run, work):
+    """Whole files at every moment: the old state or the new one, and the command can simply be given again."""
+    make_even_builder(run)
+    assert run("swift-ring-builder", "x.builder", "rebalance", "1", "--format-version", "1").rc == 0
+    run("swift-ring-builder", "x.builder", "pretend_min_part_hours_passed")
+    run("swift-ring-builder", "x.builder", "set_weight", "d0", "10")
+    shutil.rmtree("backups")
+    root = Path(__file__).parents[3]
+    env = {**os.environ, "PYTHONPATH": str(root), "SWIFT_FAULT_POINT": f"write_durable:{point}:{count}"}
+    script = [sys.executable, str(root / "bin" / "swift-ring-builder"), "x.builder", "rebalance", "1"]
+    killed = subprocess.run(script, env=env, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    new = count == 4 or (count == 3 and point == "renamed")
+    assert run("swift-ring-builder", "x.builder", "validate").rc == 0
+    assert stored("x.builder")["version"] == (15 if new else 14)
+    assert RingData.load("x.ring.gz").version == (15 if count == 4 and point == "renamed" else 13)
+    for backup in Path("backups").glob("[0-9]*"):
+        (RingBuilder if backup.suffix == ".builder" else RingData).load(str(backup))
+    again = run(
+        "swift-ring-builder", "x.builder", "rebalance" if not new else "write_ring", "--format-version", "1"
+    )
+    assert again.rc in (0, 1)  # 1: saved, with a warning
     assert "is up-to-date" in run("swift-ring-builder", "x.builder").stdout
 
 
