@@ -118,7 +118,9 @@ def test_a_container_older_than_sharding(devices, run):
 def test_an_account_with_containers_is_not_deleted_by_its_times(containers, shown, devices, run):
     path = next(devices.glob("sda1/accounts/4/142/*/*.db"))
     conn = sqlite3.connect(path)
-    conn.execute(f"UPDATE account_stat SET delete_timestamp = '1800000000.00000', container_count = {containers}")
+    conn.execute(
+        f"UPDATE account_stat SET delete_timestamp = '1800000000.00000', container_count = {containers}"
+    )
     conn.commit()
     conn.close()
     assert f"  Deleted: {shown}\n" in run("swift-account-info", "-d", str(ETC), str(path)).stdout

@@ -167,6 +167,27 @@ def test_yes_is_understood_anywhere(work, run):
     assert weights == {3.0}
 
 
+@pytest.mark.parametrize(
+    ("args", "last"),
+    [
+        (["set_weight", "d99", "x"], "could not convert string to float: 'x'"),
+        (["set_zone", "d99", "x"], "invalid literal for int() with base 10: 'x'"),
+        (["set_zone", "d0", "5", "bogus", "6"], "Invalid <search-value>: 'bogus'"),
+        (["set_info", "d0", "_m", "d1", "bad"], "Invalid set info change value: 'bad'"),
+    ],
+)
+def test_pairs_are_looked_at_in_their_order(args, last, work, run):
+    builder = work("multi.builder")
+    before = Path(builder).read_bytes()
+    result = run("swift-ring-builder", builder, *args)
+    assert result.rc == 2
+    assert (
+        len(result.stdout.splitlines()) == len(args) // 2
+    )  # what the earlier pairs would have done is shown
+    assert result.stdout.splitlines()[-1] == last
+    assert Path(builder).read_bytes() == before
+
+
 def test_ctrl_c_at_the_question_changes_nothing(work, run, monkeypatch):
     builder = work("multi.builder")
     before = Path(builder).read_bytes()
