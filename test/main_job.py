@@ -142,9 +142,10 @@ def with_curl(cluster: Cluster, file: pathlib.Path, name: str) -> None:
 
 def swift(cluster: Cluster, *words: str, cwd: pathlib.Path | None = None) -> str:
     """The unmodified swift command of python-swiftclient; returns what it prints."""
-    command = [str(pathlib.Path(sys.executable).parent / "swift"), "-q" if words[0] == "upload" else "-v"]
-    if words[0] != "upload":
-        command.pop()
+    beside = pathlib.Path(sys.executable).parent / "swift"
+    command = [str(beside if beside.exists() else shutil.which("swift") or "swift")]
+    if words[0] == "upload":
+        command.append("-q")
     env = {
         **os.environ,
         "ST_AUTH": f"{cluster.layout.endpoint}/auth/v1.0",
