@@ -25,7 +25,7 @@ from swift.cli.ring_builder_diff import diff
 from swift.cli.ring_builder_help import command_help, overview
 from swift.cli.ring_builder_show import (
     NOT_REBALANCED,
-    device_json,
+    devices_json,
     dispersion_json,
     dispersion_of,
     print_dispersion,
@@ -42,6 +42,7 @@ from swift.ring.composite import CompositeRingBuilder
 from swift.ring.errors import BuilderFileError, BuilderLockedError, RingBuilderError
 
 EXIT_SUCCESS, EXIT_WARNING, EXIT_ERROR = 0, 1, 2
+LOCK_SECONDS = 15.0
 
 
 @dataclass
@@ -88,7 +89,7 @@ def _search(run: Invocation) -> None:
         raise UsageError(with_search_help=True)
     devs = run.builder.search_devs(searches_of(arguments, len(run.args)))
     if arguments.json:
-        print_json({"devices": [device_json(run.builder, dev) for dev in devs]})
+        print_json({"devices": devices_json(run.builder, devs)})
     if not devs:
         raise CommandError("" if arguments.json else "No matching devices found")
     if not arguments.json:
@@ -222,7 +223,7 @@ def _run(prog: str, file: str, args: list[str]) -> int:
         print(note, file=sys.stderr if "--json" in run.args else sys.stdout)
     command = COMMANDS.get(name)
     writes = command is not None and command.writes
-    with builder_lock(run.builder_file) if writes or prog.endswith("-safe") else nullcontext():
+    with builder_lock(run.builder_file, LOCK_SECONDS) if writes or prog.endswith("-safe") else nullcontext():
         if command is None or command.loads:
             run.loaded = load_builder(run.builder_file)
         if command is None:

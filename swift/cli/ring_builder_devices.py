@@ -57,7 +57,8 @@ def add(builder: RingBuilder, prog: str, args: list[str]) -> None:
                     f"Device {used[place]} already uses {dev['ip']}:{dev['port']}/{dev['device']}.\n{UNCHANGED}\n"
                 )
             dev_id = used[place] = builder.add_dev(dev)
-            added = next(found for found in builder.search_devs([{"id": dev_id}]))
+            added = builder.devs[dev_id]
+            assert added is not None
             print(f"Device {device_text(added)} with {added['weight']} weight got id {dev_id}")
     except ValueError as error:
         raise CommandError(f"{error}\n{UNCHANGED}")

@@ -39,13 +39,17 @@ def ring_balance(builder: RingBuilder) -> float:
         return 0.0
 
 
-def device_json(builder: RingBuilder, dev: Device) -> dict[str, Any]:
-    """A device as the JSON reports give it: its dict, with ``balance`` and ``flags``."""
-    marked = any(removed["id"] == dev["id"] for removed in builder.removed_devs)
-    document = {key: value for key, value in dev.items() if key != "parts_wanted"}
-    document["balance"] = builder.dev_balance(dev)
-    document["flags"] = "DEL" if marked else ""
-    return document
+def devices_json(builder: RingBuilder, devs: Iterable[Device]) -> list[dict[str, Any]]:
+    """Devices as the JSON reports give them: their dicts, with ``balance`` and ``flags``."""
+    marked = {dev["id"] for dev in builder.removed_devs}
+    return [
+        {
+            **{key: value for key, value in dev.items() if key != "parts_wanted"},
+            "balance": builder.dev_balance(dev),
+            "flags": "DEL" if dev["id"] in marked else "",
+        }
+        for dev in devs
+    ]
 
 
 # ---- show
@@ -124,7 +128,7 @@ def show_json(builder: RingBuilder, builder_file: str, ring_file: str) -> None:
         "ring_file": ring_file,
         "ring_file_state": state,
         "ring_file_error": error or None,
-        "devices": [device_json(builder, dev) for dev in devs],
+        "devices": devices_json(builder, devs),
     }
     print_json(document)
 
@@ -231,11 +235,13 @@ def dispersion_of(
 
 
 def print_dispersion(builder: RingBuilder, report: DispersionReport, verbose: bool) -> None:
+    # both first: an error must not leave half a report
+    balance, required = builder.get_balance(), builder.get_required_overload()
     print(
-        f"Dispersion is {report.dispersion:.6f}, Balance is {builder.get_balance():.6f}, "
+        f"Dispersion is {report.dispersion:.6f}, Balance is {balance:.6f}, "
         f"Overload is {builder.overload * 100:.2f}%"
     )
-    print(f"Required overload is {builder.get_required_overload() * 100:.6f}%")
+    print(f"Required overload is {required * 100:.6f}%")
     if report.worst is not None:
         print(f"Worst tier is {report.worst.percent:.6f} ({report.worst.name})")
     if verbose and report.tiers:

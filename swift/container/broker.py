@@ -149,7 +149,7 @@ class ContainerBroker(Broker):
         epoch = file_epoch(files[0])
         if epoch is None:
             return UNSHARDED
-        return _single_file_state(epoch, self.all_shard_ranges(), self.path_name)
+        return single_file_state(epoch, self.all_shard_ranges(), self.path_name)
 
     # -- rows
 
@@ -493,7 +493,7 @@ class ContainerBroker(Broker):
             )
 
 
-def _single_file_state(epoch: str, ranges: Iterable[ShardRange], own_name: str) -> str:
+def single_file_state(epoch: str, ranges: Iterable[ShardRange], own_name: str) -> str:
     """The state of a container whose only file has an epoch."""
     own_epoch = None
     others = False

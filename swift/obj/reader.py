@@ -23,6 +23,7 @@ from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Qua
 from swift.obj.layout import FileName, ObjectLocation, parse_name
 from swift.obj.quarantine import quarantine_file, quarantine_hash_dir, quarantine_suffix_dir
 
+OPEN_TRIES = 5
 INLINE_LIMIT = 65536  # bytes; bodies up to this size are read with the metadata and sent with the head
 
 _MERGE_FROM_DATA = frozenset(("content-length", "deleted", "etag", "x-static-large-object"))
@@ -115,9 +116,15 @@ def open_object(
     `now`: seconds, for the expiry test. `with_body`: read and check a body of up to INLINE_LIMIT bytes as well.
     Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
     """
+    tries = 0
     while True:
         try:
             return _open(where, now, open_expired, frag_index, frag_prefs, with_body)
+        except StateChanged:
+            # another writer replaced what we had listed: its file is there by now
+            tries += 1
+            if tries == OPEN_TRIES:
+                raise
         except _Damaged as damage:
             quarantine(where, str(damage), damage.path)
             if damage.path is None:

@@ -206,7 +206,7 @@ class ObjectServer:
         """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
         path = environ["PATH_INFO"]
         parts = path.split("/", 5)
-        if len(parts) != 6 or parts[0] or not all(parts):
+        if len(parts) != 6 or parts[0] or not (parts[1] and parts[2] and parts[3] and parts[4] and parts[5]):
             try:
                 parts = ["", *split_path(path, 5, 5, True)]
             except ValueError as error:

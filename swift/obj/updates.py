@@ -282,6 +282,8 @@ class _Send:
         try:
             ip, _, port = self.host.rpartition(":")
             number = int(port)
+            if not (ip and 0 < number < 65536):
+                raise ValueError(self.host)
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return

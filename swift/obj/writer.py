@@ -21,6 +21,7 @@ from swift.obj.layout import ObjectLocation, file_name
 from swift.obj.suffixes import invalidating
 
 LINK_TRIES = 3
+PREALLOCATE_FROM = 65536  # bytes
 
 
 class WriteRules:
@@ -118,14 +119,18 @@ class NewObjectFile:
             raise DeviceUnavailable(self.where.device_path) from None
 
     def reserve(self, size: int | None) -> None:
-        """Check the free space and preallocate `size` bytes (None: not known). Raises NoSpace, OSError."""
+        """Check the free space and preallocate `size` bytes (None: not known). Raises NoSpace, OSError.
+
+        A small body is written at once, which allocates as well: only the check is made for it.
+        """
         rules = self.rules
         try:
             if not size:
-                rules.reserve.check(self._file.fd)
+                rules.reserve.check(self._file.fd, 0, self.where.device_path)
             elif rules.preallocate:
-                rules.reserve.check(self._file.fd, size)
-                fs.fallocate(self._file.fd, size)
+                rules.reserve.check(self._file.fd, size, self.where.device_path)
+                if size > PREALLOCATE_FROM:
+                    fs.fallocate(self._file.fd, size)
         except OSError as err:
             raise _no_space(err) from None
 

@@ -57,7 +57,7 @@ class AccountController(Controller):
     def _backend_query(self, exchange: Exchange) -> str:
         params = dict(exchange.request.params)
         if exchange.method == "GET":
-            exchange.checked(constraints.check_query_utf8, params)
+            exchange.checked(constraints.check_query_utf8, params, html=True)
             limit = constraints.limits().account_listing_limit
             exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
         params["format"] = "json"

@@ -19,7 +19,8 @@ from swift.proxy.reader import Reader, Source
 from swift.proxy.relay import RangeBody, small_body, unsized
 from swift.proxy.routing import Node, NodeSelector
 from swift.wire.client import BackendResponse
-from swift.wire.message import HTTPBadRequest, HTTPOk, HTTPUnauthorized, wsgi_quote, wsgi_to_str
+from swift.wire.message import HTTPBadRequest, HTTPOk, default_body, status_line, wsgi_quote, wsgi_to_str
+from swift.wire.status import HTML_TYPE
 
 if TYPE_CHECKING:
     from swift.proxy.app import Application
@@ -220,8 +221,11 @@ class Controller:
         cors = self.container_info(exchange)["cors"]
         headers: Headers | None = preflight(environ, cors, self.options.cors, self.public)
         if headers is None:
-            refused = HTTPUnauthorized(request=exchange.request, headers=allow)
-            return refused(environ, start_response)
+            # Nobody is asked to log in here, so no realm is named.
+            page = default_body(401)
+            headers = [("Content-Type", HTML_TYPE), ("Content-Length", str(len(page))), *allow.items()]
+            start_response(status_line(401), headers)
+            return [page]
         start_response("200 OK", [("Allow", self.allow), *headers, ("Content-Length", "0")])
         return []
 

@@ -16,10 +16,8 @@ from swift.wire.message import (
     HTTPServiceUnavailable,
     Request,
     Response,
-    default_body,
     status_line,
     status_map,
-    wsgi_quote,
     wsgi_to_str,
 )
 
@@ -145,7 +143,7 @@ def respond(
 ) -> Body:
     """Answer the client as a backend answered; None is answered with 503.
 
-    A body without text gets the standard page of its status. `extra` replaces headers of the same (title-cased) names.
+    The body is the backend's, if it sent none then none. `extra` replaces headers of the same (title-cased) names.
     """
     if answer is None:
         return respond_unavailable(exchange, start_response, extra)
@@ -155,7 +153,7 @@ def respond(
         replaced = {name for name, _ in extra}
         headers = [pair for pair in headers if pair[0] not in replaced]
         headers.extend(extra)
-    body = answer.body or default_body(status)
+    body = answer.body
     headers.append(("Content-Type", "text/html; charset=UTF-8"))
     headers.append(("Content-Length", str(len(body))))
     start_response(status_line(status), headers)
@@ -169,8 +167,3 @@ def respond_unavailable(
     for name, value in extra:
         response.headers[name] = value
     return response(exchange.environ, start_response)
-
-
-def quoted(path: str) -> str:
-    """A WSGI string percent-quoted; most need nothing, and that is seen fast."""
-    return wsgi_quote(path)

@@ -7,7 +7,8 @@ from them `swift.proxy.reader` and `swift.proxy.relay`.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,13 +24,14 @@ from swift.proxy.reader import Reader, Source
 from swift.proxy.relay import (
     MultirangeBody,
     RangeBody,
+    Resume,
     multipart_boundary,
     parse_content_range,
     small_body,
     unsized,
 )
 from swift.proxy.replicated import Store
-from swift.proxy.routing import NodeSelector
+from swift.proxy.routing import Node, NodeSelector
 from swift.proxy.updates import update_lines
 from swift.wire.message import (
     HTTPAccepted,
@@ -143,18 +145,18 @@ class ObjectController(Controller):
             resume = None
         return RangeBody(source, 0, length - 1, timeout, chunk_size, resume, self.broke_off)
 
-    def _resumer(
-        self, exchange: Exchange, reader: Reader, source: Source
-    ) -> Callable[[int, int], Source | None]:
+    def _resumer(self, exchange: Exchange, reader: Reader, source: Source) -> Resume:
         etag = (source.response.get("etag") or "").replace('"', "")
 
-        def resume(first: int, last: int) -> Source | None:
+        def resume(first: int, last: int, node: Node | None) -> Source | None:
             environ = dict(exchange.environ)
             environ["HTTP_RANGE"] = f"bytes={first}-{last}"
             environ.pop("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT", None)
             reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
             reader.etag = etag
             reader.answers = []
+            if node is not None:
+                reader.nodes = chain((node,), reader.nodes)
             found = reader.find() if etag else None
             if found is None:
                 return None

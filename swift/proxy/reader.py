@@ -123,7 +123,7 @@ class Reader:
             return None
         response = self._response(attempt)
         if response is not None and self._is_enough(attempt.node, response):
-            return self.candidates[0]
+            return self.candidates.pop()
         # It is not here: ask all others at once, they mostly agree.
         return self._search(_ALL if response is not None and response.status == 404 else 1)
 

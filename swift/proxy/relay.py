@@ -11,20 +11,23 @@ from typing import Any
 
 from swift.core.concurrency import SourceError, Stream
 from swift.proxy.reader import Source
+from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse
+from swift.wire.errors import ResponseBroken
 from swift.wire.multipart import part_head
 from swift.wire.ranges import parse_range, ranges_for_length
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
 _MAX_PART_HEAD = 16 * 1024
 
-# (first byte, last byte) of the object → a source with the same ETag that answers exactly that, None if there is none left.
-Resume = Callable[[int, int], "Source | None"]
+# (first byte, last byte of the object, node to ask before those not asked yet) → a source with the same ETag that answers
+# exactly that, None if there is none left.
+Resume = Callable[[int, int, Node | None], "Source | None"]
 # Told of each node whose body broke off, and why.
 OnBroken = Callable[[Source, BaseException], None]
 
 
-class BodyBroken(Exception):
+class BodyBroken(ResponseBroken):
     """The body cannot be brought to its end: fewer bytes than announced went to the client."""
 
 
@@ -115,7 +118,7 @@ class RangeBody:
     def _go_on(self, error: Exception) -> None:
         self.source.response.close()
         self.on_broken(self.source, error)
-        source = self.resume(self.at, self.stop - 1) if self.resume is not None else None
+        source = self.resume(self.at, self.stop - 1, None) if self.resume is not None else None
         if source is None:
             raise BodyBroken(f"{self.stop - self.at} bytes short: {error}") from error
         self.source = source
@@ -155,6 +158,7 @@ class MultirangeBody:
         self.on_broken = on_broken
         self.finished = False
         self._current: RangeBody | None = None
+        self._good_node: Node | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         """The body in pieces. Raises BodyBroken."""
@@ -201,13 +205,14 @@ class MultirangeBody:
 
     def _range(self, first: int, last: int, error: Exception) -> Iterator[bytes]:
         assert self.resume is not None
-        source = self.resume(first, last)
+        source = self.resume(first, last, self._good_node)
         if source is None:
             raise BodyBroken(str(error)) from error
         self._current = RangeBody(
             source, first, last, self.timeout, self.chunk_size, self.resume, self.on_broken
         )
         yield from self._current
+        self._good_node = self._current.source.node
         self._current = None
 
     def close(self) -> None:

@@ -51,6 +51,7 @@ class RingBuilder:
         if min_part_hours < 0:
             raise RingBuilderError(f"min_part_hours must be non-negative (was {min_part_hours})")
         self.state = BuilderState(part_power, replicas, min_part_hours)
+        self.state.dispersion = 0.0  # of nothing placed yet; None is for old files
         self._dev_id_bytes = 2
 
     @classmethod
@@ -70,6 +71,7 @@ class RingBuilder:
         """A builder for a ring whose own was lost (10.10)."""
         builder = cls(32 - ring.part_shift, float(ring.replica_count or 1), min_part_hours)
         state = builder.state
+        state.dispersion = None
         state.devs = [dev and dict(dev) for dev in ring.devs]
         for dev in state.devs:
             if dev is not None:
@@ -235,10 +237,9 @@ class RingBuilder:
     def remove_dev(self, dev_id: int) -> None:
         """Mark for removal at the next rebalance; marking twice is marking once."""
         dev = self._device(dev_id)
-        if self.is_removed(dev):
-            return
-        dev["weight"] = 0
-        self.state.removed.append(dev)
+        if not self.is_removed(dev):
+            dev["weight"] = 0
+            self.state.removed.append(dev)
         self._changed()
 
     def _set(self, dev_id: int, key: str, value: Any) -> None:

@@ -15,7 +15,14 @@ from urllib.parse import quote
 
 from swift.core.concurrency import Timeout, raw_socket, sleep
 from swift.core.transaction import new_transaction_id
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientError, ClientTimeout
+from swift.wire.errors import (
+    BadChunk,
+    ClientDisconnected,
+    ClientError,
+    ClientTimeout,
+    ResponseBroken,
+    ResponseTooShort,
+)
 from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Source
 from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
@@ -57,10 +64,6 @@ class _HeaderKinds(dict[str, str | None]):
 
 
 _KINDS = _HeaderKinds()
-
-
-class ResponseTooShort(Exception):
-    """The application announced more bytes than it gave; the connection is closed so that the client notices."""
 
 
 class Connection(Source):
@@ -259,17 +262,21 @@ class Connection(Source):
             data = result[0] if len(result) == 1 else b"".join(result)
             self._respond_bytes(environ, body, data)
             return
+        status = self.status
+        if status is not None and (environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)):
+            self._send(self._head(environ, body, None))
+            return
         send_to = getattr(result, "send_to", None)
-        if send_to is not None and self.status is not None:
+        if send_to is not None and status is not None:
             head = self._head(environ, body, None)
-            if self.length is not None:
-                if self.length:
-                    self._send_more(head)
-                    self.sent = self._sent_by(send_to)
-                    if self.sent < self.length:
-                        raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
-                else:
-                    self._send(head)
+            if self.length is not None and self.length > 0:
+                self._send_more(head)
+                self.sent = self._sent_by(send_to)
+                if self.sent < self.length:
+                    raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
+                return
+            if self.length == 0:
+                self._send(head)
                 return
         self._respond_chunks(environ, body, iter(result))
 
@@ -378,7 +385,7 @@ class Connection(Source):
         if self.server.draining:
             self.close_after = True
         self.chunked = False
-        bodiless = environ["REQUEST_METHOD"] == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        bodiless = environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)
         if length is not None:
             framed = True
         elif known_length is not None:
@@ -503,9 +510,9 @@ class Connection(Source):
             status = 408
         elif isinstance(error, BadChunk):
             status = 400
-        elif isinstance(error, ResponseTooShort):
+        elif isinstance(error, ResponseBroken):
+            status = 500
             logger.error("%s: the response ended early: %s", where, error)
-            return
         else:
             status = 500
             logger.error("%s: unhandled error", where, exc_info=error)
@@ -562,6 +569,10 @@ class Connection(Source):
                     return
         except OSError:
             return
+
+
+def _bodiless(status: str) -> bool:
+    return status[0] == "1" or status[:3] in ("204", "304")
 
 
 def _tokens(header: str) -> list[str]:

@@ -9,9 +9,11 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from swift.core.constraints import Limits
 from swift.wire.headers import environ_key
 
 MAX_HEADERS_SIZE = 65536
+_COUNT_LEEWAY = 1.6
 
 
 class HeadLimits(NamedTuple):
@@ -20,6 +22,15 @@ class HeadLimits(NamedTuple):
     request_line: int = 8192
     header_line: int = 8192
     header_count: int = 201
+
+    @classmethod
+    def of(cls, constraints: Limits) -> "HeadLimits":
+        """What swift.conf allows, with the reference's leeway for headers that are no metadata."""
+        return cls(
+            constraints.max_request_line,
+            constraints.max_header_size,
+            int(_COUNT_LEEWAY * constraints.max_header_count),
+        )
 
 
 class BadHead(Exception):

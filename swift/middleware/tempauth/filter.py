@@ -11,6 +11,7 @@ from typing import Any
 from swift.core import capabilities
 from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
+from swift.core.local_cache import LocalCache
 from swift.core.log import get_logger
 from swift.core.memcache import MemcacheConnectionError
 from swift.core.metrics import get_metrics
@@ -49,6 +50,8 @@ class TempAuth:
         self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
         self.users = parse_users(conf, self.prefix)
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
+        self._workers = str(conf.get("workers", "auto"))
+        self._warned = False
         # Bound once: a bound method made anew for each request is garbage on the hot path.
         self.authorize = self.authorizer.authorize
         self.deny = self.authorizer.deny
@@ -173,6 +176,7 @@ class TempAuth:
             return HTTPServerError(
                 request=request, body=b"Internal server error.\n", content_type="text/plain"
             )
+        self._warn_of_private_tokens(environ.get("swift.cache"))
         environ["swift.access_logging"] = {"user_id": str_to_wsgi(user.id)}
         host = host_url(environ)
         if self.storage_url_scheme != "default":
@@ -184,6 +188,21 @@ class TempAuth:
             "X-Storage-Url": str_to_wsgi(user.storage_url).replace("$HOST", host),
         }
         return Response(request=request, headers=headers)
+
+    def _warn_of_private_tokens(self, cache: Any) -> None:
+        """Tokens in a worker's own cache mean nothing to its siblings, and users would see every second request fail."""
+        if (
+            self._warned
+            or self.tokens.sealed
+            or self._workers in ("0", "1")
+            or not isinstance(cache, LocalCache)
+        ):
+            return
+        self._warned = True
+        self.logger.warning(
+            "tempauth: without memcached and without active_fernet_key_id a token holds in one of the %s workers only",
+            self._workers,
+        )
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], TempAuth]:

@@ -333,6 +333,29 @@ def test_without_a_cache_that_answers_no_token():
     assert send(auth, token="AUTH_tk" + "0" * 32).status_int == 401
 
 
+def test_tokens_that_hold_in_one_worker_only_are_warned_about():
+    def warnings(cache, **conf):
+        logger, lines = memory_logger(30)
+        auth = TempAuth(Asks(), {**USERS, **conf}, logger, Metrics())
+        auth.cache = cache
+        token_of(auth)
+        token_of(auth)
+        return lines
+
+    class Memcached:
+        def get(self, key, raise_on_error=False):
+            return None
+
+        def set(self, key, value, **options):
+            pass
+
+    assert len(warnings(LocalCache())) == 1
+    assert "8 workers" in warnings(LocalCache(), workers="8")[0]
+    assert warnings(LocalCache(), workers="1") == []
+    assert warnings(LocalCache(), **FERNET) == []
+    assert warnings(Memcached()) == []
+
+
 @pytest.mark.parametrize(
     "prefix, path",
     [("auth", "/auth/v1.0"), ("/", "/auth/v1.0"), ("", "/auth/v1.0"), ("/my/login/", "/my/login/v1.0")],

@@ -1,5 +1,4 @@
 import pytest
-
 from proxy_backends import Cluster
 
 

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass, field
 
 from swift.core import concurrency
+from swift.core.constraints import Limits, set_limits
 from swift.core.hashing import set_hash_config
 from swift.core.policy import PolicyCollection, ReplicatedPolicy, set_policies
-from swift.core.constraints import Limits, set_limits
 from swift.middleware.info import PROCESS_CACHE
 from swift.proxy.app import Application
 from swift.wire.client import POOL
@@ -31,7 +31,7 @@ class Seen:
     query: str
     headers: dict
     body: bytes = b""
-    complete: bool = True
+    complete: bool = False
 
     @property
     def entity(self):

@@ -1,0 +1,87 @@
+"""POST and DELETE of objects."""
+
+import pytest
+from proxy_backends import Reply
+
+
+def test_post_goes_to_all_primaries(cluster):
+    page = b"<html><h1>Accepted</h1><p>The request is accepted for processing.</p></html>"
+    cluster.on("object", "POST", Reply(202, {"X-Backend-Content-Type": "a/b"}, page))
+    status, headers, body = cluster.request("POST", "/v1/a/c/o", {"X-Object-Meta-Color": "blue"})
+    assert (status, body, headers["content-type"]) == (202, page, "text/html; charset=UTF-8")
+    posts = cluster.of("object", "POST")
+    assert sorted(seen.node for seen in posts) == [0, 1, 2]
+    for seen in posts:
+        assert seen.headers["x-object-meta-color"] == "blue"
+        assert "content-length" not in seen.headers
+        assert seen.headers["x-container-partition"] == "7"
+
+
+@pytest.mark.parametrize(
+    ("replies", "status"),
+    [
+        ([202, 202, 404], 202),
+        ([404, 404, 404], 404),
+        ([202, 404, 404, 202, 404, 404], 202),  # a handoff has the second copy
+        ([202, 404, 404, 404, 404, 404], 503),  # somebody has it, so 404 would be a lie
+        ([409, 409, 202], 409),
+        ([503] * 6, 503),
+    ],
+)
+def test_post_with_copies_that_disagree(cluster, replies, status):
+    cluster.on("object", "POST", [Reply(code) for code in replies])
+    assert cluster.request("POST", "/v1/a/c/o")[0] == status
+
+
+def test_post_of_an_expiry(cluster):
+    cluster.on("object", "POST", Reply(202))
+    assert cluster.request("POST", "/v1/a/c/o", {"X-Delete-At": "1999999999"})[0] == 202
+    assert all("x-delete-at-host" in seen.headers for seen in cluster.of("object"))
+    assert cluster.request("POST", "/v1/a/c/o", {"X-Delete-At": "x"})[::2] == (
+        400,
+        b"Non-integer X-Delete-At",
+    )
+
+
+def test_delete_goes_to_all_primaries(cluster):
+    cluster.on("object", "DELETE", Reply(204, {"X-Backend-Timestamp": "1700000000.00000"}))
+    status, headers, body = cluster.request("DELETE", "/v1/a/c/o")
+    assert (status, body) == (204, b"")
+    deletes = cluster.of("object", "DELETE")
+    assert sorted(seen.node for seen in deletes) == [0, 1, 2]
+    assert all(seen.headers["x-container-partition"] == "7" for seen in deletes)
+
+
+@pytest.mark.parametrize(
+    ("replies", "status"),
+    [
+        ([204, 204, 404], 204),
+        ([204, 404, 404], 404),
+        ([404, 404, 404], 404),
+        ([204, 404, 503, 503, 503, 503], 204),
+        ([404, 404, 503, 503, 503, 503], 404),
+        ([409, 409, 404], 409),
+        ([412, 412, 412], 412),
+        ([503] * 6, 503),
+    ],
+)
+def test_delete_with_copies_that_disagree(cluster, replies, status):
+    known = {"X-Backend-Timestamp": "1700000000.00000"}
+    cluster.on("object", "DELETE", [Reply(code, known if code == 404 else {}) for code in replies])
+    assert cluster.request("DELETE", "/v1/a/c/o")[0] == status
+
+
+def test_delete_in_a_missing_container(cluster):
+    cluster.on("container", "HEAD", Reply(404))
+    assert cluster.request("DELETE", "/v1/a/c/o")[0] == 404
+    assert cluster.of("object") == []
+
+
+def test_delete_reaches_local_handoffs_too(make_cluster):
+    cluster = make_cluster(nodes=8, write_affinity="r1")
+    ring = cluster.rings["o"]
+    for node in (*ring.primaries, *ring.handoffs):
+        node["region"] = 1 if node["id"] in (0, 4, 5, 6) else 2
+    cluster.on("object", "DELETE", Reply(204))
+    assert cluster.request("DELETE", "/v1/a/c/o")[0] == 204
+    assert sorted(seen.node for seen in cluster.of("object", "DELETE")) == [0, 1, 2, 4, 5]
