@@ -26,10 +26,8 @@ from swift.container import shard_ranges
 from swift.container.broker import (
     SHARDED,
     SHARDING,
-    UNSHARDED,
     ContainerBroker,
     database_files,
-    file_epoch,
     is_root,
     single_file_state,
 )
@@ -292,8 +290,7 @@ def _container_row(db: Database) -> dict[str, Any]:
 def _state(files: Sequence[str], ranges: Iterable[Any], own_name: str) -> str:
     if len(files) > 1:
         return SHARDING
-    epoch = file_epoch(files[0])
-    return UNSHARDED if epoch is None else single_file_state(epoch, ranges, own_name)
+    return single_file_state(files[0], ranges, own_name)
 
 
 # ---- the command

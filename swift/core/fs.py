@@ -23,6 +23,8 @@ from typing import Any
 
 import xattr
 
+from swift.core import errors
+
 # ---------------------------------------------------------------- fault points
 
 _fault: tuple[str, int] | None = None
@@ -346,7 +348,7 @@ def user_xattr_limit(directory: str, wanted: int = 65536) -> int:
 # ---------------------------------------------------------------- locks
 
 
-class LockTimeout(Exception):
+class LockTimeout(errors.LockTimeout):
     """A lock was not to be had in time."""
 
     def __init__(self, seconds: float, path: str):

@@ -302,7 +302,21 @@ class Broker:
         with self.connection() as conn, conn.writing():
             self._update_metadata(conn, updates, limits)
 
-    def _update_metadata(self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None) -> None:
+    def touch(
+        self, put_timestamp: str | None, updates: Mapping[str, tuple[str, str]], limits: Any = None
+    ) -> None:
+        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
+        if put_timestamp is None and not updates:
+            return
+        with self.connection() as conn, conn.writing():
+            if put_timestamp is not None:
+                self._raise_timestamp(conn, "put_timestamp", put_timestamp)
+            if updates:
+                self._update_metadata(conn, updates, limits)
+
+    def _update_metadata(
+        self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None
+    ) -> None:
         stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
         changed = merge_metadata(stored, updates)
         if not changed:
@@ -328,9 +342,7 @@ class Broker:
             self._raise_timestamp(conn, "status_changed_at", timestamp)
 
     def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
-        conn.execute(
-            f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp)
-        )
+        conn.execute(f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp))
 
     def delete_db(self, timestamp: str) -> None:
         """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
@@ -380,7 +392,9 @@ class Broker:
             for table in ("outgoing_sync", "incoming_sync"):
                 conn.execute(f"DELETE FROM {table} WHERE updated_at < ?", (str(sync_age),))
             stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
-            kept = {key: item for key, item in stored.items() if item[0] != "" or not _is_before(item[1], age)}
+            kept = {
+                key: item for key, item in stored.items() if item[0] != "" or not _is_before(item[1], age)
+            }
             if len(kept) != len(stored):
                 conn.execute(f"UPDATE {self.stat_table} SET metadata = ?", (json.dumps(kept),))
             self._reclaim_other(conn, str(sync_age))

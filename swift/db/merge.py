@@ -228,7 +228,14 @@ def merge_container(old: ContainerRow | None, item: ContainerItem) -> ContainerR
         size = old.bytes_used if size is None else size
         deleted = int(is_deleted_container(put, delete, count))
     return ContainerRow(
-        None, name, put or "0", delete or "0", int(count or 0), int(size or 0), int(deleted or 0), int(policy or 0)
+        None,
+        name,
+        put or "0",
+        delete or "0",
+        int(count or 0),
+        int(size or 0),
+        int(deleted or 0),
+        int(policy or 0),
     )
 
 

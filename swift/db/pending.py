@@ -15,8 +15,9 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.core.concurrency import Event, pool_for
+from swift.core.concurrency import Event
 from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir
+from swift.core.threads import pool_for
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
 

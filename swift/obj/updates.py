@@ -74,7 +74,6 @@ class ContainerUpdates:
         self.expirer_divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
         if self.expirer_divisor <= 100:
             raise ValueError("expiring_objects_container_divisor must be more than 100")
-        self.user_agent = f"object-server {os.getpid()}"
 
     # ------------------------------------------------------------ the object's container
 
@@ -91,7 +90,7 @@ class ContainerUpdates:
             "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
             "Referer": referer(environ),
             "X-Backend-Storage-Policy-Index": str(target.policy_index),
-            "User-Agent": self.user_agent,
+            "User-Agent": f"object-server {os.getpid()}",
         }
         container_path = self._container_path(environ)
         state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
@@ -183,7 +182,7 @@ class ContainerUpdates:
             headers.update(fields or {})
         elif not _truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
             return
-        headers["User-Agent"] = self.user_agent
+        headers["User-Agent"] = f"object-server {os.getpid()}"
         obj = f"{normalize_delete_at(delete_at)}-{target.account}/{target.container}/{target.obj}"
         update = {
             "op": op,

@@ -91,12 +91,11 @@ class ContainerController(Controller):
         ):
             extra.update(_AUTO_LISTING)
             params["states"] = "listing"
-        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else ""
+        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else "format=json"
         tail = self._tail(exchange)
         block = self.read_block(exchange, tail, extra)
         part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
-        target = f"{tail}?{query}" if query else tail
-        return self.read(exchange, self.app.container_nodes, part, primaries, target, block)
+        return self.read(exchange, self.app.container_nodes, part, primaries, f"{tail}?{query}", block)
 
     def _missing(
         self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float

@@ -6,7 +6,6 @@ server.py. Spec: proxy-and-backend.md 21.
 """
 
 import errno
-import html
 import sys
 from collections.abc import Callable, Iterator
 from time import time
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from swift.core.concurrency import Timeout, raw_socket, sleep
-from swift.core.transaction import new_transaction_id
 from swift.wire.errors import (
     BadChunk,
     ClientDisconnected,
@@ -27,6 +25,7 @@ from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Sou
 from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
 from swift.wire.proxy_protocol import apply_proxy_line
+from swift.wire.refusal import refusal
 from swift.wire.status import status_line
 
 if TYPE_CHECKING:
@@ -479,25 +478,9 @@ class Connection(Source):
 
     def _refuse(self, error: BadHead) -> None:
         """Answer a head that could not be accepted; the connection is closed behind it."""
-        if error.bare:
-            answer = (
-                f"HTTP/1.0 {error.status} {error.reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            )
-        else:
-            transaction = new_transaction_id(self.server.trans_id_suffix)
-            page = (
-                "<html><head><title>Error response</title></head><body><h1>Error response</h1>"
-                f"<p>Error code: {error.status}</p><p>Message: {html.escape(error.reason)}.</p>"
-                f"<p>{html.escape(error.explanation)}</p></body></html>\n"
-            )
-            answer = (
-                f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\n"
-                f"Content-Type: text/html;charset=utf-8\r\nContent-Length: {len(page)}\r\n"
-                f"X-Trans-Id: {transaction}\r\nX-Openstack-Request-Id: {transaction}\r\n"
-                f"{self.server.date_line()}\r\n{page}"
-            )
+        answer = refusal(error, self.server.date_line(), self.server.trans_id_suffix)
         self.stream.set_timeout(LINGER_IDLE_SECONDS)
-        self.stream.sendall(answer.encode("latin-1", "replace"))
+        self.stream.sendall(answer)
         self._linger()
 
     def _failed(self, environ: dict[str, Any], error: BaseException) -> None:

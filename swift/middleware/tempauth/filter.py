@@ -40,7 +40,7 @@ class TempAuth:
 
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, metrics: Any = None) -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="tempauth")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="tempauth")
         self.allow_overrides = truthy(conf.get("allow_overrides", "true"))
         self.storage_url_scheme = conf.get("storage_url_scheme", "default")
         self.auth_prefix = self._normal_auth_prefix(conf.get("auth_prefix", "/auth/"))
@@ -137,6 +137,7 @@ class TempAuth:
             return HTTPMethodNotAllowed(request=request)
         parts = environ["PATH_INFO"][len(self.auth_prefix) :].split("/", 3)
         if not parts[0] or not all(parts[:-1]):
+            self._count("errors")
             return HTTPNotFound(request=request)
         get = environ.get
         if parts[0] in ("v1.0", "auth"):
@@ -149,7 +150,13 @@ class TempAuth:
             user_id = f"{account}:{name}" if name else get("HTTP_X_AUTH_USER") or ""
             key = get("HTTP_X_STORAGE_PASS") or get("HTTP_X_AUTH_KEY")
         else:
+            if parts[0] != "v1":
+                self._count("errors")
             return HTTPBadRequest(request=request)
+        if account:
+            environ["swift.access_logging"] = {
+                "user_id": user_id
+            }  # whose password was tried is worth knowing
         user = self._user_with_key(account, user_id, key)
         if user is None:
             self._count("token_denied")
@@ -177,7 +184,6 @@ class TempAuth:
                 request=request, body=b"Internal server error.\n", content_type="text/plain"
             )
         self._warn_of_private_tokens(environ.get("swift.cache"))
-        environ["swift.access_logging"] = {"user_id": str_to_wsgi(user.id)}
         host = host_url(environ)
         if self.storage_url_scheme != "default":
             host = f"{self.storage_url_scheme}:{host.split(':', 1)[1]}"

@@ -489,6 +489,8 @@ def test_forms_of_a_refusal(start):
         "tx"
     )
     assert int(headers["Content-Length"]) == len(body) and b"<b>" not in body
+    _, headers, body = split(server.talk(b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"))
+    assert headers["Content-Type"] == "text/plain" and body == b"Invalid Transfer-Encoding header value"
 
 
 FRAGMENTS = st.sampled_from(
