@@ -19,7 +19,7 @@ from struct import Struct
 from typing import Any, NoReturn
 
 from swift.core.hashing import hash_config, hash_path
-from swift.ring.errors import RingError, RingLoadError
+from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
 
 DEFAULT_RELOAD_TIME = 15
@@ -366,7 +366,7 @@ class Ring:
 
                 snapshot = run_in_thread(_load, self.path, identity)
                 self._validate(snapshot.data)
-            except (OSError, RingError) as error:
+            except Exception as error:  # whatever may be wrong with a file, requests must not suffer from it
                 self._keep_old(identity, error)
             else:
                 self._refused = None
@@ -403,7 +403,7 @@ class Ring:
         """Primaries with their ``index``; empty beyond the last partition."""
         return self._current().part_nodes(part)
 
-    def get_more_nodes(self, part: int) -> Iterator[Node]:
+    def get_more_nodes(self, part: int) -> Iterator[dict[str, Any]]:
         """Handoffs with their ``handoff_index``, lazily; an iterator stays with the ring it began on."""
         return self._current().more_nodes(part)
 
