@@ -7,19 +7,19 @@ read-only connection; only its pending file is merged beforehand, by the broker.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlite_utils import Database
 
 from swift.account.broker import AccountBroker
-from swift.account.broker import is_status_deleted as account_is_deleted
+from swift.account.broker import is_deleted as account_is_deleted
 from swift.cli.inspection import EXIT_SUCCESS, InfoError, info_parser, open_ring, run_report, use_swift_dir
 from swift.cli.ring_locations import Target, print_locations
 from swift.container import shard_ranges
@@ -53,22 +53,22 @@ class DatabaseReport:
         self.path = path
         self.options = options
         self.policies = policies
-        self.db = _read_only(path)
-        if self.stat_table not in self.db.table_names():
-            shown = path if os.path.isabs(path) else os.path.join(".", path)
-            raise InfoError(f'Does not appear to be a DB of type "{self.name}": {shown}')
-        self.metadata: Mapping[str, tuple[str, str]] = parse_metadata(self._stat().get("metadata"))
-        self.info = self.read_info()
+        self.metadata: Mapping[str, tuple[str, str]] = {}
+        self.info: dict[str, Any] = {}
+        self.syncs: dict[str, list[dict[str, Any]]] = {}
 
-    def _stat(self) -> dict[str, Any]:
-        for row in self.db[self.stat_table].rows:
-            return row
-        raise InfoError(f"{self.path} has no row in {self.stat_table}")
+    def read(self) -> None:
+        """Read everything that the report shows. Raises sqlite3.Error, InfoError."""
+        with _read_only(self.path) as db:
+            for table in ("incoming_sync", "outgoing_sync"):
+                self.syncs[table] = list(db[table].rows) if table in db.table_names() else []
+            self.info = self.read_info(db)
+        self.metadata = parse_metadata(self.info.get("metadata"))
 
     # ---- what differs between the kinds
 
-    def read_info(self) -> dict[str, Any]:
-        """The stat row, with the counts that the outside sees."""
+    def read_info(self, db: Database) -> dict[str, Any]:
+        """The stat row of the open database, with the counts that the outside sees."""
         raise NotImplementedError
 
     def target(self) -> Target:
@@ -140,7 +140,7 @@ class DatabaseReport:
     def _print_syncs(self, title: str, table: str) -> None:
         rows = [
             (str(row["sync_point"]), str(row["remote_id"]), time_text(row["updated_at"]))
-            for row in (self.db[table].rows if table in self.db.table_names() else ())
+            for row in self.syncs[table]
         ]
         rows.insert(0, ("Sync Point", "Remote ID", "Updated At"))
         point, remote = (max(len(row[column]) for row in rows) for column in (0, 1))
@@ -154,10 +154,17 @@ class DatabaseReport:
             print_locations(ring, self.target(), f"{self.name}s")
 
 
-def _read_only(path: str) -> Database:
-    return Database(
-        sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_SECONDS)
-    )
+@contextmanager
+def _read_only(path: str) -> Iterator[Database]:
+    uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_LOCK_SECONDS)) as conn:
+        yield Database(conn)
+
+
+def _only_row(db: Database, table: str) -> dict[str, Any]:
+    for row in db[table].rows:
+        return dict(row)
+    raise InfoError(f"{table} has no row")
 
 
 def time_text(stored: Any) -> str:
@@ -174,8 +181,8 @@ class AccountReport(DatabaseReport):
     stat_table = "account_stat"
     broker_class = AccountBroker
 
-    def read_info(self) -> dict[str, Any]:
-        return self._stat()
+    def read_info(self, db: Database) -> dict[str, Any]:
+        return _only_row(db, self.stat_table)
 
     def target(self) -> Target:
         return Target(self.info["account"])
@@ -196,18 +203,18 @@ class ContainerReport(DatabaseReport):
     stat_table = "container_info"
     broker_class = ContainerBroker
 
-    def read_info(self) -> dict[str, Any]:
+    def read_info(self, db: Database) -> dict[str, Any]:
         files = _component_files(self.path)
-        newest = _read_only(files[-1])
-        row = _container_row(newest)
-        self.metadata = parse_metadata(row.get("metadata"))
+        with _read_only(files[-1]) as newest:
+            row = _container_row(newest)
+            self.ranges = list(newest["shard_range"].rows) if "shard_range" in newest.table_names() else []
         self.own_name = f"{row['account']}/{row['container']}"
-        self.ranges = list(newest["shard_range"].rows) if "shard_range" in newest.table_names() else []
-        self.root = is_root(self.metadata, self.own_name, self._own_range())
+        self.root = is_root(parse_metadata(row.get("metadata")), self.own_name, self._own_range())
         self.state = _state(files, self.ranges, self.own_name)
         if self.state == SHARDING:
-            older = _container_row(_read_only(files[0]))
-            row.update(object_count=older["object_count"], bytes_used=older["bytes_used"])
+            with _read_only(files[0]) as retiring:
+                counted = _container_row(retiring)
+            row.update(object_count=counted["object_count"], bytes_used=counted["bytes_used"])
         elif self.state == SHARDED and self.root:
             row["object_count"], row["bytes_used"] = shard_ranges.usage(self.ranges, self.own_name)
         return row
@@ -278,13 +285,10 @@ def _canonical(path: str) -> str:
 
 def _container_row(db: Database) -> dict[str, Any]:
     """container_info with the counts of the container's own policy."""
-    for row in db["container_info"].rows:
-        row = dict(row)
-        counts = {"object_count": 0, "bytes_used": 0}
-        for stat in db["policy_stat"].rows_where("storage_policy_index = ?", [row["storage_policy_index"]]):
-            counts = {key: stat[key] for key in counts}
-        return {**row, **counts}
-    raise InfoError("container_info has no row")
+    row = {**_only_row(db, "container_info"), "object_count": 0, "bytes_used": 0}
+    for stat in db["policy_stat"].rows_where("storage_policy_index = ?", [row["storage_policy_index"]]):
+        row.update(object_count=stat["object_count"], bytes_used=stat["bytes_used"])
+    return row
 
 
 def _state(files: Sequence[str], ranges: Iterable[Any], own_name: str) -> str:
@@ -307,20 +311,25 @@ def _merge_pending(kind: type[DatabaseReport], path: str) -> bool:
     return True
 
 
+def _check_kind(kind: type[DatabaseReport], path: str) -> None:
+    with _read_only(path) as db:
+        if kind.stat_table in db.table_names():
+            return
+    shown = path if os.path.isabs(path) else os.path.join(".", path)
+    raise InfoError(f'Does not appear to be a DB of type "{kind.name}": {shown}')
+
+
 def _report(kind: type[DatabaseReport], path: str, options: Any) -> int:
     if not path.endswith(".db") or not os.path.exists(path):
         raise InfoError("DB file doesn't exist")
-    policies = use_swift_dir(options.swift_dir)
+    report = kind(path, options, use_swift_dir(options.swift_dir))
     try:
-        kind_checked = _read_only(path)
-        if kind.stat_table in kind_checked.table_names():
-            fresh = _merge_pending(kind, path)
-        else:
-            fresh = True
-        report = kind(path, options, policies)
-        report.show()
-    except (DatabaseError, sqlite3.Error, json.JSONDecodeError) as error:
+        _check_kind(kind, path)
+        fresh = _merge_pending(kind, path)
+        report.read()
+    except (DatabaseError, sqlite3.Error, ValueError) as error:
         raise InfoError(f"{kind.name.title()} info failed: {error}")
+    report.show()
     report.show_locations()
     return EXIT_SUCCESS if fresh else EXIT_STALE
 

@@ -21,7 +21,6 @@ from swift.cli.ring_builder_args import (
     searches_of,
 )
 from swift.cli.ring_builder_devices import REGION, WEIGHT, ZONE, Setting, add, remove, set_info, set_value
-from swift.cli.ring_builder_diff import diff
 from swift.cli.ring_builder_help import command_help, overview
 from swift.cli.ring_builder_show import (
     NOT_REBALANCED,
@@ -215,8 +214,6 @@ def _run(prog: str, file: str, args: list[str]) -> int:
     run = Invocation(
         prog, *ring_file_names(file), args if name == "show" and args[:1] != ["show"] else args[1:]
     )
-    if args[:1] == ["diff"]:
-        return diff(prog, [file, *run.args])
     if run.builder_file != file and name not in _WITHOUT_NOTE:
         note = f"Note: using {run.builder_file} instead of {file} as builder file"
         # what reads JSON reads stdout: people's notes go beside it
@@ -245,16 +242,19 @@ def main(argv: list[str] | None = None) -> int:
         # names of devices may hold anything; a report must not die of a terminal that can't show it
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return _dispatch(prog, argv[1:])
+        code = _dispatch(prog, argv[1:])
+        sys.stdout.flush()
+        return code
     except CommandError as error:
         if error.message:
             print(error.message)
         return error.code
     except BuilderLockedError:
         print("Ring/builder dir currently locked.")
+    except BrokenPipeError:
+        # whoever read the output has seen enough; nothing must be flushed into the pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RingBuilderError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            sys.stdout = open(os.devnull, "w")
         print(error)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
@@ -265,10 +265,19 @@ def _dispatch(prog: str, args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return EXIT_SUCCESS
+    if args[1:2] == ["diff"]:
+        return _diff(prog, [args[0], *args[2:]])
     if args[0] == "diff" and not os.path.exists("diff"):
-        try:
-            return diff(prog, args[1:])
-        except UsageError:
-            print(command_help("diff"))
-            return EXIT_ERROR
+        return _diff(prog, args[1:])
     return _run(prog, args[0], args[1:])
+
+
+def _diff(prog: str, args: list[str]) -> int:
+    # imported here: numpy takes longer than most of the other commands
+    from swift.cli.ring_builder_diff import diff
+
+    try:
+        return diff(prog, args)
+    except UsageError:
+        print(command_help("diff"))
+        return EXIT_ERROR

@@ -17,17 +17,9 @@ def make_server(
     listener: Any, app: Any, conf: Mapping[str, Any], logger: Any, on_done: Callable[..., None]
 ) -> Any:
     """Our HTTP server on a listening socket."""
-    from swift.core.constraints import limits
-    from swift.wire.parser import HeadLimits
     from swift.wire.server import Server
 
-    known = limits()
-    head_limits = HeadLimits(
-        request_line=known.max_request_line,
-        header_line=known.max_header_size,
-        header_count=known.max_header_count,
-    )
-    return Server(listener, app, conf, logger, on_done, head_limits)
+    return Server(listener, app, conf, logger, on_done)
 
 
 def main(section: str) -> int:

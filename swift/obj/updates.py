@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import hash_path
+from swift.core.metrics import Metrics
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
@@ -63,9 +64,10 @@ def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 class ContainerUpdates:
     """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
 
-    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+    def __init__(self, conf: Mapping[str, Any], logger: Any, metrics: Metrics) -> None:
         """Options: conn_timeout, node_timeout, container_update_timeout, expiring_objects_*. Raises ValueError."""
         self.logger = logger
+        self.metrics = metrics
         self.conn_timeout = float(conf.get("conn_timeout", 0.5))
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
@@ -252,6 +254,7 @@ class ContainerUpdates:
     def _keep(self, target: UpdateTarget, update: dict[str, Any]) -> str:
         headers = update["headers"]
         timestamp = headers.get("X-Meta-Timestamp") or headers["X-Timestamp"]
+        self.metrics.increment("async_pendings")
         return target.device.run(
             write_pending, target.device.path, target.policy_index, target.name_hash, timestamp, update
         )

@@ -341,12 +341,13 @@ class RingBuilder:
         part_weight = self.weight_of_one_part()
         return max(abs(balance.device_balance(dev, part_weight)) for dev in self.iter_devs())
 
-    def dev_balance(self, dev: Device) -> float:
-        """Percent above or below what its weight asks; 0 or 999.99 when no device has weight."""
+    def dev_balances(self) -> dict[int, float]:
+        """Device id → percent above or below what its weight asks; 0 or 999.99 when no device has weight."""
         try:
-            return balance.device_balance(dev, self.weight_of_one_part())
+            part_weight = self.weight_of_one_part()
         except EmptyRingError:
-            return MAX_BALANCE if dev["parts"] else 0
+            part_weight = 0.0  # never looked at: no device has weight
+        return {dev["id"]: balance.device_balance(dev, part_weight) for dev in self.iter_devs()}
 
     def get_required_overload(self) -> float:
         """The overload that makes the ring as dispersed as it can be. RingBuilderError with too few devices."""

@@ -45,7 +45,7 @@ def test_recorded_report(case, devices, run):
 
 
 def test_looking_at_a_database_changes_nothing_but_its_pending_file(devices, run):
-    files = [path for path in devices.rglob("*.db")]
+    files = list(devices.rglob("*.db"))
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
     for path in files:
         run(
@@ -112,3 +112,15 @@ def test_a_container_older_than_sharding(devices, run):
     assert result.rc == 0
     assert "  Type: root\n  State: unsharded\n" in result.stdout
     assert os.path.exists(PENDING)
+
+
+@pytest.mark.parametrize(("containers", "shown"), [("18", "False"), ("0", "True")])
+def test_an_account_with_containers_is_not_deleted_by_its_times(containers, shown, devices, run):
+    path = next(devices.glob("sda1/accounts/4/142/*/*.db"))
+    conn = sqlite3.connect(path)
+    conn.execute(
+        f"UPDATE account_stat SET delete_timestamp = '1800000000.00000', container_count = {containers}"
+    )
+    conn.commit()
+    conn.close()
+    assert f"  Deleted: {shown}\n" in run("swift-account-info", "-d", str(ETC), str(path)).stdout

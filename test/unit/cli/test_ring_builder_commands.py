@@ -9,6 +9,9 @@ import os
 import pickle
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from hypothesis import strategies as st
 from swift.cli import ring_builder_write
 from swift.cli.ring_builder_args import parse_weight
 from swift.cli.ring_builder_help import COMMANDS as HELP
+from swift.ring.builder import RingBuilder
 from swift.ring.format import RingData
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ring"
@@ -163,6 +167,27 @@ def test_yes_is_understood_anywhere(work, run):
     assert weights == {3.0}
 
 
+@pytest.mark.parametrize(
+    ("args", "last"),
+    [
+        (["set_weight", "d99", "x"], "could not convert string to float: 'x'"),
+        (["set_zone", "d99", "x"], "invalid literal for int() with base 10: 'x'"),
+        (["set_zone", "d0", "5", "bogus", "6"], "Invalid <search-value>: 'bogus'"),
+        (["set_info", "d0", "_m", "d1", "bad"], "Invalid set info change value: 'bad'"),
+    ],
+)
+def test_pairs_are_looked_at_in_their_order(args, last, work, run):
+    builder = work("multi.builder")
+    before = Path(builder).read_bytes()
+    result = run("swift-ring-builder", builder, *args)
+    assert result.rc == 2
+    assert (
+        len(result.stdout.splitlines()) == len(args) // 2
+    )  # what the earlier pairs would have done is shown
+    assert result.stdout.splitlines()[-1] == last
+    assert Path(builder).read_bytes() == before
+
+
 def test_ctrl_c_at_the_question_changes_nothing(work, run, monkeypatch):
     builder = work("multi.builder")
     before = Path(builder).read_bytes()
@@ -278,6 +303,33 @@ def test_builder_is_on_disk_before_the_ring(run, work, monkeypatch):
     assert Path("x.ring.gz").read_bytes() == before
     assert "is obsolete" in run("swift-ring-builder", "x.builder").stdout
     assert run("swift-ring-builder", "x.builder", "write_ring").rc == 0
+    assert "is up-to-date" in run("swift-ring-builder", "x.builder").stdout
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("point", ["written", "synced", "renamed"])
+def test_killed_at_any_step_of_a_rebalance(point, count, run, work):
+    """Whole files at every moment: the old state or the new one, and the command can simply be given again."""
+    make_even_builder(run)
+    assert run("swift-ring-builder", "x.builder", "rebalance", "1", "--format-version", "1").rc == 0
+    run("swift-ring-builder", "x.builder", "pretend_min_part_hours_passed")
+    run("swift-ring-builder", "x.builder", "set_weight", "d0", "10")
+    shutil.rmtree("backups")
+    root = Path(__file__).parents[3]
+    env = {**os.environ, "PYTHONPATH": str(root), "SWIFT_FAULT_POINT": f"write_durable:{point}:{count}"}
+    script = [sys.executable, str(root / "bin" / "swift-ring-builder"), "x.builder", "rebalance", "1"]
+    killed = subprocess.run(script, env=env, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    new = count == 4 or (count == 3 and point == "renamed")
+    assert run("swift-ring-builder", "x.builder", "validate").rc == 0
+    assert stored("x.builder")["version"] == (15 if new else 14)
+    assert RingData.load("x.ring.gz").version == (15 if count == 4 and point == "renamed" else 13)
+    for backup in Path("backups").glob("[0-9]*"):
+        (RingBuilder if backup.suffix == ".builder" else RingData).load(str(backup))
+    again = run(
+        "swift-ring-builder", "x.builder", "rebalance" if not new else "write_ring", "--format-version", "1"
+    )
+    assert again.rc in (0, 1)  # 1: saved, with a warning
     assert "is up-to-date" in run("swift-ring-builder", "x.builder").stdout
 
 
