@@ -111,8 +111,8 @@ class ContainerServer(DatabaseServer):
 
     def container(self, environ: Environ) -> Place:
         """The container that a request names. Raises BadRequest, InsufficientStorage."""
-        device, partition, account, container = self.segments(environ, 4, 4)
-        if "/" in container:
+        device, partition, account, container, obj = self.segments(environ, 4, 5)
+        if obj:
             raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         return self._container(device, partition, account, container)
 
