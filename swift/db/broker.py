@@ -202,6 +202,10 @@ class Broker:
         """Merge what the pending file holds. Raises DatabaseBusy (not with stale_reads_ok), DatabaseMissing, OSError."""
         self._commit_pending()
 
+    def shorten_pending(self) -> None:
+        """Merge so much of the pending file that it is short again. Raises as commit_pending."""
+        self.commit_pending()
+
     def _commit_pending(self, merged: bytes = b"") -> None:
         if self.skip_commits:
             return
