@@ -101,7 +101,7 @@ class Cluster:
     def ring(self, server: str, *words: object) -> None:
         """Runs this side's swift-ring-builder."""
         command = [str(self.bin / "swift-ring-builder"), f"{server}.builder", *map(str, words)]
-        done = subprocess.run(command, cwd=self.etc, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.etc, capture_output=True, text=True, env=_clean_environ())
         if done.returncode not in (0, 1):
             raise SystemExit(f"{self.name}: {' '.join(command)}: {done.stdout} {done.stderr}")
 
@@ -121,7 +121,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+                env={**_clean_environ(), "PATH": f"{folder}:{os.environ['PATH']}"},
                 start_new_session=True,
             )
 
@@ -187,3 +187,8 @@ class Cluster:
         answer.read()
         connection.close()
         return answer.status
+
+
+def _clean_environ() -> dict[str, str]:
+    """Without PYTHONPATH: both sides are a package named swift, and each must find its own."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

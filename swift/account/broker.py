@@ -16,7 +16,9 @@ from swift.db.connection import Connection
 from swift.db.merge import MAX_INTEGER, ContainerItem, ContainerRow, is_plain, is_zero, merge_containers
 from swift.db.pending import Record
 
-_ROW_COLUMNS = "ROWID, name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted, storage_policy_index"
+_ROW_COLUMNS = (
+    "ROWID, name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted, storage_policy_index"
+)
 _INFO_COLUMNS = (
     "account, created_at, put_timestamp, delete_timestamp, status_changed_at, container_count, object_count,"
     " bytes_used, hash, id"
@@ -74,7 +76,9 @@ class AccountBroker(Broker):
             )
         )
 
-    def merge_items(self, items: list[ContainerItem], source: str | None = None, point: int | None = None) -> None:
+    def merge_items(
+        self, items: list[ContainerItem], source: str | None = None, point: int | None = None
+    ) -> None:
         """Merge reports; `source`: a peer whose rows up to row id `point` these are. Raises ValueError, sqlite3.Error."""
         for start in range(0, len(items), MERGE_BATCH):
             batch = items[start : start + MERGE_BATCH]
@@ -109,6 +113,10 @@ class AccountBroker(Broker):
         self.commit_pending()
         with self.connection() as conn:
             return self._stat_row(conn, _INFO_COLUMNS)
+
+    def read_info(self, conn: Connection) -> dict[str, Any]:
+        """The merged part of info on a connection, with status and the raw metadata."""
+        return self._stat_row(conn, _INFO_COLUMNS + ", status, metadata")
 
     def replication_info(self) -> dict[str, Any]:
         """info with container_count as `count`, and metadata (raw text) and max_row (7.1)."""
@@ -178,9 +186,7 @@ def container_record(
     storage_policy_index: int | str,
 ) -> Record:
     """The pending record of a report; `deleted` follows from the others (7.2)."""
-    deleted = int(
-        is_zero(object_count) and Timestamp(delete_timestamp) > Timestamp(put_timestamp)
-    )
+    deleted = int(is_zero(object_count) and Timestamp(delete_timestamp) > Timestamp(put_timestamp))
     return name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted, storage_policy_index
 
 

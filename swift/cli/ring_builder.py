@@ -21,11 +21,10 @@ from swift.cli.ring_builder_args import (
     searches_of,
 )
 from swift.cli.ring_builder_devices import REGION, WEIGHT, ZONE, Setting, add, remove, set_info, set_value
-from swift.cli.ring_builder_diff import diff
 from swift.cli.ring_builder_help import command_help, overview
 from swift.cli.ring_builder_show import (
     NOT_REBALANCED,
-    device_json,
+    devices_json,
     dispersion_json,
     dispersion_of,
     print_dispersion,
@@ -42,6 +41,7 @@ from swift.ring.composite import CompositeRingBuilder
 from swift.ring.errors import BuilderFileError, BuilderLockedError, RingBuilderError
 
 EXIT_SUCCESS, EXIT_WARNING, EXIT_ERROR = 0, 1, 2
+LOCK_SECONDS = 15.0
 
 
 @dataclass
@@ -88,7 +88,7 @@ def _search(run: Invocation) -> None:
         raise UsageError(with_search_help=True)
     devs = run.builder.search_devs(searches_of(arguments, len(run.args)))
     if arguments.json:
-        print_json({"devices": [device_json(run.builder, dev) for dev in devs]})
+        print_json({"devices": devices_json(run.builder, devs)})
     if not devs:
         raise CommandError("" if arguments.json else "No matching devices found")
     if not arguments.json:
@@ -214,15 +214,13 @@ def _run(prog: str, file: str, args: list[str]) -> int:
     run = Invocation(
         prog, *ring_file_names(file), args if name == "show" and args[:1] != ["show"] else args[1:]
     )
-    if args[:1] == ["diff"]:
-        return diff(prog, [file, *run.args])
     if run.builder_file != file and name not in _WITHOUT_NOTE:
         note = f"Note: using {run.builder_file} instead of {file} as builder file"
         # what reads JSON reads stdout: people's notes go beside it
         print(note, file=sys.stderr if "--json" in run.args else sys.stdout)
     command = COMMANDS.get(name)
     writes = command is not None and command.writes
-    with builder_lock(run.builder_file) if writes or prog.endswith("-safe") else nullcontext():
+    with builder_lock(run.builder_file, LOCK_SECONDS) if writes or prog.endswith("-safe") else nullcontext():
         if command is None or command.loads:
             run.loaded = load_builder(run.builder_file)
         if command is None:
@@ -244,16 +242,19 @@ def main(argv: list[str] | None = None) -> int:
         # names of devices may hold anything; a report must not die of a terminal that can't show it
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return _dispatch(prog, argv[1:])
+        code = _dispatch(prog, argv[1:])
+        sys.stdout.flush()
+        return code
     except CommandError as error:
         if error.message:
             print(error.message)
         return error.code
     except BuilderLockedError:
         print("Ring/builder dir currently locked.")
+    except BrokenPipeError:
+        # whoever read the output has seen enough; nothing must be flushed into the pipe at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RingBuilderError, OSError, ValueError) as error:
-        if isinstance(error, BrokenPipeError):
-            sys.stdout = open(os.devnull, "w")
         print(error)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
@@ -264,10 +265,19 @@ def _dispatch(prog: str, args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return EXIT_SUCCESS
+    if args[1:2] == ["diff"]:
+        return _diff(prog, [args[0], *args[2:]])
     if args[0] == "diff" and not os.path.exists("diff"):
-        try:
-            return diff(prog, args[1:])
-        except UsageError:
-            print(command_help("diff"))
-            return EXIT_ERROR
+        return _diff(prog, args[1:])
     return _run(prog, args[0], args[1:])
+
+
+def _diff(prog: str, args: list[str]) -> int:
+    # imported here: numpy takes longer than most of the other commands
+    from swift.cli.ring_builder_diff import diff
+
+    try:
+        return diff(prog, args)
+    except UsageError:
+        print(command_help("diff"))
+        return EXIT_ERROR

@@ -7,12 +7,13 @@ What lives here: finding the devices meant, asking before more than one of them 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from swift.cli.ring_builder_args import (
     CommandError,
+    DeviceArguments,
     UsageError,
     check_port,
     parse_device_arguments,
@@ -57,7 +58,8 @@ def add(builder: RingBuilder, prog: str, args: list[str]) -> None:
                     f"Device {used[place]} already uses {dev['ip']}:{dev['port']}/{dev['device']}.\n{UNCHANGED}\n"
                 )
             dev_id = used[place] = builder.add_dev(dev)
-            added = next(found for found in builder.search_devs([{"id": dev_id}]))
+            added = builder.devs[dev_id]
+            assert added is not None
             print(f"Device {device_text(added)} with {added['weight']} weight got id {dev_id}")
     except ValueError as error:
         raise CommandError(f"{error}\n{UNCHANGED}")
@@ -199,8 +201,8 @@ def set_value(builder: RingBuilder, prog: str, args: list[str], setting: Setting
     arguments = parse_device_arguments(prog, args)
     for search, text in search_value_pairs(arguments):
         conditions = parse_search_value(search) if isinstance(search, str) else search
-        devs = _matching(builder, [conditions])
         value = setting.parse(text)
+        devs = _matching(builder, [conditions])
         _confirm_devices(devs, _update_question(setting.noun), "Aborting device modifications", arguments.yes)
         for dev in devs:
             setting.apply(builder, dev["id"], value)
@@ -213,26 +215,32 @@ def _update_question(noun: str) -> str:
 
 def set_info(builder: RingBuilder, prog: str, args: list[str]) -> None:
     arguments = parse_device_arguments(prog, args, with_changes=True)
-    if arguments.given:
-        if arguments.values:
-            raise UsageError(with_search_help=True)
-        pairs = [(arguments.conditions, arguments.changes)]
-    else:
-        if arguments.changes:
-            raise UsageError(with_search_help=True)
-        pairs = [
-            (parse_search_value(str(search)), parse_change_value(text))
-            for search, text in search_value_pairs(arguments)
-        ]
-    for conditions, changes in pairs:
+    for conditions, changes in _searches_and_changes(arguments):
         devs = _matching(builder, [conditions])
-        for key in ("port", "replication_port"):
-            if key in changes:
-                check_port(changes[key])
-        if "device" in changes:
-            check_device_name(changes["device"])
         _confirm_devices(devs, _update_question("info"), "Aborting device modifications", arguments.yes)
         for dev in devs:
             before = device_text(dev)
             builder.set_dev_info(dev["id"], changes)
             print(f"Device {before} is now {device_text(dev)}")
+
+
+def _searches_and_changes(arguments: DeviceArguments) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What set_info shall do, one pair after the other: a bad one ends the command when its turn comes."""
+    if arguments.given:
+        if arguments.values:
+            raise UsageError(with_search_help=True)
+        yield arguments.conditions, _checked_changes(arguments.changes)
+        return
+    if arguments.changes:
+        raise UsageError(with_search_help=True)
+    for search, text in search_value_pairs(arguments):
+        yield parse_search_value(str(search)), _checked_changes(parse_change_value(text))
+
+
+def _checked_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    for key in ("port", "replication_port"):
+        if key in changes:
+            check_port(changes[key])
+    if "device" in changes:
+        check_device_name(changes["device"])
+    return changes

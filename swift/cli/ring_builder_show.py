@@ -39,13 +39,17 @@ def ring_balance(builder: RingBuilder) -> float:
         return 0.0
 
 
-def device_json(builder: RingBuilder, dev: Device) -> dict[str, Any]:
-    """A device as the JSON reports give it: its dict, with ``balance`` and ``flags``."""
-    marked = any(removed["id"] == dev["id"] for removed in builder.removed_devs)
-    document = {key: value for key, value in dev.items() if key != "parts_wanted"}
-    document["balance"] = builder.dev_balance(dev)
-    document["flags"] = "DEL" if marked else ""
-    return document
+def devices_json(builder: RingBuilder, devs: Iterable[Device]) -> list[dict[str, Any]]:
+    """Devices as the JSON reports give them: their dicts, with ``balance`` and ``flags``."""
+    marked, balances = {dev["id"] for dev in builder.removed_devs}, builder.dev_balances()
+    return [
+        {
+            **{key: value for key, value in dev.items() if key != "parts_wanted"},
+            "balance": balances[dev["id"]],
+            "flags": "DEL" if dev["id"] in marked else "",
+        }
+        for dev in devs
+    ]
 
 
 # ---- show
@@ -124,7 +128,7 @@ def show_json(builder: RingBuilder, builder_file: str, ring_file: str) -> None:
         "ring_file": ring_file,
         "ring_file_state": state,
         "ring_file_error": error or None,
-        "devices": [device_json(builder, dev) for dev in devs],
+        "devices": devices_json(builder, devs),
     }
     print_json(document)
 
@@ -144,7 +148,7 @@ def _print_device_table(builder: RingBuilder, devs: Sequence[Device]) -> None:
     ip_width, port = address_width("ip", 10), port_width("port")
     repl_width, repl_port = address_width("replication_ip", 14), port_width("replication_port")
     weight = max([6, *(len(f"{dev['weight']:.2f}") for dev in devs)])
-    marked = {dev["id"] for dev in builder.removed_devs}
+    marked, balances = {dev["id"] for dev in builder.removed_devs}, builder.dev_balances()
     print(
         f"Devices:{'id':>5} {'region':>6} {'zone':>4} {'ip address':>{ip_width}}:{'port':<{port}} "
         f"{'replication ip':>{repl_width}}:{'port':<{repl_port}} {'name':>5} {'weight':>{weight}} "
@@ -156,7 +160,7 @@ def _print_device_table(builder: RingBuilder, devs: Sequence[Device]) -> None:
             f"{_bracketed(dev['ip']):>{ip_width}}:{dev['port']:<{port}} "
             f"{_bracketed(dev['replication_ip']):>{repl_width}}:{dev['replication_port']:<{repl_port}} "
             f"{dev['device']:>5} {dev['weight']:>{weight}.2f} {dev['parts']:>10} "
-            f"{builder.dev_balance(dev):>7.2f} {'DEL' if dev['id'] in marked else '':>5} {dev['meta']}"
+            f"{balances[dev['id']]:>7.2f} {'DEL' if dev['id'] in marked else '':>5} {dev['meta']}"
         )
 
 
@@ -190,11 +194,12 @@ def print_search_table(builder: RingBuilder, devs: Iterable[Device]) -> None:
         "Devices:    id  region  zone      ip address  port  replication ip  replication port      name "
         "weight partitions balance meta"
     )
+    balances = builder.dev_balances()
     for dev in devs:
         print(
             f"         {dev['id']:>5} {dev['region']:>7} {dev['zone']:>5} {dev['ip']:>15} {dev['port']:>5} "
             f"{dev['replication_ip']:>15} {dev['replication_port']:>17} {dev['device']:>9} "
-            f"{dev['weight']:>6.2f} {dev['parts']:>10} {builder.dev_balance(dev):>7.2f} {dev['meta']}"
+            f"{dev['weight']:>6.2f} {dev['parts']:>10} {balances[dev['id']]:>7.2f} {dev['meta']}"
         )
 
 
@@ -231,11 +236,13 @@ def dispersion_of(
 
 
 def print_dispersion(builder: RingBuilder, report: DispersionReport, verbose: bool) -> None:
+    # both first: an error must not leave half a report
+    balance, required = builder.get_balance(), builder.get_required_overload()
     print(
-        f"Dispersion is {report.dispersion:.6f}, Balance is {builder.get_balance():.6f}, "
+        f"Dispersion is {report.dispersion:.6f}, Balance is {balance:.6f}, "
         f"Overload is {builder.overload * 100:.2f}%"
     )
-    print(f"Required overload is {builder.get_required_overload() * 100:.6f}%")
+    print(f"Required overload is {required * 100:.6f}%")
     if report.worst is not None:
         print(f"Worst tier is {report.worst.percent:.6f} ({report.worst.name})")
     if verbose and report.tiers:

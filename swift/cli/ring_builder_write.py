@@ -17,6 +17,7 @@ from swift.cli.ring_builder_args import CommandError, CommandParser, UsageError
 from swift.cli.ring_builder_help import command_help
 from swift.cli.ring_builder_progress import ProgressLine
 from swift.cli.ring_builder_show import print_json, ring_balance, time_left
+from swift.core.fs import mkdirs_durable
 from swift.ring.builder import MAX_BALANCE, RebalancePreview, RebalanceResult, RingBuilder
 from swift.ring.devices import device_text
 from swift.ring.errors import RingBuilderError
@@ -44,8 +45,9 @@ DEFAULT_MIN_PART_HOURS = 24
 
 def backup_path(path: str, now: int) -> str:
     """``backups/<time>.<name>`` beside the file; makes the directory."""
-    directory = os.path.join(os.path.dirname(path), "backups")
-    os.makedirs(directory, exist_ok=True)
+    beside = os.path.abspath(os.path.dirname(path))
+    directory = os.path.join(beside, "backups")
+    mkdirs_durable(directory, beside)
     return os.path.join(directory, f"{now}.{os.path.basename(path)}")
 
 

@@ -6,26 +6,38 @@ Lives here: reading and merging rows, and which of several files is asked. Never
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 from swift.core.config import truthy
+from swift.core.fs import fault_point
 from swift.core.timestamp import Timestamp, decode_timestamps, normalize_timestamp
-from swift.db import schema
-from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker, Metadata
+from swift.db import pending, schema
+from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker, Metadata, parse_metadata
 from swift.db.connection import Connection
+from swift.db.errors import DatabaseError
 from swift.db.merge import MAX_INTEGER, ObjectItem, ObjectRow, is_plain, is_zero, merge_objects
-from swift.db.pending import Record
+from swift.db.pending import DirectoryLock, Record
 
 from . import shard_ranges
 from .shard_ranges import ShardRange
 
-NOT_FOUND, UNSHARDED, SHARDING, SHARDED, COLLAPSED = "not_found", "unsharded", "sharding", "sharded", "collapsed"
+NOT_FOUND, UNSHARDED, SHARDING, SHARDED, COLLAPSED = (
+    "not_found",
+    "unsharded",
+    "sharding",
+    "sharded",
+    "collapsed",
+)
+
+MERGE_AHEAD_ABOVE = 16 * 1024  # bytes
+MERGE_AHEAD_BATCH = 200  # rows in a transaction: others may want the database meanwhile
 
 _ROW_COLUMNS = "ROWID, name, created_at, size, content_type, etag, deleted, storage_policy_index"
 _INFO_COLUMNS = (
@@ -43,6 +55,18 @@ _SHARDING_KEYS = (
     "x-container-sysmeta-shard-root",
     "x-container-sysmeta-sharding",
 )
+
+
+class PolicyConflict(DatabaseError):
+    """The container exists with another policy than the one that was asked for."""
+
+    def __init__(self, policy_index: int) -> None:
+        super().__init__(f"the container's policy is {policy_index}")
+        self.policy_index = policy_index
+
+
+class TooOld(DatabaseError):
+    """The container was deleted later than the PUT that would create it."""
 
 
 def database_files(path: str) -> list[str]:
@@ -146,10 +170,9 @@ class ContainerBroker(Broker):
             return NOT_FOUND
         if len(files) > 1:
             return SHARDING
-        epoch = file_epoch(files[0])
-        if epoch is None:
+        if file_epoch(files[0]) is None:
             return UNSHARDED
-        return _single_file_state(epoch, self.all_shard_ranges(), self.path_name)
+        return single_file_state(files[0], self.all_shard_ranges(), self.path_name)
 
     # -- rows
 
@@ -191,7 +214,9 @@ class ContainerBroker(Broker):
         """Record a tombstone; returns the pending file's size. Raises as put_record."""
         return self.put_object(name, timestamp, 0, "application/deleted", "noetag", 1, storage_policy_index)
 
-    def merge_items(self, items: list[ObjectItem], source: str | None = None, point: int | None = None) -> None:
+    def merge_items(
+        self, items: list[ObjectItem], source: str | None = None, point: int | None = None
+    ) -> None:
         """Merge object rows; `source`: a peer whose rows up to row id `point` these are. Raises ValueError, sqlite3.Error."""
         for start in range(0, len(items), MERGE_BATCH):
             batch = items[start : start + MERGE_BATCH]
@@ -219,6 +244,27 @@ class ContainerBroker(Broker):
             ):
                 found[row[1], row[7]] = ObjectRow(*row)
         return found
+
+    def commit_pending(self) -> None:
+        """As Broker.commit_pending; of a long file all but the last records are merged before the lock is taken.
+
+        Writers then wait for the lock no longer than for a few rows. Merging object rows twice, should we die in between,
+        changes nothing.
+        """
+        merged = b""
+        if not self.skip_commits:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(self.pending_path).st_size > MERGE_AHEAD_ABOVE:
+                    merged = self._merge_ahead()
+        self._commit_pending(merged)
+
+    def _merge_ahead(self) -> bytes:
+        """Merge what the pending file holds now, without its lock, but for the last record, which may not be whole."""
+        data = pending.read(self.pending_path)
+        data = data[: max(data.rfind(b":"), 0)]
+        self._merge_entries(pending.split(data), MERGE_AHEAD_BATCH)
+        fault_point("db:merge:ahead")
+        return data
 
     def get_objects(
         self,
@@ -278,6 +324,10 @@ class ContainerBroker(Broker):
         with self.connection() as conn:
             info = self._stat_row(conn, _INFO_COLUMNS, _INFO_SOURCE)
         return self._with_usage(info)
+
+    def read_info(self, conn: Connection) -> dict[str, Any]:
+        """The merged part of info on a connection, with the raw metadata."""
+        return self._stat_row(conn, _INFO_COLUMNS + ", metadata", _INFO_SOURCE)
 
     def _with_usage(self, info: dict[str, Any]) -> dict[str, Any]:
         """Counts as seen from outside in the database's state (11.3), and db_state."""
@@ -344,6 +394,75 @@ class ContainerBroker(Broker):
         if not self.empty():
             return False
         return not self.is_root() or (not self.other_shard_ranges() and info["db_state"] != SHARDING)
+
+    # -- PUT and DELETE
+
+    def put(
+        self,
+        timestamp: str,
+        requested_policy: int | None,
+        new_policy: int,
+        updates: Mapping[str, tuple[str, str]],
+        limits: Any = None,
+    ) -> bool:
+        """PUT of a container whose database exists, all of it or nothing; whether it has come to life again (13.5).
+
+        Raises PolicyConflict, TooOld, and what `limits` raises.
+        """
+        info = self.info()
+        recreated = is_deleted(info)
+        if recreated:
+            if timestamp <= info["delete_timestamp"]:
+                raise TooOld()
+        elif requested_policy is not None and requested_policy != info["storage_policy_index"]:
+            raise PolicyConflict(info["storage_policy_index"])
+        with self.connection() as conn, conn.writing():
+            if recreated:
+                self.set_policy(conn, new_policy, timestamp)
+            self._raise_timestamp(conn, "put_timestamp", timestamp)
+            if recreated:
+                self._raise_timestamp(conn, "status_changed_at", timestamp)
+            if updates:
+                self._update_metadata(conn, updates, limits)
+        return recreated
+
+    def remove_if_untouched(self, info: dict[str, Any], metadata: Mapping[str, tuple[str, str]]) -> bool:
+        """Undo a creation that nobody was told of, unless somebody has used the container since; whether it was undone."""
+        with DirectoryLock(self.directory, self.lock_timeout):
+            if os.path.exists(self.pending_path) and os.stat(self.pending_path).st_size:
+                return False
+            if self.max_row() != -1 or self.max_row("shard_range") != -1:
+                return False
+            if self.metadata() != dict(metadata) or self.info() != info:
+                return False
+            self._remove_locked()
+        return True
+
+    def delete(self, timestamp: str) -> bool | None:
+        """DELETE of a container whose database exists (13.6).
+
+        Whether there was a container, or None if it can't be deleted: it has rows, or was PUT later. Then nothing changes.
+        """
+        if not self.empty():
+            return None
+        info = self.info()
+        if timestamp <= info["put_timestamp"] and not is_deleted(info):
+            return None
+        existed = Timestamp(info["put_timestamp"]) > 0 and not is_deleted(info)
+        self.delete_db(timestamp)
+        return existed
+
+    def _update_metadata(
+        self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None
+    ) -> None:
+        target = updates.get("X-Container-Sync-To")
+        if target is not None:
+            stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"]).get("X-Container-Sync-To")
+            if stored is None or stored[0] != target[0]:
+                conn.execute(
+                    "UPDATE container_info SET x_container_sync_point1 = -1, x_container_sync_point2 = -1"
+                )
+        super()._update_metadata(conn, updates, limits)
 
     # -- other writes
 
@@ -415,7 +534,11 @@ class ContainerBroker(Broker):
         found = [item for item in self.all_shard_ranges() if item["name"] == self.path_name]
         if found:
             return found[0]
-        return shard_ranges.own_range_default(self.path_name, normalize_timestamp(time.time())) if default else None
+        return (
+            shard_ranges.own_range_default(self.path_name, normalize_timestamp(time.time()))
+            if default
+            else None
+        )
 
     def other_shard_ranges(self) -> list[ShardRange]:
         """Ranges that are neither deleted nor the own one."""
@@ -493,8 +616,11 @@ class ContainerBroker(Broker):
             )
 
 
-def _single_file_state(epoch: str, ranges: Iterable[ShardRange], own_name: str) -> str:
-    """The state of a container whose only file has an epoch."""
+def single_file_state(path: str, ranges: Iterable[ShardRange], own_name: str) -> str:
+    """The state of a container whose only file is at `path`, with these ranges."""
+    epoch = file_epoch(path)
+    if epoch is None:
+        return UNSHARDED
     own_epoch = None
     others = False
     for item in ranges:
@@ -549,7 +675,9 @@ def _old_databases() -> Iterator[None]:
 
 def is_deleted(info: dict[str, Any]) -> bool:
     """8.1 on a row with object_count, put_timestamp, delete_timestamp."""
-    return is_zero(info["object_count"]) and Timestamp(info["delete_timestamp"]) > Timestamp(info["put_timestamp"])
+    return is_zero(info["object_count"]) and Timestamp(info["delete_timestamp"]) > Timestamp(
+        info["put_timestamp"]
+    )
 
 
 def is_root(metadata: Metadata, own_name: str, own_range: ShardRange | None) -> bool:

@@ -128,9 +128,7 @@ def _time_or(value: Any, default: str) -> str:
 
 def own_range_default(path: str, now: str) -> ShardRange:
     """The range of a container that has none of its own stored (11.3)."""
-    return dict(
-        zip(FIELDS, (path, now, "", "", 0, 0, now, 0, ACTIVE, now, None, 0, -1), strict=True)
-    )
+    return dict(zip(FIELDS, (path, now, "", "", 0, 0, now, 0, ACTIVE, now, None, 0, -1), strict=True))
 
 
 # ---------------------------------------------------------------- merging
@@ -154,7 +152,9 @@ def merge_shard_range(existing: ShardRange | None, incoming: ShardRange) -> Shar
             new[key] = existing[key]
     else:
         changed = True
-    same = all(new[key] == existing[key] for key in ("object_count", "bytes_used", "tombstones", "state", "epoch"))
+    same = all(
+        new[key] == existing[key] for key in ("object_count", "bytes_used", "tombstones", "state", "epoch")
+    )
     if existing["reported"] and same:
         new["reported"] = 1
     else:

@@ -32,7 +32,8 @@ __all__ = ["after_fork", "connect", "Empty", "Event", "fork", "Full", "getcurren
 
 raw_socket: Any = eventlet.patcher.original("socket")
 raw_threading: Any = eventlet.patcher.original("threading")
-_select: Any = eventlet.patcher.original("select")
+raw_select: Any = eventlet.patcher.original("select")
+_select = raw_select
 raw_queue: Any = eventlet.patcher.original("queue")
 
 kill = eventlet.kill

@@ -23,6 +23,8 @@ from typing import Any
 
 import xattr
 
+from swift.core import errors
+
 # ---------------------------------------------------------------- fault points
 
 _fault: tuple[str, int] | None = None
@@ -34,9 +36,9 @@ def _arm_fault(spec: str | None) -> None:
     if not spec:
         _fault = None
         return
-    # names have colons too: only a number behind the last one is a count
     name, _, count = spec.rpartition(":")
-    _fault = (name, int(count)) if count.isdigit() and name else (spec, 1)
+    # names may hold colons themselves: only a number at the end is a count
+    _fault = (name, int(count)) if name and count.isdigit() else (spec, 1)
 
 
 def fault_point(name: str) -> None:
@@ -263,17 +265,34 @@ class Reserve:
     def __bool__(self) -> bool:
         return self.value > 0
 
-    def check(self, fd_or_path: int | str, size: int = 0) -> None:
-        """Raise OSError(ENOSPC) if writing `size` more bytes would leave no more than the reserve."""
+    def check(self, fd_or_path: int | str, size: int = 0, key: str | None = None) -> None:
+        """Raise OSError(ENOSPC) if writing `size` more bytes would leave no more than the reserve.
+
+        `key`: names the device, so that an answer with much room to spare is believed for a moment.
+        """
         if not self.value:
             return
+        if key is not None:
+            known = _roomy.get(key)
+            if known is not None and known[0] > time.monotonic() and known[1] > size:
+                return
         st = os.statvfs(fd_or_path)
-        free: float = st.f_frsize * st.f_bavail - size
-        if self.percent:
-            total = st.f_frsize * st.f_blocks
-            free = free * 100.0 / total if total else 0.0
-        if free < self.value or (size > 0 and free == self.value):
-            raise OSError(errno.ENOSPC, f"free space {free:g} is at the reserve {self.value:g}")
+        total = st.f_frsize * st.f_blocks
+        kept = self.value * total / 100.0 if self.percent else self.value
+        free = st.f_frsize * st.f_bavail - size
+        if free < kept or (size > 0 and free <= kept):
+            raise OSError(errno.ENOSPC, f"{free} bytes would be left free, {kept:.0f} are reserved")
+        if key is not None:
+            if len(_roomy) > _ROOMY_DEVICES:
+                _roomy.clear()
+            _roomy[key] = (time.monotonic() + ROOMY_SECONDS, (free - kept) / 1000)
+
+
+# device → (until when, up to which size) a write needs no look at the free space: a thousandth of the room per write is
+# more than any disk takes in that time
+ROOMY_SECONDS = 0.5
+_ROOMY_DEVICES = 4096
+_roomy: dict[str, tuple[float, float]] = {}
 
 
 def drop_cache(fd: int, offset: int, length: int) -> None:
@@ -329,7 +348,7 @@ def user_xattr_limit(directory: str, wanted: int = 65536) -> int:
 # ---------------------------------------------------------------- locks
 
 
-class LockTimeout(Exception):
+class LockTimeout(errors.LockTimeout):
     """A lock was not to be had in time."""
 
     def __init__(self, seconds: float, path: str):

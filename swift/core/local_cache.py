@@ -1,18 +1,18 @@
-"""Caches inside this process: one that stands in for memcached, and one that stands in front of it.
+"""The cache inside this process that stands in for memcached where there is none.
 
-Both have the face of `swift.core.memcache.MemcacheClient`. Values are kept serialised, so that what a caller gets is its own
-to change. Never here: sockets, or which of the caches a server uses.
+It has the face of `swift.core.memcache.MemcacheClient`. Values are kept serialised, so that what a caller gets is its own to
+change. Never here: sockets, or which cache a server uses.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
 import orjson
 
-# Other worker processes change accounts and containers too; without a shared cache nobody tells us.
-SHARED_STATE_PREFIXES = ("account/", "container/")
+# Other worker processes change accounts, containers and their shards too; without a shared cache nobody tells us.
+SHARED_STATE_PREFIXES = ("account/", "container/", "shard-listing-v2/", "shard-updating-v2/")
 SHARED_STATE_AGE = 1.0  # seconds
 
 _FOREVER = float("inf")
@@ -140,78 +140,6 @@ class LocalCache:
         entries, size = self.max_entries * 15 // 16, self.max_bytes * 15 // 16
         while self._entries and (len(self._entries) > entries or self.bytes > size):
             self._drop(next(iter(self._entries)))
-
-
-class NearCache:
-    """A memcached client whose account and container values are believed for a second without asking again.
-
-    A change made through this object is seen at once; one made elsewhere after at most `SHARED_STATE_AGE`.
-    """
-
-    def __init__(
-        self,
-        far: Any,
-        age: float = SHARED_STATE_AGE,
-        max_entries: int = 20_000,
-        max_bytes: int = 32 * 1024 * 1024,
-    ) -> None:
-        self.far = far
-        self.age = age
-        self._near = LocalCache(max_entries, max_bytes, max_age=age)
-        self._changes = 0
-
-    def get(self, key: str, raise_on_error: bool = False) -> Any:
-        if not key.startswith(SHARED_STATE_PREFIXES):
-            return self.far.get(key, raise_on_error=raise_on_error)
-        value = self._near.get(key)
-        if value is None:
-            changes = self._changes
-            value = self.far.get(key, raise_on_error=raise_on_error)
-            # What was read before a change of our own must not outlive it.
-            if value is not None and changes == self._changes:
-                self._near.set(key, value, time=self.age)
-        return value
-
-    def set(
-        self,
-        key: str,
-        value: Any,
-        serialize: bool = True,
-        time: float = 0,
-        raise_on_error: bool = False,
-        **options: Any,
-    ) -> None:
-        near = serialize and key.startswith(SHARED_STATE_PREFIXES)
-        if near:
-            self._changes += 1
-            self._near.set(key, value, time=time)
-        self.far.set(key, value, serialize=serialize, time=time, raise_on_error=raise_on_error, **options)
-
-    def delete(self, key: str, server_key: str | None = None) -> None:
-        self._changes += 1
-        self._near.delete(key)
-        self.far.delete(key, server_key)
-        self._changes += 1
-        self._near.delete(key)
-
-    def incr(self, key: str, delta: int = 1, time: float = 0) -> int:
-        return self.far.incr(key, delta, time)
-
-    def decr(self, key: str, delta: int = 1, time: float = 0) -> int:
-        return self.far.decr(key, delta, time)
-
-    def set_multi(
-        self,
-        mapping: Mapping[str, Any],
-        server_key: str,
-        serialize: bool = True,
-        time: float = 0,
-        **options: Any,
-    ) -> None:
-        self.far.set_multi(mapping, server_key, serialize=serialize, time=time, **options)
-
-    def get_multi(self, keys: Sequence[str], server_key: str) -> list[Any]:
-        return self.far.get_multi(keys, server_key)
 
 
 def _to_json(value: Any) -> bytes:

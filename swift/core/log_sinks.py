@@ -13,13 +13,12 @@ import collections
 import errno
 import json
 import os
-import select
 import stat
 import time
 from logging.handlers import SysLogHandler
 from typing import Any, Protocol
 
-from swift.core.concurrency import raw_socket
+from swift.core.concurrency import raw_select, raw_socket
 
 MAX_QUEUED_BYTES = 1024 * 1024
 RECONNECT_SECONDS = 1.0
@@ -189,8 +188,8 @@ class StreamSink:
     def __init__(self, fd: int) -> None:
         self.dropped = 0
         self._fd = os.dup(fd)  # lives on when standard output is redirected
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLOUT)
+        self._poll = raw_select.poll()
+        self._poll.register(self._fd, raw_select.POLLOUT)
         self._queue: collections.deque[bytes] = collections.deque()
         self._queued = 0
         self._clock: list[Any] = [-1, ""]
@@ -210,7 +209,7 @@ class StreamSink:
         queue = self._queue
         while queue:
             events = self._poll.poll(0)
-            if not events or not events[0][1] & select.POLLOUT:
+            if not events or not events[0][1] & raw_select.POLLOUT:
                 return
             piece = queue[0][:PIPE_CHUNK]
             try:

@@ -200,6 +200,9 @@ class Broker:
 
     def commit_pending(self) -> None:
         """Merge what the pending file holds. Raises DatabaseBusy (not with stale_reads_ok), DatabaseMissing, OSError."""
+        self._commit_pending()
+
+    def _commit_pending(self, merged: bytes = b"") -> None:
         if self.skip_commits:
             return
         try:
@@ -209,30 +212,40 @@ class Broker:
             return
         try:
             with DirectoryLock(self.directory, self.lock_timeout):
-                self._merge_pending_locked()
+                self._merge_pending_locked(merged=merged)
         except DatabaseBusy:
             if not self.stale_reads_ok:
                 raise
 
-    def _merge_pending_locked(self, more: Iterable[pending.Record] = ()) -> None:
-        """Merge the pending file and `more` in the order of arrival, then empty the file."""
+    def _merge_pending_locked(self, more: Iterable[pending.Record] = (), merged: bytes = b"") -> None:
+        """Merge the pending file and `more` in the order of arrival, then empty the file.
+
+        `merged`: what has been merged already, if the file still starts with it.
+        """
+        start = len(merged) if merged and pending.read(self.pending_path, 0, len(merged)) == merged else 0
+        self._merge_entries(pending.entries(self.pending_path, start), MERGE_BATCH)
+        added = [self.item_from_record(record) for record in more]
+        if added:
+            self.merge_items(added)
+        fault_point("db:merge:committed")
+        with contextlib.suppress(FileNotFoundError):
+            pending.empty(self.pending_path)
+
+    def _merge_entries(self, entries: Iterable[bytes], batch_size: int) -> None:
+        """Merge entries of a pending file; one that can't be understood costs only itself."""
         batch: list[Any] = []
-        for entry in pending.entries(self.pending_path):
+        for entry in entries:
             try:
                 batch.append(self.item_from_record(pending.decode(entry)))
             except ValueError as err:
                 if self.logger is not None:
                     self.logger.error("Invalid pending entry %s: %s", self.pending_path, err)
                 continue
-            if len(batch) >= MERGE_BATCH:
+            if len(batch) >= batch_size:
                 self.merge_items(batch)
                 batch = []
-        batch.extend(self.item_from_record(record) for record in more)
         if batch:
             self.merge_items(batch)
-        fault_point("db:merge:committed")
-        with contextlib.suppress(FileNotFoundError):
-            pending.empty(self.pending_path)
 
     @staticmethod
     def item_from_record(record: pending.Record) -> Any:
@@ -302,7 +315,21 @@ class Broker:
         with self.connection() as conn, conn.writing():
             self._update_metadata(conn, updates, limits)
 
-    def _update_metadata(self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None) -> None:
+    def touch(
+        self, put_timestamp: str | None, updates: Mapping[str, tuple[str, str]], limits: Any = None
+    ) -> None:
+        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
+        if put_timestamp is None and not updates:
+            return
+        with self.connection() as conn, conn.writing():
+            if put_timestamp is not None:
+                self._raise_timestamp(conn, "put_timestamp", put_timestamp)
+            if updates:
+                self._update_metadata(conn, updates, limits)
+
+    def _update_metadata(
+        self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None
+    ) -> None:
         stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
         changed = merge_metadata(stored, updates)
         if not changed:
@@ -328,9 +355,7 @@ class Broker:
             self._raise_timestamp(conn, "status_changed_at", timestamp)
 
     def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
-        conn.execute(
-            f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp)
-        )
+        conn.execute(f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp))
 
     def delete_db(self, timestamp: str) -> None:
         """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
@@ -380,7 +405,9 @@ class Broker:
             for table in ("outgoing_sync", "incoming_sync"):
                 conn.execute(f"DELETE FROM {table} WHERE updated_at < ?", (str(sync_age),))
             stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
-            kept = {key: item for key, item in stored.items() if item[0] != "" or not _is_before(item[1], age)}
+            kept = {
+                key: item for key, item in stored.items() if item[0] != "" or not _is_before(item[1], age)
+            }
             if len(kept) != len(stored):
                 conn.execute(f"UPDATE {self.stat_table} SET metadata = ?", (json.dumps(kept),))
             self._reclaim_other(conn, str(sync_age))

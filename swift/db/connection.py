@@ -9,6 +9,7 @@ descriptor of the file would drop SQLite's own locks.
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import time
@@ -27,6 +28,8 @@ from .schema import chexor
 MAX_IDLE_CONNECTIONS = 64
 MAX_IDLE_SECONDS = 15.0  # an open file keeps a device from being unmounted
 PAGE_CACHE_KIB = 512  # of one connection
+
+_serials = itertools.count()
 
 _DAMAGE = (
     "database disk image is malformed",
@@ -47,6 +50,7 @@ class Connection(sqlite3.Connection):
 
     path: str
     identity: tuple[int, int]  # (st_dev, st_ino) of the file when it was opened
+    serial: int
     timeout: float = 25.0
     idle_since: float = 0.0
 
@@ -99,7 +103,7 @@ class Connection(sqlite3.Connection):
 
     def version(self) -> tuple[int, int, int]:
         """A value that differs when the content may have changed, by whichever connection, since it was last asked."""
-        return id(self), self.execute("PRAGMA data_version").fetchone()[0], self.total_changes
+        return self.serial, self.execute("PRAGMA data_version").fetchone()[0], self.total_changes
 
 
 def open_connection(path: str, timeout: float = 25.0, durable: bool = False) -> Connection:
@@ -125,6 +129,7 @@ def open_connection(path: str, timeout: float = 25.0, durable: bool = False) -> 
         raise
     try:
         conn.path = path
+        conn.serial = next(_serials)
         conn.identity = (before.st_dev, before.st_ino)
         conn.timeout = timeout
         conn.create_function("chexor", 3, chexor)

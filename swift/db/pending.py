@@ -15,8 +15,9 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.core.concurrency import Event, pool_for
+from swift.core.concurrency import Event
 from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir
+from swift.core.threads import pool_for
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
 
@@ -175,9 +176,8 @@ def read(path: str, offset: int = 0, limit: int = READ_AT_MOST) -> bytes:
         os.close(fd)
 
 
-def entries(path: str) -> Iterator[bytes]:
-    """The entries of the file in order, however long it is; for a caller who holds the directory lock. Raises OSError."""
-    offset = 0
+def entries(path: str, offset: int = 0) -> Iterator[bytes]:
+    """The entries from `offset` on in order, however many; for a caller who holds the directory lock. Raises OSError."""
     rest = b""
     while True:
         data = read(path, offset)

@@ -26,7 +26,7 @@ class CatchErrorsMiddleware:
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
         self.app = app
         self.trans_id_suffix = conf.get("trans_id_suffix", "")
-        self.logger = logger or get_logger(conf, log_route="catch-errors")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="catch-errors")
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         suffix = self.trans_id_suffix

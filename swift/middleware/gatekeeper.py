@@ -48,7 +48,7 @@ _verdicts = _Verdicts()
 class GatekeeperMiddleware:
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="gatekeeper")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="gatekeeper")
         self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 

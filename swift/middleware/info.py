@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from swift.core.concurrency import Event, spawn_after
 from swift.core.config import truthy
-from swift.core.local_cache import LocalCache, NearCache
+from swift.core.local_cache import LocalCache
 from swift.core.policy import policies
 from swift.wire.message import wsgi_quote, wsgi_to_str, wsgi_unquote
 from swift.wire.subrequest import make_pre_authed_environ
@@ -268,8 +268,6 @@ PROCESS_CACHE = ProcessCache()
 
 def _shared(cache: Any) -> Any:
     """The part of `swift.cache` that other processes see too, or None: what is local, PROCESS_CACHE does better."""
-    if isinstance(cache, NearCache):
-        return cache.far
     return None if isinstance(cache, LocalCache) else cache
 
 

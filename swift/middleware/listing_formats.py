@@ -39,7 +39,7 @@ StartResponse = Callable[..., Any]
 class ListingFilter:
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="listing-filter")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="listing-filter")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         method = environ["REQUEST_METHOD"]
@@ -53,10 +53,8 @@ class ListingFilter:
             media_type = wanted_type(request)
         except HTTPException as refusal:
             return refusal(environ, start_response)
-        params = dict(request.params)
-        varies = "format" not in params
-        params["format"] = "json"
-        request.params = params
+        varies = "format" not in request.params
+        request.params = {**request.params, "format": "json"}
         environ.setdefault("swift.format_listing", True)
         listing = _Listing(environ, start_response, media_type, varies)
         body = self.app(environ, listing.respond)

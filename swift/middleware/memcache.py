@@ -43,7 +43,7 @@ class MemcacheMiddleware:
 
 def load_cache(conf: dict[str, Any], logger: Any = None) -> Any:
     """The cache that a filter section asks for. Raises ValueError that names a bad option."""
-    logger = logger or get_logger(conf, log_route="memcache")
+    logger = logger or get_logger(conf, "proxy-server", log_route="memcache")
     options = with_memcache_conf(conf)
     servers = csv_list(options.get("memcache_servers"))
     if not servers:

@@ -42,7 +42,7 @@ class ProxyLoggingMiddleware:
             if value is not None:
                 access_conf[option] = value
         route = conf.get("access_log_route") or "proxy-access"
-        self.logger = logger or get_logger(access_conf, log_route=route)
+        self.logger = logger or get_logger(access_conf, "proxy-server", log_route=route)
         register_sensitive_header("x-auth-token")
         register_sensitive_header("x-storage-token")
         self.template = proxy_template(conf)
@@ -79,6 +79,8 @@ class ProxyLoggingMiddleware:
             exchange.headers = headers
             if self._times_first_byte:
                 exchange.ttfb = time()
+            if environ["REQUEST_METHOD"] == "HEAD" and not _has_length(headers):
+                headers = [*headers, ("Content-Length", "0")]
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)
@@ -137,6 +139,10 @@ class ProxyLoggingMiddleware:
         return _WatchedBody(body, watch)
 
 
+def _has_length(headers: list[tuple[str, str]]) -> bool:
+    return any(name.lower() == "content-length" for name, _ in headers)
+
+
 def _status_after(status: int, error: BaseException | None) -> int:
     """The status to log when the exchange ended with `error`: 499 when the client left, 500 when we failed."""
     if error is None or status >= 400:
@@ -181,7 +187,7 @@ class _Watch:
         if self._held is None:
             return
         status, headers = self._held
-        if length is not None and not any(name.lower() == "content-length" for name, _ in headers):
+        if length is not None and not _has_length(headers):
             headers = [*headers, ("Content-Length", str(length))]
         self._start_response(status, headers)
 

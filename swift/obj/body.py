@@ -22,6 +22,7 @@ from swift.obj.device import Device
 from swift.obj.layout import ObjectLocation
 from swift.obj.reader import OpenObject, quarantine
 from swift.wire.body import FileBody
+from swift.wire.errors import ResponseBroken
 
 PIECE = 1 << 20  # bytes read, checked and sent at a time
 RECHECK_SECONDS = 30.0
@@ -32,7 +33,7 @@ _CHECKED_MAX = 4096
 _checked: OrderedDict[tuple[int, int, int, int], float] = OrderedDict()
 
 
-class BodyDamaged(Exception):
+class BodyDamaged(ResponseBroken):
     """The bytes on disk don't fit their checksum: the response must break off."""
 
 

@@ -35,12 +35,6 @@ def _unlink(directory: str, name: str) -> None:
         os.unlink(f"{directory}/{name}")
 
 
-def remove_obsolete(directory: str, obsolete: list[FileName]) -> None:
-    """Unlink what a Decision found obsolete; errors don't count, the next cleanup tries again."""
-    for file in obsolete:
-        _unlink(directory, file.name)
-
-
 def cleanup(
     directory: str,
     ec: bool = False,
@@ -48,16 +42,18 @@ def cleanup(
     reclaim_age: float = RECLAIM_AGE,
     commit_window: float = COMMIT_WINDOW,
     now: float | None = None,
+    names: list[str] | None = None,
 ) -> tuple[Decision, list[str]]:
-    """Clean up one hash directory; an empty one is removed. Ages in seconds.
+    """Clean up one hash directory; an empty one is removed. Ages in seconds. `names`: what is in it, if just listed.
 
     Returns the decision over what was there and the names that remain, sorted descending; a missing directory is an
     empty one. Raises OSError when it can't be listed (ENOTDIR, ENODATA, EUCLEAN, EIO).
     """
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return Decision(), []
+    if names is None:
+        try:
+            names = os.listdir(directory)
+        except FileNotFoundError:
+            return Decision(), []
     decision = decide(names, ec, fragments)
     if now is None:
         now = time.time()

@@ -64,7 +64,7 @@ def decide(
     """
     decision = Decision()
     groups: Groups = {}
-    for name in sorted(names, reverse=True):
+    for name in sorted(set(names), reverse=True):
         try:
             file = parse_name(name, ec, fragments)
         except ValueError:

@@ -44,6 +44,11 @@ _REF_END = re.compile(rb"q.h\x03\x86q.Rq.u\.\Z", re.DOTALL)
 
 _u32 = struct.Struct("<I").pack
 
+# keys recur in every object; those of users may fill the rest of these, no more
+_KNOWN_KEYS_MAX = 1024
+_known_keys: dict[bytes, str] = {}
+_known_items: dict[str, bytes] = {}
+
 
 def _item(text: str) -> bytes:
     """Length and bytes of the unicode opcode for `text`; the bytes are encoded twice, as every release does."""
@@ -56,18 +61,22 @@ def _item(text: str) -> bytes:
 def encode(metadata: dict[str, str]) -> bytes:
     """Pickle, protocol 2. `metadata` must not be empty."""
     items = []
+    known = _known_items
     for key, value in metadata.items():
-        items.append(_item(key))
-        items.append(_item(value))
+        item = known.get(key)
+        if item is None:
+            item = _item(key)
+            if len(known) < _KNOWN_KEYS_MAX:
+                known[key] = item
+        items.append(item)
+        if value.isascii():
+            data = value.encode()
+            items.append(_u32(len(data)) + data)
+        else:
+            items.append(_item(value))
     first = items[0]
     # the first item carries the definition of the text "latin1", so it is followed by its own tail
     return b"".join((_HEAD, first, _FIRST_TAIL, b"h\x01X", _BETWEEN.join(items[1:]), _END))
-
-
-_KNOWN_KEYS_MAX = 1024
-_known_keys: dict[
-    bytes, str
-] = {}  # keys recur in every object; user metadata may fill the rest of this, no more
 
 
 def _text(piece: bytes) -> str:

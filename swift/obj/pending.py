@@ -38,17 +38,25 @@ def write_pending(
     path = pending_path(device_path, policy_index, name_hash, timestamp)
     tmp_dir = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"
     os.makedirs(tmp_dir, exist_ok=True)
-    mkdirs_durable(os.path.dirname(path), device_path)
+    # not remembered: the updater removes directories that it has emptied
+    mkdirs_durable(os.path.dirname(path), device_path, remember=False)
     data = pickle.dumps(update, protocol=0)
     try:
         write_durable(path, data, tmp_dir)
     except FileNotFoundError:
-        # the updater removes directories that it has emptied
+        # it did so just now
         os.makedirs(os.path.dirname(path), exist_ok=True)
         fsync_dir(os.path.dirname(os.path.dirname(path)))
         write_durable(path, data, tmp_dir)
     fault_point("pending:written")
     return path
+
+
+def rewrite_pending(device_path: str, policy_index: int, path: str, update: dict[str, Any]) -> None:
+    """Replace the pending file at `path`. Raises OSError."""
+    tmp_dir = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"
+    os.makedirs(tmp_dir, exist_ok=True)
+    write_durable(path, pickle.dumps(update, protocol=0), tmp_dir)
 
 
 def read_pending(path: str) -> dict[str, Any]:

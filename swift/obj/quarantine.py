@@ -76,3 +76,8 @@ def quarantine_file(device_path: str, path: str) -> str:
     target = _move(path, directory, name)
     fsync_dir(hash_dir)
     return target
+
+
+def quarantine_stray(device_path: str, datadir: str, path: str) -> str:
+    """Move a file that belongs to no hash directory to the quarantine of `datadir`; returns where to. Raises OSError."""
+    return _move(path, f"{device_path}/{QUARANTINE_DIR}/{datadir}", os.path.basename(path))

@@ -23,6 +23,7 @@ from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Qua
 from swift.obj.layout import FileName, ObjectLocation, parse_name
 from swift.obj.quarantine import quarantine_file, quarantine_hash_dir, quarantine_suffix_dir
 
+OPEN_TRIES = 5
 INLINE_LIMIT = 65536  # bytes; bodies up to this size are read with the metadata and sent with the head
 
 _MERGE_FROM_DATA = frozenset(("content-length", "deleted", "etag", "x-static-large-object"))
@@ -109,15 +110,22 @@ def open_object(
     frag_index: int | None = None,
     frag_prefs: Sequence[dict[str, Any]] | None = None,
     with_body: bool = False,
+    names: list[str] | None = None,
 ) -> OpenObject:
     """Open the object at `where`.
 
     `now`: seconds, for the expiry test. `with_body`: read and check a body of up to INLINE_LIMIT bytes as well.
-    Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
+    `names`: a list to put the names in the hash directory into. Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
     """
+    tries = 0
     while True:
         try:
-            return _open(where, now, open_expired, frag_index, frag_prefs, with_body)
+            return _open(where, now, open_expired, frag_index, frag_prefs, with_body, names)
+        except StateChanged:
+            # another writer replaced what we had listed: its file is there by now
+            tries += 1
+            if tries == OPEN_TRIES:
+                raise
         except _Damaged as damage:
             quarantine(where, str(damage), damage.path)
             if damage.path is None:
@@ -154,8 +162,11 @@ def _open(
     frag_index: int | None,
     frag_prefs: Sequence[dict[str, Any]] | None,
     with_body: bool,
+    seen: list[str] | None,
 ) -> OpenObject:
     names = _list(where.hash_dir)
+    if seen is not None:
+        seen[:] = names
     decision = None
     data: FileName | None
     if len(names) == 1 and not where.ec and names[0].endswith(".data"):

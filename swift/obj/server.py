@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift import __version__
@@ -17,6 +17,7 @@ from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
 from swift.core.hashing import hash_path
 from swift.core.log import get_logger
+from swift.core.metrics import get_metrics
 from swift.core.names import (
     check_device_partition,
     check_object_name,
@@ -26,7 +27,7 @@ from swift.core.names import (
 )
 from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
-from swift.obj import server_change, server_get, server_put
+from swift.obj import server_change, server_get, server_put, timings
 from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE
 from swift.obj.device import Devices
 from swift.obj.errors import (
@@ -96,7 +97,8 @@ class ObjectServer:
             float(conf.get("reclaim_age", RECLAIM_AGE)),
             float(conf.get("commit_window", COMMIT_WINDOW)),
         )
-        self.updates = ContainerUpdates(conf, logger)
+        self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
+        self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.etag_validate_pct = float(conf.get("etag_validate_pct", 100))
         self.disk_chunk_size = int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
@@ -119,10 +121,16 @@ class ObjectServer:
             "DELETE": server_change.delete,
             "OPTIONS": options,
         }
+        self._respond: Callable[..., Iterable[bytes]] = self._answer
+        if timings.are_wanted(conf):
+            self._respond = timings.timed(self._answer, self._verbs, conf, self.metrics, logger)
 
     # ------------------------------------------------------------ dispatch
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        return self._respond(environ, start_response)
+
+    def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             path = environ["PATH_INFO"]
             if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
@@ -198,6 +206,8 @@ class ObjectServer:
         """Log what disk work noted and forget it."""
         for text in where.notes or ():
             self.logger.warning("%s", text)
+            if text.startswith("Quarantined"):
+                self.metrics.increment("quarantines")
         where.notes = None
 
     # ------------------------------------------------------------ what requests have in common
@@ -206,7 +216,7 @@ class ObjectServer:
         """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
         path = environ["PATH_INFO"]
         parts = path.split("/", 5)
-        if len(parts) != 6 or parts[0] or not all(parts):
+        if len(parts) != 6 or parts[0] or not (parts[1] and parts[2] and parts[3] and parts[4] and parts[5]):
             try:
                 parts = ["", *split_path(path, 5, 5, True)]
             except ValueError as error:

@@ -102,10 +102,11 @@ def _post_trip(
     where: ObjectLocation, rules: WriteRules, request: PostRequest
 ) -> tuple[OpenObject, dict[str, str]]:
     """Look, decide, write: (the object as it was, the metadata written). Raises Refused, NotExist, as write_file."""
-    found = open_object(where, request.now, request.open_expired)
+    names: list[str] = []
+    found = open_object(where, request.now, request.open_expired, names=names)
     found.close()
     metadata = new_metadata(found, request)
-    write_file(where, rules, dict(metadata), ".meta", next_part_power=request.next_part_power)
+    write_file(where, rules, dict(metadata), ".meta", next_part_power=request.next_part_power, names=names)
     return found, metadata
 
 
@@ -256,7 +257,7 @@ def _delete_trip(
         if refused:
             return outcome
     if state.timestamp < timestamp:
-        tombstone(where, rules, timestamp, power)
+        tombstone(where, rules, timestamp, power, state.names)
         outcome.written = True
     return outcome
 

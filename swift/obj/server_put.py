@@ -165,7 +165,9 @@ def _small_trip(
 ) -> State:
     state = read_state(where, request.now, request.frag_index)
     check_put(state, request.timestamp, request.if_none_match)
-    write_file(where, rules, metadata, ".data", body, request.next_part_power, request.drop_cache)
+    write_file(
+        where, rules, metadata, ".data", body, request.next_part_power, request.drop_cache, state.names
+    )
     return state
 
 

@@ -23,23 +23,24 @@ class Refused(ObjectError):
 class State:
     """`found`: the closed object or None. `timestamp`: of the data, the tombstone or the expired object; '' for nothing.
 
-    `metadata`: of the object, also of an expired one.
+    `metadata`: of the object, also of an expired one. `names`: what is in the hash directory.
     """
 
-    __slots__ = ("found", "timestamp", "metadata", "expired")
+    __slots__ = ("found", "timestamp", "metadata", "expired", "names")
 
     def __init__(self) -> None:
         self.found: OpenObject | None = None
         self.timestamp = ""
         self.metadata: dict[str, str] = {}
         self.expired = False
+        self.names: list[str] = []
 
 
 def read_state(where: ObjectLocation, now: float | None, frag_index: int | None = None) -> State:
     """Look at an object as of `now` (seconds). Raises Collision, StateChanged, OSError."""
     state = State()
     try:
-        found = open_object(where, now, frag_index=frag_index)
+        found = open_object(where, now, frag_index=frag_index, names=state.names)
     except Deleted as deleted:
         state.timestamp = deleted.timestamp
     except Expired as expired:

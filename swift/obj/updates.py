@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import hash_path
+from swift.core.metrics import Metrics
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
@@ -63,9 +64,10 @@ def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
 class ContainerUpdates:
     """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
 
-    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+    def __init__(self, conf: Mapping[str, Any], logger: Any, metrics: Metrics) -> None:
         """Options: conn_timeout, node_timeout, container_update_timeout, expiring_objects_*. Raises ValueError."""
         self.logger = logger
+        self.metrics = metrics
         self.conn_timeout = float(conf.get("conn_timeout", 0.5))
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
@@ -74,7 +76,6 @@ class ContainerUpdates:
         self.expirer_divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
         if self.expirer_divisor <= 100:
             raise ValueError("expiring_objects_container_divisor must be more than 100")
-        self.user_agent = f"object-server {os.getpid()}"
 
     # ------------------------------------------------------------ the object's container
 
@@ -91,7 +92,7 @@ class ContainerUpdates:
             "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
             "Referer": referer(environ),
             "X-Backend-Storage-Policy-Index": str(target.policy_index),
-            "User-Agent": self.user_agent,
+            "User-Agent": f"object-server {os.getpid()}",
         }
         container_path = self._container_path(environ)
         state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
@@ -183,7 +184,7 @@ class ContainerUpdates:
             headers.update(fields or {})
         elif not _truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
             return
-        headers["User-Agent"] = self.user_agent
+        headers["User-Agent"] = f"object-server {os.getpid()}"
         obj = f"{normalize_delete_at(delete_at)}-{target.account}/{target.container}/{target.obj}"
         update = {
             "op": op,
@@ -253,6 +254,7 @@ class ContainerUpdates:
     def _keep(self, target: UpdateTarget, update: dict[str, Any]) -> str:
         headers = update["headers"]
         timestamp = headers.get("X-Meta-Timestamp") or headers["X-Timestamp"]
+        self.metrics.increment("async_pendings")
         return target.device.run(
             write_pending, target.device.path, target.policy_index, target.name_hash, timestamp, update
         )
@@ -282,6 +284,8 @@ class _Send:
         try:
             ip, _, port = self.host.rpartition(":")
             number = int(port)
+            if not (ip and 0 < number < 65536):
+                raise ValueError(self.host)
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return

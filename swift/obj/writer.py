@@ -21,6 +21,7 @@ from swift.obj.layout import ObjectLocation, file_name
 from swift.obj.suffixes import invalidating
 
 LINK_TRIES = 3
+PREALLOCATE_FROM = 65536  # bytes
 
 
 class WriteRules:
@@ -66,12 +67,16 @@ class NewObjectFile:
         "_dir_fd",
         "_new_dir",
         "_linked",
+        "_names",
         "_unsynced",
         "_synced_to",
     )
 
-    def __init__(self, where: ObjectLocation, rules: WriteRules) -> None:
-        """Make the hash directory and open the file. Raises DeviceUnavailable, NoSpace, OSError."""
+    def __init__(self, where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
+        """Make the hash directory and open the file. `names`: what is in the directory, if it was listed just now.
+
+        Raises DeviceUnavailable, NoSpace, OSError.
+        """
         self.where = where
         self.rules = rules
         self.written = 0
@@ -80,6 +85,7 @@ class NewObjectFile:
         self._dir_fd = -1
         self._new_dir = False
         self._linked = False
+        self._names = names
         try:
             self._open_directory()
             self._file = fs.NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
@@ -97,8 +103,9 @@ class NewObjectFile:
         for _ in range(LINK_TRIES):
             try:
                 try:
-                    os.mkdir(where.hash_dir)
-                    self._new_dir = True
+                    if not self._names:
+                        os.mkdir(where.hash_dir)
+                        self._new_dir = True
                 except FileExistsError:
                     pass
                 except FileNotFoundError:
@@ -108,7 +115,7 @@ class NewObjectFile:
                 self._dir_fd = os.open(where.hash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 return
             except FileNotFoundError:
-                continue  # removed as empty by a cleanup just now
+                self._names = None  # removed as empty by a cleanup just now
         raise OSError(errno.EAGAIN, "the hash directory keeps vanishing", where.hash_dir)
 
     def _make_parents(self) -> None:
@@ -118,14 +125,18 @@ class NewObjectFile:
             raise DeviceUnavailable(self.where.device_path) from None
 
     def reserve(self, size: int | None) -> None:
-        """Check the free space and preallocate `size` bytes (None: not known). Raises NoSpace, OSError."""
+        """Check the free space and preallocate `size` bytes (None: not known). Raises NoSpace, OSError.
+
+        A small body is written at once, which allocates as well: only the check is made for it.
+        """
         rules = self.rules
         try:
             if not size:
-                rules.reserve.check(self._file.fd)
+                rules.reserve.check(self._file.fd, 0, self.where.device_path)
             elif rules.preallocate:
-                rules.reserve.check(self._file.fd, size)
-                fs.fallocate(self._file.fd, size)
+                rules.reserve.check(self._file.fd, size, self.where.device_path)
+                if size > PREALLOCATE_FROM:
+                    fs.fallocate(self._file.fd, size)
         except OSError as err:
             raise _no_space(err) from None
 
@@ -181,7 +192,7 @@ class NewObjectFile:
             raise _no_space(err) from None
         fs.fault_point("write:durable")
         if fragment is None:
-            self._cleanup(where, next_part_power)
+            self._cleanup(where, name, next_part_power)
         fs.fault_point("write:cleaned")
 
     def _link(self, name: str, metadata: dict[str, str]) -> None:
@@ -241,10 +252,11 @@ class NewObjectFile:
         except (OSError, fs.LockTimeout) as err:
             self.where.note(f"Failed to link {self.where.hash_dir}/{name} for part power {power}: {err}")
 
-    def _cleanup(self, where: ObjectLocation, next_part_power: int | None) -> None:
+    def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
         # a directory that we made held nothing; what a racing writer put there is left to its own cleanup or a rehash
         if not self._new_dir:
-            clean_up(where, self.rules)
+            names = list({*self._names, name}) if self._names else None
+            clean_up(where, self.rules, names)
         if next_part_power is not None:
             other = where.in_part_power(next_part_power)
             if other.hash_dir == where.hash_dir:
@@ -270,10 +282,10 @@ def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != _metadata.BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, rules: WriteRules) -> None:
+def clean_up(where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
     """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
     try:
-        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window)
+        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window, None, names)
     except OSError as err:
         where.note(f"Problem cleaning up {where.hash_dir}: {err}")
 
@@ -286,9 +298,13 @@ def write_file(
     body: bytes = b"",
     next_part_power: int | None = None,
     drop_cache: bool = False,
+    names: list[str] | None = None,
 ) -> None:
-    """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`."""
-    new = NewObjectFile(where, rules)
+    """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
+
+    `names`: what is in the hash directory, if it was listed in the same trip: spares the listing after the write.
+    """
+    new = NewObjectFile(where, rules, names)
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)
@@ -300,7 +316,11 @@ def write_file(
 
 
 def tombstone(
-    where: ObjectLocation, rules: WriteRules, timestamp: str, next_part_power: int | None = None
+    where: ObjectLocation,
+    rules: WriteRules,
+    timestamp: str,
+    next_part_power: int | None = None,
+    names: list[str] | None = None,
 ) -> None:
     """Write a `.ts`. `timestamp` in internal form. Raises as `write_file`."""
-    write_file(where, rules, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power)
+    write_file(where, rules, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power, names=names)

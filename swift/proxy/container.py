@@ -24,6 +24,7 @@ from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
+from swift.proxy.rows import LostRows
 from swift.proxy.updates import hosts_and_devices
 from swift.wire.message import (
     HTTPBadRequest,
@@ -91,12 +92,11 @@ class ContainerController(Controller):
         ):
             extra.update(_AUTO_LISTING)
             params["states"] = "listing"
-        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else ""
+        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else "format=json"
         tail = self._tail(exchange)
         block = self.read_block(exchange, tail, extra)
         part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
-        target = f"{tail}?{query}" if query else tail
-        return self.read(exchange, self.app.container_nodes, part, primaries, target, block)
+        return self.read(exchange, self.app.container_nodes, part, primaries, f"{tail}?{query}", block)
 
     def _missing(
         self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
@@ -192,7 +192,7 @@ class ContainerController(Controller):
             raise HTTPNotFound(request=exchange.request)
         headers = {"X-Backend-Storage-Policy-Default": str(int(policies().default))}
         forget_container(exchange.environ, *self._native(exchange))
-        answers = self._write(exchange, headers, with_account=True)
+        answers = self._write(exchange, headers, with_account=True, lost_rows=self._lost_rows(exchange))
         forget_container(exchange.environ, *self._native(exchange))
         best = best_answer(answers)
         if best is not None and best.status == 202:
@@ -207,6 +207,21 @@ class ContainerController(Controller):
         body = exchange.request.body
         answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
         return self.respond_best(exchange, start_response, answers)
+
+    def _lost_rows(self, exchange: Exchange) -> LostRows:
+        """Tells account servers of a deletion; a handoff that never had the container has nothing to tell."""
+        environ = exchange.environ
+
+        def fields() -> dict[str, str]:
+            return {
+                "X-Put-Timestamp": "0000000000.00000",
+                "X-Delete-Timestamp": environ["HTTP_X_TIMESTAMP"],
+                "X-Object-Count": "0",
+                "X-Bytes-Used": "0",
+                "X-Backend-Storage-Policy-Index": "0",  # a deleted row counts for none
+            }
+
+        return LostRows(self.app, environ, self._tail(exchange), "Account", "PUT", fields)
 
     # -- parts of writes ---------------------------------------------------------------------------------------------------
 
@@ -268,7 +283,12 @@ class ContainerController(Controller):
             raise HTTPForbidden(request=exchange.request, body=f"Reached container limit of {limit}")
 
     def _write(
-        self, exchange: Exchange, headers: dict[str, str], with_account: bool, body: bytes = b""
+        self,
+        exchange: Exchange,
+        headers: dict[str, str],
+        with_account: bool,
+        body: bytes = b"",
+        lost_rows: LostRows | None = None,
     ) -> list[Answer]:
         tail = self._tail(exchange)
         part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
@@ -279,7 +299,7 @@ class ContainerController(Controller):
         if with_account:
             blocks = [common + lines for lines in self._account_update_lines(exchange, len(primaries))]
         nodes = self.app.container_nodes.iterate(part, primaries)
-        return self.write(exchange, part, tail, blocks, nodes, body=body).run()
+        return self.write(exchange, part, tail, blocks, nodes, body=body, lost_rows=lost_rows).run()
 
     def _account_update_lines(self, exchange: Exchange, requests: int) -> list[bytes]:
         """For each request the lines that say which account servers to inform (spec 9.2)."""

@@ -24,6 +24,7 @@ from swift.wire.status import HTML_TYPE
 
 if TYPE_CHECKING:
     from swift.proxy.app import Application
+    from swift.proxy.rows import LostRows
 
 Handler = Callable[[Exchange, StartResponse], Body]
 
@@ -128,6 +129,7 @@ class Controller:
         nodes: Iterator[Node],
         method: str | None = None,
         body: bytes = b"",
+        lost_rows: LostRows | None = None,
     ) -> FanOut:
         """One request for each block, to the nodes; its `answers` are there when it returns (padded ones from `run`)."""
         options = self.options
@@ -143,6 +145,7 @@ class Controller:
             node_timeout=options.node_timeout,
             post_quorum_timeout=options.post_quorum_timeout,
             use_replication=truthy(exchange.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
+            lost_rows=lost_rows,
         )
 
     def write_block(self, exchange: Exchange, headers: dict[str, str], tail: str) -> bytes:

@@ -13,6 +13,7 @@ from swift.core.concurrency import SourceError, Stream
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse
+from swift.wire.errors import ResponseBroken
 from swift.wire.multipart import part_head
 from swift.wire.ranges import parse_range, ranges_for_length
 
@@ -26,7 +27,7 @@ Resume = Callable[[int, int, Node | None], "Source | None"]
 OnBroken = Callable[[Source, BaseException], None]
 
 
-class BodyBroken(Exception):
+class BodyBroken(ResponseBroken):
     """The body cannot be brought to its end: fewer bytes than announced went to the client."""
 
 

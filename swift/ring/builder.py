@@ -51,6 +51,7 @@ class RingBuilder:
         if min_part_hours < 0:
             raise RingBuilderError(f"min_part_hours must be non-negative (was {min_part_hours})")
         self.state = BuilderState(part_power, replicas, min_part_hours)
+        self.state.dispersion = 0.0  # of nothing placed yet; None is for old files
         self._dev_id_bytes = 2
 
     @classmethod
@@ -70,6 +71,7 @@ class RingBuilder:
         """A builder for a ring whose own was lost (10.10)."""
         builder = cls(32 - ring.part_shift, float(ring.replica_count or 1), min_part_hours)
         state = builder.state
+        state.dispersion = None
         state.devs = [dev and dict(dev) for dev in ring.devs]
         for dev in state.devs:
             if dev is not None:
@@ -235,10 +237,9 @@ class RingBuilder:
     def remove_dev(self, dev_id: int) -> None:
         """Mark for removal at the next rebalance; marking twice is marking once."""
         dev = self._device(dev_id)
-        if self.is_removed(dev):
-            return
-        dev["weight"] = 0
-        self.state.removed.append(dev)
+        if not self.is_removed(dev):
+            dev["weight"] = 0
+            self.state.removed.append(dev)
         self._changed()
 
     def _set(self, dev_id: int, key: str, value: Any) -> None:
@@ -340,12 +341,13 @@ class RingBuilder:
         part_weight = self.weight_of_one_part()
         return max(abs(balance.device_balance(dev, part_weight)) for dev in self.iter_devs())
 
-    def dev_balance(self, dev: Device) -> float:
-        """Percent above or below what its weight asks; 0 or 999.99 when no device has weight."""
+    def dev_balances(self) -> dict[int, float]:
+        """Device id → percent above or below what its weight asks; 0 or 999.99 when no device has weight."""
         try:
-            return balance.device_balance(dev, self.weight_of_one_part())
+            part_weight = self.weight_of_one_part()
         except EmptyRingError:
-            return MAX_BALANCE if dev["parts"] else 0
+            part_weight = 0.0  # never looked at: no device has weight
+        return {dev["id"]: balance.device_balance(dev, part_weight) for dev in self.iter_devs()}
 
     def get_required_overload(self) -> float:
         """The overload that makes the ring as dispersed as it can be. RingBuilderError with too few devices."""

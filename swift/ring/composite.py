@@ -6,6 +6,7 @@ Composing never rebalances; the result is an ordinary ring. The metadata file re
 from __future__ import annotations
 
 import json
+import math
 import os
 from array import array
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def _check_compatible(builders: Sequence[RingBuilder]) -> None:
     for index, builder in enumerate(builders):
         if builder.replicas != int(builder.replicas):
             problems.append(f"Non integer replica count {builder.replicas} found at index {index}")
-        elif builder.devs_changed or not builder.rows or len(builder.rows) != builder.replicas:
+        elif builder.devs_changed or not builder.rows or len(builder.rows) != math.ceil(builder.replicas):
             problems.append(f"Builder needs rebalance to apply changes at index {index}")
     if problems:
         raise RingBuilderError("\n".join(["Problem with builders.", *problems]))

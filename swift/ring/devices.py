@@ -17,7 +17,7 @@ REQUIRED_KEYS = ("region", "zone", "ip", "port", "device", "weight")
 BUILDER_ONLY_KEYS = ("parts", "parts_wanted")
 
 _HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
-_ADD_HEAD = re.compile(r"(?:r([0-9]+))?z([0-9]+)-")
+_ADD_HEAD = re.compile(r"(?:r([0-9]*))?z([0-9]*)-")
 _ADDRESS = re.compile(r"\[([^\]]*)\]?|([0-9.]+)")
 _DIGITS = re.compile(r"[0-9]*")
 
@@ -99,7 +99,7 @@ def parse_add_value(text: str) -> Device:
     device, _, meta = rest[1:].partition("_")
     check_device_name(device)
     return {
-        "region": int(head[1]) if head[1] else None,
+        "region": None if head[1] is None else int(head[1]),
         "zone": int(head[2]),
         "ip": ip,
         "port": port,

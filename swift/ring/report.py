@@ -99,18 +99,17 @@ def check_tables(state: BuilderState) -> None:
     assert state.rows
     wanted = math.ceil(state.replicas)
     exists = np.array([dev is not None for dev in state.devs] + [False])
-    table = np.full((wanted, state.parts), len(state.devs), dtype=np.int64)
+    # the rows that there are: set_replicas takes effect at the next rebalance, until then a ring is as valid as before
+    table = np.full((len(state.rows), state.parts), len(state.devs), dtype=np.int64)
     lacking = np.zeros(table.shape, dtype=bool)
-    for replica in range(wanted):
-        length = 0
-        if replica < len(state.rows):
-            row = np.frombuffer(state.rows[replica], dtype=f"u{state.rows[replica].itemsize}")
-            length = len(row)
-            table[replica, :length] = np.minimum(row, len(state.devs))
+    for replica, entries in enumerate(state.rows):
+        row = np.frombuffer(entries, dtype=f"u{entries.itemsize}")
+        length = len(row)
+        table[replica, :length] = np.minimum(row, len(state.devs))
         lacking[replica, :length] = ~exists[table[replica, :length]]
         lacking[replica, length:] = replica + 1 < wanted
     twice = np.zeros(state.parts, dtype=bool)
-    for later in range(1, wanted):
+    for later in range(1, len(table)):
         for earlier in range(later):
             twice |= (table[later] == table[earlier]) & exists[table[later]]
     bad = np.flatnonzero(lacking.any(axis=0) | twice)

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from swift.wire.errors import ResponseBroken
 from swift.wire.multipart import part_head
 
 READ_SIZE = 65536
@@ -22,7 +23,7 @@ _CANNOT_TELL = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS))
 Piece = bytes | tuple[int, int]
 
 
-class FileTooShort(Exception):
+class FileTooShort(ResponseBroken):
     """The file ended before the bytes that were announced."""
 
 

@@ -6,7 +6,6 @@ server.py. Spec: proxy-and-backend.md 21.
 """
 
 import errno
-import html
 import sys
 from collections.abc import Callable, Iterator
 from time import time
@@ -14,12 +13,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from swift.core.concurrency import Timeout, raw_socket, sleep
-from swift.core.transaction import new_transaction_id
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientError, ClientTimeout
+from swift.wire.errors import (
+    BadChunk,
+    ClientDisconnected,
+    ClientError,
+    ClientTimeout,
+    ResponseBroken,
+    ResponseTooShort,
+)
 from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Source
 from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
 from swift.wire.proxy_protocol import apply_proxy_line
+from swift.wire.refusal import refusal
 from swift.wire.status import status_line
 
 if TYPE_CHECKING:
@@ -57,10 +63,6 @@ class _HeaderKinds(dict[str, str | None]):
 
 
 _KINDS = _HeaderKinds()
-
-
-class ResponseTooShort(Exception):
-    """The application announced more bytes than it gave; the connection is closed so that the client notices."""
 
 
 class Connection(Source):
@@ -259,17 +261,21 @@ class Connection(Source):
             data = result[0] if len(result) == 1 else b"".join(result)
             self._respond_bytes(environ, body, data)
             return
+        status = self.status
+        if status is not None and (environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)):
+            self._send(self._head(environ, body, None))
+            return
         send_to = getattr(result, "send_to", None)
-        if send_to is not None and self.status is not None:
+        if send_to is not None and status is not None:
             head = self._head(environ, body, None)
-            if self.length is not None:
-                if self.length:
-                    self._send_more(head)
-                    self.sent = self._sent_by(send_to)
-                    if self.sent < self.length:
-                        raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
-                else:
-                    self._send(head)
+            if self.length is not None and self.length > 0:
+                self._send_more(head)
+                self.sent = self._sent_by(send_to)
+                if self.sent < self.length:
+                    raise ResponseTooShort(f"{self.sent} bytes of {self.length}")
+                return
+            if self.length == 0:
+                self._send(head)
                 return
         self._respond_chunks(environ, body, iter(result))
 
@@ -378,7 +384,7 @@ class Connection(Source):
         if self.server.draining:
             self.close_after = True
         self.chunked = False
-        bodiless = environ["REQUEST_METHOD"] == "HEAD" or status[0] == "1" or status[:3] in ("204", "304")
+        bodiless = environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)
         if length is not None:
             framed = True
         elif known_length is not None:
@@ -472,25 +478,9 @@ class Connection(Source):
 
     def _refuse(self, error: BadHead) -> None:
         """Answer a head that could not be accepted; the connection is closed behind it."""
-        if error.bare:
-            answer = (
-                f"HTTP/1.0 {error.status} {error.reason}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            )
-        else:
-            transaction = new_transaction_id(self.server.trans_id_suffix)
-            page = (
-                "<html><head><title>Error response</title></head><body><h1>Error response</h1>"
-                f"<p>Error code: {error.status}</p><p>Message: {html.escape(error.reason)}.</p>"
-                f"<p>{html.escape(error.explanation)}</p></body></html>\n"
-            )
-            answer = (
-                f"HTTP/1.1 {error.status} {error.reason}\r\nConnection: close\r\n"
-                f"Content-Type: text/html;charset=utf-8\r\nContent-Length: {len(page)}\r\n"
-                f"X-Trans-Id: {transaction}\r\nX-Openstack-Request-Id: {transaction}\r\n"
-                f"{self.server.date_line()}\r\n{page}"
-            )
+        answer = refusal(error, self.server.date_line(), self.server.trans_id_suffix)
         self.stream.set_timeout(LINGER_IDLE_SECONDS)
-        self.stream.sendall(answer.encode("latin-1", "replace"))
+        self.stream.sendall(answer)
         self._linger()
 
     def _failed(self, environ: dict[str, Any], error: BaseException) -> None:
@@ -503,9 +493,9 @@ class Connection(Source):
             status = 408
         elif isinstance(error, BadChunk):
             status = 400
-        elif isinstance(error, ResponseTooShort):
+        elif isinstance(error, ResponseBroken):
+            status = 500
             logger.error("%s: the response ended early: %s", where, error)
-            return
         else:
             status = 500
             logger.error("%s: unhandled error", where, exc_info=error)
@@ -562,6 +552,10 @@ class Connection(Source):
                     return
         except OSError:
             return
+
+
+def _bodiless(status: str) -> bool:
+    return status[0] == "1" or status[:3] in ("204", "304")
 
 
 def _tokens(header: str) -> list[str]:

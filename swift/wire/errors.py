@@ -1,4 +1,4 @@
-"""What can go wrong while a client's request body is read: exceptions only."""
+"""What can go wrong while bodies are on their way: exceptions only."""
 
 
 class ClientError(Exception):
@@ -15,3 +15,14 @@ class ClientTimeout(ClientError):
 
 class BadChunk(ClientError):
     """The chunked framing is broken (the reference answers 499 where the connection still can be written)."""
+
+
+class ResponseBroken(Exception):
+    """A response body cannot be brought to its end, for a reason that whoever raises it understands.
+
+    The connection is closed so that the client notices; the log gets one line instead of a traceback.
+    """
+
+
+class ResponseTooShort(ResponseBroken):
+    """The application gave fewer bytes than it announced."""

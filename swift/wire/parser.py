@@ -9,9 +9,11 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from swift.core.constraints import Limits
 from swift.wire.headers import environ_key
 
 MAX_HEADERS_SIZE = 65536
+_COUNT_LEEWAY = 1.6
 
 
 class HeadLimits(NamedTuple):
@@ -21,19 +23,32 @@ class HeadLimits(NamedTuple):
     header_line: int = 8192
     header_count: int = 201
 
+    @classmethod
+    def of(cls, constraints: Limits) -> "HeadLimits":
+        """What swift.conf allows, with the reference's leeway for headers that are no metadata."""
+        return cls(
+            constraints.max_request_line,
+            constraints.max_header_size,
+            int(_COUNT_LEEWAY * constraints.max_header_count),
+        )
+
 
 class BadHead(Exception):
     """A head that is refused; the connection is to be closed after the answer.
 
     bare: the answer is only a status line of HTTP/1.0, `Connection: close` and `Content-Length: 0`.
+    plain: the answer's body is the explanation alone, as an application would have given it.
     """
 
-    def __init__(self, status: int, reason: str, explanation: str = "", bare: bool = False) -> None:
+    def __init__(
+        self, status: int, reason: str, explanation: str = "", bare: bool = False, plain: bool = False
+    ) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
         self.explanation = explanation
         self.bare = bare
+        self.plain = plain
 
 
 # Header names are what the reference takes: printable bytes without blank and colon, all bytes above ASCII.
@@ -183,8 +198,9 @@ def _check_coding(environ: dict[str, Any]) -> None:
                 501,
                 "Not Implemented",
                 "Unsupported Transfer-Coding header value specified in Transfer-Encoding header",
+                plain=True,
             )
-        raise BadHead(400, "Bad Request", "Invalid Transfer-Encoding header value")
+        raise BadHead(400, "Bad Request", "Invalid Transfer-Encoding header value", plain=True)
     if "CONTENT_LENGTH" in environ:
         raise BadHead(400, "Bad Request", "Both Content-Length and Transfer-Encoding.")
     if environ["SERVER_PROTOCOL"] != "HTTP/1.1":

@@ -293,23 +293,15 @@ class Response(webob.Response):
         body = self._app_iter
         if body is None:
             data = self._body
-            if not data:
+            if data is None:
                 data = default_body(self.status_int, self.drive)
-                if data:
-                    self._headers["Content-Type"] = HTML_TYPE
-                if data or "Content-Length" not in self._headers or self._body is None:
-                    self._set_length(data, method)
+                if data and method != "HEAD":
+                    self._headers["Content-Length"] = str(len(data))
             body = [data]
         if method == "HEAD":
             _drain(body)
             return [b""]
         return body
-
-    def _set_length(self, data: bytes, method: Any) -> None:
-        # A HEAD answer may state the length of a body that nobody made.
-        if method == "HEAD" and not data and "Content-Length" in self._headers:
-            return
-        self._headers["Content-Length"] = str(len(data))
 
     def _drop_body(self) -> None:
         close_if_possible(self._app_iter)
@@ -329,7 +321,6 @@ class Response(webob.Response):
             self.status = 416
             self._headers["Content-Range"] = f"bytes */{length}"
             page = default_body(416)
-            self._headers["Content-Type"] = HTML_TYPE
             self._headers["Content-Length"] = str(len(page))
             return [page]
         if len(ranges) == 1:

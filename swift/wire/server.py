@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from time import gmtime, time
 from typing import Any
 
+from swift.core import constraints
 from swift.core.concurrency import Event, Listener, Semaphore, Stream, Timeout, raw_socket, sleep, spawn_n
 from swift.core.config import truthy
 from swift.wire.connection import Connection, base_environ
@@ -25,6 +26,7 @@ DEFAULT_CLIENT_TIMEOUT = 60.0
 # would lose it, and with most clients the user would see that.
 DRAIN_GRACE = 1.0
 _ACCEPT_RETRY_SECONDS = 0.1
+_FULL_CHECK_SECONDS = 1.0
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -62,7 +64,7 @@ class Server:
         self.app = app
         self.logger = logger
         self.on_done = on_done
-        self.limits = limits or HeadLimits()
+        self.limits = limits or HeadLimits.of(constraints.limits())
         self.max_clients = int(conf.get("max_clients") or DEFAULT_MAX_CLIENTS)
         self.client_timeout = _seconds(conf, "client_timeout", 0) or DEFAULT_CLIENT_TIMEOUT
         keepalive = _seconds(conf, "keepalive_timeout", self.client_timeout)
@@ -88,7 +90,11 @@ class Server:
         accept, slots = self._listener.accept, self._slots
         try:
             while not self.draining:
-                slots.acquire()
+                # With all slots taken nobody would notice that the socket was shut down.
+                if not slots.acquire(timeout=_FULL_CHECK_SECONDS):
+                    if self._is_listening():
+                        continue
+                    break
                 try:
                     sock, peer = accept()
                 except OSError as error:
@@ -103,11 +109,27 @@ class Server:
         finally:
             self._drain()
 
+    def _is_listening(self) -> bool:
+        sock = self._listener.sock
+        return sock.fileno() >= 0 and bool(sock.getsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_ACCEPTCONN))
+
     def stop(self) -> None:
         """Accept no more, let requests end, close what is idle. run() returns after that."""
         if not self.draining:
             self.draining = True
+            self._take_waiting()
             self._listener.close()
+
+    def _take_waiting(self) -> None:
+        """Accept what the kernel has already accepted for us: closing the socket would reset those clients."""
+        while True:
+            try:
+                sock, peer = self._listener.sock.accept()
+            except OSError:
+                return
+            # Beyond max_clients for once: they get their one answer.
+            self._active += 1
+            spawn_n(self._handle, sock, peer)
 
     def date_line(self) -> str:
         """The Date header line, made once a second."""

@@ -5,16 +5,18 @@ import json
 import os
 import pathlib
 import random
+import subprocess
 import sys
 import sysconfig
+from urllib.parse import quote as quoted
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
-from cluster import Cluster  # noqa: E402
+from cluster import PORT_OF, Cluster  # noqa: E402
 
-from test.cluster import free_ports  # noqa: E402
+from test.cluster import free_ports, wait_for_port  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 
@@ -29,7 +31,11 @@ def mixed(tmp_path_factory):
     ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
     reference = pathlib.Path(REFERENCE)
     port, base = free_ports()
-    cluster = Cluster("mixed", ours, tmp_path_factory.mktemp("mixed"), port, base, "127.0.0.1:1")
+    memcache_port = free_ports()[0]
+    memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
+    cluster = Cluster(
+        "mixed", ours, tmp_path_factory.mktemp("mixed"), port, base, f"127.0.0.1:{memcache_port}"
+    )
     cluster.bin_of_node = {3: reference, 4: reference}
     cluster.write()
     cluster.reference_port = free_ports()[0]
@@ -41,6 +47,8 @@ def mixed(tmp_path_factory):
         yield cluster
     finally:
         cluster.stop()
+        memcached.kill()
+        memcached.wait()
 
 
 class Client:
@@ -48,7 +56,9 @@ class Client:
 
     def __init__(self, port):
         self.port = port
-        self.token = self.call("GET", "/auth/v1.0", headers={"X-Auth-User": "test:tester", "X-Auth-Key": "testing"})[1]["x-auth-token"]
+        self.token = self.call(
+            "GET", "/auth/v1.0", headers={"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
+        )[1]["x-auth-token"]
 
     def call(self, method, path, body=None, headers=None):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
@@ -59,7 +69,9 @@ class Client:
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, data
 
     def __call__(self, method, path, body=None, headers=None):
-        return self.call(method, f"/v1/AUTH_test{path}", body, {"X-Auth-Token": self.token, **(headers or {})})
+        return self.call(
+            method, f"/v1/AUTH_test{path}", body, {"X-Auth-Token": self.token, **(headers or {})}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -76,20 +88,28 @@ BODIES = {
 }
 
 
-def quoted(name):
-    return "".join(chr(b) if chr(b).isalnum() else f"%{b:02X}" for b in name.encode())
-
-
 def write_and_read(writer, reader, container):
     assert writer("PUT", f"/{container}")[0] in (201, 202)
     for name, body in BODIES.items():
-        status, headers, _ = writer("PUT", f"/{container}/{quoted(name)}", body, {"X-Object-Meta-Color": "blue", "Content-Type": "text/x-test"})
+        status, headers, _ = writer(
+            "PUT",
+            f"/{container}/{quoted(name)}",
+            body,
+            {"X-Object-Meta-Color": "blue", "Content-Type": "text/x-test"},
+        )
         assert status == 201, name
     for name, body in BODIES.items():
         status, headers, data = reader("GET", f"/{container}/{quoted(name)}")
-        assert (status, data == body, headers["x-object-meta-color"], headers["content-type"]) == (200, True, "blue", "text/x-test"), name
+        assert (status, data == body, headers["x-object-meta-color"], headers["content-type"]) == (
+            200,
+            True,
+            "blue",
+            "text/x-test",
+        ), name
         if len(body) > 10:
-            assert reader("GET", f"/{container}/{quoted(name)}", headers={"Range": "bytes=2-7"})[2] == body[2:8]
+            assert (
+                reader("GET", f"/{container}/{quoted(name)}", headers={"Range": "bytes=2-7"})[2] == body[2:8]
+            )
     status, _, listing = reader("GET", f"/{container}?format=json")
     rows = {row["name"]: (row["bytes"], row["hash"]) for row in json.loads(listing)}
     assert set(rows) == set(BODIES)
@@ -128,3 +148,12 @@ def test_reads_with_one_half_gone(mixed, clients, half):
         for node in half:
             for server in servers:
                 mixed.start_one(f"{server}-{node}", server, mixed.bin_of_node.get(node, mixed.bin))
+                wait_for_port(f"127.0.0.{node}", mixed.base_port + 10 * node + PORT_OF[server])
+        for conf, port, folder in (
+            ("proxy-server", mixed.port, mixed.bin),
+            ("reference-proxy", mixed.reference_port, pathlib.Path(REFERENCE)),
+        ):
+            # A fresh proxy: the old one goes on avoiding the nodes that did not answer, for a minute.
+            mixed.kill(conf)
+            mixed.start_one(conf, "proxy", folder)
+            mixed.wait(port)

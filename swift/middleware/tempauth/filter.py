@@ -11,6 +11,7 @@ from typing import Any
 from swift.core import capabilities
 from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
+from swift.core.local_cache import LocalCache
 from swift.core.log import get_logger
 from swift.core.memcache import MemcacheConnectionError
 from swift.core.metrics import get_metrics
@@ -39,7 +40,7 @@ class TempAuth:
 
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, metrics: Any = None) -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="tempauth")
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="tempauth")
         self.allow_overrides = truthy(conf.get("allow_overrides", "true"))
         self.storage_url_scheme = conf.get("storage_url_scheme", "default")
         self.auth_prefix = self._normal_auth_prefix(conf.get("auth_prefix", "/auth/"))
@@ -49,6 +50,8 @@ class TempAuth:
         self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
         self.users = parse_users(conf, self.prefix)
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
+        self._workers = str(conf.get("workers", "auto"))
+        self._warned = False
         # Bound once: a bound method made anew for each request is garbage on the hot path.
         self.authorize = self.authorizer.authorize
         self.deny = self.authorizer.deny
@@ -134,6 +137,7 @@ class TempAuth:
             return HTTPMethodNotAllowed(request=request)
         parts = environ["PATH_INFO"][len(self.auth_prefix) :].split("/", 3)
         if not parts[0] or not all(parts[:-1]):
+            self._count("errors")
             return HTTPNotFound(request=request)
         get = environ.get
         if parts[0] in ("v1.0", "auth"):
@@ -146,7 +150,13 @@ class TempAuth:
             user_id = f"{account}:{name}" if name else get("HTTP_X_AUTH_USER") or ""
             key = get("HTTP_X_STORAGE_PASS") or get("HTTP_X_AUTH_KEY")
         else:
+            if parts[0] != "v1":
+                self._count("errors")
             return HTTPBadRequest(request=request)
+        if account:
+            environ["swift.access_logging"] = {
+                "user_id": user_id
+            }  # whose password was tried is worth knowing
         user = self._user_with_key(account, user_id, key)
         if user is None:
             self._count("token_denied")
@@ -173,7 +183,7 @@ class TempAuth:
             return HTTPServerError(
                 request=request, body=b"Internal server error.\n", content_type="text/plain"
             )
-        environ["swift.access_logging"] = {"user_id": str_to_wsgi(user.id)}
+        self._warn_of_private_tokens(environ.get("swift.cache"))
         host = host_url(environ)
         if self.storage_url_scheme != "default":
             host = f"{self.storage_url_scheme}:{host.split(':', 1)[1]}"
@@ -184,6 +194,21 @@ class TempAuth:
             "X-Storage-Url": str_to_wsgi(user.storage_url).replace("$HOST", host),
         }
         return Response(request=request, headers=headers)
+
+    def _warn_of_private_tokens(self, cache: Any) -> None:
+        """Tokens in a worker's own cache mean nothing to its siblings, and users would see every second request fail."""
+        if (
+            self._warned
+            or self.tokens.sealed
+            or self._workers in ("0", "1")
+            or not isinstance(cache, LocalCache)
+        ):
+            return
+        self._warned = True
+        self.logger.warning(
+            "tempauth: without memcached and without active_fernet_key_id a token holds in one of the %s workers only",
+            self._workers,
+        )
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], TempAuth]:

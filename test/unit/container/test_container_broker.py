@@ -162,7 +162,10 @@ def test_rows_through_the_pending_file(tmp_path):
     assert os.path.getsize(broker.pending_path) == 0
     assert [row["name"] for row in broker.get_objects(10)] == ["gone", "o", "日本"]
     assert [row["name"] for row in broker.get_objects(10, include_deleted=True)] == ["gone"]
-    assert [row["name"] for row in broker.get_objects(10, marker="gone", include_deleted=False)] == ["o", "日本"]
+    assert [row["name"] for row in broker.get_objects(10, marker="gone", include_deleted=False)] == [
+        "o",
+        "日本",
+    ]
 
 
 def test_a_long_pending_file_is_merged_by_the_writer(tmp_path):

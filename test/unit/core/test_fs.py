@@ -222,8 +222,8 @@ def run_to_fault(spec, code):
 
 
 def test_fault_point_kills_at_the_count_given():
-    code = "for i in range(3):\n print(i, flush=True)\n fault_point('here')"
-    for spec, lines in (("here", "0\n"), ("here:2", "0\n1\n")):
+    code = "for i in range(3):\n print(i, flush=True)\n fault_point('put:here')"
+    for spec, lines in (("put:here", "0\n"), ("put:here:2", "0\n1\n")):
         done = run_to_fault(spec, code)
         assert done.returncode == -signal.SIGKILL
         assert done.stdout == lines

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.core import local_cache
-from swift.core.local_cache import CacheValueError, LocalCache, NearCache
+from swift.core.local_cache import CacheValueError, LocalCache
 
 
 class Clock:
@@ -48,21 +48,24 @@ def test_entries_expire(clock):
     assert cache.get("stays") == 1
 
 
-def test_account_and_container_values_are_believed_for_a_second_only(clock):
+SHARED = ("account/AUTH_a", "container/AUTH_a/c", "shard-listing-v2/AUTH_a/c", "shard-updating-v2/AUTH_a/c")
+
+
+def test_what_other_processes_change_too_is_believed_for_a_second_only(clock):
     cache = LocalCache()
-    for key in ("account/AUTH_a", "container/AUTH_a/c"):
+    for key in SHARED:
         cache.set(key, {"status": 200}, time=60)
         cache.set(key + "2", {"status": 200})
         cache.set(key + "short", {"status": 200}, time=0.5)
-    cache.set("shard-updating-v2/AUTH_a/c", [], time=60)
+    cache.set("AUTH_/token/t", [], time=60)
     clock.now += 0.9
     assert cache.get("account/AUTH_a") == {"status": 200}
     assert cache.get("account/AUTH_ashort") is None
     clock.now += 0.1
-    for key in ("account/AUTH_a", "container/AUTH_a/c"):
+    for key in SHARED:
         assert cache.get(key) is None
         assert cache.get(key + "2") is None
-    assert cache.get("shard-updating-v2/AUTH_a/c") == []
+    assert cache.get("AUTH_/token/t") == []
 
 
 def test_counters(clock):
@@ -115,71 +118,3 @@ def test_expired_entries_make_room_before_live_ones(clock):
     cache.set("new", 1)
     assert cache.get("old") == 1
     assert cache.get("new") == 1
-
-
-class Far(LocalCache):
-    """Stands for memcached: counts what is asked of it."""
-
-    def __init__(self):
-        super().__init__(max_age=None)
-        self.gets = 0
-
-    def get(self, key, raise_on_error=False):
-        self.gets += 1
-        return super().get(key)
-
-
-def test_near_cache_asks_once_a_second(clock):
-    far = Far()
-    near = NearCache(far)
-    far.set("container/a/c", {"status": 200}, time=60)
-    for _ in range(5):
-        assert near.get("container/a/c") == {"status": 200}
-    assert far.gets == 1
-    far.set("container/a/c", {"status": 404}, time=60)  # another process
-    clock.now += 1
-    assert near.get("container/a/c") == {"status": 404}
-    assert far.gets == 2
-
-
-def test_near_cache_shows_own_changes_at_once(clock):
-    far = Far()
-    near = NearCache(far)
-    near.set("account/a", {"n": 1}, time=60)
-    assert far.get("account/a") == {"n": 1}
-    assert near.get("account/a") == {"n": 1}
-    near.set("account/a", {"n": 2}, time=60)
-    assert near.get("account/a") == {"n": 2}
-    near.delete("account/a")
-    assert near.get("account/a") is None
-    assert far.get("account/a") is None
-
-
-def test_near_cache_does_not_keep_what_was_read_before_a_delete(clock):
-    far = Far()
-    near = NearCache(far)
-    far.set("account/a", {"n": 1}, time=60)
-    far_get = far.get
-
-    def slow_get(key, raise_on_error=False):
-        value = far_get(key)
-        near.delete(key)  # another green thread, while we wait for memcached
-        return value
-
-    far.get = slow_get
-    near.get("account/a")
-    far.get = far_get
-    assert near.get("account/a") is None
-
-
-def test_near_cache_keeps_nothing_else(clock):
-    far = Far()
-    near = NearCache(far)
-    near.set("AUTH_/token/t", [1, "g"], time=60)
-    near.get("AUTH_/token/t")
-    near.get("AUTH_/token/t")
-    assert far.gets == 2
-    assert near.incr("n") == 1
-    assert near.decr("n") == 0
-    near.set_multi({"x": 1}, "s")
-    assert near.get_multi(["x"], "s") == [1]

@@ -17,7 +17,6 @@ from swift.db.merge import (
     merge_objects,
     split_swift_bytes,
 )
-
 from test.databases import load
 
 OBJECT_KEYS = ("name", "created_at", "size", "content_type", "etag", "deleted", "storage_policy_index")
@@ -65,7 +64,9 @@ def test_golden_object_rows(case):
     for batch in case["batches"]:
         items = [object_item(data) for data in batch]
         table.apply(*merge_objects(table.by_key("name", "storage_policy_index"), items))
-    found = [{"ROWID": row.rowid, **{key: getattr(row, key) for key in OBJECT_KEYS}} for row in table.rows.values()]
+    found = [
+        {"ROWID": row.rowid, **{key: getattr(row, key) for key in OBJECT_KEYS}} for row in table.rows.values()
+    ]
     assert found == case["rows"]
     assert table.last == case["max_row"]
 
@@ -77,7 +78,8 @@ def test_golden_container_rows(case):
         items = [ContainerItem(*(data[key] for key in CONTAINER_KEYS)) for data in batch]
         table.apply(*merge_containers(table.by_key("name"), items))
     found = [
-        {"ROWID": row.rowid, **{key: getattr(row, key) for key in CONTAINER_KEYS}} for row in table.rows.values()
+        {"ROWID": row.rowid, **{key: getattr(row, key) for key in CONTAINER_KEYS}}
+        for row in table.rows.values()
     ]
     assert found == case["rows"]
 
@@ -134,7 +136,9 @@ def test_batches_and_single_rows_end_alike(items):
 
 @given(st.lists(ITEMS, max_size=4, unique_by=lambda i: (i.created_at, i.ctype_timestamp, i.meta_timestamp)))
 def test_replicas_agree_on_times_whatever_the_order(items):
-    results = {tuple(sorted((k, v[1]) for k, v in state(order).items())) for order in itertools.permutations(items)}
+    results = {
+        tuple(sorted((k, v[1]) for k, v in state(order).items())) for order in itertools.permutations(items)
+    }
     # the later time of each of the three wins everywhere
     assert len(results) <= 1
 
@@ -167,7 +171,10 @@ def test_container_times_compare_in_any_form():
 
 def test_last_report_of_a_name_wins_within_a_batch():
     old = ContainerRow(3, "c", "0000000005.00000", "0", 1, 1, 0, 0)
-    reports = [ContainerItem("c", "0000000004.00000", "0", 9, 9, 0), ContainerItem("c", "0000000006.00000", "0", 2, 2, 0)]
+    reports = [
+        ContainerItem("c", "0000000004.00000", "0", 9, 9, 0),
+        ContainerItem("c", "0000000006.00000", "0", 2, 2, 0),
+    ]
     deletes, inserts = merge_containers({"c": old}, reports)
     assert deletes == [old]
     assert inserts == [ContainerRow(None, "c", "0000000006.00000", "0", 2, 2, 0, 0)]

@@ -16,9 +16,7 @@ PLAIN = st.one_of(st.text(max_size=20), st.integers(-(2**40), 2**40), st.none())
 
 def test_the_golden_vector():
     record = ("x1", "1700000005.00000", 11, "text/plain", "e11", 0, 1, None, None)
-    expected = (
-        b":gAIoWAIAAAB4MXEAWBAAAAAxNzAwMDAwMDA1LjAwMDAwcQFLC1gKAAAAdGV4dC9wbGFpbnECWAMAAABlMTFxA0sASwFOTnRxBC4="
-    )
+    expected = b":gAIoWAIAAAB4MXEAWBAAAAAxNzAwMDAwMDA1LjAwMDAwcQFLC1gKAAAAdGV4dC9wbGFpbnECWAMAAABlMTFxA0sASwFOTnRxBC4="
     assert pending.encode(record) == expected
 
 

@@ -10,14 +10,18 @@ from test.databases import copy_devices, db_path, load
 
 
 def names_and_kinds(conn):
-    return {(row[0], row[1], row[2]) for row in conn.execute("SELECT type, name, tbl_name FROM sqlite_master")}
+    return {
+        (row[0], row[1], row[2]) for row in conn.execute("SELECT type, name, tbl_name FROM sqlite_master")
+    }
 
 
 def columns(conn, table):
     return [tuple(row[1:5]) for row in conn.execute(f"PRAGMA table_info({table})")]
 
 
-@pytest.mark.parametrize("golden, ddl", [("account.json", schema.ACCOUNT), ("container.json", schema.CONTAINER)])
+@pytest.mark.parametrize(
+    "golden, ddl", [("account.json", schema.ACCOUNT), ("container.json", schema.CONTAINER)]
+)
 def test_same_schema_as_the_golden_database(tmp_path, golden, ddl):
     theirs = sqlite3.connect(db_path(copy_devices(tmp_path), load(golden)["db"]))
     ours = sqlite3.connect(":memory:")
@@ -54,7 +58,9 @@ def fresh(ddl):
 def test_container_triggers_count_and_hash():
     conn = fresh(schema.CONTAINER)
     conn.execute("INSERT INTO container_info (account, container, storage_policy_index) VALUES ('a', 'c', 0)")
-    insert = "INSERT INTO object (name, created_at, size, deleted, storage_policy_index) VALUES (?, ?, ?, ?, ?)"
+    insert = (
+        "INSERT INTO object (name, created_at, size, deleted, storage_policy_index) VALUES (?, ?, ?, ?, ?)"
+    )
     conn.execute(insert, ("o", "1", 10, 0, 0))
     conn.execute(insert, ("p", "2", "20", 0, 1))
     conn.execute(insert, ("q", "3", 0, 1, 1))

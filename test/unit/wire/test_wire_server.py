@@ -6,6 +6,8 @@ import socket
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from running_server import read_all, read_until, wait_for
 
 from swift.core.concurrency import sleep
@@ -487,6 +489,54 @@ def test_forms_of_a_refusal(start):
         "tx"
     )
     assert int(headers["Content-Length"]) == len(body) and b"<b>" not in body
+    _, headers, body = split(server.talk(b"PUT / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"))
+    assert headers["Content-Type"] == "text/plain" and body == b"Invalid Transfer-Encoding header value"
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"GET /a HTTP/1.1\r\n",
+        b"PUT /b HTTP/1.1\r\n",
+        b"HEAD /c HTTP/1.0\r\n",
+        b"Host: h\r\n",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"\0",
+    ]
+    + [
+        b"Content-Length: 3\r\n",
+        b"Content-Length: 30\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"abc",
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+    ]
+    + [
+        b"Expect: 100-continue\r\n",
+        b"Connection: close\r\n",
+        b"Connection: keep-alive\r\n",
+        b"X: y\r\n z\r\n",
+        b"ffffffffffffffff\r\n",
+    ]
+)
+
+
+def test_any_mixture_of_bytes(start):
+    """Whatever comes, the answers are well-formed, the connection ends, and nothing is worth a line in the log."""
+    server = start(echo)
+
+    @settings(max_examples=150, deadline=None, database=None)
+    @given(st.lists(FRAGMENTS | st.binary(max_size=6), max_size=14))
+    def attack(parts):
+        answer = server.talk(b"".join(parts))
+        statuses = re.findall(rb"^HTTP/1\.[01] (\d{3}) ", answer, re.MULTILINE)
+        assert set(statuses) <= {b"100", b"201", b"400", b"414", b"431", b"501", b"505"}
+        assert not answer or answer.startswith(b"HTTP/1.")
+
+    attack()
+    assert wait_for(lambda: server.server.active == 0)
+    assert not server.records
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -636,6 +686,45 @@ def test_drain(start):
     assert not server.thread.is_alive()
     idle.close()
     busy.close()
+
+
+def test_drain_when_all_slots_are_taken(start):
+    server = start(hello, max_clients="1")
+    with server.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        read_until(sock, b"hello")
+        server.shut()
+        server.thread.join(5)
+        assert not server.thread.is_alive()
+
+
+def test_clients_in_the_backlog_are_answered_at_a_stop(start):
+    waiting = []
+
+    def app(environ, start_response):
+        if not waiting:
+            waiting.extend(server.connect() for _ in range(5))
+            for sock in waiting:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            server.server.stop()
+        return hello(environ, start_response)
+
+    server = start(app, max_clients="2")
+    server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert all(read_all(sock).endswith(b"hello") for sock in waiting)
+    server.thread.join(5)
+    assert not server.thread.is_alive()
+
+
+def test_stop_from_within(start):
+    def app(environ, start_response):
+        server.server.stop()
+        return hello(environ, start_response)
+
+    server = start(app)
+    assert b"Connection: close" in server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    server.thread.join(5)
+    assert not server.thread.is_alive()
 
 
 def test_proxy_protocol(start):

@@ -1,0 +1,78 @@
+"""The text of account listings: JSON, XML and plain (database.md 12.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii as quoted
+from xml.sax.saxutils import escape, quoteattr
+
+from swift.core.timestamp import Timestamp
+from swift.db.connection import Connection
+from swift.db.listing import Listing, Row, walk
+from swift.db.snapshot import fetcher
+
+from .snapshot import AccountSnapshot
+
+JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
+
+PolicyName = Callable[[int], "str | None"]
+
+
+def json_entry(row: Row, policy_name: PolicyName) -> str:
+    """One container or subdir as it stands in a JSON listing."""
+    if len(row) == 1:
+        return f'{{"subdir": {quoted(row[0])}}}'
+    name, count, size, put_timestamp, policy = row
+    policy_text = policy_name(policy)
+    shown_policy = "" if policy_text is None else f', "storage_policy": {quoted(policy_text)}'
+    return (
+        f'{{"name": {quoted(name)}, "count": {count}, "bytes": {size}, '
+        f'"last_modified": "{Timestamp(put_timestamp).isoformat}"{shown_policy}}}'
+    )
+
+
+def xml_body(account: str, rows: Iterable[Row], policy_name: PolicyName) -> bytes:
+    """An XML listing."""
+    parts = [f'<?xml version="1.0" encoding="UTF-8"?>\n<account name={quoteattr(account)}>']
+    for row in rows:
+        if len(row) == 1:
+            parts.append(f"<subdir name={quoteattr(row[0])} />")
+            continue
+        name, count, size, put_timestamp, policy = row
+        policy_text = policy_name(policy)
+        shown_policy = (
+            "" if policy_text is None else f"<storage_policy>{escape(policy_text)}</storage_policy>"
+        )
+        parts.append(
+            f"<container><name>{escape(name)}</name><count>{count}</count><bytes>{size}</bytes><last_modified>"
+            f"{Timestamp(put_timestamp).isoformat}</last_modified>{shown_policy}</container>"
+        )
+    parts.append("</account>")
+    return "\n".join(parts).encode()
+
+
+def container_listing(
+    snapshot: AccountSnapshot, listing: Listing, media_type: str, policy_name: PolicyName
+) -> bytes:
+    """The body of a listing, from a refreshed snapshot. Raises sqlite3.Error and the room's errors."""
+    key = (media_type, listing.key())
+    body = snapshot.body_cache.get(key)
+    if body is None:
+        generation = snapshot.generation
+        account: str = snapshot.info["account"]
+        overlay = snapshot.overlay(0)
+
+        def walk_on(conn: Connection) -> list[Row]:
+            return walk(listing, fetcher(snapshot, conn, 0, overlay))
+
+        rows, current = snapshot.read(walk_on)
+        if media_type == JSON:
+            body = f"[{', '.join([json_entry(row, policy_name) for row in rows])}]".encode("ascii")
+        elif media_type == TEXT:
+            body = "".join([f"{row[0]}\n" for row in rows]).encode()
+        else:
+            body = xml_body(account, rows, policy_name)
+        if current and generation == snapshot.generation:
+            snapshot.body_cache.put(key, body)
+    assert isinstance(body, bytes)
+    return body

@@ -1,0 +1,269 @@
+"""The account server (database.md 12): accounts, their listings, and the reports of their containers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from swift.core.constraints import limits
+from swift.core.errors import BadRequest
+from swift.core.log import get_logger
+from swift.core.names import check_account_name, check_container_name, wsgi_to_str
+from swift.core.timestamp import Timestamp, normalize_timestamp
+from swift.db.errors import DatabaseExists, DatabaseMissing
+from swift.db.listing import LISTING_PARAMS, Listing, query_params
+from swift.db.request import (
+    Environ,
+    Place,
+    StartResponse,
+    answer,
+    check_metadata_limits,
+    is_true,
+    media_type,
+    metadata_headers,
+    native_header,
+    shown_metadata,
+    timestamp_of,
+)
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.snapshot import SnapshotCache
+
+from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
+from .listing import container_listing
+from .snapshot import AccountSnapshot
+
+UPDATE_LOCK_TIMEOUT = 3.0  # a container server waits for us within a client's request
+_METADATA = ("HTTP_X_ACCOUNT_META_", "HTTP_X_ACCOUNT_SYSMETA_")
+_DELETED_TYPE = "text/html; charset=utf-8"
+_check_limits = check_metadata_limits("account")
+
+
+class AccountServer(DatabaseServer):
+    """The WSGI application; see DatabaseServer for its options."""
+
+    server_type = "account-server"
+    data_directory = "accounts"
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+        super().__init__(conf, logger)
+        self.snapshots: SnapshotCache[AccountSnapshot] = SnapshotCache(self._snapshot)
+
+    def verbs(self) -> dict[str, Handler]:
+        return {
+            "HEAD": self.get,
+            "GET": self.get,
+            "PUT": self.put,
+            "POST": self.post,
+            "DELETE": self.delete,
+        }
+
+    def allowed(self) -> list[str]:
+        return sorted([*self._verbs, "REPLICATE"])
+
+    def _snapshot(self, path: str) -> AccountSnapshot:
+        return AccountSnapshot(
+            AccountBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
+        )
+
+    def broker(self, place: Place, reading: bool = False) -> AccountBroker:
+        return AccountBroker(
+            place.path,
+            account=place.account,
+            lock_timeout=READ_LOCK_TIMEOUT if reading else LOCK_TIMEOUT,
+            stale_reads_ok=reading,
+            durable=self.durable,
+            logger=self.logger,
+        )
+
+    def _account(self, environ: Environ) -> Place:
+        device, partition, account, container = self.segments(environ, 3, 4)
+        if container:
+            raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
+        check_account_name(account)
+        return self.place(device, partition, wsgi_to_str(account))
+
+    def _policy_name(self, index: int) -> str | None:
+        policy = self.policies.get_by_index(index)
+        return None if policy is None else policy.name
+
+    # -- HEAD, GET
+
+    def get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """HEAD and GET: totals and metadata, and a listing of containers (12.2, 12.3)."""
+        place = self._account(environ)
+        params = query_params(environ.get("QUERY_STRING", ""), LISTING_PARAMS)
+        kind = media_type(environ, params)
+        reading = environ["REQUEST_METHOD"] == "GET"
+        if reading:
+            allow_reserved = is_true(environ, "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")
+            listing = Listing.from_params(params, limits().account_listing_limit, allow_reserved, paths=False)
+        try:
+            snapshot = self.snapshots.current(place.path)
+        except DatabaseMissing:
+            return answer(environ, start_response, 404, b"", content_type=_DELETED_TYPE)
+        if is_deleted(snapshot.info):
+            return self._gone(environ, start_response, is_status_deleted(snapshot.info))
+        headers = self._headers(snapshot)
+        content_type = f"{kind}; charset=utf-8"
+        if not reading:
+            return answer(environ, start_response, 204, b"", headers, content_type)
+        body = container_listing(snapshot, listing, kind, self._policy_name)
+        return answer(environ, start_response, 200 if body else 204, body, headers, content_type)
+
+    def _gone(self, environ: Environ, start_response: StartResponse, by_status: bool) -> Iterable[bytes]:
+        headers = [("X-Account-Status", "Deleted")] if by_status else []
+        return answer(environ, start_response, 404, b"", headers, _DELETED_TYPE)
+
+    def _headers(self, snapshot: AccountSnapshot) -> list[tuple[str, str]]:
+        info = snapshot.info
+        headers = [
+            ("X-Account-Container-Count", str(info["container_count"])),
+            ("X-Account-Object-Count", str(info["object_count"])),
+            ("X-Account-Bytes-Used", str(info["bytes_used"])),
+            ("X-Timestamp", normalize_timestamp(info["created_at"])),
+            ("X-Put-Timestamp", normalize_timestamp(info["put_timestamp"])),
+        ]
+        for index, numbers in sorted(snapshot.totals.items()):
+            name = self._policy_name(index)
+            if name is None:
+                continue
+            prefix = f"X-Account-Storage-Policy-{name.title()}"
+            for what, number in zip(("Container-Count", "Object-Count", "Bytes-Used"), numbers, strict=True):
+                headers.append((f"{prefix}-{what}", str(number)))
+        return headers + shown_metadata(snapshot.metadata)
+
+    # -- PUT
+
+    def put(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """PUT of an account, or of a container's report (12.2, 12.4)."""
+        parts = self.segments(environ, 3, 4)
+        if parts[3]:
+            return self._put_container(environ, start_response, parts)
+        place = self._account(environ)
+        timestamp = timestamp_of(environ)
+        self.check_room(place.device)
+        updates = metadata_headers(environ, timestamp, _METADATA)
+        self.check_device(place.device, fresh=True)
+        status = self.run(place, self._store, place, timestamp, updates)
+        if status == 403:
+            headers = [("X-Account-Status", "Deleted")]
+            return answer(environ, start_response, 403, "Recently deleted", headers, _DELETED_TYPE)
+        return answer(environ, start_response, status)
+
+    def _store(self, place: Place, timestamp: str, updates: Mapping[str, tuple[str, str]]) -> int:
+        """Create or update an account; the status."""
+        broker = self.broker(place)
+        created = False
+        if not broker.exists():
+            _check_limits(updates)
+            try:
+                broker.create(timestamp)
+                created = True
+            except DatabaseExists:
+                pass
+        if not created and broker.is_status_deleted():
+            return 403
+        broker.touch(None if created else timestamp, updates, _check_limits)
+        if not created and broker.is_deleted():
+            return 409
+        return 201 if created else 202
+
+    def _put_container(
+        self, environ: Environ, start_response: StartResponse, parts: list[str]
+    ) -> Iterable[bytes]:
+        device, partition, account, container = parts
+        if "/" in container:
+            raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
+        check_container_name(account, container)
+        account, container = wsgi_to_str(account), wsgi_to_str(container)
+        place = self.place(device, partition, account)
+        self.check_room(place.device)
+        record = self._record(environ, container)
+        if account.startswith(limits().auto_create_account_prefix) and not os.path.exists(place.path):
+            given = environ.get("HTTP_X_TIMESTAMP")
+            timestamp = timestamp_of(environ) if given else normalize_timestamp(time.time())
+            self.check_device(place.device, fresh=True)
+            self.run(place, self._create, place, timestamp)
+        override = environ.get("HTTP_X_ACCOUNT_OVERRIDE_DELETED", "no").lower() == "yes"
+        if not override and is_deleted(self.snapshots.current(place.path).info):
+            raise DatabaseMissing(place.path)
+        timeout = UPDATE_LOCK_TIMEOUT if environ.get("HTTP_X_TRANS_ID") else LOCK_TIMEOUT
+        self.append(place, record, os.path.exists, timeout)
+        return answer(environ, start_response, 204 if record[2] > record[1] else 201, b"")
+
+    def _create(self, place: Place, timestamp: str) -> None:
+        try:
+            self.broker(place).create(timestamp)
+        except DatabaseExists:
+            pass
+
+    @staticmethod
+    def _record(environ: Environ, container: str) -> tuple[Any, ...]:
+        """The pending record of a report. Raises BadRequest."""
+        values = []
+        for key in ("HTTP_X_PUT_TIMESTAMP", "HTTP_X_DELETE_TIMESTAMP"):
+            value = native_header(environ, key)
+            try:
+                Timestamp(value)
+            except ValueError:
+                raise BadRequest(f"Invalid {key[5:].replace('_', '-').title()} header") from None
+            values.append(value)
+        for key in ("HTTP_X_OBJECT_COUNT", "HTTP_X_BYTES_USED", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX"):
+            value = environ.get(key, "0") if key.endswith("INDEX") else native_header(environ, key)
+            try:
+                if not -(2**63) <= int(value) < 2**63:
+                    raise ValueError
+            except ValueError:
+                raise BadRequest(f"Invalid {key[5:].replace('_', '-').title()} header") from None
+            values.append(value)
+        return container_record(container, *values)
+
+    # -- POST, DELETE
+
+    def post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """POST: metadata only."""
+        place = self._account(environ)
+        timestamp = timestamp_of(environ)
+        self.check_room(place.device)
+        updates = metadata_headers(environ, timestamp, _METADATA)
+        missing = self._missing(environ, start_response, place)
+        if missing is not None:
+            return missing
+        self.run(place, self.broker(place).update_metadata, updates, _check_limits)
+        return answer(environ, start_response, 204, b"")
+
+    def _missing(
+        self, environ: Environ, start_response: StartResponse, place: Place
+    ) -> Iterable[bytes] | None:
+        """The answer for an account that isn't there, None for one that is."""
+        try:
+            info = self.snapshots.current(place.path).info
+        except DatabaseMissing:
+            return self._gone(environ, start_response, False)
+        return self._gone(environ, start_response, is_status_deleted(info)) if is_deleted(info) else None
+
+    def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """DELETE: marks the account deleted; the reaper does the rest."""
+        place = self._account(environ)
+        timestamp = timestamp_of(environ)
+        missing = self._missing(environ, start_response, place)
+        if missing is not None:
+            return missing
+        status_deleted = self.run(place, self._delete, place, timestamp)
+        headers = [("X-Account-Status", "Deleted")] if status_deleted else []
+        return answer(environ, start_response, 204, b"", headers, _DELETED_TYPE)
+
+    def _delete(self, place: Place, timestamp: str) -> bool:
+        broker = self.broker(place)
+        broker.commit_pending()
+        broker.delete_db(timestamp)
+        return broker.is_status_deleted()
+
+
+def app_factory(global_conf: Mapping[str, Any], **local_conf: Any) -> AccountServer:
+    """PasteDeploy's entry point for `egg:swift#account`."""
+    conf = {**global_conf, **local_conf}
+    return AccountServer(conf, get_logger(conf, AccountServer.server_type))

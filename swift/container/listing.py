@@ -1,0 +1,192 @@
+"""The text of container listings: JSON, XML and plain, of objects and of shard ranges (database.md 13.3).
+
+The JSON of ascending listings without delimiter, which is what nearly all are, comes from cached stretches of rows; all else
+is walked and then kept as a finished body.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from swift.core.timestamp import Timestamp, decode_timestamps
+from swift.db.blocks import Overlay, overlaid
+from swift.db.connection import Connection
+from swift.db.listing import Listing, Row, walk
+from swift.db.merge import is_plain, split_swift_bytes
+from swift.db.snapshot import fetcher
+
+from . import shard_ranges
+from .shard_ranges import ShardRange
+from .snapshot import ContainerSnapshot
+
+JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
+
+
+@lru_cache(maxsize=4096)
+def _second(text: str) -> str:
+    return Timestamp(text + ".00000").isoformat[:19]
+
+
+def iso_time(created_at: str) -> str:
+    """The ISO form of the last of encoded timestamps. Raises ValueError."""
+    if is_plain(created_at):
+        return f"{_second(created_at[:10])}.{created_at[11:]}0"
+    meta = decode_timestamps(created_at)[2]
+    assert meta is not None
+    return meta.isoformat
+
+
+@lru_cache(maxsize=1024)
+def _shown_type(content_type: str) -> tuple[str, int | None]:
+    """(content type as JSON, the size that overrides the row's)."""
+    shown, swift_bytes = split_swift_bytes(content_type)
+    size = None
+    if swift_bytes is not None:
+        try:
+            size = int(swift_bytes)
+        except ValueError:
+            size = None
+    return quoted(shown), size
+
+
+def json_row(row: Row) -> bytes:
+    """One object as it stands in a JSON listing."""
+    name, created_at, size, content_type, etag = row
+    shown, real_size = _shown_type(content_type)
+    if real_size is not None:
+        size = real_size
+    return (
+        f'{{"bytes": {size}, "hash": {quoted(etag)}, "name": {quoted(name)}, "content_type": {shown}, '
+        f'"last_modified": "{iso_time(created_at)}"}}'
+    ).encode("ascii")
+
+
+def json_entry(row: Row) -> bytes:
+    """One object or subdir."""
+    return json_row(row) if len(row) > 1 else b'{"subdir": %s}' % quoted(row[0]).encode("ascii")
+
+
+def json_body(texts: Iterable[bytes]) -> bytes:
+    """A JSON listing of finished entries."""
+    return b"[" + b", ".join(texts) + b"]"
+
+
+def text_body(rows: Iterable[Row]) -> bytes:
+    """Names and subdirs, a line each."""
+    return "".join([f"{row[0]}\n" for row in rows]).encode()
+
+
+def xml_body(container: str, rows: Iterable[Row]) -> bytes:
+    """An XML listing."""
+    parts = [f'<?xml version="1.0" encoding="UTF-8"?>\n<container name={quoteattr(container)}>']
+    for row in rows:
+        name = escape(row[0])
+        if len(row) == 1:
+            parts.append(f"<subdir name={quoteattr(row[0])}><name>{name}</name></subdir>")
+            continue
+        _, created_at, size, content_type, etag = row
+        shown, swift_bytes = split_swift_bytes(content_type)
+        if swift_bytes is not None and swift_bytes.isdecimal():
+            size = int(swift_bytes)
+        parts.append(
+            f"<object><name>{name}</name><hash>{escape(etag)}</hash><bytes>{size}</bytes><content_type>"
+            f"{escape(shown)}</content_type><last_modified>{iso_time(created_at)}</last_modified></object>"
+        )
+    parts.append("</container>")
+    return "".join(parts).encode()
+
+
+def object_listing(snapshot: ContainerSnapshot, listing: Listing, media_type: str, policy: int) -> bytes:
+    """The body of a listing of one policy's objects, from a refreshed snapshot. Raises sqlite3.Error and the room's errors."""
+    if media_type == JSON and listing.flat and not snapshot.several_files:
+        return json_body(_flat_texts(snapshot, listing, policy))
+    key = (media_type, policy, listing.key())
+    body = snapshot.body_cache.get(key)
+    if body is None:
+        generation = snapshot.generation
+        rows, current = _rows(snapshot, listing, policy)
+        if media_type == JSON:
+            body = json_body(map(json_entry, rows))
+        elif media_type == TEXT:
+            body = text_body(rows)
+        else:
+            body = xml_body(snapshot.info["container"], rows)
+        if current and generation == snapshot.generation:
+            snapshot.body_cache.put(key, body)
+    assert isinstance(body, bytes)
+    return body
+
+
+def _rows(snapshot: ContainerSnapshot, listing: Listing, policy: int) -> tuple[list[Row], bool]:
+    """The rows of a listing, and whether they are of the state that the snapshot shows."""
+    if (
+        snapshot.several_files
+    ):  # what is pending has gone into the fresh file, the listing is the retiring one's
+        broker = snapshot.broker
+        with broker.connection(broker.component_files()[0]) as conn, conn.reading():
+            return walk(listing, fetcher(snapshot, conn, policy, Overlay())), False
+    overlay = snapshot.overlay(policy)
+
+    def walk_on(conn: Connection) -> list[Row]:
+        return walk(listing, fetcher(snapshot, conn, policy, overlay))
+
+    return snapshot.read(walk_on)
+
+
+def _flat_texts(snapshot: ContainerSnapshot, listing: Listing, policy: int) -> list[bytes]:
+    """The texts of a listing of nothing but rows, from cached blocks and pending rows."""
+    low, high = listing.bounds()
+    left = listing.limit
+    if left <= 0 or (high is not None and low >= high):
+        return []
+    blocks, overlay = snapshot.blocks(policy), snapshot.overlay(policy)
+
+    def load(start: str, end: str | None, count: int) -> tuple[tuple[list[str], list[bytes]], bool]:
+        (names, texts), current = snapshot.read(lambda conn: _load(snapshot, conn, policy, start, end, count))
+        return (names, texts), current and blocks is snapshot.blocks(policy)
+
+    found: list[bytes] = []
+    while True:
+        (names, texts), bound = blocks.page(low, high, left, load)
+        if overlay.names:
+            changes = overlay.between(low, bound if bound is not None else high)
+            if changes:
+                pending = {name: overlay.texts[name] for name in changes}
+                overlaid(names, texts, changes, {k: v and json_row(v) for k, v in pending.items()})
+        found += texts
+        left -= len(texts)
+        if bound is None or left <= 0:
+            break
+        low = bound
+    return found[: listing.limit]
+
+
+def _load(
+    snapshot: ContainerSnapshot, conn: Connection, policy: int, low: str, high: str | None, count: int
+) -> tuple[list[str], list[bytes]]:
+    rows = snapshot.rows_between(conn, policy, low, high, False, count)
+    return [row[0] for row in rows], list(map(json_row, rows))
+
+
+def shard_listing(ranges: list[ShardRange], namespaces: bool, media_type: str, container: str) -> bytes:
+    """The body of a listing of shard ranges; but for JSON only their names."""
+    if media_type == TEXT:
+        return "".join([f"{item['name']}\n" for item in ranges]).encode()
+    if media_type != JSON:
+        names = "".join(
+            [f"<shard_range><name>{escape(item['name'])}</name></shard_range>" for item in ranges]
+        )
+        return (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<container name={quoteattr(container)}>{names}</container>'
+        ).encode()
+    shown: list[dict[str, Any]]
+    if namespaces:
+        shown = [dict(shard_ranges.to_namespace(item)) for item in ranges]
+    else:
+        shown = [{**item, "last_modified": shard_ranges.last_modified(item)} for item in ranges]
+    return json.dumps(shown).encode("ascii")

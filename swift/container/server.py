@@ -1,0 +1,464 @@
+"""The container server (database.md 13): containers, their listings, object rows and shard ranges.
+
+GET and HEAD are in swift.container.server_get.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from swift.core import swift_dir
+from swift.core.config import csv_list, truthy
+from swift.core.constraints import limits
+from swift.core.errors import BadRequest
+from swift.core.log import get_logger
+from swift.core.names import check_container_name, check_object_name, wsgi_to_str
+from swift.core.timestamp import Timestamp, internal_timestamp
+from swift.db.errors import DatabaseExists, DatabaseMissing
+from swift.db.merge import is_plain
+from swift.db.request import (
+    Environ,
+    Place,
+    StartResponse,
+    answer,
+    check_metadata_limits,
+    integer_header,
+    is_true,
+    metadata_headers,
+    native_header,
+    read_body,
+    timestamp_of,
+)
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.snapshot import SnapshotCache
+
+from . import server_get, shard_ranges
+from .account_update import AccountUpdates
+from .broker import ContainerBroker, PolicyConflict, TooOld, checked_item, database_files
+from .snapshot import ContainerSnapshot
+from .sync_realms import SyncRealms, check_target
+
+_METADATA = ("HTTP_X_CONTAINER_META_", "HTTP_X_CONTAINER_SYSMETA_")
+_SAVED = frozenset(
+    (
+        "HTTP_X_CONTAINER_READ",
+        "HTTP_X_CONTAINER_WRITE",
+        "HTTP_X_CONTAINER_SYNC_KEY",
+        "HTTP_X_CONTAINER_SYNC_TO",
+    )
+)
+_check_limits = check_metadata_limits("container")
+MAX_ROWS = 100_000  # in one UPDATE
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path) or bool(database_files(path))
+
+
+class ContainerServer(DatabaseServer):
+    """The WSGI application; see DatabaseServer for its options."""
+
+    server_type = "container-server"
+    data_directory = "containers"
+    bad_utf8 = "Invalid UTF8 or contains NULL"
+    sample_rates = {"HEAD": 0.1, "REPLICATE": 0.01}
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+        super().__init__(conf, logger)
+        self.snapshots: SnapshotCache[ContainerSnapshot] = SnapshotCache(self._snapshot)
+        self.account_updates = AccountUpdates(conf, logger)
+        self.allowed_sync_hosts = csv_list(conf.get("allowed_sync_hosts", "127.0.0.1"))
+        self.realms = SyncRealms(os.path.join(swift_dir.current(), "container-sync-realms.conf"), logger)
+        self.saved_headers = _SAVED
+        if truthy(conf.get("allow_versions", "false")):
+            self.saved_headers = _SAVED | {"HTTP_X_VERSIONS_LOCATION"}
+        self.default_policy = int(self.policies.default)
+
+    def verbs(self) -> dict[str, Handler]:
+        return {
+            "HEAD": self.head,
+            "GET": self.get,
+            "PUT": self.put,
+            "POST": self.post,
+            "DELETE": self.delete,
+            "UPDATE": self.update,
+        }
+
+    def allowed(self) -> list[str]:
+        return sorted([*self._verbs, "REPLICATE"])
+
+    def _snapshot(self, path: str) -> ContainerSnapshot:
+        return ContainerSnapshot(
+            ContainerBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
+        )
+
+    def broker(self, place: Place, reading: bool = False) -> ContainerBroker:
+        return ContainerBroker(
+            place.path,
+            account=place.account,
+            container=place.container,
+            lock_timeout=READ_LOCK_TIMEOUT if reading else LOCK_TIMEOUT,
+            stale_reads_ok=reading,
+            durable=self.durable,
+            logger=self.logger,
+        )
+
+    # -- targets
+
+    def container(self, environ: Environ) -> Place:
+        """The container that a request names. Raises BadRequest, InsufficientStorage."""
+        device, partition, account, container, obj = self.segments(environ, 4, 5)
+        if obj:
+            raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
+        return self._container(device, partition, account, container)
+
+    def _container(self, device: str, partition: str, account: str, container: str) -> Place:
+        check_container_name(account, container)
+        return self.place(device, partition, wsgi_to_str(account), wsgi_to_str(container))
+
+    def _object(self, parts: list[str]) -> tuple[Place, str]:
+        """(the container's place, the object's name) of a path of five segments."""
+        device, partition, account, container, obj = parts
+        if "\0" in obj or "\0" in container or "\0" in account:
+            check_object_name(account, container, obj)
+        if not (account.isascii() and container.isascii()):
+            account, container = wsgi_to_str(account), wsgi_to_str(container)
+        return self.place(device, partition, account, container), wsgi_to_str(obj)
+
+    def _hot_parts(self, environ: Environ) -> list[str]:
+        """The five segments of an object row's path, fewer for a container's."""
+        parts: list[str] = environ["PATH_INFO"].split("/", 5)
+        if len(parts) != 6 or parts[0] or not all(parts) or not parts[2].isdecimal():
+            return [part for part in self.segments(environ, 4, 5) if part]
+        del parts[0]
+        return parts
+
+    # -- GET, HEAD
+
+    def head(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """HEAD: totals and metadata."""
+        return server_get.head(self, environ, start_response)
+
+    def get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """GET: a listing of objects, shard ranges or namespaces."""
+        return server_get.get(self, environ, start_response)
+
+    # -- object rows
+
+    def put(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """PUT of an object row, of shard ranges or of a container."""
+        parts = self._hot_parts(environ)
+        if len(parts) == 5:
+            environ["swift.db.kind"] = "PUT_object"
+            return self._put_object(environ, start_response, parts)
+        place = self._container(*parts)
+        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard":
+            environ["swift.db.kind"] = "PUT_shard"
+            return self._put_shards(environ, start_response, place)
+        environ["swift.db.kind"] = "PUT_container"
+        return self._put_container(environ, start_response, place)
+
+    def _put_object(
+        self, environ: Environ, start_response: StartResponse, parts: list[str]
+    ) -> Iterable[bytes]:
+        timestamp = environ.get("HTTP_X_TIMESTAMP")
+        if timestamp is None or not is_plain(timestamp):
+            timestamp = timestamp_of(environ)
+        place, name = self._object(parts)
+        self.check_room(place.device)
+        policy = self.policy_index(environ)
+        record = (
+            name,
+            timestamp,
+            integer_header(environ, "HTTP_X_SIZE"),
+            native_header(environ, "HTTP_X_CONTENT_TYPE"),
+            native_header(environ, "HTTP_X_ETAG"),
+            0,
+            policy or 0,
+            self._other_time(environ, "HTTP_X_CONTENT_TYPE_TIMESTAMP"),
+            self._other_time(environ, "HTTP_X_META_TIMESTAMP"),
+        )
+        redirect = self._add_row(environ, place, record, policy, timestamp)
+        if redirect is not None:
+            return answer(environ, start_response, 301, None, redirect)
+        return answer(environ, start_response, 201, b"")
+
+    @staticmethod
+    def _other_time(environ: Environ, key: str) -> str | None:
+        value = environ.get(key)
+        if not value:
+            return None
+        try:
+            return internal_timestamp(value)
+        except ValueError:
+            raise BadRequest(f"Invalid {key[5:].replace('_', '-').title()} header") from None
+
+    def _add_row(
+        self, environ: Environ, place: Place, record: tuple[Any, ...], policy: int | None, timestamp: str
+    ) -> list[tuple[str, str]] | None:
+        """Put a row into the pending file; or the headers of a redirection to a shard. Raises DatabaseMissing."""
+        self._auto_create(environ, place, policy, timestamp)
+        if "HTTP_X_BACKEND_ACCEPT_REDIRECT" in environ and is_true(environ, "HTTP_X_BACKEND_ACCEPT_REDIRECT"):
+            redirect = self._redirect(environ, place, record[0])
+            if redirect is not None:
+                return redirect
+        self.append(place, record, _exists, LOCK_TIMEOUT)
+        return None
+
+    def _auto_create(self, environ: Environ, place: Place, policy: int | None, timestamp: str) -> bool:
+        """Create the database where the request wants that; whether it did. Raises BadRequest."""
+        wanted = environ.get("HTTP_X_BACKEND_AUTO_CREATE")
+        if wanted is None:
+            prefix = limits().auto_create_account_prefix
+            if not place.account.startswith(prefix) or place.account.startswith(prefix + "shards_"):
+                return False
+        elif not truthy(wanted):
+            return False
+        if _exists(place.path):
+            return False
+        if policy is None and environ.get("swift.db.kind") in ("PUT_shard", "UPDATE"):
+            raise BadRequest("X-Backend-Storage-Policy-Index header is required")
+        self.check_device(place.device, fresh=True)
+        return bool(self.run(place, self._create, place, Timestamp(timestamp).normal, policy or 0))
+
+    def _create(self, place: Place, timestamp: str, policy: int) -> bool:
+        try:
+            self.broker(place).create(timestamp, policy)
+        except DatabaseExists:
+            return False
+        return True
+
+    def _redirect(self, environ: Environ, place: Place, name: str) -> list[tuple[str, str]] | None:
+        ranges = self.run(place, self._updating_ranges, place)
+        own_name = f"{place.account}/{place.container}"
+        candidates = [
+            item
+            for item in ranges
+            if item["name"] != own_name and not item["deleted"] and item["state"] in shard_ranges.UPDATING
+        ]
+        found = shard_ranges.find_including(sorted(candidates, key=shard_ranges.sort_key), name)
+        if found is None:
+            return None
+        location = f"/{found['name']}/{name}"
+        quoted = quote(location)
+        if quoted != location and not is_true(environ, "HTTP_X_BACKEND_ACCEPT_QUOTED_LOCATION"):
+            return None
+        return [
+            ("Location", quoted),
+            ("X-Backend-Location-Is-Quoted", "true"),
+            ("X-Backend-Redirect-Timestamp", Timestamp(found["timestamp"]).internal),
+        ]
+
+    def _updating_ranges(self, place: Place) -> list[shard_ranges.ShardRange]:
+        return self.broker(place, reading=True).all_shard_ranges()
+
+    # -- PUT container
+
+    def _put_container(
+        self, environ: Environ, start_response: StartResponse, place: Place
+    ) -> Iterable[bytes]:
+        timestamp = timestamp_of(environ)
+        self._check_sync_to(environ)
+        self.check_room(place.device)
+        requested = self.policy_index(environ)
+        partition, servers = self.account_updates.wanted(environ)
+        new_policy = requested if requested is not None else self._default_policy(environ)
+        updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
+        self.check_device(place.device, fresh=True)
+        try:
+            made, alive, info = self.run(place, self._store, place, timestamp, requested, new_policy, updates)
+        except PolicyConflict as conflict:
+            headers = [("X-Backend-Storage-Policy-Index", str(conflict.policy_index))]
+            return answer(environ, start_response, 409, None, headers)
+        except TooOld:
+            return answer(environ, start_response, 409)
+        if self.account_updates.send(environ, partition, servers, info):
+            if made:
+                self.run(place, self.broker(place).remove_if_untouched, info, updates)
+            return answer(environ, start_response, 404)
+        headers = [("X-Backend-Storage-Policy-Index", str(info["storage_policy_index"]))]
+        return answer(environ, start_response, 201 if alive else 202, b"" if alive else None, headers)
+
+    def _default_policy(self, environ: Environ) -> int:
+        header = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_DEFAULT")
+        if header:
+            try:
+                index = int(header)
+            except ValueError:
+                index = -1
+            if index < 0 or index >= 2**31:
+                raise BadRequest(f"Invalid X-Backend-Storage-Policy-Default {header[:64]}")
+            return index
+        return self.default_policy
+
+    def _store(
+        self,
+        place: Place,
+        timestamp: str,
+        requested: int | None,
+        new_policy: int,
+        updates: Mapping[str, tuple[str, str]],
+    ) -> tuple[bool, bool, dict[str, Any]]:
+        """(whether the database was made, or the container is new or alive again, its info).
+
+        Raises PolicyConflict, TooOld, BadRequest.
+        """
+        broker = self.broker(place)
+        if not broker.exists():
+            _check_limits(updates)
+            try:
+                broker.create(timestamp, new_policy)
+            except DatabaseExists:
+                broker.reload_files()
+            else:
+                broker.touch(None, updates, _check_limits)
+                return True, True, broker.info()
+        alive = broker.put(timestamp, requested, new_policy, updates, _check_limits)
+        return False, alive, broker.info()
+
+    def _check_sync_to(self, environ: Environ) -> None:
+        value = environ.get("HTTP_X_CONTAINER_SYNC_TO")
+        if value:
+            complaint, _ = check_target(wsgi_to_str(value), self.allowed_sync_hosts, self.realms)
+            if complaint:
+                raise BadRequest(complaint)
+
+    # -- shard ranges, rows in bulk
+
+    def _put_shards(self, environ: Environ, start_response: StartResponse, place: Place) -> Iterable[bytes]:
+        timestamp = timestamp_of(environ)
+        self.check_room(place.device)
+        policy = self.policy_index(environ)
+        updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
+        try:
+            document = json.loads(read_body(environ))
+            if not isinstance(document, list):
+                raise TypeError("a list of shard ranges is required")
+            ranges = [shard_ranges.from_wire(item) for item in document]
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
+            raise BadRequest(f"Invalid body: {err!r}"[:1024]) from None
+        created = self._auto_create(environ, place, policy, timestamp)
+        index = self.run(place, self._merge_ranges, place, ranges, updates)
+        headers = [("X-Backend-Storage-Policy-Index", str(index))]
+        return answer(environ, start_response, 201 if created else 202, b"" if created else None, headers)
+
+    def _merge_ranges(
+        self, place: Place, ranges: list[shard_ranges.ShardRange], updates: Mapping[str, tuple[str, str]]
+    ) -> int:
+        broker = self.broker(place)
+        if not broker.exists():
+            raise DatabaseMissing(place.path)
+        broker.touch(None, updates, _check_limits)
+        broker.merge_shard_ranges(ranges)
+        return broker.storage_policy_index
+
+    def update(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """UPDATE: object rows from a JSON list, merged at once (13.7)."""
+        environ["swift.db.kind"] = "UPDATE"
+        place = self.container(environ)
+        timestamp = timestamp_of(environ)
+        self.check_room(place.device)
+        policy = self.policy_index(environ)
+        try:
+            rows = json.loads(read_body(environ))
+            if not isinstance(rows, list):
+                raise ValueError("a list of rows is required")
+            if len(rows) > MAX_ROWS:
+                raise ValueError(f"more than {MAX_ROWS} rows")
+            items = [_row_item(row) for row in rows]
+        except (ValueError, RecursionError) as err:
+            raise BadRequest(str(err)[:1024]) from None
+        self._auto_create(environ, place, policy, timestamp)
+        self.run(place, self._merge_rows, place, items)
+        return answer(environ, start_response, 202)
+
+    def _merge_rows(self, place: Place, items: list[Any]) -> None:
+        broker = self.broker(place)
+        if not broker.exists():
+            raise DatabaseMissing(place.path)
+        broker.merge_items(items)
+
+    # -- POST, DELETE
+
+    def post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """POST: metadata."""
+        place = self.container(environ)
+        timestamp = timestamp_of(environ)
+        self._check_sync_to(environ)
+        self.check_room(place.device)
+        updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
+        put_timestamp = None if is_true(environ, "HTTP_X_BACKEND_NO_TIMESTAMP_UPDATE") else timestamp
+        self.run(place, self._post, place, put_timestamp, updates)
+        return answer(environ, start_response, 204, b"")
+
+    def _post(self, place: Place, timestamp: str | None, updates: Mapping[str, tuple[str, str]]) -> None:
+        broker = self.broker(place)
+        if broker.is_deleted():
+            raise DatabaseMissing(place.path)
+        broker.touch(timestamp, updates, _check_limits)
+
+    def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """DELETE of an object row or a container."""
+        parts = self._hot_parts(environ)
+        if len(parts) == 5:
+            return self._delete_object(environ, start_response, parts)
+        place = self._container(*parts)
+        timestamp = timestamp_of(environ)
+        partition, servers = self.account_updates.wanted(environ)
+        deleted = self.run(place, self._delete, place, timestamp)
+        if deleted is None:
+            return answer(environ, start_response, 409)
+        existed, info = deleted
+        if self.account_updates.send(environ, partition, servers, info):
+            return answer(environ, start_response, 404)
+        return answer(environ, start_response, 204 if existed else 404, b"" if existed else None)
+
+    def _delete(self, place: Place, timestamp: str) -> tuple[bool, dict[str, Any]] | None:
+        """(whether there was a container, its info), None for one that can't be deleted. Raises DatabaseMissing."""
+        broker = self.broker(place)
+        if not broker.exists():
+            raise DatabaseMissing(place.path)
+        existed = broker.delete(timestamp)
+        return None if existed is None else (existed, broker.info())
+
+    def _delete_object(
+        self, environ: Environ, start_response: StartResponse, parts: list[str]
+    ) -> Iterable[bytes]:
+        timestamp = timestamp_of(environ)
+        place, name = self._object(parts)
+        policy = self.policy_index(environ)
+        record = (name, timestamp, 0, "application/deleted", "noetag", 1, policy or 0, None, None)
+        redirect = self._add_row(environ, place, record, policy, timestamp)
+        if redirect is not None:
+            return answer(environ, start_response, 301, None, redirect)
+        return answer(environ, start_response, 204, b"")
+
+
+def _row_item(row: Any) -> Any:
+    """A row of an UPDATE as an item. Raises ValueError."""
+    if not isinstance(row, dict):
+        raise ValueError("a row must be an object")
+    try:
+        return checked_item(
+            row["name"],
+            row["created_at"],
+            row["size"],
+            row["content_type"],
+            row["etag"],
+            row.get("deleted", 0),
+            row.get("storage_policy_index", 0),
+            row.get("ctype_timestamp"),
+            row.get("meta_timestamp"),
+        )
+    except KeyError as err:
+        raise ValueError(f"a row without {err.args[0]}") from None
+
+
+def app_factory(global_conf: Mapping[str, Any], **local_conf: Any) -> ContainerServer:
+    """PasteDeploy's entry point for `egg:swift#container`."""
+    conf = {**global_conf, **local_conf}
+    return ContainerServer(conf, get_logger(conf, ContainerServer.server_type))

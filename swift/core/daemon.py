@@ -1,0 +1,269 @@
+"""The life of a background daemon: from its configuration section to its passes, in one process or several.
+
+What a pass does is each daemon's own business. Servers are `swift.core.process`'s.
+
+Spec: operations.md section 5.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from swift.core import command_line, hashing, notify, swift_dir
+from swift.core.concurrency import fork
+from swift.core.config import csv_list, read_conf, truthy
+from swift.core.errors import ConfigError, SwiftError
+from swift.core.log import capture_stdio, get_logger
+from swift.core.privileges import become, detach, set_priorities, use_utc, wanted_user
+
+HEALTH_CHECK_SECONDS = 5.0
+_SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
+
+
+class Daemon:
+    """Base of all daemons. `conf`: its section (`swift.core.config.read_conf`)."""
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any = None) -> None:
+        self.conf = conf
+        self.logger = logger or get_logger(conf, log_route="daemon")
+
+    def run_once(self, **options: Any) -> None:
+        """One pass over everything this process is responsible for; returns when all of it is done."""
+        raise NotImplementedError
+
+    def run_forever(self, **options: Any) -> None:
+        """Passes without end."""
+        raise NotImplementedError
+
+    def run(self, once: bool = False, **options: Any) -> None:
+        if once:
+            self.run_once(**options)
+        else:
+            self.run_forever(**options)
+
+    def get_worker_args(self, once: bool = False, **options: Any) -> Sequence[Mapping[str, Any]]:
+        """The options of each worker to be forked; none of them: the daemon runs in this process."""
+        return ()
+
+    def is_healthy(self) -> bool:
+        """Asked every few seconds while workers run; False has them ended and planned anew."""
+        return True
+
+    def post_multiprocess_run(self) -> None:
+        """Called in the parent after a `once` run with workers."""
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a `once` run is restricted to; empty lists restrict nothing."""
+
+    devices: list[str] = field(default_factory=list)
+    partitions: list[int] = field(default_factory=list)
+    policies: list[int] = field(default_factory=list)
+
+
+def parse_overrides(once: bool = False, **options: Any) -> Overrides:
+    """`devices`, `partitions` and `policies` as comma-separated text. Outside of `once` they count for nothing.
+
+    Raises ConfigError for partitions or policies that aren't numbers.
+    """
+    if not once:
+        return Overrides()
+    try:
+        return Overrides(
+            csv_list(options.get("devices")),
+            [int(word) for word in csv_list(options.get("partitions"))],
+            [int(word) for word in csv_list(options.get("policies"))],
+        )
+    except ValueError as err:
+        raise ConfigError(f"Partitions and policies must be numbers: {err}") from None
+
+
+def distribute(items: Sequence[Any], workers: int) -> list[list[Any]]:
+    """The items dealt round-robin over at most `workers` hands, none of them empty."""
+    hands = min(workers, len(items))
+    return [list(items[number::hands]) for number in range(hands)]
+
+
+# -- processes
+
+
+class _Runner:
+    """Runs one daemon until it ends or is told to."""
+
+    def __init__(self, daemon: Daemon, logger: Any, once: bool, options: Mapping[str, Any]) -> None:
+        self.daemon = daemon
+        self.logger = logger
+        self.once = once
+        self.options = dict(options)
+        self.workers: dict[int, Mapping[str, Any]] = {}
+
+    def run(self) -> None:
+        plan = list(self.daemon.get_worker_args(once=self.once, **self.options))
+        if not plan:
+            signal.signal(signal.SIGTERM, self._on_term)
+            notify.notify(notify.READY, self.logger)
+            self.daemon.run(once=self.once, **self.options)
+            return
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        notify.notify(notify.READY, self.logger)
+        try:
+            self._run_workers(plan)
+        finally:
+            self._end_workers()
+        if self.once:
+            self.logger.notice("Finished %s", os.getpid())
+            self.daemon.post_multiprocess_run()
+
+    def _run_workers(self, plan: Sequence[Mapping[str, Any]]) -> None:
+        for options in plan:
+            self._start(options)
+        check_at = time.monotonic() + HEALTH_CHECK_SECONDS
+        while self.workers:
+            received = signal.sigtimedwait(_SIGNALS, max(check_at - time.monotonic(), 0))
+            if received and received.si_signo == signal.SIGTERM:
+                self._on_term(signal.SIGTERM, None)
+            if received and received.si_signo == signal.SIGINT:
+                raise KeyboardInterrupt
+            self._reap()
+            if time.monotonic() < check_at:
+                continue
+            check_at = time.monotonic() + HEALTH_CHECK_SECONDS
+            if not self.daemon.is_healthy():
+                self._end_workers()
+                for options in self.daemon.get_worker_args(once=self.once, **self.options):
+                    self._start(options)
+
+    def _start(self, options: Mapping[str, Any]) -> None:
+        pid = fork()
+        if pid == 0:
+            self._become_worker(options)
+        self.workers[pid] = options
+        self.logger.debug("Spawned worker %s with %r", pid, options)
+
+    def _become_worker(self, options: Mapping[str, Any]) -> NoReturn:
+        code = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.environ.pop("NOTIFY_SOCKET", None)
+            self.daemon.run(once=self.once, **options)
+            self.logger.debug("Forked worker %s finished", os.getpid())
+            code = 0
+        except KeyboardInterrupt:
+            self.logger.notice("User quit")
+        except BaseException:
+            self.logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self.workers:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.workers.clear()
+                return
+            if pid == 0:
+                return
+            options = self.workers.pop(pid, None)
+            if options is None:
+                continue
+            if self.once:
+                if status:
+                    self.logger.error("Worker %s failed (status %s)", pid, status)
+            else:
+                self.logger.debug("Worker %s exited", pid)
+                self._start(options)
+
+    def _end_workers(self) -> None:
+        for pid in self.workers:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        for pid in list(self.workers):
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
+            del self.workers[pid]
+
+    def _on_term(self, number: int, frame: Any) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.logger.notice("SIGTERM received (%s)", os.getpid())
+        notify.notify(notify.STOPPING, self.logger)
+        if os.getpgrp() == os.getpid():
+            os.killpg(os.getpid(), signal.SIGTERM)
+        for pid in self.workers:
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        self.logger.notice("Exited %s", os.getpid())
+        os._exit(0)
+
+
+def run_daemon(
+    make_daemon: Callable[[Mapping[str, Any]], Daemon],
+    path: str,
+    section: str,
+    once: bool = False,
+    verbose: bool = False,
+    **options: Any,
+) -> int:
+    """Runs the daemon of a configuration section in this process; returns the exit status.
+
+    `options` go to `run_once`, `run_forever` and `get_worker_args`. To be called after `swift.core.concurrency.patch`.
+    """
+    try:
+        conf = read_conf(path, section)
+        if conf.get("swift_dir"):
+            swift_dir.use(conf["swift_dir"])
+        once = once or not truthy(conf.get("daemonize", "true"))
+        logger = get_logger(conf, section, log_to_console=verbose, log_route=section)
+        set_priorities(conf, logger)
+        account = wanted_user(conf, logger)
+        use_utc()
+        logger.notice("Starting %s", os.getpid())
+        daemon = make_daemon({**conf, "log_to_console": str(verbose)})
+        hashing.hash_config()
+        become(account)
+    except (SwiftError, ValueError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    detach()
+    capture_stdio(logger)
+    try:
+        _Runner(daemon, logger, once, options).run()
+    except KeyboardInterrupt:
+        logger.notice("User quit")
+    except Exception:
+        logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
+        return 1
+    notify.notify(notify.STOPPING, logger)
+    logger.notice("Exited %s", os.getpid())
+    return 0
+
+
+def run_daemon_command(
+    argv: Sequence[str],
+    section: str,
+    make_daemon: Callable[[Mapping[str, Any]], Daemon],
+    add_options: Callable[[ArgumentParser], None] | None = None,
+) -> int:
+    """A daemon command: `swift-<section> CONFIG [options] [words]`. Returns the exit status."""
+    parser = command_line.make_parser(f"swift-{section}", once=True)
+    if add_options is not None:
+        add_options(parser)
+    path, options = command_line.parse(parser, list(argv))
+    del options["extra_args"]
+    return run_daemon(make_daemon, path, section, **options)

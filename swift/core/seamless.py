@@ -1,0 +1,254 @@
+"""Handing a running server over to a new image of itself, without a moment in which nobody listens.
+
+The parent process re-executes itself (same PID). Two pipes and a temporary child carry the talk between the
+generations, as in the reference, so that either may be replaced by the other in place. Between two images of ours the
+listening sockets themselves go along: connections that wait in their queues are answered by the new workers.
+
+Spec: operations.md 4.3; proxy-and-backend 25.3.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+from swift.core import notify
+from swift.core.concurrency import raw_socket
+
+NOTIFY_FD = "__SWIFT_SERVER_NOTIFY_FD"
+STATE_FD = "__SWIFT_SERVER_CHILD_STATE_FD"
+LISTEN_FDS = "__SWIFT_SERVER_LISTEN_FDS"  # ours: [[ip, port, descriptor], ...]
+ADOPTED = b" adopted"
+MAX_STATE_BYTES = 1024 * 1024
+CHECK_SECONDS = 60
+
+Address = tuple[str, int]
+
+
+class Inherited:
+    """What the old image left for this one; everything is empty after an ordinary start."""
+
+    def __init__(self, environ: Any = os.environ) -> None:
+        self.sockets: dict[Address, list[Any]] = {}
+        self._notify_fd = _fd_number(environ.pop(NOTIFY_FD, "").partition(",")[0])
+        self._state_fd = _fd_number(environ.pop(STATE_FD, ""))
+        listening = environ.pop(LISTEN_FDS, "")
+        self._adopts = bool(listening) and self._notify_fd is not None
+        for ip, port, fd in json.loads(listening) if self._adopts else ():
+            os.set_inheritable(fd, False)
+            sock = raw_socket.socket(fileno=fd)
+            sock.setblocking(False)
+            self.sockets.setdefault((ip, port), []).append(sock)
+        for fd in (self._notify_fd, self._state_fd):
+            if fd is not None:
+                os.set_inheritable(fd, False)
+
+    @property
+    def reloading(self) -> bool:
+        """Whether an old generation waits for us."""
+        return self._notify_fd is not None
+
+    def take(self, address: Address) -> Any:
+        """A listening socket of the old generation, or None."""
+        waiting = self.sockets.get(address)
+        return waiting.pop() if waiting else None
+
+    def leave_to_parent(self) -> None:
+        """For a forked worker: the old generation must not wait for it too, nor may it keep unwanted sockets open."""
+        self._close_unwanted()
+        for fd in (self._notify_fd, self._state_fd):
+            if fd is not None:
+                os.close(fd)
+        self._notify_fd = self._state_fd = None
+
+    def finish(self, logger: Any) -> dict[int, float]:
+        """Tells the old generation to let go, now that we serve. Returns its processes: {pid: time of first reload}."""
+        self._close_unwanted()
+        old: dict[int, float] = {}
+        try:
+            if self._notify_fd is not None:
+                os.write(self._notify_fd, str(os.getpid()).encode() + (ADOPTED if self._adopts else b""))
+                os.close(self._notify_fd)
+            if self._state_fd is not None:
+                old = _read_state(self._state_fd)
+                os.close(self._state_fd)
+        except (OSError, ValueError, KeyError, AttributeError, struct.error) as err:
+            logger.warning("Failed to receive the state of the old server: %s", err)
+        self._notify_fd = self._state_fd = None
+        return old
+
+    def _close_unwanted(self) -> None:
+        for sockets in self.sockets.values():
+            for sock in sockets:
+                sock.close()
+        self.sockets.clear()
+
+
+def _fd_number(text: str) -> int | None:
+    try:
+        fd = int(text)
+        os.fstat(fd)
+        return fd
+    except (ValueError, OSError):
+        return None
+
+
+def _read_exactly(fd: int, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = os.read(fd, count - len(data))
+        if not piece:
+            raise ValueError("it ended early")
+        data += piece
+    return data
+
+
+def _read_state(fd: int) -> dict[int, float]:
+    (size,) = struct.unpack("!I", _read_exactly(fd, 4))
+    if size > MAX_STATE_BYTES:
+        raise ValueError(f"{size} bytes are too many")
+    state = json.loads(_read_exactly(fd, size))
+    return {int(pid): float(since) for pid, since in state["old_pids"].items()}
+
+
+class Command:
+    """How this process was started: what a new image of it is started with. To be made before the directory changes."""
+
+    def __init__(self) -> None:
+        self.cwd = os.getcwd()
+        script = os.path.realpath(sys.argv[0])
+        if _is_script(script):
+            self.path, self.argv = script, [os.path.abspath(sys.argv[0]), *sys.argv[1:]]
+        else:
+            self.path, self.argv = sys.executable, list(sys.orig_argv)
+
+    def check(self) -> str | None:
+        """Runs the same command with --test-config; its last line if that fails, else None."""
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+        def unblock() -> None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, mask)
+
+        try:
+            done = subprocess.run(
+                [self.path, *self.argv[1:], "--test-config"],
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=CHECK_SECONDS,
+                preexec_fn=unblock,  # noqa: PLW1509  no threads in a parent
+            )
+        except (OSError, subprocess.TimeoutExpired) as err:
+            return str(err)
+        if done.returncode == 0:
+            return None
+        lines = done.stdout.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {done.returncode}"
+
+    def execute(self) -> NoReturn:
+        """Replaces this process. Raises OSError."""
+        os.chdir(self.cwd)
+        os.execv(self.path, self.argv)
+
+
+def _is_script(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            return stat.S_ISREG(mode) and bool(mode & 0o111) and file.read(2) == b"#!"
+    except OSError:
+        return False
+
+
+def reexecute(
+    command: Command,
+    listening: Iterable[tuple[Address, Any]],
+    workers: Iterable[int],
+    old_pids: Mapping[int, float],
+    logger: Any,
+) -> None:
+    """Starts a new image of this server in this process. Returns only if that fails, with all as it was.
+
+    `listening`: our sockets; `workers`: pids that are to finish; `old_pids`: workers of earlier generations.
+    """
+    fault = command.check()
+    if fault is not None:
+        logger.error("Not reloading, the configuration is not valid: %s", fault)
+        notify.notify(notify.READY, logger)
+        return
+    listening = list(listening)
+    notify_read, notify_write = os.pipe()
+    state_read, state_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(notify_write)
+        os.close(state_read)
+        _let_go(notify_read, state_write, listening, list(workers), dict(old_pids))
+    os.close(notify_read)
+    os.close(state_write)
+    entries = [[address[0], address[1], sock.fileno()] for address, sock in listening]
+    inherited = [notify_write, state_read, *(entry[2] for entry in entries)]
+    for fd in inherited:
+        os.set_inheritable(fd, True)
+    os.environ[NOTIFY_FD], os.environ[STATE_FD] = str(notify_write), str(state_read)
+    os.environ[LISTEN_FDS] = json.dumps(entries)
+    logger.notice("Old server PID=%d re'execing as: %r", os.getpid(), command.argv)
+    try:
+        command.execute()
+    except OSError as err:
+        logger.error("Could not re-execute %s: %s", command.path, err)
+    for name in (NOTIFY_FD, STATE_FD, LISTEN_FDS):
+        os.environ.pop(name, None)
+    for fd in inherited:
+        os.set_inheritable(fd, False)
+    os.close(notify_write)  # the temporary child sees that and ends
+    os.close(state_read)
+    os.chdir("/")
+
+
+def _let_go(
+    notify_fd: int,
+    state_fd: int,
+    listening: list[tuple[Address, Any]],
+    workers: list[int],
+    old_pids: dict[int, float],
+) -> NoReturn:
+    """The temporary child: once the new image serves, ends the old workers' listening and goes."""
+    code = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        answer = b""
+        while piece := os.read(notify_fd, 64):
+            answer += piece
+        if answer:
+            now = time.time()
+            pids = {str(pid): since for pid, since in old_pids.items()}
+            pids.update((str(pid), now) for pid in (*workers, os.getpid()))
+            state = json.dumps({"old_pids": pids}).encode()
+            try:
+                os.write(state_fd, struct.pack("!I", len(state)) + state)
+            except OSError:  # the new image can do without
+                pass
+            if not answer.endswith(ADOPTED):
+                for _, sock in listening:
+                    try:
+                        sock.shutdown(raw_socket.SHUT_RDWR)
+                    except OSError:
+                        pass
+            for pid in workers:
+                try:
+                    os.kill(pid, signal.SIGHUP)
+                except OSError:
+                    pass
+            code = 0
+    finally:
+        os._exit(code)

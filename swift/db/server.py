@@ -1,0 +1,317 @@
+"""The frame of the account and container servers: options, devices, dispatch, errors to statuses, counting (database.md 12.1).
+
+What the verbs do is in swift.account.server and swift.container.server. Never here: SQL, rows, listings.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from swift import __version__
+from swift.core import swift_dir
+from swift.core.concurrency import spawn_n
+from swift.core.config import truthy
+from swift.core.errors import BadRequest, InsufficientStorage, RequestError
+from swift.core.fs import LockTimeout, Reserve, is_mount
+from swift.core.hashing import hash_path, storage_directory
+from swift.core.metrics import get_metrics
+from swift.core.names import check_device_name, check_device_partition, split_path, valid_wsgi_utf8
+from swift.core.policy import policies
+from swift.core.threads import DeviceBusy, pool_for, run_in_thread
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from swift.wire.message import HTTPException
+from swift.wire.status import HTML_TYPE, default_body
+
+from . import pending
+from .blocks import BUDGET
+from .broker import Broker
+from .connection import CONNECTIONS
+from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
+from .pending import DirectoryLock, GroupSync
+from .request import Environ, Place, StartResponse, answer
+
+LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
+READ_LOCK_TIMEOUT = 0.1
+BACK_PRESSURE = 8 * pending.MERGE_ABOVE  # a pending file that long is merged before its writer gets an answer
+CHECK_SECONDS = 1.0  # how long it is believed that a device is there and has room
+PLACES = 8192
+
+_DISK_ERRORS = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.EUCLEAN,
+        errno.ENODEV,
+        errno.ENXIO,
+        errno.ESTALE,
+    )
+)
+_DISK_TEXTS = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
+
+Handler = Callable[..., Iterable[bytes]]
+
+
+class _Device:
+    __slots__ = ("path", "room_until", "there_until")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.there_until = 0.0
+        self.room_until = 0.0
+
+
+class DatabaseServer:
+    """Base of both WSGI applications. `conf`: the options of database.md 23.1. Raises ValueError, ConfigError.
+
+    Ours beside those: `sync_pending_updates` (no): an acknowledged row survives power loss, not only a crash of the
+    process; `listing_cache_size` (16777216): bytes of listings that a process keeps.
+    """
+
+    server_type: str
+    data_directory: str
+    bad_utf8 = "Invalid UTF8"
+    sample_rates: Mapping[str, float] = {}
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
+        self.logger = logger
+        swift_dir.use(conf.get("swift_dir"))
+        self.policies = policies()
+        self.root = conf.get("devices", "/srv/node").rstrip("/") or "/"
+        self.mount_check = truthy(conf.get("mount_check", "true"))
+        self.reserve = Reserve(conf.get("fallocate_reserve", "1%"))
+        self.replication_server = truthy(conf.get("replication_server", "true"))
+        self.durable = truthy(conf.get("sync_pending_updates", "no"))
+        BUDGET.limit = max(0, int(conf.get("listing_cache_size", BUDGET.limit)))
+        self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
+        self._devices: dict[str, _Device] = {}
+        self._places: dict[str, Place] = {}
+        self._merging: set[str] = set()
+        self._group_sync = GroupSync()
+        self._verbs: dict[str, Handler] = {**self.verbs(), "OPTIONS": self.options}
+        self._known_policies: dict[str, int] = {}
+
+    def verbs(self) -> dict[str, Handler]:
+        """{method: handler(environ, start_response)}."""
+        raise NotImplementedError
+
+    def allowed(self) -> list[str]:
+        """The methods that OPTIONS names."""
+        return sorted(self._verbs)
+
+    # -- dispatch
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        callbacks = environ.get("swift.on_response_done")
+        if callbacks is not None:
+            CONNECTIONS.start_sweeper()
+            callbacks.append(self.on_done)
+        try:
+            path = environ["PATH_INFO"]
+            if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
+                return answer(environ, start_response, 412, self.bad_utf8)
+            handler = self._verbs.get(environ["REQUEST_METHOD"])
+            if handler is None:
+                return answer(environ, start_response, 405)
+            return handler(environ, start_response)
+        except RequestError as error:
+            if isinstance(error, InsufficientStorage):
+                return self._no_storage(environ, start_response)
+            return answer(
+                environ,
+                start_response,
+                error.status,
+                error.body or None,
+                content_type="text/plain" if error.body else None,
+            )
+        except HTTPException as error:
+            return error(environ, start_response)
+        except DatabaseMissing:
+            return answer(environ, start_response, 404)
+        except Exception as error:
+            return self._failed(environ, start_response, error)
+
+    def _failed(self, environ: Environ, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
+        """The one place where what went wrong becomes a status."""
+        what = f"ERROR {environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        if isinstance(error, ClientTimeout):
+            return answer(environ, start_response, 408)
+        if isinstance(error, ClientDisconnected):
+            return answer(environ, start_response, 499)
+        if isinstance(error, BadChunk):
+            return answer(environ, start_response, 400, str(error), content_type="text/plain")
+        if isinstance(error, (DatabaseBusy, LockTimeout, DeviceBusy)):
+            self.logger.error("%s: %s", what, error)
+            return answer(environ, start_response, 503)
+        if isinstance(error, DatabaseQuarantined):
+            self.logger.error("%s: %s", what, error)
+            return answer(environ, start_response, 500)
+        if isinstance(error, OSError):
+            self.logger.error("%s: %s", what, error)
+            if error.errno in _DISK_ERRORS:
+                return self._no_storage(environ, start_response)
+            return answer(environ, start_response, 500)
+        if isinstance(error, sqlite3.OperationalError) and any(text in str(error) for text in _DISK_TEXTS):
+            self.logger.error("%s: %s", what, error)
+            return self._no_storage(environ, start_response)
+        self.logger.exception("%s", what)
+        return answer(environ, start_response, 500)
+
+    def _no_storage(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        drive = environ["PATH_INFO"].split("/", 2)[1]
+        return answer(environ, start_response, 507, default_body(507, drive))
+
+    def on_done(
+        self,
+        environ: Environ,
+        status: int,
+        headers: list[tuple[str, str]],
+        sent: int,
+        received: int,
+        error: BaseException | None,
+        start: float,
+        end: float,
+    ) -> None:
+        """A completion callback of the server loop: counts the request."""
+        method = environ["REQUEST_METHOD"]
+        if method not in self._verbs:
+            return
+        suffix = ".errors.timing" if status >= 500 else ".timing"
+        milliseconds = (end - start) * 1000
+        self.metrics.timing(method + suffix, milliseconds, self.sample_rates.get(method))
+        kind = environ.get("swift.db.kind")
+        if kind is not None:
+            self.metrics.timing(kind + suffix, milliseconds)
+
+    def options(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """OPTIONS, of any path: the verbs, and the header by which swift-recon tells server types."""
+        headers = [
+            ("Allow", ", ".join(self.allowed())),
+            ("Server", f"{self.server_type}/{__version__}"),
+        ]
+        return answer(environ, start_response, 200, b"", headers, HTML_TYPE)
+
+    # -- where
+
+    def segments(self, environ: Environ, least: int, most: int) -> list[str]:
+        """The path's segments, WSGI text, '' for missing ones; device and partition checked. Raises BadRequest."""
+        try:
+            parts = split_path(environ["PATH_INFO"], least, most, True)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+        check_device_partition(parts[0], parts[1])
+        if not parts[1].isdecimal() or not parts[1].isascii():
+            raise BadRequest(f"Invalid partition: {parts[1][:64]!a}")
+        return [part or "" for part in parts]
+
+    def place(self, device: str, partition: str, account: str, container: str | None = None) -> Place:
+        """Where the database of native names is; the device is there. Raises InsufficientStorage."""
+        key = f"{device}/{partition}/{account}/{container or ''}"
+        found = self._places.get(key)
+        if found is None:
+            check_device_name(device)
+            name_hash = hash_path(account, container)
+            device_path = f"{self.root}/{device}"
+            directory = storage_directory(f"{device_path}/{self.data_directory}", partition, name_hash)
+            found = Place(device, device_path, account, container, f"{directory}/{name_hash}.db")
+            if len(self._places) >= PLACES:
+                self._places.clear()
+            self._places[key] = found
+        self.check_device(device)
+        return found
+
+    def check_device(self, name: str, fresh: bool = False) -> None:
+        """Raises InsufficientStorage when the device isn't there. `fresh`: look now, as before creating something."""
+        device = self._devices.get(name)
+        now = time.monotonic()
+        if device is None:
+            if len(self._devices) > 4096:
+                self._devices.clear()
+            device = self._devices[name] = _Device(f"{self.root}/{name}")
+        if now < device.there_until and not fresh:
+            return
+        if not (is_mount(device.path) if self.mount_check else os.path.isdir(device.path)):
+            device.there_until = 0.0
+            raise InsufficientStorage()
+        device.there_until = now + CHECK_SECONDS
+
+    def check_room(self, name: str) -> None:
+        """Raises InsufficientStorage when the device's free space is down to the reserve."""
+        device = self._devices[name]
+        now = time.monotonic()
+        if now < device.room_until or not self.reserve:
+            return
+        try:
+            self.reserve.check(device.path)
+        except OSError:
+            raise InsufficientStorage() from None
+        device.room_until = now + CHECK_SECONDS
+
+    def policy_index(self, environ: Environ) -> int | None:
+        """X-Backend-Storage-Policy-Index, if given. Raises BadRequest for an unknown policy."""
+        header = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
+        if header is None:
+            return None
+        index = self._known_policies.get(header)
+        if index is None:
+            policy = self.policies.get_by_index(header) if header else None
+            if policy is None:
+                raise BadRequest(f"Invalid X-Backend-Storage-Policy-Index {header[:64]}")
+            index = int(policy)
+            if len(self._known_policies) < 1024:
+                self._known_policies[header] = index
+        return index
+
+    # -- work
+
+    def run(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
+        """function(*args) where it stalls nobody else."""
+        return pool_for(place.device_path).run(function, *args)
+
+    def broker(self, place: Place, reading: bool = False) -> Broker:
+        """A broker for a request; readers wait little and put up with what is merged."""
+        raise NotImplementedError
+
+    def append(
+        self, place: Place, record: pending.Record, exists: Callable[[str], bool], timeout: float
+    ) -> None:
+        """Put a record into the pending file, durably as configured, and see to its being merged in time.
+
+        Raises DatabaseMissing, DatabaseBusy, OSError.
+        """
+        data = pending.encode(record)
+        path = place.path
+        with DirectoryLock(os.path.dirname(path), timeout):
+            if not exists(path):
+                raise DatabaseMissing(path)
+            size = pending.append(path + ".pending", data)
+        if self.durable:
+            self._group_sync.wait(path + ".pending", place.device_path)
+        if size > pending.MERGE_ABOVE:
+            if size > BACK_PRESSURE:
+                self._merge(place)
+            elif path not in self._merging:
+                spawn_n(self._merge, place)
+
+    def _merge(self, place: Place) -> None:
+        """Merge a long pending file, in a thread, so that its writers needn't wait. What fails here stays to be merged."""
+        if place.path in self._merging:
+            return
+        self._merging.add(place.path)
+        try:
+            pool = pool_for(place.device_path)
+            merge = self.broker(place).commit_pending
+            if pool.inline:
+                run_in_thread(merge)
+            else:
+                pool.run(merge)
+        except Exception as error:
+            self.logger.error("ERROR merging pending updates of %s: %s", place.path, error)
+        finally:
+            self._merging.discard(place.path)

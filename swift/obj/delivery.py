@@ -1,0 +1,149 @@
+"""Delivering one pending container update to the container servers that don't have it yet (object-disk 15).
+
+The file's content is changed here, the file itself in `updater`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from swift.core.concurrency import spawn
+from swift.core.names import quote_name, split_path, wsgi_to_str
+from swift.core.timestamp import internal_timestamp
+from swift.wire.client import POOL, BackendError, BackendTimeout, header_block
+
+MAX_ANSWER = 65536
+
+
+class Attempt:
+    """What the servers of one container said. `redirect`: the newest (timestamp, path) that any of them named."""
+
+    def __init__(self) -> None:
+        self.successes: list[int] = []
+        self.failures = 0
+        self.statuses: list[int] = []
+        self.redirect: tuple[str, str] | None = None
+
+
+class Delivery:
+    """Sends pending updates. `ring`: the container ring; times in seconds."""
+
+    def __init__(self, ring: Any, conn_timeout: float, node_timeout: float, logger: Any) -> None:
+        self.ring = ring
+        self.conn_timeout = conn_timeout
+        self.node_timeout = node_timeout
+        self.logger = logger
+
+    def deliver(self, update: dict[str, Any], policy_index: int) -> tuple[bool, bool, Attempt]:
+        """Send an update; returns (all have it now, the update was changed and is to be stored again, last attempt).
+
+        `policy_index`: of the directory it was found in. A redirect is followed at once, one time, and kept in the update
+        whether or not that succeeds.
+        """
+        done, changed, attempt = self._try(update, policy_index)
+        if done or attempt.redirect is None:
+            return done, changed, attempt
+        self._follow(update, attempt.redirect[1])
+        done, _, attempt = self._try(update, policy_index)
+        if attempt.redirect is not None:
+            self._follow(update, attempt.redirect[1])
+        return done, True, attempt
+
+    @staticmethod
+    def _follow(update: dict[str, Any], path: str) -> None:
+        update.pop("successes", None)
+        history = update.setdefault("redirect_history", [])
+        if path in history:
+            # they point at each other: begin again at the root
+            update["container_path"] = None
+            update["redirect_history"] = []
+        else:
+            update["container_path"] = path
+            history.append(path)
+
+    def _try(self, update: dict[str, Any], policy_index: int) -> tuple[bool, bool, Attempt]:
+        path = update.get("container_path")
+        if path:
+            account, container = split_path("/" + path, 2, 2)
+        else:
+            account, container = update["account"], update["container"]
+        part, nodes = self.ring.get_nodes(account, container)
+        known = list(update.get("successes") or [])
+        targets = [node for node in nodes if node["id"] not in known]
+        full_path = quote_name(f"{account}/{container}/{update['obj']}")
+        block = header_block(self._headers(update["headers"], policy_index).items())
+        attempt = Attempt()
+        threads = [
+            spawn(self._send, node, update["op"], f"/{node['device']}/{part}/{full_path}", block, attempt)
+            for node in targets
+        ]
+        for thread in threads:
+            thread.wait()
+        if attempt.successes:
+            update["successes"] = known + sorted(attempt.successes)
+        return len(attempt.successes) == len(targets), bool(attempt.successes), attempt
+
+    def _headers(self, stored: Mapping[str, Any], policy_index: int) -> dict[str, str]:
+        headers = {name.title(): str(value) for name, value in stored.items()}
+        headers["User-Agent"] = f"object-updater {os.getpid()}"
+        headers.setdefault("X-Backend-Storage-Policy-Index", str(policy_index))
+        headers.setdefault("X-Backend-Accept-Redirect", "true")
+        headers.setdefault("X-Backend-Accept-Quoted-Location", "true")
+        return headers
+
+    def _send(self, node: Mapping[str, Any], op: str, path: str, block: bytes, attempt: Attempt) -> None:
+        conn = None
+        try:
+            conn = POOL.get(
+                node.get("replication_ip") or node["ip"],
+                int(node.get("replication_port") or node["port"]),
+                self.conn_timeout,
+            )
+            response = conn.request(op, path, block, b"", self.node_timeout, self.conn_timeout)
+            status = response.status
+            attempt.statuses.append(status)
+            if 200 <= status < 300:
+                attempt.successes.append(node["id"])
+            elif status == 301:
+                self._redirected(response, attempt)
+            else:
+                attempt.failures += 1
+                self.logger.debug("Update failed for %s %s: %s", op, path, status)
+            response.drain(MAX_ANSWER)
+        except BackendError as err:
+            attempt.failures += 1
+            attempt.statuses.append(499 if isinstance(err, BackendTimeout) else 500)
+            if conn is not None:
+                conn.close()
+            self.logger.error("ERROR with remote server %s%s: %s", node.get("device"), path, err)
+
+    def _redirected(self, response: Any, attempt: Attempt) -> None:
+        location = response.get("location") or ""
+        quoted = (response.get("x-backend-location-is-quoted") or "").lower() in (
+            "true",
+            "1",
+            "yes",
+            "on",
+            "t",
+            "y",
+        )
+        location = unquote(location, errors="surrogateescape") if quoted else wsgi_to_str(location)
+        try:
+            account, container, _ = split_path(location, 2, 3, True)
+            time = internal_timestamp(response.get("x-backend-redirect-timestamp") or "")
+        except ValueError as err:
+            attempt.failures += 1
+            self.logger.error("Container update failed: bad redirect to %r: %s", location, err)
+            return
+        found = (time, f"{account}/{container}")
+        if attempt.redirect is None or found > attempt.redirect:
+            attempt.redirect = found
+
+
+def path_of(update: Mapping[str, Any]) -> Sequence[str]:
+    """(account, container) that an update goes to."""
+    path = update.get("container_path")
+    return path.split("/", 1) if path else (update["account"], update["container"])

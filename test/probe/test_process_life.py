@@ -1,0 +1,256 @@
+"""Life cycles of real server processes."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from servers import Load, Server, environment, wait_until
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = Server(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_start_answer_and_term(server):
+    server.start()
+    pid, parent, _, _ = server.get()
+    assert parent == server.pid and server.workers() == [pid]
+    assert os.getsid(server.pid) == server.pid
+    server.signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+    assert not os.path.exists(f"/proc/{pid}")
+    assert "SIGTERM received" in server.log() and "Exited" in server.log()
+    with pytest.raises(OSError):
+        server.get()
+
+
+def test_without_workers_it_serves_by_itself(server):
+    server.write_conf(workers="0")
+    server.start()
+    assert server.get()[0] == server.pid
+    server.signal(signal.SIGTERM)
+    assert server.process.wait(10) == -signal.SIGTERM
+
+
+def test_dead_workers_are_replaced_and_nothing_that_waits_is_lost(server):
+    server.write_conf(workers="2")
+    server.start()
+    first = server.workers()
+    assert len(first) == 2
+    os.kill(first[0], signal.SIGKILL)
+    wait_until(lambda: len(server.workers()) == 2 and first[0] not in server.workers())
+    assert f"Removing dead child {first[0]} from parent {server.pid}" in server.log()
+    for pid in server.workers():
+        os.kill(pid, signal.SIGSTOP)
+    clients = []
+    for _ in range(10):
+        sock = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        clients.append(sock)
+    for pid in server.workers():
+        os.kill(pid, signal.SIGKILL)
+    for sock in clients:
+        assert sock.recv(100).startswith(b"HTTP/1.1 200 ")
+        sock.close()
+
+
+def test_a_worker_that_kills_itself_does_not_take_the_server_along(server):
+    server.start()
+    for _ in range(3):
+        with pytest.raises((OSError, http.client.HTTPException)):
+            server.get("/die")
+        wait_until(lambda: server.generation() == "1")
+
+
+def test_hup_lets_requests_end(server):
+    server.start()
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(server.get("/slow")))
+    thread.start()
+    time.sleep(0.3)
+    worker = server.workers()[0]
+    server.signal(signal.SIGHUP)
+    assert server.process.wait(10) == 0
+    wait_until(lambda: server.generation() is None)
+    thread.join()
+    assert answers and answers[0][0] == worker
+    wait_until(lambda: not os.path.exists(f"/proc/{worker}"))
+    assert f"Child {worker} exiting normally" in server.log()
+
+
+def test_seamless_reload_under_load_loses_no_request(server):
+    server.write_conf(workers="2")
+    server.start()
+    old = server.workers()
+    with Load(server) as load:
+        for generation in ("2", "3"):
+            server.write_conf(generation=generation)
+            server.signal(signal.SIGUSR1)
+            wait_until(lambda: server.generation() == generation, 30)  # noqa: B023
+        wait_until(lambda: len(server.workers()) == 2 and not set(server.workers()) & set(old), 30)
+        done = len(load.answers)
+        wait_until(lambda: len(load.answers) > done + 20)
+    assert load.failures == []
+    assert load.answers[0] == "1" and load.answers[-1] == "3"
+    assert server.process.poll() is None
+    assert f"Old server PID={server.pid} re'execing as" in server.log()
+    assert f"Removing stale child {old[0]} from parent {server.pid}" in server.log()
+
+
+def test_reload_into_another_number_of_workers(server):
+    server.start()
+    server.write_conf(workers="3", generation="2")
+    server.signal(signal.SIGUSR1)
+    wait_until(lambda: server.generation() == "2" and len(server.workers()) == 3, 30)
+    server.write_conf(workers="1", generation="3")
+    server.signal(signal.SIGUSR1)
+    wait_until(lambda: server.generation() == "3" and len(server.workers()) == 1, 30)
+
+
+def test_a_reload_into_a_bad_configuration_changes_nothing(server):
+    server.start()
+    before = server.get()
+    server.write_conf(refuse="yes", generation="2")
+    server.signal(signal.SIGUSR1)
+    wait_until(lambda: "Not reloading, the configuration is not valid: " in server.log(), 30)
+    assert "a bad value" in server.log()
+    assert server.get() == before
+
+
+def test_an_old_image_of_another_kind_gets_its_pid_and_is_heard(server):
+    """What the reference's parent does before it executes us: two pipes, no sockets."""
+    notify_read, notify_write = os.pipe()
+    state_read, state_write = os.pipe()
+    child = subprocess.Popen(["sleep", "60"])
+    state = b'{"old_pids": {"%d": %d}, "more": 1}' % (child.pid, time.time())
+    os.write(state_write, len(state).to_bytes(4, "big") + state)
+    os.close(state_write)
+    env = environment()
+    env["__SWIFT_SERVER_NOTIFY_FD"] = f"{notify_write},99"
+    env["__SWIFT_SERVER_CHILD_STATE_FD"] = str(state_read)
+    server.process = subprocess.Popen(
+        server.command(),
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(notify_write, state_read),
+    )
+    os.close(notify_write)
+    os.close(state_read)
+    assert os.read(notify_read, 100) == str(server.pid).encode()
+    assert os.read(notify_read, 100) == b""
+    assert server.get()[1] == server.pid
+    child.kill()
+    child.wait()
+
+
+def test_notifications(server, tmp_path):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(20)
+        env = {**environment(), "NOTIFY_SOCKET": path}
+        server.process = subprocess.Popen(
+            server.command(), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert manager.recv(100) == b"READY=1"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reload:
+            reload.bind(f"\0swift-notifications\0{server.pid}")
+            reload.settimeout(20)
+            server.signal(signal.SIGUSR1)
+            assert [manager.recv(100), manager.recv(100)] == [b"RELOADING=1", b"READY=1"]
+            assert [reload.recv(100), reload.recv(100)] == [b"RELOADING=1", b"READY=1"]
+            server.signal(signal.SIGTERM)
+            assert manager.recv(100) == b"STOPPING=1"
+
+
+def run(command):
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60)
+
+
+def test_check_of_the_configuration(server):
+    done = run(server.command("--test-config"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    server.write_conf(refuse="yes")
+    done = run(server.command("-t"))
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == f"Error trying to load config from {server.conf}: a bad value\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("bind_port = ", "bind_port = x"), "bind_port wasn't properly set in the config file. "
+         "It must be explicitly set to a valid port number."),
+        (("swift_dir = ", "swift_dir = /nonexistent"), "Error: [swift-hash]: both swift_hash_path_suffix and "
+         "swift_hash_path_prefix are missing from /nonexistent"),
+        (("[app:proxy-server]", "[app:other]"), "Error trying to load config from "),
+        (("pipeline = ", "pipeline = nonesuch "), "Error trying to load config from "),
+        (("[pipeline:main]", "keep_idle = 99999\n[pipeline:main]"), "Error trying to load config from "),
+        (("[pipeline:main]", "[pipeline"), "Unable to read config from "),
+        (("workers = 1", "workers = many"), "Error trying to load config from "),
+        (("user = root", "user = no-such-user"), "Error: there is no user 'no-such-user' (option user)"),
+    ],
+)  # fmt: skip
+def test_faults_are_one_line_and_status_1(server, change, line):
+    server.conf.write_text(server.conf.read_text().replace(*change))
+    done = run(server.command())
+    assert done.returncode == 1
+    assert done.stdout.startswith(line) and done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+def test_command_lines(server, tmp_path):
+    command = server.command()
+    done = run(command[:1])
+    assert done.returncode == 1 and done.stdout.endswith("\nError: missing config path argument\n")
+    done = run([command[0], str(tmp_path / "x")])
+    assert done.returncode == 1 and done.stdout.endswith(f"\nError: unable to locate {tmp_path}/x\n")
+    assert run([*command, "--nonesuch"]).returncode == 2
+    assert run([command[0], "-h"]).returncode == 0
+    assert run([*command, "test_config", "ignored"]).returncode == 0
+
+
+def test_an_address_in_use_is_waited_for_and_then_named(server):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", server.port))
+        other.listen()
+        server.write_conf(bind_timeout="0.3")
+        done = run(server.command())
+        assert (done.returncode, done.stdout) == (
+            1, f"Could not bind to 127.0.0.1:{server.port} after trying for 0.3 seconds\n",
+        )  # fmt: skip
+
+
+def test_several_servers_under_one_parent(tmp_path):
+    import sys
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = Server(tmp_path / "a", "account-server")
+    second = Server(tmp_path / "b", "container-server", workers="2", bind_port=first.port + 1)
+    first.process = subprocess.Popen(
+        [sys.executable, "-m", "swift.cli.node", str(first.conf), str(second.conf)],
+        env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert first.process.stdout.read() == b""
+        assert len(first.workers()) == 2
+        assert first.get()[1] == second.get()[1] == first.pid
+        first.write_conf(generation="2")
+        first.signal(signal.SIGUSR1)
+        wait_until(lambda: first.generation() == "2" and second.generation() == "1", 30)
+        connection = http.client.HTTPConnection("127.0.0.1", first.port, timeout=10)
+        connection.request("GET", "/metrics")
+        assert b"swift_request_duration_seconds" in connection.getresponse().read()
+        connection.close()
+        assert '"GET /" 200' in first.log()
+    finally:
+        first.stop()

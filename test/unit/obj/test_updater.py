@@ -1,0 +1,327 @@
+"""The object-updater against scripted container servers: who is asked, what is left on disk."""
+
+import base64
+import json
+import os
+
+import pytest
+from obj_app import App
+from obj_container import ContainerServer
+from obj_golden import load
+
+from swift.obj import pending
+from swift.obj.updater import ObjectUpdater
+
+CASES = load("updater_and_quarantine.json")["updater"]
+T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
+OK, BAD = ("201 Created", []), ("500 Internal Error", [])
+
+
+def moved(path, time="1800000000.00000"):
+    return (
+        "301 Moved Permanently",
+        [
+            ("Location", f"/{path}/o"),
+            ("X-Backend-Location-Is-Quoted", "true"),
+            ("X-Backend-Redirect-Timestamp", time),
+        ],
+    )
+
+
+class FakeRing:
+    def __init__(self, servers):
+        self.nodes = [
+            {"id": n, "device": f"d{n}", "ip": "127.0.0.1", "port": 1, "replication_ip": "127.0.0.1",
+             "replication_port": int(s.host.rpartition(":")[2]), "index": n}
+            for n, s in enumerate(servers)
+        ]  # fmt: skip
+
+    def get_nodes(self, account, container):
+        return 7, self.nodes
+
+
+@pytest.fixture
+def cluster(root):
+    """start(answers of server 0, of server 1, ...) → (app, updater, servers)."""
+    started = []
+
+    def start(*scripts, **conf):
+        app = App(root)
+        servers = [ContainerServer(*script) for script in scripts]
+        started.extend(servers)
+        base = {
+            "devices": root,
+            "swift_dir": f"{root}/etc",
+            "mount_check": "false",
+            "recon_cache_path": root,
+            "objects_per_second": "0",
+        }
+        updater = ObjectUpdater({**base, **conf}, app.log, FakeRing(servers))
+        return app, updater, servers
+
+    yield start
+    for server in started:
+        server.close()
+
+
+def keep(app, name="/a/c/o", timestamp=T1, **changes):
+    account, container, obj = name[1:].split("/", 2)
+    update = {
+        "op": "PUT",
+        "account": account,
+        "container": container,
+        "obj": obj,
+        "headers": {"X-Size": "1", "X-Timestamp": timestamp},
+        "db_state": None,
+        **changes,
+    }
+    return pending.write_pending(app.device, 0, app.where(name).name_hash, timestamp, update)
+
+
+def asked(servers):
+    return [[path for _, path, _ in server.requests] for server in servers]
+
+
+def test_delivered_everywhere_the_file_goes(cluster):
+    app, updater, servers = cluster([OK], [OK], [OK])
+    path = keep(app)
+    updater.run_once()
+    assert asked(servers) == [["/d0/7/a/c/o"], ["/d1/7/a/c/o"], ["/d2/7/a/c/o"]]
+    method, _, headers = servers[0].requests[0]
+    headers.pop("Host")
+    assert method == "PUT"
+    assert headers == {
+        "X-Size": "1",
+        "X-Timestamp": T1,
+        "User-Agent": f"object-updater {os.getpid()}",
+        "X-Backend-Storage-Policy-Index": "0",
+        "X-Backend-Accept-Redirect": "true",
+        "X-Backend-Accept-Quoted-Location": "true",
+    }
+    assert not os.path.exists(path) and not os.path.exists(os.path.dirname(path))
+
+
+def test_what_an_object_server_keeps_is_delivered(cluster):
+    app, updater, servers = cluster([OK])
+    host = {"X_Container_Partition": "1", "X_Container_Host": "127.0.0.1:1", "X_Container_Device": "x"}
+    app.request("PUT", "/sda/7/a/c/\u00c3\u00bc", b"x", X_Timestamp=T1, **host)
+    app.request("DELETE", "/sda/7/a/c/gone", X_Timestamp=T1, **host)
+    updater.run_once()
+    assert sorted((m, p) for m, p, _ in servers[0].requests) == [
+        ("DELETE", "/d0/7/a/c/gone"),
+        ("PUT", "/d0/7/a/c/\u00c3\u00bc"),
+    ]
+    assert app.pendings() == []
+
+
+def test_only_those_that_failed_are_asked_again(cluster):
+    app, updater, servers = cluster([OK], [BAD, OK], [OK])
+    path = keep(app)
+    updater.run_once()
+    assert pending.read_pending(path)["successes"] == [0, 2]
+    updater.run_once()
+    assert [len(s.requests) for s in servers] == [1, 2, 1]
+    assert not os.path.exists(path)
+
+
+def test_nothing_is_rewritten_when_nothing_changed(cluster):
+    app, updater, _ = cluster([BAD])
+    path = keep(app)
+    before = os.stat(path).st_ino
+    updater.run_once()
+    assert os.stat(path).st_ino == before
+
+
+def test_dead_server(cluster):
+    app, updater, servers = cluster([OK], [OK])
+    updater.delivery.ring.nodes[1]["replication_port"] = 1
+    path = keep(app)
+    updater.run_once()
+    assert pending.read_pending(path)["successes"] == [0]
+
+
+def test_newest_update_of_an_object_is_enough(cluster):
+    app, updater, servers = cluster([OK])
+    keep(app, timestamp=T1)
+    keep(app, timestamp=T3)
+    keep(app, timestamp=T2)
+    updater.run_once()
+    assert [h["X-Timestamp"] for _, _, h in servers[0].requests] == [T3]
+    assert app.pendings() == []
+
+
+def test_redirect_is_followed_at_once(cluster):
+    app, updater, servers = cluster([moved(".shards_a/s%201"), OK], [OK])
+    keep(app)
+    updater.run_once()
+    assert asked(servers) == [
+        ["/d0/7/a/c/o", "/d0/7/.shards_a/s 1/o"],
+        ["/d1/7/a/c/o", "/d1/7/.shards_a/s 1/o"],
+    ]
+    assert app.pendings() == []
+
+
+def test_newest_redirect_counts(cluster):
+    app, updater, servers = cluster([moved("a/old", T1), OK], [moved("a/new", T2), OK])
+    keep(app)
+    updater.run_once()
+    assert asked(servers)[0] == ["/d0/7/a/c/o", "/d0/7/a/new/o"]
+
+
+def test_redirect_is_kept_when_the_retry_fails(cluster):
+    """The reference forgets it, and asks the wrong container for ever."""
+    app, updater, servers = cluster([moved(".shards_a/s"), BAD])
+    path = keep(app)
+    updater.run_once()
+    kept = pending.read_pending(path)
+    assert (kept["container_path"], kept["redirect_history"]) == (".shards_a/s", [".shards_a/s"])
+    assert "successes" not in kept
+
+
+def test_servers_that_point_at_each_other_lead_back_to_the_root(cluster):
+    app, updater, servers = cluster([moved("a/s"), BAD])
+    path = keep(app, container_path="a/s", redirect_history=["a/s"])
+    updater.run_once()
+    assert asked(servers) == [["/d0/7/a/s/o", "/d0/7/a/c/o"]]
+    kept = pending.read_pending(path)
+    assert (kept["container_path"], kept["redirect_history"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("Location", "nonsense"), ("X-Backend-Redirect-Timestamp", T1)],
+        [("Location", "/a/c/o")],
+        [("Location", "/a/c/o"), ("X-Backend-Redirect-Timestamp", "x")],
+    ],
+)
+def test_bad_redirects_are_failures(cluster, headers):
+    app, updater, servers = cluster([("301 Moved Permanently", headers)])
+    path = keep(app)
+    updater.run_once()
+    assert len(servers[0].requests) == 1 and os.path.exists(path)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[c["case"] for c in CASES])
+def test_golden(cluster, case):
+    """The same requests as the reference, in the same order, and the same file afterwards (but for its lost redirect)."""
+    scripts = {
+        "partial": [[OK], [BAD], [OK]],
+        "resume": [[OK], [moved(".shards_AUTH_test/c-shard"), BAD], [OK]],
+        "redirect-loop": [[OK], [moved(".shards_AUTH_test/c-shard"), BAD], [BAD]],
+        "done": [[OK], [OK], [OK]],
+    }[case["case"]]
+    app, updater, servers = cluster(*scripts)
+    directory = f"{app.device}/async_pending/fff"
+    os.makedirs(directory)
+    path = f"{directory}/4d3f950d42b5a4cf099a404509f7dfff-1700000000.00001"
+    with open(path, "wb") as f:
+        f.write(base64.b64decode(case["before_b64"]))
+    updater.run_once()
+    expected = [[] for _ in servers]
+    for request in case["requests"]:
+        expected[request["node_id"]].append(f"/d{request['node_id']}/7{request['path']}")
+    assert asked(servers) == expected
+    if case["after_decoded"] is None:
+        assert not os.path.exists(path)
+        return
+    kept = pending.read_pending(path)
+    if case["case"] == "redirect-loop":
+        assert (kept["container_path"], kept["redirect_history"]) == (None, [])
+    else:
+        assert kept == case["after_decoded"]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"cos\nsystem\n(S'x'\ntR."])
+def test_unreadable_files_are_quarantined(cluster, content):
+    app, updater, servers = cluster([OK])
+    path = keep(app)
+    with open(path, "wb") as f:
+        f.write(content)
+    updater.run_once()
+    assert servers[0].requests == []
+    assert os.listdir(f"{app.device}/quarantined/objects") == [os.path.basename(path)]
+    assert app.pendings() == []
+
+
+def test_names_that_make_no_sense_are_left_alone(cluster):
+    app, updater, servers = cluster([OK])
+    directory = f"{app.device}/async_pending/abc"
+    os.makedirs(directory)
+    os.makedirs(f"{app.device}/async_pending-9/abc")
+    for name in ("x", "a-b", "0" * 32 + "-1-2"):
+        open(f"{directory}/{name}", "w").close()
+    open(f"{app.device}/async_pending/file", "w").close()
+    updater.run_once()
+    assert len(os.listdir(directory)) == 3 and servers[0].requests == []
+    assert any("async_pending-9 does not map to a valid policy" in line for line in app.log.lines)
+
+
+def test_one_broken_update_stops_nobody(cluster):
+    app, updater, servers = cluster([OK])
+    keep(app, "/a/c/broken", headers={"X-Size": "a\nb"})
+    keep(app, "/a/c/wrong", container_path="no-container")
+    keep(app, "/a/c/good")
+    updater.run_once()
+    assert asked(servers) == [["/d0/7/a/c/good"]]
+    assert len(app.pendings()) == 2
+
+
+def test_containers_that_get_too_many_wait(cluster):
+    app, updater, servers = cluster([OK], interval="0.5", max_objects_per_container_per_second="20")
+    for n in range(6):
+        keep(app, f"/a/c/o{n}")
+    updater.run_once()
+    assert app.pendings() == []
+    assert any("5 deferrals, 5 drains" in line for line in app.log.lines)
+
+
+def test_no_more_are_deferred_than_allowed(cluster):
+    app, updater, servers = cluster(
+        [OK], interval="0.2", max_objects_per_container_per_second="1", max_deferred_updates="2"
+    )
+    for n in range(6):
+        keep(app, f"/a/c/o{n}")
+    updater.run_once()
+    assert len(servers[0].requests) == 1 and len(app.pendings()) == 5
+    assert any("5 skips, 5 deferrals, 0 drains" in line for line in app.log.lines)
+
+
+def test_recon_and_summary(cluster):
+    app, updater, _ = cluster([BAD])
+    keep(app, "/a/c/o", T2)
+    keep(app, "/a/d/o", T1)
+    updater.run_once()
+    with open(f"{app.root}/object.recon") as f:
+        recon = json.load(f)
+    stats = recon["object_updater_stats"]
+    assert stats["failures_account_container_count"] == 2
+    assert stats["failures_oldest_timestamp"] == float(T1)
+    assert [
+        e["container"] for e in stats["failures_oldest_timestamp_account_containers"]["oldest_entries"]
+    ] == ["d", "c"]
+    assert set(recon["object_updater_per_device"]) == {"sda", "etc"}
+    summary = (
+        "seconds:, 0 successes, 2 failures, 0 quarantines, 0 unlinks, 0 outdated_unlinks, 0 errors, 0 redirects, "
+        "0 skips, 0 deferrals, 0 drains (pid: "
+    )
+    assert any(summary in line for line in app.log.lines)
+
+
+def test_unmounted_devices_are_skipped(cluster):
+    app, updater, servers = cluster([OK], mount_check="true")
+    keep(app)
+    updater.run_once()
+    assert servers[0].requests == [] and len(app.pendings()) == 1
+
+
+def test_old_temporary_files_are_removed(cluster):
+    app, updater, _ = cluster([OK])
+    os.makedirs(f"{app.device}/tmp-1")
+    for name, time in (("old", 0), ("new", None)):
+        open(f"{app.device}/tmp-1/{name}", "w").close()
+        if time is not None:
+            os.utime(f"{app.device}/tmp-1/{name}", (time, time))
+    updater.run_once()
+    assert os.listdir(f"{app.device}/tmp-1") == ["new"]

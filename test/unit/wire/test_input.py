@@ -1,0 +1,218 @@
+"""Request bodies as the application reads them, however they arrive (spec proxy-and-backend.md 21.2, 21.3)."""
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientError
+from swift.wire.input import MAX_LINE, NO_BODY, ChunkedBody, CountedBody, Source
+
+
+class Pieces:
+    """A stream of the given pieces; afterwards the client is gone."""
+
+    def __init__(self, pieces):
+        self.pieces = [piece for piece in pieces if piece]
+        self.sent = b""
+
+    def recv(self, size):
+        if not self.pieces:
+            return b""
+        data = self.pieces.pop(0)
+        if len(data) > size:
+            self.pieces.insert(0, data[size:])
+        return data[:size]
+
+    def recv_into(self, buffer):
+        data = self.recv(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def sendall(self, data):
+        self.sent += data
+
+
+def source(data, cuts=(), buffered=0):
+    """A Source of which `buffered` bytes came with the head and the rest arrives cut at the given places."""
+    rest = data[buffered:]
+    places = sorted({0, len(rest), *(cut % (len(rest) + 1) for cut in cuts)})
+    made = Source(Pieces([rest[a:b] for a, b in zip(places, places[1:], strict=False)]))
+    made.buffer = data[:buffered]
+    return made
+
+
+def chunked(pieces, ending=b"0\r\n\r\n"):
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece) + ending
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["read", "readline", "read_available", "recv_into", "take_buffered"]),
+        st.integers(0, 12),
+    ),
+    max_size=12,
+)
+content = st.binary(max_size=60) | st.text("ab\n", max_size=60).map(str.encode)
+cuts = st.lists(st.integers(0, 200), max_size=6)
+
+
+@settings(max_examples=400, deadline=None)
+@given(content, st.lists(st.integers(0, 60), max_size=5), cuts, st.integers(0, 80), steps, st.booleans())
+def test_all_ways_of_reading_give_the_bytes_in_order(data, borders, cut_at, buffered, steps, is_chunked):
+    following = b"GET / HTTP/1.1\r\n"
+    if is_chunked:
+        places = sorted({0, len(data), *(b % (len(data) + 1) for b in borders)})
+        framed = chunked(
+            [data[a:b] for a, b in zip(places, places[1:], strict=False)], b"0\r\nTrailer: x\r\n\r\n"
+        )
+    else:
+        framed = data
+    arriving = source(framed + following, cut_at, min(buffered, len(framed)))
+    body = ChunkedBody(arriving, False) if is_chunked else CountedBody(arriving, len(data), False)
+    got = b""
+    for method, size in steps:
+        before = len(got)
+        if method == "recv_into":
+            buffer = bytearray(size)
+            got += bytes(buffer[: body.recv_into(buffer)])
+        else:
+            piece = getattr(body, method)(size)
+            if method == "readline" and piece.count(b"\n"):
+                assert piece.index(b"\n") == len(piece) - 1
+            if method == "read":
+                assert len(piece) == min(size, len(data) - before)
+            got += piece
+        assert len(got) - before <= size
+    assert got == data[: len(got)]
+    got += body.read()
+    assert got == data and body.read() == b"" and body.received == len(data)
+    assert body.discard(1000) and body.done
+    while len(arriving.buffer) < len(following):
+        arriving.buffer += arriving.recv(100)
+    assert arriving.buffer == following
+
+
+@settings(max_examples=200, deadline=None)
+@given(content, cuts, st.integers(0, 200), st.booleans())
+def test_a_body_cut_short_never_looks_whole(data, cut_at, end, is_chunked):
+    framed = chunked([data]) if is_chunked else data
+    framed = framed[: end % (len(framed) or 1)]
+    arriving = source(framed, cut_at)
+    body = ChunkedBody(arriving, False) if is_chunked else CountedBody(arriving, len(data), False)
+    if not is_chunked and not data:
+        return
+    with pytest.raises(ClientDisconnected):
+        while body.read_available(7):
+            pass
+    with pytest.raises(ClientError):
+        body.read()
+
+
+sizes = st.sampled_from(
+    [
+        b"5",
+        b"05",
+        b"0",
+        b"1",
+        b"a",
+        b"A",
+        b"x",
+        b"-1",
+        b"+5",
+        b"",
+        b" 5",
+        b"5 ",
+        b"5;e=f",
+        b'5;e="f"',
+        b"0x5",
+        b"5\t",
+        b"f" * 17,
+    ]
+)
+ends = st.sampled_from([b"\r\n"] * 10 + [b"\n", b"\r", b"", b"\r\r\n", b" \r\n"])
+wild = st.lists(st.tuples(sizes, ends, st.binary(min_size=5, max_size=5), ends), max_size=4).map(
+    lambda parts: b"".join(b"".join(part) for part in parts)
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    wild,
+    st.sampled_from(
+        [b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"0\r\nA b\r\n\r\n", b"0\n\n", b"0\r\n\n", b"00\r\n\r\n"]
+    ),
+    cuts,
+)
+def test_we_accept_only_chunks_that_h11_accepts(start, end, cut_at):
+    data = start + end + b"X" * 20
+    body = ChunkedBody(source(data, cut_at), False)
+    try:
+        got = body.read()
+    except (BadChunk, ClientDisconnected):
+        return
+    judge = h11.Connection(h11.SERVER)
+    judge.receive_data(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+    assert isinstance(judge.next_event(), h11.Request)
+    expected = b""
+    while True:
+        event = judge.next_event()
+        if isinstance(event, h11.EndOfMessage):
+            break
+        assert isinstance(event, h11.Data), event
+        expected += bytes(event.data)
+    assert got == expected
+
+
+def test_lines_are_bounded():
+    for body in (
+        CountedBody(source(b"x" * 3 * MAX_LINE, [10, 1000]), 3 * MAX_LINE, False),
+        ChunkedBody(source(chunked([b"x" * 3 * MAX_LINE])), False),
+    ):
+        assert [len(line) for line in body] == [MAX_LINE] * 3
+
+
+def test_hundred_continue_goes_out_once_and_only_when_needed():
+    arriving = source(b"abcdef")
+    body = CountedBody(arriving, 6, True)
+    body.set_hundred_continue_response_headers([("X-A", "b")])
+    assert arriving.stream.sent == b"" and body.read(0) == b""
+    body.read(2)
+    body.read()
+    assert arriving.stream.sent == b"HTTP/1.1 100 Continue\r\nX-A: b\r\n\r\n"
+    for read in ("readline", "read_available", "read"):
+        arriving = source(b"abc")
+        getattr(CountedBody(arriving, 3, True), read)()
+        assert arriving.stream.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+    arriving = source(chunked([b"abc"]))
+    body = ChunkedBody(arriving, True)
+    body.finish_expecting()
+    assert body.read() == b"abc" and arriving.stream.sent == b""
+
+
+def test_a_first_body_that_does_not_end_refuses_the_second():
+    body = ChunkedBody(source(chunked([b"x" * 60_000] * 4)), False)
+    body.read(5)
+    with pytest.raises(BadChunk):
+        body.send_hundred_continue_response()
+
+
+def test_zero_copy():
+    arriving = source(b"abcdefgh", buffered=3)
+    body = CountedBody(arriving, 6, False)
+    with pytest.raises(ValueError, match="bytes moved"):
+        body.consumed(1)
+    assert body.take_buffered() == b"abc" and body.remaining == 3 and body.stream is arriving.stream
+    arriving.stream.recv(3)
+    body.consumed(3)
+    assert body.done and body.received == 6
+    with pytest.raises(ValueError, match="bytes moved"):
+        body.consumed(1)
+
+
+def test_no_body():
+    assert NO_BODY.read() == NO_BODY.readline() == NO_BODY.read_available() == b""
+    assert list(NO_BODY) == [] and NO_BODY.recv_into(bytearray(3)) == 0 and NO_BODY.discard(0)
+    NO_BODY.set_hundred_continue_response_headers([("X-A", "b")])
+    NO_BODY.send_hundred_continue_response()
+    assert NO_BODY.done and NO_BODY.received == 0
