@@ -6,7 +6,7 @@ import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, Reply
 
 from swift.core import concurrency
-from swift.core.local_cache import LocalCache, NearCache
+from swift.core.local_cache import LocalCache
 from swift.middleware import info as infos
 from swift.middleware.info import (
     PROCESS_CACHE,
@@ -143,17 +143,6 @@ def test_a_local_cache_is_passed_over(cluster, env, clock):
     clock.now += 1.01
     get_container_info({**env, "swift.cache": cache}, cluster.app, "a", "c")
     assert len(cluster.of("container")) == 2
-
-
-def test_the_far_side_of_a_near_cache_is_asked(cluster, env, clock):
-    shared = Shared()
-    near = NearCache(shared)
-    get_container_info({**env, "swift.cache": near}, cluster.app, "a", "c")
-    clock.now += 1.01
-    shared.values["container/a/c"] = json.dumps(
-        container_info_from_headers(204, {"X-Container-Read": "new"}.items())
-    )
-    assert get_container_info({**env, "swift.cache": near}, cluster.app, "a", "c")["read_acl"] == "new"
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 204), ("PUT", 201), ("DELETE", 204)])
