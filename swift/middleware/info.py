@@ -238,7 +238,10 @@ class ProcessCache:
             _, self._forgotten_change = self._changes.popitem(last=False)
 
     def clear(self) -> None:
+        """As in a new process."""
         self._entries.clear()
+        self._changes.clear()
+        self._forgotten_change = float("-inf")
 
     def once(self, key: str, fetch: Callable[[], Info]) -> Info:
         """`fetch()`; those who want the same key meanwhile wait for that answer instead of asking too."""
