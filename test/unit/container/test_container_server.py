@@ -291,7 +291,7 @@ def test_a_changed_sync_target_starts_from_the_beginning(app, conf):
 class Accounts:
     def __init__(self, monkeypatch, *statuses):
         self.statuses = list(statuses)
-        monkeypatch.setattr(account_update.AccountUpdates, "_put", lambda *args: self.statuses.pop(0))
+        monkeypatch.setattr(account_update.AccountReports, "_put", lambda *args: self.statuses.pop(0))
 
 
 ACCOUNTS = {
@@ -324,7 +324,7 @@ def test_a_container_that_was_used_meanwhile_stays(app, monkeypatch):
         call(app, "PUT", f"{path}/o", "", ROW)
         return 404
 
-    monkeypatch.setattr(account_update.AccountUpdates, "_put", use)
+    monkeypatch.setattr(account_update.AccountReports, "_put", use)
     headers = {"X-Timestamp": "1700000001.00000", **ACCOUNTS}
     assert call(app, "PUT", path, "", headers)[0] == 404
     assert listing(app, path=path) == ["o"]
