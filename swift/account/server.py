@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest
@@ -78,9 +79,9 @@ class AccountServer(DatabaseServer):
         )
 
     def _account(self, environ: Environ) -> Place:
-        device, partition, account = self.segments(environ, 3, 3)
-        if "/" in account:
-            raise BadRequest(f"Invalid path: {environ['PATH_INFO'][:1024]}")
+        device, partition, account, container = self.segments(environ, 3, 4)
+        if container:
+            raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         check_account_name(account)
         return self.place(device, partition, wsgi_to_str(account))
 
@@ -175,7 +176,7 @@ class AccountServer(DatabaseServer):
     ) -> Iterable[bytes]:
         device, partition, account, container = parts
         if "/" in container:
-            raise BadRequest(f"Invalid path: {environ['PATH_INFO'][:1024]}")
+            raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         check_container_name(account, container)
         account, container = wsgi_to_str(account), wsgi_to_str(container)
         place = self.place(device, partition, account)

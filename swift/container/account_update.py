@@ -1,13 +1,13 @@
-"""Telling the account servers about a container, within the request that changed it (database.md 13.8).
+"""Telling the account servers about a container: within the request that changed it, or later (database.md 13.8, 16).
 
-All of them at once, over pooled connections; what fails is left to the container updater.
+All of them at once, over pooled connections. What is done about failures is the callers' business.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.errors import BadRequest
@@ -21,21 +21,52 @@ MAX_ACCOUNTS = 64
 _ANSWER_LIMIT = 65536
 
 
-class AccountNode:
+class AccountNode(NamedTuple):
     """One account server's device that is to be told."""
 
-    __slots__ = ("device", "ip", "port")
+    ip: str
+    port: int
+    device: str
 
-    def __init__(self, host: str, device: str) -> None:
+    @classmethod
+    def from_header(cls, host: str, device: str) -> AccountNode:
+        """`host`: ip:port. Raises BadRequest."""
         ip, _, port = host.rpartition(":")
         if not ip or not port.isdecimal() or not device:
             raise BadRequest()
-        self.ip = ip.strip("[]")
-        self.port = int(port)
-        self.device = device
+        return cls(ip.strip("[]"), int(port), device)
 
 
-class AccountUpdates:
+def wanted(environ: Environ) -> tuple[str, list[AccountNode]]:
+    """(partition, nodes) of the request's X-Account headers; no nodes if it has no partition. Raises BadRequest."""
+    partition = environ.get("HTTP_X_ACCOUNT_PARTITION")
+    hosts = [part.strip() for part in environ.get("HTTP_X_ACCOUNT_HOST", "").split(",")]
+    devices = [part.strip() for part in environ.get("HTTP_X_ACCOUNT_DEVICE", "").split(",")]
+    if len(hosts) != len(devices) or len(hosts) > MAX_ACCOUNTS:
+        raise BadRequest()
+    if not partition:
+        return "", []
+    if not partition.isdecimal():
+        raise BadRequest("Invalid X-Account-Partition header")
+    if hosts == [""] and devices == [""]:
+        return partition, []
+    return partition, [AccountNode.from_header(*pair) for pair in zip(hosts, devices, strict=True)]
+
+
+def request_headers(environ: Environ) -> list[tuple[str, str]]:
+    """What a report within a client's request says beside the container's numbers."""
+    url = host_url(environ) + wsgi_quote(environ["PATH_INFO"])
+    headers = [
+        ("X-Trans-Id", environ.get("HTTP_X_TRANS_ID", "-")),
+        ("User-Agent", f"container-server {os.getpid()}"),
+        ("Referer", f"{environ['REQUEST_METHOD']} {url}"),
+    ]
+    if environ.get("HTTP_X_ACCOUNT_OVERRIDE_DELETED", "no").lower() == "yes":
+        headers.append(("X-Account-Override-Deleted", "yes"))
+    return headers
+
+
+class AccountReports:
     """Sends container reports. `conf`: conn_timeout, node_timeout."""
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -43,64 +74,43 @@ class AccountUpdates:
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.logger = logger
 
-    @staticmethod
-    def wanted(environ: Environ) -> tuple[str, list[AccountNode]]:
-        """(partition, servers) of the request's X-Account headers; no servers if it has no partition. Raises BadRequest."""
-        partition = environ.get("HTTP_X_ACCOUNT_PARTITION")
-        hosts = [part.strip() for part in environ.get("HTTP_X_ACCOUNT_HOST", "").split(",")]
-        devices = [part.strip() for part in environ.get("HTTP_X_ACCOUNT_DEVICE", "").split(",")]
-        if len(hosts) != len(devices) or len(hosts) > MAX_ACCOUNTS:
-            raise BadRequest()
-        if not partition:
-            return "", []
-        if not partition.isdecimal():
-            raise BadRequest("Invalid X-Account-Partition header")
-        if hosts == [""] and devices == [""]:
-            return partition, []
-        return partition, [AccountNode(*pair) for pair in zip(hosts, devices, strict=True)]
-
     def send(
-        self, environ: Environ, partition: str, servers: list[AccountNode], info: Mapping[str, Any]
-    ) -> bool:
-        """Tell all `servers` what `info` says; whether every one of them knows of no such account."""
-        if not servers:
-            return False
-        headers = self._headers(environ, info)
+        self,
+        partition: str | int,
+        nodes: Sequence[AccountNode],
+        info: Mapping[str, Any],
+        more_headers: Iterable[tuple[str, str]],
+    ) -> list[int]:
+        """The statuses that `nodes` answer to what `info` says, 0 for none."""
+        if not nodes:
+            return []
+        headers = header_block(
+            [
+                ("X-Put-Timestamp", str(info["put_timestamp"])),
+                ("X-Delete-Timestamp", str(info["delete_timestamp"])),
+                ("X-Object-Count", str(info["object_count"])),
+                ("X-Bytes-Used", str(info["bytes_used"])),
+                ("X-Backend-Storage-Policy-Index", str(info["storage_policy_index"])),
+                *more_headers,
+            ]
+        )
         path = f"/{partition}/{quote_name(info['account'])}/{quote_name(info['container'])}"
-        if len(servers) == 1:
-            return self._put(servers[0], path, headers) == 404
-        pile = GreenPile(GreenPool(len(servers)))
-        for server in servers:
-            pile.spawn(self._put_for, transaction(), server, path, headers)
-        statuses = list(pile)
-        return all(status == 404 for status in statuses)
+        if len(nodes) == 1:
+            return [self._put(nodes[0], path, headers)]
+        pile = GreenPile(GreenPool(len(nodes)))
+        for node in nodes:
+            pile.spawn(self._put_for, transaction(), node, path, headers)
+        return list(pile)
 
-    def _headers(self, environ: Environ, info: Mapping[str, Any]) -> bytes:
-        url = host_url(environ) + wsgi_quote(environ["PATH_INFO"])
-        headers = [
-            ("X-Put-Timestamp", str(info["put_timestamp"])),
-            ("X-Delete-Timestamp", str(info["delete_timestamp"])),
-            ("X-Object-Count", str(info["object_count"])),
-            ("X-Bytes-Used", str(info["bytes_used"])),
-            ("X-Trans-Id", environ.get("HTTP_X_TRANS_ID", "-")),
-            ("X-Backend-Storage-Policy-Index", str(info["storage_policy_index"])),
-            ("User-Agent", f"container-server {os.getpid()}"),
-            ("Referer", f"{environ['REQUEST_METHOD']} {url}"),
-        ]
-        if environ.get("HTTP_X_ACCOUNT_OVERRIDE_DELETED", "no").lower() == "yes":
-            headers.append(("X-Account-Override-Deleted", "yes"))
-        return header_block(headers)
-
-    def _put_for(self, txn: Any, server: AccountNode, path: str, headers: bytes) -> int:
+    def _put_for(self, txn: Any, node: AccountNode, path: str, headers: bytes) -> int:
         set_transaction(*txn)
-        return self._put(server, path, headers)
+        return self._put(node, path, headers)
 
-    def _put(self, server: AccountNode, path: str, headers: bytes) -> int:
-        """The status that a server answers, 0 for none."""
-        target = f"/{quote_name(server.device)}{path}"
-        where = f"{server.ip}:{server.port}/{server.device}"
+    def _put(self, node: AccountNode, path: str, headers: bytes) -> int:
+        target = f"/{quote_name(node.device)}{path}"
+        where = f"{node.ip}:{node.port}/{node.device}"
         try:
-            conn = POOL.get(server.ip, server.port, self.conn_timeout)
+            conn = POOL.get(node.ip, node.port, self.conn_timeout)
             try:
                 response = conn.request(
                     "PUT", target, headers, timeout=self.node_timeout, conn_timeout=self.conn_timeout

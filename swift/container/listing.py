@@ -173,10 +173,17 @@ def _load(
     return [row[0] for row in rows], list(map(json_row, rows))
 
 
-def shard_listing(ranges: list[ShardRange], namespaces: bool, media_type: str) -> bytes:
-    """The body of a listing of shard ranges; XML has no form for them and gets the names."""
-    if media_type != JSON:
+def shard_listing(ranges: list[ShardRange], namespaces: bool, media_type: str, container: str) -> bytes:
+    """The body of a listing of shard ranges; but for JSON only their names."""
+    if media_type == TEXT:
         return "".join([f"{item['name']}\n" for item in ranges]).encode()
+    if media_type != JSON:
+        names = "".join(
+            [f"<shard_range><name>{escape(item['name'])}</name></shard_range>" for item in ranges]
+        )
+        return (
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<container name={quoteattr(container)}>{names}</container>'
+        ).encode()
     shown: list[dict[str, Any]]
     if namespaces:
         shown = [dict(shard_ranges.to_namespace(item)) for item in ranges]

@@ -36,8 +36,8 @@ from swift.db.request import (
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
 from swift.db.snapshot import SnapshotCache
 
-from . import server_get, shard_ranges
-from .account_update import AccountUpdates
+from . import account_update, server_get, shard_ranges
+from .account_update import AccountReports
 from .broker import ContainerBroker, PolicyConflict, TooOld, checked_item, database_files
 from .snapshot import ContainerSnapshot
 from .sync_realms import SyncRealms, check_target
@@ -70,7 +70,7 @@ class ContainerServer(DatabaseServer):
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         super().__init__(conf, logger)
         self.snapshots: SnapshotCache[ContainerSnapshot] = SnapshotCache(self._snapshot)
-        self.account_updates = AccountUpdates(conf, logger)
+        self.account_reports = AccountReports(conf, logger)
         self.allowed_sync_hosts = csv_list(conf.get("allowed_sync_hosts", "127.0.0.1"))
         self.realms = SyncRealms(os.path.join(swift_dir.current(), "container-sync-realms.conf"), logger)
         self.saved_headers = _SAVED
@@ -111,8 +111,8 @@ class ContainerServer(DatabaseServer):
 
     def container(self, environ: Environ) -> Place:
         """The container that a request names. Raises BadRequest, InsufficientStorage."""
-        device, partition, account, container = self.segments(environ, 4, 4)
-        if "/" in container:
+        device, partition, account, container, obj = self.segments(environ, 4, 5)
+        if obj:
             raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         return self._container(device, partition, account, container)
 
@@ -265,7 +265,7 @@ class ContainerServer(DatabaseServer):
         self._check_sync_to(environ)
         self.check_room(place.device)
         requested = self.policy_index(environ)
-        partition, servers = self.account_updates.wanted(environ)
+        accounts = account_update.wanted(environ)
         new_policy = requested if requested is not None else self._default_policy(environ)
         updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
         self.check_device(place.device, fresh=True)
@@ -276,12 +276,20 @@ class ContainerServer(DatabaseServer):
             return answer(environ, start_response, 409, None, headers)
         except TooOld:
             return answer(environ, start_response, 409)
-        if self.account_updates.send(environ, partition, servers, info):
+        if self._is_unknown(environ, accounts, info):
             if made:
                 self.run(place, self.broker(place).remove_if_untouched, info, updates)
             return answer(environ, start_response, 404)
         headers = [("X-Backend-Storage-Policy-Index", str(info["storage_policy_index"]))]
         return answer(environ, start_response, 201 if alive else 202, b"" if alive else None, headers)
+
+    def _is_unknown(
+        self, environ: Environ, accounts: tuple[str, list[account_update.AccountNode]], info: dict[str, Any]
+    ) -> bool:
+        """Tell the account servers; whether every one of them knows of no such account (13.8)."""
+        partition, nodes = accounts
+        statuses = self.account_reports.send(partition, nodes, info, account_update.request_headers(environ))
+        return bool(statuses) and all(status == 404 for status in statuses)
 
     def _default_policy(self, environ: Environ) -> int:
         header = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_DEFAULT")
@@ -408,12 +416,12 @@ class ContainerServer(DatabaseServer):
             return self._delete_object(environ, start_response, parts)
         place = self._container(*parts)
         timestamp = timestamp_of(environ)
-        partition, servers = self.account_updates.wanted(environ)
+        accounts = account_update.wanted(environ)
         deleted = self.run(place, self._delete, place, timestamp)
         if deleted is None:
             return answer(environ, start_response, 409)
         existed, info = deleted
-        if self.account_updates.send(environ, partition, servers, info):
+        if self._is_unknown(environ, accounts, info):
             return answer(environ, start_response, 404)
         return answer(environ, start_response, 204 if existed else 404, b"" if existed else None)
 

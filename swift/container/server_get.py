@@ -115,7 +115,7 @@ def _get_shards(
         fill_gaps=bool(aliases & {"listing", "updating"}),
         **query,
     )
-    body = shard_listing(found, namespaces, kind)
+    body = shard_listing(found, namespaces, kind, info["container"])
     return answer(environ, start_response, 200 if body else 204, body, headers, f"{kind}; charset=utf-8")
 
 

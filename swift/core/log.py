@@ -52,6 +52,8 @@ _ESCAPES = {code: f"#{code:03o}" for code in (*range(32), 127)}
 
 # -- the request at hand
 
+Transaction = tuple[str | None, str | None]  # (transaction id, client address)
+
 
 def set_transaction(txn: str | None, client_ip: str | None = None) -> None:
     """Names the request that the current green thread works on; its id is appended to what it logs."""
@@ -64,12 +66,12 @@ def set_client_ip(client_ip: str | None) -> None:
     current.swift_transaction = (transaction()[0], client_ip)
 
 
-def transaction() -> tuple[str | None, str | None]:
-    """(transaction id, client address) of the current green thread: to be handed to one that it starts."""
+def transaction() -> Transaction:
+    """What the current green thread works on: to be handed to one that it starts."""
     return getattr(getcurrent(), "swift_transaction", _NO_TRANSACTION)
 
 
-_NO_TRANSACTION: tuple[str | None, str | None] = (None, None)
+_NO_TRANSACTION: Transaction = (None, None)
 
 
 # -- texts

@@ -32,13 +32,16 @@ class _ThreadPool:
         self._calls = raw_queue.SimpleQueue()
         self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._hub = hub()
-        self._hub.watch_callback(self._wake, self._deliver)
+        self._hub: Hub | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
         if self.pending >= self.limit:
             raise DeviceBusy(self.name)
+        current = hub()
+        if current is not self._hub:  # the first call, or the process has changed its hub since
+            self._hub = current
+            current.watch_callback(self._wake, self._deliver)
         if self._threads < self.size and self.pending >= self._threads:
             self._threads += 1
             raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
@@ -46,7 +49,7 @@ class _ThreadPool:
         ticket = [getcurrent()]
         self._calls.put((ticket, function, args))
         try:
-            ok, value = self._hub.switch()
+            ok, value = current.switch()
         except BaseException:
             ticket[0] = None
             raise
@@ -80,7 +83,7 @@ class _ThreadPool:
                 except Hub.SYSTEM_EXCEPTIONS:
                     raise
                 except BaseException:
-                    self._hub.squelch_generic_exception(sys.exc_info())
+                    hub().squelch_generic_exception(sys.exc_info())
 
 
 class DevicePool:

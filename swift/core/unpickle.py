@@ -11,6 +11,8 @@ Spec: database 5, object-disk 4.1, 11.5, 14.2, 16, ring 6.1.
 
 from __future__ import annotations
 
+import pickle
+import re
 from array import array
 from collections.abc import Callable
 from struct import Struct
@@ -83,6 +85,9 @@ _GLOBALS = {
     ("copyreg", "_reconstructor"): _Global("_reconstructor", _reconstruct),
 }
 _ARRAY = _Global("array", _make_array)
+
+# a run of small integers, as arrays' values are written: there are millions in a builder file
+_INTEGERS = re.compile(rb"(?:K.|M..){16,1024}", re.DOTALL)
 
 _SCALARS = frozenset((str, bytes, int, float, bool, type(None)))
 _CONTAINERS = frozenset((list, tuple, dict, set, frozenset))
@@ -250,6 +255,10 @@ class _Machine:
     def op_mark(self) -> None:
         self.marked.append(self.stack)
         self.stack = []
+        if self.arrays and (run := _INTEGERS.match(self.data, self.at)):
+            # the standard machine may see these: two opcodes that can push numbers and nothing else
+            self.stack = pickle.loads(b"(" + run[0] + b"l.")
+            self.at = run.end()
 
     def pop_mark(self) -> list[Any]:
         """The items above the topmost mark, which goes too."""

@@ -200,6 +200,9 @@ class Broker:
 
     def commit_pending(self) -> None:
         """Merge what the pending file holds. Raises DatabaseBusy (not with stale_reads_ok), DatabaseMissing, OSError."""
+        self._commit_pending()
+
+    def _commit_pending(self, merged: bytes = b"") -> None:
         if self.skip_commits:
             return
         try:
@@ -209,30 +212,40 @@ class Broker:
             return
         try:
             with DirectoryLock(self.directory, self.lock_timeout):
-                self._merge_pending_locked()
+                self._merge_pending_locked(merged=merged)
         except DatabaseBusy:
             if not self.stale_reads_ok:
                 raise
 
-    def _merge_pending_locked(self, more: Iterable[pending.Record] = ()) -> None:
-        """Merge the pending file and `more` in the order of arrival, then empty the file."""
+    def _merge_pending_locked(self, more: Iterable[pending.Record] = (), merged: bytes = b"") -> None:
+        """Merge the pending file and `more` in the order of arrival, then empty the file.
+
+        `merged`: what has been merged already, if the file still starts with it.
+        """
+        start = len(merged) if merged and pending.read(self.pending_path, 0, len(merged)) == merged else 0
+        self._merge_entries(pending.entries(self.pending_path, start), MERGE_BATCH)
+        added = [self.item_from_record(record) for record in more]
+        if added:
+            self.merge_items(added)
+        fault_point("db:merge:committed")
+        with contextlib.suppress(FileNotFoundError):
+            pending.empty(self.pending_path)
+
+    def _merge_entries(self, entries: Iterable[bytes], batch_size: int) -> None:
+        """Merge entries of a pending file; one that can't be understood costs only itself."""
         batch: list[Any] = []
-        for entry in pending.entries(self.pending_path):
+        for entry in entries:
             try:
                 batch.append(self.item_from_record(pending.decode(entry)))
             except ValueError as err:
                 if self.logger is not None:
                     self.logger.error("Invalid pending entry %s: %s", self.pending_path, err)
                 continue
-            if len(batch) >= MERGE_BATCH:
+            if len(batch) >= batch_size:
                 self.merge_items(batch)
                 batch = []
-        batch.extend(self.item_from_record(record) for record in more)
         if batch:
             self.merge_items(batch)
-        fault_point("db:merge:committed")
-        with contextlib.suppress(FileNotFoundError):
-            pending.empty(self.pending_path)
 
     @staticmethod
     def item_from_record(record: pending.Record) -> Any:

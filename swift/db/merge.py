@@ -75,7 +75,9 @@ class ContainerRow(NamedTuple):
 
 # ---------------------------------------------------------------- content types
 
-_PARAMETER = re.compile(r';\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;"]*)\s*')
+# as peers read them: no separators in names and unquoted values, the value may be missing
+_TOKEN = r'[^()<>@,;:\\"/\[\]?={}\s]'
+_PARAMETER = re.compile(rf';\s*({_TOKEN}+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|{_TOKEN}*))?')
 
 
 def split_swift_bytes(content_type: str) -> tuple[str, str | None]:
@@ -87,9 +89,9 @@ def split_swift_bytes(content_type: str) -> tuple[str, str | None]:
         return content_type, None
     media_type, _, rest = content_type.partition(";")
     swift_bytes = None
-    parts = [media_type.strip()]
+    parts = [media_type]
     for key, value in _PARAMETER.findall(";" + rest):
-        if key.lower() == "swift_bytes":
+        if key == "swift_bytes":
             swift_bytes = value
         else:
             parts.append(f"{key}={value}")

@@ -176,9 +176,8 @@ def read(path: str, offset: int = 0, limit: int = READ_AT_MOST) -> bytes:
         os.close(fd)
 
 
-def entries(path: str) -> Iterator[bytes]:
-    """The entries of the file in order, however long it is; for a caller who holds the directory lock. Raises OSError."""
-    offset = 0
+def entries(path: str, offset: int = 0) -> Iterator[bytes]:
+    """The entries from `offset` on in order, however many; for a caller who holds the directory lock. Raises OSError."""
     rest = b""
     while True:
         data = read(path, offset)

@@ -256,8 +256,7 @@ def _template(ddl: str) -> bytes:
             path = os.path.join(directory, "template.db")
             conn = sqlite3.connect(path)
             conn.create_function("chexor", 3, chexor)
-            conn.executescript(ddl)
-            conn.commit()
+            conn.executescript(f"PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; BEGIN; {ddl} COMMIT;")
             conn.close()
             with open(path, "rb") as file:
                 image = file.read()

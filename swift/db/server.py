@@ -1,4 +1,4 @@
-"""The frame of the account and container servers: options, devices, dispatch, errors to statuses, logging (database.md 12.1).
+"""The frame of the account and container servers: options, devices, dispatch, errors to statuses, counting (database.md 12.1).
 
 What the verbs do is in swift.account.server and swift.container.server. Never here: SQL, rows, listings.
 """
@@ -14,7 +14,6 @@ from typing import Any
 
 from swift import __version__
 from swift.core import swift_dir
-from swift.core.access_line import StorageAccessLog
 from swift.core.concurrency import spawn_n
 from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, RequestError
@@ -90,7 +89,6 @@ class DatabaseServer:
         self.replication_server = truthy(conf.get("replication_server", "true"))
         self.durable = truthy(conf.get("sync_pending_updates", "no"))
         BUDGET.limit = max(0, int(conf.get("listing_cache_size", BUDGET.limit)))
-        self.access_log = StorageAccessLog(conf, logger)
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
         self._devices: dict[str, _Device] = {}
         self._places: dict[str, Place] = {}
@@ -180,8 +178,7 @@ class DatabaseServer:
         start: float,
         end: float,
     ) -> None:
-        """A completion callback of the server loop: logs and counts the request."""
-        self.access_log.on_done(environ, status, headers, sent, received, error, start, end)
+        """A completion callback of the server loop: counts the request."""
         method = environ["REQUEST_METHOD"]
         if method not in self._verbs:
             return

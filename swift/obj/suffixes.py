@@ -6,12 +6,11 @@ hash directory must be followed by `invalidate`, or the change stays invisible t
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import md5
 from typing import Any
 
@@ -32,27 +31,39 @@ SuffixHash = str | dict[int | None, str]
 # ---------------------------------------------------------------- invalidation
 
 
-@contextlib.contextmanager
-def invalidating(partition_dir: str, suffix: str, create: bool = True) -> Iterator[None]:
+class invalidating:  # noqa: N801  used as a statement
     """Run the body, which changes the suffix, under the partition lock and with the invalidation already on file.
 
     Whoever dies before, in or after the body leaves the suffix marked; and nobody can take the mark and hash the
     suffix between the mark and the change, since consolidation needs the same lock. `create`: make the partition
     directory if missing (nothing syncs it). Raises LockTimeout, OSError.
     """
-    try:
-        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
-    except FileNotFoundError:
-        if not create:
+
+    __slots__ = ("_partition_dir", "_suffix", "_create", "_lock")
+
+    def __init__(self, partition_dir: str, suffix: str, create: bool = True) -> None:
+        self._partition_dir = partition_dir
+        self._suffix = suffix
+        self._create = create
+        self._lock = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._lock = acquire_lock(self._partition_dir, LOCK_TIMEOUT)
+        except FileNotFoundError:
+            if not self._create:
+                raise
+            os.makedirs(self._partition_dir, exist_ok=True)
+            self._lock = acquire_lock(self._partition_dir, LOCK_TIMEOUT)
+        try:
+            append_invalid(self._partition_dir, self._suffix)
+        except BaseException:
+            os.close(self._lock)
             raise
-        os.makedirs(partition_dir, exist_ok=True)
-        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
-    try:
-        append_invalid(partition_dir, suffix)
         fault_point("invalidate:appended")
-        yield
-    finally:
-        os.close(lock)
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._lock)
 
 
 def append_invalid(partition_dir: str, suffix: str) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 from swift.core import recon_cache
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.config import non_negative_float, non_negative_int, positive_int, truthy
+from swift.core.daemon import Daemon
+from swift.core.errors import ConfigError
+from swift.core.log import get_logger
 from swift.core.metrics import Metrics, get_metrics
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
@@ -27,6 +30,7 @@ from swift.obj.layout import ASYNCDIR, DATADIR, is_hash, split_policy_dir
 from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
 from swift.obj.tmpfiles import remove_old
+from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 
 _COUNTS = (
@@ -148,13 +152,13 @@ class Pending:
         self.timestamp = timestamp
 
 
-class ObjectUpdater:
-    """The daemon. `conf`: section object-updater. Raises ValueError, ConfigError, and what opening the ring raises."""
+class ObjectUpdater(Daemon):
+    """The daemon. `conf`: section object-updater. Raises ValueError, ConfigError; `ring`: the container ring, for tests."""
 
-    def __init__(self, conf: Mapping[str, Any], logger: Any, ring: Any = None) -> None:
-        self.conf = conf
-        self.logger = logger
+    def __init__(self, conf: Mapping[str, Any], logger: Any = None, ring: Any = None) -> None:
+        super().__init__(conf, logger or get_logger(conf, "object-updater"))
         swift_dir = use_swift_dir(conf.get("swift_dir"))
+        logger = self.logger
         self.interval = non_negative_float(conf.get("interval", 300))
         self.concurrency = positive_int(conf.get("concurrency", 8))
         self.workers = positive_int(conf.get("updater_workers", 1))
@@ -178,7 +182,7 @@ class ObjectUpdater:
         )
         self.metrics = get_metrics(conf, "object-updater", logger)
         self.delivery = Delivery(
-            ring or Ring(swift_dir, "container", logger=logger),
+            ring or _container_ring(swift_dir, logger),
             float(conf.get("conn_timeout", 0.5)),
             float(conf.get("node_timeout", 10)),
             logger,
@@ -186,7 +190,7 @@ class ObjectUpdater:
 
     # ------------------------------------------------------------ sweeps
 
-    def run_forever(self, *args: Any, **kwargs: Any) -> None:
+    def run_forever(self, **options: Any) -> None:
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
         sleep(random.random() * self.interval)
         while True:
@@ -196,7 +200,7 @@ class ObjectUpdater:
             if left > 0:
                 sleep(left)
 
-    def run_once(self, *args: Any, **kwargs: Any) -> None:
+    def run_once(self, **options: Any) -> None:
         """One sweep over all devices."""
         started = time.time()
         self.logger.info("Begin object update sweep of all devices")
@@ -237,6 +241,13 @@ class ObjectUpdater:
         except Exception:
             self.metrics.increment("errors")
             self.logger.exception("ERROR sweeping %s", device.path)
+
+
+def _container_ring(swift_dir: str, logger: Any) -> Ring:
+    try:
+        return Ring(swift_dir, "container", logger=logger)
+    except (OSError, RingError) as err:
+        raise ConfigError(f"The container ring in {swift_dir} can't be opened: {err}") from None
 
 
 def _merged_stats(tracked: Mapping[str, Any], shown: int) -> dict[str, Any]:

@@ -223,19 +223,19 @@ class ContainerUpdates:
     ) -> None:
         if not pairs:
             return
-        path = quote_name(f"{container_path or f'{account}/{container}'}/{obj}")
+        path = quote_name(f"/{partition}/{container_path or f'{account}/{container}'}/{obj}")
         block = header_block(headers.items())
         deadline = time.monotonic() + self.wait
-        sends = [
-            _Send(self, host, device, op, f"/{device}/{partition}/{path}", block) for host, device in pairs
-        ]
+        sends = [_Send(self, host, device, op, f"/{device}{path}", block) for host, device in pairs]
         if len(sends) == 1:
             sends[0].run(deadline)
+            if sends[0].done:
+                return
         else:
             for thread in [spawn(send.run, deadline) for send in sends]:
                 thread.wait()
-        if all(send.done for send in sends):
-            return
+            if all(send.done for send in sends):
+                return
         update: dict[str, Any] = {
             "op": op,
             "account": account,
@@ -289,10 +289,9 @@ class _Send:
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return
-        left = deadline - time.monotonic()
         conn = None
         try:
-            conn = POOL.get(ip, number, min(updates.conn_timeout, max(left, 0.01)))
+            conn = POOL.get(ip, number, min(updates.conn_timeout, updates.wait))
             timeout = min(updates.node_timeout, max(deadline - time.monotonic(), 0.01))
             response = conn.request(self.op, self.path, self.block, b"", timeout, updates.conn_timeout)
             self._take(response)
@@ -317,12 +316,13 @@ class _Send:
 
     def _take(self, response: Any) -> None:
         status = response.status
-        location = response.get("location")
-        quoted = _truthy(response.get("x-backend-location-is-quoted"))
         response.drain(MAX_ANSWER)
         if 200 <= status < 300:
             self.done = True
-        elif status == 301 and location:
+            return
+        location = response.get("location")
+        quoted = _truthy(response.get("x-backend-location-is-quoted"))
+        if status == 301 and location:
             try:
                 if quoted:
                     location = unquote(location, errors="surrogateescape")

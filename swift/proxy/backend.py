@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from swift.core.concurrency import GreenletExit, Timeout, spawn, spawn_n
-from swift.proxy.quorum import Answer, have_quorum, pad
+from swift.core.log import Transaction, set_transaction, transaction
+from swift.core.policy import quorum_size
+from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, address, is_handoff
 from swift.wire.client import (
     POOL,
@@ -22,6 +24,9 @@ from swift.wire.client import (
     wait_any,
 )
 from swift.wire.message import header_name, host_url, wsgi_quote
+
+if TYPE_CHECKING:
+    from swift.proxy.rows import LostRows
 
 MAX_ERROR_BODY = 64 * 1024
 _MAX_NAMES = 4096
@@ -202,7 +207,7 @@ class FanOut:
     """The same request to several nodes at once, each replaced by the next of the iterator while it fails (spec 7.1).
 
     `tail`: quoted path after the partition; `blocks`: one header block for each request, which describes the body.
-    A request is answered when a node says something below 500.
+    A request is answered when a node says something below 500. `lost_rows`: who reports object writes for which no node is left.
     """
 
     def __init__(
@@ -219,6 +224,7 @@ class FanOut:
         node_timeout: float,
         post_quorum_timeout: float,
         use_replication: bool = False,
+        lost_rows: LostRows | None = None,
     ) -> None:
         self.accounts = accounts
         self.method = method
@@ -231,13 +237,26 @@ class FanOut:
         self.node_timeout = node_timeout
         self.post_quorum_timeout = post_quorum_timeout
         self.use_replication = use_replication
+        self.lost_rows = lost_rows
         self.answers: list[Answer] = []
 
     def run(self) -> list[Answer]:
         """Send everything, collect until a quorum agrees and the others had their grace; answers padded with 503."""
         self._send_all()
-        self._collect([leg for leg in self.legs if leg.conn is not None])
+        late = self._collect([leg for leg in self.legs if leg.conn is not None])
+        if len(self.answers) < len(self.legs):
+            self._report_lost([leg for leg in self.legs if leg not in late])
+        for leg in late:
+            spawn_n(self._await_late, leg, transaction())
         return pad(self.answers, len(self.legs))
+
+    def _report_lost(self, legs: list[Leg]) -> None:
+        """What no node has taken, no node reports to the listing above it: if the write counts, it's done here."""
+        lost = [leg.headers for leg in legs if leg.answer is None]
+        if lost and self.lost_rows is not None:
+            done = sum(is_success(answer.status) for answer in self.answers)
+            if done >= quorum_size(len(self.legs)):
+                self.lost_rows.report(lost)
 
     # -- sending -----------------------------------------------------------------------------------------------------------
 
@@ -259,8 +278,13 @@ class FanOut:
         if len(connecting) == 1:
             self._open(connecting[0])
         elif connecting:
-            for opener in [spawn(self._open, leg) for leg in connecting]:
+            request = transaction()
+            for opener in [spawn(self._open_beside, leg, request) for leg in connecting]:
                 opener.wait()
+
+    def _open_beside(self, leg: Leg, request: Transaction) -> None:
+        set_transaction(*request)
+        self._open(leg)
 
     def _open(self, leg: Leg) -> None:
         """Get the leg's request to its node, or else to one of the next nodes; leg.conn is None when there is none left."""
@@ -295,7 +319,8 @@ class FanOut:
 
     # -- collecting --------------------------------------------------------------------------------------------------------
 
-    def _collect(self, pending: list[Leg]) -> None:
+    def _collect(self, pending: list[Leg]) -> list[Leg]:
+        """Take the answers of `pending`; those that are not waited for any longer."""
         # A leg that failed while it was sent from the pool has no connection, but nodes to go on with.
         for leg in self.legs:
             if leg.conn is None and leg.node is not None:
@@ -323,19 +348,12 @@ class FanOut:
                         pending.remove(leg)
                     continue
                 pending.remove(leg)
-                # Nothing on a node where the thing never was says nothing about it.
-                if (
-                    answer.status == 404
-                    and is_handoff(leg.node or {})
-                    and not answer.get("x-backend-timestamp")
-                ):
-                    continue
-                leg.answer = answer
-                self.answers.append(answer)
+                if _says_something(leg, answer):
+                    leg.answer = answer
+                    self.answers.append(answer)
             if quorum_since is None and have_quorum([a.status for a in self.answers], len(self.legs)):
                 quorum_since = monotonic()
-        for leg in pending:
-            spawn_n(self._await_late, leg)
+        return pending
 
     def _drop_overdue(self, pending: list[Leg], now: float) -> None:
         for leg in [leg for leg in pending if leg.deadline <= now]:
@@ -376,10 +394,24 @@ class FanOut:
         answer = read_answer(response, node)
         return answer if response.status < 500 else None
 
-    def _await_late(self, leg: Leg) -> None:
-        """The client has its answer; what this node still says keeps its connection and its error count right."""
+    def _await_late(self, leg: Leg, request: Transaction) -> None:
+        """The client has its answer; a node that dies now is still replaced, or a copy and a listing's row would be missing."""
+        set_transaction(*request)
         try:
-            self._answer(leg)
+            while leg.conn is not None:
+                answer = self._answer(leg)
+                if answer is None:
+                    self._next_node(leg)
+                    continue
+                if _says_something(leg, answer):
+                    leg.answer = answer
+                break
+            self._report_lost([leg])
         except (Exception, Timeout, GreenletExit):
             if leg.conn is not None:
                 leg.conn.close()
+
+
+def _says_something(leg: Leg, answer: Answer) -> bool:
+    """Nothing on a node where the thing never was says nothing about it."""
+    return answer.status != 404 or not is_handoff(leg.node or {}) or bool(answer.get("x-backend-timestamp"))

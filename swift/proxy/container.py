@@ -24,11 +24,13 @@ from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
+from swift.proxy.rows import LostRows
 from swift.proxy.updates import hosts_and_devices
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPForbidden,
     HTTPNotFound,
+    HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
     status_line,
     wsgi_quote,
@@ -42,6 +44,7 @@ _AUTO_LISTING = {
     "HTTP_X_BACKEND_INCLUDE_DELETED": "false",
 }
 _RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
+_MAX_ROWS = 64 * 1024 * 1024  # bytes of one UPDATE
 _SHARDING_SYSMETA = "x-container-sysmeta-sharding"
 
 
@@ -191,7 +194,7 @@ class ContainerController(Controller):
             raise HTTPNotFound(request=exchange.request)
         headers = {"X-Backend-Storage-Policy-Default": str(int(policies().default))}
         forget_container(exchange.environ, *self._native(exchange))
-        answers = self._write(exchange, headers, with_account=True)
+        answers = self._write(exchange, headers, with_account=True, lost_rows=self._lost_rows(exchange))
         forget_container(exchange.environ, *self._native(exchange))
         best = best_answer(answers)
         if best is not None and best.status == 202:
@@ -203,9 +206,31 @@ class ContainerController(Controller):
         """Rows for the container's database, from internal callers: a JSON list as body (spec 9.4)."""
         if self.account_info(exchange) is None:
             raise HTTPNotFound(request=exchange.request)
-        body = exchange.request.body
+        body = self._rows(exchange)
         answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
         return self.respond_best(exchange, start_response, answers)
+
+    def _lost_rows(self, exchange: Exchange) -> LostRows:
+        """Tells account servers of a deletion; a handoff that never had the container has nothing to tell."""
+        environ = exchange.environ
+
+        def fields() -> dict[str, str]:
+            return {
+                "X-Put-Timestamp": "0000000000.00000",
+                "X-Delete-Timestamp": environ["HTTP_X_TIMESTAMP"],
+                "X-Object-Count": "0",
+                "X-Bytes-Used": "0",
+                "X-Backend-Storage-Policy-Index": "0",  # a deleted row counts for none
+            }
+
+        return LostRows(self.app, environ, self._tail(exchange), "Account", "PUT", fields)
+
+    def _rows(self, exchange: Exchange) -> bytes:
+        source = exchange.environ["wsgi.input"]
+        body = source.read(min(exchange.request.content_length or _MAX_ROWS + 1, _MAX_ROWS + 1))
+        if len(body) > _MAX_ROWS:
+            raise HTTPRequestEntityTooLarge(request=exchange.request)
+        return body
 
     # -- parts of writes ---------------------------------------------------------------------------------------------------
 
@@ -267,7 +292,12 @@ class ContainerController(Controller):
             raise HTTPForbidden(request=exchange.request, body=f"Reached container limit of {limit}")
 
     def _write(
-        self, exchange: Exchange, headers: dict[str, str], with_account: bool, body: bytes = b""
+        self,
+        exchange: Exchange,
+        headers: dict[str, str],
+        with_account: bool,
+        body: bytes = b"",
+        lost_rows: LostRows | None = None,
     ) -> list[Answer]:
         tail = self._tail(exchange)
         part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
@@ -278,7 +308,7 @@ class ContainerController(Controller):
         if with_account:
             blocks = [common + lines for lines in self._account_update_lines(exchange, len(primaries))]
         nodes = self.app.container_nodes.iterate(part, primaries)
-        return self.write(exchange, part, tail, blocks, nodes, body=body).run()
+        return self.write(exchange, part, tail, blocks, nodes, body=body, lost_rows=lost_rows).run()
 
     def _account_update_lines(self, exchange: Exchange, requests: int) -> list[bytes]:
         """For each request the lines that say which account servers to inform (spec 9.2)."""

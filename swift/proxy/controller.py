@@ -24,6 +24,7 @@ from swift.wire.status import HTML_TYPE
 
 if TYPE_CHECKING:
     from swift.proxy.app import Application
+    from swift.proxy.rows import LostRows
 
 Handler = Callable[[Exchange, StartResponse], Body]
 
@@ -49,6 +50,7 @@ class Controller:
         self.handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.public}
         self.private_handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.PRIVATE}
         self.allow = ", ".join(sorted(self.public))
+        self._count_client_timeout = app.count_client_timeout(self.kind)
 
     def allowed_methods(self) -> frozenset[str]:
         """The public verbs under the options in force."""
@@ -91,6 +93,7 @@ class Controller:
             body = small_body(response)
             return [] if exchange.method == "HEAD" else body
         length = response.remaining
+        self.watch_client(exchange)
         if length < 0:
             return unsized(response)
         return RangeBody(
@@ -102,6 +105,12 @@ class Controller:
             None,
             self.broke_off,
         )
+
+    def watch_client(self, exchange: Exchange) -> None:
+        """Count it if the client does not take its answer in time."""
+        callbacks = exchange.environ.get("swift.on_response_done")
+        if callbacks is not None:
+            callbacks.append(self._count_client_timeout)
 
     def broke_off(self, source: Source, error: BaseException) -> None:
         """A body ended too early: that counts against its node."""
@@ -128,6 +137,7 @@ class Controller:
         nodes: Iterator[Node],
         method: str | None = None,
         body: bytes = b"",
+        lost_rows: LostRows | None = None,
     ) -> FanOut:
         """One request for each block, to the nodes; its `answers` are there when it returns (padded ones from `run`)."""
         options = self.options
@@ -143,6 +153,7 @@ class Controller:
             node_timeout=options.node_timeout,
             post_quorum_timeout=options.post_quorum_timeout,
             use_replication=truthy(exchange.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
+            lost_rows=lost_rows,
         )
 
     def write_block(self, exchange: Exchange, headers: dict[str, str], tail: str) -> bytes:

@@ -32,6 +32,7 @@ from swift.proxy.relay import (
 )
 from swift.proxy.replicated import Store
 from swift.proxy.routing import Node, NodeSelector
+from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.updates import update_lines
 from swift.wire.message import (
     HTTPAccepted,
@@ -127,6 +128,7 @@ class ObjectController(Controller):
         response = source.response
         options = self.options
         length = response.remaining
+        self.watch_client(exchange)
         if length < 0:
             return unsized(response)
         resume = None if reader.newest else self._resumer(exchange, reader, source)
@@ -326,7 +328,8 @@ class ObjectController(Controller):
         common = self.read_block(exchange, tail)
         quorum = exchange.policy.quorum(len(primaries))  # type: ignore[union-attr]
         blocks = [common + lines for lines in update_lines(self.app, exchange, info, count, quorum, None)]
-        answers = self.write(exchange, part, tail, blocks, nodes).run()
+        rows = LostRows(self.app, environ, tail, "Container", "DELETE", lambda: row_headers(environ))
+        answers = self.write(exchange, part, tail, blocks, nodes, lost_rows=rows).run()
         return self.respond_best(exchange, start_response, answers, overrides=_DELETE_OVERRIDES)
 
 

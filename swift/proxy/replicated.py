@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,21 @@ from swift.core.concurrency import sleep, spawn, spawn_n
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.hashing import md5
+from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
+from swift.obj.updates import update_overrides
 from swift.proxy.backend import FanOut, node_path, read_answer
 from swift.proxy.exchange import Exchange
-from swift.proxy.quorum import Answer, have_quorum, pad
+from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, address
+from swift.proxy.rows import LostRows, row_headers
 from swift.wire.client import POOL, BackendConnection, BackendError, StaleConnection, wait_any
 from swift.wire.errors import ClientError, ClientTimeout
+from swift.wire.headers import head_headers
 from swift.wire.message import (
     HeaderKeyDict,
     HTTPClientDisconnect,
+    HTTPException,
     HTTPRequestEntityTooLarge,
     HTTPRequestTimeout,
     HTTPServiceUnavailable,
@@ -39,8 +44,9 @@ if TYPE_CHECKING:
     from swift.proxy.app import Application
 
 SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
-_PIECE = 256 * 1024  # bytes read and passed on at a time
-_TURN = 4 * 1024 * 1024  # bytes after which other requests get a turn
+_PIECE = 64 * 1024  # bytes read and passed on at a time
+_LONG_PIECE = 256 * 1024  # the same, of a body that proves long
+_TURN = 1024 * 1024  # bytes after which other requests get a turn
 _FOOTERS = "swift.callback.update_footers"
 
 
@@ -98,12 +104,22 @@ class Store:
         try:
             body = self.environ["wsgi.input"].read(length)
         except ClientTimeout:
-            raise HTTPRequestTimeout(request=self.exchange.request) from None
+            raise self.too_slow() from None
         except (ClientError, OSError):
-            raise HTTPClientDisconnect(request=self.exchange.request) from None
+            raise self.gone() from None
         if len(body) != length:
-            raise HTTPClientDisconnect(request=self.exchange.request)
+            raise self.gone()
         return body
+
+    def too_slow(self) -> HTTPException:
+        """The answer to a client whose body did not come in time."""
+        self.app.metrics.increment("object.client_timeouts")
+        return HTTPRequestTimeout(request=self.exchange.request)
+
+    def gone(self) -> HTTPException:
+        """The answer to a client that left before the end of its body."""
+        self.app.metrics.increment("object.client_disconnects")
+        return HTTPClientDisconnect(request=self.exchange.request)
 
     def _store_small(self, body: bytes) -> list[Answer]:
         etag = md5(body).hexdigest()
@@ -128,7 +144,19 @@ class Store:
             node_timeout=options.node_timeout,
             post_quorum_timeout=options.post_quorum_timeout,
             use_replication=self.use_replication,
+            lost_rows=self.lost_rows(len(body), etag, {}),
         ).run()
+
+    def lost_rows(self, size: int, etag: str, footers: Mapping[str, str]) -> LostRows:
+        """Reports this PUT where the object servers can't: the fields that they would send (spec proxy 15.5)."""
+        environ = self.environ
+
+        def fields() -> dict[str, str]:
+            own = {"X-Size": str(size), "X-Content-Type": environ["CONTENT_TYPE"], "X-Etag": etag}
+            overrides = update_overrides(head_headers(environ), footers.items())
+            return {**own, **row_headers(environ), **overrides}
+
+        return LostRows(self.app, environ, self.tail, "Container", "PUT", fields)
 
 
 class _Upload:
@@ -152,10 +180,12 @@ class _Upload:
         self.md5 = md5()
         self.crc = 0
         self.received = 0
+        self.footers: dict[str, str] = {}
 
     def run(self) -> list[Answer]:
         try:
-            for opener in [spawn(self._connect, replica) for replica in self.replicas]:
+            request = transaction()
+            for opener in [spawn(self._connect, replica, request) for replica in self.replicas]:
                 opener.wait()
             early = self._early_answers()
             if early is not None:
@@ -169,8 +199,9 @@ class _Upload:
 
     # -- connecting --------------------------------------------------------------------------------------------------------
 
-    def _connect(self, replica: _Replica) -> None:
+    def _connect(self, replica: _Replica, request: Transaction) -> None:
         """Find the replica a node that wants the body, or that has a final answer without it."""
+        set_transaction(*request)
         for node in self.store.nodes:
             conn = None
             try:
@@ -245,8 +276,10 @@ class _Upload:
             if turn >= _TURN:
                 turn = 0
                 sleep(0)
+                if len(buffer) < _LONG_PIECE:
+                    buffer = memoryview(bytearray(_LONG_PIECE))
         if self.store.length is not None and self.received != self.store.length:
-            raise HTTPClientDisconnect(request=self.exchange.request)
+            raise self.store.gone()
 
     def _receive(self, buffer: memoryview) -> memoryview | bytes:
         """The next piece of the client's body, b'' at its end."""
@@ -257,9 +290,9 @@ class _Upload:
                 return buffer[: recv_into(buffer)]
             return source.read(self.options.client_chunk_size)
         except ClientTimeout:
-            raise HTTPRequestTimeout(request=self.exchange.request) from None
+            raise self.store.too_slow() from None
         except (ClientError, OSError):
-            raise HTTPClientDisconnect(request=self.exchange.request) from None
+            raise self.store.gone() from None
 
     def _live(self) -> list[_Replica]:
         return [replica for replica in self.replicas if replica.conn is not None]
@@ -303,7 +336,8 @@ class _Upload:
         return dict(footers)
 
     def _send_footers(self) -> None:
-        text = json.dumps(self._footers()).encode("ascii")
+        self.footers = self._footers()
+        text = json.dumps(self.footers).encode("ascii")
         digest = md5(text).hexdigest().encode()
         for replica in self._live():
             document = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n%s\r\n--%s--" % (
@@ -317,6 +351,7 @@ class _Upload:
     def _collect(self) -> list[Answer]:
         """Final answers: all that come until a quorum agrees and the others had their grace."""
         answers = [replica.answer for replica in self.replicas if replica.answer is not None]
+        lost = [replica for replica in self.replicas if replica.conn is None and replica.answer is None]
         pending = self._live()
         deadline = monotonic() + self.options.node_timeout
         while pending:
@@ -330,9 +365,25 @@ class _Upload:
                 answer = self._final_answer(replica, max(deadline - monotonic(), 0.001))
                 if answer is not None:
                     answers.append(answer)
+                if answer is None or answer.status >= 500:
+                    lost.append(replica)
+        stored = sum(is_success(answer.status) for answer in answers) >= self.quorum
+        if stored:
+            self._report(lost)
         for replica in pending:
-            spawn_n(self._final_answer, replica, self.options.node_timeout)
+            spawn_n(self._await_late, replica, stored, transaction())
         return pad(answers, len(self.replicas))
+
+    def _await_late(self, replica: _Replica, stored: bool, request: Transaction) -> None:
+        set_transaction(*request)
+        answer = self._final_answer(replica, self.options.node_timeout)
+        if stored and (answer is None or answer.status >= 500):
+            self._report([replica])
+
+    def _report(self, lost: list[_Replica]) -> None:
+        if lost:
+            rows = self.store.lost_rows(self.received, self.md5.hexdigest(), self.footers)
+            rows.report([replica.headers for replica in lost])
 
     def _final_answer(self, replica: _Replica, timeout: float) -> Answer | None:
         assert replica.conn is not None and replica.node is not None

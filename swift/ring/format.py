@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 import sys
@@ -355,13 +356,28 @@ def _decode(path: str, data: bytes) -> RingData:
     return ring
 
 
-def _number(meta: dict, key: str, required: bool = True) -> Any:
+def _number(meta: dict, key: str, required: bool = True, kind: Any = (int, float)) -> Any:
     value = meta.get(key)
     if value is None and not required:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
         raise RingFileError(f"Ring metadata lack a sensible {key}")
     return value
+
+
+def _check_device(dev_id: int, dev: Any) -> None:
+    """Lookups rely on these; what else a device dict holds is nobody's business here."""
+    if (
+        not isinstance(dev, dict)
+        or dev.get("id") != dev_id
+        or not all(isinstance(dev.get(key), str) for key in ("ip", "device"))
+        or not all(isinstance(dev.get(key), (int, float)) for key in ("zone", "weight"))
+        or "port" not in dev
+        or not isinstance(dev.setdefault("region", 1), (int, float))
+    ):
+        raise RingFileError(f"Device {dev_id} of the ring is not a device")
+    dev.setdefault("replication_ip", dev["ip"])
+    dev.setdefault("replication_port", dev["port"])
 
 
 def _ring_of_metadata(meta: Any, devs: Any) -> RingData:
@@ -376,20 +392,16 @@ def _ring_of_metadata(meta: Any, devs: Any) -> RingData:
     for dev_id, dev in enumerate(devs):
         if dev is None:
             continue
-        if not isinstance(dev, dict) or dev.get("id") != dev_id or "ip" not in dev or "port" not in dev:
-            raise RingFileError(f"Device {dev_id} of the ring is not a device")
-        dev.setdefault("region", 1)
-        dev.setdefault("replication_ip", dev["ip"])
-        dev.setdefault("replication_port", dev["port"])
+        _check_device(dev_id, dev)
     dev_id_bytes = meta.get("dev_id_bytes", 2)
-    if dev_id_bytes not in TYPECODE:
+    if dev_id_bytes not in (2, 4):
         raise RingFileError(f"Unsupported dev_id_bytes: {dev_id_bytes!r}")
     return RingData(
         devs,
         [],
         int(part_shift),
-        version=_number(meta, "version", required=False),
-        next_part_power=_number(meta, "next_part_power", required=False),
+        version=_number(meta, "version", required=False, kind=int),
+        next_part_power=_number(meta, "next_part_power", required=False, kind=int),
         dev_id_bytes=dev_id_bytes,
     )
 

@@ -13,13 +13,13 @@ import time
 import weakref
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, filterfalse
 from struct import Struct
 from typing import Any, NoReturn
 
 from swift.core.hashing import hash_config, hash_path
-from swift.ring.errors import RingError, RingLoadError
+from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
 
 DEFAULT_RELOAD_TIME = 15
@@ -34,6 +34,7 @@ except ImportError:
 
 _HEAD = Struct(">I").unpack_from
 _PATIENCE = 1024  # entries that a pass looks at, at least, before it asks the postings
+_LAST = 3  # the pass over single devices
 _MAX_POSTINGS = 1 << 22  # entries (4 bytes each) kept per ring
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
 
@@ -67,7 +68,9 @@ class Snapshot:
         self.handoff_nodes: list[dict[int, Node]] = [{} for _ in range(_SHARED_HANDOFF_NODES)]
         self.step = max(1, self.partition_count // 65536)
         self.near = 4 * self.step
+        self._handoff_forms: list[dict[str, Any]] = []
         self._number_tiers()
+        self._known_rare: list[set[int]] = [set() for _ in range(4)]
         self._postings: dict[tuple[int, int, int], array] = {}
         self._postings_size = 0
 
@@ -116,23 +119,34 @@ class Snapshot:
         node = self.primary_nodes[index][dev_id] = Node(self.devs[dev_id] or {}, index=index)
         return node
 
-    def _handoff_node(self, index: int, dev_id: int) -> Node:
-        if index >= _SHARED_HANDOFF_NODES:
-            return Node(self.devs[dev_id] or {}, handoff_index=index)
-        cache = self.handoff_nodes[index]
-        node = cache.get(dev_id)
-        if node is None:
-            node = cache[dev_id] = Node(self.devs[dev_id] or {}, handoff_index=index)
-        return node
-
     # ---- handoffs (4.2)
 
-    def more_nodes(self, part: int) -> Iterator[Node]:
+    def more_nodes(self, part: int) -> Iterator[dict[str, Any]]:
         """All handoffs of a part, in the order that every server of a cluster must agree on."""
+        ids = self._handoff_ids(part)
+        index = 0
+        for dev_id in ids:
+            node = self.handoff_nodes[index].get(dev_id)
+            if node is None:
+                node = self.handoff_nodes[index][dev_id] = Node(self.devs[dev_id] or {}, handoff_index=index)
+            yield node
+            index += 1
+            if index == _SHARED_HANDOFF_NODES:
+                break
+        # so far down the list few are asked for: these are made for the caller alone
+        if not self._handoff_forms:
+            self._handoff_forms = [{**(dev or {}), "handoff_index": 0} for dev in self.devs]
+        forms = self._handoff_forms
+        for dev_id in ids:
+            own = dict(forms[dev_id])
+            own["handoff_index"] = index
+            index += 1
+            yield own
+
+    def _handoff_ids(self, part: int) -> Iterator[int]:
         rows = self.rows
         if not rows:
             return
-        index = 0
         start = _HEAD(_md5(b"%d" % part).digest())[0] >> self.part_shift
         if self.even and 0 <= part < self.partition_count:
             taken = {row[part] for row in rows}
@@ -141,7 +155,7 @@ class Snapshot:
         for depth, (total, tier_of) in enumerate(self.tier_tables):
             if total == 1 and taken:
                 continue
-            seen = {tier_of[dev_id] for dev_id in taken}
+            seen = {tier_of[dev_id] for dev_id in taken} if depth < _LAST else taken
             if len(seen) == total:
                 continue
             # nearly always the next device is found at the first part or two: no pieces for those
@@ -149,76 +163,82 @@ class Snapshot:
             for at in range(start, near, self.step):
                 for row in rows:
                     dev_id = row[at]
-                    if tier_of[dev_id] not in seen and dev_id not in taken:
-                        node = (
-                            self.handoff_nodes[index].get(dev_id) if index < _SHARED_HANDOFF_NODES else None
-                        )
-                        yield node or self._handoff_node(index, dev_id)
-                        index += 1
+                    if tier_of[dev_id] not in seen:
+                        yield dev_id
                         seen.add(tier_of[dev_id])
                         taken.add(dev_id)
                         if len(seen) == total:
                             break
                 if len(seen) == total:
                     break
-            if len(seen) == total:
-                continue
-            patience = max(_PATIENCE, 8 * total)
-            for ids in self._walk(start, near):
-                for dev_id in ids:
-                    if tier_of[dev_id] not in seen and dev_id not in taken:
-                        yield self._handoff_node(index, dev_id)
-                        index += 1
-                        seen.add(tier_of[dev_id])
-                        taken.add(dev_id)
-                        if len(seen) == total:
-                            break
-                if len(seen) == total:
-                    break
-                patience -= len(ids)
-                if patience < 0:
-                    # what is still missing is rare: look it up instead of walking on
-                    for dev_id in self._rare(depth, self.tiers[depth] - seen, start):
-                        yield self._handoff_node(index, dev_id)
-                        index += 1
-                        taken.add(dev_id)
-                    break
+            else:
+                yield from self._far(depth, start, near, seen, taken)
 
-    def _walk(self, start: int, begin: int) -> Iterator[Sequence[int]]:
-        """Ids in the order of the walk from ``start``, of which what lies before ``begin`` is left out; in pieces of
-        growing size, in the larger of which an id occurs once."""
+    def _far(self, depth: int, start: int, begin: int, seen: set[int], taken: set[int]) -> Iterator[int]:
+        """The rest of one pass, from ``begin`` on."""
+        total, tier_of = self.tier_tables[depth]
+        missing = self.tiers[depth] - seen
+        residue = start % self.step
+        rare = self._known_rare[depth]
+        patience = 0 if missing <= rare else max(_PATIENCE, 20 * total)
+        for count, ids in self._walk(start, begin) if patience else ():
+            if depth == _LAST:
+                fresh = dict.fromkeys(filterfalse(taken.__contains__, ids))
+                taken.update(fresh)
+                yield from fresh
+            else:
+                for dev_id in ids:
+                    if tier_of[dev_id] not in seen:
+                        yield dev_id
+                        seen.add(tier_of[dev_id])
+                        taken.add(dev_id)
+                        if len(seen) == total:
+                            return
+            if len(seen) == total:
+                return
+            patience -= count
+            if patience < 0:
+                missing = self.tiers[depth] - seen
+                rare |= missing
+                break
+        else:
+            if patience:
+                return
+        # what is still missing is rare: look it up instead of walking on
+        for dev_id in self._rare(depth, missing, start, residue):
+            yield dev_id
+            taken.add(dev_id)
+
+    def _walk(self, start: int, begin: int) -> Iterator[tuple[int, Iterable[int]]]:
+        """Ids in the order of the walk from ``start``, without what lies before ``begin``; in pieces of growing size,
+        each with the number of its entries."""
         step, parts = self.step, self.partition_count
         first = step - (parts - start) % step
         size = 4 * step
         for at, stop in ((begin, parts), (first, start)):
             while at < stop:
                 end = min(at + size, stop)
-                yield self._entries(at, end, step)
-                at += (end - at + step - 1) // step * step
-                size = min(size * 4, step * 4096)
+                count = (end - at + step - 1) // step
+                yield count * len(self.rows), self._entries(at, end, step)
+                at += count * step
+                size = min(size * 4, step * 1024)
 
-    def _entries(self, at: int, end: int, step: int) -> Sequence[int]:
-        """All rows' entries of parts at, at + step, … < end, part by part; an id perhaps only where it comes first."""
-        if end - at <= step:
-            return (
-                [row[at] for row in self.rows]
-                if self.even
-                else [row[at] for row in self.rows if len(row) > at]
-            )
+    def _entries(self, at: int, end: int, step: int) -> Iterable[int]:
+        """All rows' entries of parts at, at + step, … < end, part by part."""
         rows = self.rows
         if not self.even:
             short = len(rows[-1])
             if end > short > at:
                 middle = at + (short - at + step - 1) // step * step
-                head = list(self._entries(at, short, step))
-                return head + list(self._entries(middle, end, step)) if middle < end else head
+                return chain(
+                    self._entries(at, short, step), self._entries(middle, end, step) if middle < end else ()
+                )
             if short <= at:
                 rows = rows[:-1]
-        return list(dict.fromkeys(chain.from_iterable(zip(*[row[at:end:step] for row in rows], strict=True))))
+        return chain.from_iterable(zip(*[row[at:end:step] for row in rows], strict=True))
 
-    def _rare(self, depth: int, missing: set[int], start: int) -> list[int]:
+    def _rare(self, depth: int, missing: set[int], start: int, residue: int) -> list[int]:
         """The first device of each missing tier, in the order of the walk; tiers that it never meets are left out."""
-        residue = start % self.step
         unknown = [tier for tier in missing if (depth, tier, residue) not in self._postings]
         if unknown:
             self._post(depth, residue, set(unknown))
@@ -346,7 +366,7 @@ class Ring:
 
                 snapshot = run_in_thread(_load, self.path, identity)
                 self._validate(snapshot.data)
-            except (OSError, RingError) as error:
+            except Exception as error:  # whatever may be wrong with a file, requests must not suffer from it
                 self._keep_old(identity, error)
             else:
                 self._refused = None
@@ -383,7 +403,7 @@ class Ring:
         """Primaries with their ``index``; empty beyond the last partition."""
         return self._current().part_nodes(part)
 
-    def get_more_nodes(self, part: int) -> Iterator[Node]:
+    def get_more_nodes(self, part: int) -> Iterator[dict[str, Any]]:
         """Handoffs with their ``handoff_index``, lazily; an iterator stays with the ring it began on."""
         return self._current().more_nodes(part)
 

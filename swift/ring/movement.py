@@ -25,6 +25,8 @@ _PIECE = 1 << 15
 _PATIENCE = 3  # rounds without success before a phase gives up
 _MAX_ROUNDS = 400
 _MAX_SEARCHES = 512
+_SOME = 1024  # entries placed together where room has to be looked at anew
+_FEW = 64  # entries for which all devices are looked at, one entry after the other
 
 
 class Bounds:
@@ -237,9 +239,32 @@ class Mover:
             self._settle(parts[chosen], rows[chosen], target[hit], origin[chosen])
             todo = np.setdiff1d(todo, chosen, assume_unique=True)
             stalled = stalled + 1 if len(hit) * 50 < len(now) else 0
+        todo = self._place_anywhere(parts, rows, origin, todo)
         for entry in todo.tolist():
             target = self._best_home(int(parts[entry]), int(rows[entry]), int(origin[entry]))
             self._settle(parts[[entry]], rows[[entry]], np.array([target]), origin[[entry]])
+
+    def _place_anywhere(self, parts: Array, rows: Array, origin: Array, todo: Array) -> Array:
+        """Where many entries are left that fit on no device with room: on the emptiest of some that they fit on.
+
+        Returns those that found none."""
+        shares = np.cumsum(self.quota[self.live])
+        missed = []
+        while len(todo) > _FEW:
+            _, first = np.unique(parts[todo], return_index=True)
+            now = todo[first][:_SOME]
+            todo = np.setdiff1d(todo, now, assume_unique=True)
+            drawn = self.rng.integers(0, shares[-1], size=(_BULK // _SOME, len(now)))
+            drawn = self.live[np.searchsorted(shares, drawn, side="right")]
+            others = self._others(parts[now], rows[now])
+            good = np.stack([self.bounds.allowed(others, target) for target in drawn])
+            want = (self.quota - self.held)[drawn] / self.quota[drawn]
+            best = np.where(good, want, -np.inf).argmax(axis=0)
+            hit = good.any(axis=0)
+            chosen = now[hit]
+            self._settle(parts[chosen], rows[chosen], drawn[best, np.arange(len(now))][hit], origin[chosen])
+            missed.append(now[~hit])
+        return np.concatenate([todo, *missed])
 
     def _room(self, count: int) -> Array:
         """What each device lacks; if ``count`` parts are fewer, then what the emptiest need to be equally empty."""

@@ -17,7 +17,7 @@ class Accounts:
     def __init__(self, monkeypatch):
         self.sent = []
         self.status = 201
-        monkeypatch.setattr(account_update.AccountUpdates, "_put", self.put)
+        monkeypatch.setattr(account_update.AccountReports, "_put", self.put)
 
     def put(self, node, path, headers):
         lines = dict(line.split(": ", 1) for line in headers.decode().split("\r\n") if line)

@@ -36,3 +36,10 @@ def test_an_abandoned_call_does_not_disturb_the_next():
         pool.run(gate.wait)
     gate.set()
     assert pool.run(int, 7) == 7
+
+
+def test_a_pool_outlives_a_change_of_the_hub():
+    pool = threads._ThreadPool("test", 1, 10)
+    assert pool.run(int, 1) == 1
+    c.use_fast_hub()
+    assert pool.run(int, 2) == 2

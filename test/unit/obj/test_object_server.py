@@ -332,6 +332,13 @@ def test_conditions_and_ranges(stored, headers, status, body):
     assert "x-backend-timestamp" in got.headers
 
 
+def test_head_has_conditions_but_no_ranges(stored):
+    assert stored.request("HEAD", If_None_Match="*").status == 304
+    assert stored.request("HEAD", If_Match="x").status == 412
+    got = stored.request("HEAD", Range="bytes=2-4")
+    assert (got.status, got.body, got.headers["content-length"]) == (200, b"", "10")
+
+
 def test_range_that_nothing_satisfies(stored):
     got = stored.get(Range="bytes=10-")
     assert got.status == 416

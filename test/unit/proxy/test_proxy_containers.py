@@ -260,6 +260,28 @@ def test_delete(cluster):
     assert cluster.request("DELETE", "/v1/a/c")[0] == 409
 
 
+@pytest.mark.parametrize("lost", [Reply(drop=True), Reply(507)])
+def test_a_deletion_is_listed_although_its_server_was_lost(cluster, lost):
+    """Its place is taken by a handoff, which never had the container and tells the account nothing."""
+    cluster.on(
+        "container", "DELETE", lambda seen: {0: lost, 1: Reply(204), 2: Reply(204)}.get(seen.node, Reply(404))
+    )
+    cluster.on("account", "PUT", Reply(204))
+    assert cluster.request("DELETE", "/v1/a/c")[0] == 204
+    request = next(seen for seen in cluster.of("container", "DELETE") if seen.node == 0)
+    (row,) = cluster.of("account", "PUT")
+    assert row.path == f"/{request.headers['x-account-device']}/7/a/c"
+    assert row.headers["x-delete-timestamp"] == request.headers["x-timestamp"]
+    assert row.headers["x-put-timestamp"] == "0000000000.00000"
+    assert row.headers["x-object-count"] == row.headers["x-bytes-used"] == "0"
+
+
+def test_a_refused_deletion_is_not_listed(cluster):
+    cluster.on("container", "DELETE", [Reply(409), Reply(507), Reply(409), Reply(404)])
+    assert cluster.request("DELETE", "/v1/a/c")[0] == 409
+    assert not cluster.of("account", "PUT")
+
+
 def test_the_highest_status_of_the_class_speaks(cluster):
     cluster.on("container", "PUT", [Reply(201), Reply(202), Reply(201)])
     assert cluster.request("PUT", "/v1/a/c")[0] == 202

@@ -85,3 +85,14 @@ def test_delete_reaches_local_handoffs_too(make_cluster):
     cluster.on("object", "DELETE", Reply(204))
     assert cluster.request("DELETE", "/v1/a/c/o")[0] == 204
     assert sorted(seen.node for seen in cluster.of("object", "DELETE")) == [0, 1, 2, 4, 5]
+
+
+def test_the_row_of_a_delete_is_taken_out_although_its_replica_was_lost(make_cluster):
+    cluster = make_cluster(nodes=3)
+    cluster.on("object", "DELETE", [Reply(204), Reply(drop=True), Reply(204)])
+    cluster.on("container", "DELETE", Reply(204))
+    assert cluster.request("DELETE", "/v1/a/c/o")[0] == 204
+    lost = next(seen for seen in cluster.of("object", "DELETE") if seen.node == 1)
+    (row,) = cluster.of("container", "DELETE")
+    assert row.path == f"/{lost.headers['x-container-device']}/7/a/c/o"
+    assert row.headers["x-timestamp"] == lost.headers["x-timestamp"]

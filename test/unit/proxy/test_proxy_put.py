@@ -183,6 +183,20 @@ def test_a_replica_that_stays_silent_counts_as_failed_later(make_cluster):
     assert cluster.app.limiter.is_limited(cluster.rings["o"].primaries[2])
 
 
+def test_a_replica_that_dies_after_the_answer_is_replaced(make_cluster):
+    """Or the third copy, and the row of the container server that this replica was to inform, would be missing."""
+    cluster = make_cluster(nodes=4, post_quorum_timeout="0.05")
+    cluster.on("object", "PUT", lambda seen: Reply(hang=0.3, drop=True) if seen.node == 2 else stores(seen))
+    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY)[0] == 201
+    lost = next(seen for seen in cluster.of("object", "PUT") if seen.node == 2)
+    with concurrency.Timeout(5):
+        while not any(seen.node == 3 and seen.complete for seen in cluster.of("object", "PUT")):
+            concurrency.sleep(0.01)
+    handoff = next(seen for seen in cluster.of("object", "PUT") if seen.node == 3)
+    assert handoff.body == BODY
+    assert handoff.headers["x-container-device"] == lost.headers["x-container-device"]
+
+
 def test_a_replica_that_breaks_in_the_middle_is_dropped(make_cluster):
     cluster = make_cluster(nodes=3)
 
@@ -193,6 +207,46 @@ def test_a_replica_that_breaks_in_the_middle_is_dropped(make_cluster):
 
     cluster.on("object", "PUT", reply)
     assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, LONG)[0] == 201
+
+
+@pytest.mark.parametrize("when", ["refused", "before", "in the middle", "later"])
+def test_rows_that_a_lost_replica_was_to_report_are_reported_by_the_proxy(make_cluster, body, when):
+    """One copy of the listing would lack the object otherwise, until replication finds out."""
+    cluster = make_cluster(nodes=3, post_quorum_timeout="0.1")
+
+    def reply(seen):
+        if seen.node != 2:
+            return stores(seen)
+        if when == "refused":
+            return Reply(507, early=True)
+        if when == "in the middle" and not seen.complete:
+            return Reply(100)
+        return Reply(drop=True, hang=0.3 if when == "later" else 0)
+
+    cluster.on("object", "PUT", reply)
+    cluster.on("container", "PUT", Reply(201))
+    sent = {"Content-Type": "a/b", "X-Backend-Container-Update-Override-Color": "red"}
+    assert cluster.request("PUT", "/v1/a/c/o", sent, body)[0] == 201
+    lost = next(seen for seen in cluster.of("object", "PUT") if seen.node == 2)
+    with concurrency.Timeout(5):
+        while not cluster.of("container", "PUT"):
+            concurrency.sleep(0.01)
+    (row,) = cluster.of("container", "PUT")
+    assert row.path == f"/{lost.headers['x-container-device']}/7/a/c/o"
+    assert row.headers["x-size"] == str(len(body))
+    assert row.headers["x-etag"] == hashlib.md5(body).hexdigest()
+    assert row.headers["x-content-type"] == "a/b"
+    assert row.headers["x-color"] == "red"
+    assert row.headers["x-timestamp"] == lost.headers["x-timestamp"]
+    assert row.headers["x-backend-storage-policy-index"] == "0"
+
+
+def test_no_row_is_reported_for_what_was_not_stored(make_cluster, body):
+    cluster = make_cluster(nodes=3)
+    cluster.on("object", "PUT", lambda seen: stores(seen) if seen.node == 0 else Reply(drop=seen.complete))
+    cluster.on("container", "PUT", Reply(201))
+    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, body)[0] == 503
+    assert not cluster.of("container", "PUT")
 
 
 def test_a_replica_without_the_footer_capability_is_not_used(cluster):

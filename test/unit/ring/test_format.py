@@ -12,6 +12,7 @@ from ring_golden import golden_rings, load_json
 
 from swift.ring.errors import RingFileError
 from swift.ring.format import RingData, id_width
+from swift.ring.lookup import Snapshot
 
 
 @pytest.mark.parametrize("name", golden_rings())
@@ -170,8 +171,9 @@ def format_1(meta, table, tail=b""):
     return gzip.compress(b"R1NG\0\1" + struct.pack("!I", len(text)) + text + table + tail)
 
 
+DEV = {"id": 0, "ip": "10.0.0.1", "port": 6200, "device": "d", "zone": 1, "region": 1, "weight": 1.0}
 META = {
-    "devs": [{"id": 0, "ip": "10.0.0.1", "port": 6200, "device": "d", "zone": 1, "region": 1, "weight": 1.0}],
+    "devs": [DEV],
     "part_shift": 31,
     "replica_count": 2,
     "byteorder": "little",
@@ -184,6 +186,10 @@ META = {
         ({}, b"\0\0\0\0\1\0\0\0", "device 1, which does not exist"),
         ({"devs": [None]}, b"\0" * 8, "device 0, which does not exist"),
         ({"devs": [{"id": 3, "ip": "", "port": 1}]}, b"\0" * 8, "is not a device"),
+        ({"devs": [{**DEV, "zone": None}]}, b"\0" * 8, "is not a device"),
+        ({"devs": [{**DEV, "ip": ["x"]}]}, b"\0" * 8, "is not a device"),
+        ({"version": "1"}, b"\0" * 8, "version"),
+        ({"replica_count": float("nan")}, b"\0" * 8, "replica_count"),
         ({"devs": {}}, b"\0" * 8, "list of devices"),
         ({"part_shift": 33}, b"\0" * 8, "part_shift"),
         ({"part_shift": "31"}, b"\0" * 8, "part_shift"),
@@ -247,3 +253,83 @@ def test_any_ring_survives_writing(tmp_path_factory, data):
         again = RingData.load(path)
         assert (again.rows, again.devs, again.version) == (rows, devs, ring.version)
         assert RingData.load_metadata(path).devs == devs
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(key=st.sampled_from([*META, "version", "next_part_power", *DEV]), value=ANYTHING)
+def test_any_metadata_load_or_are_refused(tmp_path_factory, key, value):
+    path = tmp_path_factory.getbasetemp() / "fuzz.ring.gz"
+    meta = {**META, key: value} if key not in DEV else {**META, "devs": [{**DEV, key: value}]}
+    path.write_bytes(format_1(meta, b"\0" * 8))
+    for load in (RingData.load, RingData.load_metadata):
+        try:
+            ring = load(str(path))
+        except RingFileError:
+            continue
+        Snapshot(ring)
+        assert ring.replica_count >= 0
+
+
+def format_2(meta, devs, table, change_index):
+    """As somebody else might write it: one plain deflate stream."""
+    raw = b"R1NG\0\2"
+    index = {}
+    for name, content in (
+        ("swift/ring/metadata", json.dumps(meta).encode()),
+        ("swift/ring/devices", json.dumps(devs).encode()),
+        ("swift/ring/assignments", table),
+    ):
+        blob = struct.pack("!Q", len(content)) + content
+        index[name] = [0, len(raw), 0, len(raw) + len(blob), "sha256", None]
+        raw += blob
+    change_index(index)
+    text = json.dumps(index).encode()
+    return gzip.compress(raw + struct.pack("!Q", len(text)) + text + struct.pack("!QQ", len(raw), 0))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_any_index_and_metadata_of_format_2(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "fuzz2.ring.gz"
+    meta = {"part_shift": 31, "dev_id_bytes": 2, "replica_count": 1.5, "version": 1}
+
+    def change(index):
+        name = data.draw(st.sampled_from([*index, "acme/notes"]))
+        if data.draw(st.booleans()):
+            index[name] = data.draw(ANYTHING)
+        elif name in index:
+            index[name][data.draw(st.integers(0, 5))] = data.draw(SCALARS)
+
+    key = data.draw(st.sampled_from([*meta, "other"]))
+    if data.draw(st.booleans()):
+        meta[key] = data.draw(ANYTHING)
+    path.write_bytes(format_2(meta, [DEV], b"\0" * 6, change))
+    for load in (RingData.load, RingData.load_metadata):
+        try:
+            load(str(path))
+        except RingFileError:
+            pass
+
+
+def test_a_ring_without_checksums_and_ends(tmp_path):
+    def forget(index):
+        for entry in index.values():
+            entry[2] = entry[3] = None
+
+    path = tmp_path / "x.ring.gz"
+    meta = {"part_shift": 31, "dev_id_bytes": 2}
+    path.write_bytes(format_2(meta, [DEV], b"\0" * 6, forget))
+    assert [list(row) for row in RingData.load(str(path)).rows] == [[0, 0], [0]]
+    assert RingData.load_metadata(str(path)).devs[0]["ip"] == "10.0.0.1"
+    meta["replica_count"] = 3.0
+    path.write_bytes(format_2(meta, [DEV], b"\0" * 6, forget))
+    with pytest.raises(RingFileError, match="Truncated"):
+        RingData.load(str(path))

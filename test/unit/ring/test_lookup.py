@@ -296,3 +296,21 @@ def test_lookups_do_not_load_numpy():
 
     code = "import sys, swift.ring.lookup; assert 'numpy' not in sys.modules; assert 'eventlet' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_others_are_served_while_one_caller_waits_for_the_new_file(served, monkeypatch):
+    from swift.core import concurrency
+
+    path, replace = served
+    ring = Ring(str(path), reload_time=-1)
+    old = ids(ring.get_part_nodes(0))
+    replace("rings/multi.ring.gz")
+    go_on = concurrency.raw_threading.Event()
+    load = lookup._load
+    monkeypatch.setattr(lookup, "_load", lambda *a: go_on.wait(10) and load(*a))
+    waiting = concurrency.spawn(ring.get_part_nodes, 0)
+    concurrency.sleep(0.01)
+    assert ids(ring.get_part_nodes(0)) == old
+    go_on.set()
+    assert len(waiting.wait()) == 3
+    assert len(ring.devs) == 18
