@@ -20,10 +20,12 @@ from swift.core.policy import policies
 from swift.wire.message import wsgi_quote, wsgi_to_str, wsgi_unquote
 from swift.wire.subrequest import make_pre_authed_environ
 
-MAX_AGE = 1.0  # seconds that another process's change may stay unseen
+# Seconds that an answer is believed here. Another process's change is unseen for so long, and for _LATE_DELETE more where a
+# question asked before the change was answered into the shared cache after it: less than a second together.
+MAX_AGE = 0.7
 DEFAULT_RECHECK = 60
 NEGATIVE_SHARE = 0.1  # of the time that a positive answer is kept
-_LATE_DELETE = 0.3  # seconds after a change; a HEAD that was under way may have stored what was before it
+_LATE_DELETE = 0.25  # seconds after a change
 _MAX_ENTRIES = 20_000
 
 Headers = Iterable[tuple[str, str]]
@@ -238,7 +240,10 @@ class ProcessCache:
             _, self._forgotten_change = self._changes.popitem(last=False)
 
     def clear(self) -> None:
+        """As in a new process."""
         self._entries.clear()
+        self._changes.clear()
+        self._forgotten_change = float("-inf")
 
     def once(self, key: str, fetch: Callable[[], Info]) -> Info:
         """`fetch()`; those who want the same key meanwhile wait for that answer instead of asking too."""

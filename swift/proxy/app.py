@@ -33,6 +33,7 @@ from swift.proxy.object import ObjectController
 from swift.proxy.options import Options, parse_options, skip_share
 from swift.proxy.routing import Node, NodeSelector, Timings
 from swift.ring.lookup import Ring
+from swift.wire.errors import ClientTimeout
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPException,
@@ -73,7 +74,9 @@ class Application:
         self.container_existence_skip_cache_pct = skip_share(conf, "container_existence_skip_cache_pct")
         self.backend_user_agent: str | None = None
         options = self.options
-        self.limiter = ErrorLimiter(options.error_suppression_interval, options.error_suppression_limit)
+        self.limiter = ErrorLimiter(
+            options.error_suppression_interval, options.error_suppression_limit, count=self.metrics.increment
+        )
         self.accounts = Accounts(self.limiter, self.logger)
         self.timings = Timings(options.timing_expiry)
         self._open_rings(account_ring, container_ring, object_rings or {})
@@ -136,6 +139,17 @@ class Application:
 
     def log_unavailable(self, kind: str, method: str, statuses: list[int]) -> None:
         self.logger.error("%s %s returning 503 for %s", kind.title(), method, statuses)
+
+    def count_client_timeout(self, kind: str) -> Callable[..., None]:
+        """A completion callback that counts clients which did not take their answer in time."""
+
+        def count(
+            environ: Any, status: int, headers: Any, sent: int, received: int, error: Any, *times: float
+        ) -> None:
+            if isinstance(error, ClientTimeout):
+                self.metrics.increment(f"{kind}.client_timeouts")
+
+        return count
 
     def _excess_handoffs(self, kind: str, excess: int, primaries: int) -> None:
         self.metrics.increment(f"{kind}.handoff_count")

@@ -50,6 +50,7 @@ class Controller:
         self.handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.public}
         self.private_handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.PRIVATE}
         self.allow = ", ".join(sorted(self.public))
+        self._count_client_timeout = app.count_client_timeout(self.kind)
 
     def allowed_methods(self) -> frozenset[str]:
         """The public verbs under the options in force."""
@@ -92,6 +93,7 @@ class Controller:
             body = small_body(response)
             return [] if exchange.method == "HEAD" else body
         length = response.remaining
+        self.watch_client(exchange)
         if length < 0:
             return unsized(response)
         return RangeBody(
@@ -103,6 +105,12 @@ class Controller:
             None,
             self.broke_off,
         )
+
+    def watch_client(self, exchange: Exchange) -> None:
+        """Count it if the client does not take its answer in time."""
+        callbacks = exchange.environ.get("swift.on_response_done")
+        if callbacks is not None:
+            callbacks.append(self._count_client_timeout)
 
     def broke_off(self, source: Source, error: BaseException) -> None:
         """A body ended too early: that counts against its node."""

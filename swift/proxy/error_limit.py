@@ -19,13 +19,21 @@ class _Record:
 
 
 class ErrorLimiter:
-    """Counts errors per node; a node above `limit` errors rests until `interval` seconds after its last one."""
+    """Counts errors per node; a node above `limit` errors rests until `interval` seconds after its last one.
+
+    `count(name)` is told of each metric.
+    """
 
     def __init__(
-        self, interval: float = 60.0, limit: int = 10, clock: Callable[[], float] = time.monotonic
+        self,
+        interval: float = 60.0,
+        limit: int = 10,
+        clock: Callable[[], float] = time.monotonic,
+        count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.interval = interval
         self.limit = limit
+        self._count = count
         self._clock = clock
         self._records: dict[tuple, _Record] = {}
 
@@ -44,18 +52,25 @@ class ErrorLimiter:
         if self._clock() - record.last > self.interval:
             del records[key]
             return False
-        return record.count > self.limit
+        if record.count <= self.limit:
+            return False
+        self._count("error_limiter.is_limited")
+        return True
 
     def limit_now(self, node: Node) -> None:
         """The node said that its device is not usable (507): leave it alone at once."""
         record = self._touch(node)
         record.count = self.limit + 1
+        self._count("error_limiter.forced_limit")
 
     def increment(self, node: Node) -> bool:
         """Count one error; whether the node is limited now."""
         record = self._touch(node)
         record.count += 1
-        return record.count > self.limit
+        if record.count <= self.limit:
+            return False
+        self._count("error_limiter.incremented_limit")
+        return True
 
     def _touch(self, node: Node) -> _Record:
         record = self._records.setdefault(self.key(node), _Record())

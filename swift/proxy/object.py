@@ -128,6 +128,7 @@ class ObjectController(Controller):
         response = source.response
         options = self.options
         length = response.remaining
+        self.watch_client(exchange)
         if length < 0:
             return unsized(response)
         resume = None if reader.newest else self._resumer(exchange, reader, source)

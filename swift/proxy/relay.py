@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.core.concurrency import SourceError, Stream
+from swift.core.concurrency import SourceError, Stream, TargetError
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse
@@ -105,6 +105,9 @@ class RangeBody:
         response.conn.stream.set_timeout(self.timeout)
         try:
             moved = response.conn.stream.splice_to(stream, self.stop - self.at)
+        except TargetError as error:
+            # The client's own trouble, under its own name.
+            raise (error.__cause__ or error) from None
         except SourceError as error:
             moved = error.moved
             failure: Exception = error

@@ -32,6 +32,7 @@ from swift.wire.headers import head_headers
 from swift.wire.message import (
     HeaderKeyDict,
     HTTPClientDisconnect,
+    HTTPException,
     HTTPRequestEntityTooLarge,
     HTTPRequestTimeout,
     HTTPServiceUnavailable,
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     from swift.proxy.app import Application
 
 SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
-_PIECE = 256 * 1024  # bytes read and passed on at a time
-_TURN = 4 * 1024 * 1024  # bytes after which other requests get a turn
+_PIECE = 64 * 1024  # bytes read and passed on at a time
+_LONG_PIECE = 256 * 1024  # the same, of a body that proves long
+_TURN = 1024 * 1024  # bytes after which other requests get a turn
 _FOOTERS = "swift.callback.update_footers"
 
 
@@ -102,12 +104,22 @@ class Store:
         try:
             body = self.environ["wsgi.input"].read(length)
         except ClientTimeout:
-            raise HTTPRequestTimeout(request=self.exchange.request) from None
+            raise self.too_slow() from None
         except (ClientError, OSError):
-            raise HTTPClientDisconnect(request=self.exchange.request) from None
+            raise self.gone() from None
         if len(body) != length:
-            raise HTTPClientDisconnect(request=self.exchange.request)
+            raise self.gone()
         return body
+
+    def too_slow(self) -> HTTPException:
+        """The answer to a client whose body did not come in time."""
+        self.app.metrics.increment("object.client_timeouts")
+        return HTTPRequestTimeout(request=self.exchange.request)
+
+    def gone(self) -> HTTPException:
+        """The answer to a client that left before the end of its body."""
+        self.app.metrics.increment("object.client_disconnects")
+        return HTTPClientDisconnect(request=self.exchange.request)
 
     def _store_small(self, body: bytes) -> list[Answer]:
         etag = md5(body).hexdigest()
@@ -264,8 +276,10 @@ class _Upload:
             if turn >= _TURN:
                 turn = 0
                 sleep(0)
+                if len(buffer) < _LONG_PIECE:
+                    buffer = memoryview(bytearray(_LONG_PIECE))
         if self.store.length is not None and self.received != self.store.length:
-            raise HTTPClientDisconnect(request=self.exchange.request)
+            raise self.store.gone()
 
     def _receive(self, buffer: memoryview) -> memoryview | bytes:
         """The next piece of the client's body, b'' at its end."""
@@ -276,9 +290,9 @@ class _Upload:
                 return buffer[: recv_into(buffer)]
             return source.read(self.options.client_chunk_size)
         except ClientTimeout:
-            raise HTTPRequestTimeout(request=self.exchange.request) from None
+            raise self.store.too_slow() from None
         except (ClientError, OSError):
-            raise HTTPClientDisconnect(request=self.exchange.request) from None
+            raise self.store.gone() from None
 
     def _live(self) -> list[_Replica]:
         return [replica for replica in self.replicas if replica.conn is not None]

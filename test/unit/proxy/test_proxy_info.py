@@ -1,0 +1,249 @@
+"""What is known about accounts and containers, how long, and when it is forgotten."""
+
+import json
+
+import pytest
+from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, Reply
+
+from swift.core import concurrency
+from swift.core.local_cache import LocalCache
+from swift.middleware import info as infos
+from swift.middleware.info import (
+    PROCESS_CACHE,
+    ProcessCache,
+    container_info_from_headers,
+    get_account_info,
+    get_container_info,
+    get_object_info,
+)
+
+
+class Shared:
+    """A cache that other processes see, too."""
+
+    def __init__(self):
+        self.values = {}
+        self.times = {}
+        self.gets = 0
+
+    def get(self, key, raise_on_error=False):
+        self.gets += 1
+        text = self.values.get(key)
+        return None if text is None else json.loads(text)
+
+    def set(self, key, value, time=0, **options):
+        self.values[key] = json.dumps(value)
+        self.times[key] = time
+
+    def delete(self, key, server_key=None):
+        self.values.pop(key, None)
+
+
+@pytest.fixture
+def env():
+    return {"REQUEST_METHOD": "GET", "PATH_INFO": "/v1/a/c", "SERVER_NAME": "x", "SERVER_PORT": "80"}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 1000.0
+
+        def __call__(self):
+            return self.now
+
+    made = Clock()
+    monkeypatch.setattr(PROCESS_CACHE, "clock", made)
+    return made
+
+
+FULL = {
+    **CONTAINER_HEADERS,
+    "X-Container-Read": ".r:*,.rlistings",
+    "X-Container-Object-Count": "1",
+    "X-Container-Bytes-Used": "3",
+    "X-Container-Meta-Color": "red",
+    "X-Container-Meta-Access-Control-Allow-Origin": "http://a http://b",
+    "X-Container-Sysmeta-Thing": "t",
+}
+
+
+def test_the_form_that_all_proxies_share():
+    stored = container_info_from_headers(200, FULL.items())
+    assert stored["status"] == 200
+    assert stored["read_acl"] == ".r:*,.rlistings"
+    assert stored["write_acl"] is None
+    assert (stored["object_count"], stored["bytes"], stored["storage_policy"]) == ("1", "3", "0")
+    assert stored["cors"] == {"allow_origin": "http://a http://b", "expose_headers": None, "max_age": None}
+    assert stored["meta"] == {"color": "red", "access-control-allow-origin": "http://a http://b"}
+    assert stored["sysmeta"] == {"thing": "t"}
+    assert stored["sharding_state"] == "unsharded"
+    assert stored["delete_timestamp"] == "0000000000.00000"
+    json.dumps(stored)
+
+
+def test_infos_are_read_only(cluster, env):
+    info = get_container_info(env, cluster.app, "a", "c")
+    with pytest.raises(TypeError):
+        info["status"] = 1
+
+
+def test_a_container_is_asked_about_once_a_second(cluster, env, clock):
+    for _ in range(5):
+        assert get_container_info(dict(env), cluster.app, "a", "c")["storage_policy"] == 0
+    assert len(cluster.of("container")) == len(cluster.of("account")) == 1
+    seen = cluster.of("container")[0]
+    assert (seen.method, seen.headers["x-backend-allow-reserved-names"]) == ("HEAD", "true")
+    clock.now += 1.01
+    get_container_info(dict(env), cluster.app, "a", "c")
+    assert len(cluster.of("container")) == 2
+
+
+def test_a_request_keeps_what_it_learnt(cluster, env, clock):
+    get_container_info(env, cluster.app, "a", "c")
+    clock.now += 100
+    get_container_info(env, cluster.app, "a", "c")
+    assert len(cluster.of("container")) == 1
+    assert "container/a/c" in env["swift.infocache"] and "account/a" in env["swift.infocache"]
+
+
+def test_the_shared_cache_is_filled_and_used(cluster, env, clock):
+    shared = Shared()
+    cluster.on("container", "HEAD", Reply(204, FULL))
+    info = get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")
+    assert (info["object_count"], info["bytes"]) == (1, 3)
+    assert json.loads(shared.values["container/a/c"])["object_count"] == "1"
+    assert json.loads(shared.values["account/a"])["container_count"] == "1"
+    assert shared.times["container/a/c"] == 60
+    clock.now += 2
+    again = get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")
+    assert again == info
+    assert len(cluster.of("container")) == 1
+
+
+def test_a_missing_container_is_believed_shorter(cluster, env):
+    shared = Shared()
+    cluster.on("container", "HEAD", Reply(404))
+    assert get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")["status"] == 404
+    assert shared.times["container/a/c"] == 6
+
+
+def test_failures_are_not_kept(cluster, env):
+    shared = Shared()
+    cluster.on("container", "HEAD", Reply(500))
+    assert get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")["status"] == 503
+    assert "container/a/c" not in shared.values
+    cluster.on("container", "HEAD", Reply(204, FULL))
+    assert get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")["status"] == 204
+
+
+def test_a_local_cache_is_passed_over(cluster, env, clock):
+    cache = LocalCache()
+    get_container_info({**env, "swift.cache": cache}, cluster.app, "a", "c")
+    clock.now += 1.01
+    get_container_info({**env, "swift.cache": cache}, cluster.app, "a", "c")
+    assert len(cluster.of("container")) == 2
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 204), ("PUT", 201), ("DELETE", 204)])
+def test_a_change_made_here_is_seen_at_once(cluster, env, method, status):
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    cluster.on("container", method, Reply(status))
+    get_container_info({**env, **environ}, cluster.app, "a", "c")
+    cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "changed"}))
+    assert cluster.request(method, "/v1/a/c", environ=environ)[0] == status
+    assert "container/a/c" not in shared.values
+    assert get_container_info({**env, **environ}, cluster.app, "a", "c")["read_acl"] == "changed"
+
+
+def test_an_answer_from_before_a_change_is_not_kept(cluster, env):
+    """A HEAD that was under way while a POST went through must not bring the old state back."""
+    shared = Shared()
+    environ = {**env, "swift.cache": shared}
+    cluster.on("container", "POST", Reply(204))
+    get_account_info(dict(environ), cluster.app, "a")
+    old = Reply(204, {**FULL, "X-Container-Read": "old"}, hang=0.1)
+    cluster.on("container", "HEAD", old)
+    lookup = concurrency.spawn(get_container_info, dict(environ), cluster.app, "a", "c")
+    concurrency.sleep(0.03)
+    assert cluster.request("POST", "/v1/a/c", environ={"swift.cache": shared})[0] == 204
+    cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "new"}))
+    assert lookup.wait()["read_acl"] == "old"
+    assert get_container_info(dict(environ), cluster.app, "a", "c")["read_acl"] == "new"
+
+
+def test_those_who_ask_at_the_same_time_share_one_question(cluster, env):
+    cluster.on("container", "HEAD", Reply(204, FULL, hang=0.05))
+    threads = [concurrency.spawn(get_container_info, dict(env), cluster.app, "a", "c") for _ in range(8)]
+    assert {thread.wait()["bytes"] for thread in threads} == {3}
+    assert len(cluster.of("container")) == 1
+
+
+def test_a_missing_account_ends_the_question(cluster, env):
+    cluster.on("account", "HEAD", Reply(404))
+    assert get_container_info(dict(env), cluster.app, "a", "c")["status"] == 0
+    assert cluster.of("container") == []
+    assert get_container_info(dict(env), cluster.app, ".a", "c")["status"] == 204
+
+
+def test_an_account_that_cannot_be_asked(cluster, env):
+    cluster.on("account", "HEAD", Reply(500))
+    assert get_account_info(dict(env), cluster.app, "a")["status"] == 503
+    assert get_container_info(dict(env), cluster.app, "a", "c")["status"] == 503
+
+
+def test_account_infos_have_numbers(cluster, env):
+    headers = {
+        **ACCOUNT_HEADERS,
+        "X-Account-Storage-Policy-Gold-Container-Count": "3",
+        "X-Account-Storage-Policy-Gold-Bytes-Used": "5",
+    }
+    cluster.on("account", "HEAD", Reply(204, headers))
+    info = get_account_info(env, cluster.app, "a")
+    assert info["container_count"] == 1 and info["account_really_exists"] is True
+    assert info["storage_policies"] == {0: {"container_count": 3, "object_count": 0, "bytes": 5}}
+
+
+def test_nothing_is_asked_when_only_caches_may_be(cluster, env):
+    assert get_container_info(dict(env), cluster.app, "a", "c", cache_only=True)["status"] == 0
+    assert cluster.seen == []
+
+
+def test_bytes_of_old_versions_count(cluster, env):
+    def head(seen):
+        if seen.path.endswith("/c"):
+            return Reply(204, {**FULL, "X-Container-Sysmeta-Versions-Container": "%00old%00c"})
+        return Reply(204, {**FULL, "X-Container-Bytes-Used": "40"})
+
+    cluster.on("container", "HEAD", head)
+    assert get_container_info(dict(env), cluster.app, "a", "c")["bytes"] == 43
+
+
+def test_object_infos_are_for_one_request(cluster, env):
+    cluster.on("object", "HEAD", Reply(200, {"Etag": '"e"', "X-Object-Meta-A": "b", "Content-Length": "7"}))
+    for _ in range(2):
+        info = get_object_info(env, cluster.app, "/v1/a/c/o")
+        assert (info["status"], info["etag"], info["meta"], info["length"]) == (200, "e", {"a": "b"}, "7")
+    assert len(cluster.of("object")) == 1
+
+
+def test_old_names_of_cached_values_are_read():
+    info = infos.usable_container_info(
+        {"status": 200, "container_size": "7", "bytes": "1", "storage_policy": "2"}
+    )
+    assert (info["object_count"], info["bytes"], info["storage_policy"]) == (7, 1, 2)
+
+
+def test_the_cache_is_bounded_and_forgets_safely():
+    now = [0.0]
+    cache = ProcessCache(max_entries=3, clock=lambda: now[0])
+    for i in range(10):
+        cache.put(f"k{i}", infos.Info(i=i), 0.0, 60)
+    assert sum(cache.get(f"k{i}") is not None for i in range(10)) == 3
+    for i in range(10):
+        now[0] = i + 1.0
+        cache.forget(f"k{i}")
+    # What was asked before the oldest remembered change may have been changed since.
+    assert not cache.put("k0", infos.Info(), 0.5, 60)
+    assert cache.put("k0", infos.Info(), 8.0, 60)
