@@ -25,6 +25,7 @@ from . import pending
 from .connection import CONNECTIONS, Connection, is_damage
 from .errors import DatabaseBusy, DatabaseError, DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from .merge import is_zero
+from .migrate import migrate
 from .pending import DirectoryLock
 from .schema import build
 
@@ -95,6 +96,10 @@ class Broker:
         conn = None
         try:
             conn = CONNECTIONS.take(path or self.file, self.timeout, self.durable)
+            if not conn.is_current:
+                if not self.skip_commits:
+                    migrate(conn, self.kind)
+                conn.is_current = True
             yield conn
             if conn.in_transaction:
                 raise DatabaseError("a transaction was left open")
