@@ -630,11 +630,3 @@ class Listener:
     def close(self) -> None:
         """Stops accepting; a waiting accept raises OSError."""
         self._stream.close()
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("DeviceBusy", "DevicePool", "pool_for", "run_in_thread"):
-        from swift.core import threads
-
-        return getattr(threads, name)
-    raise AttributeError(name)

@@ -375,8 +375,8 @@ def run_server(
     argv: Sequence[str], section: str, make_server: MakeServer, ring_ports: RingPorts | None = None
 ) -> int:
     """A server command: `swift-<section> CONFIG [-v] [-t]`."""
-    parser = command_line.make_parser(f"swift-{section}", test_config=True)
-    path, options = command_line.parse(parser, list(argv))
+    parser = command_line.make_parser(f"swift-{section}")
+    path, options = command_line.parse(parser, list(argv), test_config=True)
     return run_servers(
         [path], make_server, section, ring_ports, truthy(options["verbose"]), options["test_config"]
     )
