@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
+os.environ.setdefault(
+    "EVENTLET_NO_GREENDNS", "yes"
+)  # its resolver costs memory and start-up time; we connect to addresses
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the reason why eventlet stays in this one file
     import eventlet
