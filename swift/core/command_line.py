@@ -28,7 +28,9 @@ def parse(
     """
     parser.add_option("-v", "--verbose", default=False, action="store_true", help="log to console")
     if once:
-        parser.add_option("-o", "--once", default=False, action="store_true", help="only run one pass of daemon")
+        parser.add_option(
+            "-o", "--once", default=False, action="store_true", help="only run one pass of daemon"
+        )
     if test_config:
         parser.add_option(
             "-t",

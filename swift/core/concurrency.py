@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
+# its resolver brings dnspython and cryptography along: 15 MB a process, for names that are addresses nearly always
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the reason why eventlet stays in this one file
     import eventlet
