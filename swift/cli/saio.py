@@ -263,10 +263,21 @@ def _wait_until_it_answers(layout: Layout) -> None:
                 out = (layout.log / f"{name}.out").read_text(errors="replace").strip().splitlines()
                 _down(layout.home, argparse.Namespace())
                 raise SaioError(f"{name} did not start: {out[-1] if out else 'it said nothing'}")
-        if _answers(layout):
+        # The proxy would take the failures of nodes that are still starting for a reason to avoid them for a minute.
+        if _all_listen(layout) and _answers(layout):
             return
         time.sleep(0.05)
     raise SaioError(f"no answer from {layout.endpoint} after {START_LIMIT:.0f} s; see ./saio logs")
+
+
+def _all_listen(layout: Layout) -> bool:
+    """Every server of the cluster accepts connections."""
+    for address in layout.addresses():
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            return False
+    return True
 
 
 def _answers(layout: Layout) -> bool:

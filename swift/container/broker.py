@@ -258,6 +258,19 @@ class ContainerBroker(Broker):
                     merged = self._merge_ahead()
         self._commit_pending(merged)
 
+    def shorten_pending(self) -> None:
+        """Merge all but the last records without the lock, and hold it only to leave those in the file.
+
+        A writer never waits for a commit and its syncs. Should we die before the file is replaced, all is merged again.
+        """
+        merged = self._merge_ahead()
+        if not merged:
+            return
+        with DirectoryLock(self.directory, self.lock_timeout):
+            data = b"".join(pending.read_all(self.pending_path))
+            if data.startswith(merged):
+                pending.replace(self.pending_path, data[len(merged) :])
+
     def _merge_ahead(self) -> bytes:
         """Merge what the pending file holds now, without its lock, but for the last record, which may not be whole."""
         data = pending.read(self.pending_path)

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Any
 
-# its resolver brings dnspython and cryptography along: 15 MB a process, for names that are addresses nearly always
-os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
-
+os.environ.setdefault(
+    "EVENTLET_NO_GREENDNS", "yes"
+)  # its resolver costs memory and start-up time; we connect to addresses
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the reason why eventlet stays in this one file
     import eventlet
@@ -633,11 +633,3 @@ class Listener:
     def close(self) -> None:
         """Stops accepting; a waiting accept raises OSError."""
         self._stream.close()
-
-
-def __getattr__(name: str) -> Any:
-    if name in ("DeviceBusy", "DevicePool", "pool_for", "run_in_thread"):
-        from swift.core import threads
-
-        return getattr(threads, name)
-    raise AttributeError(name)

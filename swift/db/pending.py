@@ -6,17 +6,19 @@ commit. What the records mean, and merging them, is the brokers' business.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pickle
 import struct
+import tempfile
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from swift.core.concurrency import Event
-from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir
+from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir, write_all
 from swift.core.threads import pool_for
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
@@ -176,6 +178,17 @@ def read(path: str, offset: int = 0, limit: int = READ_AT_MOST) -> bytes:
         os.close(fd)
 
 
+def read_all(path: str) -> Iterator[bytes]:
+    """The file's content in pieces. Raises OSError."""
+    offset = 0
+    while True:
+        data = read(path, offset)
+        if not data:
+            return
+        yield data
+        offset += len(data)
+
+
 def entries(path: str, offset: int = 0) -> Iterator[bytes]:
     """The entries from `offset` on in order, however many; for a caller who holds the directory lock. Raises OSError."""
     rest = b""
@@ -196,6 +209,26 @@ def empty(path: str) -> None:
     """Cut the file to nothing, once all it held is committed; the caller holds the directory lock. Raises OSError."""
     os.truncate(path, 0)
     fault_point("db:pending:emptied")
+
+
+def replace(path: str, data: bytes) -> None:
+    """Put `data` (whole records) in the place of the file's content, at once; the caller holds the directory lock. Raises OSError."""
+    if not data:
+        empty(path)
+        return
+    fd, tmp = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".tmp")
+    try:
+        try:
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+        fault_point("db:pending:rewritten")
+        os.rename(tmp, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(tmp)
+        raise
+    fault_point("db:pending:replaced")
 
 
 # ---------------------------------------------------------------- group commit

@@ -109,11 +109,15 @@ class ObjectController(Controller):
         if content_length is not None:
             headers.append(("Content-Length", content_length))
         environ["swift_x_timestamp"] = response.get("x-timestamp")
-        start_response(status_line(response.status), headers)
+        body: Body
         if exchange.method == "HEAD" or response.buffered:
             body = small_body(response)
-            return [] if exchange.method == "HEAD" else body
-        return self._long_body(exchange, reader, source)
+            if exchange.method == "HEAD":
+                body = []
+        else:
+            body = self.gathered(exchange, self._long_body(exchange, reader, source), response.remaining)
+        start_response(status_line(response.status), headers)
+        return body
 
     HEAD = GET
 

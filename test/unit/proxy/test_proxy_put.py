@@ -61,9 +61,11 @@ def test_a_small_body_goes_to_all_primaries_at_once(cluster):
     assert len({seen.headers["x-timestamp"] for seen in puts}) == 1
 
 
-def test_an_empty_body(cluster):
+def test_an_empty_body_and_empty_metadata(cluster):
     cluster.on("object", "PUT", stores)
-    status, headers, _ = cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "text/plain"})
+    sent = {"Content-Type": "text/plain", "X-Object-Meta-Empty": ""}
+    status, headers, _ = cluster.request("PUT", "/v1/a/c/o", sent)
+    assert {seen.headers.get("x-object-meta-empty") for seen in cluster.of("object")} == {""}
     assert (status, headers["etag"]) == (201, EMPTY)
     assert [seen.headers["content-length"] for seen in cluster.of("object")] == ["0"] * 3
 
