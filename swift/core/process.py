@@ -284,7 +284,8 @@ class _Group:
 
     def _serve_here(self, inherited: seamless.Inherited) -> int:
         """`workers = 0`: no children, and signals do what they do to any process."""
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
         sockets = []
         for index, service in enumerate(self.services):
             endpoint = Endpoint(index, service.ip, service.port)
