@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     logs = commands.add_parser("logs", help="show the logs")
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
     logs.add_argument("-n", "--lines", type=int, default=50)
-    logs.add_argument("name", nargs="?", help="proxy, node1 .. node4 (all)")
+    logs.add_argument("name", nargs="?", help="proxy, daemons, node1 .. node4 (all)")
     reset = commands.add_parser("reset", help="stop the cluster and delete all of its data")
     reset.add_argument("-y", "--yes", action="store_true", help="do not ask")
     commands.add_parser("test", help="run the test suite (arguments go to pytest)")
@@ -120,7 +120,7 @@ def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
 def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
     layout = _load(home)
     running = _running(layout)
-    names = ["proxy"] + [f"node{node}" for node in NODES]
+    names = _names()
     for name in names:
         pid = running.get(name)
         print(f"{name:8} {'running, pid ' + str(pid) if pid else 'down'}")
@@ -211,13 +211,18 @@ def _start(layout: Layout) -> None:
     for node in NODES:
         _spawn(layout, f"node{node}", layout.storage_confs(node))
     _spawn(layout, "proxy", [layout.proxy_conf])
+    _spawn(layout, "daemons", layout.daemon_confs(), "swift.cli.daemons")
 
 
-def _spawn(layout: Layout, name: str, confs: list[pathlib.Path]) -> None:
-    """One process (tree) that runs the servers of all the given files."""
+def _names() -> list[str]:
+    return ["proxy", "daemons", *(f"node{node}" for node in NODES)]
+
+
+def _spawn(layout: Layout, name: str, confs: list[pathlib.Path], module: str = "swift.cli.node") -> None:
+    """One process (tree) that runs the servers, or the daemons, of all the given files."""
     with open(layout.log / f"{name}.out", "w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "swift.cli.node", *map(str, confs)],
+            [sys.executable, "-m", module, *map(str, confs)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -256,15 +261,26 @@ def _wait_until_it_answers(layout: Layout) -> None:
     end = time.monotonic() + START_LIMIT
     while time.monotonic() < end:
         running = _running(layout)
-        for name in ["proxy"] + [f"node{node}" for node in NODES]:
+        for name in _names():
             if name not in running:
                 out = (layout.log / f"{name}.out").read_text(errors="replace").strip().splitlines()
                 _down(layout.home, argparse.Namespace())
                 raise SaioError(f"{name} did not start: {out[-1] if out else 'it said nothing'}")
-        if _answers(layout):
+        # The proxy would take the failures of nodes that are still starting for a reason to avoid them for a minute.
+        if _all_listen(layout) and _answers(layout):
             return
         time.sleep(0.05)
     raise SaioError(f"no answer from {layout.endpoint} after {START_LIMIT:.0f} s; see ./saio logs")
+
+
+def _all_listen(layout: Layout) -> bool:
+    """Every server of the cluster accepts connections."""
+    for address in layout.addresses():
+        try:
+            socket.create_connection(address, 1).close()
+        except OSError:
+            return False
+    return True
 
 
 def _answers(layout: Layout) -> bool:

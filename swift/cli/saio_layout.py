@@ -19,6 +19,7 @@ NODES = (1, 2, 3, 4)
 PART_POWER = 10
 REPLICAS = 3
 SERVERS = {"object": 0, "container": 1, "account": 2}
+DAEMONS = {"object": ("object-updater",), "container": ("container-updater",)}
 USERS = (
     ("admin", "admin", "admin", ".admin .reseller_admin"),
     ("test", "tester", "testing", ".admin"),
@@ -80,6 +81,10 @@ class Layout:
 
     def storage_confs(self, node: int) -> list[pathlib.Path]:
         return [self.etc / f"{server}-server" / f"{node}.conf" for server in SERVERS]
+
+    def daemon_confs(self) -> list[pathlib.Path]:
+        """The files of all nodes that have daemons."""
+        return [self.etc / f"{server}-server" / f"{node}.conf" for node in NODES for server in DAEMONS]
 
     @property
     def proxy_conf(self) -> pathlib.Path:
@@ -171,7 +176,7 @@ account_autocreate = true
 def _storage_conf(layout: Layout, server: str, node: int) -> str:
     ip, port = layout.storage_address(server, node)
     cache = layout.home / "cache" / str(node)
-    return f"""[DEFAULT]
+    conf = f"""[DEFAULT]
 devices = {layout.disks}/{node}
 mount_check = false
 bind_ip = {ip}
@@ -195,9 +200,10 @@ recon_cache_path = {cache}
 [filter:healthcheck]
 use = egg:swift#healthcheck
 
-[{server}-replicator]
-[{server}-auditor]
 """
+    for section in DAEMONS.get(server, ()):
+        conf += f"\n[{section}]\ninterval = 30\n"
+    return conf
 
 
 def _write_rings(layout: Layout) -> None:

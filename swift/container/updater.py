@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from swift.core import recon_cache
@@ -17,15 +17,16 @@ from swift.core.concurrency import GreenPool, sleep
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.daemon import Daemon
 from swift.core.errors import ConfigError
-from swift.core.fs import is_mount
 from swift.core.log import get_logger
 from swift.core.metrics import get_metrics
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import pool_for
 from swift.core.timestamp import Timestamp
+from swift.db.connection import CONNECTIONS
 from swift.db.errors import DatabaseMissing
 from swift.db.snapshot import signature
+from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 
@@ -56,8 +57,12 @@ class ContainerUpdater(Daemon):
     def __init__(self, conf: Mapping[str, Any], logger: Any = None, ring: Any = None) -> None:
         super().__init__(conf, logger or get_logger(conf, "container-updater"))
         swift_dir = use_swift_dir(conf.get("swift_dir"))
-        self.root = conf.get("devices", "/srv/node")
-        self.mount_check = truthy(conf.get("mount_check", "true"))
+        self.walker = Walker(
+            conf.get("devices", "/srv/node"),
+            truthy(conf.get("mount_check", "true")),
+            ContainerBroker.data_directory,
+            self.logger,
+        )
         self.interval = positive_float(conf.get("interval", 300))
         self.concurrency = positive_int(conf.get("concurrency", 4))
         per_second = conf.get("containers_per_second")
@@ -117,49 +122,15 @@ class ContainerUpdater(Daemon):
         now = time.time()
         self._suppressed = {account: until for account, until in self._suppressed.items() if until > now}
         pool = GreenPool(self.concurrency)
-        for device_path in self._devices():
-            for path in self._databases(device_path):
-                if not self._has_changed(path) and not (resend and self._is_due(path)):
-                    counts.no_changes += 1
-                    continue
-                self.pace.wait()
-                pool.spawn_n(self._process_logged, device_path, path, counts, resend)
+        for device_path, path in self.walker.databases():
+            if not self._has_changed(path) and not (resend and self._is_due(path)):
+                counts.no_changes += 1
+                continue
+            self.pace.wait()
+            pool.spawn_n(self._process_logged, device_path, path, counts, resend)
+            CONNECTIONS.sweep()
         pool.waitall()
         return counts
-
-    def _devices(self) -> Iterator[str]:
-        try:
-            names = sorted(os.listdir(self.root))
-        except OSError as err:
-            self.logger.error("ERROR: Unable to access %s: %s", self.root, err)
-            return
-        for name in names:
-            path = os.path.join(self.root, name)
-            if not (is_mount(path) if self.mount_check else os.path.isdir(path)):
-                self.logger.warning("Skipping %s as it is not mounted", name)
-                continue
-            yield path
-
-    def _databases(self, device_path: str) -> Iterator[str]:
-        """The `<hash>.db` path of each container directory of a device, partitions in random order."""
-        root = f"{device_path}/containers"
-        partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
-        random.shuffle(partitions)
-        for partition in partitions:
-            for suffix in self._listed(device_path, f"{root}/{partition}"):
-                for name_hash in self._listed(device_path, f"{root}/{partition}/{suffix}"):
-                    if len(name_hash) == 32:
-                        yield f"{root}/{partition}/{suffix}/{name_hash}/{name_hash}.db"
-
-    def _listed(self, device_path: str, path: str) -> list[str]:
-        try:
-            names: list[str] = pool_for(device_path).run(os.listdir, path)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as err:
-            self.logger.error("ERROR listing %s: %s", path, err)
-            return []
-        return names
 
     # -- which have news
 

@@ -11,9 +11,9 @@ import os
 import signal
 import sys
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from optparse import OptionParser
 from typing import Any, NoReturn
 
 from swift.core import command_line, hashing, notify, swift_dir
@@ -258,12 +258,12 @@ def run_daemon_command(
     argv: Sequence[str],
     section: str,
     make_daemon: Callable[[Mapping[str, Any]], Daemon],
-    add_options: Callable[[ArgumentParser], None] | None = None,
+    add_options: Callable[[OptionParser], None] | None = None,
 ) -> int:
     """A daemon command: `swift-<section> CONFIG [options] [words]`. Returns the exit status."""
-    parser = command_line.make_parser(f"swift-{section}", once=True)
+    parser = command_line.make_parser(f"swift-{section}")
     if add_options is not None:
         add_options(parser)
-    path, options = command_line.parse(parser, list(argv))
+    path, options = command_line.parse(parser, list(argv), once=True)
     del options["extra_args"]
     return run_daemon(make_daemon, path, section, **options)

@@ -153,12 +153,44 @@ def load_app(
     return app
 
 
+def evaluated_sections(source: str) -> dict[str, dict[str, str]]:
+    """What the main pipeline, its filters and its app are configured with, in their order, by section name.
+
+    The pipeline itself is shown by entry point names. Raises ConfigError.
+    """
+    context = _context(_open(source), None, None)
+    if context.object_type is not loadwsgi.PIPELINE:
+        return {f"application:{context.name}": _options(context)}
+    shown = {"pipeline:main": {**_options(context), "pipeline": " ".join(_entry_names(context))}}
+    for part in context.filter_contexts:
+        shown[f"filter:{part.name}"] = _options(part)
+    shown[f"application:{context.app_context.name}"] = _options(context.app_context)
+    return shown
+
+
+def _options(context: Any) -> dict[str, str]:
+    options = {**context.global_conf, "__name__": context.name}
+    options.update(context.local_conf)
+    return options
+
+
+def _entry_names(context: Any) -> list[str]:
+    return [part.entry_point_name or part.name for part in (*context.filter_contexts, context.app_context)]
+
+
+def hidden_options(source: str) -> list[HiddenOption]:
+    """The options of the main pipeline's sections that [DEFAULT] hides. Raises ConfigError."""
+    loader = _open(source)
+    _context(loader, None, None)
+    return loader.hidden
+
+
 def pipeline_names(source: str, global_conf: Mapping[str, str] | None = None) -> list[str]:
     """The entry point names (section names where there is none) of the main pipeline as written. Raises ConfigError."""
     context = _context(_open(source), None, global_conf)
     if context.object_type is not loadwsgi.PIPELINE:
         return [context.entry_point_name or context.name]
-    return [part.entry_point_name or part.name for part in (*context.filter_contexts, context.app_context)]
+    return _entry_names(context)
 
 
 def _insert_required(context: Any, logger: Any) -> None:

@@ -284,7 +284,8 @@ class _Group:
 
     def _serve_here(self, inherited: seamless.Inherited) -> int:
         """`workers = 0`: no children, and signals do what they do to any process."""
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
         sockets = []
         for index, service in enumerate(self.services):
             endpoint = Endpoint(index, service.ip, service.port)
@@ -375,8 +376,8 @@ def run_server(
     argv: Sequence[str], section: str, make_server: MakeServer, ring_ports: RingPorts | None = None
 ) -> int:
     """A server command: `swift-<section> CONFIG [-v] [-t]`."""
-    parser = command_line.make_parser(f"swift-{section}", test_config=True)
-    path, options = command_line.parse(parser, list(argv))
+    parser = command_line.make_parser(f"swift-{section}")
+    path, options = command_line.parse(parser, list(argv), test_config=True)
     return run_servers(
         [path], make_server, section, ring_ports, truthy(options["verbose"]), options["test_config"]
     )

@@ -158,6 +158,19 @@ def _read_table(path: str) -> dict | None:
 TABLE = Table()
 
 
+_PREFIX = "swift-metrics-"
+
+
+def _remove_abandoned(parent: str) -> None:
+    """Removes what servers left there that were killed."""
+    for entry in os.scandir(parent):
+        if not entry.name.startswith(_PREFIX) or entry.stat(follow_symlinks=False).st_uid != os.getuid():
+            continue
+        pid = entry.name[len(_PREFIX) :].partition("-")[0]
+        if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
 def share_between_workers(uid: int = -1, gid: int = -1) -> str | None:
     """Makes the directory that workers forked from now on share; returns it. None if there is no place for it.
 
@@ -165,7 +178,8 @@ def share_between_workers(uid: int = -1, gid: int = -1) -> str | None:
     """
     for parent in ("/dev/shm", None):
         try:
-            TABLE.directory = tempfile.mkdtemp(prefix="swift-metrics-", dir=parent)
+            _remove_abandoned(parent or tempfile.gettempdir())
+            TABLE.directory = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
             if uid >= 0:
                 os.chown(TABLE.directory, uid, gid)
         except OSError:

@@ -29,6 +29,7 @@ LISTEN_FDS = "__SWIFT_SERVER_LISTEN_FDS"  # ours: [[ip, port, descriptor], ...]
 ADOPTED = b" adopted"
 MAX_STATE_BYTES = 1024 * 1024
 CHECK_SECONDS = 60
+_NOT_TO_DIE_OF = (signal.SIGHUP, signal.SIGUSR1)
 
 Address = tuple[str, int]
 
@@ -41,12 +42,10 @@ class Inherited:
         self._notify_fd = _fd_number(environ.pop(NOTIFY_FD, "").partition(",")[0])
         self._state_fd = _fd_number(environ.pop(STATE_FD, ""))
         listening = environ.pop(LISTEN_FDS, "")
-        self._adopts = bool(listening) and self._notify_fd is not None
-        for ip, port, fd in json.loads(listening) if self._adopts else ():
-            os.set_inheritable(fd, False)
-            sock = raw_socket.socket(fileno=fd)
-            sock.setblocking(False)
-            self.sockets.setdefault((ip, port), []).append(sock)
+        entries = _checked_entries(listening) if self._notify_fd is not None else []
+        self._adopts = bool(entries)
+        for address, sock in entries:
+            self.sockets.setdefault(address, []).append(sock)
         for fd in (self._notify_fd, self._state_fd):
             if fd is not None:
                 os.set_inheritable(fd, False)
@@ -80,7 +79,7 @@ class Inherited:
             if self._state_fd is not None:
                 old = _read_state(self._state_fd)
                 os.close(self._state_fd)
-        except (OSError, ValueError, KeyError, AttributeError, struct.error) as err:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as err:
             logger.warning("Failed to receive the state of the old server: %s", err)
         self._notify_fd = self._state_fd = None
         return old
@@ -90,6 +89,28 @@ class Inherited:
             for sock in sockets:
                 sock.close()
         self.sockets.clear()
+
+
+def _checked_entries(text: str) -> list[tuple[Address, Any]]:
+    """The sockets named by LISTEN_FDS; none at all if one of them isn't what it says.
+
+    An image of the reference between two of ours hands the variable on, but not the sockets.
+    """
+    entries: list[tuple[Address, Any]] = []
+    try:
+        for ip, port, fd in json.loads(text or "[]"):
+            sock = raw_socket.socket(fileno=os.dup(fd))
+            entries.append(((ip, port), sock))
+            sock.setblocking(False)
+            listens = sock.getsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_ACCEPTCONN)
+            if not listens or sock.getsockname()[1] != port:
+                raise ValueError(f"descriptor {fd} does not listen at port {port}")
+            os.close(fd)
+    except (OSError, ValueError, TypeError):
+        for _, sock in entries:
+            sock.close()
+        return []
+    return entries
 
 
 def _fd_number(text: str) -> int | None:
@@ -155,9 +176,21 @@ class Command:
         return lines[-1] if lines else f"exit status {done.returncode}"
 
     def execute(self) -> NoReturn:
-        """Replaces this process. Raises OSError."""
+        """Replaces this process. Raises OSError.
+
+        The new image may be the reference, which expects no signal to be blocked. What comes before it has installed its
+        handlers must not end it, except for TERM.
+        """
         os.chdir(self.cwd)
-        os.execv(self.path, self.argv)
+        for number in _NOT_TO_DIE_OF:
+            signal.signal(number, signal.SIG_IGN)
+        mask = signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        try:
+            os.execv(self.path, self.argv)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for number in _NOT_TO_DIE_OF:
+                signal.signal(number, signal.SIG_DFL)
 
 
 def _is_script(path: str) -> bool:
@@ -184,6 +217,8 @@ def reexecute(
     if fault is not None:
         logger.error("Not reloading, the configuration is not valid: %s", fault)
         notify.notify(notify.READY, logger)
+        return
+    if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
         return
     listening = list(listening)
     notify_read, notify_write = os.pipe()
@@ -226,9 +261,8 @@ def _let_go(
     code = 1
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        answer = b""
-        while piece := os.read(notify_fd, 64):
-            answer += piece
+        # one write, and maybe no end: workers of the reference keep the pipe open
+        answer = os.read(notify_fd, 64)
         if answer:
             now = time.time()
             pids = {str(pid): since for pid, since in old_pids.items()}

@@ -89,6 +89,8 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit status. Raises StartError if the first workers don't come up."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for known in SIGNALS:
+            signal.signal(known, signal.SIG_DFL)
         try:
             self._start_first()
         except BaseException:

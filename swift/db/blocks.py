@@ -96,7 +96,7 @@ class Blocks:
             at = bisect_right(self._lows, low) - 1
             block = self._blocks[at] if at >= 0 else None
             if block is None or (block.high is not None and low >= block.high):
-                block = self._load(low, at + 1, count - len(names), load)
+                block = self._load(low, high, at + 1, count - len(names), load)
             else:
                 self._budget.touch(block)
             start = bisect_left(block.names, low) if low > block.low else 0
@@ -117,9 +117,11 @@ class Blocks:
                 return (names, texts), None
             low = block.high  # type: ignore[assignment]
 
-    def _load(self, low: str, at: int, count: int, load: Load) -> Block:
-        """Read the rows from `low` up to the next block, but not many more than `count`, into a block of their own."""
+    def _load(self, low: str, high: str | None, at: int, count: int, load: Load) -> Block:
+        """Read the rows from `low` up to `high` or the next block, but not many more than `count`, into a block of their own."""
         limit = self._lows[at] if at < len(self._lows) else None
+        if high is not None and (limit is None or high < limit):
+            limit = high
         count = max(count, MIN_LOAD_ROWS)
         (names, texts), current = load(low, limit, count)
         if len(names) >= count:

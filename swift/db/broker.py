@@ -25,6 +25,7 @@ from . import pending
 from .connection import CONNECTIONS, Connection, is_damage
 from .errors import DatabaseBusy, DatabaseError, DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from .merge import is_zero
+from .migrate import migrate
 from .pending import DirectoryLock
 from .schema import build
 
@@ -95,6 +96,10 @@ class Broker:
         conn = None
         try:
             conn = CONNECTIONS.take(path or self.file, self.timeout, self.durable)
+            if not conn.is_current:
+                if not self.skip_commits:
+                    migrate(conn, self.kind)
+                conn.is_current = True
             yield conn
             if conn.in_transaction:
                 raise DatabaseError("a transaction was left open")
@@ -201,6 +206,10 @@ class Broker:
     def commit_pending(self) -> None:
         """Merge what the pending file holds. Raises DatabaseBusy (not with stale_reads_ok), DatabaseMissing, OSError."""
         self._commit_pending()
+
+    def shorten_pending(self) -> None:
+        """Merge so much of the pending file that it is short again. Raises as commit_pending."""
+        self.commit_pending()
 
     def _commit_pending(self, merged: bytes = b"") -> None:
         if self.skip_commits:

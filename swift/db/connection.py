@@ -51,6 +51,7 @@ class Connection(sqlite3.Connection):
     path: str
     identity: tuple[int, int]  # (st_dev, st_ino) of the file when it was opened
     serial: int
+    is_current: bool = False  # whether the schema is known to be today's
     timeout: float = 25.0
     idle_since: float = 0.0
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from swift import __version__
 from swift.core import swift_dir
-from swift.core.concurrency import spawn_n
+from swift.core.concurrency import Event, spawn_n
 from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, RequestError
 from swift.core.fs import LockTimeout, Reserve, is_mount
@@ -32,7 +32,8 @@ from .blocks import BUDGET
 from .broker import Broker
 from .connection import CONNECTIONS
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
-from .pending import DirectoryLock, GroupSync
+from .group_sync import GroupSync
+from .pending import DirectoryLock
 from .request import Environ, Place, StartResponse, answer
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
@@ -92,7 +93,7 @@ class DatabaseServer:
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
         self._devices: dict[str, _Device] = {}
         self._places: dict[str, Place] = {}
-        self._merging: set[str] = set()
+        self._merging: dict[str, Event] = {}
         self._group_sync = GroupSync()
         self._verbs: dict[str, Handler] = {**self.verbs(), "OPTIONS": self.options}
         self._known_policies: dict[str, int] = {}
@@ -300,13 +301,15 @@ class DatabaseServer:
                 spawn_n(self._merge, place)
 
     def _merge(self, place: Place) -> None:
-        """Merge a long pending file, in a thread, so that its writers needn't wait. What fails here stays to be merged."""
-        if place.path in self._merging:
+        """Merge a long pending file, in a thread, or wait for whoever does. What fails here stays to be merged."""
+        running = self._merging.get(place.path)
+        if running is not None:
+            running.wait()
             return
-        self._merging.add(place.path)
+        done = self._merging[place.path] = Event()
         try:
             pool = pool_for(place.device_path)
-            merge = self.broker(place).commit_pending
+            merge = self.broker(place).shorten_pending
             if pool.inline:
                 run_in_thread(merge)
             else:
@@ -314,4 +317,5 @@ class DatabaseServer:
         except Exception as error:
             self.logger.error("ERROR merging pending updates of %s: %s", place.path, error)
         finally:
-            self._merging.discard(place.path)
+            del self._merging[place.path]
+            done.send()

@@ -174,6 +174,7 @@ class Snapshot(Generic[Row]):
 
     def refresh(self) -> None:
         """Make the snapshot true of now. Raises DatabaseMissing, DatabaseBusy, DatabaseQuarantined, sqlite3.Error."""
+        BUDGET.touch(self)  # or it would be the first to go, and all its blocks with it
         if not self._is_current():
             with self._lock:
                 if not self._is_current():

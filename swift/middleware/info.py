@@ -20,10 +20,12 @@ from swift.core.policy import policies
 from swift.wire.message import wsgi_quote, wsgi_to_str, wsgi_unquote
 from swift.wire.subrequest import make_pre_authed_environ
 
-MAX_AGE = 1.0  # seconds that another process's change may stay unseen
+# Seconds that an answer is believed here. Another process's change is unseen for so long, and for _LATE_DELETE more where a
+# question asked before the change was answered into the shared cache after it: less than a second together.
+MAX_AGE = 0.7
 DEFAULT_RECHECK = 60
 NEGATIVE_SHARE = 0.1  # of the time that a positive answer is kept
-_LATE_DELETE = 0.3  # seconds after a change; a HEAD that was under way may have stored what was before it
+_LATE_DELETE = 0.25  # seconds after a change
 _MAX_ENTRIES = 20_000
 
 Headers = Iterable[tuple[str, str]]
@@ -206,6 +208,7 @@ class ProcessCache:
         self._entries: OrderedDict[str, tuple[float, Info]] = OrderedDict()
         self._changes: OrderedDict[str, float] = OrderedDict()
         self._forgotten_change = float("-inf")
+        self._shared_at: OrderedDict[str, float] = OrderedDict()
         self._flights: dict[str, tuple[float, Event]] = {}
 
     def get(self, key: str) -> Info | None:
@@ -226,12 +229,23 @@ class ProcessCache:
             self._entries.popitem(last=False)
         return True
 
+    def shall_share(self, key: str) -> bool:
+        """Whether to write to the shared cache as well: it is read by those who accept answers of that age anyway."""
+        now = self.clock()
+        if now - self._shared_at.get(key, float("-inf")) < self.max_age:
+            return False
+        self._shared_at[key] = now
+        if len(self._shared_at) > self.max_entries:
+            self._shared_at.popitem(last=False)
+        return True
+
     def changed_since(self, key: str, moment: float) -> bool:
         return self._changes.get(key, self._forgotten_change) >= moment
 
     def forget(self, key: str) -> None:
         """Something changed here: no answer to a question that was asked before now is believed any more."""
         self._entries.pop(key, None)
+        self._shared_at.pop(key, None)
         self._changes.pop(key, None)
         self._changes[key] = self.clock()
         if len(self._changes) > self.max_entries:
@@ -240,6 +254,7 @@ class ProcessCache:
     def clear(self) -> None:
         """As in a new process."""
         self._entries.clear()
+        self._shared_at.clear()
         self._changes.clear()
         self._forgotten_change = float("-inf")
 
@@ -283,12 +298,11 @@ def _remember(
         return
     if not is_success(status):
         ttl = int(ttl * NEGATIVE_SHARE)
-    old = PROCESS_CACHE.get(key)
     if not PROCESS_CACHE.put(key, info, asked_at, ttl):
         return
     cache = environ.get("swift.cache")
-    # Within a second of an equal answer the shared copy cannot be told from this one.
-    if cache is not None and _shared(cache) is not None and old != info:
+    # For memcached no time means for ever.
+    if ttl > 0 and cache is not None and _shared(cache) is not None and PROCESS_CACHE.shall_share(key):
         cache.set(key, stored, time=ttl)
 
 

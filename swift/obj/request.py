@@ -56,22 +56,30 @@ def timestamp_of(environ: Environ) -> str:
         raise BadRequest("Invalid X-Timestamp header") from None
 
 
+class Malformed(BadRequest):
+    """A bad request whose text the reference sends as HTML."""
+
+
 def answer(
     environ: Environ,
     start_response: StartResponse,
     status: int,
     text: str | None = None,
     headers: Iterable[tuple[str, str]] = (),
+    html: bool = False,
 ) -> Iterable[bytes]:
-    """A short answer: `text` as text/plain, or the status's standard page."""
+    """A short answer: `text` as text/plain (or `html`), or the status's standard page."""
     if text is None:
         body, kind = default_body(status), HTML_TYPE
     else:
-        body, kind = text.encode("utf-8", "replace"), "text/plain"
+        body, kind = text.encode("utf-8", "replace"), HTML_TYPE if html else "text/plain"
+    if environ["REQUEST_METHOD"] == "HEAD":
+        start_response(status_line(status), [("Content-Type", kind), *headers])
+        return [b""]
     start_response(
         status_line(status), [("Content-Type", kind), ("Content-Length", str(len(body))), *headers]
     )
-    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+    return [body]
 
 
 def is_true(environ: Environ, key: str) -> bool:

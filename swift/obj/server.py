@@ -44,7 +44,7 @@ from swift.obj.errors import (
     XattrUnsupported,
 )
 from swift.obj.layout import ObjectLocation
-from swift.obj.request import Environ, StartResponse, Target, answer, timestamp_of
+from swift.obj.request import Environ, Malformed, StartResponse, Target, answer, timestamp_of
 from swift.obj.updates import ContainerUpdates
 from swift.obj.writer import WriteRules
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
@@ -134,7 +134,7 @@ class ObjectServer:
         try:
             path = environ["PATH_INFO"]
             if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
-                return answer(environ, start_response, 412, "Invalid UTF8 or contains NULL")
+                return answer(environ, start_response, 412, "Invalid UTF8 or contains NULL", html=True)
             handler = self._verbs.get(environ["REQUEST_METHOD"])
             if handler is None:
                 return answer(environ, start_response, 405)
@@ -142,7 +142,9 @@ class ObjectServer:
         except HTTPException as error:
             return error(environ, start_response)
         except RequestError as error:
-            return answer(environ, start_response, error.status, error.body or None)
+            return answer(
+                environ, start_response, error.status, error.body or None, (), isinstance(error, Malformed)
+            )
         except ObjectError as error:
             return self._object_error(environ, start_response, error)
         except ClientTimeout:

@@ -12,7 +12,7 @@ from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete
 from swift.obj.layout import ObjectLocation
 from swift.obj.metadata import BLOCK_CRC32
 from swift.obj.reader import OpenObject, open_object
-from swift.obj.request import Environ, StartResponse, answer, is_true, stored_headers, timestamp_of
+from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
 from swift.obj.server_put import next_part_power
 from swift.obj.state import Refused, State, read_state
 from swift.obj.updates import UpdateTarget, update_overrides
@@ -214,7 +214,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
         try:
             if_delete_at = int(Timestamp(condition))
         except ValueError:
-            raise BadRequest("Bad X-If-Delete-At header value") from None
+            raise Malformed("Bad X-If-Delete-At header value") from None
     power = next_part_power(environ)
     outcome = target.device.run(_delete_trip, target.where, server.rules, timestamp, if_delete_at, power)
     on_disk = time.time()
@@ -241,7 +241,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
     if outcome.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])
         return [b""]
-    return answer(environ, start_response, outcome.status, outcome.text, headers)
+    return answer(environ, start_response, outcome.status, outcome.text, headers, html=True)
 
 
 def _delete_trip(

@@ -17,7 +17,16 @@ from swift.core.errors import BadRequest
 from swift.core.timestamp import parse
 from swift.obj.layout import ObjectLocation
 from swift.obj.metadata import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
-from swift.obj.request import Environ, StartResponse, Target, answer, is_true, stored_headers, timestamp_of
+from swift.obj.request import (
+    Environ,
+    Malformed,
+    StartResponse,
+    Target,
+    answer,
+    is_true,
+    stored_headers,
+    timestamp_of,
+)
 from swift.obj.state import Refused, State, read_state
 from swift.obj.updates import update_overrides
 from swift.obj.upload import Footers, open_upload
@@ -110,7 +119,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
             overrides = overrides or bool(footers)
     except Refused as refused:
         headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
-        return answer(environ, start_response, refused.status, refused.text, headers)
+        return answer(environ, start_response, refused.status, refused.text, headers, html=True)
     _send_updates(server, environ, request, metadata, state, footers, overrides)
     server.at_least_slow(started)
     start_response(
@@ -224,7 +233,7 @@ def _put_large(
         if trusts:
             crc = footers.get("X-Backend-Body-Crc32", "") if promised == "footer" else promised
             if len(etag) != 32 or not crc:
-                raise BadRequest("Etag or X-Backend-Body-Crc32 missing in footer")
+                raise Malformed("Etag or X-Backend-Body-Crc32 missing in footer")
             if crc != f"{sums.blocks.total(sums.length):08x}":
                 raise Refused(422)
         else:

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from hashlib import md5
 from typing import Any
 
-from swift.core.errors import BadRequest
-from swift.obj.request import Environ, is_true
+from swift.obj.request import Environ, Malformed, is_true
 from swift.obj.state import Refused
 from swift.wire.headers import title_case
 
@@ -77,7 +76,7 @@ class MimeUpload(PlainUpload):
                 line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
                 return line.rstrip(b"\r")
             if len(self._buffer) > 65536 or not self._more():
-                raise BadRequest("malformed MIME document")
+                raise Malformed("malformed MIME document")
 
     def _part_headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
@@ -89,7 +88,7 @@ class MimeUpload(PlainUpload):
             if not colon:
                 break
             headers[title_case(name.strip())] = value.strip()
-        raise BadRequest("malformed headers in a MIME document")
+        raise Malformed("malformed headers in a MIME document")
 
     def _start(self) -> None:
         self._started = True
@@ -97,7 +96,7 @@ class MimeUpload(PlainUpload):
         if not line:
             line = self._read_line()  # a blank line may come before the first boundary
         if line != self._line:
-            raise BadRequest("malformed MIME document")
+            raise Malformed("malformed MIME document")
         self._part_headers()
 
     # ------------------------------------------------------------ the object
@@ -158,36 +157,36 @@ class MimeUpload(PlainUpload):
     # ------------------------------------------------------------ the footer
 
     def footers(self) -> Footers:
-        """Read and check the footer. Raises BadRequest, Refused (422)."""
+        """Read and check the footer. Raises Malformed, Refused (422)."""
         if not self.has_footers:
             return {}
         self._buffer = self._buffer[2:]  # the line end before the boundary belongs to it
         while len(self._buffer) < len(self._line) + 2 and self._more():
             pass
         if self._buffer.startswith(self._line + b"--") or self._read_line() != self._line:
-            raise BadRequest("couldn't find footer MIME doc")
+            raise Malformed("couldn't find footer MIME doc")
         headers = self._part_headers()
         if headers.get("X-Document", "").lower() != "object metadata":
-            raise BadRequest("couldn't find footer MIME doc")
+            raise Malformed("couldn't find footer MIME doc")
         while self._mark not in self._buffer:
             if len(self._buffer) > MAX_FOOTER or not self._more():
-                raise BadRequest("malformed footer MIME doc")
+                raise Malformed("malformed footer MIME doc")
         text, _, self._buffer = self._buffer.partition(self._mark)
         digest = headers.get("Content-Md5")
         if not digest:
-            raise BadRequest("no Content-MD5 in footer")
+            raise Malformed("no Content-MD5 in footer")
         if digest.lower() != md5(text, usedforsecurity=False).hexdigest():
             raise Refused(422, text="footer MD5 mismatch")
         try:
             loaded = json.loads(text)
         except (ValueError, RecursionError):
-            raise BadRequest("invalid JSON for footer doc") from None
+            raise Malformed("invalid JSON for footer doc") from None
         if not isinstance(loaded, dict) or not all(isinstance(v, str) for v in loaded.values()):
-            raise BadRequest("invalid JSON for footer doc")
+            raise Malformed("invalid JSON for footer doc")
         try:
             self._found = {title_case(name): _header_value(value) for name, value in loaded.items()}
         except UnicodeError:
-            raise BadRequest("invalid JSON for footer doc") from None
+            raise Malformed("invalid JSON for footer doc") from None
         return self._found
 
     def stored_footers(self) -> Footers:
@@ -208,24 +207,24 @@ class MimeUpload(PlainUpload):
 
 def _header_value(value: str) -> str:
     if any(c in value for c in "\r\n\0"):
-        raise BadRequest("invalid value in footer doc")
+        raise Malformed("invalid value in footer doc")
     value.encode("latin-1")
     return value
 
 
 def open_upload(environ: Environ, length: int | None) -> PlainUpload:
-    """The upload that a PUT's headers announce. `length`: of the request body. Raises BadRequest."""
+    """The upload that a PUT's headers announce. `length`: of the request body. Raises Malformed."""
     source = environ["wsgi.input"]
     if is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT"):
-        raise BadRequest("multiphase commit is for erasure-coded policies")
+        raise Malformed("multiphase commit is for erasure-coded policies")
     wants_footers = is_true(environ, "HTTP_X_BACKEND_OBJ_METADATA_FOOTER")
     if not wants_footers:
         return PlainUpload(source, length)
     boundary = environ.get("HTTP_X_BACKEND_OBJ_MULTIPART_MIME_BOUNDARY")
     if not boundary or len(boundary) > 256:
-        raise BadRequest("no MIME boundary")
+        raise Malformed("no MIME boundary")
     text = environ.get("HTTP_X_BACKEND_OBJ_CONTENT_LENGTH")
     if text and not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise BadRequest("Invalid X-Backend-Obj-Content-Length")
+        raise Malformed("Invalid X-Backend-Obj-Content-Length")
     source.set_hundred_continue_response_headers([("X-Obj-Metadata-Footer", "yes")])
     return MimeUpload(source, int(text) if text else None, boundary, True)

@@ -49,8 +49,9 @@ class AccountController(Controller):
         headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
         if content_length is not None:
             headers.append(("Content-Length", content_length))
+        body = self.body_of(exchange, source)
         start_response(status_line(response.status), headers)
-        return self.body_of(exchange, source)
+        return body
 
     HEAD = GET
 

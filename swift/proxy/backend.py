@@ -84,7 +84,7 @@ def copied_block(environ: Mapping[str, Any], agent: str, path: str) -> bytes:
         text = _copied.get(key)
         if text is None:
             text = _copied_as(key)
-        if text and value != "":
+        if text and (value or key != "CONTENT_TYPE"):
             lines.append(f"{text}{value}\r\n")
     if "HTTP_X_AUTH_TOKEN" in environ or "HTTP_X_STORAGE_TOKEN" in environ:
         # An object server drops its page cache after reads that carry a token; which one is none of its business.

@@ -30,6 +30,7 @@ from swift.wire.message import (
     HTTPBadRequest,
     HTTPForbidden,
     HTTPNotFound,
+    HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
     status_line,
     wsgi_quote,
@@ -43,6 +44,7 @@ _AUTO_LISTING = {
     "HTTP_X_BACKEND_INCLUDE_DELETED": "false",
 }
 _RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
+_MAX_ROWS = 64 * 1024 * 1024  # bytes of one UPDATE
 _SHARDING_SYSMETA = "x-container-sysmeta-sharding"
 
 
@@ -144,8 +146,9 @@ class ContainerController(Controller):
         headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
         if content_length is not None:
             headers.append(("Content-Length", content_length))
+        body = self.body_of(exchange, source)
         start_response(status_line(response.status), headers)
-        return self.body_of(exchange, source)
+        return body
 
     def _for_client(self, exchange: Exchange, headers: Headers) -> Headers:
         """What this client may see, and the policy's name."""
@@ -204,7 +207,7 @@ class ContainerController(Controller):
         """Rows for the container's database, from internal callers: a JSON list as body (spec 9.4)."""
         if self.account_info(exchange) is None:
             raise HTTPNotFound(request=exchange.request)
-        body = exchange.request.body
+        body = self._rows(exchange)
         answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
         return self.respond_best(exchange, start_response, answers)
 
@@ -222,6 +225,13 @@ class ContainerController(Controller):
             }
 
         return LostRows(self.app, environ, self._tail(exchange), "Account", "PUT", fields)
+
+    def _rows(self, exchange: Exchange) -> bytes:
+        source = exchange.environ["wsgi.input"]
+        body = source.read(min(exchange.request.content_length or _MAX_ROWS + 1, _MAX_ROWS + 1))
+        if len(body) > _MAX_ROWS:
+            raise HTTPRequestEntityTooLarge(request=exchange.request)
+        return body
 
     # -- parts of writes ---------------------------------------------------------------------------------------------------
 

@@ -16,10 +16,18 @@ from swift.proxy.cors import Headers, preflight
 from swift.proxy.exchange import Body, Exchange, StartResponse, respond
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.reader import Reader, Source
-from swift.proxy.relay import RangeBody, small_body, unsized
+from swift.proxy.relay import BodyBroken, RangeBody, gathered, small_body, unsized
 from swift.proxy.routing import Node, NodeSelector
 from swift.wire.client import BackendResponse
-from swift.wire.message import HTTPBadRequest, HTTPOk, default_body, status_line, wsgi_quote, wsgi_to_str
+from swift.wire.message import (
+    HTTPBadRequest,
+    HTTPOk,
+    HTTPServiceUnavailable,
+    default_body,
+    status_line,
+    wsgi_quote,
+    wsgi_to_str,
+)
 from swift.wire.status import HTML_TYPE
 
 if TYPE_CHECKING:
@@ -90,21 +98,23 @@ class Controller:
         """The body of an account's or container's answer on its way to the client; never continued elsewhere."""
         response = source.response
         if exchange.method == "HEAD" or response.buffered:
-            body = small_body(response)
-            return [] if exchange.method == "HEAD" else body
+            arrived = small_body(response)
+            return [] if exchange.method == "HEAD" else arrived
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
             return unsized(response)
-        return RangeBody(
-            source,
-            0,
-            length - 1,
-            self.options.node_timeout,
-            self.options.object_chunk_size,
-            None,
-            self.broke_off,
-        )
+        timeout, chunk_size = self.options.node_timeout, self.options.object_chunk_size
+        body = RangeBody(source, 0, length - 1, timeout, chunk_size, None, self.broke_off)
+        return self.gathered(exchange, body, length)
+
+    def gathered(self, exchange: Exchange, body: Body, length: int) -> Body:
+        """The body, read here if it is short. To be called before the response is started."""
+        try:
+            return gathered(body, length)
+        except BodyBroken as error:
+            self.app.logger.error("%s %s: %s", exchange.method, exchange.request.path, error)
+            raise HTTPServiceUnavailable(request=exchange.request) from None
 
     def watch_client(self, exchange: Exchange) -> None:
         """Count it if the client does not take its answer in time."""
@@ -183,8 +193,10 @@ class Controller:
     # -- accounts and containers -------------------------------------------------------------------------------------------
 
     def account_info(self, exchange: Exchange) -> Info | None:
-        """What is known of the request's account; None if it does not really exist."""
+        """What is known of the request's account; None if it does not really exist. Raises 503 if that cannot be found out."""
         info = get_account_info(exchange.environ, self.app, exchange.account)
+        if info["status"] >= 500:
+            raise HTTPServiceUnavailable(request=exchange.request)
         if not is_success(info["status"]) or not info.get("account_really_exists", True):
             return None
         return info

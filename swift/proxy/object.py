@@ -109,11 +109,15 @@ class ObjectController(Controller):
         if content_length is not None:
             headers.append(("Content-Length", content_length))
         environ["swift_x_timestamp"] = response.get("x-timestamp")
-        start_response(status_line(response.status), headers)
+        body: Body
         if exchange.method == "HEAD" or response.buffered:
             body = small_body(response)
-            return [] if exchange.method == "HEAD" else body
-        return self._long_body(exchange, reader, source)
+            if exchange.method == "HEAD":
+                body = []
+        else:
+            body = self.gathered(exchange, self._long_body(exchange, reader, source), response.remaining)
+        start_response(status_line(response.status), headers)
+        return body
 
     HEAD = GET
 
@@ -178,6 +182,10 @@ class ObjectController(Controller):
         environ = exchange.environ
         if "HTTP_IF_NONE_MATCH" in environ and "*" not in Match(environ["HTTP_IF_NONE_MATCH"]).tags:
             text = "If-None-Match only supports *"
+            raise HTTPBadRequest(request=exchange.request, body=text, content_type="text/plain")
+        if "HTTP_X_COPY_FROM" in environ:
+            # A copy filter would have taken it; who moves things by copy and delete would lose them to an empty object.
+            text = "X-Copy-From is not supported here"
             raise HTTPBadRequest(request=exchange.request, body=text, content_type="text/plain")
         info = self.container_info(exchange)
         denied = self._denied_write(exchange, info)

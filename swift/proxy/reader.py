@@ -114,7 +114,8 @@ class Reader:
     def find(self) -> Source | None:
         """The source to answer from; None when no node has a good answer: then the best of `answers` is the answer."""
         if self.newest:
-            return self._search(_ALL)
+            self._ask_wave(_ALL)
+            return self._newest_candidate()
         if self.node_options.concurrent_gets:
             return self._search(self.primaries)
         # Nearly always the first node answers well, and nothing of what follows is needed.
@@ -122,10 +123,16 @@ class Reader:
         if attempt is None:
             return None
         response = self._response(attempt)
-        if response is not None and self._is_enough(attempt.node, response):
+        if response is None:
+            return self._search(1)
+        if self._is_enough(attempt.node, response):
             return self.candidates.pop()
-        # It is not here: ask all others at once, they mostly agree.
-        return self._search(_ALL if response is not None and response.status == 404 else 1)
+        if response.status != 404:
+            return self._search(1)
+        # It is not here: mostly it is nowhere, and all others will say the same at the same time.
+        if not self._ask_wave(self.primaries - 1):
+            self._ask_wave(_ALL)
+        return self._newest_candidate()
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
@@ -167,13 +174,27 @@ class Reader:
             self.timings.record(attempt.node["ip"], monotonic() - attempt.started)
         return response
 
+    def _ask_wave(self, size: int) -> bool:
+        """Ask the next `size` nodes at the same time; whether one of them is good enough."""
+        running: list[_Attempt] = []
+        while len(running) < size:
+            attempt = self._start_next()
+            if attempt is None:
+                break
+            running.append(attempt)
+        while running:
+            patience = min(attempt.deadline for attempt in running) - monotonic()
+            if self._wait(running, patience):
+                self._abandon(running)
+                return True
+        return False
+
     def _search(self, slots: int) -> Source | None:
         """Ask nodes until one is good enough: at most `slots` at a time, a further one when one disappoints or is slow."""
         running: list[_Attempt] = []
-        more = start = True
+        more = True
         while True:
-            while more and len(running) < slots and (start or slots == _ALL):
-                start = False
+            if more and len(running) < slots:
                 attempt = self._start_next()
                 if attempt is None:
                     more = False
@@ -184,12 +205,17 @@ class Reader:
             patience = min(attempt.deadline for attempt in running) - monotonic()
             if more and len(running) < slots:
                 patience = min(patience, self.node_options.concurrency_timeout)
-            ready = wait_any([attempt.conn for attempt in running], max(patience, 0))
-            if ready and self._take(running, [attempt for attempt in running if attempt.conn in ready]):
+            if self._wait(running, patience):
                 self._abandon(running)
                 return self._newest_candidate()
-            self._drop_overdue(running)
-            start = True
+
+    def _wait(self, running: list[_Attempt], seconds: float) -> bool:
+        """Wait for answers and judge them; whether one of them is good enough."""
+        ready = wait_any([attempt.conn for attempt in running], max(seconds, 0))
+        if ready and self._take(running, [attempt for attempt in running if attempt.conn in ready]):
+            return True
+        self._drop_overdue(running)
+        return False
 
     def _take(self, running: list[_Attempt], finished: list[_Attempt]) -> bool:
         """Judge the answers that are there; whether one of them is enough."""

@@ -6,7 +6,7 @@ Bytes are spliced from socket to socket where the receiver lets them. Finding no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from swift.core.concurrency import SourceError, Stream, TargetError
@@ -19,6 +19,7 @@ from swift.wire.ranges import parse_range, ranges_for_length
 
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
 _MAX_PART_HEAD = 16 * 1024
+SHORT_BODY = 128 * 1024
 
 # (first byte, last byte of the object, node to ask before those not asked yet) → a source with the same ETag that answers
 # exactly that, None if there is none left.
@@ -259,6 +260,14 @@ def unsized(response: BackendResponse) -> Iterator[bytes]:
         done = True
     finally:
         response.release() if done else response.close()
+
+
+def gathered(body: Iterable[bytes], length: int) -> Iterable[bytes]:
+    """A body of which some has not arrived yet: waited for if it is short, since one write costs less than a relay.
+
+    Raises BodyBroken if a short one cannot be brought to its end: then nothing was told to the client yet.
+    """
+    return [b"".join(body)] if 0 <= length <= SHORT_BODY else body
 
 
 def small_body(response: BackendResponse) -> list[bytes]:

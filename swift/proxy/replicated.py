@@ -44,8 +44,9 @@ if TYPE_CHECKING:
     from swift.proxy.app import Application
 
 SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
-_PIECE = 256 * 1024  # bytes read and passed on at a time
-_TURN = 4 * 1024 * 1024  # bytes after which other requests get a turn
+_PIECE = 64 * 1024  # bytes read and passed on at a time
+_LONG_PIECE = 256 * 1024  # the same, of a body that proves long
+_TURN = 1024 * 1024  # bytes after which other requests get a turn
 _FOOTERS = "swift.callback.update_footers"
 
 
@@ -275,6 +276,8 @@ class _Upload:
             if turn >= _TURN:
                 turn = 0
                 sleep(0)
+                if len(buffer) < _LONG_PIECE:
+                    buffer = memoryview(bytearray(_LONG_PIECE))
         if self.store.length is not None and self.received != self.store.length:
             raise self.store.gone()
 

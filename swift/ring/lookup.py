@@ -362,7 +362,7 @@ class Ring:
                     self._refused = None
                     return
                 # imported here: tools that only read a ring need no green threads
-                from swift.core.concurrency import run_in_thread
+                from swift.core.threads import run_in_thread
 
                 snapshot = run_in_thread(_load, self.path, identity)
                 self._validate(snapshot.data)

@@ -37,7 +37,7 @@ class Toy(Daemon):
 
 
 def add_options(parser):
-    parser.add_argument("-d", "--devices")
+    parser.add_option("-d", "--devices")
 
 
 if __name__ == "__main__":

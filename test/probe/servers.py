@@ -50,7 +50,7 @@ class Server:
     def __init__(self, directory, kind="proxy-server", **options):
         self.directory = pathlib.Path(directory)
         self.kind = kind
-        self.port = options.pop("bind_port", None) or free_port()
+        self.port = int(options.pop("bind_port", 0)) or free_port()
         self.conf = self.directory / f"{kind}.conf"
         self.log_path = self.directory / "log"
         self.process = None

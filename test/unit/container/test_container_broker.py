@@ -8,8 +8,10 @@ import sqlite3
 import pytest
 
 from swift.container import shard_ranges
-from swift.container.broker import ContainerBroker, select_shard_ranges
+from swift.container.broker import ContainerBroker
+from swift.container.sharded import select_shard_ranges
 from swift.core.hashing import hash_path, set_hash_config
+from swift.db import pending
 from swift.db.errors import DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from swift.db.merge import ObjectItem
 from test.databases import copy_devices, db_path, load
@@ -377,3 +379,50 @@ def test_metadata_is_readable_by_anybody(tmp_path):
     conn = sqlite3.connect(broker.path)
     text = conn.execute("SELECT metadata FROM container_stat").fetchone()[0]
     assert text.isascii() and json.loads(text) == {"X-Container-Meta-Ünicöde": ["日本", "1700000001.00000"]}
+
+
+def test_shortening_keeps_what_arrives_meanwhile(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    other = ContainerBroker(broker.path)
+    for n in range(30):
+        broker.put_object(f"o{n:02d}", "1700000001.00000", 1, "t", "e")
+    merge = broker.merge_items
+    late = iter(["x", "y"])
+
+    def merge_and_write(items, *args):
+        merge(items, *args)
+        other.put_object(next(late), "1700000001.00000", 1, "t", "e")
+
+    monkeypatch.setattr(broker, "merge_items", merge_and_write)
+    monkeypatch.setattr("swift.container.broker.MERGE_AHEAD_BATCH", 20)
+    broker.shorten_pending()
+    monkeypatch.undo()
+    left = [pending.decode(entry)[0] for entry in pending.entries(broker.pending_path)]
+    assert left == ["o29", "x", "y"]
+    assert broker.info()["object_count"] == 32
+    assert not [name for name in os.listdir(broker.directory) if name.endswith(".tmp")]
+
+
+def test_shortening_a_file_that_somebody_else_has_merged(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    other = ContainerBroker(broker.path)
+    for n in range(5):
+        broker.put_object(f"o{n:02d}", "1700000001.00000", 1, "t", "e")
+    merge = broker.merge_items
+
+    def merge_and_lose(items, *args):
+        other.commit_pending()
+        other.put_object("late", "1700000001.00000", 1, "t", "e")
+        merge(items, *args)
+
+    monkeypatch.setattr(broker, "merge_items", merge_and_lose)
+    broker.shorten_pending()
+    assert [pending.decode(entry)[0] for entry in pending.entries(broker.pending_path)] == ["late"]
+    assert other.info()["object_count"] == 6
+
+
+def test_reconciler_sync_point(tmp_path):
+    broker = make(tmp_path)
+    assert broker.reconciler_sync() == -1
+    broker.update_reconciler_sync(7)
+    assert broker.reconciler_sync() == 7

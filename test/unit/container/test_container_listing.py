@@ -289,3 +289,17 @@ def test_forgetting_everything_in_between_changes_nothing(tmp_path):
     snapshot._forget()
     broker.put_object("p", "1700000001.00000", 5, "t", "e")
     assert names(snapshot) == [*first, "p"]
+
+
+def test_a_full_budget_drops_old_rows_before_the_snapshot_in_use(tmp_path, monkeypatch):
+    from swift.db.blocks import BUDGET
+
+    broker = make(tmp_path)
+    broker.merge_items([ObjectItem(f"o{n:05d}", "1700000001.00000", 5, "t", "e", 0) for n in range(3000)])
+    snapshot = ContainerSnapshot(broker)
+    names(snapshot, limit=100)
+    monkeypatch.setattr(BUDGET, "limit", BUDGET.used + 50_000)
+    generation = snapshot.generation
+    for start in range(0, 3000, 300):
+        assert len(names(snapshot, limit=100, marker=f"o{start:05d}")) == 100 or start == 2900
+    assert snapshot.generation == generation

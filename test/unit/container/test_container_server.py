@@ -379,9 +379,33 @@ def test_rows_are_merged_behind_the_writers_back(app, conf, monkeypatch):
 def test_back_pressure(app, conf, monkeypatch):
     monkeypatch.setattr(db_server.pending, "MERGE_ABOVE", 10)
     monkeypatch.setattr(db_server, "BACK_PRESSURE", 20)
-    put_row(app, "o")
-    assert os.path.getsize(database(conf) + ".pending") == 0
-    assert listing(app) == ["o"]
+    for name in "opqr":
+        put_row(app, name)
+        assert os.path.getsize(database(conf) + ".pending") < 200, "no more than the last record"
+    assert listing(app) == ["o", "p", "q", "r"]
+
+
+def test_writers_wait_for_a_merge_that_cannot_keep_up(app, conf, monkeypatch):
+    from swift.core.concurrency import GreenPool, sleep
+
+    monkeypatch.setattr(db_server.pending, "MERGE_ABOVE", 10)
+    monkeypatch.setattr(db_server, "BACK_PRESSURE", 500)
+
+    class Pool:
+        inline = False
+
+        def run(self, function, *args):
+            sleep(0.02)
+            return function(*args)
+
+    monkeypatch.setattr(db_server, "pool_for", lambda path: Pool())
+    pool = GreenPool()
+    for n in range(30):
+        pool.spawn_n(put_row, app, f"o{n:02d}")
+    pool.waitall()
+    assert os.path.getsize(database(conf) + ".pending") < 1000
+    monkeypatch.undo()
+    assert len(listing(app)) == 30
 
 
 def test_rows_that_survive_power_loss(conf):

@@ -149,7 +149,7 @@ def test_reports_are_repeated_now_and_then(cluster):
 def test_a_damaged_database_does_not_end_the_sweep(cluster):
     cluster.container("c")
     cluster.container("d")
-    path = next(cluster.updater._databases(f"{cluster.conf['devices']}/sda1"))
+    _, path = next(cluster.updater.walker.databases())
     with open(path, "r+b") as file:
         file.write(b"\0" * 4096)
     assert len(cluster.sweep()) == 3

@@ -43,8 +43,10 @@ CHILD = textwrap.dedent(
     print("container", status, flush=True)
     for n in range(200):
         put(n)
-    call(app, "POST", "/sda1/1/AUTH_a/c", "", {"X-Timestamp": "1700001000.00000", "X-Container-Meta-A": "b"})
-    print("posted", flush=True)
+        if n % 45 == 44:
+            headers = {"X-Timestamp": f"17000{n:05d}.00000", "X-Container-Meta-A": str(n)}
+            assert call(app, "POST", "/sda1/1/AUTH_a/c", "", headers)[0] == 204
+            print("posted", n, flush=True)
     """
 )
 
@@ -61,6 +63,10 @@ ROW_POINTS = [
     "db:merge:committed:2",
     "db:pending:emptied:1",
     "db:pending:emptied:2",
+    "db:merge:ahead:2",
+    "db:pending:rewritten:1",
+    "db:pending:replaced:1",
+    "db:pending:replaced:2",
 ]
 
 
@@ -182,8 +188,13 @@ def test_killed_amid_a_commit_that_has_reached_the_file(tmp_path):
     check_consistency(path)
 
 
-def test_killed_while_posting(tmp_path):
+@pytest.mark.parametrize("count", [5, 9, 12])
+def test_killed_while_posting(tmp_path, count):
+    """Metadata that was acknowledged is there, whichever transaction was the last."""
     conf = make_conf(tmp_path)
-    lines = run(conf, "db:transaction:before_commit:3")
-    assert "posted" not in lines
+    lines = run(conf, f"db:transaction:committed:{count}")
+    posted = [line.split()[1] for line in lines if line.startswith("posted")]
+    headers = call(ContainerServer(conf, Logger()), "HEAD", "/sda1/1/AUTH_a/c")[1]
+    if posted:
+        assert int(headers["X-Container-Meta-A"]) >= int(posted[-1])
     check_consistency(database(conf))

@@ -6,7 +6,7 @@ from swift.core import command_line
 def parsed(tmp_path, *words, **kinds):
     conf = tmp_path / "x.conf"
     conf.write_text("")
-    return command_line.parse(command_line.make_parser("swift-x", **kinds), [str(conf), *words])
+    return command_line.parse(command_line.make_parser("swift-x"), [str(conf), *words], **kinds)
 
 
 def test_words_switch_options_on(tmp_path):
@@ -40,4 +40,4 @@ def test_exit_codes(tmp_path, capsys):
         assert caught.value.code == code
         out = capsys.readouterr().out
         if text:
-            assert out.startswith("usage: swift-x CONFIG [options]\n") and out.endswith(text + "\n")
+            assert out.startswith("Usage: swift-x CONFIG [options]\n\n") and out.endswith(text + "\n")

@@ -1,6 +1,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -191,3 +193,26 @@ def test_endpoint(fresh_table):
     assert call(wrapped, "/metrics", "PUT")[0] == "405 Method Not Allowed"
     with pytest.raises(ValueError):
         prometheus.with_endpoint(app, "metrics")
+
+
+def test_what_a_killed_server_left_behind_goes_when_the_next_one_starts(fresh_table):
+    child = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from swift.core import prometheus; print(prometheus.share_between_workers(), flush=True); input()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    left = child.stdout.readline().strip()
+    assert os.path.isdir(left)
+    prometheus.share_between_workers()
+    prometheus.stop_sharing()
+    assert os.path.isdir(left)
+    child.kill()
+    child.communicate()
+    prometheus.share_between_workers()
+    prometheus.stop_sharing()
+    assert not os.path.exists(left)

@@ -240,3 +240,21 @@ def test_pipeline_names(all_filters):
         "memcache",
         "proxy",
     ]
+
+
+def test_sections_as_pipelines_see_them(all_filters):
+    conf = proxy_conf("proxy-logging", "cache").replace(
+        "[filter:cache]", "[filter:cache]\nx = 1\nlog_level = DEBUG"
+    )
+    shown = pipeline.evaluated_sections(pipeline.ConfigText("[DEFAULT]\nlog_level = INFO\n" + conf))
+    common = {"here": "/", "__file__": "string", "log_level": "INFO"}
+    assert list(shown.items()) == [
+        ("pipeline:main", {**common, "__name__": "main", "pipeline": "proxy_logging memcache proxy"}),
+        ("filter:proxy-logging", {**common, "__name__": "proxy-logging"}),
+        ("filter:cache", {**common, "__name__": "cache", "x": "1"}),
+        ("application:the-app", {**common, "__name__": "the-app"}),
+    ]
+    assert [
+        str(entry)
+        for entry in pipeline.hidden_options(pipeline.ConfigText("[DEFAULT]\nlog_level = INFO\n" + conf))
+    ] == ['log_level = DEBUG in [filter:cache] is hidden by [DEFAULT]; write "set log_level = DEBUG" there']

@@ -241,3 +241,16 @@ def test_overlay(names, changes):
             expected[name] = text
     assert dict(zip(shown, texts, strict=True)) == expected
     assert shown == sorted(expected)
+
+
+def test_a_page_within_a_prefix_reads_no_further():
+    names = [f"{n:05d}" for n in range(5000)]
+    read = []
+
+    def load(start, end, wanted):
+        inside = [name for name in names if name >= start and (end is None or name < end)][:wanted]
+        read.extend(inside)
+        return (inside, [b"x"] * len(inside)), True
+
+    (page, _), bound = Blocks(Budget()).page("00100", "00200", 10_000, load)
+    assert (len(page), bound, len(read)) == (100, None, 100)

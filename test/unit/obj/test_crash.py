@@ -9,7 +9,7 @@ from obj_app import App
 from swift.core import fs
 from swift.obj import pending, suffixes
 
-pytestmark = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 KEEP = 1e12

@@ -7,7 +7,8 @@ import socket
 import pytest
 from obj_app import App
 
-from swift.core.concurrency import listen, run_in_thread, spawn
+from swift.core.concurrency import listen, spawn
+from swift.core.threads import run_in_thread
 from swift.wire.server import Server
 
 T1, T2 = "1700000001.00000", "1700000002.00000"

@@ -253,6 +253,12 @@ def test_other_content_never_continues_a_body(make_cluster):
         cluster.request("GET", "/v1/a/c/o")
 
 
+def test_a_short_body_that_cannot_be_brought_is_503(cluster):
+    short = b"x" * 100_000
+    cluster.on("object", "GET", lambda seen: Reply(200, {"Etag": f'"{seen.node}"'}, short, cut=70_000))
+    assert cluster.request("GET", "/v1/a/c/o")[0] == 503
+
+
 def test_newest_is_not_continued(make_cluster):
     cluster = make_cluster(nodes=3)
     cluster.on("object", "GET", per_node(*[ranged(cut_at=100_000)] * 3))

@@ -128,6 +128,34 @@ def test_a_missing_container_is_believed_shorter(cluster, env):
     assert shared.times["container/a/c"] == 6
 
 
+def test_busy_containers_are_not_written_to_the_shared_cache_all_the_time(cluster, env, clock):
+    shared = Shared()
+    writes = []
+    shared.set = lambda key, value, **options: writes.append(key)
+    cluster.on("container", "GET", Reply(200, FULL, b"[]"))
+    cluster.on("container", "POST", Reply(204))
+    environ = {"swift.cache": shared}
+    for _ in range(5):
+        cluster.request("GET", "/v1/a/c", environ=environ)
+    assert writes.count("container/a/c") == 1
+    clock.now += 1
+    cluster.request("GET", "/v1/a/c", environ=environ)
+    cluster.request("GET", "/v1/a/c", environ=environ)
+    assert writes.count("container/a/c") == 2
+    cluster.request("POST", "/v1/a/c", environ=environ)
+    clock.now += 0.01
+    cluster.request("GET", "/v1/a/c", environ=environ)
+    assert writes.count("container/a/c") == 3
+
+
+def test_a_time_to_live_of_nothing_is_not_for_ever(make_cluster, env):
+    cluster = make_cluster(recheck_container_existence="5")
+    shared = Shared()
+    cluster.on("container", "HEAD", Reply(404))
+    get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")
+    assert "container/a/c" not in shared.values
+
+
 def test_failures_are_not_kept(cluster, env):
     shared = Shared()
     cluster.on("container", "HEAD", Reply(500))

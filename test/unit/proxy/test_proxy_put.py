@@ -61,9 +61,11 @@ def test_a_small_body_goes_to_all_primaries_at_once(cluster):
     assert len({seen.headers["x-timestamp"] for seen in puts}) == 1
 
 
-def test_an_empty_body(cluster):
+def test_an_empty_body_and_empty_metadata(cluster):
     cluster.on("object", "PUT", stores)
-    status, headers, _ = cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "text/plain"})
+    sent = {"Content-Type": "text/plain", "X-Object-Meta-Empty": ""}
+    status, headers, _ = cluster.request("PUT", "/v1/a/c/o", sent)
+    assert {seen.headers.get("x-object-meta-empty") for seen in cluster.of("object")} == {""}
     assert (status, headers["etag"]) == (201, EMPTY)
     assert [seen.headers["content-length"] for seen in cluster.of("object")] == ["0"] * 3
 
@@ -278,6 +280,14 @@ def test_if_none_match_supports_only_star(cluster):
     status, headers, body = cluster.request("PUT", "/v1/a/c/o", sent, BODY)
     assert (status, body) == (400, b"If-None-Match only supports *")
     assert headers["content-type"].startswith("text/plain")
+
+
+def test_a_copy_that_nobody_makes_is_refused(cluster):
+    """Instead of an empty object in its place."""
+    cluster.on("object", "PUT", stores)
+    status, _headers, text = cluster.request("PUT", "/v1/a/c/o", {"X-Copy-From": "c/other"})
+    assert (status, text) == (400, b"X-Copy-From is not supported here")
+    assert not cluster.of("object")
 
 
 def test_disagreeing_etags_are_500(cluster):

@@ -1,0 +1,74 @@
+"""The background daemons of several configuration files in one process, for all-in-one clusters.
+
+What lives here: which daemons there are and starting them as green threads. What never does: what a daemon does, and running
+one as a process of its own (core/daemon.py).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+from swift.core import concurrency
+
+# section of a configuration file -> module and class of the daemon
+DAEMONS = {
+    "object-updater": ("swift.obj.updater", "ObjectUpdater"),
+    "container-updater": ("swift.container.updater", "ContainerUpdater"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """usage: python -m swift.cli.daemons CONF [CONF ...]"""
+    concurrency.patch()
+    paths = sys.argv[1:] if argv is None else argv
+    if not paths or paths[0].startswith("-"):
+        print(main.__doc__, file=sys.stderr)
+        return 2
+    from swift.core import swift_dir
+    from swift.core.errors import SwiftError
+    from swift.core.log import capture_stdio, get_logger
+
+    try:
+        running = [daemon for path in paths for daemon in _daemons_of(path, swift_dir, get_logger)]
+    except (SwiftError, ValueError, OSError) as err:
+        print(err, file=sys.stderr)
+        return 1
+    if not running:
+        print("none of the files has the section of a daemon", file=sys.stderr)
+        return 1
+    capture_stdio(running[0][1])
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    threads = [concurrency.spawn(_run, daemon, logger) for daemon, logger in running]
+    for thread in threads:
+        thread.wait()
+    return 1
+
+
+def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, Any]]:
+    from swift.core.config import read_conf, read_conf_sections
+
+    found = []
+    sections = read_conf_sections(path)
+    for section, (module, name) in DAEMONS.items():
+        if section not in sections:
+            continue
+        conf = read_conf(path, section)
+        swift_dir.use(conf.get("swift_dir"))
+        logger = get_logger(conf, section, log_route=section)
+        found.append((getattr(importlib.import_module(module), name)(conf, logger), logger))
+    return found
+
+
+def _run(daemon: Any, logger: Any) -> None:
+    try:
+        daemon.run_forever()
+    except Exception:
+        logger.exception("UNCAUGHT EXCEPTION")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The frame of account-auditor and container-auditor: passes over all databases of a node (database.md 15).
+
+Opening a database finds what is damaged, and sets it aside. What else is checked is the subclasses' business.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from swift.core import recon_cache
+from swift.core.concurrency import sleep
+from swift.core.config import non_negative_float, positive_float, truthy
+from swift.core.daemon import Daemon
+from swift.core.log import get_logger
+from swift.core.metrics import get_metrics
+from swift.core.rate import RateLimiter
+from swift.core.swift_dir import use as use_swift_dir
+from swift.core.threads import pool_for
+
+from .broker import Broker
+from .connection import CONNECTIONS
+from .errors import DatabaseMissing
+from .walker import Walker
+
+LOG_SECONDS = 3600.0
+
+
+class AuditFailure(Exception):
+    """A database that contradicts itself."""
+
+
+class DatabaseAuditor(Daemon):
+    """Base of both. `conf`: interval (1800), accounts_per_second or containers_per_second (200). Raises ValueError, ConfigError."""
+
+    kind: str  # "account" or "container"
+    data_directory: str
+    recon_name: str
+
+    def __init__(self, conf: Mapping[str, Any], logger: Any = None) -> None:
+        super().__init__(conf, logger or get_logger(conf, f"{self.kind}-auditor"))
+        use_swift_dir(conf.get("swift_dir"))
+        self.interval = positive_float(conf.get("interval", 1800))
+        self.pace = RateLimiter(non_negative_float(conf.get(f"{self.kind}s_per_second", 200)))
+        self.walker = Walker(
+            conf.get("devices", "/srv/node"),
+            truthy(conf.get("mount_check", "true")),
+            self.data_directory,
+            self.logger,
+        )
+        self.recon_file = os.path.join(
+            conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), self.recon_name
+        )
+        self.metrics = get_metrics(conf, conf.get("log_name") or f"{self.kind}-auditor", self.logger)
+        self._since = time.time()
+        self._passed = self._failed = 0
+
+    def broker(self, path: str) -> Broker:
+        """A broker of the database at `path`."""
+        raise NotImplementedError
+
+    def check(self, broker: Broker, info: Mapping[str, Any]) -> None:
+        """Look for contradictions in a database that could be read. Raises AuditFailure."""
+
+    # -- passes
+
+    def run_forever(self, **options: Any) -> None:
+        """Pass after pass, one in `interval` seconds, the first at a random moment of the first interval."""
+        sleep(random.random() * self.interval)
+        while True:
+            self.logger.info("Begin %s audit pass.", self.kind)
+            started = time.time()
+            self._pass()
+            elapsed = time.time() - started
+            self.logger.info("%s audit pass completed: %.02fs", self.kind.title(), elapsed)
+            self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
+            if elapsed < self.interval:
+                sleep(self.interval - elapsed)
+
+    def run_once(self, **options: Any) -> None:
+        """One pass over all databases."""
+        self.logger.info('Begin %s audit "once" mode', self.kind)
+        started = time.time()
+        self._pass()
+        self._report()
+        elapsed = time.time() - started
+        self.logger.info('%s audit "once" mode completed: %.02fs', self.kind.title(), elapsed)
+        self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
+
+    def _pass(self) -> None:
+        for device_path, path in self.walker.databases():
+            self.pace.wait()
+            self.audit(device_path, path)
+            CONNECTIONS.sweep()
+            if time.time() - self._since >= LOG_SECONDS:
+                self._report()
+
+    def _report(self) -> None:
+        self.logger.info(
+            "Since %s: %s audits: %s passed audit, %s failed audit",
+            time.ctime(self._since),
+            self.kind,
+            self._passed,
+            self._failed,
+        )
+        self._dump(
+            {
+                f"{self.kind}_audits_since": self._since,
+                f"{self.kind}_audits_passed": self._passed,
+                f"{self.kind}_audits_failed": self._failed,
+            }
+        )
+        self._since = time.time()
+        self._passed = self._failed = 0
+
+    def _dump(self, figures: dict[str, Any]) -> None:
+        recon_cache.dump(figures, self.recon_file, self.logger)
+
+    # -- one database
+
+    def audit(self, device_path: str, path: str) -> None:
+        """Audit one database; what is found goes to log and counters."""
+        started = time.time()
+        try:
+            pool_for(device_path).run(self._audit, path)
+            self._passed += 1
+            self.metrics.increment("passes")
+        except DatabaseMissing:
+            return
+        except AuditFailure as err:
+            self._failed += 1
+            self.metrics.increment("failures")
+            self.logger.error("Audit failed: %s: %s", path, err)
+        except Exception:
+            self._failed += 1
+            self.metrics.increment("failures")
+            self.logger.exception("ERROR auditing %s %s", self.kind, path)
+        self.metrics.timing_since("timing", started)
+
+    def _audit(self, path: str) -> None:
+        broker = self.broker(path)
+        if broker.is_deleted():
+            return
+        self.check(broker, broker.info())

@@ -1,0 +1,62 @@
+"""Finding the databases on the devices of a node; for daemons."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from swift.core.fs import is_mount
+from swift.core.threads import pool_for
+
+
+class Walker:
+    """All databases of one kind below a directory of devices. `data_directory`: accounts or containers."""
+
+    def __init__(self, root: str, mount_check: bool, data_directory: str, logger: Any) -> None:
+        self.root = root
+        self.mount_check = mount_check
+        self.data_directory = data_directory
+        self.logger = logger
+
+    def databases(self) -> Iterator[tuple[str, str]]:
+        """(device path, path of `<hash>.db`), device by device, partitions in random order. The file may bear an epoch."""
+        for device_path in self._devices():
+            yield from self.on_device(device_path)
+
+    def _devices(self) -> Iterator[str]:
+        try:
+            names = sorted(os.listdir(self.root))
+        except OSError as err:
+            self.logger.error("ERROR: Unable to access %s: %s", self.root, err)
+            return
+        for name in names:
+            path = os.path.join(self.root, name)
+            if not os.path.isdir(path):
+                continue
+            if self.mount_check and not is_mount(path):
+                self.logger.warning("Skipping %s as it is not mounted", name)
+                continue
+            yield path
+
+    def on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
+        """As databases, of one device."""
+        root = f"{device_path}/{self.data_directory}"
+        partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
+        random.shuffle(partitions)
+        for partition in partitions:
+            for suffix in self._listed(device_path, f"{root}/{partition}"):
+                for name in self._listed(device_path, f"{root}/{partition}/{suffix}"):
+                    if len(name) == 32:
+                        yield device_path, f"{root}/{partition}/{suffix}/{name}/{name}.db"
+
+    def _listed(self, device_path: str, path: str) -> list[str]:
+        try:
+            names: list[str] = pool_for(device_path).run(os.listdir, path)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as err:
+            self.logger.error("ERROR listing %s: %s", path, err)
+            return []
+        return names
