@@ -32,7 +32,7 @@ def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descrip
     """Two peers leave at the same time; whoever hears of the first closes both streams and connects anew."""
     quiet = c.listen("127.0.0.1", 0)
     port = quiet.getsockname()[1]
-    fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(256)]  # so that no lower numbers are free
+    fillers = []
     (one, one_peer), (two, two_peer) = connected(2)
     replaced = []
 
@@ -41,6 +41,8 @@ def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descrip
         if replaced:
             return
         numbers = sorted([mine.fd, other.fd])
+        while not fillers or fillers[-1] < numbers[1]:  # until no lower numbers are free
+            fillers.append(os.open(os.devnull, os.O_RDONLY))
         close(mine, other)
         replaced.extend(c.connect("127.0.0.1", port, 2) for _ in range(2))
         assert sorted(stream.fd for stream in replaced) == numbers, "the test needs the same descriptors"
