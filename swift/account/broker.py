@@ -13,7 +13,8 @@ from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import schema
 from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker
 from swift.db.connection import Connection
-from swift.db.merge import MAX_INTEGER, ContainerItem, ContainerRow, is_plain, is_zero, merge_containers
+from swift.db.items import container_item
+from swift.db.merge import ContainerItem, ContainerRow, is_zero, merge_containers
 from swift.db.pending import Record
 
 _ROW_COLUMNS = (
@@ -58,7 +59,7 @@ class AccountBroker(Broker):
         """(name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted[, policy]) as an item."""
         if not 6 <= len(record) <= 7:
             raise ValueError(f"{len(record)} items")
-        return checked_item(*record)
+        return container_item(*record)
 
     def put_container(
         self,
@@ -188,30 +189,3 @@ def container_record(
     """The pending record of a report; `deleted` follows from the others (7.2)."""
     deleted = int(is_zero(object_count) and Timestamp(delete_timestamp) > Timestamp(put_timestamp))
     return name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted, storage_policy_index
-
-
-def checked_item(
-    name: Any,
-    put_timestamp: Any,
-    delete_timestamp: Any,
-    object_count: Any,
-    bytes_used: Any,
-    deleted: Any,
-    storage_policy_index: Any = 0,
-) -> ContainerItem:
-    """A report from outside as an item that can be merged. Raises ValueError."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"bad container name {name!r:.100}")
-    name.encode()  # lone surrogates can't be stored
-    for timestamp in (put_timestamp, delete_timestamp):
-        if timestamp is not None and not (isinstance(timestamp, str) and is_plain(timestamp)):
-            Timestamp(timestamp)
-    try:
-        count = None if object_count is None else int(object_count)
-        size = None if bytes_used is None else int(bytes_used)
-        flag, policy = int(deleted or 0), int(storage_policy_index or 0)
-    except (TypeError, OverflowError) as err:
-        raise ValueError(str(err)) from None
-    if max(abs(count or 0), abs(size or 0), abs(policy)) > MAX_INTEGER or flag not in (0, 1):
-        raise ValueError("a number out of range")
-    return ContainerItem(name, put_timestamp, delete_timestamp, count, size, flag, policy)

@@ -23,15 +23,9 @@ from swift.account.broker import is_deleted as account_is_deleted
 from swift.cli.inspection import EXIT_SUCCESS, InfoError, info_parser, open_ring, run_report, use_swift_dir
 from swift.cli.ring_locations import Target, print_locations
 from swift.container import shard_ranges
-from swift.container.broker import (
-    SHARDED,
-    SHARDING,
-    ContainerBroker,
-    database_files,
-    is_root,
-    single_file_state,
-)
+from swift.container.broker import ContainerBroker
 from swift.container.broker import is_deleted as container_is_deleted
+from swift.container.sharded import SHARDED, SHARDING, database_files, is_root, single_file_state
 from swift.core.hashing import hash_path
 from swift.core.policy import PolicyCollection
 from swift.core.timestamp import Timestamp

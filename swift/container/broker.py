@@ -1,40 +1,28 @@
-"""The database of one container: object rows, totals, shard ranges, and its files while it is sharded (database.md 8, 11).
+"""The database of one container: object rows, totals, PUT and DELETE (database.md 8, 10).
 
-Lives here: reading and merging rows, and which of several files is asked. Never here: HTTP, listings
-(container.listing), moving rows between containers (the sharder).
+Lives here: reading and merging rows. Files, states and shard ranges are in container.sharded, listings in container.listing;
+moving rows between containers is the sharder's business.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
-from swift.core.config import truthy
 from swift.core.fs import fault_point
-from swift.core.timestamp import Timestamp, decode_timestamps, normalize_timestamp
+from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import pending, schema
-from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker, Metadata, parse_metadata
+from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, parse_metadata
 from swift.db.connection import Connection
 from swift.db.errors import DatabaseError
-from swift.db.merge import MAX_INTEGER, ObjectItem, ObjectRow, is_plain, is_zero, merge_objects
+from swift.db.items import object_item
+from swift.db.merge import ObjectItem, ObjectRow, is_zero, merge_objects
 from swift.db.pending import DirectoryLock, Record
 
-from . import shard_ranges
-from .shard_ranges import ShardRange
-
-NOT_FOUND, UNSHARDED, SHARDING, SHARDED, COLLAPSED = (
-    "not_found",
-    "unsharded",
-    "sharding",
-    "sharded",
-    "collapsed",
-)
+from .sharded import SHARDED, SHARDING, ShardedDatabase
 
 MERGE_AHEAD_ABOVE = 16 * 1024  # bytes
 MERGE_AHEAD_BATCH = 200  # rows in a transaction: others may want the database meanwhile
@@ -69,28 +57,7 @@ class TooOld(DatabaseError):
     """The container was deleted later than the PUT that would create it."""
 
 
-def database_files(path: str) -> list[str]:
-    """The database files beside and including `path`, oldest first (2)."""
-    directory, name = os.path.split(path)
-    stem = name[:-3]
-    try:
-        names = os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [
-        f"{directory}/{found}"
-        for found in sorted(names)
-        if found.endswith(".db") and (found == name or found[: len(stem) + 1] == stem + "_")
-    ]
-
-
-def file_epoch(path: str) -> str | None:
-    """The epoch in a database file's name, in normal form, None if there is none."""
-    _, underscore, epoch = os.path.basename(path)[:-3].partition("_")
-    return epoch if underscore else None
-
-
-class ContainerBroker(Broker):
+class ContainerBroker(ShardedDatabase):
     """A container database; see Broker for the arguments. `path` is always `<hash>.db`, whichever files there are."""
 
     kind = "container"
@@ -99,33 +66,6 @@ class ContainerBroker(Broker):
     stat_table = "container_info"
     row_table = "object"
     _tombstone_column = "created_at"
-
-    def __init__(self, path: str, **options: Any) -> None:
-        super().__init__(path, **options)
-        self._files: list[str] | None = None
-        self._reported_extra_files = False
-
-    # -- files and states
-
-    @property
-    def files(self) -> list[str]:
-        """The database files, oldest first; remembered until reload_files."""
-        if not self._files:
-            self._files = database_files(self.path)
-        return self._files
-
-    def reload_files(self) -> None:
-        """Look again which files there are."""
-        self._files = None
-
-    @property
-    def file(self) -> str:
-        files = self.files
-        return files[-1] if files else self.path
-
-    def exists(self) -> bool:
-        self.reload_files()
-        return bool(self.files)
 
     def _initial_row(self, put_timestamp: str, policy_index: int | None) -> dict[str, Any]:
         if not self.account or not self.container:
@@ -146,34 +86,6 @@ class ContainerBroker(Broker):
         super().create(put_timestamp, policy_index)
         self.reload_files()
 
-    def component_files(self) -> list[str]:
-        """The files that hold the container's rows: retiring and fresh while sharding, else one."""
-        files = self.files
-        if len(files) > 2 and not self._reported_extra_files and self.logger is not None:
-            self._reported_extra_files = True
-            self.logger.warning("Unexpected db files will be ignored: %s", files[:-2])
-        return files[-2:]
-
-    @property
-    def path_name(self) -> str:
-        """`account/container`, read from the database if it wasn't given."""
-        if self.account is None or self.container is None:
-            with self.connection() as conn:
-                row = self._stat_row(conn, "account, container")
-            self.account, self.container = row["account"], row["container"]
-        return f"{self.account}/{self.container}"
-
-    def db_state(self) -> str:
-        """One of not_found, unsharded, sharding, sharded, collapsed (11.3)."""
-        files = self.files
-        if not files:
-            return NOT_FOUND
-        if len(files) > 1:
-            return SHARDING
-        if file_epoch(files[0]) is None:
-            return UNSHARDED
-        return single_file_state(files[0], self.all_shard_ranges(), self.path_name)
-
     # -- rows
 
     @staticmethod
@@ -181,7 +93,7 @@ class ContainerBroker(Broker):
         """(name, created_at, size, content_type, etag, deleted[, policy[, ctype time[, meta time]]]) as an item."""
         if not 6 <= len(record) <= 9:
             raise ValueError(f"{len(record)} items")
-        return checked_item(*record)
+        return object_item(*record)
 
     def put_object(
         self,
@@ -527,225 +439,9 @@ class ContainerBroker(Broker):
         with self.connection() as conn, conn.writing():
             conn.execute("UPDATE container_info SET reconciler_sync_point = ?", (point,))
 
-    # -- shard ranges
-
-    def all_shard_ranges(self) -> list[ShardRange]:
-        """Every stored range, own and deleted ones too, by row id; [] where an old database has no such table."""
-        with self.connection() as conn:
-            return self.read_shard_ranges(conn)
-
-    @staticmethod
-    def read_shard_ranges(conn: Connection) -> list[ShardRange]:
-        """all_shard_ranges on a connection."""
-        with _old_databases():
-            rows = conn.execute(f"SELECT {', '.join(shard_ranges.FIELDS)} FROM shard_range ORDER BY ROWID")
-            return [dict(zip(shard_ranges.FIELDS, row, strict=True)) for row in rows]
-        return []
-
-    def own_shard_range(self, default: bool = True) -> ShardRange | None:
-        """The container's own range; if none is stored, the default one or None."""
-        found = [item for item in self.all_shard_ranges() if item["name"] == self.path_name]
-        if found:
-            return found[0]
-        return (
-            shard_ranges.own_range_default(self.path_name, normalize_timestamp(time.time()))
-            if default
-            else None
-        )
-
-    def other_shard_ranges(self) -> list[ShardRange]:
-        """Ranges that are neither deleted nor the own one."""
-        own = self.path_name
-        return [item for item in self.all_shard_ranges() if not item["deleted"] and item["name"] != own]
-
-    def get_shard_ranges(
-        self,
-        marker: str = "",
-        end_marker: str = "",
-        includes: str = "",
-        reverse: bool = False,
-        include_deleted: bool = False,
-        states: Iterable[int] | None = None,
-        include_own: bool = False,
-        exclude_others: bool = False,
-        fill_gaps: bool = False,
-    ) -> list[ShardRange]:
-        """The query of 11.4."""
-        return select_shard_ranges(
-            self.all_shard_ranges(),
-            self.path_name,
-            marker,
-            end_marker,
-            includes,
-            reverse,
-            include_deleted,
-            states,
-            include_own,
-            exclude_others,
-            fill_gaps,
-        )
-
-    def merge_shard_ranges(self, items: Iterable[ShardRange]) -> None:
-        """Merge ranges (11.2)."""
-        incoming = list(items)
-        if not incoming:
-            return
-        with self.connection() as conn, conn.writing():
-            existing = {item["name"]: item for item in self.read_shard_ranges(conn)}
-            deletes, inserts = shard_ranges.merge_shard_ranges(existing, incoming)
-            conn.executemany("DELETE FROM shard_range WHERE name = ?", [(name,) for name in deletes])
-            conn.executemany(
-                f"INSERT INTO shard_range ({', '.join(shard_ranges.FIELDS)})"
-                f" VALUES ({', '.join('?' * len(shard_ranges.FIELDS))})",
-                [tuple(item[key] for key in shard_ranges.FIELDS) for item in inserts],
-            )
-
-    def shard_usage(self) -> tuple[int, int]:
-        """(object count, bytes) in the shards."""
-        return shard_ranges.usage(self.all_shard_ranges(), self.path_name)
-
-    def sharding_initiated(self) -> bool:
-        """Whether somebody has asked for sharding (11.3)."""
-        own = self.own_shard_range()
-        assert own is not None
-        return own["state"] in shard_ranges.CLEAVING and bool(self.other_shard_ranges())
-
-    def sharding_required(self) -> bool:
-        """Whether the sharder has work here (11.3)."""
-        state = self.db_state()
-        return state == SHARDING or (state == UNSHARDED and self.sharding_initiated())
-
-    def is_root(self) -> bool:
-        """Whether this is no shard of another container (11.3)."""
-        return is_root(self.metadata(), self.path_name, self.own_shard_range(default=False))
-
-    # -- reclaim
-
-    def _reclaim_other(self, conn: Connection, sync_age: str) -> None:
-        with _old_databases():
-            conn.execute(
-                "DELETE FROM shard_range WHERE deleted = 1 AND timestamp < ? AND name <> ?",
-                (sync_age, self.path_name),
-            )
-
-
-def single_file_state(path: str, ranges: Iterable[ShardRange], own_name: str) -> str:
-    """The state of a container whose only file is at `path`, with these ranges."""
-    epoch = file_epoch(path)
-    if epoch is None:
-        return UNSHARDED
-    own_epoch = None
-    others = False
-    for item in ranges:
-        if item["name"] == own_name:
-            own_epoch = item["epoch"]
-        elif not item["deleted"]:
-            others = True
-    if own_epoch is None or Timestamp(own_epoch) != Timestamp(epoch):
-        return UNSHARDED
-    return SHARDED if others else COLLAPSED
-
-
-def select_shard_ranges(
-    ranges: Iterable[ShardRange],
-    own_name: str,
-    marker: str = "",
-    end_marker: str = "",
-    includes: str = "",
-    reverse: bool = False,
-    include_deleted: bool = False,
-    states: Iterable[int] | None = None,
-    include_own: bool = False,
-    exclude_others: bool = False,
-    fill_gaps: bool = False,
-) -> list[ShardRange]:
-    """The query of 11.4 on ranges that have been read."""
-    wanted = None if states is None else set(states)
-    own: ShardRange | None = None
-    candidates = []
-    for item in ranges:
-        is_own = item["name"] == own_name
-        if is_own:
-            own = item
-        if (not include_own if is_own else exclude_others) or (item["deleted"] and not include_deleted):
-            continue
-        if wanted is None or item["state"] in wanted:
-            candidates.append(item)
-    if own is None:
-        own = shard_ranges.own_range_default(own_name, normalize_timestamp(time.time()))
-    return shard_ranges.select(candidates, own, marker, end_marker, includes, reverse, fill_gaps)
-
-
-@contextmanager
-def _old_databases() -> Iterator[None]:
-    """Databases from before sharding have no shard_range table: to read nothing from it is right (25)."""
-    try:
-        yield
-    except sqlite3.OperationalError as err:
-        if "no such table: shard_range" not in str(err):
-            raise
-
 
 def is_deleted(info: dict[str, Any]) -> bool:
     """8.1 on a row with object_count, put_timestamp, delete_timestamp."""
     return is_zero(info["object_count"]) and Timestamp(info["delete_timestamp"]) > Timestamp(
         info["put_timestamp"]
-    )
-
-
-def is_root(metadata: Metadata, own_name: str, own_range: ShardRange | None) -> bool:
-    """Whether these make a root container (11.3)."""
-    quoted = metadata.get("X-Container-Sysmeta-Shard-Quoted-Root")
-    if quoted and quoted[0]:
-        return unquote(quoted[0]) == own_name
-    plain = metadata.get("X-Container-Sysmeta-Shard-Root")
-    if plain and plain[0]:
-        return plain[0] == own_name
-    return own_range is None or not own_range["deleted"]
-
-
-def sharding_enabled(metadata: Metadata, others: Iterable[ShardRange]) -> bool:
-    """Whether sharding is enabled for a container with this metadata and these other ranges (11.3)."""
-    flag = metadata.get("X-Container-Sysmeta-Sharding")
-    return bool(flag and truthy(flag[0])) or any(True for _ in others)
-
-
-def checked_item(
-    name: Any,
-    created_at: Any,
-    size: Any,
-    content_type: Any,
-    etag: Any,
-    deleted: Any,
-    storage_policy_index: Any = 0,
-    ctype_timestamp: Any = None,
-    meta_timestamp: Any = None,
-) -> ObjectItem:
-    """A row from outside as an item that can be merged. Raises ValueError."""
-    if not isinstance(name, str) or not name:
-        raise ValueError(f"bad object name {name!r:.100}")
-    if not isinstance(content_type, str) or not isinstance(etag, str):
-        raise ValueError("content type and etag must be text")
-    if not (name.isascii() and content_type.isascii() and etag.isascii()):
-        (name + content_type + etag).encode()  # lone surrogates can't be stored
-    if not isinstance(created_at, str):
-        created_at = normalize_timestamp(created_at)
-    if not is_plain(created_at):
-        decode_timestamps(created_at)
-    try:
-        size, deleted, policy = int(size), int(deleted), int(storage_policy_index or 0)
-    except (TypeError, OverflowError) as err:
-        raise ValueError(str(err)) from None
-    if not (-MAX_INTEGER <= size <= MAX_INTEGER and deleted in (0, 1) and 0 <= policy <= MAX_INTEGER):
-        raise ValueError("a number out of range")
-    return ObjectItem(
-        name,
-        created_at,
-        size,
-        content_type,
-        etag,
-        deleted,
-        policy,
-        ctype_timestamp and Timestamp(ctype_timestamp).internal,
-        meta_timestamp and Timestamp(meta_timestamp).internal,
     )

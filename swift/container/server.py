@@ -19,6 +19,7 @@ from swift.core.log import get_logger
 from swift.core.names import check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
+from swift.db.items import object_item
 from swift.db.merge import is_plain
 from swift.db.request import (
     Environ,
@@ -38,7 +39,8 @@ from swift.db.snapshot import SnapshotCache
 
 from . import account_update, server_get, shard_ranges
 from .account_update import AccountReports
-from .broker import ContainerBroker, PolicyConflict, TooOld, checked_item, database_files
+from .broker import ContainerBroker, PolicyConflict, TooOld
+from .sharded import database_files
 from .snapshot import ContainerSnapshot
 from .sync_realms import SyncRealms, check_target
 
@@ -451,7 +453,7 @@ def _row_item(row: Any) -> Any:
     if not isinstance(row, dict):
         raise ValueError("a row must be an object")
     try:
-        return checked_item(
+        return object_item(
             row["name"],
             row["created_at"],
             row["size"],

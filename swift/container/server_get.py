@@ -13,8 +13,9 @@ from swift.db.listing import LISTING_PARAMS, TRUE_WORDS, Listing, query_params
 from swift.db.request import Environ, StartResponse, answer, is_true, media_type, shown_metadata
 
 from . import shard_ranges
-from .broker import SHARDED, SHARDING, is_deleted, select_shard_ranges
+from .broker import is_deleted
 from .listing import object_listing, shard_listing
+from .sharded import SHARDED, SHARDING, select_shard_ranges
 from .snapshot import ContainerSnapshot
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from swift.db.merge import ObjectItem, ObjectRow, merge_object, new_object_row
 from swift.db.snapshot import Base, Snapshot, Totals
 
 from . import shard_ranges
-from .broker import SHARDED, ContainerBroker, is_root, single_file_state
+from .broker import ContainerBroker
 from .shard_ranges import ShardRange
+from .sharded import SHARDED, is_root, single_file_state
 
 ListedRow = tuple[str, str, int, str, str]
 """(name, created_at, size, content type, etag) of a live object."""

@@ -95,12 +95,14 @@ class Hub(epolls.Hub):
             return
         streams = self.streams
         others = None
-        for fd, event in events:
-            stream = streams.get(fd)
+        # looked up before anybody is woken, who may close a stream and get its number for another one
+        for stream, fd, event in [(streams.get(fd), fd, event) for fd, event in events]:
             if stream is None:
                 if others is None:
                     others = []
                 others.append((fd, event))
+                continue
+            if stream.fd != fd:
                 continue
             if event & _READ_EVENTS:
                 stream.readable = True
@@ -204,6 +206,10 @@ def fork() -> int:
     """os.fork, with a fresh hub and without the parent's threads in the child. To be called from the main green thread."""
     pid = os.fork()
     if pid == 0:
+        # the epoll instance is the parent's too: what we close must not be taken out of it
+        inherited = eventlet.hubs.get_hub()
+        if isinstance(inherited, Hub):
+            inherited.streams.clear()
         use_fast_hub()
         _pipes.clear()
         for forget in after_fork:
@@ -450,6 +456,8 @@ class Stream:
     def _peek(self) -> bytes:
         try:
             return self.sock.recv(1, raw_socket.MSG_PEEK)
+        except BlockingIOError:
+            return b"?"  # neither an end nor input
         except OSError:
             return b""
 
@@ -483,10 +491,14 @@ class Stream:
         self._hub.forget(self)
         self.fd = -1
         self.sock.close()
+        if self.reader is not None or self.writer is not None:
+            self._hub.schedule_call_global(0, self._end_waits)
+
+    def _end_waits(self) -> None:
+        # by now a waiter may have gone on for another reason: then it is not ours to disturb
         for waiter in (self.reader, self.writer):
-            if waiter is not None and waiter is not getcurrent():
-                self._hub.schedule_call_global(0, waiter.throw, OSError(errno.EBADF, "closed"))
-        self.reader = self.writer = None
+            if waiter is not None and waiter in (self.reader, self.writer):
+                waiter.throw(OSError(errno.EBADF, "closed"))
 
 
 class TargetError(OSError):
@@ -504,7 +516,8 @@ class SourceError(OSError):
 def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[Stream]:
     """Waits until at least one of the streams can be read; returns those that can ([] after the time limit)."""
     streams = list(streams)
-    ready = [s for s in streams if s.readable or s.fd < 0]
+    # one that was read to its last byte is still marked until somebody looks
+    ready = [s for s in streams if s.fd < 0 or s.readable and s._has_input()]
     if ready or not streams:
         return ready
     hub = streams[0]._hub
@@ -520,8 +533,8 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
             stream.deadline = _FOREVER
     try:
         hub.switch()
-    except TimeoutError:
-        pass
+    except OSError:
+        pass  # the time is up, or one of them was closed
     finally:
         if timer is not None:
             timer.cancel()
@@ -567,7 +580,10 @@ def connect(ip: str, port: int, seconds: float) -> Stream:
     try:
         sock.setblocking(False)
         sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
-        code = sock.connect_ex((ip, port))
+        try:
+            code = sock.connect_ex((ip, port))
+        except UnicodeError as err:
+            raise OSError(errno.EINVAL, f"no address: {err}") from None
         if code not in (0, errno.EINPROGRESS):
             raise OSError(code, os.strerror(code))
         stream = Stream(sock)
@@ -576,7 +592,7 @@ def connect(ip: str, port: int, seconds: float) -> Stream:
         raise
     if code == 0:
         return stream
-    stream.writable = False
+    stream.readable = stream.writable = False
     try:
         with Timeout(seconds, TimeoutError("connect timed out")):
             stream.wait_writable()
@@ -586,7 +602,6 @@ def connect(ip: str, port: int, seconds: float) -> Stream:
     except BaseException:
         stream.close()
         raise
-    stream.readable = stream.gone = False
     return stream
 
 

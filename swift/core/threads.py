@@ -9,6 +9,7 @@ import collections
 import contextlib
 import os
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,9 @@ from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, 
 
 class DeviceBusy(Exception):
     """A device's queue of waiting operations is full: it hangs or cannot keep up."""
+
+
+_all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
 
 
 class _ThreadPool:
@@ -33,6 +37,12 @@ class _ThreadPool:
         self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._hub: Hub | None = None
+        _all_pools.add(self)
+
+    def forget_threads(self) -> None:
+        """In a forked child: the threads stayed with the parent, and so did whoever waits for them."""
+        os.close(self._wake)
+        _ThreadPool.__init__(self, self.name, self.size, self.limit)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
@@ -125,10 +135,9 @@ def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def _forget() -> None:
-    """In a forked child there are no threads."""
-    global _shared_pool
-    _shared_pool = None
-    _pools.clear()
+    """In a forked child there are no threads. The pools stay: others hold them."""
+    for pool in list(_all_pools):
+        pool.forget_threads()
 
 
 after_fork.append(_forget)

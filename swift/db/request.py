@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest, RequestError
-from swift.core.names import wsgi_to_str
 from swift.core.timestamp import internal_timestamp
 from swift.wire.accept import Accept
 from swift.wire.headers import header_name
@@ -186,9 +185,3 @@ def read_body(environ: Environ, longest: int = MAX_BODY) -> bytes:
             return data
         data += more
     raise BadRequest("Request body too large")
-
-
-def native_path(environ: Environ) -> str:
-    """PATH_INFO as native text; it has been checked for UTF-8."""
-    path: str = environ["PATH_INFO"]
-    return path if path.isascii() else wsgi_to_str(path)

@@ -32,7 +32,8 @@ from .blocks import BUDGET
 from .broker import Broker
 from .connection import CONNECTIONS
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
-from .pending import DirectoryLock, GroupSync
+from .group_sync import GroupSync
+from .pending import DirectoryLock
 from .request import Environ, Place, StartResponse, answer
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock

@@ -55,6 +55,7 @@ class ObjectBody:
         self.device = device
         self.where = where
         self.fd = found.fd
+        self.name = os.path.basename(found.path)
         self.size = found.size
         self.metadata = found.metadata
         self.keep_cache = keep_cache
@@ -104,7 +105,7 @@ class ObjectBody:
         return count
 
     def _damaged(self, reason: str) -> None:
-        self.device.run(quarantine, self.where, reason)
+        self.device.run(quarantine, self.where, reason, None, self.name)
         if self.on_damage is not None:
             self.on_damage(self.where)
         raise BodyDamaged(f"{self.where.hash_dir}: {reason}")

@@ -79,21 +79,25 @@ class OpenObject:
 
 
 class _Damaged(Exception):
-    """Internal: `path` (the hash directory, or one file in it) must be quarantined."""
+    """Internal: `path` (the hash directory, or one file in it) must be quarantined; `data`: name of the bad .data."""
 
-    def __init__(self, reason: str, path: str | None = None) -> None:
+    def __init__(self, reason: str, path: str | None = None, data: str | None = None) -> None:
         super().__init__(reason)
         self.path = path
+        self.data = data
 
 
-def quarantine(where: ObjectLocation, reason: str, file: str | None = None) -> None:
-    """Move the hash directory, or just `file` in it, away and note it. Raises OSError."""
+def quarantine(where: ObjectLocation, reason: str, file: str | None = None, data: str | None = None) -> None:
+    """Move the hash directory, or just `file` in it, away and note it. Raises OSError.
+
+    `data`: the name of the .data that was found damaged; whatever is newer than that stays.
+    """
     try:
         if file is not None:
             target = quarantine_file(where.device_path, file)
         else:
             try:
-                target = quarantine_hash_dir(where.device_path, where.hash_dir)
+                target = quarantine_hash_dir(where.device_path, where.hash_dir, data)
             except OSError as err:
                 if err.errno not in (errno.ENODATA, errno.EUCLEAN, errno.EIO):
                     raise
@@ -127,10 +131,11 @@ def open_object(
             if tries == OPEN_TRIES:
                 raise
         except _Damaged as damage:
-            quarantine(where, str(damage), damage.path)
-            if damage.path is None:
+            quarantine(where, str(damage), damage.path, damage.data)
+            tries += 1
+            if tries == OPEN_TRIES or (damage.path is None and not os.path.isdir(where.hash_dir)):
                 raise Quarantined(str(damage)) from None
-            # one file is out of the way: look at what the others say
+            # one file is out of the way, or somebody has written a new one: look at what the others say
 
 
 def list_files(where: ObjectLocation) -> list[str]:
@@ -190,7 +195,7 @@ def _open(
         raise StateChanged(path) from None
     except OSError as err:
         if err.errno in (errno.ENODATA, errno.EUCLEAN):
-            raise _Damaged(f"can't be opened: {err}") from None
+            raise _Damaged(f"can't be opened: {err}", None, data.name) from None
         raise
     found = OpenObject(fd, path)
     try:
@@ -208,6 +213,11 @@ def _open(
         found.decision = decision
         _set_times(found, data, where.ec, decision)
         _verify(where, found, now, open_expired, with_body)
+    except _Damaged as damage:
+        found.close()
+        if damage.path is None:
+            damage.data = data.name
+        raise
     except BaseException:
         found.close()
         raise

@@ -200,6 +200,7 @@ class NewObjectFile:
         for attempt in range(LINK_TRIES):
             try:
                 with invalidating(where.partition_dir, where.suffix, create=False):
+                    self._check_place()
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
                     fs.fault_point("write:linked")
@@ -215,6 +216,16 @@ class NewObjectFile:
         os.fsync(self._dir_fd)
         # also of a directory that was there: whoever made it may not have synced it yet
         fs.fsync_dir(where.suffix_dir)
+
+    def _check_place(self) -> None:
+        """Raises FileNotFoundError when the open directory is no longer the one at our path: it was quarantined.
+
+        Whoever moves one away holds the lock that we hold now.
+        """
+        path = self.where.hash_dir
+        there, ours = os.stat(path), os.fstat(self._dir_fd)
+        if there.st_ino != ours.st_ino or there.st_dev != ours.st_dev:
+            raise FileNotFoundError(errno.ENOENT, "the directory was replaced", path)
 
     def _check_same(self, name: str, metadata: dict[str, str]) -> None:
         """A file of that name is there: fine if it says the same. Raises SameTimeConflict."""

@@ -193,8 +193,10 @@ class Controller:
     # -- accounts and containers -------------------------------------------------------------------------------------------
 
     def account_info(self, exchange: Exchange) -> Info | None:
-        """What is known of the request's account; None if it does not really exist."""
+        """What is known of the request's account; None if it does not really exist. Raises 503 if that cannot be found out."""
         info = get_account_info(exchange.environ, self.app, exchange.account)
+        if info["status"] >= 500:
+            raise HTTPServiceUnavailable(request=exchange.request)
         if not is_success(info["status"]) or not info.get("account_really_exists", True):
             return None
         return info

@@ -183,6 +183,10 @@ class ObjectController(Controller):
         if "HTTP_IF_NONE_MATCH" in environ and "*" not in Match(environ["HTTP_IF_NONE_MATCH"]).tags:
             text = "If-None-Match only supports *"
             raise HTTPBadRequest(request=exchange.request, body=text, content_type="text/plain")
+        if "HTTP_X_COPY_FROM" in environ:
+            # A copy filter would have taken it; who moves things by copy and delete would lose them to an empty object.
+            text = "X-Copy-From is not supported here"
+            raise HTTPBadRequest(request=exchange.request, body=text, content_type="text/plain")
         info = self.container_info(exchange)
         denied = self._denied_write(exchange, info)
         if denied is not None:

@@ -8,7 +8,8 @@ import sqlite3
 import pytest
 
 from swift.container import shard_ranges
-from swift.container.broker import ContainerBroker, select_shard_ranges
+from swift.container.broker import ContainerBroker
+from swift.container.sharded import select_shard_ranges
 from swift.core.hashing import hash_path, set_hash_config
 from swift.db import pending
 from swift.db.errors import DatabaseExists, DatabaseMissing, DatabaseQuarantined
@@ -418,3 +419,10 @@ def test_shortening_a_file_that_somebody_else_has_merged(tmp_path, monkeypatch):
     broker.shorten_pending()
     assert [pending.decode(entry)[0] for entry in pending.entries(broker.pending_path)] == ["late"]
     assert other.info()["object_count"] == 6
+
+
+def test_reconciler_sync_point(tmp_path):
+    broker = make(tmp_path)
+    assert broker.reconciler_sync() == -1
+    broker.update_reconciler_sync(7)
+    assert broker.reconciler_sync() == 7

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.db import pending
+from swift.db import group_sync, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 from test.databases import load
 
@@ -98,25 +98,25 @@ def test_group_sync_serves_all_who_wrote_before_it(tmp_path):
     def sync(path):
         rounds.append(path)
 
-    class Slow(pending.GroupSync):
+    class Slow(group_sync.GroupSync):
         pass
 
     group = Slow(sync)
-    original = pending.pool_for
+    original = group_sync.pool_for
 
     class Pool:
         def run(self, function, *args):
             sleep(0.01)
             return function(*args)
 
-    pending.pool_for = lambda device: Pool()
+    group_sync.pool_for = lambda device: Pool()
     try:
         pool = GreenPool()
         for _ in range(20):
             pool.spawn_n(group.wait, "p", "d")
         pool.waitall()
     finally:
-        pending.pool_for = original
+        group_sync.pool_for = original
     assert len(rounds) == 2
 
 
@@ -126,7 +126,7 @@ def test_a_failed_group_sync_fails_everybody(tmp_path):
     def sync(path):
         raise OSError(5, "I/O error")
 
-    group = pending.GroupSync(sync)
+    group = group_sync.GroupSync(sync)
     failures = []
 
     def write():
@@ -143,7 +143,7 @@ def test_a_failed_group_sync_fails_everybody(tmp_path):
 
 
 def test_group_sync_of_a_merged_file(tmp_path):
-    pending.GroupSync().wait(str(tmp_path / "gone.db.pending"), str(tmp_path))
+    group_sync.GroupSync().wait(str(tmp_path / "gone.db.pending"), str(tmp_path))
     path = tmp_path / "here.db.pending"
     path.write_bytes(b":x")
-    pending.GroupSync().wait(str(path), str(tmp_path))
+    group_sync.GroupSync().wait(str(path), str(tmp_path))

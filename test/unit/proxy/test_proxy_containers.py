@@ -87,6 +87,14 @@ def test_a_listing_in_a_missing_account(cluster):
     assert cluster.request("GET", "/v1/.hidden/c")[0] == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "DELETE"])
+def test_an_account_that_cannot_be_asked_is_not_a_missing_one(make_cluster, method):
+    cluster = make_cluster(account_autocreate="true")
+    cluster.on("account", "HEAD", Reply(500))
+    assert cluster.request(method, "/v1/a/c")[0] == 503
+    assert cluster.of("container") == [] and cluster.of("account", "PUT") == []
+
+
 def test_a_database_that_was_never_put_is_missing(cluster):
     zero = {**LISTED, "X-Put-Timestamp": "0000000000.00000"}
     cluster.on("container", "GET", [Reply(200, zero, LISTING)] * 3)

@@ -282,6 +282,14 @@ def test_if_none_match_supports_only_star(cluster):
     assert headers["content-type"].startswith("text/plain")
 
 
+def test_a_copy_that_nobody_makes_is_refused(cluster):
+    """Instead of an empty object in its place."""
+    cluster.on("object", "PUT", stores)
+    status, _headers, text = cluster.request("PUT", "/v1/a/c/o", {"X-Copy-From": "c/other"})
+    assert (status, text) == (400, b"X-Copy-From is not supported here")
+    assert not cluster.of("object")
+
+
 def test_disagreeing_etags_are_500(cluster):
     cluster.on("object", "PUT", lambda seen: Reply(201, {"Etag": f'"{seen.node}"'}))
     assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY)[0] == 500

@@ -1,0 +1,217 @@
+"""The engine under coincidences: descriptors used again, streams closed under their waiters, peers that leave at once, forks."""
+
+import os
+import signal
+
+import pytest
+
+from swift.core import concurrency as c
+from swift.core import threads
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+def connected(count=1):
+    """`count` pairs of connected streams."""
+    listener = c.listen("127.0.0.1", 0)
+    accepting = c.Listener(listener)
+    pairs = []
+    for _ in range(count):
+        client = c.connect("127.0.0.1", listener.getsockname()[1], 2)
+        pairs.append((client, c.Stream(accepting.accept()[0], 5)))
+    accepting.close()
+    return pairs
+
+
+def close(*streams):
+    for stream in streams:
+        stream.close()
+
+
+def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descriptor():
+    """Two peers leave at the same time; whoever hears of the first closes both streams and connects anew."""
+    quiet = c.listen("127.0.0.1", 0)
+    port = quiet.getsockname()[1]
+    fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(256)]  # so that no lower numbers are free
+    (one, one_peer), (two, two_peer) = connected(2)
+    replaced = []
+
+    def reader(mine, other):
+        assert mine.recv(1) == b""
+        if replaced:
+            return
+        numbers = sorted([mine.fd, other.fd])
+        close(mine, other)
+        replaced.extend(c.connect("127.0.0.1", port, 2) for _ in range(2))
+        assert sorted(stream.fd for stream in replaced) == numbers, "the test needs the same descriptors"
+
+    threads = [c.spawn(reader, one, two)]
+    two.readable = False  # as if it had been read empty
+    one.readable = False
+    c.sleep(0)
+    # both ends close before the hub looks again, so that both events come in one batch
+    one_peer.sock.close()
+    two_peer.sock.close()
+    threads[0].wait()
+    c.sleep(0.01)
+    assert [stream.gone for stream in replaced] == [False, False]
+    assert not any(stream.is_dead() for stream in replaced)
+    close(*replaced, one_peer, two_peer)
+    quiet.close()
+    for fd in fillers:
+        os.close(fd)
+
+
+def test_closing_a_stream_disturbs_nobody_who_has_stopped_waiting_for_it():
+    """A green thread waits for two streams; one becomes readable in the turn in which another thread closes the second."""
+    (one, one_peer), (two, two_peer) = connected(2)
+    for stream in (one, two):
+        stream.readable = False
+    seen = []
+
+    def waiter():
+        seen.append(c.wait_readable_any([one, two], 5))
+        try:
+            c.sleep(0.05)
+            seen.append("undisturbed")
+        except OSError as err:
+            seen.append(err)
+
+    thread = c.spawn(waiter)
+    c.sleep(0)
+
+    def closer():
+        two.close()
+        # the event of `one` is taken before the hub's timers run again
+        reader, one.reader = one.reader, None
+        one.readable = True
+        reader.switch()
+
+    c.spawn(closer)
+    thread.wait()
+    assert seen[1:] == ["undisturbed"]
+    close(one, one_peer, two_peer)
+
+
+def test_whoever_waits_for_several_streams_is_told_when_one_is_closed():
+    (one, one_peer), (two, two_peer) = connected(2)
+    for stream in (one, two):
+        stream.readable = False
+    thread = c.spawn(c.wait_readable_any, [one, two], 5)
+    c.sleep(0)
+    two.close()
+    assert thread.wait() == [two]
+    close(one, one_peer, two_peer)
+
+
+def test_a_peer_that_answers_and_leaves_at_once_is_heard(monkeypatch):
+    """What the peer does before we hear of our own connection is not forgotten."""
+    listener = c.listen("127.0.0.1", 0)
+    real = c.Stream.wait_writable
+
+    def slow(stream):
+        peer, _ = listener.accept()
+        peer.sendall(b"bye")
+        peer.close()
+        real(stream)
+
+    monkeypatch.setattr(c.Stream, "wait_writable", slow)
+    stream = c.connect("127.0.0.1", listener.getsockname()[1], 2)
+    monkeypatch.undo()
+    assert c.wait_readable_any([stream], 2) == [stream]
+    stream.set_timeout(2)
+    assert stream.recv(10) == b"bye"
+    assert stream.recv(10) == b""
+    stream.close()
+    listener.close()
+
+
+def test_what_merely_seems_readable_is_not_returned():
+    """A stream that was read to the last byte may still be marked: that is no input."""
+    ((one, peer),) = connected()
+    peer.sendall(b"12345")
+    assert one.recv(5) == b"12345"
+    assert one.readable, "it can't know yet"
+    assert c.wait_readable_any([one], 0.05) == []
+    peer.sendall(b"6")
+    assert c.wait_readable_any([one], 5) == [one]
+    close(one, peer)
+
+
+def test_a_child_that_closes_what_it_inherited_leaves_the_parents_streams_alone():
+    ((one, peer),) = connected()
+    one.readable = False
+    read, write = os.pipe()
+    pid = c.fork()
+    if pid == 0:
+        try:
+            one.close()
+            os.write(write, b"x")
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.read(read, 1)
+    os.waitpid(pid, 0)
+    os.close(read)
+    os.close(write)
+    peer.sendall(b"still here")
+    one.set_timeout(2)
+    assert one.recv(100) == b"still here"
+    close(one, peer)
+
+
+def test_timeouts_of_two_waiters_of_one_stream():
+    """The sweeper ends both, and each once."""
+    ((one, peer),) = connected()
+    while True:  # fill the buffers
+        try:
+            one.sock.send(b"x" * 65536)
+        except BlockingIOError:
+            break
+    one.readable = one.writable = False
+    one.set_deadline(0.05)
+    ended = []
+
+    def wait(how):
+        try:
+            how()
+        except TimeoutError:
+            ended.append(how.__name__)
+            c.sleep(0.15)  # a second throw would hit here
+            ended.append("calm")
+
+    threads = [c.spawn(wait, one.wait_readable), c.spawn(wait, one.wait_writable)]
+    for thread in threads:
+        thread.wait()
+    assert sorted(ended) == ["calm", "calm", "wait_readable", "wait_writable"]
+    close(one, peer)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3])
+def test_waiting_for_several_ends_in_time_and_leaves_no_traces(seconds):
+    pairs = connected(3)
+    streams = [client for client, _ in pairs]
+    c.sleep(0)
+    for stream in streams:
+        assert stream.try_recv(1) is None
+    assert c.wait_readable_any(streams, seconds) == []
+    assert all(stream.reader is None for stream in streams)
+    for stream, peer in pairs:
+        peer.sendall(b"a")
+        assert stream.recv(1) == b"a"
+        close(stream, peer)
+
+
+def test_pools_of_a_forked_child_have_threads_of_their_own(tmp_path):
+    """Also those that somebody has kept since before the fork."""
+    pool = threads._ThreadPool("test", 2, 10)
+    assert pool.run(int, 7) == 7
+    pid = c.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with c.Timeout(10):
+                code = 0 if pool.run(int, 8) == 8 else 2
+        finally:
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert pool.run(int, 9) == 9
