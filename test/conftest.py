@@ -2,13 +2,19 @@
 
 import pytest
 
-from swift.core import constraints, hashing, policy
+from swift.core import constraints, hashing, policy, swift_dir
+
+SETTINGS = [
+    (hashing, ("_config", "_primed", "_suffix")),
+    (policy, ("_policies",)),
+    (constraints, ("_limits",)),
+    (swift_dir, ("_current",)),
+]
 
 
 @pytest.fixture(autouse=True)
 def process_wide_settings_stay_as_they_were():
-    config, policies, limits = hashing._config, policy._policies, constraints._limits
+    before = [(module, name, getattr(module, name)) for module, names in SETTINGS for name in names]
     yield
-    if config is not None:
-        hashing.set_hash_config(config.prefix, config.suffix)
-    policy._policies, constraints._limits = policies, limits
+    for module, name, value in before:
+        setattr(module, name, value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -173,8 +174,8 @@ def _load(home: pathlib.Path) -> Layout:
 
 def _check_file_system(home: pathlib.Path) -> None:
     probe = home / f".probe-{os.getpid()}"
+    probe.touch()
     try:
-        probe.touch()
         os.setxattr(probe, "user.swift.probe", b"x" * 1024)
     except OSError as err:
         raise SaioError(
@@ -194,6 +195,8 @@ def _check_ports(layout: Layout) -> None:
                 sock.listen(1)
             except OSError as err:
                 option = "--port" if (ip, port) == (layout.ip, layout.port) else "--base-port"
+                if err.errno == errno.EADDRNOTAVAIL:
+                    option = "--ip"
                 raise SaioError(
                     f"cannot listen on {ip}:{port}: {err.strerror}; choose another one with {option}"
                 ) from None

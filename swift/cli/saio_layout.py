@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 import pathlib
+import pwd
 import secrets
 from dataclasses import dataclass
 
@@ -137,6 +138,11 @@ policy_type = replication
 """
 
 
+def _stay_who_we_are() -> str:
+    """Root would become the user swift, if there is one, who may not write here."""
+    return "" if os.geteuid() else f"user = {pwd.getpwuid(0).pw_name}\n"
+
+
 def _proxy_conf(layout: Layout) -> str:
     key = (layout.etc / "token.key").read_text().strip()
     users = "\n".join(
@@ -147,7 +153,7 @@ bind_ip = {layout.ip}
 bind_port = {layout.port}
 workers = 1
 swift_dir = {layout.etc}
-log_name = proxy-server
+{_stay_who_we_are()}log_name = proxy-server
 log_file = {layout.log}/proxy.log
 
 [pipeline:main]
@@ -177,7 +183,7 @@ bind_ip = {ip}
 bind_port = {port}
 workers = 1
 swift_dir = {layout.etc}
-log_name = {server}-server
+{_stay_who_we_are()}log_name = {server}-server
 log_file = {layout.log}/node{node}.log
 recon_cache_path = {cache}
 

@@ -232,6 +232,8 @@ class Template:
         pattern = _NAMED_TIMES.get(attribute) or (f"%{attribute}" if attribute in _STRFTIME else None)
         if pattern is None:
             raise ValueError(f"unknown attribute {attribute!r} of field {field!r}")
+        if attribute == "Z":
+            pattern = "UTC"  # what the C library calls GMT
         made = f"{self._constant(_Strftime(pattern))}({raw})"
         return f"clean({made})" if self._quoted else made
 
@@ -372,13 +374,13 @@ class StorageAccessLog:
             elif size == 21 and name.lower() == "x-container-timestamp":
                 info = f"x-container-timestamp: {value}"
         path = get("SCRIPT_NAME", "") + get("PATH_INFO", "")
+        if not _needs_no_path_quoting(path):
+            path = quote_from_bytes(path.encode("latin-1", "replace"))
         values = {
             "remote_addr": get("REMOTE_ADDR"),
             "time": end,
             "method": environ["REQUEST_METHOD"],
-            "path": path
-            if _needs_no_path_quoting(path)
-            else quote_from_bytes(path.encode("latin-1", "replace")),
+            "path": path,
             "status": status,
             "content_length": length,
             "referer": get("HTTP_REFERER"),

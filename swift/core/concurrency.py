@@ -79,6 +79,7 @@ class Hub(epolls.Hub):
 
     def watch_callback(self, fd: int, callback: Callable[[], None]) -> None:
         """Calls callback in the hub whenever fd is readable (level-triggered)."""
+        self.streams.pop(fd, None)  # one whose socket was closed behind its back would swallow our events
         self.callbacks[fd] = callback
         self.poll.register(fd, _select.EPOLLIN)
 

@@ -167,7 +167,8 @@ def _remove_abandoned(parent: str) -> None:
         if not entry.name.startswith(_PREFIX) or entry.stat(follow_symlinks=False).st_uid != os.getuid():
             continue
         pid = entry.name[len(_PREFIX) :].partition("-")[0]
-        if pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):
+        # our own pid: the image before a reload
+        if pid.isdecimal() and (int(pid) == os.getpid() or not os.path.exists(f"/proc/{pid}")):
             shutil.rmtree(entry.path, ignore_errors=True)
 
 

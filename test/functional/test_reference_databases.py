@@ -15,6 +15,8 @@ from swift.core.hashing import hash_path
 from test.databases import Logger, call, make_conf
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
+# its package has the name of ours
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 pytestmark = [
     pytest.mark.reference,
@@ -26,7 +28,7 @@ NAMES = ["a", "photos/me.jpg", "日本", 'x"&<', "d/e/f", "\N{PILE OF POO}", "o 
 
 def info(tool, conf, path, *options):
     command = [pathlib.Path(REFERENCE, tool), "-d", conf["swift_dir"], *options, path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     return {
         line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip()
@@ -112,7 +114,9 @@ def serve(tool, conf_text, tmp_path, name):
     path = tmp_path / f"{name}.conf"
     path.write_text(conf_text)
     log = open(tmp_path / f"{name}.log", "w")
-    return subprocess.Popen([pathlib.Path(REFERENCE, tool), path, "-v"], stdout=log, stderr=log)
+    return subprocess.Popen(
+        [pathlib.Path(REFERENCE, tool), path, "-v"], stdout=log, stderr=log, env=ENVIRONMENT
+    )
 
 
 def test_a_container_is_written_by_both_in_turn(conf, tmp_path):

@@ -110,6 +110,8 @@ class Tokens:
             return None
         from cryptography.fernet import InvalidToken
 
+        if not _is_canonical(sealed):
+            return None
         for fernet in self._fernets.values():
             try:
                 data = fernet.decrypt(sealed, ttl=self.life)
@@ -120,6 +122,14 @@ class Tokens:
             except (InvalidToken, zlib.error, UnicodeDecodeError):
                 continue
         return None
+
+
+def _is_canonical(text: bytes) -> bool:
+    """Base64 as an encoder writes it. Decoders pass over what follows the padding, and one token would have many names."""
+    try:
+        return base64.urlsafe_b64encode(base64.urlsafe_b64decode(text)) == text
+    except ValueError:
+        return False
 
 
 def _stored(value: Any) -> tuple[float, str] | None:

@@ -115,6 +115,7 @@ def test_split_parses_every_proxy_line(values):
         ("{start_time.s}.{start_time.ms}.{start_time.us}.{start_time.ns}", "1700000000.123.123456.123456717"),
         ("{start_time.Y}100%{start_time.m} {end_time.H}", "2023100%11 22"),
         ("{start_time.d}{end_time.d}", "1414"),
+        ("{start_time.Z} {start_time.j} {start_time.p}", "UTC 318 PM"),
         ("{path.anonymized}|{referer.anonymized}", "{MD5}94fb04b86c62e22fe985611988320b6f|-"),
         ("{{{method}}}", "{GET}"),
         ("{bytes_sent}{ttfb}{request_time}", "-0.5000-"),
@@ -163,6 +164,7 @@ def test_own_storage_format():
     conf = {"log_format": "{disk} {partition} {account} {container} {object.anonymized} {trans_time:.1f}"}
     log = StorageAccessLog(conf, Lines())
     digest = hashlib.md5(b"o/x").hexdigest()
+    assert log.line(environ(PATH_INFO="/sdb1/15/a/c d/o"), 200, [], T, T).startswith("sdb1 15 a c%20d ")
     line = log.line(environ(PATH_INFO="/sdb1/15/a/c/o/x"), 200, [], T - 1.5, T)
     assert line == f"sdb1 15 a c {{MD5}}{digest} 1.5"
     assert log.line(environ(PATH_INFO="/sdb1/15"), 200, [], T, T) == "sdb1 15 - - - -"

@@ -9,14 +9,20 @@ from swift.core import concurrency as c
 
 @pytest.fixture
 def pair():
-    listener = c.listen("127.0.0.1", 0)
-    client = c.connect("127.0.0.1", listener.getsockname()[1], 2)
-    server = c.Stream(c.Listener(listener).accept()[0], 5)
+    client, server = connected()
     client.set_timeout(5)
     yield client, server
     client.close()
     server.close()
+
+
+def connected():
+    """Both ends of a connection over loopback."""
+    listener = c.Listener(c.listen("127.0.0.1", 0))
+    client = c.connect("127.0.0.1", listener.sock.getsockname()[1], 2)
+    server = c.Stream(listener.accept()[0], 5)
     listener.close()
+    return client, server
 
 
 def test_bytes_arrive_in_both_directions(pair):
@@ -97,9 +103,7 @@ def test_sendfile_and_splice_move_every_byte(pair, tmp_path):
     client, server = pair
     data = os.urandom(3 * 1024 * 1024 + 17)
     (tmp_path / "f").write_bytes(data)
-    onward = c.listen("127.0.0.1", 0)
-    out = c.connect("127.0.0.1", onward.getsockname()[1], 2)
-    end = c.Stream(c.Listener(onward).accept()[0], 5)
+    out, end = connected()
 
     def send():
         with open(tmp_path / "f", "rb") as f:
@@ -113,8 +117,8 @@ def test_sendfile_and_splice_move_every_byte(pair, tmp_path):
     sender.wait()
     assert mover.wait() == len(data) - 5
     assert got == data[5:]
-    for stream in (out, end, onward):
-        stream.close()
+    out.close()
+    end.close()
 
 
 def test_splice_reports_a_source_that_ends_early(pair):
@@ -126,6 +130,22 @@ def test_splice_reports_a_source_that_ends_early(pair):
     assert server.splice_to(out, 100) == 5
     out.close()
     onward.close()
+
+
+def test_a_socket_closed_behind_its_streams_back_takes_no_other_descriptors_events():
+    left, right = c.raw_socket.socketpair()
+    number = c.Stream(left).fd
+    left.close()
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+    assert wake == number
+    done = c.Event()
+    c.hub().watch_callback(wake, lambda: (os.eventfd_read(wake), done.send(True)))
+    os.eventfd_write(wake, 1)
+    with c.Timeout(5):
+        assert done.wait()
+    del c.hub().callbacks[wake]
+    os.close(wake)
+    right.close()
 
 
 def test_refused_connection_is_an_os_error():

@@ -216,3 +216,11 @@ def test_what_a_killed_server_left_behind_goes_when_the_next_one_starts(fresh_ta
     prometheus.share_between_workers()
     prometheus.stop_sharing()
     assert not os.path.exists(left)
+
+
+def test_a_new_image_removes_what_the_old_one_shared(fresh_table):
+    old = prometheus.share_between_workers()
+    try:
+        assert prometheus.share_between_workers() != old and not os.path.exists(old)
+    finally:
+        prometheus.stop_sharing()

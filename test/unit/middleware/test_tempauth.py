@@ -412,6 +412,17 @@ def test_old_keys_still_open_tokens_and_strange_ones_do_not():
     assert send(build(), token=old).status_int == 401
 
 
+@pytest.mark.parametrize(
+    "change", [lambda t: t + "x", lambda t: t + "=", lambda t: t[:-1], lambda t: t[:20] + "\n" + t[20:]]
+)
+def test_a_sealed_token_has_one_spelling(change):
+    auth = build(**FERNET)
+    for user, key in (("test:tester", "testing"), ("test:tester3", "testing3"), ("admin:admin", "admin")):
+        token = token_of(auth, user, key)
+        assert auth.tokens.groups(None, token)
+        assert auth.tokens.groups(None, change(token)) is None
+
+
 def test_sealed_tokens_end(monkeypatch):
     auth = build(token_life="10", **FERNET)
     token = token_of(auth)
