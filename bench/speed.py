@@ -225,6 +225,10 @@ class Bench:
         out = subprocess.run(words, env=env, capture_output=True, text=True).stdout
         if number < 0:
             return
+        if "Latency" not in out or "nan" in out:
+            raise SystemExit(
+                f"bench: {side.name} answered nothing during {load}; see {side.root}/log (--keep)\n{out}"
+            )
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
         p99 = _milliseconds(re.search(r"99%\s+(\S+)", out).group(1))
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)

@@ -14,6 +14,7 @@ import pathlib
 import signal
 import socket
 import time
+from collections.abc import Iterable
 
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
@@ -38,9 +39,16 @@ class Cluster:
         port, base = free_ports()
         self.layout = Layout(home, port=port, base_port=base, memcache=memcache)
         self.token = ""
+        self._written = False
+
+    def write(self) -> None:
+        """Folders, rings and configuration, for tests that change them before the start."""
+        saio_layout.write(self.layout)
+        self._written = True
 
     def __enter__(self) -> Cluster:
-        saio_layout.write(self.layout)
+        if not self._written:
+            self.write()
         saio._start(self.layout)
         try:
             saio._wait_until_it_answers(self.layout)
@@ -89,23 +97,34 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """kill -9 of a whole node (or the proxy); returns when it is gone."""
-        for pid in self.pids(name):
+        pids = self.pids(name)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        while self.pids(name):
+        while any(saio._start_time(pid) for pid in pids):
             time.sleep(0.01)
 
-    def revive(self, name: str) -> None:
-        """Starts a killed node (or the proxy) again and waits until it listens."""
+    def revive(self, name: str, servers: Iterable[str] = saio_layout.SERVERS) -> None:
+        """Starts a killed node (only these of its servers) or the proxy again and waits until it listens."""
         if name == "proxy":
             saio._spawn(self.layout, name, [self.layout.proxy_conf])
             addresses = [(self.layout.ip, self.layout.port)]
         else:
             node = int(name[4:])
-            saio._spawn(self.layout, name, self.layout.storage_confs(node))
-            addresses = [self.layout.storage_address(server, node) for server in saio_layout.SERVERS]
+            confs = [self.layout.etc / f"{server}-server" / f"{node}.conf" for server in servers]
+            saio._spawn(self.layout, name, confs)
+            addresses = [self.layout.storage_address(server, node) for server in servers]
         for address in addresses:
             wait_for_port(*address)
+
+    def make_whole(self) -> None:
+        """Everything runs, and the proxy has forgotten which nodes failed it."""
+        running = saio._running(self.layout)
+        for node in NODES:
+            if f"node{node}" not in running:
+                self.revive(f"node{node}")
+        self.kill("proxy")
+        self.revive("proxy")
 
     def device(self, node: int) -> pathlib.Path:
         """Where a node keeps its data."""

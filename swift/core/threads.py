@@ -5,12 +5,14 @@ What lives here: native threads that take calls from green threads. What never d
 
 from __future__ import annotations
 
+import atexit
 import collections
 import contextlib
 import os
 import sys
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
@@ -69,12 +71,16 @@ class _ThreadPool:
 
     def _work(self) -> None:
         calls, results = self._calls, self._results
+        busy = [False]
+        _busy.append(busy)
         while True:
             ticket, function, args = calls.get()
+            busy[0] = True
             try:
                 outcome = (ticket, True, function(*args))
             except BaseException as err:
                 outcome = (ticket, False, err)
+            busy[0] = False
             results.append(outcome)
             del ticket, function, args, outcome
             os.eventfd_write(self._wake, 1)
@@ -114,6 +120,8 @@ class DevicePool:
         return self._pool.run(function, *args)
 
 
+EXIT_SECONDS = 5.0
+_busy: list[list[bool]] = []  # a flag for each thread that there is
 _pools: dict[str, DevicePool] = {}
 _shared_pool: _ThreadPool | None = None
 
@@ -138,6 +146,18 @@ def _forget() -> None:
     """In a forked child there are no threads. The pools stay: others hold them."""
     for pool in list(_all_pools):
         pool.forget_threads()
+    _busy.clear()
+
+
+def _finish() -> None:
+    """An interpreter that ends while a thread is inside of a C library (SQLite) aborts: let short work end first."""
+    never = raw_threading.Event()
+    give_up = monotonic() + EXIT_SECONDS
+    while any(busy[0] for busy in _busy) and monotonic() < give_up:
+        never.wait(0.005)
+
+
+atexit.register(_finish)
 
 
 after_fork.append(_forget)

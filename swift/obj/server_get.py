@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from swift.core.errors import BadRequest
 from swift.core.timestamp import http_date, internal_timestamp
-from swift.obj.body import ObjectBody, body_of
-from swift.obj.errors import NotExist
+from swift.obj.body import BodyDamaged, ObjectBody, body_of
+from swift.obj.errors import NotExist, Quarantined
 from swift.obj.metadata import BLOCK_CRC32
 from swift.obj.reader import OpenObject, open_object
 from swift.obj.request import Environ, StartResponse, Target, is_true
@@ -54,7 +54,8 @@ def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     )
     prefs = _fragment_preferences(environ) if where.ec else None
     try:
-        found = target.device.run(open_object, where, now, open_expired, None, prefs, is_get and plain)
+        with_body = is_get and (plain or "HTTP_RANGE" in environ)
+        found = target.device.run(open_object, where, now, open_expired, None, prefs, with_body)
     except NotExist as error:
         if not server.devices.is_there(target.device):
             return server._no_storage(environ, start_response)
@@ -176,11 +177,15 @@ def _conditional(
                 etag = normalize_etag(value) or ""
                 break
     response = Response(
-        app_iter=_body(server, target, environ, found),
+        body=found.body,
+        app_iter=_body(server, target, environ, found) if found.body is None else None,
         request=Request(environ),
         headers=headers,
         conditional_response=True,
         conditional_etag=etag,
     )
     response.content_length = found.size
-    return response(environ, start_response)
+    try:
+        return response(environ, start_response)
+    except BodyDamaged as error:
+        raise Quarantined(str(error)) from None

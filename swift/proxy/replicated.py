@@ -175,6 +175,13 @@ class _Upload:
         )
         if store.length is not None:
             common += b"X-Backend-Obj-Content-Length: %d\r\n" % store.length
+        # With a known length and only our own footers the document's length is known too: then it is one chunk, and an object
+        # server can receive the data where it writes it from. (Peers take a Content-Length for that of the object.)
+        self.one_chunk: int | None = None
+        if store.length is not None and _FOOTERS not in self.environ:
+            sample = _own_footers("0" * 32, 0)
+            around = len(_body_head(_NO_BOUNDARY)) + len(_metadata_document(_NO_BOUNDARY, sample))
+            self.one_chunk = store.length + around
         self.replicas = [_Replica(common + lines) for lines in store.lines]
         self.quorum = quorum_size(len(self.replicas))
         self.md5 = md5()
@@ -256,9 +263,8 @@ class _Upload:
     # -- the body ----------------------------------------------------------------------------------------------------------
 
     def _stream(self) -> None:
-        heads = {id(r): b"--%s\r\nX-Document: object body\r\n\r\n" % r.boundary for r in self.replicas}
         for replica in self._live():
-            self._send(replica, [_chunk_line(len(heads[id(replica)])), heads[id(replica)], b"\r\n"])
+            self._send(replica, _body_head(replica.boundary), is_first=True)
         buffer = memoryview(bytearray(_PIECE))
         longest = limits().max_file_size
         turn = 0
@@ -271,7 +277,8 @@ class _Upload:
                 raise HTTPRequestEntityTooLarge(request=self.exchange.request)
             self.md5.update(data)
             self.crc = zlib.crc32(data, self.crc)
-            self._send_all([_chunk_line(len(data)), data, b"\r\n"])
+            for replica in self._live():
+                self._send(replica, data)
             turn += len(data)
             if turn >= _TURN:
                 turn = 0
@@ -297,12 +304,15 @@ class _Upload:
     def _live(self) -> list[_Replica]:
         return [replica for replica in self.replicas if replica.conn is not None]
 
-    def _send_all(self, parts: list[Any]) -> None:
-        for replica in self._live():
-            self._send(replica, parts)
-
-    def _send(self, replica: _Replica, parts: list[Any]) -> None:
+    def _send(
+        self, replica: _Replica, data: memoryview | bytes, is_first: bool = False, is_last: bool = False
+    ) -> None:
         assert replica.conn is not None and replica.node is not None
+        parts: list[Any] = [data]
+        if self.one_chunk is None or is_first:
+            parts.insert(0, b"%x\r\n" % (self.one_chunk or len(data)))
+        if self.one_chunk is None or is_last:
+            parts.append(b"\r\n0\r\n\r\n" if is_last else b"\r\n")
         try:
             replica.conn.send_bytes(parts, self.options.node_timeout)
         except BackendError as error:
@@ -331,22 +341,12 @@ class _Upload:
         for expected in (self.environ.get("HTTP_ETAG") if update is None else None, footers.get("Etag")):
             if expected is not None and (normalize_etag(expected) or "").lower() != etag:
                 raise HTTPUnprocessableEntity(request=self.exchange.request)
-        footers["Etag"] = etag
-        footers["X-Backend-Body-Crc32"] = f"{self.crc:08x}"
-        return dict(footers)
+        return {**footers, **_own_footers(etag, self.crc)}
 
     def _send_footers(self) -> None:
         self.footers = self._footers()
-        text = json.dumps(self.footers).encode("ascii")
-        digest = md5(text).hexdigest().encode()
         for replica in self._live():
-            document = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n%s\r\n--%s--" % (
-                replica.boundary,
-                digest,
-                text,
-                replica.boundary,
-            )
-            self._send(replica, [_chunk_line(len(document)), document, b"\r\n0\r\n\r\n"])
+            self._send(replica, _metadata_document(replica.boundary, self.footers), is_last=True)
 
     def _collect(self) -> list[Answer]:
         """Final answers: all that come until a quorum agrees and the others had their grace."""
@@ -404,5 +404,20 @@ class _Upload:
             replica.conn = None
 
 
-def _chunk_line(size: int) -> bytes:
-    return b"%x\r\n" % size
+_NO_BOUNDARY = b"0" * 64
+
+
+def _own_footers(etag: str, crc: int) -> dict[str, str]:
+    return {"Etag": etag, "X-Backend-Body-Crc32": f"{crc:08x}"}
+
+
+def _body_head(boundary: bytes) -> bytes:
+    return b"--%s\r\nX-Document: object body\r\n\r\n" % boundary
+
+
+def _metadata_document(boundary: bytes, footers: Mapping[str, str]) -> bytes:
+    """What follows the object's bytes, to the end of the request."""
+    text = json.dumps(footers).encode("ascii")
+    digest = md5(text).hexdigest().encode()
+    head = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n" % (boundary, digest)
+    return b"%s%s\r\n--%s--" % (head, text, boundary)

@@ -11,6 +11,7 @@ from itertools import chain, islice, permutations
 from operator import itemgetter
 from typing import Any
 
+from swift.core.policy import quorum_size
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.options import NodeOptions
 
@@ -83,12 +84,18 @@ def iterate_nodes(
 ) -> Iterator[Node]:
     """Nodes worth trying, at most `budget` that were not found to be failing while they were tried (spec 6.1).
 
-    May be shared between green threads. `on_handoff(n)` is called before the n-th node that is not of `first`.
+    May be shared between green threads. `on_handoff(n)` is called before the n-th node that is not of `first`. When fewer
+    than a quorum of `first` are left, those that failed lately follow after all: they may be back, and without them the
+    answer would be no, or even "there is no such object".
     """
     is_limited = limiter.is_limited
+    resting: list[Node] = []
+    offered = 0
     for node in first:
         if is_limited(node):
+            resting.append(node)
             continue
+        offered += 1
         yield node
         if not is_limited(node):
             budget -= 1
@@ -98,6 +105,7 @@ def iterate_nodes(
     for node in others():
         if is_limited(node):
             continue
+        offered += 1
         used += 1
         if on_handoff is not None:
             on_handoff(used)
@@ -106,6 +114,8 @@ def iterate_nodes(
             budget -= 1
             if budget <= 0:
                 return
+    if offered < quorum_size(len(first)):
+        yield from resting
 
 
 class NodeSelector:

@@ -47,6 +47,18 @@ class Source:
             raise ClientDisconnected("connection closed before the end of the request body")
         return data
 
+    def recv_into(self, view: memoryview) -> int:
+        """Fills view as far as bytes are there, past the buffer; at least one. Raises ClientError."""
+        try:
+            count = self.stream.recv_into(view)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while reading the request body") from error
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
+        if count == 0 and len(view):
+            raise ClientDisconnected("connection closed before the end of the request body")
+        return count
+
 
 class RequestBody:
     """A request without a body; the base of those with one."""
@@ -216,15 +228,7 @@ class CountedBody(_ReceivedBody):
             return super().recv_into(buffer)
         if self.expecting:
             self.send_hundred_continue_response()
-        view = memoryview(buffer)[: self.remaining]
-        try:
-            count = self.source.stream.recv_into(view)
-        except TimeoutError as error:
-            raise ClientTimeout("timed out while reading the request body") from error
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
-        if count == 0 and len(view):
-            raise ClientDisconnected("connection closed before the end of the request body")
+        count = self.source.recv_into(memoryview(buffer)[: self.remaining])
         self.remaining -= count
         return count
 
@@ -327,6 +331,20 @@ class ChunkedBody(_ReceivedBody):
         # The CRLF behind the data is looked at when more is asked for: nobody has to wait for it.
         self._line_end_due = left == 0
         return data
+
+    def recv_into(self, buffer: Any) -> int:
+        source = self.source
+        if self._ahead or self.done:
+            return super().recv_into(buffer)
+        if self._chunk_left == 0 and not self._next_chunk():
+            return 0
+        if source.buffer:
+            return super().recv_into(buffer)
+        count = source.recv_into(memoryview(buffer)[: self._chunk_left])
+        self._chunk_left -= count
+        self.received += count
+        self._line_end_due = self._chunk_left == 0
+        return count
 
     def _next_chunk(self) -> bool:
         """Read the size line of the next chunk; False when it was the last one."""

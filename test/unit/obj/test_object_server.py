@@ -10,7 +10,7 @@ import pytest
 from obj_app import App
 
 from swift.core import fs
-from swift.obj import metadata, writer
+from swift.obj import body, metadata, writer
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 T0, T1, T2, T3, T4 = (f"170000000{n}.00000" for n in range(5))
@@ -517,6 +517,70 @@ def test_damaged_body_is_never_sent_whole(app, size, with_crc):
     assert app.get().status == 404
     assert any("Quarantined" in line for line in app.log.lines)
     assert os.listdir(f"{app.device}/quarantined/objects") == [app.where().name_hash]
+
+
+@pytest.mark.parametrize("piece", [1 << 20, 65536, 20000, 7])
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(0, 1), (0, 65536), (65535, 65537), (65536, 131072), (70000, 70010), (1, 199999), (131072, 200000), (199999, 200000)],
+)  # fmt: skip
+def test_ranges_are_checked_by_whole_blocks(app, monkeypatch, piece, start, stop):
+    """Blocks have 65536 bytes here. What lies in good blocks is sent; of a bad one the range's last byte never is."""
+    monkeypatch.setattr(body, "PIECE", piece)
+    monkeypatch.setattr(body._Check, "is_worth", lambda self, start, stop: self.blocks is not None)
+    content = os.urandom(200000)
+    app.put(T1, content)
+    path = f"{app.where().hash_dir}/{T1}.data"
+    wanted = f"bytes={start}-{stop - 1}"
+    if piece > 7:
+        assert app.get(Range=wanted).body == content[start:stop]
+    for damaged in (0, 65000, 65536, 131071, 140000, 199999) if piece > 7 else (start,):
+        body._checked.clear()
+        app.put(f"17000000{10 + damaged % 80}.{damaged % 100000:05d}", content)
+        (path,) = [f"{app.where().hash_dir}/{name}" for name in app.files()]
+        with open(path, "r+b") as f:
+            f.seek(damaged)
+            f.write(bytes([content[damaged] ^ 1]))
+        concerned = start // 65536 <= damaged // 65536 <= (stop - 1) // 65536
+        if concerned:
+            with pytest.raises(body.BodyDamaged):
+                app.get(Range=wanted)
+            assert app.get().status == 404
+        else:
+            assert app.get(Range=wanted).body == content[start:stop]
+
+
+@pytest.mark.parametrize("size", [5, 60000])
+@pytest.mark.parametrize("wanted", ["bytes=1-2", "bytes=-1", "bytes=0-1,3-4"])
+def test_ranges_of_small_damaged_objects_are_not_found(app, size, wanted):
+    app.put(T1, b"x" * size)
+    with open(f"{app.where().hash_dir}/{T1}.data", "r+b") as f:
+        f.seek(size - 2)
+        f.write(b"!")
+    assert app.get(Range=wanted).status == 404
+    assert os.listdir(f"{app.device}/quarantined/objects") == [app.where().name_hash]
+
+
+def test_several_ranges_of_a_damaged_object_are_not_found(app):
+    app.put(T1, b"x" * 200000)
+    with open(f"{app.where().hash_dir}/{T1}.data", "r+b") as f:
+        f.seek(150000)
+        f.write(b"!")
+    assert app.get(Range="bytes=0-9,100-110").status == 206
+    assert app.get(Range="bytes=0-9,140000-140010").status == 404
+    assert app.get().status == 404
+
+
+def test_a_short_range_of_a_long_block_is_sent_as_it_is(app, monkeypatch):
+    """Reading a block of many megabytes for a few bytes of it would cost more than it is worth."""
+    monkeypatch.setattr(body, "PIECE", 10000)
+    app.put(T1, b"x" * 200000)
+    with open(f"{app.where().hash_dir}/{T1}.data", "r+b") as f:
+        f.seek(1)
+        f.write(b"!")
+    assert app.get(Range="bytes=10-19").body == b"x" * 10
+    with pytest.raises(body.BodyDamaged):
+        app.get(Range="bytes=10-50000")
 
 
 # ---------------------------------------------------------------- footers

@@ -388,3 +388,12 @@ def test_open_expired_only_where_it_is_allowed(make_cluster, allowed, seen_value
     cluster.on("object", "GET", Reply(200, OLD, b"x"))
     cluster.request("GET", "/v1/a/c/o", {"X-Open-Expired": "true"})
     assert cluster.of("object")[0].headers.get("x-backend-open-expired") == seen_value
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_nodes_that_all_failed_lately_are_tried_all_the_same(cluster, method):
+    for node in cluster.rings["o"].primaries + tuple(cluster.rings["o"].handoffs):
+        cluster.app.limiter.limit_now(node)
+    cluster.on("object", method, Reply({"PUT": 201, "DELETE": 204}.get(method, 200), body=b""))
+    body = b"x" if method == "PUT" else b""
+    assert cluster.request(method, "/v1/a/c/o", {"Content-Type": "a/b"}, body)[0] < 300

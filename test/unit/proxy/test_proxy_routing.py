@@ -51,6 +51,20 @@ def test_limited_nodes_are_skipped_and_excess_handoffs_told():
     assert used == [1, 2, 3, 4]
 
 
+def test_limited_nodes_follow_when_no_quorum_is_left_without_them():
+    """They may be back: a cluster whose nodes were all away for a moment must not refuse everything for a minute."""
+    limiter = ErrorLimiter(60, 0)
+    primaries, handoffs = nodes(3), nodes(2, 3)
+    for node in [*primaries, *handoffs]:
+        limiter.limit_now(node)
+    assert ids(iterate_nodes(limiter, primaries, lambda: iter(handoffs), 6)) == [0, 1, 2]
+    limiter = ErrorLimiter(60, 0)
+    for node in [*primaries[:2], *handoffs]:
+        limiter.limit_now(node)
+    assert ids(iterate_nodes(limiter, primaries, lambda: iter(handoffs), 6)) == [2, 0, 1]
+    assert ids(iterate_nodes(limiter, primaries, lambda: iter(nodes(1, 9)), 6)) == [2, 9]
+
+
 def test_error_limits_end_after_their_interval():
     now = [0.0]
     limiter = ErrorLimiter(60, 2, clock=lambda: now[0])

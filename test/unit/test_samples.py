@@ -1,0 +1,304 @@
+"""etc/*.conf-sample and the code agree: what is read is shown, what is shown is read, and both know the same defaults."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from swift.cli.saio_layout import Layout, write
+from swift.core.constraints import Limits
+
+ROOT = pathlib.Path(__file__).parents[2]
+SAMPLES = {
+    path.name.removesuffix(".conf-sample"): path for path in sorted((ROOT / "etc").glob("*.conf-sample"))
+}
+SERVERS = ("account-server", "container-server", "object-server", "proxy-server")
+DAEMONS = {
+    "object-updater": "object-server",
+    "container-updater": "container-server",
+    "account-auditor": "account-server",
+    "container-auditor": "container-server",
+}
+
+# Whose options stand in which samples: the first line that fits counts.
+HOMES = [
+    ("swift/account/", ["account-server"]),
+    ("swift/container/sync_realms.py", ["container-sync-realms"]),
+    ("swift/container/", ["container-server"]),
+    ("swift/db/", ["account-server", "container-server"]),
+    ("swift/obj/", ["object-server"]),
+    ("swift/proxy/", ["proxy-server"]),
+    ("swift/middleware/recon.py", ["account-server", "container-server", "object-server"]),
+    ("swift/middleware/healthcheck.py", SERVERS),
+    ("swift/middleware/memcache.py", ["memcache"]),
+    ("swift/middleware/", ["proxy-server"]),
+    ("swift/core/access_line.py", SERVERS),
+    ("swift/core/policy.py", ["swift"]),
+    ("swift/core/hashing.py", ["swift"]),
+    ("swift/core/constraints.py", ["swift"]),
+    ("swift/core/daemon.py", ["account-server", "container-server", "object-server"]),
+    ("swift/core/config.py", ["proxy-server"]),
+    ("swift/core/", SERVERS),
+    ("swift/wire/", SERVERS),
+    ("swift/cli/", SERVERS),
+]
+# Options that stand in other files than their module's, and things that are looked up like options and are none.
+ELSEWHERE = {
+    "servers_per_port": ["object-server"],
+    "ring_ip": ["object-server"],
+    "ring_check_interval": ["object-server"],
+    "log_requests": ["account-server", "container-server", "object-server"],
+    "log_format": ["account-server", "container-server", "object-server"],
+    "log_msg_template": ["proxy-server"],
+    "workers": SERVERS,
+    "swift_dir": SERVERS,
+}
+NONE = {"__file__", "__name__"}
+# Read under names that the search below does not see.
+COMPOSED = {
+    "swift/account/auditor.py": {"accounts_per_second": "200"},
+    "swift/container/auditor.py": {"containers_per_second": "200"},
+    "swift/middleware/tempauth/authorization.py": {"require_group": ""},
+    "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
+    "swift/core/metrics.py": {"statsd_user_label_<name>": ""},
+}
+# What a sample has for its reader or for PasteDeploy.
+STRUCTURE = re.compile(r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval")  # fmt: skip
+
+
+def shown(path: pathlib.Path) -> dict[str, set[str]]:
+    """option → its values in a sample, active or commented."""
+    found: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines():
+        match = re.match(r"(?:# ?)?([a-z0-9_<>]+) =(?: (.*))?$", line)
+        if match:
+            found.setdefault(match[1], set()).add((match[2] or "").strip())
+    return found
+
+
+class Reads(ast.NodeVisitor):
+    """Collects option → default (None: not a plain value) of what a module looks up in mappings named like configuration."""
+
+    def __init__(self, relative: str) -> None:
+        self.found: dict[str, set[str | None]] = {}
+        names = {"conf", "local_conf", "access_conf", "first"}
+        if relative in (
+            "swift/middleware/memcache.py",
+            "swift/core/policy.py",
+            "swift/container/sync_realms.py",
+        ):
+            names.add("options")
+        if relative == "swift/core/hashing.py":
+            names.add("section")
+        self.names = names
+        self.get_is_conf = relative == "swift/proxy/options.py"
+
+    def is_conf(self, node: ast.expr) -> bool:
+        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+        return name in self.names
+
+    def add(self, name: ast.expr, default: ast.expr | None) -> None:
+        if not (isinstance(name, ast.Constant) and isinstance(name.value, str)):
+            return
+        plain = str(default.value) if isinstance(default, ast.Constant) else None
+        self.found.setdefault(name.value, set()).add(plain)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        if self.is_conf(node.value) and isinstance(node.ctx, ast.Load):
+            self.add(node.slice, None)
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        function, args = node.func, node.args
+        name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+        of_conf = self.is_conf(function.value) if isinstance(function, ast.Attribute) else self.get_is_conf
+        if name == "get" and of_conf:
+            self.add(args[0], args[1] if len(args) > 1 else None)
+        elif name in ("_option", "_seconds", "skip_share") and self.is_conf(args[0]):
+            self.add(args[1], args[3] if len(args) > 3 else None)
+        self.generic_visit(node)
+
+
+def reads() -> list[tuple[str, str, set[str | None]]]:
+    """(module, option, defaults) of all that the code reads."""
+    found = []
+    for path in sorted((ROOT / "swift").rglob("*.py")):
+        relative = str(path.relative_to(ROOT))
+        visitor = Reads(relative)
+        visitor.visit(ast.parse(path.read_text()))
+        found += [(relative, option, defaults) for option, defaults in visitor.found.items()]
+        found += [(relative, option, {default}) for option, default in COMPOSED.get(relative, {}).items()]
+    found += [("swift/core/constraints.py", limit.name, {None}) for limit in fields(Limits)]
+    from swift.middleware.proxy_logging import _LOG_OPTIONS
+
+    found += [("swift/middleware/proxy_logging.py", f"access_{option}", {None}) for option in _LOG_OPTIONS]
+    return [entry for entry in found if entry[1] not in NONE]
+
+
+def homes(module: str, option: str) -> list[str]:
+    if option in ELSEWHERE:
+        return list(ELSEWHERE[option])
+    return next(list(names) for prefix, names in HOMES if module.startswith(prefix))
+
+
+def test_the_search_finds_options():
+    names = {option for _, option, _ in reads()}
+    assert {"bind_port", "read_affinity", "log_statsd_host", "max_object_name_length", "mb_per_sync"} <= names
+    assert len(names) > 150
+
+
+def test_every_option_that_is_read_is_shown():
+    missing = [
+        f"{option} ({module}) is not in {name}.conf-sample"
+        for module, option, _ in reads()
+        for name in homes(module, option)
+        if option not in shown(SAMPLES[name])
+    ]
+    assert missing == []
+
+
+def test_every_option_that_is_shown_is_read():
+    names = {option for _, option, _ in reads()}
+    unread = [
+        f"{name}.conf-sample: {option}"
+        for name, path in SAMPLES.items()
+        for option in shown(path)
+        if option not in names and not STRUCTURE.fullmatch(option)
+    ]
+    assert unread == []
+
+
+def test_defaults_are_those_of_the_code():
+    """For the plain ones that differ nowhere: numbers and words written where the option is read."""
+    wrong = []
+    for module, option, defaults in reads():
+        for default in defaults - {None, ""}:
+            for name in homes(module, option):
+                values = shown(SAMPLES[name])[option]
+                if not any(_same(default, value) for value in values):
+                    wrong.append(
+                        f"{name}.conf-sample: {option} is {default} in {module}, not {sorted(values)}"
+                    )
+    assert wrong == []
+
+
+def _same(default: str | None, value: str) -> bool:
+    try:
+        return float(default or "") == float(value)
+    except ValueError:
+        return default == value
+
+
+def test_every_option_is_explained():
+    """By the comment in front of it, which is not an option itself."""
+    for path in SAMPLES.values():
+        before = ""
+        for line in path.read_text().splitlines():
+            if re.match(r"# ([a-z0-9_<>]+) =", line):
+                assert before.startswith("# "), f"{path.name}: {line}"
+            else:
+                before = line
+
+
+# -- they work
+
+
+@pytest.fixture(scope="module")
+def swift_dir(tmp_path_factory):
+    """A directory with rings and the sample of swift.conf."""
+    layout = Layout(tmp_path_factory.mktemp("samples"))
+    write(layout)
+    text = SAMPLES["swift"].read_text().replace("changeme", "a secret")
+    (layout.etc / "swift.conf").write_text(text)
+    for policy in layout.etc.glob("object-1*"):
+        policy.unlink()
+    return layout.etc
+
+
+def prepared(sample: str, swift_dir: pathlib.Path, tmp_path: pathlib.Path, uncomment: bool) -> pathlib.Path:
+    """The sample as an operator would have it here; with `uncomment`, each default spelled out."""
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "cache").mkdir()
+    text = SAMPLES[sample].read_text()
+    if uncomment:
+        text = re.sub(r"^# ([a-z0-9_]+ = .+)$", r"\1", text, flags=re.MULTILINE)
+        text = re.sub(r"^(user|fernet_key|log_to|memcache_servers) = .*$", "", text, flags=re.MULTILINE)
+        text = text.replace("= /etc/swift", f"= {swift_dir}")
+        text = text.replace("= /srv/node", f"= {tmp_path}/srv").replace(
+            "= /var/cache/swift", f"= {tmp_path}/cache"
+        )
+    else:
+        places = f"swift_dir = {swift_dir}\ndevices = {tmp_path}/srv\nrecon_cache_path = {tmp_path}/cache"
+        text = text.replace("\n[DEFAULT]\n", f"\n[DEFAULT]\n{places}\n")
+    path = tmp_path / f"{sample}.conf"
+    path.write_text(text)
+    return path
+
+
+def command(name: str, *words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bin" / name), *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_servers_take_their_samples(server, uncomment, swift_dir, tmp_path):
+    path = prepared(server, swift_dir, tmp_path, uncomment)
+    assert command(f"swift-{server}", str(path), "--test-config") == (0, "")
+
+
+@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
+@pytest.mark.parametrize("daemon", DAEMONS)
+def test_daemons_take_their_samples(daemon, uncomment, swift_dir, tmp_path):
+    path = prepared(DAEMONS[daemon], swift_dir, tmp_path, uncomment)
+    assert command(f"swift-{daemon}", str(path), "once") == (0, "")
+
+
+def test_the_internal_client_takes_its_sample(swift_dir, tmp_path):
+    path = prepared("internal-client", swift_dir, tmp_path, uncomment=False)
+    code = f"from swift.wire.internal import InternalClient; InternalClient({str(path)!r}, 'test', 1)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_option_stands_where_default_hides_it(swift_dir, tmp_path):
+    """[DEFAULT] wins over the sections of pipelines: one file must not set the same option in both."""
+    for server in SERVERS:
+        (tmp_path / server).mkdir()
+        path = prepared(server, swift_dir, tmp_path / server, uncomment=False)
+        assert command("swift-config", "--check", str(path)) == (0, "")
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "etc/systemd").glob("*.service")), ids=lambda path: path.stem)
+def test_units_start_what_there_is(unit):
+    lines = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match("[A-Z]", line))
+    name, conf = re.fullmatch(r"swift-(\S+) /etc/swift/(\S+)\.conf", lines["ExecStart"]).groups()
+    assert unit.stem == f"swift-{name}"
+    assert (ROOT / "bin" / f"swift-{name}").exists()
+    section = f"[app:{name}]" if name in SERVERS else f"[{name}]"
+    assert f"\n{section}\n" in SAMPLES[conf].read_text()
+    assert lines["Type"] == "notify"
+    assert ("ExecReload" in lines) == (name in SERVERS)
+
+
+def test_every_server_and_daemon_has_a_unit():
+    units = {path.stem for path in (ROOT / "etc/systemd").glob("*.service")}
+    assert units == {f"swift-{name}" for name in (*SERVERS, *DAEMONS)}
