@@ -12,6 +12,8 @@ setup(
     name="swift",
     version=VERSION,
     description="OpenStack-Swift-compatible object store, fast and easy to start",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["swift", "swift.*"]),
@@ -20,6 +22,10 @@ setup(
         for p in (HERE / "bin").iterdir()
         if p.is_file() and p.name.startswith("swift-")
     ),
+    data_files=[  # beside the library: what an operator starts from
+        ("share/swift", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/*.conf-sample"))),
+        ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
+    ],
     install_requires=[
         "eventlet>=0.36",
         "greenlet>=3.0",
@@ -28,10 +34,8 @@ setup(
         "sqlite-utils>=3.36",
         "netifaces2>=0.0.22",
         "pyeclib>=1.6.4",
-        "PasteDeploy>=3.0",
-        "setuptools",
+        "PasteDeploy>=3.1",
         "numpy>=1.24",
-        "lxml>=4.9",
         "cryptography>=41",
         "prometheus-client>=0.17",
         "orjson>=3.9",

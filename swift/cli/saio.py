@@ -61,6 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     except SaioError as err:
         print(f"saio: {err}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still buffered
+        return 0
     except OSError as err:
         print(f"saio: {err.filename or ''}: {err.strerror or err}".replace(": :", ":"), file=sys.stderr)
         return 1
@@ -304,6 +307,7 @@ def _answers(layout: Layout) -> bool:
 
 def _print_first_steps(layout: Layout) -> None:
     names = ", ".join(f"{account}:{user}/{secret}" for account, user, secret, _groups in USERS)
+    where = f"SAIO_DIR={layout.home} " if os.environ.get("SAIO_DIR") else ""
     swift = f"{pathlib.Path(sys.executable).parent}/swift -A {layout.endpoint}/auth/v1.0 -U test:tester -K testing"
     print(f"""
 endpoint  {layout.endpoint}   (auth: {layout.endpoint}/auth/v1.0)
@@ -315,9 +319,10 @@ first things to try:
   sw list photos
   sw download photos README.md -o -
   curl -i -H 'X-Auth-User: test:tester' -H 'X-Auth-Key: testing' {layout.endpoint}/auth/v1.0
+  TOKEN=...    # the X-Auth-Token of that answer
   curl -i -H "X-Auth-Token: $TOKEN" {layout.endpoint}/v1/AUTH_test
 
-./saio status | logs | down | reset""")
+{where}./saio status | logs | down | reset""")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ class ContainerBroker(ShardedDatabase):
         with DirectoryLock(self.directory, self.lock_timeout):
             data = b"".join(pending.read_all(self.pending_path))
             if data.startswith(merged):
-                pending.replace(self.pending_path, data[len(merged) :])
+                pending.replace(self.pending_path, data[len(merged) :], self.durable)
 
     def _merge_ahead(self) -> bytes:
         """Merge what the pending file holds now, without its lock, but for the last record, which may not be whole."""
@@ -341,7 +341,7 @@ class ContainerBroker(ShardedDatabase):
                 raise TooOld()
         elif requested_policy is not None and requested_policy != info["storage_policy_index"]:
             raise PolicyConflict(info["storage_policy_index"])
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             if recreated:
                 self.set_policy(conn, new_policy, timestamp)
             self._raise_timestamp(conn, "put_timestamp", timestamp)

@@ -15,8 +15,9 @@ from swift.core import swift_dir
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest
+from swift.core.fs import fsync_dir
 from swift.core.log import get_logger
-from swift.core.names import check_container_name, check_object_name, wsgi_to_str
+from swift.core.names import MAX_PARTITION_DIGITS, check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.items import object_item
@@ -134,7 +135,13 @@ class ContainerServer(DatabaseServer):
     def _hot_parts(self, environ: Environ) -> list[str]:
         """The five segments of an object row's path, fewer for a container's."""
         parts: list[str] = environ["PATH_INFO"].split("/", 5)
-        if len(parts) != 6 or parts[0] or not all(parts) or not parts[2].isdecimal():
+        if (
+            len(parts) != 6
+            or parts[0]
+            or not all(parts)
+            or not parts[2].isdecimal()
+            or len(parts[2]) > MAX_PARTITION_DIGITS
+        ):
             return [part for part in self.segments(environ, 4, 5) if part]
         del parts[0]
         return parts
@@ -391,6 +398,7 @@ class ContainerServer(DatabaseServer):
         if not broker.exists():
             raise DatabaseMissing(place.path)
         broker.merge_items(items)
+        fsync_dir(broker.directory)  # what is answered with 202 was in no pending file
 
     # -- POST, DELETE
 

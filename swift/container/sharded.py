@@ -171,7 +171,7 @@ class ShardedDatabase(Broker):
         incoming = list(items)
         if not incoming:
             return
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             existing = {item["name"]: item for item in self.read_shard_ranges(conn)}
             deletes, inserts = shard_ranges.merge_shard_ranges(existing, incoming)
             conn.executemany("DELETE FROM shard_range WHERE name = ?", [(name,) for name in deletes])

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import xattr
@@ -190,7 +190,8 @@ class NewFile:
                 if err.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
                 _no_tmpfile.add(tmp_dir)
-        os.makedirs(tmp_dir, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(tmp_dir)  # never the device above it
         self.fd, self._tmp_path = tempfile.mkstemp(dir=tmp_dir, suffix=".tmp")
 
     def link(self, directory: str, name: str, dir_fd: int | None = None) -> None:
@@ -357,11 +358,18 @@ class LockTimeout(errors.LockTimeout):
         self.path = path
 
 
-def acquire_lock(directory: str, timeout: float, limit: int = 1, name: str | None = None) -> int:
+def acquire_lock(
+    directory: str,
+    timeout: float,
+    limit: int = 1,
+    name: str | None = None,
+    rest: Callable[[float], object] | None = None,
+) -> int:
     """Take the flock `.lock` (or `.lock-<name>`, and `…-1`, `…-2` up to `limit` holders) in `directory` (object-disk 12).
 
-    Returns the descriptor that holds it: closing that gives the lock back. Raises LockTimeout, OSError (ENOENT when
-    the directory is missing).
+    `rest`: what to sleep with, where the holder may be another green thread of ours; by default the thread sleeps. Returns
+    the descriptor that holds the lock: closing that gives it back. Raises LockTimeout, OSError (ENOENT when the directory
+    is missing).
     """
     base = f"{directory}/.lock" if name is None else f"{directory}/.lock-{name}"
     deadline = 0.0
@@ -384,8 +392,11 @@ def acquire_lock(directory: str, timeout: float, limit: int = 1, name: str | Non
             deadline = now + timeout
         if now >= deadline:
             raise LockTimeout(timeout, base)
-        # not time.sleep: green threads may have replaced that one, and this runs in threads without any
-        _libc.usleep(int(min(pause, max(deadline - now, 0)) * 1e6) + 1)
+        if rest is not None:
+            rest(min(pause, deadline - now))
+        else:
+            # not time.sleep: green threads may have replaced that one, and this runs in threads without any
+            _libc.usleep(int(min(pause, max(deadline - now, 0)) * 1e6) + 1)
         pause = min(pause * 2, max(0.01, timeout / 100))
 
 

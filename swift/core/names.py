@@ -167,6 +167,8 @@ def check_proxy_path(path: str, allow_reserved: bool = False) -> None:
 
 # -- devices and partitions
 
+MAX_PARTITION_DIGITS = 10  # of 2^32, the most that a ring can have
+
 
 @lru_cache(maxsize=8192)
 def check_device_partition(device: str, partition: str) -> None:

@@ -321,7 +321,7 @@ class Broker:
         """Store items that are newer than what is there. `limits`: callable(metadata) that raises if the result is too much."""
         if not updates:
             return
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             self._update_metadata(conn, updates, limits)
 
     def touch(
@@ -330,7 +330,7 @@ class Broker:
         """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
         if put_timestamp is None and not updates:
             return
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             if put_timestamp is not None:
                 self._raise_timestamp(conn, "put_timestamp", put_timestamp)
             if updates:
@@ -355,7 +355,7 @@ class Broker:
 
     def update_put_timestamp(self, timestamp: str) -> None:
         """put_timestamp = the later one."""
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             self._raise_timestamp(conn, "put_timestamp", timestamp)
 
     def update_status_changed_at(self, timestamp: str) -> None:
@@ -368,7 +368,7 @@ class Broker:
 
     def delete_db(self, timestamp: str) -> None:
         """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
-        with self.connection() as conn, conn.writing():
+        with self.connection() as conn, conn.writing(sync=True):
             self._delete_db(conn, timestamp)
 
     def _delete_db(self, conn: Connection, timestamp: str) -> None:

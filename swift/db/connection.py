@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.core.concurrency import raw_threading, sleep, spawn_n
-from swift.core.fs import fault_point
+from swift.core.fs import fault_point, fsync_dir
 
 from .errors import DatabaseBusy, DatabaseMissing
 from .schema import chexor
@@ -78,8 +78,12 @@ class Connection(sqlite3.Connection):
                     raise DatabaseBusy(f"{self.path}: locked for more than {self.timeout:g} s") from err
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A write transaction: committed at the end of the block, rolled back when it raises."""
+    def writing(self, sync: bool = False) -> Iterator[Connection]:
+        """A write transaction: committed at the end of the block, rolled back when it raises.
+
+        `sync`: the removal of the journal, which is what commits, is on disk too when the block is left; without it, power
+        loss may undo the last transactions of a database.
+        """
         self.execute("BEGIN IMMEDIATE")
         fault_point("db:transaction:begun")
         try:
@@ -91,6 +95,8 @@ class Connection(sqlite3.Connection):
                 self.execute("ROLLBACK")
             raise
         fault_point("db:transaction:committed")
+        if sync:
+            fsync_dir(os.path.dirname(self.path))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -61,7 +61,7 @@ class GroupSync:
             raise OSError(mine.error.errno, mine.error.strerror, path)
 
 
-_entries_synced: set[tuple[int, int]] = set()
+_entries_synced: set[tuple[str, int, int]] = set()
 
 
 def _sync_file(path: str) -> None:
@@ -75,7 +75,7 @@ def _sync_file(path: str) -> None:
         st = os.fstat(fd)
     finally:
         os.close(fd)
-    key = (st.st_dev, st.st_ino)
+    key = (path, st.st_dev, st.st_ino)
     if key not in _entries_synced:
         if len(_entries_synced) > 65536:
             _entries_synced.clear()

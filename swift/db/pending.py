@@ -11,13 +11,13 @@ import errno
 import os
 import pickle
 import struct
-import tempfile
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator
 from typing import Any
 
-from swift.core.fs import LockTimeout, acquire_lock, fault_point, write_all
+from swift.core.concurrency import sleep
+from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir, write_all
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
 
@@ -125,7 +125,7 @@ class DirectoryLock:
         path = self.directory + "/.lock"
         while True:
             try:
-                fd = acquire_lock(self.directory, self.timeout)
+                fd = acquire_lock(self.directory, self.timeout, rest=sleep)
             except LockTimeout as err:
                 raise DatabaseBusy(str(err)) from err
             except (FileNotFoundError, NotADirectoryError) as err:
@@ -209,15 +209,22 @@ def empty(path: str) -> None:
     fault_point("db:pending:emptied")
 
 
-def replace(path: str, data: bytes) -> None:
-    """Put `data` (whole records) in the place of the file's content, at once; the caller holds the directory lock. Raises OSError."""
+def replace(path: str, data: bytes, sync: bool = False) -> None:
+    """Put `data` (whole records) in the place of the file's content, at once; the caller holds the directory lock. Raises OSError.
+
+    `sync`: the records survive power loss, as they did before.
+    """
     if not data:
         empty(path)
         return
-    fd, tmp = tempfile.mkstemp(dir=os.path.dirname(path), suffix=".tmp")
+    # one name for all: what a crash leaves is written over by the next, as nobody else may write while we hold the lock
+    tmp = path + ".tmp"
+    fd = os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         try:
             write_all(fd, data)
+            if sync:
+                os.fsync(fd)
         finally:
             os.close(fd)
         fault_point("db:pending:rewritten")
@@ -227,3 +234,5 @@ def replace(path: str, data: bytes) -> None:
             os.unlink(tmp)
         raise
     fault_point("db:pending:replaced")
+    if sync:
+        fsync_dir(os.path.dirname(path))

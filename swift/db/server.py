@@ -20,7 +20,13 @@ from swift.core.errors import BadRequest, InsufficientStorage, RequestError
 from swift.core.fs import LockTimeout, Reserve, is_mount
 from swift.core.hashing import hash_path, storage_directory
 from swift.core.metrics import get_metrics
-from swift.core.names import check_device_name, check_device_partition, split_path, valid_wsgi_utf8
+from swift.core.names import (
+    MAX_PARTITION_DIGITS,
+    check_device_name,
+    check_device_partition,
+    split_path,
+    valid_wsgi_utf8,
+)
 from swift.core.policy import policies
 from swift.core.threads import DeviceBusy, pool_for, run_in_thread
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
@@ -207,7 +213,7 @@ class DatabaseServer:
         except ValueError as error:
             raise BadRequest(str(error)) from None
         check_device_partition(parts[0], parts[1])
-        if not parts[1].isdecimal() or not parts[1].isascii():
+        if not parts[1].isdecimal() or not parts[1].isascii() or len(parts[1]) > MAX_PARTITION_DIGITS:
             raise BadRequest(f"Invalid partition: {parts[1][:64]!a}")
         return [part or "" for part in parts]
 

@@ -369,6 +369,16 @@ def forget_container(environ: dict[str, Any], account: str, container: str) -> N
 # -- asking ----------------------------------------------------------------------------------------------------------------
 
 
+def _checked(stored: Any) -> dict[str, Any]:
+    """What the shared cache holds, if it has the form that this module relies on. Raises ValueError."""
+    if not isinstance(stored, dict) or type(stored.get("status")) is not int:
+        raise ValueError("no info")
+    for name in ("meta", "sysmeta", "cors", "storage_policies"):
+        if not isinstance(stored.get(name, {}), dict):
+            raise ValueError(name)
+    return stored
+
+
 def _count(app: Any, name: str) -> None:
     metrics = getattr(getattr(app, "_pipeline_final_app", app), "metrics", None)
     if metrics is not None:
@@ -404,9 +414,10 @@ def _cached(
         return None, "skip"
     asked_at = PROCESS_CACHE.clock()
     stored = shared.get(key)
-    if not isinstance(stored, dict):
-        return None, "miss"
-    info = usable(stored)
+    try:
+        info = usable(_checked(stored))
+    except (TypeError, ValueError, AttributeError):
+        return None, "miss"  # whoever put that there meant something else
     PROCESS_CACHE.put(key, info, asked_at, MAX_AGE)
     infocache[key] = info
     _count(app, f"{kind}.info.cache.hit")

@@ -5,15 +5,17 @@ The format and its place. Who makes them is `updates`, who delivers them later i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from typing import Any
 
-from swift.core.fs import fault_point, fsync_dir, mkdirs_durable, write_durable
+from swift.core.fs import fault_point, mkdirs_durable, write_durable
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.layout import ASYNCDIR, TMPDIR, policy_dir
 
 MAX_SIZE = 1 << 20
+WRITE_TRIES = 5
 
 _TEXTS = ("op", "account", "container", "obj")
 
@@ -36,27 +38,31 @@ def write_pending(
     container_path, and the updater's successes and redirect_history.
     """
     path = pending_path(device_path, policy_index, name_hash, timestamp)
-    tmp_dir = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"
-    os.makedirs(tmp_dir, exist_ok=True)
-    # not remembered: the updater removes directories that it has emptied
-    mkdirs_durable(os.path.dirname(path), device_path, remember=False)
     data = pickle.dumps(update, protocol=0)
-    try:
-        write_durable(path, data, tmp_dir)
-    except FileNotFoundError:
-        # it did so just now
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        fsync_dir(os.path.dirname(os.path.dirname(path)))
-        write_durable(path, data, tmp_dir)
+    for attempt in range(WRITE_TRIES):
+        # not remembered: the updater removes directories that it has emptied
+        mkdirs_durable(os.path.dirname(path), device_path, remember=False)
+        try:
+            write_durable(path, data, _tmp_dir(device_path, policy_index))
+            break
+        except FileNotFoundError:  # it did so just now
+            if attempt == WRITE_TRIES - 1:
+                raise
     fault_point("pending:written")
+    return path
+
+
+def _tmp_dir(device_path: str, policy_index: int) -> str:
+    """The policy's directory for temporary files, made if missing; never the device's own."""
+    path = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path)
     return path
 
 
 def rewrite_pending(device_path: str, policy_index: int, path: str, update: dict[str, Any]) -> None:
     """Replace the pending file at `path`. Raises OSError."""
-    tmp_dir = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"
-    os.makedirs(tmp_dir, exist_ok=True)
-    write_durable(path, pickle.dumps(update, protocol=0), tmp_dir)
+    write_durable(path, pickle.dumps(update, protocol=0), _tmp_dir(device_path, policy_index))
 
 
 def read_pending(path: str) -> dict[str, Any]:

@@ -70,6 +70,10 @@ class OpenObject:
             os.close(self.fd)
             self.fd = -1
 
+    def __del__(self) -> None:
+        # whoever asked for it may have been told to stop while a thread still opened it
+        self.close()
+
     @property
     def fragments(self) -> dict[str, list[int | None]] | None:
         """EC: {timestamp: [fragment indexes here]} over all recorded sets; None for a replicated object."""

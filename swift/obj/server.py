@@ -19,6 +19,7 @@ from swift.core.hashing import hash_path
 from swift.core.log import get_logger
 from swift.core.metrics import get_metrics
 from swift.core.names import (
+    MAX_PARTITION_DIGITS,
     check_device_partition,
     check_object_name,
     split_path,
@@ -224,7 +225,12 @@ class ObjectServer:
             except ValueError as error:
                 raise RequestError(str(error)) from None
         _, device_name, partition, account, container, obj = parts
-        if not partition.isdecimal() or not device_name.isascii() or device_name in (".", ".."):
+        if (
+            not partition.isdecimal()
+            or len(partition) > MAX_PARTITION_DIGITS
+            or not device_name.isascii()
+            or device_name in (".", "..")
+        ):
             check_device_partition(device_name, partition)
             raise RequestError(f"Invalid partition: {partition[:64]!a}")
         native = path[len(device_name) + len(partition) + 2 :]

@@ -6,6 +6,7 @@ pieces while it arrives. How a body comes in, plain or as a MIME document, is in
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
 from swift.core.timestamp import parse
+from swift.obj.errors import DeviceUnavailable
 from swift.obj.layout import ObjectLocation
 from swift.obj.metadata import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.request import (
@@ -32,6 +34,7 @@ from swift.obj.updates import update_overrides
 from swift.obj.upload import Footers, open_upload
 from swift.obj.writer import NewObjectFile, WriteRules, write_file
 from swift.wire.conditional import Match
+from swift.wire.errors import ClientError
 from swift.wire.headers import head_headers
 from swift.wire.status import HTML_TYPE
 
@@ -247,8 +250,12 @@ def _put_large(
         metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
         device.run(new.finish, metadata, ".data", None, request.next_part_power, request.drop_cache)
     finally:
-        device.run(new.close)
-    upload.drain()
+        try:
+            device.run(new.close)
+        except DeviceUnavailable:  # swamped: that must not keep the descriptors
+            new.close()
+    with contextlib.suppress(ClientError):
+        upload.drain()  # the object is stored, and its container is to be told, whatever becomes of the connection
     return state, footers
 
 
@@ -267,10 +274,10 @@ def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile,
             filled = 0
             if sums.length > longest:
                 raise Refused(413)
-            if time.monotonic() > deadline:
-                raise Refused(408)
         if not count:
             return
+        if time.monotonic() > deadline:
+            raise Refused(408)
 
 
 # ---------------------------------------------------------------- updates

@@ -250,6 +250,10 @@ class ContainerUpdates:
         kept = self._keep(target, update)
         if len(sends) == 1 and sends[0].late is not None:
             spawn_n(sends[0].wait_late, kept, target.device)
+            return
+        for send in sends:
+            if send.late is not None:
+                send.late.close()
 
     def _keep(self, target: UpdateTarget, update: dict[str, Any]) -> str:
         headers = update["headers"]

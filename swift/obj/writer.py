@@ -90,7 +90,7 @@ class NewObjectFile:
             self._open_directory()
             self._file = fs.NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
         except OSError as err:
-            self._close_directory()
+            self.close()
             raise _no_space(err) from None
         fs.fault_point("write:opened")
 
@@ -281,11 +281,18 @@ class NewObjectFile:
 
     def close(self) -> None:
         """Give back the descriptors; what was not finished is gone. Safe to call twice."""
-        self._file.close()
+        file = getattr(self, "_file", None)  # not there when opening failed
+        if file is not None:
+            file.close()
         self._close_directory()
         if self._new_dir and not self._linked:
+            self._new_dir = False
             with contextlib.suppress(OSError):
                 os.rmdir(self.where.hash_dir)
+
+    def __del__(self) -> None:
+        # whoever asked for it may have been told to stop while a thread still made it
+        self.close()
 
 
 def without_checksums(metadata: dict[str, str]) -> dict[str, str]:

@@ -266,7 +266,9 @@ class ContainerController(Controller):
         environ = exchange.environ
         if not environ.get("swift_owner"):
             for name in self.options.swift_owner_headers:
-                environ.pop("HTTP_" + name.upper().replace("-", "_"), None)
+                key = name.upper().replace("-", "_")
+                environ.pop("HTTP_" + key, None)
+                environ.pop("HTTP_X_REMOVE_" + key.removeprefix("X_"), None)
         if environ.get("reseller_request") and "HTTP_X_CONTAINER_SHARDING" in environ:
             wanted = truthy(environ["HTTP_X_CONTAINER_SHARDING"])
             environ["HTTP_X_CONTAINER_SYSMETA_SHARDING"] = str(wanted)

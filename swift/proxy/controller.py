@@ -16,7 +16,7 @@ from swift.proxy.cors import Headers, preflight
 from swift.proxy.exchange import Body, Exchange, StartResponse, respond
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.reader import Reader, Source
-from swift.proxy.relay import BodyBroken, RangeBody, gathered, small_body, unsized
+from swift.proxy.relay import BodyBroken, RangeBody, UnsizedBody, gathered, small_body
 from swift.proxy.routing import Node, NodeSelector
 from swift.wire.client import BackendResponse
 from swift.wire.message import (
@@ -103,7 +103,7 @@ class Controller:
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
-            return unsized(response)
+            return UnsizedBody(response)
         timeout, chunk_size = self.options.node_timeout, self.options.object_chunk_size
         body = RangeBody(source, 0, length - 1, timeout, chunk_size, None, self.broke_off)
         return self.gathered(exchange, body, length)

@@ -25,10 +25,10 @@ from swift.proxy.relay import (
     MultirangeBody,
     RangeBody,
     Resume,
+    UnsizedBody,
     multipart_boundary,
     parse_content_range,
     small_body,
-    unsized,
 )
 from swift.proxy.replicated import Store
 from swift.proxy.routing import Node, NodeSelector
@@ -134,7 +134,7 @@ class ObjectController(Controller):
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
-            return unsized(response)
+            return UnsizedBody(response)
         resume = None if reader.newest else self._resumer(exchange, reader, source)
         timeout, chunk_size = reader.node_timeout, options.object_chunk_size
         if response.status == 206:

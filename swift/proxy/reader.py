@@ -144,6 +144,7 @@ class Reader:
         for node in self.nodes:
             path = node_path(node, self.part, self.tail)
             started = monotonic()
+            conn = None
             try:
                 conn = POOL.get(*address(node, self.use_replication), self.conn_timeout)
                 try:
@@ -152,6 +153,8 @@ class Reader:
                     conn.reopen(self.conn_timeout)
                     conn.send(self.method, path, self.block, b"", self.node_timeout)
             except BackendError as error:
+                if conn is not None:
+                    conn.close()
                 self.accounts.failed(node, error, self._doing())
                 continue
             return _Attempt(node, conn, path, started, started + self.node_timeout)

@@ -252,14 +252,23 @@ def _first_part(head: bytes) -> tuple[str, int] | None:
     return found.get("content-type", ""), content_range[2]
 
 
-def unsized(response: BackendResponse) -> Iterator[bytes]:
+class UnsizedBody:
     """A body whose length nobody announced."""
-    done = False
-    try:
-        yield from response.chunks()
-        done = True
-    finally:
-        response.release() if done else response.close()
+
+    def __init__(self, response: BackendResponse) -> None:
+        self.response = response
+        self.finished = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.response.chunks()
+        self.finished = True
+        self.response.release()
+
+    def close(self) -> None:
+        """The client is gone or done: drop what is left."""
+        if not self.finished:
+            self.finished = True
+            self.response.close()
 
 
 def gathered(body: Iterable[bytes], length: int) -> Iterable[bytes]:

@@ -355,7 +355,7 @@ class _Upload:
         if update is not None:
             update(footers)
         for expected in (self.environ.get("HTTP_ETAG") if update is None else None, footers.get("Etag")):
-            if expected is not None and normalize_etag(expected) != etag:
+            if expected is not None and (normalize_etag(expected) or "").lower() != etag:
                 raise HTTPUnprocessableEntity(request=self.exchange.request)
         return {**footers, **_own_footers(etag, self.crc)}
 

@@ -57,13 +57,14 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
 class BackendConnection:
     """One connection to a storage server; one request at a time."""
 
-    __slots__ = ("_key", "_pool", "_sent_method", "buffer", "created", "idle_since", "reused", "stream")
+    __slots__ = ("_body_sent", "_key", "_pool", "_sent_method", "buffer", "idle_since", "reused", "stream")
 
     def __init__(self, stream: Stream, pool: ConnectionPool, key: tuple[str, int]) -> None:
         self.stream = stream
         self._pool = pool
         self._key = key
         self._sent_method = ""
+        self._body_sent = False
         self.buffer = b""
         self.reused = False
         self.idle_since = 0.0
@@ -82,6 +83,7 @@ class BackendConnection:
         path is percent-quoted; headers come from header_block and must describe the body. Raises BackendError.
         """
         self._sent_method = method
+        self._body_sent = bool(body)
         stream = self.stream
         ip, port = self._key
         head = b"%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n" % (
@@ -106,6 +108,7 @@ class BackendConnection:
 
     def send_bytes(self, data: bytes | memoryview | list[bytes], timeout: float | None = None) -> None:
         """Sends a piece of a request body, framed by the caller. Raises BackendError."""
+        self._body_sent = True
         stream = self.stream
         if timeout is not None:
             stream.set_timeout(timeout)
@@ -159,8 +162,14 @@ class BackendConnection:
                 return response
 
     def wait_continue(self, timeout: float | None = None) -> BackendResponse:
-        """The next response head, interim (100, with its headers) or final. Raises BackendError."""
-        return self._head(timeout)
+        """The next response head, interim (100, with its headers) or final. Raises BackendError.
+
+        After a final one the connection is not used again: whether the server still waits for the body is its secret.
+        """
+        response = self._head(timeout)
+        if response.status >= 200:
+            response.keep_alive = False
+        return response
 
     def _head(self, timeout: float | None) -> BackendResponse:
         stream = self.stream
@@ -356,7 +365,7 @@ class BackendResponse:
                 match = _CHUNK_LINE.match(conn.buffer)
                 if match is not None:
                     break
-                if len(conn.buffer) > 1024:
+                if b"\n" in conn.buffer or len(conn.buffer) > 1024:
                     raise conn._broken("bad chunk header")
                 self._more()
             conn.buffer = conn.buffer[match.end() :]
@@ -397,11 +406,17 @@ class BackendResponse:
         self.conn.buffer += data
 
     def read_all(self, limit: int) -> bytes:
-        """The whole body and release(). Raises BackendError, also when it is longer than limit bytes."""
+        """The whole body and release(). Raises BackendError, also when it is longer than limit bytes; the connection is closed then."""
+        try:
+            return self._read_all(limit)
+        except BaseException:
+            self.conn.close()
+            raise
+
+    def _read_all(self, limit: int) -> bytes:
         first = self.read(min(limit + 1, READ_SIZE))
         if self._done:
             if len(first) > limit:
-                self.conn.close()
                 raise self.conn._broken(f"body longer than {limit} bytes")
             self.release()
             return first
@@ -414,7 +429,6 @@ class BackendResponse:
             parts.append(data)
             size += len(data)
             if size > limit:
-                self.conn.close()
                 raise self.conn._broken(f"body longer than {limit} bytes")
         self.release()
         return b"".join(parts)
@@ -428,8 +442,11 @@ class BackendResponse:
             yield data
 
     def release(self) -> None:
-        """Gives the connection back to the pool if the body was read to its end and the server keeps it open; else closes it."""
-        if self._done and self.keep_alive and self.status >= 200:
+        """Gives the connection back to the pool if the body was read to its end and the server keeps it open; else closes it.
+
+        A server that refuses a request may leave the request's body unread, to be taken for the next request.
+        """
+        if self._done and self.keep_alive and (200 <= self.status < 300 or not self.conn._body_sent):
             self.conn.release()
         else:
             self.conn.close()

@@ -192,9 +192,13 @@ class Server:
                 connection.stream.close()
 
 
+# Too little of something, and errors of the one connection that was to be accepted (accept(2) hands those on).
 _PASSING_ACCEPT_ERRORS = frozenset(
-    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO, errno.EPERM)
-)
+    (
+        errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO, errno.EPERM, errno.ECONNRESET, errno.ETIMEDOUT,
+        errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENONET,
+    )
+)  # fmt: skip
 
 
 def _http_date(second: int) -> str:

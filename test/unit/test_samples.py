@@ -285,3 +285,20 @@ def test_no_option_stands_where_default_hides_it(swift_dir, tmp_path):
         (tmp_path / server).mkdir()
         path = prepared(server, swift_dir, tmp_path / server, uncomment=False)
         assert command("swift-config", "--check", str(path)) == (0, "")
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "etc/systemd").glob("*.service")), ids=lambda path: path.stem)
+def test_units_start_what_there_is(unit):
+    lines = dict(line.split("=", 1) for line in unit.read_text().splitlines() if re.match("[A-Z]", line))
+    name, conf = re.fullmatch(r"swift-(\S+) /etc/swift/(\S+)\.conf", lines["ExecStart"]).groups()
+    assert unit.stem == f"swift-{name}"
+    assert (ROOT / "bin" / f"swift-{name}").exists()
+    section = f"[app:{name}]" if name in SERVERS else f"[{name}]"
+    assert f"\n{section}\n" in SAMPLES[conf].read_text()
+    assert lines["Type"] == "notify"
+    assert ("ExecReload" in lines) == (name in SERVERS)
+
+
+def test_every_server_and_daemon_has_a_unit():
+    units = {path.stem for path in (ROOT / "etc/systemd").glob("*.service")}
+    assert units == {f"swift-{name}" for name in (*SERVERS, *DAEMONS)}

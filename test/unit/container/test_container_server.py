@@ -484,3 +484,41 @@ def test_two_writers_of_one_name(app):
     assert listing(app) == []
     put_row(app, "o", "1700000006.00000")
     assert listing(app) == []
+
+
+def test_changes_of_a_container_are_on_disk_when_they_are_acknowledged(app, conf, monkeypatch):
+    """SQLite commits by removing its journal: the directory must be synced for that to last."""
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1]
+    )
+    rows = json.dumps(
+        [{"name": "o", "created_at": "1700000009.00000", "size": 1, "content_type": "t", "etag": "e"}]
+    )
+    for method, headers, body in (
+        ("PUT", {"X-Timestamp": "1700000001.00000", "X-Container-Meta-A": "b"}, ""),
+        ("PUT", {"X-Timestamp": "1700000002.00000"}, ""),
+        ("POST", {"X-Timestamp": "1700000003.00000", "X-Container-Meta-A": "c"}, ""),
+        ("DELETE", {"X-Timestamp": "1700000004.00000"}, ""),
+        ("PUT", {"X-Timestamp": "1700000005.00000"}, ""),
+        ("UPDATE", {"X-Timestamp": "1700000006.00000"}, rows),
+    ):
+        synced.clear()
+        status, _, _ = call(app, method, C, "", headers, body)
+        assert 200 <= status < 300, (method, status)
+        directory = os.path.dirname(database(conf))
+        assert synced and synced[-1] == directory, method
+
+
+@pytest.mark.parametrize("partition", ["9" * 300, "99999999999"])
+def test_partitions_that_no_ring_has(app, partition):
+    for method, path in (
+        ("PUT", "a/c"),
+        ("GET", "a/c"),
+        ("PUT", "a/c/o"),
+        ("DELETE", "a/c/o"),
+        ("HEAD", "a/c"),
+    ):
+        headers = {"X-Timestamp": "1700000001.00000", "X-Size": "1", "X-Content-Type": "t", "X-Etag": "e"}
+        assert call(app, method, f"/sda1/{partition}/{path}", "", headers)[0] == 400

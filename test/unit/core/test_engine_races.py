@@ -34,6 +34,9 @@ def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descrip
     port = quiet.getsockname()[1]
     # the second event is for the lower number, which is given out first
     (two, two_peer), (one, one_peer) = sorted(connected(2), key=lambda pair: pair[0].fd)
+    fillers = [os.open(os.devnull, os.O_RDONLY)]
+    while fillers[-1] < one.fd:
+        fillers.append(os.open(os.devnull, os.O_RDONLY))
     replaced = []
 
     def reader(mine, other):
@@ -58,6 +61,8 @@ def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descrip
     assert not any(stream.is_dead() for stream in replaced)
     close(*replaced, one_peer, two_peer)
     quiet.close()
+    for fd in fillers:
+        os.close(fd)
 
 
 def test_closing_a_stream_disturbs_nobody_who_has_stopped_waiting_for_it():

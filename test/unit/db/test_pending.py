@@ -1,6 +1,7 @@
 """The pending file: the record format, and appends that are whole or absent."""
 
 import base64
+import os
 import pickle
 
 import pytest
@@ -147,3 +148,67 @@ def test_group_sync_of_a_merged_file(tmp_path):
     path = tmp_path / "here.db.pending"
     path.write_bytes(b":x")
     group_sync.GroupSync().wait(str(path), str(tmp_path))
+
+
+def test_whoever_waits_for_the_lock_lets_its_holder_go_on(tmp_path):
+    """The holder may be another green thread of the same process, in the middle of a wait for SQLite."""
+    from swift.core.concurrency import sleep, spawn
+
+    order = []
+
+    def hold():
+        with pending.DirectoryLock(str(tmp_path), 1):
+            order.append("held")
+            sleep(0.1)
+        order.append("given back")
+
+    def want():
+        with pending.DirectoryLock(str(tmp_path), 5):
+            order.append("had")
+
+    threads = [spawn(hold), spawn(want)]
+    for thread in threads:
+        thread.wait()
+    assert order == ["held", "given back", "had"]
+
+
+def synced_files(monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1]
+    )
+    return synced
+
+
+def test_a_shortened_file_is_as_durable_as_the_long_one_was(tmp_path, monkeypatch):
+    path = str(tmp_path / "x.db.pending")
+    pending.append(path, b":one:two")
+    synced = synced_files(monkeypatch)
+    pending.replace(path, b":two", sync=True)
+    assert synced == [path + ".tmp", str(tmp_path)]
+    assert pending.read(path) == b":two"
+    assert os.listdir(tmp_path) == ["x.db.pending"]
+
+
+def test_what_a_crash_left_of_a_shortened_file_is_in_nobodys_way(tmp_path):
+    path = str(tmp_path / "x.db.pending")
+    (tmp_path / "x.db.pending.tmp").write_bytes(b":longer than what follows")
+    pending.append(path, b":one:two")
+    pending.replace(path, b":two")
+    assert pending.read(path) == b":two"
+    assert os.listdir(tmp_path) == ["x.db.pending"]
+
+
+def test_a_new_file_of_an_old_number_has_its_entry_synced(tmp_path, monkeypatch):
+    """File systems give the numbers of removed files out again."""
+    synced = synced_files(monkeypatch)
+    group_sync._entries_synced.clear()
+    for name in ("a", "b"):
+        directory = tmp_path / name
+        directory.mkdir()
+        os.rename(tmp_path / "a" / "f", directory / "f") if name == "b" else (directory / "f").write_bytes(
+            b":x"
+        )
+        group_sync._sync_file(str(directory / "f"))
+        assert str(directory) in synced

@@ -1,11 +1,22 @@
 """What happens to an object while something else happens to its directory: nothing acknowledged may go with it."""
 
+import errno
+import gc
+import hashlib
+import json
 import os
+import signal
 
 import pytest
 from obj_app import App, Input
+from obj_container import ContainerServer
 
-from swift.obj import reader
+from swift.core import fs
+from swift.core.concurrency import sleep
+from swift.obj import pending, reader, writer
+from swift.obj.errors import DeviceUnavailable
+from swift.wire.client import POOL
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 LARGE = b"0123456789abcdef" * 20000
@@ -89,7 +100,6 @@ def test_damage_found_late_does_not_take_newer_files_away(app, newer):
     """A reader that is slow to find the damage of what it opened must not set aside what was written since."""
     app.put(T1, LARGE * 8)
     damage(app, T1)
-    environ = {}
 
     def start_response(status, headers, exc_info=None):
         assert status == "200 OK"
@@ -97,7 +107,7 @@ def test_damage_found_late_does_not_take_newer_files_away(app, newer):
     request = {
         "REQUEST_METHOD": "GET", "PATH_INFO": "/sda/7/a/c/o", "wsgi.input": Input(b""), "QUERY_STRING": "", "CONTENT_TYPE": "",
     }  # fmt: skip
-    body = app.server({**request, **environ}, start_response)
+    body = app.server(request, start_response)
     if newer == "put":
         assert app.put(T2, b"new").status == 201
     else:
@@ -141,3 +151,180 @@ def test_small_damage_that_was_replaced_meanwhile_is_no_404(app, monkeypatch):
     monkeypatch.setattr(reader, "quarantine", quarantine)
     got = app.get()
     assert (got.status, got.body) == (200, b"new")
+
+
+# ---------------------------------------------------------------- connections that break behind the commit
+
+
+def mime(body, footers):
+    text = json.dumps(footers).encode()
+    digest = hashlib.md5(text).hexdigest().encode()
+    return (
+        b"--b\r\nX-Document: object body\r\n\r\n%s\r\n--b\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n%s\r\n--b--"
+        % (body, digest, text)
+    )
+
+
+NOBODY = {"X_Container_Partition": "1", "X_Container_Host": "127.0.0.1:1", "X_Container_Device": "sda"}
+
+
+@pytest.mark.parametrize("error", [ClientDisconnected("gone"), ClientTimeout("silent"), BadChunk("bad")])
+def test_a_connection_that_breaks_behind_the_document_undoes_nothing(app, error):
+    """The object is on disk by then: its container must be told, or no listing would ever show it."""
+    got = app.request(
+        "PUT",
+        body=mime(LARGE, {"Etag": hashlib.md5(LARGE).hexdigest()}),
+        error=error,
+        X_Timestamp=T1,
+        Content_Length=None,
+        Transfer_Encoding="chunked",
+        X_Backend_Obj_Metadata_Footer="yes",
+        X_Backend_Obj_Multipart_Mime_Boundary="b",
+        X_Backend_Obj_Content_Length=str(len(LARGE)),
+        **NOBODY,
+    )
+    assert got.status == 201
+    assert app.get().body == LARGE
+    assert len(app.pendings()) == 1
+
+
+def test_an_upload_in_drops_ends_in_time(root):
+    """The limit on an upload's time holds also where no piece of it is ever full."""
+    app = App(root, max_upload_time="0")
+    got = app.put(T1, LARGE, Transfer_Encoding="chunked")
+    assert got.status == 408
+    assert got.input.tell() < len(LARGE) / 2
+    assert app.files() == []
+
+
+def test_a_swamped_disk_keeps_no_descriptors(app, monkeypatch):
+    device = app.server.devices.get("sda")
+    real = device.run
+
+    def run(self, function, *args):
+        if function.__name__ == "close":
+            raise DeviceUnavailable("swamped")
+        return real(function, *args)
+
+    app.put(T1, LARGE)
+    monkeypatch.setattr(type(device), "run", run)
+    before = len(os.listdir("/proc/self/fd"))
+    assert app.put(T2, LARGE).status == 201
+    assert app.put(T3, LARGE, Etag="0" * 32).status == 422
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_a_thread_opened_for_nobody_is_closed(app):
+    """A caller that was told to stop does not get what the thread has opened for it meanwhile."""
+    app.put(T1, LARGE)
+    before = len(os.listdir("/proc/self/fd"))
+    reader.open_object(app.where())
+    writer.NewObjectFile(app.where(), app.server.rules)
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert app.get().status == 200
+
+
+def test_a_full_disk_leaves_no_empty_directory(app, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(fs, "NewFile", full)
+    assert app.put(T1).status == 507
+    assert not os.path.exists(app.where().hash_dir)
+
+
+# ---------------------------------------------------------------- the same DELETE again
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("point", ["write:linked", "write:durable", "write:cleaned"])
+def test_a_delete_that_died_before_it_told_the_container_tells_it_the_next_time(app, point):
+    """The proxy sends a request again when its connection turns out to be dead: with the same timestamp."""
+    app.server.devices.get("sda").inline = True
+    app.put(T1)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fs._arm_fault(point)
+            app.request("DELETE", X_Timestamp=T2, **NOBODY)
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert app.pendings() == []
+    assert app.request("DELETE", X_Timestamp=T2, **NOBODY).status == 404
+    assert [pending.read_pending(path)["op"] for path in app.pendings()] == ["DELETE"]
+    # an older one changes nothing and tells nobody
+    assert app.request("DELETE", X_Timestamp=T1, **NOBODY).status == 404
+    assert len(app.pendings()) == 1
+
+
+def test_an_expired_object_is_not_taken_for_a_tombstone(app):
+    app.put(T1, X_Delete_At="1700000002")
+    assert app.request("DELETE", X_Timestamp=T1, **NOBODY).status == 409
+    assert app.pendings() == []
+    assert app.files() == [f"{T1}.data"]
+
+
+# ---------------------------------------------------------------- pending updates
+
+
+def test_a_vanished_device_is_not_made_anew(tmp_path):
+    """An unmounted disk may have left no directory: nothing of ours must appear in its place."""
+    update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
+    device = str(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        pending.write_pending(device, 0, "0" * 32, T1, update)
+    with pytest.raises(FileNotFoundError):
+        fs.NewFile(device, f"{device}/tmp")
+    assert not os.path.exists(device)
+
+
+def test_the_updater_removes_the_directory_just_now(tmp_path, monkeypatch):
+    """As often as it may happen within reason."""
+    update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
+    real = pending.write_durable
+    times = iter(range(10))
+
+    def late(path, data, tmp_dir):
+        if next(times) < 3:
+            os.rmdir(os.path.dirname(path))
+        return real(path, data, tmp_dir)
+
+    monkeypatch.setattr(pending, "write_durable", late)
+    path = pending.write_pending(str(tmp_path), 0, "0" * 32, T1, update)
+    assert pending.read_pending(path)["op"] == "PUT"
+
+
+def test_slow_answers_of_several_servers_keep_no_connections(root):
+    app = App(root, container_update_timeout="0.2", node_timeout="5")
+    servers = [ContainerServer(delay=0.6), ContainerServer(delay=0.6)]
+    try:
+        hosts = {
+            "X_Container_Partition": "1",
+            "X_Container_Host": ",".join(server.host for server in servers),
+            "X_Container_Device": "sda,sdb",
+        }
+        app.put(T1, **hosts)
+        sleep(0.8)
+        POOL.clear()
+        sleep(0.05)
+        before = len(os.listdir("/proc/self/fd"))
+        for timestamp in (T2, T3):
+            app.put(timestamp, **hosts)
+        sleep(0.8)
+        POOL.clear()
+        sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) == before
+    finally:
+        for server in servers:
+            server.close()
+
+
+@pytest.mark.parametrize("partition", ["9" * 300, "0" * 5000, "99999999999", "-1", "0x1", "١"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "HEAD"])
+def test_partitions_that_no_ring_has(app, method, partition):
+    path = f"/sda/{partition}/a/c/o".encode().decode("latin-1")
+    got = app.request(method, path, X_Timestamp=T1, X_Object_Meta_A="b")
+    assert got.status == 400
+    assert not os.path.exists(f"{app.device}/objects")

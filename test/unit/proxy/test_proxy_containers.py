@@ -422,3 +422,17 @@ def test_account_parameters(cluster):
     status, headers, body = cluster.request("GET", "/v1/a?marker=%ff")
     assert (status, body) == (400, b'"marker" parameter not valid UTF-8')
     assert headers["content-type"].startswith("text/html")
+
+
+def test_non_owners_cannot_remove_owner_headers_either(cluster):
+    cluster.on("container", "POST", Reply(204))
+    sent = {
+        "X-Remove-Container-Read": "x",
+        "X-Remove-Container-Meta-Temp-Url-Key": "x",
+        "X-Remove-Container-Meta-A": "x",
+    }
+    cluster.request("POST", "/v1/a/c", sent)
+    for seen in cluster.of("container", "POST"):
+        assert "x-container-read" not in seen.headers
+        assert "x-container-meta-temp-url-key" not in seen.headers
+        assert seen.headers["x-container-meta-a"] == ""

@@ -275,3 +275,28 @@ def test_the_cache_is_bounded_and_forgets_safely():
     # What was asked before the oldest remembered change may have been changed since.
     assert not cache.put("k0", infos.Info(), 0.5, 60)
     assert cache.put("k0", infos.Info(), 8.0, 60)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        [],
+        "text",
+        {},
+        {"status": "200"},
+        {"status": True},
+        {"status": 200, "meta": []},
+        {"status": 200, "sysmeta": "x"},
+        {"status": 200, "cors": 1},
+        {"status": 200, "storage_policies": []},
+        {"status": 200, "storage_policies": {"x": {}}},
+    ],
+)
+def test_nonsense_in_the_shared_cache_is_passed_over(cluster, env, nonsense):
+    """Whoever shares memcached with us may have another idea of these keys."""
+    shared = Shared()
+    shared.values = {key: json.dumps(nonsense) for key in ("account/a", "container/a/c")}
+    cluster.on("container", "HEAD", Reply(204, FULL))
+    found = {**env, "swift.cache": shared}
+    assert get_account_info(found, cluster.app, "a")["status"] == 204
+    assert get_container_info(found, cluster.app, "a", "c")["bytes"] == 3 or "storage_policies" in nonsense

@@ -96,3 +96,14 @@ def test_the_row_of_a_delete_is_taken_out_although_its_replica_was_lost(make_clu
     (row,) = cluster.of("container", "DELETE")
     assert row.path == f"/{lost.headers['x-container-device']}/7/a/c/o"
     assert row.headers["x-timestamp"] == lost.headers["x-timestamp"]
+
+
+def test_how_old_a_content_type_is_a_client_cannot_say(cluster):
+    """One from the future would stay for ever."""
+    cluster.on("object", "POST", Reply(202))
+    cluster.request(
+        "POST", "/v1/a/c/o", {"Content-Type": "a/b", "Content-Type-Timestamp": "9999999999.00000"}
+    )
+    for seen in cluster.of("object", "POST"):
+        assert seen.headers["content-type"] == "a/b"
+        assert "content-type-timestamp" not in seen.headers

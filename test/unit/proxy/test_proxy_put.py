@@ -521,3 +521,9 @@ def test_write_affinity_puts_local_copies_first(make_cluster):
     cluster.on("object", "PUT", stores)
     assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY)[0] == 201
     assert sorted(seen.node for seen in cluster.of("object", "PUT")) == [0, 4, 5]
+
+
+def test_an_etag_in_capitals(cluster, body):
+    cluster.on("object", "PUT", stores)
+    etag = hashlib.md5(body).hexdigest().upper()
+    assert cluster.request("PUT", "/v1/a/c/o", {"Etag": etag}, body)[0] == 201

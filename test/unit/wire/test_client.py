@@ -224,3 +224,59 @@ def test_no_header_can_be_smuggled_in(value):
         header_block([("X-A", value)])
     with pytest.raises(ValueError):
         header_block(iter([("X-A", value)]))
+
+
+REFUSED = b"HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 2\r\n\r\nno"
+
+
+def test_after_an_answer_without_100_the_connection_is_not_used_again(pool):
+    """The body was not sent; a server that still waits for it would take the next request for it."""
+    peer = Peer(REFUSED, OK)
+    conn = pool.get("127.0.0.1", peer.port)
+    conn.send("PUT", "/x", header_block([("Expect", "100-continue"), ("Transfer-Encoding", "chunked")]))
+    final = conn.wait_continue(5)
+    assert (final.status, final.read_all(10)) == (422, b"no")
+    assert get(pool, peer).read_all(10) == b"hello"
+    assert peer.connections == 2
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("answer, kept", [(REFUSED, 2), (OK, 1)], ids=["refused", "taken"])
+def test_a_server_that_refuses_a_body_is_not_believed_to_have_read_it(pool, streamed, answer, kept):
+    class Reading(Peer):
+        """Reads the body before it answers; whether that is so, the client can't know."""
+
+        def serve(self, stream):
+            stream.set_timeout(5)
+            while True:
+                data = stream.recv(65536)
+                if not data:
+                    return stream.close()
+                self.requests.append(data)
+                while b"PUT" in b"".join(self.requests) and b"the body" not in b"".join(self.requests):
+                    self.requests.append(stream.recv(65536))
+                stream.sendall(self.answers.pop(0))
+
+    peer = Reading(answer, OK)
+    conn = pool.get("127.0.0.1", peer.port)
+    if streamed:
+        conn.send("PUT", "/x", header_block([("Content-Length", "8")]))
+        conn.send_bytes(b"the body")
+    else:
+        conn.send("PUT", "/x", header_block([("Content-Length", "8")]), b"the body")
+    conn.response(5).drain()
+    get(pool, peer).drain()
+    assert peer.connections == kept
+
+
+def test_a_body_that_breaks_off_closes_the_connection(pool):
+    peer = Peer(OK[:-2])
+    response = get(pool, peer, timeout=0.1)
+    with pytest.raises(BackendTimeout):
+        response.read_all(100)
+    assert response.conn.stream.fd < 0
+
+
+def test_names_that_are_no_addresses_are_refused(pool):
+    with pytest.raises(ConnectError):
+        pool.get("x" * 70 + ".example", 80)

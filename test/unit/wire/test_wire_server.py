@@ -774,3 +774,25 @@ def test_a_thousand_idle_connections_hold_no_buffers(start):
     finally:
         for sock in socks:
             sock.close()
+
+
+def test_errors_of_a_connection_do_not_end_the_server(start, monkeypatch):
+    """accept(2) hands on what went wrong with the connection that it was to give."""
+    import errno
+    import os
+
+    from swift.core.concurrency import Listener
+
+    real = Listener.accept
+    codes = [errno.ENETDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.EMFILE]
+
+    def accept(self):
+        if codes:
+            code = codes.pop()
+            raise OSError(code, os.strerror(code))
+        return real(self)
+
+    monkeypatch.setattr(Listener, "accept", accept)
+    server = start(hello)
+    assert b"200 OK" in server.talk(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert not codes
