@@ -228,6 +228,7 @@ def _prepare_process() -> None:
             resource.setrlimit(kind, (wanted, wanted_hard))
         except (ValueError, OSError):
             print(f"WARNING: Unable to modify {name} limit.  Running as non-root?")
+            resource.setrlimit(kind, (hard, hard))
     os.environ.setdefault("PYTHON_EGG_CACHE", tempfile.gettempdir())
 
 
@@ -299,6 +300,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     manager = Manager(names, options)
     if not manager.services:
+        print(f"ERROR: there is no server named {' or '.join(names)}")
         return 1
     try:
         return COMMANDS[command](manager)

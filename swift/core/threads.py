@@ -138,7 +138,7 @@ def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
     global _shared_pool
     if _shared_pool is None:
-        _shared_pool = _ThreadPool("shared", 4, 1024)
+        _shared_pool = _ThreadPool("shared", 4, 8192)
     return _shared_pool.run(function, *args)
 
 

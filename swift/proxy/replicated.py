@@ -20,6 +20,7 @@ from swift.core.constraints import limits
 from swift.core.hashing import md5
 from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
+from swift.core.threads import run_in_thread
 from swift.obj.updates import update_overrides
 from swift.proxy.backend import FanOut, node_path, read_answer
 from swift.proxy.exchange import Exchange
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 
 SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
 _PIECE = 64 * 1024  # bytes read and passed on at a time
-_LONG_PIECE = 256 * 1024  # the same, of a body that proves long
+_LONG_PIECE = 512 * 1024  # the same, of a body that proves long
+_THREAD_PIECE = 128 * 1024  # from there on a thread takes the digests
 _TURN = 1024 * 1024  # bytes after which other requests get a turn
 _FOOTERS = "swift.callback.update_footers"
 
@@ -265,7 +267,8 @@ class _Upload:
     def _stream(self) -> None:
         for replica in self._live():
             self._send(replica, _body_head(replica.boundary), is_first=True)
-        buffer = memoryview(bytearray(_PIECE))
+        buffer = spare = memoryview(bytearray(_PIECE))
+        digesting: Any = None
         longest = limits().max_file_size
         turn = 0
         while True:
@@ -275,8 +278,15 @@ class _Upload:
             self.received += len(data)
             if self.received > longest:
                 raise HTTPRequestEntityTooLarge(request=self.exchange.request)
-            self.md5.update(data)
-            self.crc = zlib.crc32(data, self.crc)
+            if digesting is not None:
+                digesting.wait()
+                digesting = None
+            if len(data) >= _THREAD_PIECE:
+                # Another core takes the digests of a long piece while this one sends it and receives the next.
+                digesting = spawn(run_in_thread, self._digest, data)
+                buffer, spare = spare, buffer
+            else:
+                self._digest(data)
             for replica in self._live():
                 self._send(replica, data)
             turn += len(data)
@@ -284,9 +294,15 @@ class _Upload:
                 turn = 0
                 sleep(0)
                 if len(buffer) < _LONG_PIECE:
-                    buffer = memoryview(bytearray(_LONG_PIECE))
+                    buffer, spare = memoryview(bytearray(_LONG_PIECE)), memoryview(bytearray(_LONG_PIECE))
+        if digesting is not None:
+            digesting.wait()
         if self.store.length is not None and self.received != self.store.length:
             raise self.store.gone()
+
+    def _digest(self, data: memoryview | bytes) -> None:
+        self.md5.update(data)
+        self.crc = zlib.crc32(data, self.crc)
 
     def _receive(self, buffer: memoryview) -> memoryview | bytes:
         """The next piece of the client's body, b'' at its end."""

@@ -219,7 +219,7 @@ def test_missing_configurations(init):
         "Unable to locate config number 9 for object-server", "Found configs:", "  1) ETC/object-server/1.conf",
     ]  # fmt: skip
     assert init("object.2", "start", expect=1) == ["Unable to locate config for object-server"]
-    assert init("nonesuch", "start", expect=1) == []
+    assert init("nonesuch", "start", expect=1) == ["ERROR: there is no server named nonesuch"]
     assert init("obj*", "status") == ["object-server running (PID - ETC/object-server/1.conf)"]
 
 

@@ -1,0 +1,130 @@
+"""What the documents name is there: commands, files, modules, links."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.md"))]
+COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
+ROOMS = sorted(path.name for path in (ROOT / "swift").iterdir() if (path / "__init__.py").exists())
+
+
+def page_ids(path):
+    return path.name
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+    """The anchors that a Markdown renderer gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name) if name else page
+        if target == "doc/performance.md":  # written by bench/speed.py
+            continue
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_named_files_are_there(page):
+    """Paths of this tree in code: doc/…, etc/…, test/…, bench/…, swift/…, bin/…."""
+    for span in re.findall(r"`([^`\n]+)`", page.read_text()):
+        match = re.fullmatch(r"(?:\./)?((?:doc|etc|test|bench|bin|swift)/[\w./*-]*(?:/|[.*][\w*-]*))", span)
+        assert not match or list(ROOT.glob(match[1])), span
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_named_commands_are_there(page):
+    """`swift-…` in code, less the sections that are named like daemons."""
+    text = page.read_text()
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`|^    .*$", text, re.DOTALL | re.MULTILINE))
+    named = set(re.findall(r"(?<![\w/.-])swift-[a-z]+(?:-[a-z]+)*", code))
+    assert named - set(COMMANDS) - {"swift-hash", "swift-constraints"} == set()
+
+
+def test_every_command_explains_itself():
+    """`--help` is exit 0 with a usage, whatever else is missing on the machine."""
+
+    def ask(name: str) -> tuple[str, int, str, str]:
+        done = subprocess.run(
+            [sys.executable, ROOT / "bin" / name, "--help"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return name, done.returncode, done.stdout, done.stderr
+
+    with ThreadPoolExecutor(2) as pool:
+        for name, status, out, err in pool.map(ask, COMMANDS):
+            assert status == 0, err
+            assert name in out, name
+
+
+def test_commands_are_executable():
+    for name in COMMANDS:
+        assert os.access(ROOT / "bin" / name, os.X_OK), name
+
+
+# -- architecture.md
+
+
+def modules(room: str) -> set[str]:
+    found = {path.stem if path.is_file() else path.name for path in (ROOT / "swift" / room).iterdir()}
+    return {name for name in found if not name.startswith("__")}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_architecture_names_every_module(room):
+    text = (ROOT / "doc/architecture.md").read_text()
+    section = re.search(rf"^## {room}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    assert section, f"no section on {room}"
+    assert modules(room) - set(re.findall(r"`(\w+)/?`", section[1])) == set()
+    in_tables = {
+        name
+        for row in re.findall(r"^\| (`[^|]*) \|", section[1], re.MULTILINE)
+        for name in re.findall(r"`(\w+)/?`", row)
+    }
+    assert in_tables - modules(room) == set()
+
+
+def test_architecture_knows_who_uses_whom():
+    text = (ROOT / "doc/architecture.md").read_text()
+    table = text[text.index("| room |") : text.index("Imports run downwards")]
+    told: dict[str, set[str]] = {}
+    for names, uses in re.findall(r"^\| (`[^|]*) \|[^|]*\|([^|]*)\|$", table, re.MULTILINE):
+        used = set(ROOMS) if uses.strip() == "all" else set(re.findall(r"\w+", uses)) & set(ROOMS)
+        for room in re.findall(r"`(\w+)`", names):
+            told[room] = used - {room}
+    assert set(told) == set(ROOMS)
+    for room in ROOMS:
+        assert imported_rooms(room) - told[room] == set(), room
+        if room != "cli":
+            assert told[room] - imported_rooms(room) <= {"ring", "wire"}, room  # of those that share a line
+
+
+def imported_rooms(room: str) -> set[str]:
+    found = set()
+    for path in (ROOT / "swift" / room).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            found |= {name.split(".")[1] for name in names if name.startswith("swift.")}
+    return (found & set(ROOMS)) - {room}
