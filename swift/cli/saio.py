@@ -76,10 +76,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
     layout = _load(home)
-    if _running(layout):
-        print(f"already running at {layout.endpoint}")
+    if running := _running(layout):
+        _start_what_is_missing(layout, running)
         _print_first_steps(layout)
         return
+    _signal_leftovers(layout, signal.SIGKILL)
     layout = Layout(
         home,
         args.ip or layout.ip,
@@ -98,14 +99,32 @@ def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
     )
     started = time.monotonic()
     _start(layout)
-    _wait_until_it_answers(layout)
+    try:
+        _wait_until_it_answers(layout)
+    except SaioError:
+        _down(home, args)
+        raise
     print(f"up after {time.monotonic() - started:.1f} s")
     _print_first_steps(layout)
+
+
+def _start_what_is_missing(layout: Layout, running: dict[str, int]) -> None:
+    """Brings back nodes that were killed while others ran."""
+    missing = [name for name in _names() if name not in running]
+    if not missing:
+        print(f"already running at {layout.endpoint}")
+        return
+    _signal_leftovers(layout, signal.SIGKILL)
+    for name in missing:
+        _spawn_by_name(layout, name)
+    _wait_until_it_answers(layout)
+    print(f"started {', '.join(missing)}; the rest is running already")
 
 
 def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
     layout = _load(home)
     pids = _running(layout)
+    _signal_leftovers(layout, signal.SIGTERM)
     for pid in pids.values():
         _signal(pid, signal.SIGTERM)
     end = time.monotonic() + STOP_LIMIT
@@ -115,6 +134,7 @@ def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
                 _signal(pid, signal.SIGKILL)
             end = float("inf")
         time.sleep(0.05)
+    _signal_leftovers(layout, signal.SIGKILL)
     for path in layout.run.glob("*.pid"):
         path.unlink()
     print(f"stopped {len(pids)} processes" if pids else "nothing was running")
@@ -124,9 +144,12 @@ def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
     layout = _load(home)
     running = _running(layout)
     names = _names()
+    started = _started(layout)
     for name in names:
-        pid = running.get(name)
-        print(f"{name:8} {'running, pid ' + str(pid) if pid else 'down'}")
+        state = f"running, pid {running[name]}" if name in running else "down"
+        if name in started and name not in running and _members({started[name][0]}):
+            state = "killed, but its workers still serve"
+        print(f"{name:8} {state}")
     print(f"endpoint {layout.endpoint} {'answers' if _answers(layout) else 'does not answer'}")
     for node in NODES:
         usage = shutil.disk_usage(layout.disks / str(node)) if layout.disks.exists() else None
@@ -211,14 +234,21 @@ def _check_ports(layout: Layout) -> None:
 
 
 def _start(layout: Layout) -> None:
-    for node in NODES:
-        _spawn(layout, f"node{node}", layout.storage_confs(node))
-    _spawn(layout, "proxy", [layout.proxy_conf])
-    _spawn(layout, "daemons", layout.daemon_confs(), "swift.cli.daemons")
+    for name in reversed(_names()):
+        _spawn_by_name(layout, name)
 
 
 def _names() -> list[str]:
     return ["proxy", "daemons", *(f"node{node}" for node in NODES)]
+
+
+def _spawn_by_name(layout: Layout, name: str) -> None:
+    if name == "proxy":
+        _spawn(layout, name, [layout.proxy_conf])
+    elif name == "daemons":
+        _spawn(layout, name, layout.daemon_confs(), "swift.cli.daemons")
+    else:
+        _spawn(layout, name, layout.storage_confs(int(name[4:])))
 
 
 def _spawn(layout: Layout, name: str, confs: list[pathlib.Path], module: str = "swift.cli.node") -> None:
@@ -246,13 +276,49 @@ def _start_time(pid: int) -> str:
 
 def _running(layout: Layout) -> dict[str, int]:
     """name -> pid of what runs."""
+    return {name: pid for name, (pid, start) in _started(layout).items() if _start_time(pid) == start}
+
+
+def _started(layout: Layout) -> dict[str, tuple[int, str]]:
+    """name -> (pid, start time) of what was started last."""
     found = {}
     for path in sorted(layout.run.glob("*.pid")):
         with contextlib.suppress(OSError, ValueError):
             pid, start = path.read_text().split()
-            if _start_time(int(pid)) == start:
-                found[path.stem] = int(pid)
+            found[path.stem] = int(pid), start
     return found
+
+
+def _signal_leftovers(layout: Layout, number: int) -> None:
+    """Signals workers whose parent was killed: they are still in its process group. Waits until killed ones are gone."""
+    running = _running(layout)
+    groups = {pid for name, (pid, _start) in _started(layout).items() if name not in running}
+    while groups:
+        left = [pid for pid in _members(groups) if _is_ours(layout, pid)]
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        if not left or number != signal.SIGKILL:
+            return
+        time.sleep(0.01)
+
+
+def _members(groups: set[int]) -> list[int]:
+    """The pids of living processes in these process groups."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) in groups and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def _is_ours(layout: Layout, pid: int) -> bool:
+    try:
+        return str(layout.etc).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def _signal(pid: int, number: int) -> None:
@@ -267,7 +333,6 @@ def _wait_until_it_answers(layout: Layout) -> None:
         for name in _names():
             if name not in running:
                 out = (layout.log / f"{name}.out").read_text(errors="replace").strip().splitlines()
-                _down(layout.home, argparse.Namespace())
                 raise SaioError(f"{name} did not start: {out[-1] if out else 'it said nothing'}")
         # The proxy would take the failures of nodes that are still starting for a reason to avoid them for a minute.
         if _all_listen(layout) and _answers(layout):
@@ -307,7 +372,8 @@ def _answers(layout: Layout) -> bool:
 
 def _print_first_steps(layout: Layout) -> None:
     names = ", ".join(f"{account}:{user}/{secret}" for account, user, secret, _groups in USERS)
-    where = f"SAIO_DIR={layout.home} " if os.environ.get("SAIO_DIR") else ""
+    usual = pathlib.Path(__file__).resolve().parents[2] / ".saio"
+    where = "" if layout.home.resolve() == usual else f"SAIO_DIR={layout.home} "
     swift = f"{pathlib.Path(sys.executable).parent}/swift -A {layout.endpoint}/auth/v1.0 -U test:tester -K testing"
     print(f"""
 endpoint  {layout.endpoint}   (auth: {layout.endpoint}/auth/v1.0)

@@ -1,0 +1,52 @@
+"""./saio with real processes: up, one node killed, up again, down. Installing is not part of it."""
+
+import os
+import signal
+
+import pytest
+
+from swift.cli import saio
+from swift.cli.saio_layout import Layout
+from test.cluster import free_ports
+
+
+@pytest.fixture
+def layout(tmp_path, monkeypatch):
+    monkeypatch.setenv("SAIO_DIR", str(tmp_path))
+    port, base_port = free_ports()
+    made = Layout(tmp_path, port=port, base_port=base_port)
+    yield made
+    saio.main(["down"])
+
+
+def everything(layout):
+    return saio._members({pid for pid, _ in saio._started(layout).values()})
+
+
+def test_a_killed_node_comes_back(layout, capsys):
+    ports = ["--port", str(layout.port), "--base-port", str(layout.base_port)]
+    assert saio.main(["up", *ports]) == 0
+    assert f"endpoint  {layout.endpoint}" in capsys.readouterr().out
+    before = saio._running(layout)
+    assert sorted(before) == sorted(saio._names())
+
+    os.kill(before["node2"], signal.SIGKILL)  # its workers go on
+    while "node2" in saio._running(layout):
+        pass
+    assert saio.main(["status"]) == 1
+    assert "node2    killed, but its workers still serve" in capsys.readouterr().out
+    assert saio.main(["up"]) == 0
+    assert capsys.readouterr().out.startswith("started node2; the rest is running already\n")
+    after = saio._running(layout)
+    assert after.pop("node2") != before.pop("node2") and after == before
+    assert saio.main(["status"]) == 0
+
+    os.kill(after["node3"], signal.SIGKILL)
+    processes = everything(layout)
+    assert saio.main(["down"]) == 0
+    assert not [pid for pid in processes if saio._start_time(pid)]
+    capsys.readouterr()
+    assert saio.main(["down"]) == 0
+    assert capsys.readouterr().out == "nothing was running\n"
+    assert saio.main(["up"]) == 0  # the ports are free, and known from before
+    assert f"endpoint  {layout.endpoint}" in capsys.readouterr().out
