@@ -155,6 +155,7 @@ workers = 1
 swift_dir = {layout.etc}
 {_stay_who_we_are()}log_name = proxy-server
 log_file = {layout.log}/proxy.log
+metrics_path = /metrics
 
 [pipeline:main]
 pipeline = {PIPELINE}

@@ -11,11 +11,10 @@ Spec: database 5, object-disk 4.1, 11.5, 14.2, 16, ring 6.1.
 
 from __future__ import annotations
 
-import pickle
 import re
 from array import array
 from collections.abc import Callable
-from struct import Struct
+from struct import Struct, unpack
 from struct import error as struct_error
 from typing import Any
 
@@ -88,6 +87,21 @@ _ARRAY = _Global("array", _make_array)
 
 # a run of small integers, as arrays' values are written: there are millions in a builder file
 _INTEGERS = re.compile(rb"(?:K.|M..){16,1024}", re.DOTALL)
+_OF_ONE_WIDTH = re.compile(rb"(?:K.)+|(?:M..)+", re.DOTALL)
+
+
+def _integers(run: bytes) -> list[int]:
+    """What the opcodes of a run push: BININT1 and BININT2, and nothing else."""
+    numbers: list[int] = []
+    for piece in _OF_ONE_WIDTH.findall(run):
+        if piece[0] == 0x4B:
+            numbers += piece[1::2]
+        else:
+            pairs = bytearray(len(piece) // 3 * 2)
+            pairs[::2], pairs[1::2] = piece[1::3], piece[2::3]
+            numbers += unpack(f"<{len(pairs) // 2}H", pairs)
+    return numbers
+
 
 _SCALARS = frozenset((str, bytes, int, float, bool, type(None)))
 _CONTAINERS = frozenset((list, tuple, dict, set, frozenset))
@@ -256,8 +270,7 @@ class _Machine:
         self.marked.append(self.stack)
         self.stack = []
         if self.arrays and (run := _INTEGERS.match(self.data, self.at)):
-            # the standard machine may see these: two opcodes that can push numbers and nothing else
-            self.stack = pickle.loads(b"(" + run[0] + b"l.")
+            self.stack = _integers(run[0])
             self.at = run.end()
 
     def pop_mark(self) -> list[Any]:

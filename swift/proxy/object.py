@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 from urllib.parse import unquote
 
@@ -160,9 +159,7 @@ class ObjectController(Controller):
             environ.pop("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT", None)
             reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
             reader.etag = etag
-            reader.answers = []
-            if node is not None:
-                reader.nodes = chain((node,), reader.nodes)
+            reader.ask_again(node)
             found = reader.find() if etag else None
             if found is None:
                 return None

@@ -7,6 +7,7 @@ is in `swift.proxy.relay`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from time import monotonic
 
 from swift.proxy.backend import Accounts, node_path, read_answer
@@ -70,7 +71,7 @@ class Reader:
 
     __slots__ = (
         "accounts", "answers", "block", "candidates", "conn_timeout", "etag", "is_object", "method", "newest", "newest_missing",
-        "node_options", "node_timeout", "nodes", "part", "primaries", "suppressions", "tail", "timings", "use_replication",
+        "node_options", "node_timeout", "nodes", "part", "primaries", "spares", "suppressions", "tail", "timings", "use_replication",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +108,7 @@ class Reader:
         self.timings = timings
         self.answers: list[Answer] = []
         self.candidates: list[Source] = []
+        self.spares: list[Node] = []
         self.newest_missing = ""
         self.etag: str | None = None
         self.suppressions = min(node_options.rebalance_missing_suppression_count, primaries - 1)
@@ -133,6 +135,12 @@ class Reader:
         if not self._ask_wave(self.primaries - 1):
             self._ask_wave(_ALL)
         return self._newest_candidate()
+
+    def ask_again(self, first: Node | None = None) -> None:
+        """Before the next `find`: ask `first`, then the nodes whose answer was good or not waited for, then the others."""
+        spares, self.spares = self.spares, []
+        self.nodes = chain(() if first is None else (first,), spares, self.nodes)
+        self.answers = []
 
     # -- asking ------------------------------------------------------------------------------------------------------------
 
@@ -241,6 +249,7 @@ class Reader:
 
     def _abandon(self, running: list[_Attempt]) -> None:
         for attempt in running:
+            self.spares.append(attempt.node)
             attempt.conn.close()
 
     # -- judging -----------------------------------------------------------------------------------------------------------
@@ -293,6 +302,7 @@ class Reader:
                 best = source
         for source in self.candidates:
             if source is not best:
+                self.spares.append(source.node)
                 _let_go(source.response)
         if best is None and self.candidates:
             self.answers = [

@@ -9,16 +9,13 @@ import time
 
 import pytest
 
-from test.cluster import Cluster
-
 PATH = b"/v1/AUTH_test/abuse"
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("abuse") / "saio") as running:
-        assert running.request("PUT", "/abuse").status in (201, 202)
-        yield running
+@pytest.fixture(scope="module", autouse=True)
+def abuse(cluster):
+    """The container of these tests."""
+    assert cluster.request("PUT", "/abuse").status in (201, 202)
 
 
 @pytest.fixture(params=["proxy", "account", "container", "object"])

@@ -328,3 +328,93 @@ def test_partitions_that_no_ring_has(app, method, partition):
     got = app.request(method, path, X_Timestamp=T1, X_Object_Meta_A="b")
     assert got.status == 400
     assert not os.path.exists(f"{app.device}/objects")
+
+
+# ---------------------------------------------------------------- what is on disk when the answer is out
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """fsyncs, links, renames and unlinks in their order: (what, path)."""
+    seen = []
+
+    def path_of(fd):
+        return os.readlink(f"/proc/self/fd/{fd}")
+
+    def record(name, describe):
+        real = getattr(os, name)
+
+        def call(*args, **kwargs):
+            result = real(*args, **kwargs)
+            seen.append((name, describe(*args, **kwargs)))
+            return result
+
+        monkeypatch.setattr(os, name, call)
+
+    record("fsync", path_of)
+    record("link", lambda source, target, dst_dir_fd=None, **kwargs: f"{path_of(dst_dir_fd)}/{target}")
+    record("rename", lambda source, target: target)
+    record("unlink", lambda path, **kwargs: path)
+    return seen
+
+
+@pytest.mark.parametrize("size", [4, 200000])
+@pytest.mark.parametrize(
+    "verb, before",
+    [("PUT", "nothing"), ("PUT", "data"), ("POST", "data"), ("DELETE", "nothing"), ("DELETE", "data")],
+)
+def test_the_order_of_a_write(app, events, verb, size, before):
+    """File synced, linked, directory and its parent synced, older files removed: in this order, before the answer."""
+    if before == "data":
+        app.put(T1)
+    events.clear()
+    body = b"x" * size if verb == "PUT" else b""
+    app.request(verb, body=body, X_Timestamp=T2, X_Object_Meta_A="b")
+    where = app.where()
+    extension = {"PUT": "data", "POST": "meta", "DELETE": "ts"}[verb]
+    linked = events.index(("link", f"{where.hash_dir}/{T2}.{extension}"))
+    assert any(what == "fsync" and path.endswith("(deleted)") for what, path in events[:linked])
+    after = [event for event in events[linked:] if event[0] == "fsync"]
+    assert after[:2] == [("fsync", where.hash_dir), ("fsync", where.suffix_dir)]
+    removed = [at for at, event in enumerate(events) if event == ("unlink", f"{where.hash_dir}/{T1}.data")]
+    if before == "data" and verb != "POST":
+        assert removed and removed[0] > events.index(after[1])
+    else:
+        assert not removed
+    if before == "nothing":
+        parents = [app.device, f"{app.device}/objects", where.partition_dir]
+        assert [path for what, path in events[:linked] if what == "fsync" and path in parents] == parents
+
+
+@pytest.mark.parametrize("verb", ["PUT", "POST", "DELETE"])
+def test_a_pending_update_is_synced_before_the_answer(app, events, verb):
+    if verb == "POST":
+        app.put(T1)
+    events.clear()
+    app.request(verb, body=b"x" if verb == "PUT" else b"", X_Timestamp=T2, X_Object_Meta_A="b", **NOBODY)
+    (path,) = app.pendings()
+    renamed = events.index(("rename", path))
+    assert events[renamed - 1][0] == "fsync" and events[renamed - 1][1].startswith(f"{app.device}/tmp/")
+    assert events[renamed + 1] == ("fsync", os.path.dirname(path))
+    assert ("fsync", f"{app.device}/async_pending") in events[:renamed]
+
+
+def test_a_sync_that_fails_is_no_success(app, monkeypatch):
+    """Of the file, of the directory, of its parent: each failure is told, and the object is whole or absent."""
+    real = os.fsync
+    for failing in range(1, 8):
+        calls = iter(range(1, 100))
+
+        def fsync(fd, failing=failing, calls=calls):
+            if next(calls) == failing:
+                raise OSError(errno.EIO, "I/O error")
+            return real(fd)
+
+        fs._known_durable.clear()
+        monkeypatch.setattr(os, "fsync", fsync)
+        status = app.put(f"170000{failing:04d}.00000", b"x" * 10).status
+        monkeypatch.undo()
+        done = next(calls) - 1
+        assert status == (507 if done >= failing else 201)
+        got = app.get()
+        assert got.status == 404 or got.body == b"x" * 10

@@ -238,6 +238,18 @@ def test_a_body_that_breaks_off_is_continued_elsewhere(make_cluster):
         assert cluster.request("GET", "/v1/a/c/o")[::2] == (200, BIG)
 
 
+@pytest.mark.parametrize("conf", [{}, {"concurrent_gets": "true", "concurrency_timeout": "0"}])
+def test_a_body_is_continued_by_nodes_that_were_asked_at_the_same_time(make_cluster, conf):
+    """The first node has nothing, so the two others were both asked: the one not chosen must still be there to go on."""
+    cluster = make_cluster(nodes=3, **conf)
+    for broken in (1, 2):
+        answers = [Reply(404), ranged(), ranged()]
+        answers[broken] = ranged(cut_at=100_000)
+        cluster.on("object", "GET", per_node(*answers))
+        for _ in range(6):
+            assert cluster.request("GET", "/v1/a/c/o")[::2] == (200, BIG)
+
+
 def test_a_range_that_breaks_off_is_continued_elsewhere(make_cluster):
     cluster = make_cluster(nodes=3)
     cluster.on("object", "GET", per_node(ranged(cut_at=100_000), ranged(cut_at=70_000), ranged()))
