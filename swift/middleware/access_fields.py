@@ -97,8 +97,20 @@ class AccessFields:
         for name, value in head_headers(exchange.environ):
             if not self._only_headers or name in self._only_headers:
                 shown = self._cut(value) if name in self._sensitive_headers else value
+                if name in _KEYS:
+                    shown = "..."
                 lines.append(f"{name}: {shown}")
         return "\n".join(lines)
+
+
+# Passwords and keys, which may be short: not even their beginning is shown.
+_KEYS = frozenset(
+    (
+        "Authorization", "Cookie", "Proxy-Authorization", "X-Account-Meta-Temp-Url-Key", "X-Account-Meta-Temp-Url-Key-2",
+        "X-Auth-Key", "X-Container-Meta-Temp-Url-Key", "X-Container-Meta-Temp-Url-Key-2", "X-Container-Sync-Key",
+        "X-Storage-Pass",
+    )
+)  # fmt: skip
 
 
 def _environ_field(key: str) -> Getter:

@@ -45,6 +45,7 @@ class ProxyLoggingMiddleware:
         self.logger = logger or get_logger(access_conf, "proxy-server", log_route=route)
         register_sensitive_header("x-auth-token")
         register_sensitive_header("x-storage-token")
+        register_sensitive_header("x-service-token")
         self.template = proxy_template(conf)
         self.metrics = RequestMetrics(access_conf, metrics)
         self._field_options: dict[str, Any] = {

@@ -107,9 +107,22 @@ def _post_trip(
     names: list[str] = []
     found = open_object(where, request.now, request.open_expired, names=names)
     found.close()
-    metadata = new_metadata(found, request)
+    metadata = _stored_already(found, request) or new_metadata(found, request)
     write_file(where, rules, dict(metadata), ".meta", next_part_power=request.next_part_power, names=names)
     return found, metadata
+
+
+def _stored_already(found: OpenObject, request: PostRequest) -> dict[str, str] | None:
+    """What the .meta says if it is this very request's, sent again because its answer got lost; else None."""
+    meta = found.meta_metadata
+    if meta is None or request.timestamp != found.timestamp:
+        return None
+    metadata = {key: value for key, value in meta.items() if key != "name"}
+    content_type = metadata.get("Content-Type"), metadata.get("Content-Type-Timestamp")
+    if request.content_type and content_type != (request.content_type, request.ctype_timestamp):
+        return None
+    own = {key: value for key, value in metadata.items() if not key.startswith("Content-Type")}
+    return metadata if own == request.headers else None
 
 
 def new_metadata(found: OpenObject, request: PostRequest) -> dict[str, str]:
@@ -144,7 +157,7 @@ def _send_post_updates(
 ) -> None:
     updates = server.updates
     data = found.data_metadata
-    if request.timestamp > found.timestamp:
+    if request.timestamp >= found.timestamp:
         new, old = metadata.get("X-Delete-At"), found.metadata.get("X-Delete-At")
         if new:
             updates.update_expirer(

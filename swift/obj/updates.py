@@ -226,7 +226,9 @@ class ContainerUpdates:
         path = quote_name(f"/{partition}/{container_path or f'{account}/{container}'}/{obj}")
         block = header_block(headers.items())
         deadline = time.monotonic() + self.wait
-        sends = [_Send(self, host, device, op, f"/{device}{path}", block) for host, device in pairs]
+        sends = [
+            _Send(self, host, device, op, f"/{quote_name(device)}{path}", block) for host, device in pairs
+        ]
         if len(sends) == 1:
             sends[0].run(deadline)
             if sends[0].done:

@@ -128,3 +128,13 @@ def imported_rooms(room: str) -> set[str]:
                 names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
             found |= {name.split(".")[1] for name in names if name.startswith("swift.")}
     return (found & set(ROOMS)) - {room}
+
+
+def test_named_tests_are_there():
+    """doc/durability.md says what proves each promise."""
+    defined = set()
+    for path in (ROOT / "test").rglob("test_*.py"):
+        defined.update(re.findall(r"def (test_\w+)", path.read_text()))
+    for page in PAGES:
+        named = set(re.findall(r"`(test_\w+)`", page.read_text()))
+        assert named - defined == set(), page.name

@@ -455,3 +455,21 @@ def test_a_head_without_a_length_says_zero():
     assert served(filter_, method="GET").headers == {}
     filter_, _ = build(App(headers=[("content-length", "7")]))
     assert served(filter_, method="HEAD").headers == {"content-length": "7"}
+
+
+def test_keys_are_not_logged_even_when_all_headers_are():
+    """They may be shorter than what is shown of a token."""
+    filter_, lines = build(App(), {"log_msg_template": "{headers}", "access_log_headers": "yes"})
+    secrets = {
+        "X-Auth-Key": "testing",
+        "X-Storage-Pass": "testing",
+        "Authorization": "testing",
+        "Cookie": "testing",
+        "X-Container-Sync-Key": "testing",
+        "X-Account-Meta-Temp-Url-Key": "testing",
+        "X-Container-Meta-Temp-Url-Key-2": "testing",
+        "X-Service-Token": "AUTH_tk" + "testing" * 5,
+    }
+    served(filter_, headers={**secrets, "X-Plain": "shown"})
+    assert "shown" in lines[0] and "X-Auth-Key" in lines[0]
+    assert "testing" not in lines[0].replace("AUTH_tktesting", "")

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from obj_golden import load
 
 from swift.obj import layout
+from swift.obj.cleanup import cleanup
 from swift.obj.decide import decide
 
 CASES = load("ondisk_decisions.json")
@@ -106,3 +107,13 @@ def test_policy_directories(name, parts):
 def test_policy_directories_spelled_otherwise_are_unknown(name):
     with pytest.raises(ValueError):
         layout.split_policy_dir(name)
+
+
+def test_an_isolated_durable_marker_does_not_break_the_cleanup(tmp_path):
+    """A legacy marker that is newer than all fragments puts them on both lists of what may go."""
+    for name in ("1700000001.00000#0.data", "1700000001.00000#1#d.data", "1700000002.00000.durable"):
+        (tmp_path / name).touch()
+    decision, remaining = cleanup(str(tmp_path), ec=True, reclaim_age=0, commit_window=0, now=1800000000.0)
+    assert decision.data is None
+    assert remaining == []
+    assert list(tmp_path.parent.glob(f"{tmp_path.name}/*")) == []

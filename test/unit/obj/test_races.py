@@ -418,3 +418,68 @@ def test_a_sync_that_fails_is_no_success(app, monkeypatch):
         assert status == (507 if done >= failing else 201)
         got = app.get()
         assert got.status == 404 or got.body == b"x" * 10
+
+
+# ---------------------------------------------------------------- the same POST again
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("content_type", [None, "a/b"])
+@pytest.mark.parametrize("point", ["write:linked", "write:durable", "write:cleaned"])
+def test_a_post_that_died_before_it_told_the_container_tells_it_the_next_time(app, point, content_type):
+    app.server.devices.get("sda").inline = True
+    app.put(T1)
+    headers = {"X_Timestamp": T2, "X_Object_Meta_A": "b", "Content_Type": content_type, **NOBODY}
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fs._arm_fault(point)
+            app.request("POST", **headers)
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert app.pendings() == []
+    assert app.request("POST", **headers).status == 202
+    (path,) = app.pendings()
+    told = pending.read_pending(path)["headers"]
+    assert (told["X-Meta-Timestamp"], told["X-Content-Type"]) == (T2, content_type or "text/plain")
+    assert app.get().headers["x-object-meta-a"] == "b"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X_Object_Meta_A": "c"},
+        {"Content_Type": "c/d"},
+        {"X_Object_Meta_B": "new"},
+        {"X_Object_Meta_A": None},
+    ],
+)
+def test_another_post_of_the_same_time_is_refused(app, change):
+    app.put(T1)
+    headers = {"X_Timestamp": T2, "X_Object_Meta_A": "b", "Content_Type": "a/b"}
+    assert app.request("POST", **headers).status == 202
+    assert app.request("POST", **headers).status == 202
+    assert app.request("POST", **{**headers, **change}).status == 409
+    got = app.get()
+    assert (got.headers["x-object-meta-a"], got.headers["content-type"]) == ("b", "a/b")
+    assert len([name for name in app.files() if name.endswith(".meta")]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("size", [10, 100000])
+@pytest.mark.parametrize("point", ["write:linked", "write:durable", "write:cleaned"])
+def test_a_put_that_died_before_it_told_the_container_tells_it_the_next_time(app, point, size):
+    app.server.devices.get("sda").inline = True
+    pid = os.fork()
+    if pid == 0:
+        try:
+            fs._arm_fault(point)
+            app.put(T1, b"x" * size, **NOBODY)
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    assert app.pendings() == []
+    assert app.put(T1, b"x" * size, **NOBODY).status == 201
+    (path,) = app.pendings()
+    assert pending.read_pending(path)["headers"]["X-Size"] == str(size)
