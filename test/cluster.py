@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
@@ -119,12 +120,11 @@ class Cluster:
 
     def make_whole(self) -> None:
         """Everything runs, and the proxy has forgotten which nodes failed it."""
-        running = saio._running(self.layout)
-        for node in NODES:
-            if f"node{node}" not in running:
-                self.revive(f"node{node}")
         self.kill("proxy")
-        self.revive("proxy")
+        running = saio._running(self.layout)
+        missing = [name for name in ("proxy", *(f"node{node}" for node in NODES)) if name not in running]
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(self.revive, missing))
 
     def device(self, node: int) -> pathlib.Path:
         """Where a node keeps its data."""

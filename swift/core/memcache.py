@@ -91,6 +91,13 @@ class HashRing:
                     return
 
 
+_TIMEOUT_WEIGHT = 4  # errors
+
+
+class _NoPermit(TimeoutError):
+    """All connections were in use: says more of us than of the server."""
+
+
 class _Server:
     """One server's connections and its recent errors."""
 
@@ -318,7 +325,7 @@ class MemcacheClient:
     @contextmanager
     def _connection(self, server: _Server) -> Iterator[MemcacheConnection]:
         if not server.permits.acquire(timeout=self._pool_timeout):
-            raise TimeoutError("timed out waiting for a free connection")
+            raise _NoPermit("timed out waiting for a free connection")
         connection = None
         try:
             while server.idle:
@@ -355,7 +362,9 @@ class MemcacheClient:
             return
         now = monotonic()
         server.errors = [moment for moment in server.errors if moment > now - self._suppression_interval]
-        server.errors.append(now)
+        # One that hangs costs each request the whole time limit, so that it gets fewer chances than one that refuses.
+        weight = 1 if isinstance(error, _NoPermit) or not isinstance(error, TimeoutError) else _TIMEOUT_WEIGHT
+        server.errors.extend([now] * weight)
         if len(server.errors) > self._suppression_limit:
             server.suppressed_until = now + self._suppression_interval
             server.errors.clear()

@@ -251,8 +251,7 @@ def with_reserve(cluster, reserve, nodes=NODES):
         for conf in cluster.layout.storage_confs(node):
             text = conf.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\nfallocate_reserve = {reserve}\n", 1)
             conf.write_text(text)
-        cluster.kill(f"node{node}")
-        cluster.revive(f"node{node}")
+    restart(cluster, nodes)
 
 
 def without_reserve(cluster, nodes=NODES):
@@ -261,6 +260,14 @@ def without_reserve(cluster, nodes=NODES):
             lines = [line for line in conf.read_text().splitlines() if "fallocate_reserve" not in line]
             conf.write_text("\n".join(lines) + "\n")
         cluster.kill(f"node{node}")
+
+
+def restart(cluster, nodes=NODES, **options):
+    """Kills nodes and starts them again, all at the same time."""
+    for node in nodes:
+        cluster.kill(f"node{node}")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda node: cluster.revive(f"node{node}", **options), nodes))
 
 
 @pytest.mark.parametrize("size", [100, 300_000])
@@ -312,9 +319,7 @@ def test_listings_unreachable_while_objects_are_written(cluster, container):
     cluster.kill("daemons")
     assert cluster.request("PUT", f"{container}/old", b"old").status == 201
     # The proxy must know the container, or it could not tell that it is there.
-    for node in NODES:
-        cluster.kill(f"node{node}")
-        cluster.revive(f"node{node}", ("object", "account"))
+    restart(cluster, servers=("object", "account"))
     names = {f"o{i}" for i in range(10)}
     statuses = set()
     for name in names:

@@ -264,6 +264,17 @@ def test_a_silent_server_times_out(server, caplog):
     assert "Timeout talking to memcached" in caplog.text
 
 
+def test_a_hanging_server_is_soon_left_alone(server, caplog):
+    server.silent.update((b"get", b"set"))
+    client = MemcacheClient([server.name], io_timeout=0.02)
+    for _ in range(3):
+        client.get("k")
+    assert f"Error limiting server {server.name}" in caplog.text
+    asked = len(server.lines)
+    client.get("k")
+    assert len(server.lines) == asked
+
+
 def test_a_refusal_is_an_error_but_no_reason_to_avoid_the_server(client, server):
     server.replies[b"set"] = b"SERVER_ERROR object too large for cache\r\n"
     for _ in range(20):
