@@ -128,7 +128,7 @@ class Table:
         total.add_json(self.as_json())
         if self.directory is not None:
             own = str(os.getpid())
-            for name in sorted(os.listdir(self.directory)):
+            for name in _names_in(self.directory):
                 if name != own and not name.endswith(".tmp"):
                     data = _read_table(os.path.join(self.directory, name))
                     if data:
@@ -140,6 +140,13 @@ class Table:
         for table in (self.counts, self.levels, self.times, self.requests):
             table.clear()  # type: ignore[attr-defined]
         self._write_set = False
+
+
+def _names_in(directory: str) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except FileNotFoundError:  # a worker that outlives a reload: the new parent has removed it
+        return []
 
 
 def _bounded(table: Mapping[Key, Any], key: Key) -> Key:

@@ -224,3 +224,11 @@ def test_a_new_image_removes_what_the_old_one_shared(fresh_table):
         assert prometheus.share_between_workers() != old and not os.path.exists(old)
     finally:
         prometheus.stop_sharing()
+
+
+def test_a_worker_that_outlives_a_reload_still_answers(fresh_table):
+    prometheus.share_between_workers()
+    fresh_table.count("object-server", "errors", 2)
+    os.rmdir(fresh_table.directory)  # as the new parent does while the old workers drain
+    found = samples(prometheus.exposition())
+    assert found['swift_events_total{component="object-server",event="errors"}'] == "2.0"
