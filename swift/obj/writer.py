@@ -264,10 +264,9 @@ class NewObjectFile:
             self.where.note(f"Failed to link {self.where.hash_dir}/{name} for part power {power}: {err}")
 
     def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
-        # a directory that we made held nothing; what a racing writer put there is left to its own cleanup or a rehash
-        if not self._new_dir:
-            names = list({*self._names, name}) if self._names else None
-            clean_up(where, self.rules, names)
+        # listed now, whatever was there before: a racing writer and its cleanup may have come in between
+        if os.listdir(self._dir_fd) != [name]:
+            clean_up(where, self.rules)
         if next_part_power is not None:
             other = where.in_part_power(next_part_power)
             if other.hash_dir == where.hash_dir:
@@ -300,10 +299,10 @@ def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != _metadata.BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
+def clean_up(where: ObjectLocation, rules: WriteRules) -> None:
     """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
     try:
-        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window, None, names)
+        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window)
     except OSError as err:
         where.note(f"Problem cleaning up {where.hash_dir}: {err}")
 
@@ -320,7 +319,7 @@ def write_file(
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
 
-    `names`: what is in the hash directory, if it was listed in the same trip: spares the listing after the write.
+    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made.
     """
     new = NewObjectFile(where, rules, names)
     try:

@@ -57,9 +57,11 @@ def test_where_an_object_is_and_what_it_is(run, cluster, user, obj, container):
     assert status == 0
     assert f"Path: /AUTH_test{container}/o" in text
     assert "(valid)" in text
-    database = first(cluster, "accounts/*/*/*/*.db")
+    status, text = run("swift-get-nodes", "-d", etc, etc / "account.ring.gz", "AUTH_test")
+    name_hash = re.search(r"^Hash +\t?(\w{32})$", text, re.MULTILINE)[1]
+    database = first(cluster, f"accounts/*/*/{name_hash}/*.db")
     status, text = run("swift-account-info", "-d", etc, database)
-    assert status == 0 and "AUTH_test" in text
+    assert status == 0 and "Account: AUTH_test\n" in text
     database = first(cluster, "containers/*/*/*/*.db")
     assert run("swift-container-info", "-d", etc, database)[0] == 0
 

@@ -252,3 +252,24 @@ def test_two_writers(app, one, other, round_):
             assert (got.status, got.headers["x-backend-timestamp"]) == (404, timestamp)
     check_consistent(app)
     assert len(app.files()) == 1
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize("point", ["write:opened", "write:synced", "write:durable"])
+@pytest.mark.parametrize("other", [("PUT", b"two"), ("DELETE", b"")])
+def test_a_newer_write_in_the_middle_of_an_older_one(app, monkeypatch, there_before, point, other):
+    """Whichever comes to its end last takes away what no longer counts."""
+    if there_before:
+        app.put(T1)
+    reached = []
+
+    def come_between(name):
+        if name == point and not reached:
+            reached.append(name)
+            app.request(other[0], X_Timestamp=T3, body=other[1])
+
+    monkeypatch.setattr(fs, "fault_point", come_between)
+    app.request("PUT", X_Timestamp=T2, body=b"one")
+    assert reached
+    assert app.files() == [f"{T3}{'.ts' if other[0] == 'DELETE' else '.data'}"]
+    check_consistent(app)
