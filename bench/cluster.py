@@ -152,6 +152,15 @@ class Cluster:
             process.wait()
         self.processes.clear()
 
+    def cpu_seconds(self) -> float:
+        """User and system time that all processes have used so far."""
+        ticks = 0
+        for process in self.processes.values():
+            with open(f"/proc/{process.pid}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def memory(self) -> dict[str, float]:
         """Resident megabytes by kind of server (mean)."""
         kinds: dict[str, list[float]] = {}

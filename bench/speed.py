@@ -150,6 +150,7 @@ class Bench:
         self.rounds = rounds
         self.rates: dict[str, dict[str, list[float]]] = {}
         self.p99: dict[str, dict[str, list[float]]] = {}
+        self.cpu: dict[str, dict[str, list[float]]] = {}
         self.tokens = {side.name: side.token() for side in sides}
         self.memory = {}
         self.facts: list[str] = []
@@ -222,23 +223,27 @@ class Bench:
             str(HERE / "wrk" / "requests.lua"),
             side.endpoint,
         ]
+        before = side.cpu_seconds()
         out = subprocess.run(words, env=env, capture_output=True, text=True).stdout
         if number < 0:
             return
+        spent = side.cpu_seconds() - before
         if "Latency" not in out or "nan" in out:
             raise SystemExit(
                 f"bench: {side.name} answered nothing during {load}; see {side.root}/log (--keep)\n{out}"
             )
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
         p99 = _milliseconds(re.search(r"99%\s+(\S+)", out).group(1))
+        cost = spent / int(re.search(r"(\d+) requests in", out).group(1)) * 1e6
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
         note = f"  ({bad.group(1)} answers were not 2xx)" if bad else ""
         print(
-            f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} /s   p99 {p99:8.2f} ms{note}",
+            f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} /s   p99 {p99:8.2f} ms   {cost:8.0f} us of CPU{note}",
             flush=True,
         )
         self.rates.setdefault(load, {}).setdefault(side.name, []).append(rate)
         self.p99.setdefault(load, {}).setdefault(side.name, []).append(p99)
+        self.cpu.setdefault(load, {}).setdefault(side.name, []).append(cost)
 
     def big(self, side: Cluster, number: int) -> None:
         if number < 0:
@@ -254,6 +259,7 @@ class Bench:
                 ("GET 256 MiB", [], "%{http_code} %{speed_download}"),
             ):
                 best = []
+                before = side.cpu_seconds()
                 for _ in range(3):
                     out = subprocess.run(
                         ["curl", "-s", "-o", "/dev/null", "-w", figure, "-H", header, *words, path],
@@ -264,7 +270,12 @@ class Bench:
                     assert code in ("200", "201"), f"{side.name} {load}: {code}"
                     best.append(float(speed) / 1e6)
                 rate = statistics.median(best)
-                print(f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} MB/s", flush=True)
+                cost = (side.cpu_seconds() - before) / 3 * 1e6
+                print(
+                    f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} MB/s   {cost / 1e6:8.2f} s of CPU",
+                    flush=True,
+                )
+                self.cpu.setdefault(load, {}).setdefault(side.name, []).append(cost)
                 self.rates.setdefault(load, {}).setdefault(side.name, []).append(rate)
         assert side.request("DELETE", f"/large/{number}", self.tokens[side.name]) == 204
 
@@ -285,33 +296,36 @@ class Bench:
                 sock.close()
 
     def million(self) -> None:
-        """A page in the middle of a container of 1,000,000 names against one of 1,000 (ours)."""
+        """Pages of a container of 1,000,000 names against whole containers of 1,000 (ours), at first sight and again."""
         side = self.sides[-1]
-        token = self.tokens[side.name]
-        for container, count in (("thousand", 1000), ("million", 1000000)):
-            side.request("PUT", f"/{container}", token)
+        pages = 40
+        for container, count in (*((f"thousand-{n}", 1000) for n in range(pages)), ("million", 1000000)):
+            assert side.request("PUT", f"/{container}", self.tokens[side.name]) in (201, 202)
             _fill(side, container, count)
-        for container, count in (("thousand", 1000), ("million", 1000000)):
-            times = []
-            connection = http.client.HTTPConnection("127.0.0.1", side.port, timeout=60)
-            for n in range(40):
-                marker = f"n-{(n * 7919 * 25) % count:07}" if container == "million" else ""
-                limit = (
-                    1000 + n
-                )  # another page each time, for the small container too: none comes from a cache
-                start = time.perf_counter()
-                connection.request(
-                    "GET",
-                    f"/v1/AUTH_test/{container}?format=json&limit={limit}&marker={marker}",
-                    headers={"X-Auth-Token": token},
+        small = [f"/thousand-{n}?format=json" for n in range(pages)]
+        large = [
+            f"/million?format=json&limit=1000&marker=n-{n * 7919 * 25 % 1000000:07}" for n in range(pages)
+        ]
+        for sight in ("at first sight", "again"):
+            for what, paths in (("a container of 1,000", small), ("a page of 1,000 out of 1,000,000", large)):
+                times = [self.timed(side, path) for path in paths]
+                self.facts.append(
+                    f"listing {what} names {sight}: median {statistics.median(times):.2f} ms, slowest {max(times):.2f} ms (ours)"
                 )
-                answer = connection.getresponse()
-                answer.read()
-                times.append((time.perf_counter() - start) * 1000)
-                assert answer.status == 200
-            self.facts.append(
-                f"page of 1,000 names out of {count:,}: median {statistics.median(times):.2f} ms, slowest {max(times):.2f} ms (ours)"
-            )
+
+    def timed(self, side: Cluster, path: str) -> float:
+        """Milliseconds of one GET on an open connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", side.port, timeout=60)
+        connection.request("HEAD", "/v1/AUTH_test", headers={"X-Auth-Token": self.tokens[side.name]})
+        connection.getresponse().read()
+        start = time.perf_counter()
+        connection.request("GET", f"/v1/AUTH_test{path}", headers={"X-Auth-Token": self.tokens[side.name]})
+        answer = connection.getresponse()
+        answer.read()
+        took = (time.perf_counter() - start) * 1000
+        connection.close()
+        assert answer.status == 200
+        return took
 
     def report(self, disks: pathlib.Path) -> str:
         lines = [
@@ -340,6 +354,16 @@ class Bench:
             lines.append(row)
         lines += [
             "",
+            "CPU time of all server processes together for one request, in microseconds; it hardly depends on what else the machine does:",
+            "",
+            "| load | reference | ours | ratio |",
+            "| --- | --- | --- | --- |",
+        ]
+        for load, sides in self.cpu.items():
+            theirs, mine = (statistics.median(sides[side.name]) for side in self.sides)
+            lines.append(f"| {load} | {theirs:,.0f} | {mine:,.0f} | {theirs / mine:.1f} |")
+        lines += [
+            "",
             "| resident memory of an idle server process | reference | ours |",
             "| --- | --- | --- |",
         ]
@@ -352,8 +376,11 @@ class Bench:
 
 def _fill(side: Cluster, container: str, count: int) -> None:
     """Puts names straight into the container databases (an upload of a million objects would measure something else)."""
+    import random
     import sqlite3
 
+    scattered = list(range(count))  # names seldom arrive in their order
+    random.Random(0).shuffle(scattered)
     for path in side.root.glob("[1-4]/*/containers/*/*/*/*.db"):
         with sqlite3.connect(path) as db:
             if db.execute("SELECT container FROM container_stat").fetchone() != (container,):
@@ -361,7 +388,7 @@ def _fill(side: Cluster, container: str, count: int) -> None:
             db.create_function("chexor", 3, lambda old, name, timestamp: old)
             db.executemany(
                 "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index) VALUES (?, ?, 1, 'text/plain', ?, 0, 0)",
-                ((f"n-{n:07}", "1700000000.00000", "0" * 32) for n in range(count)),
+                ((f"n-{n:07}", "1700000000.00000", "0" * 32) for n in scattered),
             )
         db.close()
 

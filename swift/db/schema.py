@@ -231,7 +231,8 @@ CREATE TABLE object (
     deleted INTEGER DEFAULT 0,
     storage_policy_index INTEGER DEFAULT 0
 );
-CREATE INDEX ix_object_deleted_name ON object (deleted, name);
+CREATE INDEX ix_object_deleted_name
+    ON object (deleted, name, storage_policy_index, created_at, size, content_type, etag);
 CREATE TRIGGER object_update BEFORE UPDATE ON object BEGIN
     SELECT RAISE(FAIL, '{UPDATE_REFUSED}');
 END;

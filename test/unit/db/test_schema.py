@@ -100,3 +100,14 @@ def test_sync_tables_keep_the_time():
     assert int(first) > 1_700_000_000
     with pytest.raises(sqlite3.IntegrityError):
         conn.execute("INSERT INTO incoming_sync (remote_id, sync_point) VALUES ('x', 2)")
+
+
+@pytest.mark.parametrize("order", ["ASC", "DESC"])
+def test_a_page_of_a_listing_is_read_from_the_index_alone(order):
+    conn = fresh(schema.CONTAINER)
+    plan = conn.execute(
+        "EXPLAIN QUERY PLAN SELECT name, created_at, size, content_type, etag FROM object WHERE deleted = 0"
+        f" AND storage_policy_index = ? AND name >= ? ORDER BY name {order} LIMIT ?",
+        (0, "m", 1000),
+    ).fetchall()
+    assert [row[3].partition(" INDEX ")[0] for row in plan] == ["SEARCH object USING COVERING"]
