@@ -34,6 +34,7 @@ setup(
         "sqlite-utils>=3.36",
         "netifaces2>=0.0.22",
         "pyeclib>=1.6.4",
+        "isal>=1.6",
         "PasteDeploy>=3.1",
         "numpy>=1.24",
         "cryptography>=41",

@@ -23,7 +23,7 @@ from typing import Any
 
 import xattr
 
-from swift.core import errors
+from swift.core import errors, late_close
 
 # ---------------------------------------------------------------- fault points
 
@@ -217,7 +217,7 @@ class NewFile:
     def close(self) -> None:
         """Close the descriptor; a file never linked is gone afterwards. Safe to call twice."""
         if self.fd >= 0:
-            os.close(self.fd)
+            late_close.close(self.fd)
             self.fd = -1
         if self._tmp_path is not None:
             with contextlib.suppress(OSError):

@@ -22,6 +22,40 @@ class DeviceBusy(Exception):
     """A device's queue of waiting operations is full: it hangs or cannot keep up."""
 
 
+class Call:
+    """A function on its way through a pool, and what became of it."""
+
+    __slots__ = ("_pool", "_raised", "_value", "done", "waiter")
+
+    def __init__(self, pool: _ThreadPool) -> None:
+        self._pool = pool
+        self.done = False
+        self.waiter: Any = None
+        self._raised = False
+        self._value: Any = None
+
+    def carry_out(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Called in the thread. Whoever waits is to be woken if there is a `waiter` after it."""
+        try:
+            self._value = function(*args)
+        except BaseException as err:
+            self._value = err
+            self._raised = True
+        self.done = True  # before the waiter is looked at, who looks here after he has put down his name
+
+    def wait(self) -> Any:
+        """The result. Raises what the function raised. For one green thread, once."""
+        self.waiter = getcurrent()
+        try:
+            while not self.done:
+                self._pool.sleep()
+        finally:
+            self.waiter = None
+        if self._raised:
+            raise self._value
+        return self._value
+
+
 _all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
 
 
@@ -32,11 +66,12 @@ class _ThreadPool:
         self.name = name
         self.size = size
         self.limit = limit
-        self.pending = 0
+        self._submitted = 0
+        self._finished: list[list[int]] = []  # each thread counts for itself
         self._threads = 0
         self._idle = 0
         self._calls = raw_queue.SimpleQueue()
-        self._results: collections.deque[tuple[Any, bool, Any]] = collections.deque()
+        self._results: collections.deque[Call] = collections.deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._hub: Hub | None = None
         _all_pools.add(self)
@@ -46,56 +81,63 @@ class _ThreadPool:
         os.close(self._wake)
         _ThreadPool.__init__(self, self.name, self.size, self.limit)
 
+    @property
+    def pending(self) -> int:
+        """Calls that have not come to their end."""
+        return self._submitted - sum(count[0] for count in self._finished)
+
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
-        if self.pending >= self.limit:
+        return self.submit(function, *args).wait()
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Call:
+        """Has function called in a thread; in a pool of one thread the calls come in the order of the submits. Raises DeviceBusy."""
+        pending = self.pending
+        if pending >= self.limit:
             raise DeviceBusy(self.name)
         current = hub()
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
             current.watch_callback(self._wake, self._deliver)
-        if self._threads < self.size and self.pending >= self._threads:
+        if self._threads < self.size and pending >= self._threads:
             self._threads += 1
             raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
-        self.pending += 1
-        ticket = [getcurrent()]
-        self._calls.put((ticket, function, args))
-        try:
-            ok, value = current.switch()
-        except BaseException:
-            ticket[0] = None
-            raise
-        if ok:
-            return value
-        raise value
+        self._submitted += 1
+        call = Call(self)
+        self._calls.put((call, function, args))
+        return call
+
+    def sleep(self) -> None:
+        """Lets others run until one of the pool's calls has somebody to wake."""
+        assert self._hub is not None
+        self._hub.switch()
 
     def _work(self) -> None:
         calls, results = self._calls, self._results
         busy = [False]
         _busy.append(busy)
+        finished = [0]
+        self._finished.append(finished)
         while True:
-            ticket, function, args = calls.get()
+            call, function, args = calls.get()
             busy[0] = True
-            try:
-                outcome = (ticket, True, function(*args))
-            except BaseException as err:
-                outcome = (ticket, False, err)
+            call.carry_out(function, args)
             busy[0] = False
-            results.append(outcome)
-            del ticket, function, args, outcome
-            os.eventfd_write(self._wake, 1)
+            finished[0] += 1
+            if call.waiter is not None:
+                results.append(call)
+                os.eventfd_write(self._wake, 1)
+            del call, function, args
 
     def _deliver(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
         results = self._results
         while results:
-            ticket, ok, value = results.popleft()
-            self.pending -= 1
-            waiter = ticket[0]
+            waiter = results.popleft().waiter
             if waiter is not None and not waiter.dead:
                 try:
-                    waiter.switch((ok, value))
+                    waiter.switch()
                 except Hub.SYSTEM_EXCEPTIONS:
                     raise
                 except BaseException:
@@ -140,6 +182,22 @@ def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     if _shared_pool is None:
         _shared_pool = _ThreadPool("shared", 4, 8192)
     return _shared_pool.run(function, *args)
+
+
+_lanes: list[_ThreadPool] = []
+_lanes_given = 0
+
+
+def lane() -> Callable[..., Call]:
+    """A `submit` whose calls run one after the other, in their order, in one thread: for the pieces of one body.
+
+    There are as many lanes as processors; more bodies share them.
+    """
+    global _lanes_given
+    if len(_lanes) < (os.cpu_count() or 1):
+        _lanes.append(_ThreadPool(f"lane {len(_lanes)}", 1, 65536))
+    _lanes_given += 1
+    return _lanes[_lanes_given % len(_lanes)].submit
 
 
 def _forget() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import random
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
@@ -17,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from swift.core import fs
+from swift.core.checksum import crc32
 from swift.obj import metadata as _metadata
 from swift.obj.device import Device
 from swift.obj.layout import ObjectLocation
@@ -279,7 +279,7 @@ class _Check:
         self.left -= count
         if self.blocks is not None:
             size, crcs = self.blocks
-            self.crc = zlib.crc32(data, self.crc)
+            self.crc = crc32(data, self.crc)
             self.filled += count
             if self.filled == size or self.left == 0:
                 self.failed = self.crc != crcs[self.number]

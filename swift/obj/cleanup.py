@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 
+from swift.core import late_close
 from swift.obj.decide import Decision, decide
 from swift.obj.layout import FileName
 
@@ -32,7 +33,7 @@ def _reclaimable(
 
 def _unlink(directory: str, name: str) -> None:
     with contextlib.suppress(OSError):
-        os.unlink(f"{directory}/{name}")
+        late_close.unlink(f"{directory}/{name}")
 
 
 def cleanup(

@@ -12,10 +12,10 @@ import binascii
 import errno
 import re
 import struct
-import zlib
 from functools import lru_cache
 from hashlib import md5
 
+from swift.core.checksum import crc32
 from swift.core.fs import get_xattr, set_xattr
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, StateChanged, XattrUnsupported
@@ -282,20 +282,20 @@ class BlockCrcs:
         """Add the next bytes."""
         room = self.block_size - self._filled
         if len(data) < room:
-            self._current = zlib.crc32(data, self._current)
+            self._current = crc32(data, self._current)
             self._filled += len(data)
             return
         view = memoryview(data)
         start = 0
         while len(view) - start >= room:
-            self._crcs.append(zlib.crc32(view[start : start + room], self._current))
+            self._crcs.append(crc32(view[start : start + room], self._current))
             start += room
             self._current = self._filled = 0
             if len(self._crcs) == MAX_BLOCKS:
                 self._double()
             room = self.block_size
         if start < len(view):
-            self._current = zlib.crc32(view[start:])
+            self._current = crc32(view[start:])
             self._filled = len(view) - start
 
     def _double(self) -> None:
@@ -353,5 +353,5 @@ def _shift(length: int) -> int:
 
 
 def combine(first: int, second: int, length: int) -> int:
-    """zlib.crc32(A + B) from the CRCs of A and B and the length of B in bytes."""
+    """crc32(A + B) from the CRCs of A and B and the length of B in bytes."""
     return _multiply(_shift(length), first) ^ second

@@ -10,11 +10,11 @@ import errno
 import os
 import random
 import time
-import zlib
 from collections.abc import Sequence
 from hashlib import md5
 from typing import Any
 
+from swift.core.checksum import crc32
 from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
 from swift.obj import metadata as _metadata
@@ -356,5 +356,5 @@ def body_is_good(body: bytes, metadata: dict[str, str], validate_pct: float) -> 
         blocks = _metadata.parse_block_crcs(stored, etag, len(body))
         if blocks is not None:
             size, crcs = blocks
-            return all(zlib.crc32(body[n * size : (n + 1) * size]) == crc for n, crc in enumerate(crcs))
+            return all(crc32(body[n * size : (n + 1) * size]) == crc for n, crc in enumerate(crcs))
     return md5(body, usedforsecurity=False).hexdigest() == etag

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-import zlib
 from collections.abc import Iterable
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
+from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
 from swift.core.timestamp import parse
@@ -154,7 +154,7 @@ def _put_small(
     body = environ["wsgi.input"].read(length) if length else b""
     if len(body) != length:
         raise Refused(499)
-    crc = zlib.crc32(body)
+    crc = crc32(body)
     promised = environ.get(_CRC)
     etag = request.etag
     if promised and len(etag) == 32:

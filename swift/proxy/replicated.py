@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 import random
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from swift.core.checksum import crc32
 from swift.core.concurrency import sleep, spawn, spawn_n
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.hashing import md5
 from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
-from swift.core.threads import run_in_thread
 from swift.obj.updates import update_overrides
 from swift.proxy.backend import FanOut, node_path, read_answer
+from swift.proxy.digest import BodyDigest
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, address
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
     from swift.proxy.app import Application
 
 SMALL_BODY = 64 * 1024  # bytes; up to there a body is held in memory until it is stored
-_PIECE = 64 * 1024  # bytes read and passed on at a time
-_LONG_PIECE = 512 * 1024  # the same, of a body that proves long
-_THREAD_PIECE = 128 * 1024  # from there on a thread takes the digests
 _TURN = 1024 * 1024  # bytes after which other requests get a turn
 _FOOTERS = "swift.callback.update_footers"
 
@@ -132,7 +129,7 @@ class Store:
             given = etag
         # Without the checksum the servers hash the body, and find that it is not what the client says.
         if normalize_etag(given) == etag:
-            common += b"X-Backend-Body-Crc32: %08x\r\n" % zlib.crc32(body)
+            common += b"X-Backend-Body-Crc32: %08x\r\n" % crc32(body)
         options = self.options
         return FanOut(
             self.app.accounts,
@@ -186,8 +183,7 @@ class _Upload:
             self.one_chunk = store.length + around
         self.replicas = [_Replica(common + lines) for lines in store.lines]
         self.quorum = quorum_size(len(self.replicas))
-        self.md5 = md5()
-        self.crc = 0
+        self.digest = BodyDigest()
         self.received = 0
         self.footers: dict[str, str] = {}
 
@@ -267,42 +263,26 @@ class _Upload:
     def _stream(self) -> None:
         for replica in self._live():
             self._send(replica, _body_head(replica.boundary), is_first=True)
-        buffer = spare = memoryview(bytearray(_PIECE))
-        digesting: Any = None
+        digest = self.digest
         longest = limits().max_file_size
         turn = 0
         while True:
-            data = self._receive(buffer)
+            data = self._receive(digest.buffer())
             if not len(data):
                 break
             self.received += len(data)
             if self.received > longest:
                 raise HTTPRequestEntityTooLarge(request=self.exchange.request)
-            if digesting is not None:
-                digesting.wait()
-                digesting = None
-            if len(data) >= _THREAD_PIECE:
-                # Another core takes the digests of a long piece while this one sends it and receives the next.
-                digesting = spawn(run_in_thread, self._digest, data)
-                buffer, spare = spare, buffer
-            else:
-                self._digest(data)
+            digest.take(data)
             for replica in self._live():
                 self._send(replica, data)
             turn += len(data)
             if turn >= _TURN:
                 turn = 0
                 sleep(0)
-                if len(buffer) < _LONG_PIECE:
-                    buffer, spare = memoryview(bytearray(_LONG_PIECE)), memoryview(bytearray(_LONG_PIECE))
-        if digesting is not None:
-            digesting.wait()
+        digest.wait()
         if self.store.length is not None and self.received != self.store.length:
             raise self.store.gone()
-
-    def _digest(self, data: memoryview | bytes) -> None:
-        self.md5.update(data)
-        self.crc = zlib.crc32(data, self.crc)
 
     def _receive(self, buffer: memoryview) -> memoryview | bytes:
         """The next piece of the client's body, b'' at its end."""
@@ -349,7 +329,7 @@ class _Upload:
 
     def _footers(self) -> dict[str, str]:
         """What the metadata document says: our digests, and what filters add. Raises 422 for another ETag than expected."""
-        etag = self.md5.hexdigest()
+        etag = self.digest.etag()
         footers = HeaderKeyDict()
         update = self.environ.get(_FOOTERS)
         if update is not None:
@@ -357,7 +337,7 @@ class _Upload:
         for expected in (self.environ.get("HTTP_ETAG") if update is None else None, footers.get("Etag")):
             if expected is not None and (normalize_etag(expected) or "").lower() != etag:
                 raise HTTPUnprocessableEntity(request=self.exchange.request)
-        return {**footers, **_own_footers(etag, self.crc)}
+        return {**footers, **_own_footers(etag, self.digest.crc)}
 
     def _send_footers(self) -> None:
         self.footers = self._footers()
@@ -398,7 +378,7 @@ class _Upload:
 
     def _report(self, lost: list[_Replica]) -> None:
         if lost:
-            rows = self.store.lost_rows(self.received, self.md5.hexdigest(), self.footers)
+            rows = self.store.lost_rows(self.received, self.digest.etag(), self.footers)
             rows.report([replica.headers for replica in lost])
 
     def _final_answer(self, replica: _Replica, timeout: float) -> Answer | None:

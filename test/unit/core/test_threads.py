@@ -43,3 +43,23 @@ def test_a_pool_outlives_a_change_of_the_hub():
     assert pool.run(int, 1) == 1
     c.use_fast_hub()
     assert pool.run(int, 2) == 2
+
+
+def test_the_calls_of_a_lane_come_in_their_order():
+    submit = threads.lane()
+    seen = []
+    calls = [submit(seen.append, n) for n in range(500)]
+    failed = submit(lambda: 1 // 0)
+    assert submit(len, seen).wait() == 500
+    assert seen == list(range(500))
+    assert all(call.done for call in calls)
+    with pytest.raises(ZeroDivisionError):
+        failed.wait()
+
+
+def test_a_result_that_was_there_before_anybody_asked():
+    pool = threads._ThreadPool("test", 1, 10)
+    call = pool.submit(int, 3)
+    pool.run(int)
+    assert call.done and call.wait() == 3
+    assert pool.pending == 0

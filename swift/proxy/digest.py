@@ -1,0 +1,71 @@
+"""MD5 and CRC of a body on its way through the proxy.
+
+What comes slowly, and the beginning of all bodies, is digested where it is. The rest of what comes fast is received into a ring
+of buffers, and another core takes their digests while this one sends them on. What never lives here: receiving and sending.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from swift.core.checksum import crc32
+from swift.core.hashing import md5
+from swift.core.threads import Call, lane
+
+BEGINNING = 1024 * 1024  # bytes
+PIECE = 64 * 1024  # bytes of the one buffer that most bodies need
+LONG_PIECE = 256 * 1024  # bytes of each of the ring's buffers
+RING = 12  # buffers; made when the other core falls behind
+
+
+class BodyDigest:
+    """The digests of one body. For each piece: fill a `buffer()` from its start, then `take` what is in it."""
+
+    def __init__(self) -> None:
+        self.crc = 0
+        self._md5 = md5()
+        self._length = 0
+        self._submit: Callable[..., Call] | None = None
+        self._free = deque([memoryview(bytearray(PIECE))])
+        self._taken: deque[Call] = deque()
+
+    def buffer(self) -> memoryview:
+        """Where the next piece is to be received."""
+        free, taken = self._free, self._taken
+        if not free:
+            if len(taken) >= RING:
+                # some at once, so that this core isn't woken for each of them
+                for _ in range(RING // 2):
+                    free.append(taken.popleft().wait())
+            elif taken and taken[0].done:
+                free.append(taken.popleft().wait())
+            else:
+                free.append(memoryview(bytearray(LONG_PIECE)))
+        return free[0]
+
+    def take(self, data: memoryview | bytes) -> None:
+        """Digest a piece, the beginning of the last `buffer()` or bytes from elsewhere; it must stay as it is."""
+        buffer = self._free.popleft()
+        self._length += len(data)
+        if self._submit is not None:
+            self._taken.append(self._submit(self._digest, data, buffer))
+        else:
+            self._free.append(self._digest(data, buffer))
+            if self._length >= BEGINNING and len(data) == len(buffer):
+                self._submit = lane()
+                self._free.clear()
+
+    def _digest(self, data: memoryview | bytes, buffer: memoryview) -> memoryview:
+        self._md5.update(data)
+        self.crc = crc32(data, self.crc)
+        return buffer
+
+    def wait(self) -> None:
+        """Return when all that was taken is in the digests."""
+        while self._taken:
+            self._taken.popleft().wait()
+
+    def etag(self) -> str:
+        """The MD5 in hex, after `wait`."""
+        return self._md5.hexdigest()
