@@ -23,7 +23,7 @@ from typing import Any
 
 import xattr
 
-from swift.core import errors, late_close
+from swift.core import errors
 
 # ---------------------------------------------------------------- fault points
 
@@ -214,10 +214,10 @@ class NewFile:
         os.unlink(self._tmp_path)
         self._tmp_path = None
 
-    def close(self) -> None:
-        """Close the descriptor; a file never linked is gone afterwards. Safe to call twice."""
+    def close(self, close_fd: Callable[[int], None] = os.close) -> None:
+        """Close the descriptor (by `close_fd`); a file never linked is gone afterwards. Safe to call twice."""
         if self.fd >= 0:
-            late_close.close(self.fd)
+            close_fd(self.fd)
             self.fd = -1
         if self._tmp_path is not None:
             with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ import contextlib
 import errno
 import os
 
-from swift.core import fs
+from swift.core import fs, late_close
 from swift.obj import metadata as _metadata
 from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE, cleanup
 from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
@@ -282,7 +282,7 @@ class NewObjectFile:
         """Give back the descriptors; what was not finished is gone. Safe to call twice."""
         file = getattr(self, "_file", None)  # not there when opening failed
         if file is not None:
-            file.close()
+            file.close(os.close if self._linked else late_close.close)
         self._close_directory()
         if self._new_dir and not self._linked:
             self._new_dir = False
