@@ -191,7 +191,9 @@ def test_long_runs_of_small_integers(numbers):
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 600), max_size=2500), min_size=1, max_size=3),
+    st.lists(
+        st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 600), max_size=2500), min_size=1, max_size=3
+    ),
     st.sampled_from("IQ"),
     st.integers(0, 2),
 )
