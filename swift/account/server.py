@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from swift.core.constraints import limits
+from swift.core.constraints import ACCOUNT_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
 from swift.core.log import get_logger
 from swift.core.names import check_account_name, check_container_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
-from swift.db.listing import LISTING_PARAMS, Listing, query_params
+from swift.db.listing import Listing, query_params
 from swift.db.request import (
+    FORMAT_PARAM,
     Environ,
     Place,
     StartResponse,
@@ -94,9 +95,10 @@ class AccountServer(DatabaseServer):
     def get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """HEAD and GET: totals and metadata, and a listing of containers (12.2, 12.3)."""
         place = self._account(environ)
-        params = query_params(environ.get("QUERY_STRING", ""), LISTING_PARAMS)
-        kind = media_type(environ, params)
         reading = environ["REQUEST_METHOD"] == "GET"
+        wanted = ACCOUNT_LISTING_PARAMS if reading else FORMAT_PARAM
+        params = query_params(environ.get("QUERY_STRING", ""), wanted)
+        kind = media_type(environ, params)
         if reading:
             allow_reserved = is_true(environ, "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")
             listing = Listing.from_params(params, limits().account_listing_limit, allow_reserved, paths=False)

@@ -58,7 +58,7 @@ def devices_json(builder: RingBuilder, devs: Iterable[Device]) -> list[dict[str,
 def ring_file_state(builder: RingBuilder, ring_file: str) -> tuple[str, str]:
     """(``up-to-date`` | ``obsolete`` | ``missing`` | ``invalid``, text of the error for the last)."""
     try:
-        ring = RingData.load(ring_file)
+        ring = RingData.load(ring_file, known_rows=builder.rows)
     except FileNotFoundError:
         return "missing", ""
     except ValueError as error:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from swift.core.constraints import limits
+from swift.core.constraints import CONTAINER_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
-from swift.db.listing import LISTING_PARAMS, TRUE_WORDS, Listing, query_params
-from swift.db.request import Environ, StartResponse, answer, is_true, media_type, shown_metadata
+from swift.db.listing import TRUE_WORDS, Listing, query_params
+from swift.db.request import (
+    FORMAT_PARAM,
+    Environ,
+    StartResponse,
+    answer,
+    is_true,
+    media_type,
+    shown_metadata,
+)
 
 from . import shard_ranges
 from .broker import is_deleted
@@ -33,7 +41,7 @@ _NOWHERE = [
 def head(server: ContainerServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """HEAD: totals and metadata."""
     place = server.container(environ)
-    kind = media_type(environ, query_params(environ.get("QUERY_STRING", ""), LISTING_PARAMS))
+    kind = media_type(environ, query_params(environ.get("QUERY_STRING", ""), FORMAT_PARAM))
     try:
         snapshot = server.snapshots.current(place.path)
     except DatabaseMissing:
@@ -46,7 +54,7 @@ def head(server: ContainerServer, environ: Environ, start_response: StartRespons
 def get(server: ContainerServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """GET: a listing of objects, shard ranges or namespaces."""
     place = server.container(environ)
-    params = query_params(environ.get("QUERY_STRING", ""), LISTING_PARAMS)
+    params = query_params(environ.get("QUERY_STRING", ""), CONTAINER_LISTING_PARAMS)
     allow_reserved = "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES" in environ and is_true(
         environ, "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"
     )

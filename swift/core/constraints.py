@@ -251,8 +251,14 @@ def listing_limit(text: str | None, maximum: int) -> int:
     return maximum
 
 
-def check_query_utf8(params: Mapping[str, str]) -> None:
-    """Raises BadRequest for a query parameter (WSGI strings) that isn't UTF-8."""
+ACCOUNT_LISTING_PARAMS = frozenset(
+    ("format", "limit", "marker", "end_marker", "prefix", "delimiter", "reverse")
+)
+CONTAINER_LISTING_PARAMS = ACCOUNT_LISTING_PARAMS | {"path", "states", "includes"}
+
+
+def check_query_utf8(params: Mapping[str, str], names: frozenset[str]) -> None:
+    """Raises BadRequest for one of these query parameters (WSGI strings) that isn't UTF-8; others are nobody's business."""
     for name, value in params.items():
-        if not value.isascii() and not valid_wsgi_utf8(value, allow_nul=True):
+        if not value.isascii() and name in names and not valid_wsgi_utf8(value, allow_nul=True):
             raise BadRequest(f'"{name}" parameter not valid UTF-8')

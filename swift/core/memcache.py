@@ -200,7 +200,7 @@ class MemcacheClient:
             connection.send(b"delete %s\r\n" % name.encode())
             connection.read_line()
 
-        self._call("delete", wire_key(server_key) if server_key else name, ask)
+        self._call("delete", wire_key(server_key) if server_key else name, ask, 0.1)
 
     def set_multi(
         self,
@@ -223,7 +223,7 @@ class MemcacheClient:
             if refusals:
                 raise _Refused(refusals[0].decode("latin-1"))
 
-        self._call("set_multi", wire_key(server_key), ask, raise_on_error=raise_on_error)
+        self._call("set_multi", wire_key(server_key), ask, 0.1, raise_on_error=raise_on_error)
 
     def get_multi(self, keys: Sequence[str], server_key: str) -> list[Any]:
         """Values in the order of ``keys`` from the server that is responsible for ``server_key``; None for missing ones."""
@@ -233,7 +233,7 @@ class MemcacheClient:
             connection.send(b"get %s\r\n" % " ".join(names).encode())
             return connection.read_values()
 
-        values = (self._call("get_multi", wire_key(server_key), ask) if names else None) or {}
+        values = (self._call("get_multi", wire_key(server_key), ask, 0.1) if names else None) or {}
         return [_decode(values.get(name)) for name in names]
 
     def close(self) -> None:

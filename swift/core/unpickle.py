@@ -14,8 +14,9 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Callable
-from struct import Struct, unpack
+from struct import Struct
 from struct import error as struct_error
+from sys import byteorder
 from typing import Any
 
 MAX_SIZE = 256 * 1024 * 1024
@@ -66,8 +67,10 @@ def _reconstruct(args: tuple) -> dict:
 
 def _make_array(args: tuple) -> array:
     typecode, values = args
-    if typecode not in ("B", "H", "I", "L", "Q") or type(values) is not list:
+    if typecode not in ("B", "H", "I", "L", "Q") or type(values) not in (list, array):
         raise UnpickleError("array of another type in a pickle")
+    if typecode == "B" and type(values) is array:
+        return array("B", _low_bytes(values))
     return array(typecode, values)
 
 
@@ -85,22 +88,36 @@ _GLOBALS = {
 }
 _ARRAY = _Global("array", _make_array)
 
-# a run of small integers, as arrays' values are written: there are millions in a builder file
-_INTEGERS = re.compile(rb"(?:K.|M..){16,1024}", re.DOTALL)
-_OF_ONE_WIDTH = re.compile(rb"(?:K.)+|(?:M..)+", re.DOTALL)
+# what an array's list of values consists of: there are millions of them in a builder file
+_PUT = re.compile(rb"q.|r....", re.DOTALL)
+_INTEGERS = re.compile(rb"\(((?:K.|M..){1,1024})e|(K.|M..)a", re.DOTALL)
+_NARROW = re.compile(rb"((?:M..)*)K(.)", re.DOTALL)
 
 
-def _integers(run: bytes) -> list[int]:
+def _integers(run: bytes) -> array:
     """What the opcodes of a run push: BININT1 and BININT2, and nothing else."""
-    numbers: list[int] = []
-    for piece in _OF_ONE_WIDTH.findall(run):
-        if piece[0] == 0x4B:
-            numbers += piece[1::2]
-        else:
-            pairs = bytearray(len(piece) // 3 * 2)
-            pairs[::2], pairs[1::2] = piece[1::3], piece[2::3]
-            numbers += unpack(f"<{len(pairs) // 2}H", pairs)
+    if run[::2] == b"K" * (len(run) // 2):
+        pairs = bytearray(len(run))
+        pairs[::2] = run[1::2]
+    else:
+        # With a last one behind it, each match ends where the next opcode begins; so all have two bytes in the end.
+        pieces = _NARROW.findall(run + b"K\0")
+        wide = b"".join([part for pair in pieces for part in (pair[0], b"M", pair[1], b"\0")])[:-3]
+        pairs = bytearray(len(wide) // 3 * 2)
+        pairs[::2], pairs[1::2] = wide[1::3], wide[2::3]
+    numbers = array("H", bytes(pairs))
+    if byteorder == "big":
+        numbers.byteswap()
     return numbers
+
+
+def _low_bytes(numbers: array) -> bytes:
+    """Those of an array('H') whose numbers are all below 256."""
+    raw = numbers.tobytes()
+    low = 0 if byteorder == "little" else 1
+    if raw[1 - low :: 2].count(0) != len(numbers):
+        raise UnpickleError("a byte above 255 in a pickle")
+    return raw[low::2]
 
 
 _SCALARS = frozenset((str, bytes, int, float, bool, type(None)))
@@ -121,10 +138,8 @@ def loads(
     machine = _Machine(bytes(data), encoding, arrays)
     try:
         value = machine.run()
-        if machine.named:
-            _check_no_globals(value)
-        if machine.shared:
-            _check_expansion(value)
+        if machine.named or machine.shared:
+            _check_structure(value)
         return value
     except UnpickleError:
         raise
@@ -132,23 +147,9 @@ def loads(
         raise UnpickleError(f"damaged pickle: {err!r}") from None
 
 
-def _check_no_globals(value: Any) -> None:
-    """Refuses a callable's stand-in that was left in the data instead of being used."""
-    seen: set[int] = set()
-    todo = [value]
-    while todo:
-        node = todo.pop()
-        if type(node) is _Global:
-            raise UnpickleError("a class instead of a value in a pickle")
-        if type(node) in _CONTAINERS and id(node) not in seen:
-            seen.add(id(node))
-            todo.extend(node)
-            if type(node) is dict:
-                todo.extend(node.values())
-
-
-def _check_expansion(value: Any) -> None:
-    """Refuses a value that contains itself, is nested too deep, or would be huge if it were written out.
+def _check_structure(value: Any) -> None:
+    """Refuses a value that contains itself, is nested too deep, or would be huge if it were written out; and a callable's
+    stand-in that was left in the data instead of being used.
 
     A few bytes of pickle can name a list of two references to a list of two references ...: harmless in memory,
     deadly to the first piece of code that walks it.
@@ -159,22 +160,34 @@ def _check_expansion(value: Any) -> None:
     while stack:
         node, done = stack.pop()
         if type(node) not in _CONTAINERS:
+            if type(node) is _Global:
+                raise UnpickleError("a class instead of a value in a pickle")
             continue
-        children = [*node.keys(), *node.values()] if type(node) is dict else list(node)
+        items = node.values() if type(node) is dict else node
         if done:
             open_ids.discard(id(node))
-            size = 1 + sum(sizes.get(id(child), 1) for child in children)
+            size = _own_size(node) + sum(sizes[id(item)] - 1 for item in items if type(item) in _CONTAINERS)
             if size > MAX_EXPANDED_NODES:
                 raise UnpickleError("a pickle of endlessly repeated containers")
             sizes[id(node)] = size
         elif id(node) in open_ids:
             raise UnpickleError("a pickle of a container that contains itself")
         elif id(node) not in sizes:
+            if _SCALARS.issuperset(map(type, items)):
+                sizes[id(node)] = _own_size(node)
+                continue
             open_ids.add(id(node))
             if len(open_ids) > MAX_DEPTH:
                 raise UnpickleError("a pickle nested too deep")
             stack.append((node, True))
-            stack.extend((child, False) for child in children if type(child) in _CONTAINERS)
+            stack.extend((item, False) for item in items if type(item) not in _SCALARS)
+
+
+def _own_size(node: Any) -> int:
+    """The number of nodes in a container, each item counted as one; keys are scalars or flat tuples of them."""
+    if type(node) is dict:
+        return 1 + 2 * len(node) + sum(len(key) for key in node if type(key) is tuple)
+    return 1 + len(node)
 
 
 def _check_key(key: Any) -> None:
@@ -234,6 +247,15 @@ class _Machine:
             elif op == 0x72:  # LONG_BINPUT
                 memo[_unpack_u32(data, at)[0]] = stack[-1]
                 at += 4
+            elif op == 0x6A:  # LONG_BINGET
+                value = memo[_unpack_u32(data, at)[0]]
+                if type(value) in _CONTAINERS:
+                    self.shared = True
+                push(value)
+                at += 4
+            elif op == 0x4A:  # BININT
+                push(_unpack_i32(data, at)[0])
+                at += 4
             elif op == 0x2E:  # STOP
                 if len(stack) != 1 or self.marked:
                     raise UnpickleError("a pickle that ends amid a value")
@@ -269,9 +291,25 @@ class _Machine:
     def op_mark(self) -> None:
         self.marked.append(self.stack)
         self.stack = []
-        if self.arrays and (run := _INTEGERS.match(self.data, self.at)):
-            self.stack = _integers(run[0])
-            self.at = run.end()
+
+    def op_empty_list(self) -> None:
+        stack = self.stack
+        is_values = len(stack) > 1 and stack[-2] is _ARRAY
+        stack.append(self.array_values() if is_values else [])
+
+    def array_values(self) -> list[int] | array:
+        """The list that is the argument of an array: as one, without a Python object for each of its integers."""
+        data, at = self.data, self.at
+        if put := _PUT.match(data, at):
+            at = put.end()
+        values = array("H")
+        while run := _INTEGERS.match(data, at):
+            values += _integers(run[1] or run[2])
+            at = run.end()
+        if data[at] in b"(KMJIL":
+            return []  # larger integers among them: one by one
+        self.at = at
+        return values
 
     def pop_mark(self) -> list[Any]:
         """The items above the topmost mark, which goes too."""
@@ -438,7 +476,7 @@ class _Machine:
 
 _SLOW: dict[int, Callable[[_Machine], None]] = {
     ord("}"): lambda m: m.stack.append({}),
-    ord("]"): lambda m: m.stack.append([]),
+    ord("]"): _Machine.op_empty_list,
     ord(")"): lambda m: m.stack.append(()),
     0x8F: lambda m: m.stack.append(set()),
     ord("("): _Machine.op_mark,
@@ -454,7 +492,6 @@ _SLOW: dict[int, Callable[[_Machine], None]] = {
     ord("L"): _Machine.op_long,
     0x8A: _Machine.op_long1,
     0x8B: _Machine.op_long4,
-    ord("J"): lambda m: m.stack.append(m.number(_unpack_i32, 4)),
     ord("F"): lambda m: m.stack.append(float(m.line())),
     ord("G"): lambda m: m.stack.append(m.number(_unpack_f64, 8)),
     ord("S"): _Machine.op_string,
@@ -481,7 +518,6 @@ _SLOW: dict[int, Callable[[_Machine], None]] = {
     ord("p"): _Machine.op_put,
     0x94: _Machine.op_memoize,
     ord("g"): lambda m: m.get(int(m.line())),
-    ord("j"): lambda m: m.get(m.number(_unpack_u32, 4)),
     ord("c"): _Machine.op_global,
     0x93: _Machine.op_stack_global,
     ord("R"): _Machine.op_reduce,

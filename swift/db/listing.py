@@ -48,22 +48,6 @@ def query_params(query: str, wanted: frozenset[str]) -> dict[str, str]:
     return found
 
 
-LISTING_PARAMS = frozenset(
-    (
-        "format",
-        "limit",
-        "marker",
-        "end_marker",
-        "prefix",
-        "delimiter",
-        "path",
-        "reverse",
-        "states",
-        "includes",
-    )
-)
-
-
 class Listing:
     """What a GET asks for. `marker` and `end_marker` are as the client gave them, not swapped for `reverse`."""
 

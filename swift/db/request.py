@@ -106,6 +106,9 @@ def integer_header(environ: Environ, key: str, negative: bool = False) -> int:
     return number
 
 
+FORMAT_PARAM = frozenset(("format",))  # all that a HEAD looks at
+
+
 def media_type(environ: Environ, params: Mapping[str, str]) -> str:
     """The type of a listing: by `format`, else by Accept. Raises NotAcceptable, BadRequest."""
     chosen = params.get("format")

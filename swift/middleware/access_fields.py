@@ -117,10 +117,15 @@ def _environ_field(key: str) -> Getter:
     return lambda exchange: exchange.environ.get(key)
 
 
-def _client_ip(exchange: Exchange) -> Any:
-    get = exchange.environ.get
+def client_address(environ: Mapping[str, Any]) -> str | None:
+    """The client's address: as proxies before us tell, else the peer's; None for requests of our own."""
+    get = environ.get
     forwarded = get("HTTP_X_CLUSTER_CLIENT_IP") or get("HTTP_X_FORWARDED_FOR", "").split(",", 1)[0].strip()
     return forwarded or get("REMOTE_ADDR")
+
+
+def _client_ip(exchange: Exchange) -> Any:
+    return client_address(exchange.environ)
 
 
 def _domain(exchange: Exchange) -> str:

@@ -36,7 +36,9 @@ class AccountController(Controller):
         asked_at = PROCESS_CACHE.clock()
         part, primaries = self.app.account_ring.get_nodes(ring_name(account))
         tail = wsgi_quote(f"/{account}")
-        block = self.read_block(exchange, tail, {"QUERY_STRING": query})
+        # Also what logs show, here and (as Referer) at the account servers.
+        exchange.environ["QUERY_STRING"] = query
+        block = self.read_block(exchange, tail)
         source, answers = self.read(
             exchange, self.app.account_nodes, part, primaries, f"{tail}?{query}", block
         )
@@ -58,7 +60,8 @@ class AccountController(Controller):
     def _backend_query(self, exchange: Exchange) -> str:
         params = dict(exchange.request.params)
         if exchange.method == "GET":
-            exchange.checked(constraints.check_query_utf8, params, html=True)
+            names = constraints.ACCOUNT_LISTING_PARAMS
+            exchange.checked(constraints.check_query_utf8, params, names, html=True)
             limit = constraints.limits().account_listing_limit
             exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
         params["format"] = "json"

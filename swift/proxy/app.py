@@ -15,12 +15,13 @@ from swift.core import capabilities, constraints, swift_dir
 from swift.core.concurrency import Timeout
 from swift.core.config import truthy
 from swift.core.errors import ConfigError, RequestError
-from swift.core.log import get_logger, set_transaction
+from swift.core.log import get_logger, set_client_ip, set_transaction
 from swift.core.metrics import get_metrics
 from swift.core.names import check_container_name, check_object_name, check_proxy_path
 from swift.core.policy import REPLICATION, policies
 from swift.core.timestamp import internal_timestamp, now_internal
 from swift.core.transaction import new_transaction_id
+from swift.middleware.access_fields import client_address
 from swift.middleware.info import get_container_info
 from swift.proxy import cors, disclosure
 from swift.proxy.account import AccountController
@@ -165,11 +166,14 @@ class Application:
         except HTTPException as response:
             return response(environ, start_response)
         except RequestError as error:
+            self.metrics.increment("errors")
             return as_response(error, Request(environ), html=True)(environ, start_response)
         except UnicodeError:
+            self.metrics.increment("errors")
             body = "Invalid UTF8 or contains NULL"
             return HTTPPreconditionFailed(request=Request(environ), body=body)(environ, start_response)
         except (Exception, Timeout):
+            self.metrics.increment("errors")
             self.logger.exception("ERROR Unhandled exception in request")
             headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
             start_response("500 Server Error", headers)
@@ -190,7 +194,7 @@ class Application:
         if account is None:
             return self._handle_without_account(environ, start_response, version)
         if version not in self._versions:
-            raise HTTPBadRequest(request=Request(environ))
+            raise self._counted(HTTPBadRequest(request=Request(environ)))
         if "\0" in path:
             _check_reserved_names(account, container, obj)
         exchange = Exchange(environ, environ["REQUEST_METHOD"], account, container, obj)
@@ -208,7 +212,15 @@ class Application:
             trans_id = environ["swift.trans_id"] = new_transaction_id(self.options.trans_id_suffix)
             set_transaction(trans_id)
         environ["HTTP_X_TRANS_ID"] = trans_id
+        client = client_address(environ)
+        if client:
+            set_client_ip(client)
         return self._dispatch(controller, exchange, start_response)
+
+    def _counted(self, refusal: HTTPException) -> HTTPException:
+        """The answer to what never became a request for an account, container or object."""
+        self.metrics.increment("errors")
+        return refusal
 
     def _ensure_timestamp(self, environ: dict[str, Any]) -> None:
         given = environ.get("HTTP_X_TIMESTAMP")
@@ -219,18 +231,19 @@ class Application:
             environ["HTTP_X_TIMESTAMP"] = internal_timestamp(given)
         except (ValueError, OverflowError):
             text = f"X-Timestamp should be a UNIX timestamp float value; was {given!r}"
-            raise HTTPBadRequest(request=Request(environ), body=text, content_type="text/plain") from None
+            refusal = HTTPBadRequest(request=Request(environ), body=text, content_type="text/plain")
+            raise self._counted(refusal) from None
 
     def _check_length(self, environ: dict[str, Any]) -> None:
         coding = environ.get("HTTP_TRANSFER_ENCODING", "")
         if coding.rsplit(",", 1)[-1].strip().lower() == "chunked":
             del environ["CONTENT_LENGTH"]
         elif environ["CONTENT_LENGTH"].startswith("-"):
-            raise HTTPBadRequest(request=Request(environ), body="Invalid Content-Length")
+            raise self._counted(HTTPBadRequest(request=Request(environ), body="Invalid Content-Length"))
 
     def _check_host(self, environ: dict[str, Any]) -> None:
         if environ.get("HTTP_HOST", "").split(":")[0] in self.options.deny_host_headers:
-            raise HTTPForbidden(request=Request(environ), body="Invalid host header")
+            raise self._counted(HTTPForbidden(request=Request(environ), body="Invalid host header"))
 
     def _handle_without_account(
         self, environ: dict[str, Any], start_response: Callable[..., Any], version: str | None
@@ -239,8 +252,8 @@ class Application:
         if path == "/info":
             return disclosure.answer(self, environ, start_response)
         if version is not None:
-            raise HTTPPreconditionFailed(request=Request(environ), body="Bad URL")
-        raise HTTPNotFound(request=Request(environ))
+            raise self._counted(HTTPPreconditionFailed(request=Request(environ), body="Bad URL"))
+        raise self._counted(HTTPNotFound(request=Request(environ)))
 
     def _object_controller(self, exchange: Exchange) -> Controller:
         """The controller for the policy that the request, or else the container, names."""

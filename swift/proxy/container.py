@@ -67,7 +67,7 @@ class ContainerController(Controller):
         """Listing (GET) or figures (HEAD)."""
         params = dict(exchange.request.params)
         if exchange.method == "GET":
-            exchange.checked(constraints.check_query_utf8, params)
+            exchange.checked(constraints.check_query_utf8, params, constraints.CONTAINER_LISTING_PARAMS)
             limit = constraints.limits().container_listing_limit
             exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
         account, container = self._names(exchange)
@@ -94,7 +94,10 @@ class ContainerController(Controller):
         ):
             extra.update(_AUTO_LISTING)
             params["states"] = "listing"
-        query = urlencode(params, encoding="latin-1") if exchange.method == "GET" else "format=json"
+        query = "format=json"
+        if exchange.method == "GET":
+            # Also what logs show, here and (as Referer) at the container servers.
+            query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
         tail = self._tail(exchange)
         block = self.read_block(exchange, tail, extra)
         part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
@@ -114,7 +117,10 @@ class ContainerController(Controller):
         denied = exchange.denied(best.get("x-container-read"))
         if denied is not None:
             return denied(exchange.environ, start_response)
-        return respond(exchange, start_response, best, [recheck])
+        extra = [recheck]
+        if exchange.environ.get("reseller_request"):
+            extra.append(("X-Container-Sharding", "False"))
+        return respond(exchange, start_response, best, extra)
 
     def _native(self, exchange: Exchange) -> tuple[str, str]:
         account, container = self._names(exchange)

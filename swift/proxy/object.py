@@ -67,6 +67,7 @@ class ObjectController(Controller):
         return selector, part, primaries, wsgi_quote(path)
 
     def _set_policy(self, exchange: Exchange) -> None:
+        """For the object servers, and for the log and metrics of requests that never get there."""
         exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = str(int(exchange.policy))  # type: ignore[arg-type]
 
     # -- reads -------------------------------------------------------------------------------------------------------------
@@ -75,10 +76,10 @@ class ObjectController(Controller):
         """The object, or what is known of it (HEAD)."""
         environ = exchange.environ
         options = self.options
+        self._set_policy(exchange)
         denied = exchange.denied(self.container_info(exchange)["read_acl"])
         if denied is not None:
             return denied(environ, start_response)
-        self._set_policy(exchange)
         self._allow_expired(exchange)
         selector, part, primaries, tail = self._place(exchange)
         newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
@@ -194,7 +195,6 @@ class ObjectController(Controller):
         timestamp = parse(environ["HTTP_X_TIMESTAMP"])
         length = exchange.checked(constraints.check_object_creation, environ, exchange.obj, timestamp)
         self._check_content_type_parameters(exchange)
-        self._set_policy(exchange)
         selector, part, primaries, tail = self._place(exchange)
         self._set_next_part_power(exchange, selector)
         store = Store(
@@ -210,6 +210,7 @@ class ObjectController(Controller):
         return self._conclude_put(exchange, start_response, store.run(), timestamp)
 
     def _denied_write(self, exchange: Exchange, info: Info) -> Any:
+        self._set_policy(exchange)
         exchange.environ["swift_sync_key"] = info["sync_key"]
         return exchange.denied(info["write_acl"])
 
@@ -272,6 +273,7 @@ class ObjectController(Controller):
     def POST(self, exchange: Exchange, start_response: StartResponse) -> Body:
         environ = exchange.environ
         info = self.container_info(exchange)
+        self._set_policy(exchange)
         self._allow_expired(exchange)
         denied = exchange.denied(info["write_acl"])
         if denied is not None:
@@ -280,7 +282,6 @@ class ObjectController(Controller):
             raise HTTPNotFound(request=exchange.request)
         exchange.checked(constraints.check_metadata, environ, "object")
         exchange.checked(constraints.check_delete_headers, environ, parse(environ["HTTP_X_TIMESTAMP"]))
-        self._set_policy(exchange)
         selector, part, primaries, tail = self._place(exchange)
         self._set_next_part_power(exchange, selector)
         common = self.read_block(exchange, tail)
@@ -326,7 +327,6 @@ class ObjectController(Controller):
             return denied(environ, start_response)
         if not is_success(info["status"]):
             raise HTTPNotFound(request=exchange.request)
-        self._set_policy(exchange)
         selector, part, primaries, tail = self._place(exchange)
         self._set_next_part_power(exchange, selector)
         nodes, count = selector.iterate_for_delete(part, primaries)

@@ -20,6 +20,7 @@ from swift.core.constraints import limits
 from swift.core.hashing import md5
 from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
+from swift.core.timestamp import http_date, parse
 from swift.obj.updates import update_overrides
 from swift.proxy.backend import FanOut, node_path, read_answer
 from swift.proxy.digest import BodyDigest
@@ -336,7 +337,8 @@ class _Upload:
             update(footers)
         for expected in (self.environ.get("HTTP_ETAG") if update is None else None, footers.get("Etag")):
             if expected is not None and (normalize_etag(expected) or "").lower() != etag:
-                raise HTTPUnprocessableEntity(request=self.exchange.request)
+                when = http_date(parse(self.environ["HTTP_X_TIMESTAMP"]))
+                raise HTTPUnprocessableEntity(request=self.exchange.request, headers={"Last-Modified": when})
         return {**footers, **_own_footers(etag, self.digest.crc)}
 
     def _send_footers(self) -> None:

@@ -91,13 +91,18 @@ class RingData:
         return len(self.rows) - 1 + len(self.rows[-1]) / len(self.rows[0])
 
     @classmethod
-    def load(cls, path: str) -> RingData:
-        """Read a whole ring file. Raises OSError or RingFileError."""
+    def load(cls, path: str, known_rows: list[array] | None = None) -> RingData:
+        """Read a whole ring file. Raises OSError or RingFileError.
+
+        `known_rows`: tables whose ids need not be looked at if they are those of the file; `assigned` is empty then.
+        """
         with open(path, "rb") as f:
             # before reading: a file replaced meanwhile must look changed afterwards
             mtime = os.fstat(f.fileno()).st_mtime
             data = f.read()
         ring = _decode(path, data)
+        if known_rows is None or ring.rows != known_rows:
+            _check_ids(ring)
         ring.mtime = mtime
         ring.size = len(data)
         ring.raw_size = int.from_bytes(data[-4:], "little")
@@ -352,7 +357,6 @@ def _decode(path: str, data: bytes) -> RingData:
         raise RingFileError(f"Damaged ring file {path}: {problem}")
     ring = _decode_1(raw) if version == 1 else _decode_2(raw)
     ring.format_version = version
-    _check_ids(ring)
     return ring
 
 

@@ -56,7 +56,7 @@ def evaluate(
     get = environ.get
     none_match, match = get("HTTP_IF_NONE_MATCH"), get("HTTP_IF_MATCH")
     modified, unmodified = get("HTTP_IF_MODIFIED_SINCE"), get("HTTP_IF_UNMODIFIED_SINCE")
-    if not (none_match or match or modified or unmodified):
+    if not (none_match or match is not None or modified or unmodified):
         return None
     if status == 404:
         return 412 if match and "*" in Match(match).tags else None
@@ -65,7 +65,7 @@ def evaluate(
     if etag:
         if none_match and etag in Match(none_match):
             return 304
-        if match and etag not in Match(match):
+        if match is not None and etag not in Match(match):
             return 412
     if last_modified is not None and (modified or unmodified):
         if not isinstance(last_modified, datetime.datetime):

@@ -18,10 +18,13 @@ def parse_range(header: str | None) -> list[RangeSpec] | None:
 
     None when there is no header or any part of it is malformed: it is to be ignored as a whole.
     """
-    if not header or not header.startswith("bytes="):
+    if not header:
+        return None
+    unit, _, ranges = header.partition("=")
+    if unit.strip(" \t").lower() != "bytes":
         return None
     specs: list[RangeSpec] = []
-    for text in header[6:].replace(" ", "").replace("\t", "").split(","):
+    for text in ranges.replace(" ", "").replace("\t", "").split(","):
         match = _SPEC.match(text)
         if match is None or len(text) > _MAX_DIGITS:
             return None

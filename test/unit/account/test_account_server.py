@@ -97,6 +97,15 @@ def test_reports(app):
     assert headers["X-Account-Storage-Policy-Gold-Bytes-Used"] == "30"
 
 
+def test_only_listings_look_at_their_parameters(app):
+    for query in ("marker=%ff", "limit=99999999", "delimiter=%ff"):
+        assert call(app, "HEAD", A, query)[0] == 204
+        assert call(app, "GET", A, query)[0] in (400, 412)
+    for query in ("path=%ff", "states=%ff", "x=%ff"):
+        assert call(app, "GET", A, query)[0] in (200, 204)
+    assert call(app, "HEAD", A, "format=%ff")[0] == 400
+
+
 def test_too_much_metadata_changes_nothing(app):
     before = call(app, "HEAD", A)
     many = {f"X-Account-Meta-{n}": "v" for n in range(91)}

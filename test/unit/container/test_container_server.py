@@ -29,6 +29,13 @@ def app(conf):
     return app
 
 
+def test_only_listings_look_at_their_parameters(app):
+    for query in ("marker=%ff", "limit=99999999", "path=%ff", "states=%ff"):
+        assert call(app, "HEAD", C, query)[0] == 204
+        assert call(app, "GET", C, query)[0] in (400, 412)
+    assert call(app, "GET", C, "x=%ff")[0] in (200, 204)
+
+
 def put_container(app, path=C, timestamp="1700000000.00000", **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return call(app, "PUT", path, "", {"X-Timestamp": timestamp, **named})

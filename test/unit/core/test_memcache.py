@@ -335,7 +335,7 @@ def test_every_call_is_timed(server):
         f"memcached.{name}.timing"
         for name in ("set", "get", "incr", "decr", "delete", "set_multi", "get_multi")
     ]
-    assert [rate for _, rate in timings.names] == [0.1, 0.01, 0.001, 0.001, None, None, None]
+    assert [rate for _, rate in timings.names] == [0.1, 0.01, 0.001, 0.001, 0.1, 0.1, 0.1]
 
 
 @pytest.fixture(scope="module")

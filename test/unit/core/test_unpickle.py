@@ -104,16 +104,16 @@ def test_random_programs_make_plain_data_or_nothing(ops):
     assert_plain(value)
 
 
-def assert_plain(value):
+def assert_plain(value, *more):
     if type(value) is dict:
         for key, item in value.items():
             assert_plain(key)
-            assert_plain(item)
+            assert_plain(item, *more)
     elif type(value) in (list, tuple, set, frozenset):
         for item in value:
-            assert_plain(item)
+            assert_plain(item, *more)
     else:
-        assert type(value) in (str, bytes, int, float, bool, type(None))
+        assert type(value) in (str, bytes, int, float, bool, type(None), *more)
 
 
 @given(plain, st.integers(0, 5), st.data())
@@ -188,6 +188,59 @@ def test_memo_index_of_any_size_is_only_a_name():
 def test_long_runs_of_small_integers(numbers):
     made = array.array("H", numbers)
     assert unpickle.loads(pickle.dumps([made, numbers], 2), arrays=True) == [made, numbers]
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 600), max_size=2500), min_size=1, max_size=3
+    ),
+    st.sampled_from("IQ"),
+    st.integers(0, 2),
+)
+def test_arrays_of_any_width_and_protocol(rows, typecode, protocol):
+    made = {"rows": [array.array(typecode, row) for row in rows], "after": [1, 300, 70000]}
+    assert unpickle.loads(pickle.dumps(made, protocol), arrays=True) == made
+
+
+@given(st.lists(st.integers(0, 255), max_size=2500), st.integers(0, 2))
+def test_arrays_of_bytes(numbers, protocol):
+    made = [array.array("B", numbers), array.array("B", numbers[:1])]
+    assert unpickle.loads(pickle.dumps(made, protocol), arrays=True) == made
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"carray\narray\nX\1\0\0\0B](M\0\1e\x86R.",  # 256 is no byte
+        b"carray\narray\nX\1\0\0\0H](K\1e.",  # never made
+        b"carray\narray\nX\1\0\0\0H](K\1e",
+        b"carray\narray\nX\1\0\0\0H]q\0(K\1K",
+        b"carray\narray\nX\1\0\0\0i](K\1e\x86R.",  # signed
+        b"]carray\narray\na.",  # the class itself, in a list
+        b"}K\1carray\narray\ns.",
+        b"]]]carray\narray\naaa.",
+        b"]carray\narray\nK\1\x86a.",
+    ],
+)
+def test_arrays_that_are_none(program):
+    with pytest.raises(UnpickleError):
+        unpickle.loads(program, arrays=True)
+
+
+_ARRAY_OPS = [
+    b"carray\narray\n", b"X\1\0\0\0H", b"X\1\0\0\0B", b"]", b"(", b"K(", b"M\1K", b"Ke", b"e", b"a", b"J\0\0\1\0", b"q\0", b"h\0",
+    b"r\1\0\0\0", b"j\1\0\0\0", b"\x86", b"R", b"0", b"2", b"t", b"}", b"s",
+]  # fmt: skip
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from(_ARRAY_OPS)))
+def test_random_programs_around_arrays_make_plain_data_and_arrays_or_nothing(ops):
+    try:
+        value = unpickle.loads(b"carray\narray\nX\1\0\0\0H]" + b"".join(ops) + b".", arrays=True)
+    except UnpickleError:
+        return
+    assert_plain(value, array.array)
 
 
 def test_the_standard_machine_is_never_used(monkeypatch):

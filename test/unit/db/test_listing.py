@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swift.core.constraints import CONTAINER_LISTING_PARAMS
 from swift.core.errors import BadRequest, PreconditionFailed
 from swift.db.blocks import Blocks, Budget, Overlay, overlaid
-from swift.db.listing import LISTING_PARAMS, Listing, behind_prefix, query_params, walk
+from swift.db.listing import Listing, behind_prefix, query_params, walk
 
 NAMES = st.lists(
     st.text(
@@ -119,12 +120,14 @@ def test_a_long_directory_is_jumped_over():
 
 
 def test_query_params():
-    found = query_params("limit=5&marker=a%2Fb+c&prefix=%E6%97%A5&x=%ff&limit=6&delimiter=", LISTING_PARAMS)
+    found = query_params(
+        "limit=5&marker=a%2Fb+c&prefix=%E6%97%A5&x=%ff&limit=6&delimiter=", CONTAINER_LISTING_PARAMS
+    )
     assert found == {"limit": "6", "marker": "a/b c", "prefix": "日", "delimiter": ""}
-    assert query_params("%6cimit=5", LISTING_PARAMS) == {"limit": "5"}
+    assert query_params("%6cimit=5", CONTAINER_LISTING_PARAMS) == {"limit": "5"}
     for bad in ("marker=%ff", "prefix=\xff", "path=%ed%a0%80"):
         with pytest.raises(BadRequest, match="parameter not valid UTF-8"):
-            query_params(bad, LISTING_PARAMS)
+            query_params(bad, CONTAINER_LISTING_PARAMS)
 
 
 def test_limits():

@@ -6,6 +6,7 @@ import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, T0, Reply
 
 from swift.core.acl import clean_acl
+from swift.wire.message import Request
 
 PAGE = b"<html><h1>Not Found</h1><p>The resource could not be found.</p></html>"
 OWNER = {"swift_owner": True}
@@ -108,6 +109,46 @@ def test_owner_headers_are_for_owners(cluster):
     assert cluster.request("HEAD", "/v1/a/c", environ=OWNER)[1]["x-container-read"] == ".r:*"
     got = cluster.request("HEAD", "/v1/a/c", environ={"reseller_request": True})[1]
     assert got["x-container-sharding"] == "True"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_missing_container_is_not_sharded(cluster, method):
+    cluster.on("container", "HEAD", Reply(404))
+    assert "x-container-sharding" not in cluster.request(method, "/v1/a/c")[1]
+    status, headers, _ = cluster.request(method, "/v1/a/c", environ={"reseller_request": True})
+    assert (status, headers["x-container-sharding"]) == (404, "False")
+
+
+def test_logs_show_what_the_servers_were_asked(cluster):
+    """What the reference leaves in the query string, and so in access lines and in the Referer of backend requests."""
+    cluster.on("container", "GET", Reply(200, LISTED, LISTING))
+    cluster.on("account", "GET", Reply(200, ACCOUNT_HEADERS, b"[]"))
+    for path, query in (("/v1/a/c", "limit=5&format=json&states=listing"), ("/v1/a", "limit=5&format=json")):
+        environ = {"QUERY_STRING": "limit=5"}
+        request = Request.blank(path, environ={"REQUEST_METHOD": "GET", **environ})
+        assert request.get_response(cluster.app).status_int == 200
+        assert request.environ["QUERY_STRING"] == query
+        assert cluster.seen[-1].headers["referer"].endswith(f"GET http://localhost{path}?{query}")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/v1/a", "marker=%ff", 400),
+        ("/v1/a", "path=%ff", 200),
+        ("/v1/a", "x=%ff", 200),
+        ("/v1/a/c", "path=%ff", 400),
+        ("/v1/a/c", "states=%ff", 400),
+        ("/v1/a/c", "x=%ff", 200),
+        ("/v1/a/c", "%ff=%ff", 200),
+    ],
+)
+def test_parameters_of_listings_are_utf8(cluster, path, query, status):
+    cluster.on("container", "GET", Reply(200, LISTED, LISTING))
+    cluster.on("container", "HEAD", Reply(204, CONTAINER_HEADERS))
+    cluster.on("account", "GET", Reply(200, ACCOUNT_HEADERS, b"[]"))
+    assert cluster.request("GET", f"{path}?{query}")[0] == status
+    assert cluster.request("HEAD", f"{path}?{query}")[0] == 204
 
 
 def test_a_listing_is_authorised_by_the_acl_that_came_with_it(cluster):

@@ -10,9 +10,10 @@ from proxy_backends import CONTAINER_HEADERS, T0, Reply
 
 from swift.core import capabilities
 from swift.core.errors import ConfigError
+from swift.core.log import set_transaction, transaction
 from swift.core.policy import PolicyCollection, ReplicatedPolicy
 from swift.proxy.options import parse_options
-from swift.wire.message import HTTPForbidden, HTTPUnauthorized
+from swift.wire.message import HTTPForbidden, HTTPUnauthorized, Request
 
 BAD_REQUEST = (
     b"<html><h1>Bad Request</h1><p>The server could not comply with the request since it is either malformed or "
@@ -44,6 +45,74 @@ def test_paths(cluster, path, status, body):
     if body is not None:
         assert text == body
     assert cluster.seen == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "errors"),
+    [
+        ("GET", "/v1", 1),
+        ("GET", "/v2/a", 1),
+        ("GET", "/", 1),
+        ("GET", "/v1/a/%ff", 1),
+        ("GET", "/v1/a/c%00", 1),
+        ("FOO", "/v1/a/c", 0),
+        ("GET", "/v1/a/c/none", 0),
+        ("PUT", "/v1/a/c?a=%ff", 0),
+    ],
+)
+def test_what_is_no_request_for_anything_is_counted_as_an_error(cluster, monkeypatch, method, path, errors):
+    """And nothing else is: servers that fail are not."""
+    counted = []
+    monkeypatch.setattr(cluster.app.metrics, "increment", lambda name, rate=None: counted.append(name))
+    cluster.on("container", "PUT", Reply(500))
+    cluster.request(method, path)
+    assert counted.count("errors") == errors
+
+
+def test_log_lines_name_the_client(cluster):
+    seen = []
+    cluster.logger.error = lambda *args: seen.append(transaction())
+    for headers, address in (
+        ({}, "192.0.2.1"),
+        ({"X-Forwarded-For": "198.51.100.7, 192.0.2.1"}, "198.51.100.7"),
+        ({"X-Cluster-Client-Ip": "203.0.113.9"}, "203.0.113.9"),
+    ):
+        cluster.on("container", "PUT", Reply(500))
+        set_transaction("tx1")
+        environ = {"REMOTE_ADDR": "192.0.2.1", "swift.trans_id": "tx1"}
+        assert cluster.request("PUT", "/v1/a/c", headers, environ=environ)[0] == 503
+        assert seen.pop() == ("tx1", address)
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("PUT", {"X-Delete-At": "x"}, 400),
+        ("PUT", {"Content-Length": "6000000000"}, 413),
+        ("POST", {"X-Delete-At": "x"}, 400),
+        ("POST", {"X-Object-Meta-": "x"}, 400),
+        ("GET", {}, 404),
+        ("DELETE", {}, 404),
+    ],
+)
+def test_refused_requests_for_objects_are_logged_with_their_policy(make_cluster, method, headers, status):
+    gold, silver = ReplicatedPolicy(0, "gold", is_default=True), ReplicatedPolicy(1, "silver")
+    cluster = make_cluster(policies=PolicyCollection([gold, silver]))
+    cluster.on("container", "HEAD", Reply(204, {**CONTAINER_HEADERS, "X-Backend-Storage-Policy-Index": "1"}))
+    request = Request.blank("/v1/a/c/o", environ={"REQUEST_METHOD": method}, headers=headers)
+    if "Content-Length" not in headers and method == "PUT":
+        request.body = b"x"
+    request.environ["swift.authorize"] = lambda request: None
+    assert request.get_response(cluster.app).status_int == status
+    assert request.headers["X-Backend-Storage-Policy-Index"] == "1"
+    refusing = Request.blank("/v1/a/c/o", environ={"REQUEST_METHOD": method}, headers={"Content-Length": "0"})
+    refusing.environ["swift.authorize"] = _forbid
+    assert refusing.get_response(cluster.app).status_int == 403
+    assert refusing.headers["X-Backend-Storage-Policy-Index"] == "1"
+
+
+def _forbid(request):
+    return HTTPForbidden(request=request)
 
 
 @pytest.mark.parametrize("path", ["/v1/a/", "/v1/a/c/", "/v1.0/a"])

@@ -333,3 +333,14 @@ def test_a_ring_without_checksums_and_ends(tmp_path):
     path.write_bytes(format_2(meta, [DEV], b"\0" * 6, forget))
     with pytest.raises(RingFileError, match="Truncated"):
         RingData.load(str(path))
+
+
+def test_known_tables_are_not_looked_through_again(tmp_path):
+    path = str(tmp_path / "x.ring.gz")
+    device = {"id": 0, "region": 1, "zone": 1, "ip": "10.0.0.1", "port": 6200, "device": "a", "weight": 1.0}
+    rows = [array("H", [0, 0, 0, 0])]
+    RingData([device], rows, 30, version=1).save(path)
+    assert RingData.load(path, known_rows=rows).rows == rows
+    assert RingData.load(path, known_rows=rows).assigned == set()
+    assert RingData.load(path, known_rows=[array("H", [0, 0, 0, 1])]).assigned == {0}
+    assert RingData.load(path).assigned == {0}

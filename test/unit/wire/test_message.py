@@ -230,6 +230,8 @@ def test_late_start_response():
         ({"If-None-Match": 'W/"abc"'}, 200, b"0123456789"),
         ({"If-Match": '"abc"'}, 200, b"0123456789"),
         ({"If-Match": "x"}, 412, b""),
+        ({"If-Match": ""}, 412, b""),
+        ({"If-None-Match": ""}, 200, b"0123456789"),
         ({"If-Modified-Since": "Thu, 01 Jan 1970 00:16:41 GMT"}, 304, b""),
         ({"If-Modified-Since": "Thu, 01 Jan 1970 00:16:40 GMT"}, 200, b"0123456789"),
         ({"If-Modified-Since": "rubbish"}, 200, b"0123456789"),
