@@ -106,11 +106,14 @@ class Cluster:
             raise SystemExit(f"{self.name}: {' '.join(command)}: {done.stdout} {done.stderr}")
 
     def start(self) -> None:
-        """Starts all servers and waits for the proxy's answer."""
+        """Starts all servers and waits until each of them answers."""
         for node in NODES:
             for server in PORT_OF:
                 self.start_one(f"{server}-{node}", server, self.bin_of_node.get(node, self.bin))
         self.start_one("proxy-server", "proxy", self.bin)
+        for node in NODES:
+            for offset in PORT_OF.values():
+                self.wait(self.base_port + 10 * node + offset, f"127.0.0.{node}")
         self.wait(self.port)
 
     def start_one(self, conf: str, server: str, folder: pathlib.Path) -> None:
@@ -125,10 +128,10 @@ class Cluster:
                 start_new_session=True,
             )
 
-    def wait(self, port: int) -> None:
+    def wait(self, port: int, ip: str = "127.0.0.1") -> None:
         for _ in range(200):
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+                connection = http.client.HTTPConnection(ip, port, timeout=2)
                 connection.request("GET", "/healthcheck")
                 if connection.getresponse().status == 200:
                     return

@@ -228,12 +228,13 @@ class Bench:
         if number < 0:
             return
         spent = side.cpu_seconds() - before
-        if "Latency" not in out or "nan" in out:
+        if "Latency" not in out:
             raise SystemExit(
                 f"bench: {side.name} answered nothing during {load}; see {side.root}/log (--keep)\n{out}"
             )
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
-        p99 = _milliseconds(re.search(r"99%\s+(\S+)", out).group(1))
+        found = re.search(r"99%\s+([\d.]+[mu]?s)", out)
+        p99 = _milliseconds(found.group(1)) if found else float("nan")  # wrk's own counting may fail
         cost = spent / int(re.search(r"(\d+) requests in", out).group(1)) * 1e6
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
         note = f"  ({bad.group(1)} answers were not 2xx)" if bad else ""
@@ -348,7 +349,10 @@ class Bench:
             floor, aim = FLOORS[load]
             row = f"| {load} | {theirs:.0f} {unit} | {mine:.0f} {unit} | **{mine / theirs:.1f}** | {floor} ({aim}) |"
             if load in self.p99:
-                slow, fast = (statistics.median(self.p99[load][side.name]) for side in self.sides)
+                slow, fast = (
+                    statistics.median([p99 for p99 in self.p99[load][side.name] if p99 == p99])
+                    for side in self.sides
+                )
                 row += f" {slow:.1f} ms | {fast:.1f} ms | {slow / fast:.1f} |"
             else:
                 row += " | | |"

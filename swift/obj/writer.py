@@ -265,8 +265,9 @@ class NewObjectFile:
 
     def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
         # listed now, whatever was there before: a racing writer and its cleanup may have come in between
-        if os.listdir(self._dir_fd) != [name]:
-            clean_up(where, self.rules)
+        names = os.listdir(self._dir_fd)
+        if names != [name]:
+            clean_up(where, self.rules, names)
         if next_part_power is not None:
             other = where.in_part_power(next_part_power)
             if other.hash_dir == where.hash_dir:
@@ -299,10 +300,10 @@ def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != _metadata.BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, rules: WriteRules) -> None:
+def clean_up(where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
     """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
     try:
-        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window)
+        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window, None, names)
     except OSError as err:
         where.note(f"Problem cleaning up {where.hash_dir}: {err}")
 
