@@ -17,10 +17,14 @@ BEGINNING = 1024 * 1024  # bytes
 PIECE = 64 * 1024  # bytes of the one buffer that most bodies need
 LONG_PIECE = 256 * 1024  # bytes of each of the ring's buffers
 RING = 12  # buffers; made when the other core falls behind
+FEW = 2  # buffers that each long body may have, and all together
+ALL_RINGS = 256  # of them, when many come at once
 
 
 class BodyDigest:
     """The digests of one body. For each piece: fill a `buffer()` from its start, then `take` what is in it."""
+
+    made_by_all = 0
 
     def __init__(self) -> None:
         self.crc = 0
@@ -28,21 +32,27 @@ class BodyDigest:
         self._length = 0
         self._submit: Callable[..., Call] | None = None
         self._free = deque([memoryview(bytearray(PIECE))])
+        self._made = 0  # long buffers
         self._taken: deque[Call] = deque()
 
     def buffer(self) -> memoryview:
         """Where the next piece is to be received."""
         free, taken = self._free, self._taken
         if not free:
-            if len(taken) >= RING:
-                # some at once, so that this core isn't woken for each of them
-                for _ in range(RING // 2):
-                    free.append(taken.popleft().wait())
-            elif taken and taken[0].done:
+            if taken and taken[0].done:
                 free.append(taken.popleft().wait())
-            else:
+            elif self._made < FEW or self._made < RING and BodyDigest.made_by_all < ALL_RINGS:
+                self._made += 1
+                BodyDigest.made_by_all += 1
                 free.append(memoryview(bytearray(LONG_PIECE)))
+            else:
+                # some at once, so that this core isn't woken for each of them
+                for _ in range(self._made // 2):
+                    free.append(taken.popleft().wait())
         return free[0]
+
+    def __del__(self) -> None:
+        BodyDigest.made_by_all -= self._made
 
     def take(self, data: memoryview | bytes) -> None:
         """Digest a piece, the beginning of the last `buffer()` or bytes from elsewhere; it must stay as it is."""

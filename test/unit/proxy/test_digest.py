@@ -1,5 +1,6 @@
 """The digests of a body, however it arrives."""
 
+import gc
 import hashlib
 import zlib
 
@@ -80,6 +81,24 @@ def test_what_waits_for_its_digest_is_bounded(monkeypatch):
     raw_threading.Timer(0.05, gate.set).start()
     assert any(taker.buffer().obj is buffer.obj for buffer in seen)
     taker.wait()
+
+
+def test_many_bodies_together_are_bounded(monkeypatch):
+    gc.collect()
+    before = BodyDigest.made_by_all
+    monkeypatch.setattr(digest, "ALL_RINGS", before + 20)
+    monkeypatch.setattr(digest, "BEGINNING", 0)
+    takers = [BodyDigest() for _ in range(30)]
+    for _ in range(3 * digest.RING):
+        for taker in takers:
+            taker.take(taker.buffer())
+    assert BodyDigest.made_by_all <= before + 20 + digest.FEW * len(takers)
+    for taker in takers:
+        taker.wait()
+    assert len({taker.etag() for taker in takers}) == 1
+    del taker, takers
+    gc.collect()
+    assert BodyDigest.made_by_all == before
 
 
 def test_two_bodies_at_once_and_one_that_is_given_up():
