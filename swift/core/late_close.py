@@ -24,7 +24,11 @@ def unlink(path: str) -> None:
     if os.lstat(path).st_size < LARGE or _descriptors.qsize() >= MAX_WAITING:
         os.unlink(path)
         return
-    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # no descriptors left
+        os.unlink(path)
+        return
     try:
         os.unlink(path)
     except BaseException:
@@ -43,10 +47,14 @@ def close(fd: int) -> None:
 
 def _hand_over(fd: int) -> None:
     global _started
-    _descriptors.put(fd)
     if not _started:
+        try:
+            raw_threading.Thread(target=_work, name="late close", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads
+            os.close(fd)
+            return
         _started = True
-        raw_threading.Thread(target=_work, name="late close", daemon=True).start()
+    _descriptors.put(fd)
 
 
 def _work() -> None:

@@ -19,7 +19,7 @@ from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, 
 
 
 class DeviceBusy(Exception):
-    """A device's queue of waiting operations is full: it hangs or cannot keep up."""
+    """A device's queue of waiting operations is full, as it hangs or cannot keep up, or no thread can be had for it."""
 
 
 class Call:
@@ -100,8 +100,12 @@ class _ThreadPool:
             self._hub = current
             current.watch_callback(self._wake, self._deliver)
         if self._threads < self.size and pending >= self._threads:
-            self._threads += 1
-            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            try:
+                raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+                self._threads += 1
+            except RuntimeError:  # the system gives no more threads: those that there are must do
+                if not self._threads:
+                    raise DeviceBusy(f"{self.name}: no thread can be started") from None
         self._submitted += 1
         call = Call(self)
         self._calls.put((call, function, args))
@@ -191,7 +195,7 @@ _lanes_given = 0
 def lane() -> Callable[..., Call]:
     """A `submit` whose calls run one after the other, in their order, in one thread: for the pieces of one body.
 
-    There are as many lanes as processors; more bodies share them.
+    There are as many lanes as processors; more bodies share them. Raises OSError when there are no descriptors left.
     """
     global _lanes_given
     if len(_lanes) < (os.cpu_count() or 1):

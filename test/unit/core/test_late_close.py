@@ -77,3 +77,23 @@ def test_the_number_that_waits_is_bounded(tmp_path, monkeypatch):
     os.truncate(path, late_close.LARGE)
     late_close.unlink(str(path))
     assert not path.exists() and not descriptors_of(path)
+
+
+def test_without_descriptors_or_threads_it_is_done_on_the_spot(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(24, "Too many open files")
+
+    def refuse_thread(self):
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    os.truncate(path, late_close.LARGE)
+    fd = os.open(path, os.O_RDONLY)
+    monkeypatch.setattr(late_close, "_started", False)
+    monkeypatch.setattr(late_close.raw_threading.Thread, "start", refuse_thread)
+    late_close.close(fd)
+    assert not descriptors_of(path) and not late_close._started
+    monkeypatch.setattr(late_close.os, "open", refuse)
+    late_close.unlink(str(path))
+    assert not path.exists()

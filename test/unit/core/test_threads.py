@@ -63,3 +63,21 @@ def test_a_result_that_was_there_before_anybody_asked():
     pool.run(int)
     assert call.done and call.wait() == 3
     assert pool.pending == 0
+
+
+def test_without_threads_a_call_is_refused_and_later_ones_are_served(monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    pool = threads._ThreadPool("test", 2, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(c.raw_threading.Thread, "start", refuse)
+        with pytest.raises(threads.DeviceBusy):
+            pool.run(int)
+    assert pool.run(int, 7) == 7
+    monkeypatch.setattr(c.raw_threading.Thread, "start", refuse)
+    gate = c.raw_threading.Event()
+    waiting = [c.spawn(pool.run, gate.wait), c.spawn(pool.run, int, 8)]
+    c.sleep(0)
+    gate.set()
+    assert [w.wait() for w in waiting] == [True, 8], "one thread must do"
