@@ -887,3 +887,9 @@ def test_timings_are_sent_where_statsd_is(root):
     assert names.count("object-server.PUT.sda.timing") == 1
     assert names.count("object-server.GET.errors.timing") == 1
     assert "swift_object_server_request_timing" in names
+
+
+@pytest.mark.parametrize("size", ["0", "-5"])
+def test_pieces_of_no_size_are_refused_before_they_end_every_answer_early(root, size):
+    with pytest.raises(ValueError, match="must be an positive int"):
+        App(root, disk_chunk_size=size)
