@@ -7,6 +7,7 @@ What never lives here: when a file may go.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -26,7 +27,7 @@ def unlink(path: str) -> None:
         return
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # no descriptors left
+    except OSError:  # no descriptor to be had: that must not keep the file
         os.unlink(path)
         return
     try:
@@ -50,7 +51,7 @@ def _hand_over(fd: int) -> None:
     if not _started:
         try:
             raw_threading.Thread(target=_work, name="late close", daemon=True).start()
-        except RuntimeError:  # the system gives no more threads
+        except RuntimeError:  # the system has no more threads
             os.close(fd)
             return
         _started = True
@@ -60,7 +61,8 @@ def _hand_over(fd: int) -> None:
 def _work() -> None:
     descriptors = _descriptors
     while True:
-        os.close(descriptors.get())
+        with contextlib.suppress(OSError):  # a file that is gone has nothing left to lose
+            os.close(descriptors.get())
 
 
 def _forget() -> None:

@@ -52,8 +52,16 @@ class BodyDigest:
                     free.append(taken.popleft().wait())
         return free[0]
 
+    def release(self) -> None:
+        """Let go of the buffers: no more pieces come."""
+        self._taken.clear()
+        self._free.clear()
+        if self._made:
+            BodyDigest.made_by_all -= self._made
+            self._made = 0
+
     def __del__(self) -> None:
-        BodyDigest.made_by_all -= self._made
+        self.release()
 
     def take(self, data: memoryview | bytes) -> None:
         """Digest a piece, the beginning of the last `buffer()` or bytes from elsewhere; it must stay as it is."""
@@ -63,8 +71,9 @@ class BodyDigest:
             try:
                 self._taken.append(self._submit(self._digest, data, buffer))
                 return
-            except DeviceBusy:  # no thread can be had; others may still be at work on what came before
-                self.wait()
+            except DeviceBusy:  # no thread can be had: it goes on here, after what came before
+                while self._taken:
+                    self._free.append(self._taken.popleft().wait())
         self._free.append(self._digest(data, buffer))
         if self._submit is None and self._length >= BEGINNING and len(data) == len(buffer):
             with contextlib.suppress(OSError):  # without descriptors it goes on here
@@ -77,9 +86,10 @@ class BodyDigest:
         return buffer
 
     def wait(self) -> None:
-        """Return when all that was taken is in the digests."""
+        """Return when all that was taken is in the digests; then no more pieces may come."""
         while self._taken:
-            self._free.append(self._taken.popleft().wait())
+            self._taken.popleft().wait()
+        self.release()
 
     def etag(self) -> str:
         """The MD5 in hex, after `wait`."""
