@@ -91,6 +91,7 @@ def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
     home.mkdir(parents=True, exist_ok=True)
     _check_file_system(home)
     _check_ports(layout)
+    _check_memcache(layout)
     saio_layout.write(layout)
     (home / "saio.json").write_text(
         json.dumps(
@@ -228,6 +229,17 @@ def _check_ports(layout: Layout) -> None:
                 ) from None
             except OverflowError:
                 raise SaioError(f"{port} is not a port") from None
+
+
+def _check_memcache(layout: Layout) -> None:
+    """Else it would be kept, and no later start without the option would come to an end."""
+    from swift.core.memcache import parse_server
+
+    for server in filter(None, layout.memcache.split(",")):
+        try:
+            parse_server(server.strip())
+        except ValueError as err:
+            raise SaioError(str(err)) from None
 
 
 # -- processes -------------------------------------------------------------------------------------------------------------

@@ -194,7 +194,7 @@ def check_delete_headers(environ: MutableMapping[str, Any], timestamp: Timestamp
             seconds = int(after)
         except ValueError:
             raise BadRequest("Non-integer X-Delete-After") from None
-        delete_at = normalize_delete_at(min(float(timestamp) + min(seconds, 10**11), 10**11))
+        delete_at = normalize_delete_at(min(float(timestamp) + max(min(seconds, 10**11), -(10**11)), 10**11))
         if int(delete_at) <= timestamp.timestamp:
             raise BadRequest("X-Delete-After in past")
         environ["HTTP_X_DELETE_AT"] = delete_at

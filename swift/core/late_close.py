@@ -7,6 +7,7 @@ What never lives here: when a file may go.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Any
 
@@ -24,7 +25,11 @@ def unlink(path: str) -> None:
     if os.lstat(path).st_size < LARGE or _descriptors.qsize() >= MAX_WAITING:
         os.unlink(path)
         return
-    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # no descriptor to be had: that must not keep the file
+        os.unlink(path)
+        return
     try:
         os.unlink(path)
     except BaseException:
@@ -43,16 +48,21 @@ def close(fd: int) -> None:
 
 def _hand_over(fd: int) -> None:
     global _started
-    _descriptors.put(fd)
     if not _started:
+        try:
+            raw_threading.Thread(target=_work, name="late close", daemon=True).start()
+        except RuntimeError:  # the system has no more threads
+            os.close(fd)
+            return
         _started = True
-        raw_threading.Thread(target=_work, name="late close", daemon=True).start()
+    _descriptors.put(fd)
 
 
 def _work() -> None:
     descriptors = _descriptors
     while True:
-        os.close(descriptors.get())
+        with contextlib.suppress(OSError):  # a file that is gone has nothing left to lose
+            os.close(descriptors.get())
 
 
 def _forget() -> None:

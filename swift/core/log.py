@@ -19,6 +19,7 @@ from typing import Any
 
 from swift.core.concurrency import Timeout, getcurrent
 from swift.core.config import csv_list, truthy
+from swift.core.errors import ConfigError
 from swift.core.log_sinks import (
     ConsoleSink,
     FileSink,
@@ -249,11 +250,24 @@ def log_level(text: Any) -> int:
     return _LEVELS.get(str(text).upper(), INFO)
 
 
+_TARGETS = ("syslog", "file", "stdout", "stderr")
+
+
 def _sinks_of(conf: Mapping[str, Any], log_to_console: bool) -> list[Sink]:
     sinks: list[Sink] = []
-    target = str(conf.get("log_to") or ("file" if conf.get("log_file") else "syslog")).lower()
+    path = str(conf.get("log_file") or "")
+    target = str(conf.get("log_to") or ("file" if path else "syslog")).lower()
+    if target not in _TARGETS or target == "file" and not path:
+        raise ConfigError(
+            f"log_to must be one of {', '.join(_TARGETS)} (file: with log_file), not {target!r}"
+        )
     if target == "file":
-        sinks.append(shared_sink(FileSink, str(conf["log_file"]), truthy(conf.get("log_json"))))
+        sink = shared_sink(FileSink, path, truthy(conf.get("log_json")))
+        try:
+            sink.open()
+        except OSError as err:
+            raise ConfigError(f"Cannot write to log_file {path}: {err.strerror}") from None
+        sinks.append(sink)
     elif target in ("stdout", "stderr"):
         sinks.append(shared_sink(StreamSink, 1 if target == "stdout" else 2))
     else:
@@ -277,6 +291,7 @@ def get_logger(
     `conf`: log_name, log_level, log_facility, log_address, log_udp_host, log_udp_port, log_max_line_length,
     log_custom_handlers; also log_to (syslog, file, stdout, stderr), log_file, log_json. `name`: default of log_name.
     `log_route`: name of the standard library's logger that custom handlers are attached to.
+    Raises ConfigError for a place that messages can't go to.
     """
     conf = conf or {}
     shown = str(conf.get("log_name") or name or "swift")

@@ -147,6 +147,11 @@ class FileSink:
         except OSError:
             self.dropped += 1
 
+    def open(self) -> None:
+        """Raises OSError if the file can't be written to."""
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
     def _reopen_if_moved(self) -> None:
         try:
             there = os.stat(self.path)

@@ -115,6 +115,8 @@ def _context(loader: _Loader, name: str | None, global_conf: Mapping[str, str] |
     try:
         loader.update_defaults(global_conf or {}, overwrite=False)
         return loader.get_context(loadwsgi.APP, name, dict(global_conf or {}))
+    except IndexError:  # PasteDeploy takes the last of no names
+        raise ConfigError(f"Error trying to load config from {loader.shown}: the pipeline is empty") from None
     except (LookupError, ImportError, configparser.Error, OSError, ConfigError) as err:
         text = one_line(err.args[0] if isinstance(err, LookupError) and err.args else err)
         raise ConfigError(f"Error trying to load config from {loader.shown}: {text}") from err

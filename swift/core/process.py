@@ -21,7 +21,7 @@ from swift.core import command_line, notify, prometheus, seamless, swift_dir
 from swift.core.access_line import StorageAccessLog, quiet_object_request
 from swift.core.addresses import own_addresses
 from swift.core.concurrency import listen, raw_socket, sleep, spawn, spawn_after
-from swift.core.config import auto_int, one_line, read_conf_sections, truthy
+from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.core.log import capture_stdio, get_logger
 from swift.core.pipeline import app_conf, load_app
@@ -63,7 +63,7 @@ class Service:
         self.swift_dir = swift_dir.use(self.conf.get("swift_dir"))
         self.logger = get_logger(self.conf, section, log_to_console=verbose, log_route="wsgi")
         self.servers_per_port = (
-            int(self.conf.get("servers_per_port") or 0) if section == "object-server" else 0
+            non_negative_int(self.conf.get("servers_per_port") or 0) if section == "object-server" else 0
         )
         self.workers = auto_int(self.conf.get("workers"), os.cpu_count() or 1)
         self.ip = self.conf.get("bind_ip") or "0.0.0.0"
@@ -232,12 +232,7 @@ class _Group:
         for index in used:
             if not self.services[index].is_shareable:
                 self.services[index].load()
-        servers = []
-        for endpoint, sock in sockets:
-            service = self.services[endpoint.service]
-            servers.append(
-                self.make_server(sock, service.served_app(), service.conf, service.logger, service.on_done())
-            )
+        servers = self._make_servers(sockets)
 
         def stop(number: int, frame: Any) -> None:
             # from the hub, not from amid whatever the signal has interrupted
@@ -251,6 +246,19 @@ class _Group:
         ready()
         for thread in threads:
             thread.wait()
+
+    def _make_servers(self, sockets: Sequence[tuple[Endpoint, Any]]) -> list[HTTPServer]:
+        """Raises StartError for options that the server refuses, files of TLS included."""
+        servers = []
+        for endpoint, sock in sockets:
+            service = self.services[endpoint.service]
+            app, conf, logger = service.served_app(), service.conf, service.logger
+            try:
+                servers.append(self.make_server(sock, app, conf, logger, service.on_done()))
+            except (ValueError, OSError) as err:
+                text = f"Error trying to load config from {service.path}: {one_line(err)}"
+                raise StartError(text) from None
+        return servers
 
     def run(self, inherited: seamless.Inherited, command: seamless.Command) -> int:
         """Serves until told to stop; returns the exit status. Raises SwiftError."""
@@ -297,12 +305,7 @@ class _Group:
                 raise StartError(err.strerror or str(err)) from None
             sockets.append((endpoint, sock))
         become(self.account)
-        servers = []
-        for endpoint, sock in sockets:
-            service = self.services[endpoint.service]
-            servers.append(
-                self.make_server(sock, service.served_app(), service.conf, service.logger, service.on_done())
-            )
+        servers = self._make_servers(sockets)
         capture_stdio(self.logger)
         threads = [spawn(server.run) for server in servers]
         sleep(0)

@@ -22,6 +22,8 @@ from swift.core.errors import SwiftError
 SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
 MAX_RESTART_DELAY = 5.0
 STOP_SECONDS = 2.0
+READY = b"ready"
+LONGEST_REASON = 1024  # bytes
 
 
 class Endpoint(NamedTuple):
@@ -61,7 +63,8 @@ class Plan:
     """What a Supervisor is to do.
 
     `wanted()`: the workers there should be now. `bind(endpoint)`: a listening socket; raises OSError. `serve(sockets with
-    their endpoints, ready)`: a worker's life, in the forked child; it calls `ready()` once it accepts requests.
+    their endpoints, ready)`: a worker's life, in the forked child; it calls `ready()` once it accepts requests, or raises
+    StartError before that.
     """
 
     wanted: Callable[[], Sequence[SlotKey]]
@@ -125,8 +128,9 @@ class Supervisor:
                 received = signal.sigtimedwait(SIGNALS - {signal.SIGCHLD, signal.SIGUSR1}, 0)
                 if received:
                     raise StartError(f"stopped by signal {received.si_signo} while starting")
-                if not self._look_for_ready(slot, 100):
-                    raise StartError(f"worker {slot.pid} did not start normally")
+                trouble = self._look_for_ready(slot, 100)
+                if trouble:
+                    raise StartError(trouble)
 
     def _open(self, key: SlotKey, first: bool = False) -> None:
         """Makes a place for a worker, with its sockets. Raises StartError if that fails at the `first` start."""
@@ -177,28 +181,33 @@ class Supervisor:
             prometheus.TABLE.forget()
 
             def ready() -> None:
-                os.write(write_fd, b"ready")
+                os.write(write_fd, READY)
                 os.close(write_fd)
 
             self._plan.serve(list(zip(slot.key.endpoints, slot.sockets, strict=True)), ready)
             prometheus.TABLE.write()
             self._logger.notice("Child %d exiting normally", os.getpid())
             code = 0
+        except StartError as err:
+            self._logger.critical("%s", err)
+            os.write(write_fd, str(err).encode()[:LONGEST_REASON])
         except BaseException:
             self._logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
             os._exit(code)
 
-    def _look_for_ready(self, slot: Slot, milliseconds: int) -> bool:
-        """Whether the worker is up or still on its way."""
+    def _look_for_ready(self, slot: Slot, milliseconds: int) -> str:
+        """What keeps the worker from starting; nothing while it is up or still on its way."""
         poll = raw_select.poll()
         poll.register(slot.ready, raw_select.POLLIN)
         if not poll.poll(milliseconds):
-            return True
-        said = os.read(slot.ready, 64)
+            return ""
+        said = os.read(slot.ready, LONGEST_REASON)
         os.close(slot.ready)
         slot.ready = None
-        return said == b"ready"
+        if said == READY:
+            return ""
+        return said.decode(errors="replace") or f"worker {slot.pid} did not start normally"
 
     def _reap(self) -> None:
         by_pid = {slot.pid: slot for slot in self._slots.values() if slot.pid}
@@ -251,8 +260,8 @@ class Supervisor:
         for slot in self._slots.values():
             if not slot.pid and now >= slot.retry_at:
                 self._start(slot)
-            elif slot.ready is not None and not self._look_for_ready(slot, 0):
-                self._logger.error("worker %d did not start normally", slot.pid)
+            elif slot.ready is not None and (trouble := self._look_for_ready(slot, 0)):
+                self._logger.error("%s", trouble)
 
     def _end_stale(self) -> None:
         limit = self._plan.stale_worker_timeout

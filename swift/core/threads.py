@@ -51,9 +51,13 @@ class Call:
                 self._pool.sleep()
         finally:
             self.waiter = None
-        if self._raised:
-            raise self._value
-        return self._value
+        value, self._value = self._value, None
+        if not self._raised:
+            return value
+        try:
+            raise value
+        finally:
+            del value  # or the error, its traceback and we would keep each other, and what was passed, until a collection
 
 
 _all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
@@ -69,7 +73,6 @@ class _ThreadPool:
         self._submitted = 0
         self._finished: list[list[int]] = []  # each thread counts for itself
         self._threads = 0
-        self._idle = 0
         self._calls = raw_queue.SimpleQueue()
         self._results: collections.deque[Call] = collections.deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -100,12 +103,20 @@ class _ThreadPool:
             self._hub = current
             current.watch_callback(self._wake, self._deliver)
         if self._threads < self.size and pending >= self._threads:
-            self._threads += 1
-            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            self._start_thread()
         self._submitted += 1
         call = Call(self)
         self._calls.put((call, function, args))
         return call
+
+    def _start_thread(self) -> None:
+        try:
+            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        except RuntimeError:  # the system has no more: those that there are must do
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
 
     def sleep(self) -> None:
         """Lets others run until one of the pool's calls has somebody to wake."""

@@ -212,6 +212,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
         self.shared = False  # some container was fetched from the memo
         self.named = False  # some global was named
+        self.made = 0  # items of what calls returned
 
     def run(self) -> Any:
         """Decodes up to STOP. The opcodes that metadata, hashes and database rows consist of come first."""
@@ -471,7 +472,11 @@ class _Machine:
         target = self.stack.pop()
         if type(target) is not _Global or target.reduce is None or type(args) is not tuple:
             raise UnpickleError("a call in a pickle")
-        self.stack.append(target.reduce(args))
+        value = target.reduce(args)
+        self.made += len(value)
+        if self.made > len(self.data):  # the same argument over and over
+            raise UnpickleError("a pickle of endlessly repeated calls")
+        self.stack.append(value)
 
 
 _SLOW: dict[int, Callable[[_Machine], None]] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from swift import __version__
 from swift.core.concurrency import sleep
-from swift.core.config import auto_int, csv_list, truthy
+from swift.core.config import auto_int, csv_list, positive_int, truthy
 from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
 from swift.core.hashing import hash_path
@@ -101,7 +101,7 @@ class ObjectServer:
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.etag_validate_pct = float(conf.get("etag_validate_pct", 100))
-        self.disk_chunk_size = int(conf.get("disk_chunk_size", 65536))
+        self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
         self.slow = float(conf.get("slow", 0))
         self.slow_delete_threshold = float(conf.get("slow_delete_log_threshold_seconds", 120))

@@ -265,7 +265,10 @@ class NewObjectFile:
 
     def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
         # listed now, whatever was there before: a racing writer and its cleanup may have come in between
-        names = os.listdir(self._dir_fd)
+        try:
+            names: list[str] | None = os.listdir(self._dir_fd)
+        except OSError:  # too many open files: the write has succeeded nevertheless
+            names = None
         if names != [name]:
             clean_up(where, self.rules, names)
         if next_part_power is not None:

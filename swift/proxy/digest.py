@@ -51,8 +51,16 @@ class BodyDigest:
                     free.append(taken.popleft().wait())
         return free[0]
 
+    def release(self) -> None:
+        """Let go of the buffers: no more pieces come."""
+        self._taken.clear()
+        self._free.clear()
+        if self._made:
+            BodyDigest.made_by_all -= self._made
+            self._made = 0
+
     def __del__(self) -> None:
-        BodyDigest.made_by_all -= self._made
+        self.release()
 
     def take(self, data: memoryview | bytes) -> None:
         """Digest a piece, the beginning of the last `buffer()` or bytes from elsewhere; it must stay as it is."""
@@ -72,9 +80,10 @@ class BodyDigest:
         return buffer
 
     def wait(self) -> None:
-        """Return when all that was taken is in the digests."""
+        """Return when all that was taken is in the digests; then no more pieces may come."""
         while self._taken:
             self._taken.popleft().wait()
+        self.release()
 
     def etag(self) -> str:
         """The MD5 in hex, after `wait`."""

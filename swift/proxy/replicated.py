@@ -396,6 +396,7 @@ class _Upload:
 
     def _abandon(self) -> None:
         """Drop the connections in the middle of the document: nothing of it will be stored."""
+        self.digest.release()
         for replica in self._live():
             assert replica.conn is not None
             replica.conn.close()

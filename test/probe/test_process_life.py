@@ -205,6 +205,12 @@ def test_check_of_the_configuration(server):
         (("[pipeline:main]", "keep_idle = 99999\n[pipeline:main]"), "Error trying to load config from "),
         (("[pipeline:main]", "[pipeline"), "Unable to read config from "),
         (("workers = 1", "workers = many"), "Error trying to load config from "),
+        (("[pipeline:main]", "keepalive_timeout = soon\n[pipeline:main]"), "Error trying to load config from "),
+        (("[pipeline:main]", "cert_file = /nonexistent\n[pipeline:main]"), "Error trying to load config from "),
+        (("[pipeline:main]", "max_clients = -5\n[pipeline:main]"), "Error trying to load config from "),
+        (("[pipeline:main]", "log_to = file\nlog_file = /nonexistent/x\n[pipeline:main]"),
+         "Cannot write to log_file /nonexistent/x: No such file or directory"),
+        (("[pipeline:main]", "log_to = mars\n[pipeline:main]"), "log_to must be one of syslog, file, stdout, stderr"),
         (("user = root", "user = no-such-user"), "Error: there is no user 'no-such-user' (option user)"),
     ],
 )  # fmt: skip
@@ -213,6 +219,17 @@ def test_faults_are_one_line_and_status_1(server, change, line):
     done = run(server.command())
     assert done.returncode == 1
     assert done.stdout.startswith(line) and done.stdout.count("\n") == 1 and done.stderr == ""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_only_a_worker_finds_wrong_is_said_and_logged_without_a_traceback(server, workers):
+    server.write_conf(workers=workers, cert_file="/nonexistent/cert", client_timeout="inf")
+    done = run(server.command())
+    line = f"Error trying to load config from {server.conf}: client_timeout must be a number of seconds, not 'inf'"
+    assert (done.returncode, done.stdout, done.stderr) == (1, line + "\n", "")
+    assert "Traceback" not in server.log() and (
+        workers == "0" or f"CRITICAL proxy-server: {line}" in server.log()
+    )
 
 
 def test_command_lines(server, tmp_path):

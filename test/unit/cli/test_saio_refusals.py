@@ -111,12 +111,14 @@ def test_a_port_in_use(tmp_path, monkeypatch, capsys):
         (["--ip", "192.0.2.1"], "choose another one with --ip"),
         (["--port", "99999"], "saio: 99999 is not a port"),
         (["--base-port", "65530"], "saio: 65540 is not a port"),
+        (["--memcache", "host:port"], "saio: Invalid memcached server 'host:port'"),
     ],
 )
 def test_an_address_that_is_none(tmp_path, monkeypatch, capsys, words, said):
     assert up(tmp_path, monkeypatch, *words) == 1
     text = capsys.readouterr().err
     assert text.count("\n") == 1 and said in text
+    assert not (tmp_path / "saio.json").exists()  # or every later start would fail like this one
 
 
 def test_root_stays_root(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Large files go at once by name, and soon after with all that they hold."""
 
+import errno
 import os
 import time
 
@@ -77,3 +78,44 @@ def test_the_number_that_waits_is_bounded(tmp_path, monkeypatch):
     os.truncate(path, late_close.LARGE)
     late_close.unlink(str(path))
     assert not path.exists() and not descriptors_of(path)
+
+
+def large(path):
+    path.write_bytes(b"")
+    os.truncate(path, late_close.LARGE)
+    return path
+
+
+def test_without_a_free_descriptor_the_file_goes_nevertheless(tmp_path, monkeypatch):
+    path = large(tmp_path / "file")
+
+    def no_more(*args, **kwargs):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(late_close.os, "open", no_more)
+        late_close.unlink(str(path))
+    assert not path.exists()
+
+
+def test_without_a_free_thread_the_file_goes_nevertheless(tmp_path, monkeypatch):
+    class NoThread:
+        def __init__(self, **kwargs):
+            pass
+
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(late_close, "_started", False)
+    monkeypatch.setattr(late_close.raw_threading, "Thread", NoThread)
+    path = large(tmp_path / "file")
+    late_close.unlink(str(path))
+    assert not path.exists() and not descriptors_of(path)
+
+
+def test_a_close_that_fails_does_not_end_it(tmp_path):
+    path = large(tmp_path / "file")
+    fd = os.open(path, os.O_RDONLY)
+    late_close._hand_over(1 << 20)  # no such descriptor
+    late_close.close(fd)
+    wait_for_none(path)

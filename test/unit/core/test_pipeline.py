@@ -169,6 +169,7 @@ def test_hidden_options_are_warned_of(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (("pipeline = f1 proxy-server", "pipeline ="), "the pipeline is empty"),
         (("pipeline = f1 ", "pipeline = f1 f9 "), "No section 'f9' (prefixed by 'filter') found in config"),
         (("paste.filter_factory = pipeline_elements:filter_factory", "use = egg:swift#nonesuch"),
          "[filter:f1]: egg:swift#nonesuch is not available"),

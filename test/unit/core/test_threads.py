@@ -1,6 +1,8 @@
 """Pools of native threads, seen from green threads."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -63,3 +65,47 @@ def test_a_result_that_was_there_before_anybody_asked():
     pool.run(int)
     assert call.done and call.wait() == 3
     assert pool.pending == 0
+
+
+def test_an_error_does_not_keep_what_was_passed():
+    class Buffer:
+        pass
+
+    def fail(buffer):
+        raise KeyError(buffer)
+
+    pool = threads._ThreadPool("test", 1, 10)
+    buffer = Buffer()
+    kept = weakref.ref(buffer)
+    gc.disable()
+    try:
+        with pytest.raises(KeyError):
+            pool.run(fail, buffer)
+        del buffer
+        pool.run(int)  # the thread has let go of the call before
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def test_a_system_without_further_threads(monkeypatch):
+    class NoThread:
+        def __init__(self, **kwargs):
+            pass
+
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    pool = threads._ThreadPool("test", 2, 10)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.raw_threading, "Thread", NoThread)
+        with pytest.raises(RuntimeError):
+            pool.run(int)
+    assert pool.run(int, 1) == 1
+    gate = c.raw_threading.Event()
+    waiting = pool.submit(gate.wait)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.raw_threading, "Thread", NoThread)
+        second = pool.submit(int, 2)
+    gate.set()
+    assert (waiting.wait(), second.wait()) == (True, 2)

@@ -146,6 +146,22 @@ def test_a_few_bytes_do_not_take_memory_or_time():
         unpickle.loads(b"N.", max_size=1)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        # an array, bytes and a dictionary made of the same argument over and over: `h` fetches it, `R` calls
+        b"carray\narray\nq\x01U\x01Qq\x02]q\x00(" + b"K\x01" * 1000 + b"e%sq\x03(%s" + b"h\x01h\x02h\x03\x86R" * 1000,
+        b"c__builtin__\nbytes\nq\x01K\x00](" + b"K\x01" * 1000 + b"e%sq\x03(%s" + b"h\x01h\x03\x85R" * 1000,
+        b"c_codecs\nencode\nq\x01U\x06latin1q\x02X\xe8\x03\0\0" + b"x" * 1000 + b"%sq\x03(%s"
+        + b"h\x01h\x03h\x02\x86R" * 1000,
+    ],
+)  # fmt: skip
+def test_calls_of_the_same_do_not_take_memory(call):
+    program = b"\x80\x02(" + call % (b"", b"") + b"tt."
+    with pytest.raises(UnpickleError, match="repeated calls"):
+        unpickle.loads(program, arrays=True)
+
+
 def test_shared_containers_stay_shared():
     device = {"id": 1}
     back = unpickle.loads(pickle.dumps({"devs": [device], "remove": [device]}, 2))

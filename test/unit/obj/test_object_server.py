@@ -841,6 +841,22 @@ def test_hash_directory_removed_while_writing(app):
     assert app.get().body == b"body"
 
 
+def test_a_write_succeeds_although_its_directory_cannot_be_listed_afterwards(app, monkeypatch):
+    listdir = os.listdir
+
+    def no_descriptor_left(path="."):
+        if isinstance(path, int):
+            raise OSError(errno.EMFILE, "too many open files")
+        return listdir(path)
+
+    app.put(T1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", no_descriptor_left)
+        assert app.put(T2, b"newer").status == 201
+    assert app.get().body == b"newer"
+    assert os.listdir(app.where().hash_dir) == [f"{T2}.data"]
+
+
 # ---------------------------------------------------------------- metrics
 
 
@@ -871,3 +887,9 @@ def test_timings_are_sent_where_statsd_is(root):
     assert names.count("object-server.PUT.sda.timing") == 1
     assert names.count("object-server.GET.errors.timing") == 1
     assert "swift_object_server_request_timing" in names
+
+
+@pytest.mark.parametrize("size", ["0", "-5"])
+def test_pieces_of_no_size_are_refused_before_they_end_every_answer_early(root, size):
+    with pytest.raises(ValueError, match="must be an positive int"):
+        App(root, disk_chunk_size=size)

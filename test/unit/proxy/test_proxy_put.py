@@ -1,5 +1,6 @@
 """Uploads: what the replicas are sent, and when the client is told what."""
 
+import gc
 import hashlib
 import io
 import zlib
@@ -8,7 +9,9 @@ import pytest
 from proxy_backends import CONTAINER_HEADERS, Reply, mime_parts
 
 from swift.core import concurrency
+from swift.proxy import digest
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from swift.wire.message import Request
 
 EMPTY = hashlib.md5(b"").hexdigest()
 BODY = b"hello world"
@@ -328,8 +331,6 @@ def test_a_client_that_breaks_off_leaves_nothing(cluster, error, status, length)
     if length > 1000:
         environ["wsgi.input"] = Breaking(LONG[:700_000], error)
     sent = {"Content-Type": "a/b", "Transfer-Encoding": None}
-    from swift.wire.message import Request
-
     request = Request.blank(
         "/v1/a/c/o", environ={"REQUEST_METHOD": "PUT", **environ}, headers={"Content-Type": "a/b"}
     )
@@ -339,11 +340,37 @@ def test_a_client_that_breaks_off_leaves_nothing(cluster, error, status, length)
     assert not any(seen.complete for seen in cluster.of("object", "PUT")), sent
 
 
+def test_an_upload_that_breaks_off_gives_its_buffers_back(cluster, monkeypatch):
+    monkeypatch.setattr(digest, "BEGINNING", 0)
+    cluster.on("object", "PUT", stores)
+    before = digest.BodyDigest.made_by_all
+    made = []
+
+    class Watched(Breaking):
+        def read(self, size=-1):
+            made.append(digest.BodyDigest.made_by_all)
+            return super().read(size)
+
+    request = Request.blank(
+        "/v1/a/c/o",
+        environ={
+            "REQUEST_METHOD": "PUT",
+            "wsgi.input": Watched(LONG[:700_000], ClientDisconnected("gone")),
+            "CONTENT_LENGTH": "1000000",
+        },
+        headers={"Content-Type": "a/b"},
+    )
+    gc.disable()
+    try:
+        assert request.call_application(cluster.app)[0].startswith("499")
+        assert max(made) > before == digest.BodyDigest.made_by_all
+    finally:
+        gc.enable()
+
+
 def test_fewer_bytes_than_announced_are_499(cluster, body):
     cluster.on("object", "PUT", stores)
     environ = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body) + 1)}
-    from swift.wire.message import Request
-
     request = Request.blank(
         "/v1/a/c/o", environ={"REQUEST_METHOD": "PUT", **environ}, headers={"Content-Type": "a/b"}
     )
@@ -367,8 +394,6 @@ def test_too_long_a_body_is_413(cluster):
 
 
 def test_a_body_without_length_is_411(cluster):
-    from swift.wire.message import Request
-
     request = Request.blank("/v1/a/c/o", environ={"REQUEST_METHOD": "PUT"}, headers={"Content-Type": "a/b"})
     status, headers, body = request.call_application(cluster.app)
     assert status.startswith("411")
