@@ -11,6 +11,7 @@ import sys
 from typing import NoReturn
 from urllib.parse import unquote
 
+from swift.cli.output import complain
 from swift.cli.ring_locations import Target, datadir_of, object_ring_policy, print_locations, print_target
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.errors import ConfigError
@@ -142,11 +143,12 @@ def main(argv: list[str] | None = None) -> int:
     options, values = parser.parse_args(argv[1:])
     try:
         _locate(options, values)
+        sys.stdout.flush()
     except _Refused as error:
         parser.print_help()
         print(f"ERROR: {error}", file=sys.stderr)
         return EXIT_ERROR
     except (ValueError, OSError, ConfigError, RingError) as error:
-        print(error)
+        complain(error)
         return EXIT_ERROR
     return EXIT_SUCCESS

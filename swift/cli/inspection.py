@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from swift.cli.output import complain
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.errors import ConfigError
 from swift.core.hashing import load_hash_config, set_hash_config
@@ -44,9 +45,11 @@ def run_report(
     # names may hold anything; a report must not die of a terminal that can't show it
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        return report(paths[0], options) or EXIT_SUCCESS
+        status = report(paths[0], options) or EXIT_SUCCESS
+        sys.stdout.flush()
+        return status
     except (InfoError, ConfigError, OSError, ValueError) as error:
-        print(error)
+        complain(error)
         return EXIT_ERROR
 
 

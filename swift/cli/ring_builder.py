@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from swift.cli import ring_builder_settings as settings
+from swift.cli.output import complain
 from swift.cli.ring_builder_args import (
     CommandError,
     CommandParser,
@@ -247,15 +248,15 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except CommandError as error:
         if error.message:
-            print(error.message)
+            complain(error.message)
         return error.code
     except BuilderLockedError:
-        print("Ring/builder dir currently locked.")
+        complain("Ring/builder dir currently locked.")
     except BrokenPipeError:
         # whoever read the output has seen enough; nothing must be flushed into the pipe at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (RingBuilderError, OSError, ValueError) as error:
-        print(error)
+        complain(error)
     except KeyboardInterrupt:
         print("Interrupted", file=sys.stderr)
     return EXIT_ERROR

@@ -114,7 +114,7 @@ class _ThreadPool:
             raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
-                raise
+                raise DeviceBusy(f"{self.name}: no thread can be started") from None
         else:
             self._threads += 1
 
@@ -202,7 +202,7 @@ _lanes_given = 0
 def lane() -> Callable[..., Call]:
     """A `submit` whose calls run one after the other, in their order, in one thread: for the pieces of one body.
 
-    There are as many lanes as processors; more bodies share them.
+    There are as many lanes as processors; more bodies share them. Raises OSError when there are no descriptors left.
     """
     global _lanes_given
     if len(_lanes) < (os.cpu_count() or 1):

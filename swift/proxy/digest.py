@@ -6,12 +6,13 @@ of buffers, and another core takes their digests while this one sends them on. W
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
 from swift.core.checksum import crc32
 from swift.core.hashing import md5
-from swift.core.threads import Call, lane
+from swift.core.threads import Call, DeviceBusy, lane
 
 BEGINNING = 1024 * 1024  # bytes
 PIECE = 64 * 1024  # bytes of the one buffer that most bodies need
@@ -67,10 +68,15 @@ class BodyDigest:
         buffer = self._free.popleft()
         self._length += len(data)
         if self._submit is not None:
-            self._taken.append(self._submit(self._digest, data, buffer))
-        else:
-            self._free.append(self._digest(data, buffer))
-            if self._length >= BEGINNING and len(data) == len(buffer):
+            try:
+                self._taken.append(self._submit(self._digest, data, buffer))
+                return
+            except DeviceBusy:  # no thread can be had: it goes on here, after what came before
+                while self._taken:
+                    self._free.append(self._taken.popleft().wait())
+        self._free.append(self._digest(data, buffer))
+        if self._submit is None and self._length >= BEGINNING and len(data) == len(buffer):
+            with contextlib.suppress(OSError):  # without descriptors it goes on here
                 self._submit = lane()
                 self._free.clear()
 

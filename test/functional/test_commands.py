@@ -79,3 +79,22 @@ def test_ending_quietly_when_nobody_reads_on(run, cluster, obj, container, comma
     }[command]
     run(command, *words, lines=0)
     run(command, *words, lines=1)
+
+
+@pytest.mark.parametrize("command", ["swift-get-nodes", "swift-object-info", "swift-ring-builder"])
+def test_output_that_has_no_room_is_one_line(cluster, obj, container, command):
+    etc = cluster.layout.etc
+    words = {
+        "swift-get-nodes": ["-d", etc, etc / "object.ring.gz", "AUTH_test", "c", "o"],
+        "swift-object-info": ["-d", etc, first(cluster, "objects/*/*/*/*.data")],
+        "swift-ring-builder": [etc / "object.builder"],
+    }[command]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "bin" / command), *map(str, words)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode and done.stderr == "[Errno 28] No space left on device\n"

@@ -99,7 +99,7 @@ def test_a_system_without_further_threads(monkeypatch):
     pool = threads._ThreadPool("test", 2, 10)
     with monkeypatch.context() as patch:
         patch.setattr(threads.raw_threading, "Thread", NoThread)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(threads.DeviceBusy):
             pool.run(int)
     assert pool.run(int, 1) == 1
     gate = c.raw_threading.Event()

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.core.concurrency import raw_threading, sleep
+from swift.core.threads import DeviceBusy
 from swift.proxy import digest
 from swift.proxy.digest import BodyDigest
 
@@ -115,3 +116,17 @@ def test_two_bodies_at_once_and_one_that_is_given_up():
     for taker, body in takers:
         taker.wait()
         assert taker.etag() == hashlib.md5(body).hexdigest()
+
+
+@pytest.mark.parametrize("missing", ["descriptors", "threads"])
+def test_a_process_at_its_limits_digests_where_it_is(monkeypatch, missing):
+    def no_descriptors():
+        raise OSError(24, "Too many open files")
+
+    def no_threads(*args):
+        raise DeviceBusy("lane 0")
+
+    monkeypatch.setattr(digest, "lane", no_descriptors if missing == "descriptors" else lambda: no_threads)
+    body = bytes(range(250)) * 12_000
+    taker = receive(body, [digest.LONG_PIECE])
+    assert (taker.etag(), taker.crc) == (hashlib.md5(body).hexdigest(), zlib.crc32(body))
