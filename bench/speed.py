@@ -30,6 +30,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent
 REFERENCE = "swift==2.38.3"
 BIG = 256 * 1024 * 1024
+BY_HAND = "## How to read this run"  # from there on the page is kept
 FLOORS = {
     "GET 4 KiB": (10, 12),
     "HEAD": (8, 12),
@@ -75,7 +76,9 @@ def main() -> int:
     report = bench.report(disks)
     print(report)
     if not args.no_write and not args.only:
-        (PROJECT / "doc" / "performance.md").write_text(report)
+        page = PROJECT / "doc" / "performance.md"
+        by_hand = page.read_text().partition(BY_HAND) if page.exists() else ("", "", "")
+        page.write_text(report + ("\n" + BY_HAND + by_hand[2] if by_hand[1] else ""))
     return 0
 
 
