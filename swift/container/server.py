@@ -286,7 +286,8 @@ class ContainerServer(DatabaseServer):
         except TooOld:
             return answer(environ, start_response, 409)
         if self._is_unknown(environ, accounts, info):
-            if made:
+            # a single one may be a new disk that has nothing yet: other container servers ask the others
+            if made and len(accounts[1]) > 1:
                 self.run(place, self.broker(place).remove_if_untouched, info, updates)
             return answer(environ, start_response, 404)
         headers = [("X-Backend-Storage-Policy-Index", str(info["storage_policy_index"]))]

@@ -71,6 +71,13 @@ def test_none_that_knows_the_account(cluster):
     assert call(app, "HEAD", "/sda1/1/AUTH_none/c")[0] == 404
 
 
+def test_a_single_one_that_does_not_know_the_account_is_not_believed(cluster):
+    """Its disk may be new: the copy that was asked for stays, as does its answer."""
+    app, account, hosts = cluster
+    assert call(app, "PUT", "/sda1/1/AUTH_none/c", "", headers(hosts[:1], "sda1"))[0] == 404
+    assert call(app, "HEAD", "/sda1/1/AUTH_none/c")[0] == 204
+
+
 @pytest.mark.parametrize(
     "change",
     [
