@@ -362,7 +362,7 @@ class Bench:
             lines.append(row)
         lines += [
             "",
-            "CPU time of all server processes together for one request, in microseconds; it hardly depends on what else the machine does:",
+            "CPU time of all server processes together for one request, in microseconds:",
             "",
             "| load | reference | ours | ratio |",
             "| --- | --- | --- | --- |",
