@@ -345,7 +345,8 @@ class Bench:
         ]
         theirs, mine = (self.memory[side.name] for side in self.sides)
         lines += [f"| {kind} | {theirs[kind]:.0f} MB | {mine[kind]:.0f} MB |" for kind in theirs]
-        lines += ["", *[f"- {fact}" for fact in self.facts], ""]
+        lines += ["", *[f"- {fact}" for fact in self.facts]]
+        lines += ["", "Rings are measured by `bench/ring.py`: figures in [ring.md](ring.md).", ""]
         return "\n".join(lines)
 
 

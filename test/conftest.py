@@ -1,6 +1,9 @@
 """What one test sets for the whole process (hash settings, policies, limits) is taken back before the next."""
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from swift.core import constraints, hashing, policy, swift_dir
 
@@ -10,6 +13,12 @@ SETTINGS = [
     (constraints, ("_limits",)),
     (swift_dir, ("_current",)),
 ]
+
+
+# A check that decides over a change gives the same verdict twice; searching anew each time is for whoever runs the tests by hand.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)

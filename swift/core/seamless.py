@@ -218,8 +218,8 @@ def reexecute(
         logger.error("Not reloading, the configuration is not valid: %s", fault)
         notify.notify(notify.READY, logger)
         return
-    if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
-        return
+    if signal.sigpending() & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+        return  # told to stop meanwhile; a HUP would be lost on the way
     listening = list(listening)
     notify_read, notify_write = os.pipe()
     state_read, state_write = os.pipe()

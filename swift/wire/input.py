@@ -23,7 +23,7 @@ MAX_TRAILER = 8192
 _REST_BEFORE_SECOND_BODY = 65536
 
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
-_TRAILER_LINE = re.compile(rb"[^\r\n\0:]+:[^\r\n\0]*\r\n")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0\f\v]*\r\n")
 
 
 class Source:

@@ -125,6 +125,14 @@ def test_a_reload_into_a_bad_configuration_changes_nothing(server):
     assert server.get() == before
 
 
+def test_hup_right_after_a_reload_is_not_lost(server):
+    server.start()
+    server.signal(signal.SIGUSR1)
+    wait_until(lambda: "SIGUSR1 received" in server.log())  # now it looks at its configuration
+    server.signal(signal.SIGHUP)
+    assert server.process.wait(10) == 0
+
+
 def test_an_old_image_of_another_kind_gets_its_pid_and_is_heard(server):
     """What the reference's parent does before it executes us: two pipes, no sockets."""
     notify_read, notify_write = os.pipe()

@@ -216,3 +216,9 @@ def test_no_body():
     NO_BODY.set_hundred_continue_response_headers([("X-A", "b")])
     NO_BODY.send_hundred_continue_response()
     assert NO_BODY.done and NO_BODY.received == 0
+
+
+@pytest.mark.parametrize("line", [b"\x01\x01\x01\x01:", b"a b: c", b": c", b"a:\x0bc", b"\xff: c"])
+def test_trailers_have_the_names_and_values_of_headers(line):
+    with pytest.raises(BadChunk):
+        ChunkedBody(source(b"0\r\n" + line + b"\r\n\r\n"), False).read()
