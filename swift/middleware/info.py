@@ -26,6 +26,7 @@ MAX_AGE = 0.7
 DEFAULT_RECHECK = 60
 NEGATIVE_SHARE = 0.1  # of the time that a positive answer is kept
 _LATE_DELETE = 0.25  # seconds after a change
+_SHAREABLE_WITHIN = 0.2  # an answer that took longer might come after the late delete, and stay for a minute
 _MAX_ENTRIES = 20_000
 
 Headers = Iterable[tuple[str, str]]
@@ -301,6 +302,8 @@ def _remember(
     if not PROCESS_CACHE.put(key, info, asked_at, ttl):
         return
     cache = environ.get("swift.cache")
+    if PROCESS_CACHE.clock() - asked_at > _SHAREABLE_WITHIN:
+        return
     # For memcached no time means for ever.
     if ttl > 0 and cache is not None and _shared(cache) is not None and PROCESS_CACHE.shall_share(key):
         cache.set(key, stored, time=ttl)

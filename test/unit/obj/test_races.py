@@ -139,6 +139,7 @@ def test_damaged_data_beside_newer_data_is_set_aside_alone(app):
 
 def test_small_damage_that_was_replaced_meanwhile_is_no_404(app, monkeypatch):
     """Between reading a damaged object and setting it aside a new one is written: that one is the answer."""
+    app.server.devices.get("sda").inline = True  # what is patched below calls the server, which no thread may
     app.put(T1, b"old")
     damage(app, T1)
     real = reader.quarantine

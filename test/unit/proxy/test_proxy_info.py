@@ -300,3 +300,14 @@ def test_nonsense_in_the_shared_cache_is_passed_over(cluster, env, nonsense):
     found = {**env, "swift.cache": shared}
     assert get_account_info(found, cluster.app, "a")["status"] == 204
     assert get_container_info(found, cluster.app, "a", "c")["bytes"] == 3 or "storage_policies" in nonsense
+
+
+def test_an_answer_that_took_long_is_not_shared(env, clock):
+    """Another process may have changed the container meanwhile, and have deleted the shared copy for the last time."""
+    shared = Shared()
+    environ = {**env, "swift.cache": shared}
+    infos.remember_container(environ, "a", "c", 204, FULL.items(), clock.now - 0.3)
+    assert shared.values == {}
+    assert PROCESS_CACHE.get("container/a/c")["bytes"] == 3  # here it is believed for the rest of its time
+    infos.remember_container(environ, "a", "d", 204, FULL.items(), clock.now - 0.1)
+    assert list(shared.values) == ["container/a/d"]
