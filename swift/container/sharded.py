@@ -139,33 +139,6 @@ class ShardedDatabase(Broker):
         own = self.path_name
         return [item for item in self.all_shard_ranges() if not item["deleted"] and item["name"] != own]
 
-    def get_shard_ranges(
-        self,
-        marker: str = "",
-        end_marker: str = "",
-        includes: str = "",
-        reverse: bool = False,
-        include_deleted: bool = False,
-        states: Iterable[int] | None = None,
-        include_own: bool = False,
-        exclude_others: bool = False,
-        fill_gaps: bool = False,
-    ) -> list[ShardRange]:
-        """The query of 11.4."""
-        return select_shard_ranges(
-            self.all_shard_ranges(),
-            self.path_name,
-            marker,
-            end_marker,
-            includes,
-            reverse,
-            include_deleted,
-            states,
-            include_own,
-            exclude_others,
-            fill_gaps,
-        )
-
     def merge_shard_ranges(self, items: Iterable[ShardRange]) -> None:
         """Merge ranges (11.2)."""
         incoming = list(items)

@@ -142,15 +142,6 @@ def open_object(
             # one file is out of the way, or somebody has written a new one: look at what the others say
 
 
-def list_files(where: ObjectLocation) -> list[str]:
-    """Names in the hash directory; none when it is missing. Raises Quarantined, OSError."""
-    try:
-        return _list(where.hash_dir)
-    except _Damaged as damage:
-        quarantine(where, str(damage))
-        raise Quarantined(str(damage)) from None
-
-
 def _list(hash_dir: str) -> list[str]:
     try:
         return os.listdir(hash_dir)

@@ -6,7 +6,7 @@ Verbs are methods in capitals, `(exchange, start_response) -> body`; which of th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swift.core.config import truthy
 from swift.core.timestamp import now_internal
@@ -18,7 +18,6 @@ from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.reader import Reader, Source
 from swift.proxy.relay import BodyBroken, RangeBody, UnsizedBody, gathered, small_body
 from swift.proxy.routing import Node, NodeSelector
-from swift.wire.client import BackendResponse
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPOk,
@@ -264,9 +263,3 @@ def first_header(headers: Iterable[tuple[str, str]], lower_name: str) -> str | N
         if name.lower() == lower_name:
             return value
     return None
-
-
-def header_of(response: BackendResponse, lower_name: str) -> str:
-    """A header of a backend's answer, '' if it is not there."""
-    value: Any = response.get(lower_name)
-    return value or ""

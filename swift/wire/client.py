@@ -69,11 +69,6 @@ class BackendConnection:
         self.reused = False
         self.idle_since = 0.0
 
-    @property
-    def node_key(self) -> tuple[str, int]:
-        """(ip, port) of the storage server."""
-        return self._key
-
     # -- requests ------------------------------------------------------------------------------------------------------
     def send(
         self, method: str, path: str, headers: bytes, body: bytes = b"", timeout: float | None = None

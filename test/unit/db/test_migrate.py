@@ -116,7 +116,7 @@ def test_a_container_from_before_today_s_shard_ranges(tmp_path, missing):
         )
         script += " VALUES ('a/s', '1', '', 'm', '1', 40, '1');"
     broker = ContainerBroker(build(tmp_path, script))
-    found = broker.get_shard_ranges()
+    found = broker.all_shard_ranges()
     assert [(item["reported"], item["tombstones"]) for item in found] == (
         [] if missing == "table" else [(0, -1)]
     )
