@@ -6,8 +6,7 @@ python bench/front_filters.py
 import time
 import timeit
 
-from swift.core.local_cache import LocalCache
-from swift.core.log import Logger
+from swift.cache.local_cache import LocalCache
 from swift.middleware.catch_errors import CatchErrorsMiddleware
 from swift.middleware.gatekeeper import GatekeeperMiddleware
 from swift.middleware.healthcheck import HealthCheckMiddleware
@@ -15,6 +14,7 @@ from swift.middleware.listing_formats import ListingFilter
 from swift.middleware.memcache import MemcacheMiddleware
 from swift.middleware.proxy_logging import ProxyLoggingMiddleware
 from swift.middleware.tempauth import TempAuth
+from swift.telemetry.log import Logger
 
 TOKEN = "AUTH_tk" + "0" * 32
 HEADERS = [

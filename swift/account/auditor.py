@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from swift.core import recon_cache
 from swift.db.auditor import AuditFailure, DatabaseAuditor
 from swift.db.broker import Broker
+from swift.telemetry import recon_cache
 
 from .broker import AccountBroker
 

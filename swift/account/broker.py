@@ -5,10 +5,10 @@ Lives here: reading and merging container rows. Never here: HTTP, listings (acco
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import Any
 
+from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import schema
 from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker
@@ -41,7 +41,7 @@ class AccountBroker(Broker):
             raise ValueError("an account database needs the account's name")
         return {
             "account": self.account,
-            "created_at": normalize_timestamp(time.time()),
+            "created_at": normalize_timestamp(clock.time()),
             "id": self.new_id(),
             "put_timestamp": put_timestamp,
             "status_changed_at": put_timestamp,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from swift.core import clock
 from swift.core.constraints import ACCOUNT_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
-from swift.core.log import get_logger
 from swift.core.names import check_account_name, check_container_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
@@ -31,6 +30,7 @@ from swift.db.request import (
 )
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
 from swift.db.snapshot import SnapshotCache
+from swift.telemetry.log import get_logger
 
 from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
@@ -186,7 +186,7 @@ class AccountServer(DatabaseServer):
         record = self._record(environ, container)
         if account.startswith(limits().auto_create_account_prefix) and not os.path.exists(place.path):
             given = environ.get("HTTP_X_TIMESTAMP")
-            timestamp = timestamp_of(environ) if given else normalize_timestamp(time.time())
+            timestamp = timestamp_of(environ) if given else normalize_timestamp(clock.time())
             self.check_device(place.device, fresh=True)
             self.run(place, self._create, place, timestamp)
         override = environ.get("HTTP_X_ACCOUNT_OVERRIDE_DELETED", "no").lower() == "yes"

@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 def _show(path: str, section: str | None, wsgi: bool) -> None:
     print(f"# {path}")
     if wsgi:
-        from swift.core.pipeline import evaluated_sections
+        from swift.run.pipeline import evaluated_sections
 
         sections = evaluated_sections(path)
     else:
@@ -75,7 +75,7 @@ def _show(path: str, section: str | None, wsgi: bool) -> None:
 
 
 def _check(path: str) -> int:
-    from swift.core.pipeline import hidden_options
+    from swift.run.pipeline import hidden_options
 
     status = 0
     for entry in hidden_options(path):

@@ -11,6 +11,6 @@ def main() -> int:
     """Run the command with sys.argv; returns the exit status."""
     concurrency.patch()
     from swift.container.updater import ContainerUpdater
-    from swift.core.daemon import run_daemon_command
+    from swift.run.daemon import run_daemon_command
 
     return run_daemon_command(sys.argv[1:], "container-updater", ContainerUpdater)

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from swift.core import swift_dir
     from swift.core.errors import SwiftError
-    from swift.core.log import capture_stdio, get_logger
+    from swift.telemetry.log import capture_stdio, get_logger
 
     try:
         running = [daemon for path in paths for daemon in _daemons_of(path, swift_dir, get_logger)]

@@ -13,12 +13,12 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 
 from swift.cli.processes import Process, look, send_signal
+from swift.core import clock
 
 MAIN_SERVERS = ("proxy-server", "account-server", "container-server", "object-server")
 REST_SERVERS = (
@@ -384,7 +384,7 @@ def _has_section(path: str, section: str) -> bool:
 
 def wait_for_end(services: list[Service], seconds: float, waiting: dict[Service, dict[int, str]]) -> bool:
     """Waits for processes to end, naming each that has; whether all have. `waiting` keeps those that have not."""
-    give_up = time.monotonic() + seconds
+    give_up = clock.monotonic() + seconds
     while True:
         for service in services:
             left = waiting.get(service, {})
@@ -395,9 +395,9 @@ def wait_for_end(services: list[Service], seconds: float, waiting: dict[Service,
                     del left[pid]
         if not any(waiting.values()):
             return True
-        if time.monotonic() >= give_up:
+        if clock.monotonic() >= give_up:
             return False
-        time.sleep(0.05)
+        clock.sleep(0.05)
 
 
 def expand(names: list[str]) -> list[str]:

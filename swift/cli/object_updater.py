@@ -10,7 +10,7 @@ from swift.core import concurrency
 def main() -> int:
     """Run the command with sys.argv; returns the exit status."""
     concurrency.patch()
-    from swift.core.daemon import run_daemon_command
     from swift.obj.updater import ObjectUpdater
+    from swift.run.daemon import run_daemon_command
 
     return run_daemon_command(sys.argv[1:], "object-updater", ObjectUpdater)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from dataclasses import dataclass
+
+from swift.core import clock
 
 SERVER_COMMANDS = (
     "swift-proxy-server",
@@ -61,7 +62,7 @@ class Process:
     @property
     def age(self) -> float:
         """Seconds since the start."""
-        return max(0.0, time.time() - self.started)
+        return max(0.0, clock.time() - self.started)
 
 
 def look(pid: int) -> Process | None:
@@ -88,7 +89,7 @@ def look(pid: int) -> Process | None:
 
 def _boot_time() -> float:
     # against the clock of now, so that a clock that was set meanwhile doesn't matter
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return clock.time() - clock.since_boot()
 
 
 def all_processes() -> list[Process]:

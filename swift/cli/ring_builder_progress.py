@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import Any
+
+from swift.core import clock
 
 SHOW_AFTER = 1.0
 
@@ -21,7 +22,7 @@ class ProgressLine:
         self._start = 0.0
 
     def __enter__(self) -> ProgressLine:
-        self._start = time.monotonic()
+        self._start = clock.monotonic()
         return self
 
     def __call__(self, doing: str, fraction: float) -> None:
@@ -33,7 +34,7 @@ class ProgressLine:
         self._display.update(self._task, description=doing, completed=fraction)
 
     def _begin(self) -> bool:
-        if time.monotonic() - self._start < SHOW_AFTER or not sys.stderr.isatty():
+        if clock.monotonic() - self._start < SHOW_AFTER or not sys.stderr.isatty():
             return False
         # imported late: it costs more than most of these commands
         from rich.console import Console

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from swift.cli.ring_builder_args import CommandError, CommandParser, UsageError
 from swift.cli.ring_builder_help import command_help
 from swift.cli.ring_builder_progress import ProgressLine
 from swift.cli.ring_builder_show import print_json, ring_balance, time_left
+from swift.core import clock
 from swift.core.fs import mkdirs_durable
 from swift.ring.builder import MAX_BALANCE, RebalancePreview, RebalanceResult, RingBuilder
 from swift.ring.devices import device_text
@@ -62,7 +62,7 @@ def create(builder_file: str, args: list[str]) -> None:
         raise CommandError(f"replicas must be at least 1 (was {replicas})")
     builder = RingBuilder(part_power, replicas, min_part_hours)
     builder.save(builder_file)
-    builder.save(backup_path(builder_file, int(time.time())))
+    builder.save(backup_path(builder_file, int(clock.time())))
 
 
 def _ring_parser(prog: str, command: str) -> CommandParser:
@@ -91,7 +91,7 @@ def write_ring(builder: RingBuilder, ring_file: str, prog: str, args: list[str])
         )
     ring = builder.get_ring(int(options.dev_id_bytes) if options.dev_id_bytes else None)
     version = int(options.format_version or 1)
-    ring.save(backup_path(ring_file, int(time.time())), version)
+    ring.save(backup_path(ring_file, int(clock.time())), version)
     ring.save(ring_file, version)
 
 
@@ -220,7 +220,7 @@ def _hardly_changed(
 
 def _save(builder: RingBuilder, builder_file: str, ring_file: str, format_version: int) -> None:
     """Builder before ring: after a crash in between ``show`` calls the ring obsolete and write_ring mends it."""
-    ring, now = builder.get_ring(), int(time.time())
+    ring, now = builder.get_ring(), int(clock.time())
     ring.save(backup_path(ring_file, now), format_version)
     builder.save(backup_path(builder_file, now))
     builder.save(builder_file)

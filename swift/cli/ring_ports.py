@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from swift.core.addresses import is_own_device
 from swift.core.policy import policies
 from swift.ring.errors import RingFileError
 from swift.ring.format import RingData
+from swift.run.addresses import is_own_device
 
 
 class RingPorts:

@@ -17,10 +17,10 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 from swift.cli import saio_layout
 from swift.cli.saio_layout import NODES, USERS, Layout
+from swift.core import clock
 
 START_LIMIT = 60.0  # seconds to wait for the first answer
 STOP_LIMIT = 20.0
@@ -98,14 +98,14 @@ def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
             {"ip": layout.ip, "port": layout.port, "base_port": layout.base_port, "memcache": layout.memcache}
         )
     )
-    started = time.monotonic()
+    started = clock.monotonic()
     _start(layout)
     try:
         _wait_until_it_answers(layout)
     except SaioError:
         _down(home, args)
         raise
-    print(f"up after {time.monotonic() - started:.1f} s")
+    print(f"up after {clock.monotonic() - started:.1f} s")
     _print_first_steps(layout)
 
 
@@ -128,13 +128,13 @@ def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
     _signal_leftovers(layout, signal.SIGTERM)
     for pid in pids.values():
         _signal(pid, signal.SIGTERM)
-    end = time.monotonic() + STOP_LIMIT
+    end = clock.monotonic() + STOP_LIMIT
     while _running(layout):
-        if time.monotonic() > end:
+        if clock.monotonic() > end:
             for pid in _running(layout).values():
                 _signal(pid, signal.SIGKILL)
             end = float("inf")
-        time.sleep(0.05)
+        clock.sleep(0.05)
     _signal_leftovers(layout, signal.SIGKILL)
     for path in layout.run.glob("*.pid"):
         path.unlink()
@@ -233,7 +233,7 @@ def _check_ports(layout: Layout) -> None:
 
 def _check_memcache(layout: Layout) -> None:
     """Else it would be kept, and no later start without the option would come to an end."""
-    from swift.core.memcache import parse_server
+    from swift.cache.memcache import parse_server
 
     for server in filter(None, layout.memcache.split(",")):
         try:
@@ -312,7 +312,7 @@ def _signal_leftovers(layout: Layout, number: int) -> None:
                 os.kill(pid, number)
         if not left or number != signal.SIGKILL:
             return
-        time.sleep(0.01)
+        clock.sleep(0.01)
 
 
 def _members(groups: set[int]) -> list[int]:
@@ -339,8 +339,8 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _wait_until_it_answers(layout: Layout) -> None:
-    end = time.monotonic() + START_LIMIT
-    while time.monotonic() < end:
+    end = clock.monotonic() + START_LIMIT
+    while clock.monotonic() < end:
         running = _running(layout)
         for name in _names():
             if name not in running:
@@ -349,7 +349,7 @@ def _wait_until_it_answers(layout: Layout) -> None:
         # The proxy would take the failures of nodes that are still starting for a reason to avoid them for a minute.
         if _all_listen(layout) and _answers(layout):
             return
-        time.sleep(0.05)
+        clock.sleep(0.05)
     raise SaioError(f"no answer from {layout.endpoint} after {START_LIMIT:.0f} s; see ./saio logs")
 
 

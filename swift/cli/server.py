@@ -25,7 +25,7 @@ def make_server(
 def main(section: str) -> int:
     """Runs one server command with sys.argv; returns the exit status."""
     concurrency.patch()
-    from swift.core.process import run_server
+    from swift.run.process import run_server
 
     return run_server(sys.argv[1:], section, make_server, _ring_ports())
 
@@ -33,7 +33,7 @@ def main(section: str) -> int:
 def run_servers(paths: list[str], test_config: bool = False) -> int:
     """The servers of several configuration files under one parent; returns the exit status."""
     concurrency.patch()
-    from swift.core import process
+    from swift.run import process
 
     return process.run_servers(paths, make_server, ring_ports=_ring_ports(), test_config=test_config)
 

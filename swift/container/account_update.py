@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.errors import BadRequest
-from swift.core.log import set_transaction, transaction
 from swift.core.names import quote_name
 from swift.db.request import Environ
+from swift.telemetry.log import set_transaction, transaction
 from swift.wire.client import POOL, BackendError, header_block
 from swift.wire.message import host_url, wsgi_quote
 

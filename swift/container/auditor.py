@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from swift.core import recon_cache
 from swift.db.auditor import DatabaseAuditor
 from swift.db.broker import Broker
+from swift.telemetry import recon_cache
 
 from .broker import ContainerBroker
 

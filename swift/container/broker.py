@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from swift.core import clock
 from swift.core.fs import fault_point
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import pending, schema
@@ -75,7 +75,7 @@ class ContainerBroker(ShardedDatabase):
         return {
             "account": self.account,
             "container": self.container,
-            "created_at": normalize_timestamp(time.time()),
+            "created_at": normalize_timestamp(clock.time()),
             "id": self.new_id(),
             "put_timestamp": put_timestamp,
             "status_changed_at": put_timestamp,
@@ -406,7 +406,7 @@ class ContainerBroker(ShardedDatabase):
     def set_storage_policy_index(self, policy_index: int, timestamp: str | None = None) -> None:
         """Switch the container to a policy, as of `timestamp` (default now)."""
         with self.connection() as conn, conn.writing():
-            self.set_policy(conn, policy_index, timestamp or normalize_timestamp(time.time()))
+            self.set_policy(conn, policy_index, timestamp or normalize_timestamp(clock.time()))
 
     @staticmethod
     def set_policy(conn: Connection, policy_index: int, timestamp: str) -> None:

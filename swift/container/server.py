@@ -16,7 +16,6 @@ from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest
 from swift.core.fs import fsync_dir
-from swift.core.log import get_logger
 from swift.core.names import MAX_PARTITION_DIGITS, check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
@@ -37,6 +36,7 @@ from swift.db.request import (
 )
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
 from swift.db.snapshot import SnapshotCache
+from swift.telemetry.log import get_logger
 
 from . import account_update, server_get, shard_ranges
 from .account_update import AccountReports

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
+from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db.broker import Broker, Metadata
 from swift.db.connection import Connection
@@ -129,7 +129,7 @@ class ShardedDatabase(Broker):
         if found:
             return found[0]
         return (
-            shard_ranges.own_range_default(self.path_name, normalize_timestamp(time.time()))
+            shard_ranges.own_range_default(self.path_name, normalize_timestamp(clock.time()))
             if default
             else None
         )
@@ -226,7 +226,7 @@ def select_shard_ranges(
         if wanted is None or item["state"] in wanted:
             candidates.append(item)
     if own is None:
-        own = shard_ranges.own_range_default(own_name, normalize_timestamp(time.time()))
+        own = shard_ranges.own_range_default(own_name, normalize_timestamp(clock.time()))
     return shard_ranges.select(candidates, own, marker, end_marker, includes, reverse, fill_gaps)
 
 

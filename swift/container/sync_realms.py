@@ -6,10 +6,10 @@ Lives here: checking a target and finding its endpoint and key. The daemon that 
 from __future__ import annotations
 
 import os
-import time
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from swift.core import clock
 from swift.core.config import read_ini
 from swift.core.errors import ConfigError
 
@@ -36,7 +36,7 @@ class SyncRealms:
         self._realms: dict[str, dict[str, Any]] = {}
 
     def _current(self) -> dict[str, dict[str, Any]]:
-        now = time.monotonic()
+        now = clock.monotonic()
         if now >= self._next_check:
             self._next_check = now + self._interval
             try:

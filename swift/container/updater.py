@@ -7,18 +7,13 @@ nobody knows is reported in the log and left where it is: one wrong account ring
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from swift.core import recon_cache
+from swift.core import clock
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
-from swift.core.daemon import Daemon
 from swift.core.errors import ConfigError
-from swift.core.log import get_logger
-from swift.core.metrics import get_metrics
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import pool_for
@@ -29,6 +24,10 @@ from swift.db.snapshot import signature
 from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
+from swift.run.daemon import Daemon
+from swift.telemetry import recon_cache
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
 
 from .account_update import AccountNode, AccountReports
 from .broker import ContainerBroker
@@ -85,12 +84,12 @@ class ContainerUpdater(Daemon):
 
     def run_forever(self, **options: Any) -> None:
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
-        sleep(random.random() * self.interval)
+        sleep(clock.random() * self.interval)
         while True:
-            started = time.time()
+            started = clock.time()
             self.logger.info("Begin container update sweep")
             counts = self._sweep(resend=True)
-            elapsed = time.time() - started
+            elapsed = clock.time() - started
             self.logger.info(
                 "Container update sweep completed: %.02fs, %d successes, %d failures, %d with no changes",
                 elapsed,
@@ -104,10 +103,10 @@ class ContainerUpdater(Daemon):
 
     def run_once(self, **options: Any) -> None:
         """One sweep over all containers."""
-        started = time.time()
+        started = clock.time()
         self.logger.info("Begin container update single threaded sweep")
         counts = self._sweep(resend=False)
-        elapsed = time.time() - started
+        elapsed = clock.time() - started
         self.logger.info(
             "Container update single threaded sweep completed: %.02fs, %s successes, %s failures, %s with no changes",
             elapsed,
@@ -119,7 +118,7 @@ class ContainerUpdater(Daemon):
 
     def _sweep(self, resend: bool) -> SweepCounts:
         counts = SweepCounts()
-        now = time.time()
+        now = clock.time()
         self._suppressed = {account: until for account, until in self._suppressed.items() if until > now}
         pool = GreenPool(self.concurrency)
         for device_path, path in self.walker.databases():
@@ -148,11 +147,11 @@ class ContainerUpdater(Daemon):
             return False
         sweeps = max(1, int(self.resend_interval / self.interval))
         place = int(os.path.basename(path)[:8], 16) if _is_hex(os.path.basename(path)[:8]) else 0
-        return place % sweeps == int(time.time() / self.interval) % sweeps
+        return place % sweeps == int(clock.time() / self.interval) % sweeps
 
     def _remember_unchanged(self, path: str, state: Any) -> None:
         newest = max((found[3] for found in state if found is not None), default=0)
-        if time.time_ns() - newest < SETTLED_NS:
+        if clock.time_ns() - newest < SETTLED_NS:
             return
         if len(self._unchanged) >= KNOWN_UNCHANGED:
             self._unchanged.clear()
@@ -161,7 +160,7 @@ class ContainerUpdater(Daemon):
     # -- one container
 
     def _process_logged(self, device_path: str, path: str, counts: SweepCounts, resend: bool) -> None:
-        started = time.time()
+        started = clock.time()
         try:
             self._process(device_path, path, counts, resend)
         except DatabaseMissing:
@@ -177,7 +176,7 @@ class ContainerUpdater(Daemon):
         pool = pool_for(device_path)
         state = self._state(path)  # before the look inside, so that whatever comes later differs from it
         info = pool.run(_reportable_info, broker)
-        if info is None or self._suppressed.get(info["account"], 0) > time.time():
+        if info is None or self._suppressed.get(info["account"], 0) > clock.time():
             return
         if not _has_news(info) and not (resend and self._is_due(path)):
             counts.no_changes += 1
@@ -205,7 +204,7 @@ class ContainerUpdater(Daemon):
                 "No account server knows the account of %s/%s (%s)", info["account"], info["container"], path
             )
         self.logger.debug("Update report failed for %s %s", info["container"], path)
-        self._suppressed[info["account"]] = time.time() + self.suppression_time
+        self._suppressed[info["account"]] = clock.time() + self.suppression_time
 
     def _report(self, info: Mapping[str, Any]) -> list[int]:
         partition, ring_nodes = self.ring.get_nodes(info["account"])

@@ -13,8 +13,9 @@ import select as _patched_select  # noqa: F401  (imported before patching, so th
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from time import monotonic
 from typing import Any
+
+from swift.core import clock
 
 os.environ.setdefault(
     "EVENTLET_NO_GREENDNS", "yes"
@@ -54,11 +55,11 @@ PIPE_SIZE = 1024 * 1024
 class Hub(epolls.Hub):
     """eventlet's epoll hub plus a table of edge-triggered streams that stay registered."""
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
-        super().__init__(clock)
+    def __init__(self, time_source: Callable[[], float] | None = None) -> None:
+        super().__init__(time_source)
         self.streams: dict[int, Stream] = {}
         self.callbacks: dict[int, Callable[[], None]] = {}
-        self.next_sweep = monotonic() + SWEEP_INTERVAL
+        self.next_sweep = clock.monotonic() + SWEEP_INTERVAL
 
     @classmethod
     def is_available(cls) -> bool:
@@ -131,7 +132,7 @@ class Hub(epolls.Hub):
                         self.squelch_generic_exception(sys.exc_info())
         if others:
             self._fire_listeners(others)
-        now = monotonic()
+        now = clock.monotonic()
         if now >= self.next_sweep:
             self.next_sweep = now + SWEEP_INTERVAL
             self._sweep(now)
@@ -270,14 +271,14 @@ class Stream:
     def set_deadline(self, seconds: float | None) -> None:
         """Bounds all waits from now on together (and switches the single-wait bound off)."""
         self.timeout = None
-        self.deadline = _FOREVER if seconds is None else monotonic() + seconds
+        self.deadline = _FOREVER if seconds is None else clock.monotonic() + seconds
 
     # -- waiting -------------------------------------------------------------------------------------------------------
     def _switch(self) -> None:
         hub = self._hub
         if self.timeout is not None:
-            self.deadline = monotonic() + self.timeout
-        elif self.deadline <= monotonic():
+            self.deadline = clock.monotonic() + self.timeout
+        elif self.deadline <= clock.monotonic():
             self.reader = self.writer = None
             raise TimeoutError("timed out")
         greenlet = hub.greenlet
@@ -523,7 +524,7 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
         return ready
     hub = streams[0]._hub
     me = getcurrent()
-    deadline = _FOREVER if seconds is None else monotonic() + seconds
+    deadline = _FOREVER if seconds is None else clock.monotonic() + seconds
     for stream in streams:
         stream.reader = me
         stream.deadline = deadline

@@ -1,7 +1,7 @@
 """Configuration files: the three parsers that read them, and the rules for single values.
 
 `swift_conf`/`read_ini` is the stock INI parser (swift.conf, memcache.conf ...), `read_conf` the daemons' parser. The
-paste rules (pipelines) are in `swift.core.pipeline`. What the options mean is said where they are used.
+paste rules (pipelines) are in `swift.run.pipeline`. What the options mean is said where they are used.
 
 Spec: operations.md section 1.
 """
@@ -337,10 +337,3 @@ def read_ini(path: str, encoding: str = "utf-8", missing_ok: bool = False) -> di
 def swift_conf(swift_dir: str = DEFAULT_SWIFT_DIR) -> dict[str, dict[str, str]]:
     """All sections of `<swift_dir>/swift.conf`, read as latin-1; {} if there is no such file. Raises ConfigError."""
     return read_ini(os.path.join(swift_dir, "swift.conf"), "latin-1", missing_ok=True)
-
-
-def load_app(source: str, *args: Any, **kwargs: Any) -> Any:
-    """`swift.core.pipeline.load_app`, which daemons without a pipeline needn't import PasteDeploy for."""
-    from swift.core import pipeline
-
-    return pipeline.load_app(source, *args, **kwargs)

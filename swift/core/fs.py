@@ -16,14 +16,13 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import xattr
 
-from swift.core import errors
+from swift.core import clock, errors
 
 # ---------------------------------------------------------------- fault points
 
@@ -275,7 +274,7 @@ class Reserve:
             return
         if key is not None:
             known = _roomy.get(key)
-            if known is not None and known[0] > time.monotonic() and known[1] > size:
+            if known is not None and known[0] > clock.monotonic() and known[1] > size:
                 return
         st = os.statvfs(fd_or_path)
         total = st.f_frsize * st.f_blocks
@@ -286,7 +285,7 @@ class Reserve:
         if key is not None:
             if len(_roomy) > _ROOMY_DEVICES:
                 _roomy.clear()
-            _roomy[key] = (time.monotonic() + ROOMY_SECONDS, (free - kept) / 1000)
+            _roomy[key] = (clock.monotonic() + ROOMY_SECONDS, (free - kept) / 1000)
 
 
 # device → (until when, up to which size) a write needs no look at the free space: a thousandth of the room per write is
@@ -387,7 +386,7 @@ def acquire_lock(
             except BaseException:
                 os.close(fd)
                 raise
-        now = time.monotonic()
+        now = clock.monotonic()
         if not deadline:
             deadline = now + timeout
         if now >= deadline:

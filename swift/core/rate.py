@@ -7,9 +7,9 @@ Spec: operations.md section 5 (rate limiter shared by daemons).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from swift.core import clock
 from swift.core.concurrency import sleep
 
 CATCH_UP_SECONDS = 5.0
@@ -27,7 +27,7 @@ class RateLimiter:
         per_second: float,
         catch_up: float = CATCH_UP_SECONDS,
         burst_after_idle: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
         pause: Callable[[float], object] = sleep,
     ) -> None:
         self._step = 1000.0 / per_second if per_second > 0 else 0.0

@@ -12,9 +12,9 @@ import os
 import sys
 import weakref
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
+from swift.core import clock
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
 
 
@@ -221,8 +221,8 @@ def _forget() -> None:
 def _finish() -> None:
     """An interpreter that ends while a thread is inside of a C library (SQLite) aborts: let short work end first."""
     never = raw_threading.Event()
-    give_up = monotonic() + EXIT_SECONDS
-    while any(busy[0] for busy in _busy) and monotonic() < give_up:
+    give_up = clock.monotonic() + EXIT_SECONDS
+    while any(busy[0] for busy in _busy) and clock.monotonic() < give_up:
         never.wait(0.005)
 
 

@@ -10,10 +10,11 @@ Spec: proxy-and-backend section 2, database 1.1, object-disk 2.
 from __future__ import annotations
 
 import re
-import time
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
+
+from swift.core import clock
 
 RAW_PER_SECOND = 100_000
 MAX_RAW = 10**15 - 1
@@ -23,7 +24,7 @@ _CANONICAL = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_([0-9a-f]{16}))?", re.ASCII).fu
 _EPOCH = datetime(1970, 1, 1)
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_time = time.time
+_time = clock.time
 
 
 def _normal_text(raw: int) -> str:
@@ -332,10 +333,10 @@ def normalize_delete_at(value: Any, high_precision: bool = False) -> str:
 
 @lru_cache(maxsize=1024)
 def _http_date(seconds: int) -> str:
-    moment = time.gmtime(seconds)
+    moment = clock.gmtime(seconds)
     day, month = _DAYS[moment.tm_wday], _MONTHS[moment.tm_mon - 1]
-    clock = f"{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}"
-    return f"{day}, {moment.tm_mday:02d} {month} {moment.tm_year:04d} {clock} GMT"
+    of_day = f"{moment.tm_hour:02d}:{moment.tm_min:02d}:{moment.tm_sec:02d}"
+    return f"{day}, {moment.tm_mday:02d} {month} {moment.tm_year:04d} {of_day} GMT"
 
 
 def http_date(value: Any) -> str:

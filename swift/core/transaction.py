@@ -4,9 +4,10 @@ Lives here: making them and reading the time out of them. Never here: where they
 """
 
 import os
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
+
+from swift.core import clock
 
 _RANDOM_DIGITS = 21
 _BATCH = 256
@@ -21,7 +22,7 @@ def new_transaction_id(suffix: str = "") -> str:
         digits = _refill()
     if suffix:
         suffix = quote(suffix)
-    return f"tx{digits}-{int(time.time()):010x}{suffix}"
+    return f"tx{digits}-{int(clock.time()):010x}{suffix}"
 
 
 def transaction_time(transaction_id: str) -> int | None:
@@ -37,7 +38,7 @@ def transaction_time(transaction_id: str) -> int | None:
 def _refill() -> str:
     # One system call for many ids; a list iterator hands each out once even when threads race.
     global _randoms
-    digits = os.urandom(_BATCH * 11).hex()
+    digits = clock.random_bytes(_BATCH * 11).hex()
     randoms = iter([digits[start : start + _RANDOM_DIGITS] for start in range(0, len(digits), 22)])
     first = next(randoms)
     _randoms = randoms

@@ -6,20 +6,19 @@ Opening a database finds what is damaged, and sets it aside. What else is checke
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from swift.core import recon_cache
+from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, positive_float, truthy
-from swift.core.daemon import Daemon
-from swift.core.log import get_logger
-from swift.core.metrics import get_metrics
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import pool_for
+from swift.run.daemon import Daemon
+from swift.telemetry import recon_cache
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
 
 from .broker import Broker
 from .connection import CONNECTIONS
@@ -55,7 +54,7 @@ class DatabaseAuditor(Daemon):
             conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), self.recon_name
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or f"{self.kind}-auditor", self.logger)
-        self._since = time.time()
+        self._since = clock.time()
         self._passed = self._failed = 0
 
     def broker(self, path: str) -> Broker:
@@ -69,12 +68,12 @@ class DatabaseAuditor(Daemon):
 
     def run_forever(self, **options: Any) -> None:
         """Pass after pass, one in `interval` seconds, the first at a random moment of the first interval."""
-        sleep(random.random() * self.interval)
+        sleep(clock.random() * self.interval)
         while True:
             self.logger.info("Begin %s audit pass.", self.kind)
-            started = time.time()
+            started = clock.time()
             self._pass()
-            elapsed = time.time() - started
+            elapsed = clock.time() - started
             self.logger.info("%s audit pass completed: %.02fs", self.kind.title(), elapsed)
             self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
             if elapsed < self.interval:
@@ -83,10 +82,10 @@ class DatabaseAuditor(Daemon):
     def run_once(self, **options: Any) -> None:
         """One pass over all databases."""
         self.logger.info('Begin %s audit "once" mode', self.kind)
-        started = time.time()
+        started = clock.time()
         self._pass()
         self._report()
-        elapsed = time.time() - started
+        elapsed = clock.time() - started
         self.logger.info('%s audit "once" mode completed: %.02fs', self.kind.title(), elapsed)
         self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
 
@@ -95,13 +94,13 @@ class DatabaseAuditor(Daemon):
             self.pace.wait()
             self.audit(device_path, path)
             CONNECTIONS.sweep()
-            if time.time() - self._since >= LOG_SECONDS:
+            if clock.time() - self._since >= LOG_SECONDS:
                 self._report()
 
     def _report(self) -> None:
         self.logger.info(
             "Since %s: %s audits: %s passed audit, %s failed audit",
-            time.ctime(self._since),
+            clock.ctime(self._since),
             self.kind,
             self._passed,
             self._failed,
@@ -113,7 +112,7 @@ class DatabaseAuditor(Daemon):
                 f"{self.kind}_audits_failed": self._failed,
             }
         )
-        self._since = time.time()
+        self._since = clock.time()
         self._passed = self._failed = 0
 
     def _dump(self, figures: dict[str, Any]) -> None:
@@ -123,7 +122,7 @@ class DatabaseAuditor(Daemon):
 
     def audit(self, device_path: str, path: str) -> None:
         """Audit one database; what is found goes to log and counters."""
-        started = time.time()
+        started = clock.time()
         try:
             pool_for(device_path).run(self._audit, path)
             self._passed += 1

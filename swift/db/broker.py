@@ -12,12 +12,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from swift.core import clock
 from swift.core.fs import fault_point, forget_durable, fsync_dir, mkdirs_durable, rename_durable
 from swift.core.timestamp import Timestamp, normalize_timestamp
 
@@ -127,7 +126,7 @@ class Broker:
         except OSError:
             if not os.path.isdir(self.directory):
                 raise
-            target = f"{target}-{uuid.uuid4().hex}"
+            target = f"{target}-{clock.uuid4().hex}"
             rename_durable(self.directory, target)
         forget_durable(self.directory)
         if self.logger is not None:
@@ -141,7 +140,7 @@ class Broker:
 
     def new_id(self) -> str:
         """An id for a replica of a database on this device."""
-        return f"{uuid.uuid4()}-{os.path.basename(self.device_path)}"
+        return f"{clock.uuid4()}-{os.path.basename(self.device_path)}"
 
     def create(self, put_timestamp: str, policy_index: int | None = None) -> None:
         """Make the database, durably. Raises DatabaseExists when it is there already (or by then), OSError."""
@@ -392,7 +391,7 @@ class Broker:
                 (created_at, put_timestamp, delete_timestamp),
             )
         if self.is_deleted() != was_deleted:
-            self.update_status_changed_at(normalize_timestamp(time.time()))
+            self.update_status_changed_at(normalize_timestamp(clock.time()))
 
     def is_deleted(self) -> bool:
         """Whether the database counts as deleted (7.1, 8.1)."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 import itertools
 import os
 import sqlite3
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from swift.core import clock
 from swift.core.concurrency import raw_threading, sleep, spawn_n
 from swift.core.fs import fault_point, fsync_dir
 
@@ -64,17 +64,17 @@ class Connection(sqlite3.Connection):
         return self._execute_patiently(sql, args)
 
     def _execute_patiently(self, sql: str, args: Any) -> sqlite3.Cursor:
-        deadline = time.monotonic() + self.timeout
+        deadline = clock.monotonic() + self.timeout
         pause = 0.001
         while True:
-            time.sleep(pause)  # green where the process is patched, so that others go on
+            clock.sleep(pause)  # green where the process is patched, so that others go on
             pause = min(pause * 2, 0.05)
             try:
                 return super().execute(sql, args)
             except sqlite3.OperationalError as err:
                 if "locked" not in str(err):
                     raise
-                if time.monotonic() >= deadline:
+                if clock.monotonic() >= deadline:
                     raise DatabaseBusy(f"{self.path}: locked for more than {self.timeout:g} s") from err
 
     @contextmanager
@@ -185,7 +185,7 @@ class ConnectionCache:
 
     def give_back(self, conn: Connection, durable: bool = False) -> None:
         """Keep a connection that is in good order and in no transaction."""
-        conn.idle_since = time.monotonic()
+        conn.idle_since = clock.monotonic()
         evicted = None
         key = (conn.path, durable)
         with self._lock:
@@ -203,7 +203,7 @@ class ConnectionCache:
 
     def sweep(self) -> None:
         """Close what has been idle for too long."""
-        limit = time.monotonic() - self.max_idle
+        limit = clock.monotonic() - self.max_idle
         old: list[Connection] = []
         with self._lock:
             for key, waiting in list(self._idle.items()):

@@ -8,18 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift import __version__
-from swift.core import swift_dir
+from swift.core import clock, swift_dir
 from swift.core.concurrency import Event, spawn_n
 from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, RequestError
 from swift.core.fs import LockTimeout, Reserve, is_mount
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.metrics import get_metrics
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
     check_device_name,
@@ -29,6 +27,7 @@ from swift.core.names import (
 )
 from swift.core.policy import policies
 from swift.core.threads import DeviceBusy, pool_for, run_in_thread
+from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.message import HTTPException
 from swift.wire.status import HTML_TYPE, default_body
@@ -236,7 +235,7 @@ class DatabaseServer:
     def check_device(self, name: str, fresh: bool = False) -> None:
         """Raises InsufficientStorage when the device isn't there. `fresh`: look now, as before creating something."""
         device = self._devices.get(name)
-        now = time.monotonic()
+        now = clock.monotonic()
         if device is None:
             if len(self._devices) > 4096:
                 self._devices.clear()
@@ -251,7 +250,7 @@ class DatabaseServer:
     def check_room(self, name: str) -> None:
         """Raises InsufficientStorage when the device's free space is down to the reserve."""
         device = self._devices[name]
-        now = time.monotonic()
+        now = clock.monotonic()
         if now < device.room_until or not self.reserve:
             return
         try:

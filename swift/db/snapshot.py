@@ -11,11 +11,11 @@ changes nothing, and never missed.
 from __future__ import annotations
 
 import os
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
+from swift.core import clock
 from swift.core.concurrency import Semaphore
 from swift.core.threads import pool_for
 
@@ -192,7 +192,7 @@ class Snapshot(Generic[Row]):
 
     def _refresh(self) -> None:
         broker = self.broker
-        start = time.time_ns()
+        start = clock.time_ns()
         directory = signature(broker.directory)
         # exists() also looks again which files there are
         if (not self._settled or directory != self._directory) and not broker.exists():
@@ -255,7 +255,7 @@ class Snapshot(Generic[Row]):
         path = self.broker.file
         with self.broker.connection(path) as conn, conn.reading():
             version = conn.version()  # from here on nobody else can write to the file
-            checked = time.time_ns()
+            checked = clock.time_ns()
             found = signature(path)
             if base is not None and base.path == path and base.is_at(found, version):
                 base.checked, base.version = checked, version

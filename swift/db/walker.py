@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from typing import Any
 
+from swift.core import clock
 from swift.core.fs import is_mount
 from swift.core.threads import pool_for
 
@@ -44,7 +44,7 @@ class Walker:
         """As databases, of one device."""
         root = f"{device_path}/{self.data_directory}"
         partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
-        random.shuffle(partitions)
+        clock.shuffle(partitions)
         for partition in partitions:
             for suffix in self._listed(device_path, f"{root}/{partition}"):
                 for name in self._listed(device_path, f"{root}/{partition}/{suffix}"):

@@ -1,6 +1,6 @@
 """What the proxy's access line tells of a request: the values of the template's fields (spec middleware 4.4, operations 8.5).
 
-The template, its quoting and its time forms are `swift.core.access_line`'s. Never here: when a line is written, and where it goes.
+The template, its quoting and its time forms are `swift.telemetry.access_line`'s. Never here: when a line is written, and where it goes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from swift.core.constraints import limits
-from swift.core.redaction import sensitive_headers, sensitive_parameters
+from swift.telemetry.redaction import sensitive_headers, sensitive_parameters
 from swift.wire.message import head_headers, parsed_path, wsgi_quote
 
 POLICY_HEADER = "X-Backend-Storage-Policy-Index"

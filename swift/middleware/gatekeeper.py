@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from swift.core.config import truthy
-from swift.core.log import DEBUG, get_logger
+from swift.telemetry.log import DEBUG, get_logger
 
 _INTERNAL_NAME = re.compile(
     r"x-(?:(?:account|container|object)-sysmeta-.*"

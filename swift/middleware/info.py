@@ -7,15 +7,14 @@ mappings, shared between requests. Never here: policy decisions, ACL evaluation,
 
 from __future__ import annotations
 
-import random
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn
 
+from swift.cache.local_cache import LocalCache
+from swift.core import clock
 from swift.core.concurrency import Event, spawn_after
 from swift.core.config import truthy
-from swift.core.local_cache import LocalCache
 from swift.core.policy import policies
 from swift.wire.message import wsgi_quote, wsgi_to_str, wsgi_unquote
 from swift.wire.subrequest import make_pre_authed_environ
@@ -201,7 +200,7 @@ class ProcessCache:
         self,
         max_age: float = MAX_AGE,
         max_entries: int = _MAX_ENTRIES,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
     ) -> None:
         self.max_age = max_age
         self.max_entries = max_entries
@@ -413,7 +412,7 @@ def _cached(
     if shared is None:
         return None, "disabled"
     share = _skip_share(app, f"{kind}_existence_skip_cache_pct")
-    if share and random.random() * 100 < share:
+    if share and clock.random() * 100 < share:
         return None, "skip"
     asked_at = PROCESS_CACHE.clock()
     stored = shared.get(key)

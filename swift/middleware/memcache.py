@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from swift.cache.local_cache import LocalCache
+from swift.cache.memcache import MemcacheClient
 from swift.core.concurrency import connect
 from swift.core.config import (
     DEFAULT_SWIFT_DIR,
@@ -22,10 +24,8 @@ from swift.core.config import (
     truthy,
 )
 from swift.core.errors import ConfigError
-from swift.core.local_cache import LocalCache
-from swift.core.log import get_logger
-from swift.core.memcache import MemcacheClient
-from swift.core.metrics import get_metrics
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
 
 USUAL_SERVER = "127.0.0.1:11211"
 _PROBE_SECONDS = 0.3

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from time import time
 from typing import Any
 
-from swift.core.access_line import proxy_template
+from swift.core import clock
 from swift.core.config import csv_list, truthy
-from swift.core.log import INFO, get_logger
-from swift.core.redaction import register_sensitive_header
 from swift.middleware.access_fields import AccessFields, Exchange
 from swift.middleware.late_start import first_chunk_taken
 from swift.middleware.request_metrics import RequestMetrics
+from swift.telemetry.access_line import proxy_template
+from swift.telemetry.log import INFO, get_logger
+from swift.telemetry.redaction import register_sensitive_header
 from swift.wire.errors import ClientError
 from swift.wire.message import close_if_possible
 
@@ -79,7 +79,7 @@ class ProxyLoggingMiddleware:
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             exchange.headers = headers
             if self._times_first_byte:
-                exchange.ttfb = time()
+                exchange.ttfb = clock.time()
             if environ["REQUEST_METHOD"] == "HEAD" and not _has_length(headers):
                 headers = [*headers, ("Content-Length", "0")]
             if exc_info is None:
@@ -157,7 +157,7 @@ class _Watch:
     def __init__(
         self, filter_: ProxyLoggingMiddleware, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> None:
-        self.exchange = Exchange(environ, time())
+        self.exchange = Exchange(environ, clock.time())
         self.started = False
         self._filter = filter_
         self._start_response = start_response
@@ -173,7 +173,7 @@ class _Watch:
         exchange.headers = headers
         exchange.status = exchange.wire_status = int(status[:3])
         if exchange.ttfb is None:
-            exchange.ttfb = time() - exchange.start
+            exchange.ttfb = clock.time() - exchange.start
         if exc_info is not None:
             self._held = None
             return self._start_response(status, headers, exc_info)
@@ -209,7 +209,7 @@ class _Watch:
         self._finished = True
         exchange = self.exchange
         environ = exchange.environ
-        exchange.end = time()
+        exchange.end = clock.time()
         if error is not None:
             exchange.status = _status_after(exchange.status, error) or 500
         elif not complete and not environ.get("swift.non_client_disconnect"):

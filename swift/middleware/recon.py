@@ -9,15 +9,15 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift import __version__
-from swift.core import recon_cache
+from swift.core import clock
 from swift.core.config import DEFAULT_SWIFT_DIR
-from swift.core.log import get_logger
 from swift.core.policy import policies
+from swift.telemetry import recon_cache
+from swift.telemetry.log import get_logger
 
 PREFIX = "/recon/"
 _HASH_READ = 1024 * 1024
@@ -235,7 +235,7 @@ class ReconMiddleware:
             ("sockstat", None): self.sockstat,
             ("version", None): lambda: {"version": __version__},
             ("driveaudit", None): self._recorded(recon_cache.DRIVE, "drive_audit_errors"),
-            ("time", None): time.time,
+            ("time", None): clock.time,
             ("sharding", None): self._recorded(container, "sharding_stats", "sharding_time", "sharding_last"),
             ("relinker", None): self._recorded(recon_cache.RELINKER, "devices", "workers"),
         }

@@ -1,17 +1,17 @@
 """What is measured of each proxied request: StatsD names and labelled metrics (spec middleware 4.4).
 
-Never here: access lines, how a metric is sent (`swift.core.metrics`), and the histogram that all servers keep of their requests.
+Never here: access lines, how a metric is sent (`swift.telemetry.metrics`), and the histogram that all servers keep of their requests.
 """
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import Any
 
+from swift.core import clock
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
-from swift.core.metrics import get_labeled_metrics, get_metrics
 from swift.middleware.access_fields import Exchange
+from swift.telemetry.metrics import get_labeled_metrics, get_metrics
 from swift.wire.message import parsed_path
 from swift.wire.paths import ParsedPath, split
 
@@ -169,18 +169,18 @@ class StreamedBytes:
         self._request = request
         self._interval = interval
         self._count = 0
-        self._next = monotonic() + interval
+        self._next = clock.monotonic() + interval
 
     def add(self, count: int) -> None:
         self._count += count
-        if monotonic() >= self._next:
+        if clock.monotonic() >= self._next:
             self.flush()
 
     def flush(self) -> None:
         if self._count:
             self._metrics.emit_streamed(self._exchange, self._request, self._count)
             self._count = 0
-        self._next = monotonic() + self._interval
+        self._next = clock.monotonic() + self._interval
 
 
 def _swift_path(environ: dict[str, Any]) -> ParsedPath:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import md5
-from time import monotonic
 from typing import Any
 
-from swift.core import fs
+from swift.core import clock, fs
 from swift.core.checksum import crc32
 from swift.obj import metadata as _metadata
 from swift.obj.device import Device
@@ -244,9 +242,9 @@ class _Check:
     def not_needed(body: ObjectBody) -> bool:
         """Whether chance (etag_validate_pct) or a check of a moment ago says that the bytes can go out as they are."""
         percent = body.where.etag_validate_pct
-        if percent < 100 and random.uniform(0, 100) >= percent:
+        if percent < 100 and clock.uniform(0, 100) >= percent:
             return True
-        return monotonic() - _checked.get(_key(body.fd), -RECHECK_SECONDS) < RECHECK_SECONDS
+        return clock.monotonic() - _checked.get(_key(body.fd), -RECHECK_SECONDS) < RECHECK_SECONDS
 
     def room(self) -> int:
         """Bytes up to the end of the current block."""
@@ -293,7 +291,7 @@ class _Check:
 
     def done(self) -> None:
         """All was read and good."""
-        _checked[self.key] = monotonic()
+        _checked[self.key] = clock.monotonic()
         _checked.move_to_end(self.key)
         if len(_checked) > _CHECKED_MAX:
             _checked.popitem(last=False)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 
-from swift.core import late_close
+from swift.core import clock, late_close
 from swift.obj.decide import Decision, decide
 from swift.obj.layout import FileName
 
@@ -57,7 +56,7 @@ def cleanup(
             return Decision(), []
     decision = decide(names, ec, fragments)
     if now is None:
-        now = time.time()
+        now = clock.time()
     gone = {file.name for file in decision.obsolete}
     if decision.ts is not None and _age(decision.ts, now) > reclaim_age:
         gone.add(decision.ts.name)

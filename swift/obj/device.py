@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
+from swift.core import clock
 from swift.core.errors import InsufficientStorage
 from swift.core.fs import is_mount
 from swift.core.names import check_device_name
@@ -55,7 +55,7 @@ class Devices:
             return self._find(name)
         # without mount_check a vanished directory shows itself: writes never create it, reads find nothing
         if self.mount_check:
-            now = time.monotonic()
+            now = clock.monotonic()
             if for_write or now - device._checked > CHECK_SECONDS:
                 self._check(name, device.path)
                 device._checked = now

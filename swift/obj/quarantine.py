@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import uuid
 from collections.abc import Iterator
 
+from swift.core import clock
 from swift.core.fs import fsync_dir
 from swift.obj.layout import DATADIR, parse_name, split_policy_dir
 from swift.obj.suffixes import invalidating
@@ -37,7 +37,7 @@ def _move(source: str, directory: str, name: str) -> str:
     except OSError as err:
         if err.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
-        target = f"{target}-{uuid.uuid4().hex}"
+        target = f"{target}-{clock.uuid4().hex}"
         os.rename(source, target)
     return target
 
@@ -107,7 +107,7 @@ def quarantine_file(device_path: str, path: str) -> str:
 
 
 def _move_file(device_path: str, hash_dir: str, name: str) -> str:
-    directory = f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}/{os.path.basename(hash_dir)}-{uuid.uuid4().hex}"
+    directory = f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}/{os.path.basename(hash_dir)}-{clock.uuid4().hex}"
     target = _move(f"{hash_dir}/{name}", directory, name)
     fsync_dir(hash_dir)
     return target

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-import random
-import time
 from collections.abc import Sequence
 from hashlib import md5
 from typing import Any
 
+from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
@@ -297,7 +296,7 @@ def _verify(
     delete_at = metadata.get("X-Delete-At")
     if delete_at is not None:
         try:
-            expired = int(delete_at) <= (time.time() if now is None else now)
+            expired = int(delete_at) <= (clock.time() if now is None else now)
         except ValueError:
             raise _Damaged(f"bad X-Delete-At {delete_at!r}") from None
         if expired and not open_expired:
@@ -339,7 +338,7 @@ def _read_all(fd: int, length: int) -> bytes:
 
 def body_is_good(body: bytes, metadata: dict[str, str], validate_pct: float) -> bool:
     """Whether a whole small body fits its checksums: the block CRC if there is one, else the ETag as MD5."""
-    if validate_pct < 100 and random.uniform(0, 100) >= validate_pct:
+    if validate_pct < 100 and clock.uniform(0, 100) >= validate_pct:
         return True
     etag = metadata.get("ETag", "")
     stored = metadata.get(_metadata.BLOCK_CRC32)

@@ -6,18 +6,16 @@ What each verb does is in `server_get`, `server_put` and `server_change`; what i
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift import __version__
+from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import auto_int, csv_list, positive_int, truthy
 from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
 from swift.core.hashing import hash_path
-from swift.core.log import get_logger
-from swift.core.metrics import get_metrics
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
     check_device_partition,
@@ -48,6 +46,8 @@ from swift.obj.layout import ObjectLocation
 from swift.obj.request import Environ, Malformed, StartResponse, Target, answer, timestamp_of
 from swift.obj.updates import ContainerUpdates
 from swift.obj.writer import WriteRules
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.message import HTTPException
 from swift.wire.status import HTML_TYPE, default_body, status_line
@@ -273,7 +273,7 @@ class ObjectServer:
     def at_least_slow(self, started: float) -> None:
         """The `slow` option: no write answers sooner than that."""
         if self.slow:
-            left = self.slow - (time.time() - started)
+            left = self.slow - (clock.time() - started)
             if left > 0:
                 sleep(left)
 

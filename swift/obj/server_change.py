@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from swift.core import clock
 from swift.core.constraints import check_metadata
 from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
@@ -220,7 +220,7 @@ class DeleteOutcome:
 
 def delete(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """DELETE: a tombstone, also for an object that isn't here."""
-    started = time.time()
+    started = clock.time()
     timestamp = timestamp_of(environ)
     target = server.locate(environ, True)
     condition = environ.get("HTTP_X_IF_DELETE_AT")
@@ -232,7 +232,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
             raise Malformed("Bad X-If-Delete-At header value") from None
     power = next_part_power(environ)
     outcome = target.device.run(_delete_trip, target.where, server.rules, timestamp, if_delete_at, power)
-    on_disk = time.time()
+    on_disk = clock.time()
     if outcome.written:
         update = target.for_update()
         delete_at = outcome.metadata.get("X-Delete-At")
@@ -240,7 +240,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
             server.updates.update_expirer("DELETE", update, environ, int(delete_at), timestamp)
         server.updates.update_container("DELETE", update, environ, {"X-Timestamp": timestamp})
     server.at_least_slow(started)
-    ended = time.time()
+    ended = clock.time()
     if 0 <= server.slow_delete_threshold < ended - started:
         server.logger.warning(
             "Slow DELETE detected: %s disk:%.3f updates:%.3f total:%.3f",

@@ -7,11 +7,11 @@ pieces while it arrives. How a body comes in, plain or as a MIME document, is in
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable
 from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
+from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
@@ -96,7 +96,7 @@ def next_part_power(environ: Environ) -> int | None:
 
 def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """PUT."""
-    started = time.time()
+    started = clock.time()
     request = PutRequest(server, environ)
     # with an Expect the sender wants to hear of a conflict before it sends anything
     small = (
@@ -261,7 +261,7 @@ def _put_large(
 
 def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile, sums: _Sums) -> None:
     """The body, in pieces as large as what arrives allows. Raises Refused, ClientError, NoSpace, OSError."""
-    deadline = time.monotonic() + server.max_upload_time
+    deadline = clock.monotonic() + server.max_upload_time
     longest = limits().max_file_size
     size = upload.length
     buffer = memoryview(bytearray(PIECE if size is None else max(min(PIECE, size), 1)))
@@ -276,7 +276,7 @@ def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile,
                 raise Refused(413)
         if not count:
             return
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise Refused(408)
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import time
 from collections.abc import Iterable
 from hashlib import md5
 from typing import Any
 
+from swift.core import clock
 from swift.core.fs import acquire_lock, fault_point, forget_durable, write_all, write_durable
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj import cleanup as _cleanup
@@ -106,7 +106,7 @@ def read_hashes(partition_dir: str) -> dict[str, Any]:
 def write_hashes(partition_dir: str, hashes: dict[str, Any]) -> None:
     """Replace hashes.pkl durably; sets `updated`. The caller holds the partition lock."""
     hashes.setdefault("valid", False)
-    hashes["updated"] = time.time()
+    hashes["updated"] = clock.time()
     write_durable(f"{partition_dir}/{HASHES_FILE}", pickle.dumps(hashes, protocol=2))
 
 

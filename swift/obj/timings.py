@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from swift.core.metrics import LabeledMetrics, Metrics, get_labeled_metrics
+from swift.core import clock
 from swift.obj.request import Environ, StartResponse
+from swift.telemetry.metrics import LabeledMetrics, Metrics, get_labeled_metrics
 
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
@@ -32,7 +32,7 @@ def timed(
         method = environ["REQUEST_METHOD"]
         if method not in verbs:
             return application(environ, start_response)
-        started = time.time()
+        started = clock.time()
         status = "500"
 
         def note_status(line: str, headers: Any, exc_info: Any = None) -> Any:
@@ -59,7 +59,7 @@ def _send(
     elif method == "PUT" and status == "201":
         size = environ.get("CONTENT_LENGTH") or "0"
         metrics.transfer_rate(
-            f"PUT.{parts[1]}.timing", time.time() - started, int(size) if size.isdecimal() else 0
+            f"PUT.{parts[1]}.timing", clock.time() - started, int(size) if size.isdecimal() else 0
         )
     if labeled.enabled:
         labels = {

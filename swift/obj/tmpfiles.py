@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import time
 
+from swift.core import clock
 from swift.obj.layout import TMPDIR, split_policy_dir
 
 
@@ -26,7 +26,7 @@ def remove_old(device_path: str, reclaim_age: float) -> int:
             entries = list(os.scandir(f"{device_path}/{name}"))
         except (ValueError, OSError):
             continue
-        oldest = time.time() - reclaim_age
+        oldest = clock.time() - reclaim_age
         for entry in entries:
             with contextlib.suppress(OSError):
                 st = entry.stat(follow_symlinks=False)

@@ -7,19 +7,14 @@ crashes left in the devices' tmp directories.
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from swift.core import recon_cache
+from swift.core import clock
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.config import non_negative_float, non_negative_int, positive_int, truthy
-from swift.core.daemon import Daemon
 from swift.core.errors import ConfigError
-from swift.core.log import get_logger
-from swift.core.metrics import Metrics, get_metrics
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.obj.cleanup import RECLAIM_AGE
@@ -32,6 +27,10 @@ from swift.obj.quarantine import quarantine_stray
 from swift.obj.tmpfiles import remove_old
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
+from swift.run.daemon import Daemon
+from swift.telemetry import recon_cache
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import Metrics, get_metrics
 
 _COUNTS = (
     "successes",
@@ -86,7 +85,7 @@ class OldestFailures:
         oldest = float(ordered[0][0][:16]) if ordered else None
         return {
             "failures_oldest_timestamp": oldest,
-            "failures_oldest_timestamp_age": time.time() - oldest if oldest is not None else None,
+            "failures_oldest_timestamp_age": clock.time() - oldest if oldest is not None else None,
             "failures_account_container_count": len(ordered),
             "failures_oldest_timestamp_account_containers": {
                 "oldest_count": self._shown,
@@ -110,7 +109,7 @@ class Pace:
         """Sleep until the next event may happen."""
         if not self._gap:
             return
-        now = time.monotonic()
+        now = clock.monotonic()
         if self._next > now:
             sleep(self._next - now)
             now = self._next
@@ -123,7 +122,7 @@ class ContainerPace:
     def __init__(self, per_second: float, buckets: int) -> None:
         self._gap = 1.0 / per_second if per_second > 0 else 0.0
         self._buckets = buckets
-        self._salt = os.urandom(8)
+        self._salt = clock.random_bytes(8)
         self._next: dict[int, float] = {}
 
     def bucket(self, update: Mapping[str, Any]) -> int:
@@ -132,12 +131,12 @@ class ContainerPace:
 
     def delay(self, bucket: int) -> float:
         """Seconds until the bucket's next update may go."""
-        return self._next.get(bucket, 0.0) - time.monotonic() if self._gap else 0.0
+        return self._next.get(bucket, 0.0) - clock.monotonic() if self._gap else 0.0
 
     def take(self, bucket: int) -> None:
         """An update of the bucket goes now."""
         if self._gap:
-            self._next[bucket] = max(self._next.get(bucket, 0.0), time.monotonic()) + self._gap
+            self._next[bucket] = max(self._next.get(bucket, 0.0), clock.monotonic()) + self._gap
 
 
 class Pending:
@@ -192,17 +191,17 @@ class ObjectUpdater(Daemon):
 
     def run_forever(self, **options: Any) -> None:
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
-        sleep(random.random() * self.interval)
+        sleep(clock.random() * self.interval)
         while True:
-            started = time.time()
+            started = clock.time()
             self.run_once()
-            left = self.interval - (time.time() - started)
+            left = self.interval - (clock.time() - started)
             if left > 0:
                 sleep(left)
 
     def run_once(self, **options: Any) -> None:
         """One sweep over all devices."""
-        started = time.time()
+        started = clock.time()
         self.logger.info("Begin object update sweep of all devices")
         pool = GreenPool(self.workers)
         tracked: dict[str, Any] = {}
@@ -215,12 +214,12 @@ class ObjectUpdater(Daemon):
                 continue
             pool.spawn(self._sweep_logged, device, started, tracked)
         pool.waitall()
-        elapsed = time.time() - started
+        elapsed = clock.time() - started
         self.logger.info("Object update sweep of all devices completed: %.2fs", elapsed)
         recon_cache.dump(
             {
                 "object_updater_sweep": elapsed,
-                "object_updater_last": time.time(),
+                "object_updater_last": clock.time(),
                 "object_updater_stats": _merged_stats(tracked, self.tracker_shown),
                 "object_updater_per_device": tracked or {},
             },
@@ -276,11 +275,11 @@ class DeviceSweep:
         self.container_pace = ContainerPace(updater.per_container, updater.buckets)
         self.deadline = started + updater.interval
         self.deferred: deque[tuple[Pending, dict[str, Any]]] = deque()
-        self.reported = time.time()
+        self.reported = clock.time()
 
     def run(self) -> dict[str, Any]:
         """Process the device; returns what recon shows of it."""
-        started = time.time()
+        started = clock.time()
         pid = os.getpid()
         self.logger.info("Object update sweep starting on %s (pid: %d)", self.device.path, pid)
         self.device.run(remove_old, self.device.path, self.updater.reclaim_age)
@@ -302,15 +301,15 @@ class DeviceSweep:
         self.logger.info(
             "Object update sweep completed on %s in %.02fs seconds:, %s (pid: %d)",
             self.device.path,
-            time.time() - started,
+            clock.time() - started,
             self.stats,
             pid,
         )
         return self.failures.stats()
 
     def _report(self) -> None:
-        if time.time() - self.reported > self.updater.report_interval:
-            self.reported = time.time()
+        if clock.time() - self.reported > self.updater.report_interval:
+            self.reported = clock.time()
             self.logger.info("Object update sweep progress on %s: %s", self.device.path, self.stats)
 
     # ------------------------------------------------------------ finding
@@ -328,7 +327,7 @@ class DeviceSweep:
                 self.logger.warning("Directory %s does not map to a valid policy", directory)
                 continue
             prefixes = self._listed(f"{self.device.path}/{directory}")
-            random.shuffle(prefixes)
+            clock.shuffle(prefixes)
             for prefix in prefixes:
                 yield from self._prefix(f"{self.device.path}/{directory}/{prefix}", policy_index)
 
@@ -378,7 +377,7 @@ class DeviceSweep:
     # ------------------------------------------------------------ delivering
 
     def _process(self, pending: Pending, update: dict[str, Any]) -> None:
-        started = time.time()
+        started = clock.time()
         try:
             done, changed, attempt = self.updater.delivery.deliver(update, pending.policy_index)
             for status in attempt.statuses:
@@ -420,11 +419,11 @@ class DeviceSweep:
         for pending, update in self.deferred:
             waiting.setdefault(self.container_pace.bucket(update), []).append((pending, update))
         self.deferred.clear()
-        while waiting and time.time() < self.deadline:
+        while waiting and clock.time() < self.deadline:
             soonest = min(waiting, key=self.container_pace.delay)
             delay = self.container_pace.delay(soonest)
             if delay > 0:
-                if time.time() + delay >= self.deadline:
+                if clock.time() + delay >= self.deadline:
                     break
                 sleep(delay)
             self.container_pace.take(soonest)

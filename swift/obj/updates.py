@@ -7,18 +7,18 @@ known to have been taken. The format of pending files is in `pending`; later del
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import hash_path
-from swift.core.metrics import Metrics
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
 from swift.obj.pending import write_pending
+from swift.telemetry.metrics import Metrics
 from swift.wire.client import POOL, BackendConnection, BackendError, BackendTimeout, header_block
 from swift.wire.request import host_url
 
@@ -225,7 +225,7 @@ class ContainerUpdates:
             return
         path = quote_name(f"/{partition}/{container_path or f'{account}/{container}'}/{obj}")
         block = header_block(headers.items())
-        deadline = time.monotonic() + self.wait
+        deadline = clock.monotonic() + self.wait
         sends = [
             _Send(self, host, device, op, f"/{quote_name(device)}{path}", block) for host, device in pairs
         ]
@@ -298,7 +298,7 @@ class _Send:
         conn = None
         try:
             conn = POOL.get(ip, number, min(updates.conn_timeout, updates.wait))
-            timeout = min(updates.node_timeout, max(deadline - time.monotonic(), 0.01))
+            timeout = min(updates.node_timeout, max(deadline - clock.monotonic(), 0.01))
             response = conn.request(self.op, self.path, self.block, b"", timeout, updates.conn_timeout)
             self._take(response)
         except BackendTimeout as err:

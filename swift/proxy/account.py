@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import urlencode
 
-from swift.core import constraints
+from swift.core import clock, constraints
 from swift.core.acl import format_acl_v2, parse_account_acl
 from swift.middleware.info import PROCESS_CACHE, forget_account, remember_account
 from swift.proxy.backend import transferred_headers
@@ -87,7 +86,7 @@ class AccountController(Controller):
 
     def _empty_listing(self, exchange: Exchange, start_response: StartResponse, asked_at: float) -> Body:
         """What an account without containers would answer."""
-        now = f"{time.time():016.05f}"
+        now = f"{clock.time():016.05f}"
         headers: Headers = [
             ("X-Account-Container-Count", "0"),
             ("X-Account-Object-Count", "0"),

@@ -15,8 +15,6 @@ from swift.core import capabilities, constraints, swift_dir
 from swift.core.concurrency import Timeout
 from swift.core.config import truthy
 from swift.core.errors import ConfigError, RequestError
-from swift.core.log import get_logger, set_client_ip, set_transaction
-from swift.core.metrics import get_metrics
 from swift.core.names import check_container_name, check_object_name, check_proxy_path
 from swift.core.policy import REPLICATION, policies
 from swift.core.timestamp import internal_timestamp, now_internal
@@ -34,6 +32,8 @@ from swift.proxy.object import ObjectController
 from swift.proxy.options import Options, parse_options, skip_share
 from swift.proxy.routing import Node, NodeSelector, Timings
 from swift.ring.lookup import Ring
+from swift.telemetry.log import get_logger, set_client_ip, set_transaction
+from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import ClientTimeout
 from swift.wire.message import (
     HTTPBadRequest,

@@ -7,14 +7,14 @@ with the answers is decided by the callers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from swift.core import clock
 from swift.core.concurrency import GreenletExit, Timeout, spawn, spawn_n
-from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, address, is_handoff
+from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.client import (
     POOL,
     BackendConnection,
@@ -315,7 +315,7 @@ class FanOut:
             self.accounts.failed(node, error, self._doing())
             return False
         leg.conn = conn
-        leg.deadline = monotonic() + self.node_timeout
+        leg.deadline = clock.monotonic() + self.node_timeout
         return True
 
     # -- collecting --------------------------------------------------------------------------------------------------------
@@ -330,13 +330,13 @@ class FanOut:
                     pending.append(leg)
         quorum_since = None
         while pending:
-            now = monotonic()
+            now = clock.monotonic()
             limit = min(leg.deadline for leg in pending)
             if quorum_since is not None:
                 limit = min(limit, quorum_since + self.post_quorum_timeout)
             ready = wait_any([leg.conn for leg in pending if leg.conn is not None], max(limit - now, 0))
             if not ready:
-                now = monotonic()
+                now = clock.monotonic()
                 if quorum_since is not None and now >= quorum_since + self.post_quorum_timeout:
                     break
                 self._drop_overdue(pending, now)
@@ -353,7 +353,7 @@ class FanOut:
                     leg.answer = answer
                     self.answers.append(answer)
             if quorum_since is None and have_quorum([a.status for a in self.answers], len(self.legs)):
-                quorum_since = monotonic()
+                quorum_since = clock.monotonic()
         return pending
 
     def _drop_overdue(self, pending: list[Leg], now: float) -> None:
@@ -376,7 +376,7 @@ class FanOut:
         assert node is not None and conn is not None
         try:
             try:
-                response = conn.response(max(leg.deadline - monotonic(), 0.001))
+                response = conn.response(max(leg.deadline - clock.monotonic(), 0.001))
             except StaleConnection:
                 conn.reopen(self.conn_timeout)
                 conn.send(

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
-from swift.core import capabilities
+from swift.core import capabilities, clock
 from swift.wire.message import HTTPForbidden, HTTPMethodNotAllowed, HTTPUnauthorized, Request
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def _is_admin_view(app: Application, request: Request) -> bool:
     key = app.options.admin_key
     if not key:
         raise HTTPForbidden(request=request)
-    if not (expires_text.isascii() and expires_text.isdigit()) or int(expires_text[:20]) < time.time():
+    if not (expires_text.isascii() and expires_text.isdigit()) or int(expires_text[:20]) < clock.time():
         raise HTTPUnauthorized(request=request)
     expires = int(expires_text[:20])
     methods = ("HEAD", "GET") if request.method == "HEAD" else (request.method,)

@@ -3,9 +3,10 @@
 State of one process, keyed by address and device. What counts as an error is decided by the callers.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from swift.core import clock
 
 Node = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ class ErrorLimiter:
         self,
         interval: float = 60.0,
         limit: int = 10,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
         count: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.interval = interval

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from time import monotonic
 
+from swift.core import clock
 from swift.proxy.backend import Accounts, node_path, read_answer
 from swift.proxy.options import NodeOptions
 from swift.proxy.quorum import Answer
@@ -151,7 +151,7 @@ class Reader:
         """Send the request to the next node that takes it."""
         for node in self.nodes:
             path = node_path(node, self.part, self.tail)
-            started = monotonic()
+            started = clock.monotonic()
             conn = None
             try:
                 conn = POOL.get(*address(node, self.use_replication), self.conn_timeout)
@@ -172,7 +172,7 @@ class Reader:
         conn = attempt.conn
         try:
             try:
-                response = conn.response(max(attempt.deadline - monotonic(), 0.001))
+                response = conn.response(max(attempt.deadline - clock.monotonic(), 0.001))
             except StaleConnection:
                 conn.reopen(self.conn_timeout)
                 conn.send(self.method, attempt.path, self.block, b"", self.node_timeout)
@@ -182,7 +182,7 @@ class Reader:
             self.accounts.failed(attempt.node, error, self._doing())
             return None
         if self.timings is not None:
-            self.timings.record(attempt.node["ip"], monotonic() - attempt.started)
+            self.timings.record(attempt.node["ip"], clock.monotonic() - attempt.started)
         return response
 
     def _ask_wave(self, size: int) -> bool:
@@ -194,7 +194,7 @@ class Reader:
                 break
             running.append(attempt)
         while running:
-            patience = min(attempt.deadline for attempt in running) - monotonic()
+            patience = min(attempt.deadline for attempt in running) - clock.monotonic()
             if self._wait(running, patience):
                 self._abandon(running)
                 return True
@@ -213,7 +213,7 @@ class Reader:
                     running.append(attempt)
             if not running:
                 return self._newest_candidate()
-            patience = min(attempt.deadline for attempt in running) - monotonic()
+            patience = min(attempt.deadline for attempt in running) - clock.monotonic()
             if more and len(running) < slots:
                 patience = min(patience, self.node_options.concurrency_timeout)
             if self._wait(running, patience):
@@ -239,7 +239,7 @@ class Reader:
         return enough
 
     def _drop_overdue(self, running: list[_Attempt]) -> None:
-        now = monotonic()
+        now = clock.monotonic()
         for attempt in [attempt for attempt in running if attempt.deadline <= now]:
             running.remove(attempt)
             attempt.conn.close()

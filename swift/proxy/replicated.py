@@ -8,17 +8,15 @@ footer. The sockets' buffers are the queues that keep one slow replica from stop
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.concurrency import sleep, spawn, spawn_n
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.hashing import md5
-from swift.core.log import Transaction, set_transaction, transaction
 from swift.core.policy import quorum_size
 from swift.core.timestamp import http_date, parse
 from swift.obj.updates import update_overrides
@@ -28,6 +26,7 @@ from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, address
 from swift.proxy.rows import LostRows, row_headers
+from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.client import POOL, BackendConnection, BackendError, StaleConnection, wait_any
 from swift.wire.errors import ClientError, ClientTimeout
 from swift.wire.headers import head_headers
@@ -234,7 +233,7 @@ class _Upload:
         replica.node = None
 
     def _ask(self, conn: BackendConnection, replica: _Replica, node: Node) -> Any:
-        replica.boundary = b"%064x" % random.getrandbits(256)
+        replica.boundary = b"%064x" % clock.getrandbits(256)
         headers = b"%sX-Backend-Obj-Multipart-Mime-Boundary: %s\r\n" % (replica.headers, replica.boundary)
         path = node_path(node, self.store.part, self.store.tail)
         try:
@@ -351,16 +350,18 @@ class _Upload:
         answers = [replica.answer for replica in self.replicas if replica.answer is not None]
         lost = [replica for replica in self.replicas if replica.conn is None and replica.answer is None]
         pending = self._live()
-        deadline = monotonic() + self.options.node_timeout
+        deadline = clock.monotonic() + self.options.node_timeout
         while pending:
             if have_quorum([answer.status for answer in answers], len(self.replicas)):
-                deadline = min(deadline, monotonic() + self.options.post_quorum_timeout)
-            ready = wait_any([r.conn for r in pending if r.conn is not None], max(deadline - monotonic(), 0))
-            if not ready and monotonic() >= deadline:
+                deadline = min(deadline, clock.monotonic() + self.options.post_quorum_timeout)
+            ready = wait_any(
+                [r.conn for r in pending if r.conn is not None], max(deadline - clock.monotonic(), 0)
+            )
+            if not ready and clock.monotonic() >= deadline:
                 break
             for replica in [replica for replica in pending if replica.conn in ready]:
                 pending.remove(replica)
-                answer = self._final_answer(replica, max(deadline - monotonic(), 0.001))
+                answer = self._final_answer(replica, max(deadline - clock.monotonic(), 0.001))
                 if answer is not None:
                     answers.append(answer)
                 if answer is None or answer.status >= 500:

@@ -4,13 +4,12 @@ What lives here: the order of primaries, the iterator over primaries and handoff
 node's two addresses. What never does: connections, and what counts as an error.
 """
 
-import random
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, permutations
 from operator import itemgetter
 from typing import Any
 
+from swift.core import clock
 from swift.core.policy import quorum_size
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.options import NodeOptions
@@ -26,7 +25,7 @@ _ORDERS: dict[int, list[Callable[[Sequence[Node]], tuple[Node, ...]]]] = {
 class Timings:
     """How fast nodes answered lately, by address, in whole milliseconds; for `sorting_method = timing`."""
 
-    def __init__(self, expiry: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, expiry: float, clock: Callable[[], float] = clock.monotonic) -> None:
         self._expiry = expiry
         self._clock = clock
         self._seen: dict[str, tuple[float, float]] = {}
@@ -44,9 +43,9 @@ def shuffled(nodes: Sequence[Node]) -> Sequence[Node]:
     """The nodes in random order, as a new sequence."""
     orders = _ORDERS.get(len(nodes))
     if orders is not None:
-        return orders[int(random.random() * len(orders))](nodes)
+        return orders[int(clock.random() * len(orders))](nodes)
     mixed = list(nodes)
-    random.shuffle(mixed)
+    clock.shuffle(mixed)
     return mixed
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from swift.core.concurrency import Timeout, spawn
-from swift.core.log import Transaction, set_transaction, transaction
 from swift.proxy.backend import closing_lines
+from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.client import POOL, BackendError, header_block
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import copy
 import math
-import time
-import uuid
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from swift.core import clock
 from swift.ring import balance
 from swift.ring.builder_file import BuilderState, builder_lock, load_state, save_state
 from swift.ring.devices import REQUIRED_KEYS, Device, fill_defaults, search, without_builder_keys
@@ -80,7 +79,7 @@ class RingBuilder:
         state.rows = [row[:] for row in ring.rows] or None
         state.version = ring.version or 0
         state.ages = array("B", bytes(state.parts))
-        state.id = uuid.uuid4().hex
+        state.id = clock.uuid4().hex
         builder._dev_id_bytes = ring.dev_id_bytes
         builder._count_parts()
         return builder
@@ -89,7 +88,7 @@ class RingBuilder:
         """Atomic and durable, under the directory's lock; gives the builder its id if it has none."""
         given = self.state.id
         if given is None:
-            self.state.id = uuid.uuid4().hex
+            self.state.id = clock.uuid4().hex
         if not self.state.ages:
             self.state.ages = array("B", bytes(self.parts))
         try:
@@ -309,7 +308,7 @@ class RingBuilder:
     @property
     def min_part_seconds_left(self) -> int:
         """Seconds until every part may move, as far as the last update of the ages tells."""
-        elapsed = int(time.time()) - self.state.ages_epoch
+        elapsed = int(clock.time()) - self.state.ages_epoch
         return max(0, self.min_part_hours * 3600 - elapsed)
 
     def pretend_min_part_hours_passed(self) -> None:
@@ -322,7 +321,7 @@ class RingBuilder:
         state = self.state
         if not state.ages:
             state.ages = array("B", bytes(self.parts))
-        now = int(time.time())
+        now = int(clock.time())
         hours = (now - state.ages_epoch) // 3600
         if hours <= 0:
             return

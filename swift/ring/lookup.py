@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import time
 import weakref
 from array import array
 from bisect import bisect_left
@@ -18,6 +17,7 @@ from itertools import chain, filterfalse
 from struct import Struct
 from typing import Any, NoReturn
 
+from swift.core import clock
 from swift.core.hashing import hash_config, hash_path
 from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
@@ -332,7 +332,7 @@ class Ring:
     def _install(self, snapshot: Snapshot, identity: tuple) -> None:
         self._identity = identity
         self._snapshot = snapshot
-        self._deadline = time.monotonic() + self.reload_time
+        self._deadline = clock.monotonic() + self.reload_time
 
     # ---- reload
 
@@ -344,13 +344,13 @@ class Ring:
             return False
 
     def _current(self) -> Snapshot:
-        if time.monotonic() > self._deadline:
+        if clock.monotonic() > self._deadline:
             self._look()
         return self._snapshot
 
     def _look(self) -> None:
         """Load the file if it changed; only the caller waits, others use the old ring meanwhile."""
-        self._deadline = time.monotonic() + self.reload_time
+        self._deadline = clock.monotonic() + self.reload_time
         if self._loading:
             return
         self._loading = True

@@ -6,13 +6,13 @@ Which device gets what is decided in ``placement`` (first time) and ``movement``
 from __future__ import annotations
 
 import math
-import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from swift.core import clock
 from swift.ring import balance
 from swift.ring.devices import Device
 from swift.ring.format import TYPECODE, id_width
@@ -66,11 +66,11 @@ def row_lengths(parts: int, replicas: float) -> list[int]:
 def _throttled(progress: Progress | None) -> Progress:
     if progress is None:
         return lambda what, done: None
-    told = time.monotonic() + _QUIET_FOR - _PROGRESS_EVERY
+    told = clock.monotonic() + _QUIET_FOR - _PROGRESS_EVERY
 
     def tell(what: str, done: float) -> None:
         nonlocal told
-        now = time.monotonic()
+        now = clock.monotonic()
         if now - told >= _PROGRESS_EVERY:
             told = now
             progress(what, done)

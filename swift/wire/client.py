@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from time import monotonic
 
+from swift.core import clock
 from swift.core.concurrency import Stream, connect, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
@@ -485,7 +485,7 @@ class ConnectionPool:
         """An idle connection that seems alive, if there is one; never waits."""
         idle = self._idle.get((ip, port))
         if idle:
-            oldest_allowed = monotonic() - MAX_IDLE_SECONDS
+            oldest_allowed = clock.monotonic() - MAX_IDLE_SECONDS
             while idle:
                 conn = idle.pop()
                 self._count -= 1
@@ -512,7 +512,7 @@ class ConnectionPool:
             conn.close()
             return
         stream.set_timeout(None)
-        conn.idle_since = monotonic()
+        conn.idle_since = clock.monotonic()
         idle.append(conn)
         self._count += 1
         if self._count > MAX_IDLE:

@@ -8,10 +8,10 @@ server.py. Spec: proxy-and-backend.md 21.
 import errno
 import sys
 from collections.abc import Callable, Iterator
-from time import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from swift.core import clock
 from swift.core.concurrency import Timeout, raw_socket, sleep
 from swift.wire.errors import (
     BadChunk,
@@ -185,7 +185,7 @@ class Connection(Source):
 
     def _serve(self, environ: dict[str, Any]) -> bool:
         """Answer one request; whether the connection is kept."""
-        start = time()
+        start = clock.time()
         server = self.server
         self.status = None
         self.head_sent = False
@@ -518,7 +518,7 @@ class Connection(Source):
         self, environ: dict[str, Any], body: RequestBody, error: BaseException | None, start: float
     ) -> None:
         status = int(self.status[:3]) if self.status else 500
-        arguments = (environ, status, self.headers, self.sent, body.received, error, start, time())
+        arguments = (environ, status, self.headers, self.sent, body.received, error, start, clock.time())
         callbacks = environ["swift.on_response_done"]
         if self.server.on_done is not None:
             callbacks = [*callbacks, self.server.on_done]
@@ -543,11 +543,11 @@ class Connection(Source):
         """Read and drop what the client still sends, for a while: closing at once would reset the connection and could take
         the answer with it."""
         stream = self.stream
-        end = time() + LINGER_SECONDS
+        end = clock.time() + LINGER_SECONDS
         try:
             stream.shutdown_write()
             stream.set_timeout(LINGER_IDLE_SECONDS)
-            while time() < end and not self.server.draining:
+            while clock.time() < end and not self.server.draining:
                 if not stream.recv(65536):
                     return
         except OSError:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
-from swift.core.pipeline import load_app, pipeline_names
+from swift.run.pipeline import load_app, pipeline_names
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.request import Application, Request
 from swift.wire.response import Response

@@ -6,13 +6,13 @@ Spec: proxy-and-backend.md 22, 29; middleware.md 2.2.
 
 import datetime
 import math
-import random
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import formatdate
 from typing import Any
 
 import webob
 
+from swift.core import clock
 from swift.core.names import wsgi_quote
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
 from swift.wire.headers import HeaderKeyDict
@@ -338,7 +338,7 @@ class Response(webob.Response):
         if body is not None and not hasattr(body, "app_iter_ranges"):
             return None
         part_type = self._headers["Content-Type"] or ""
-        boundary = f"{random.getrandbits(128):032x}"
+        boundary = f"{clock.getrandbits(128):032x}"
         self.status = 206
         self._headers["Content-Length"] = str(byteranges_length(ranges, length, part_type, boundary))
         self._headers["Content-Type"] = f"multipart/byteranges;boundary={boundary}"

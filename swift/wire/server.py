@@ -6,10 +6,9 @@ Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
 
 import errno
 from collections.abc import Callable, Mapping
-from time import gmtime, time
 from typing import Any
 
-from swift.core import constraints
+from swift.core import clock, constraints
 from swift.core.concurrency import Event, Listener, Semaphore, Stream, Timeout, raw_socket, sleep, spawn_n
 from swift.core.config import truthy
 from swift.wire.connection import Connection, base_environ
@@ -133,7 +132,7 @@ class Server:
 
     def date_line(self) -> str:
         """The Date header line, made once a second."""
-        now = int(time())
+        now = int(clock.time())
         if now != self._date_second:
             self._date_second = now
             self._date_line = f"Date: {_http_date(now)}\r\n"
@@ -202,7 +201,7 @@ _PASSING_ACCEPT_ERRORS = frozenset(
 
 
 def _http_date(second: int) -> str:
-    when = gmtime(second)
+    when = clock.gmtime(second)
     return (
         f"{_DAYS[when.tm_wday]}, {when.tm_mday:02d} {_MONTHS[when.tm_mon - 1]} {when.tm_year} "
         f"{when.tm_hour:02d}:{when.tm_min:02d}:{when.tm_sec:02d} GMT"

@@ -8,7 +8,7 @@ from swift.core import concurrency
 
 concurrency.patch()
 
-from swift.core.daemon import Daemon, run_daemon_command  # noqa: E402
+from swift.run.daemon import Daemon, run_daemon_command  # noqa: E402
 
 
 class Toy(Daemon):

@@ -39,13 +39,16 @@ HOMES = [
     ("swift/middleware/healthcheck.py", SERVERS),
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
-    ("swift/core/access_line.py", SERVERS),
+    ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),
     ("swift/core/constraints.py", ["swift"]),
-    ("swift/core/daemon.py", ["account-server", "container-server", "object-server"]),
+    ("swift/run/daemon.py", ["account-server", "container-server", "object-server"]),
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
+    ("swift/run/", SERVERS),
+    ("swift/telemetry/", SERVERS),
+    ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
     ("swift/cli/", SERVERS),
 ]
@@ -67,7 +70,7 @@ COMPOSED = {
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
-    "swift/core/metrics.py": {"statsd_user_label_<name>": ""},
+    "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.
 STRUCTURE = re.compile(r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval")  # fmt: skip

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from swift.cache.local_cache import LocalCache
+from swift.cache.memcache import MemcacheConnectionError
 from swift.core import capabilities
 from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
-from swift.core.local_cache import LocalCache
-from swift.core.log import get_logger
-from swift.core.memcache import MemcacheConnectionError
-from swift.core.metrics import get_metrics
 from swift.middleware.tempauth.authorization import Authorizer
 from swift.middleware.tempauth.tokens import NoTokenCache, Tokens
 from swift.middleware.tempauth.users import NOBODY, User, parse_users
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPMethodNotAllowed,

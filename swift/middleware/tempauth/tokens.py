@@ -11,9 +11,9 @@ import binascii
 import secrets
 import zlib
 from collections.abc import Mapping
-from time import monotonic, time
 from typing import Any
 
+from swift.core import clock
 from swift.core.config import multi_key_options
 
 BELIEVED_FOR = 5.0  # seconds that a token from the cache is not asked for again
@@ -58,21 +58,21 @@ class Tokens:
             stored = _stored(cache.get(self._cache_key(token), raise_on_error=True))
             if (
                 stored is not None
-                and stored[0] > time()
+                and stored[0] > clock.time()
                 and set(stored[1].split(",")) == set(groups.split(","))
             ):
-                return token, stored[0] - time()
+                return token, stored[0] - clock.time()
         token = f"{self.prefix}tk{secrets.token_hex(16)}"
-        expires = time() + self.life
+        expires = clock.time() + self.life
         cache.set(self._cache_key(token), [expires, groups], time=self.life, raise_on_error=True)
         cache.set(user_key, token, time=self.life, raise_on_error=True)
-        return token, expires - time()
+        return token, expires - clock.time()
 
     def groups(self, cache: Any, token: str) -> str | None:
         """The groups that a token stands for, None if it is not (or no longer) good."""
         known = self._known.get(token)
         if known is not None:
-            if known[0] > monotonic():
+            if known[0] > clock.monotonic():
                 return known[1]
             del self._known[token]
         found = self._unseal(token)
@@ -84,7 +84,7 @@ class Tokens:
         if len(self._known) >= _MAX_KNOWN:
             for oldest in list(self._known)[: _MAX_KNOWN // 16]:
                 self._known.pop(oldest, None)
-        self._known[token] = (monotonic() + left, groups)
+        self._known[token] = (clock.monotonic() + left, groups)
         return groups
 
     def _cache_key(self, token: str) -> str:
@@ -115,7 +115,7 @@ class Tokens:
         for fernet in self._fernets.values():
             try:
                 data = fernet.decrypt(sealed, ttl=self.life)
-                left = fernet.extract_timestamp(sealed) + self.life - time()
+                left = fernet.extract_timestamp(sealed) + self.life - clock.time()
                 if packed:
                     data = zlib.decompressobj().decompress(data, _LARGEST_GROUPS)
                 return left, data.decode("utf-8")
@@ -149,7 +149,7 @@ def _kept(value: Any) -> tuple[float, str] | None:
     stored = _stored(value)
     if stored is None:
         return None
-    left = stored[0] - time()
+    left = stored[0] - clock.time()
     return (min(left, BELIEVED_FOR), stored[1]) if left > 0 else None
 
 

@@ -1,6 +1,6 @@
 """Stand-ins for what surrounds a filter: an application that answers as told, a logger and metrics that remember."""
 
-from swift.core.log import Logger
+from swift.telemetry.log import Logger
 from swift.wire.message import Request
 
 

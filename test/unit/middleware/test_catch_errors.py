@@ -4,8 +4,8 @@ import pytest
 from filter_stand_ins import App, call, memory_logger
 
 from swift.core.concurrency import Timeout
-from swift.core.log import transaction
 from swift.middleware.catch_errors import BadResponseLength, CatchErrorsMiddleware, filter_factory
+from swift.telemetry.log import transaction
 from swift.wire.errors import ClientDisconnected
 
 ID = r"tx[0-9a-f]{21}-[0-9a-f]{10}"

@@ -10,8 +10,8 @@ import time
 import pytest
 from filter_stand_ins import memory_logger
 
+from swift.cache.local_cache import LocalCache
 from swift.core.concurrency import listen, raw_threading, use_fast_hub
-from swift.core.local_cache import LocalCache
 from swift.middleware.catch_errors import CatchErrorsMiddleware
 from swift.middleware.gatekeeper import GatekeeperMiddleware
 from swift.middleware.healthcheck import HealthCheckMiddleware

@@ -1,9 +1,9 @@
 import pytest
 from filter_stand_ins import App, call, memory_logger
 
+from swift.cache.local_cache import LocalCache
+from swift.cache.memcache import MemcacheClient
 from swift.core import concurrency
-from swift.core.local_cache import LocalCache
-from swift.core.memcache import MemcacheClient
 from swift.middleware import memcache
 from swift.middleware.memcache import filter_factory, load_cache, with_memcache_conf
 

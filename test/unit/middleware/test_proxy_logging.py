@@ -5,10 +5,10 @@ import re
 import pytest
 from filter_stand_ins import App, Metrics, call, memory_logger
 
-from swift.core import redaction
-from swift.core.metrics import LabeledMetrics
 from swift.middleware.proxy_logging import ProxyLoggingMiddleware, filter_factory
 from swift.middleware.request_metrics import RequestMetrics
+from swift.telemetry import redaction
+from swift.telemetry.metrics import LabeledMetrics
 from swift.wire.errors import ClientDisconnected
 
 START, END = 1795259604.941771269, 1795259604.962484598

@@ -10,9 +10,10 @@ from filter_stand_ins import App, Metrics, call, memory_logger
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swift.cache.local_cache import LocalCache
+from swift.cache.memcache import MemcacheConnectionError
 from swift.core import capabilities
-from swift.core.local_cache import LocalCache
-from swift.core.memcache import MemcacheConnectionError
+from swift.core import clock as source
 from swift.middleware.info import PROCESS_CACHE
 from swift.middleware.tempauth import TempAuth, filter_factory, tokens
 from swift.middleware.tempauth.tokens import Tokens
@@ -431,7 +432,7 @@ def test_sealed_tokens_end(monkeypatch):
 
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 11)
-    monkeypatch.setattr(tokens, "time", lambda: now + 11)
+    monkeypatch.setattr(source, "time", lambda: now + 11)
     assert send(fresh, token=token).status_int == 401
 
 
@@ -534,7 +535,7 @@ def test_tokens_are_believed_for_five_seconds_without_asking(monkeypatch):
     auth = build()
     token = token_of(auth)
     clock = [1000.0]
-    monkeypatch.setattr(tokens, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(source, "monotonic", lambda: clock[0])
     assert send(auth, token=token).status_int == 200
     auth.cache.delete(f"AUTH_/token/{token}")
     clock[0] += 4.9

@@ -694,7 +694,7 @@ def test_footers_without_boundary(app):
 
 
 def test_reserve(root):
-    app = App(root, fallocate_reserve="99.9999%")
+    app = App(root, fallocate_reserve=str(2**60))
     assert app.put(T1).status == 507
     assert app.put(T1, b"x" * 100000).status == 507
     assert app.request("DELETE", X_Timestamp=T2).status == 404

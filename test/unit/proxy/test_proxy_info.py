@@ -5,8 +5,8 @@ import json
 import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, Reply
 
+from swift.cache.local_cache import LocalCache
 from swift.core import concurrency
-from swift.core.local_cache import LocalCache
 from swift.middleware import info as infos
 from swift.middleware.info import (
     PROCESS_CACHE,

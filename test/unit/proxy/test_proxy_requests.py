@@ -10,9 +10,9 @@ from proxy_backends import CONTAINER_HEADERS, T0, Reply
 
 from swift.core import capabilities
 from swift.core.errors import ConfigError
-from swift.core.log import set_transaction, transaction
 from swift.core.policy import PolicyCollection, ReplicatedPolicy
 from swift.proxy.options import parse_options
+from swift.telemetry.log import set_transaction, transaction
 from swift.wire.message import HTTPForbidden, HTTPUnauthorized, Request
 
 BAD_REQUEST = (

@@ -343,7 +343,7 @@ def test_set_info_keeps_devices_apart():
 
 
 def test_ages_of_parts():
-    with mock.patch("time.time", lambda: clock[0]):
+    with mock.patch("swift.core.clock.time", lambda: clock[0]):
         clock = [1_000_000_000.0]
         builder = small()
         builder.change_min_part_hours(2)

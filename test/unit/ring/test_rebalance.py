@@ -161,7 +161,7 @@ def test_any_change_keeps_the_contract_and_settles(data):
 @given(st.data())
 def test_young_parts_stay(data):
     builder = RingBuilder(5, 3, 2)
-    with mock.patch("time.time", lambda: 1_000_000_000.0):
+    with mock.patch("swift.core.clock.time", lambda: 1_000_000_000.0):
         for dev in topology(data.draw):
             builder.add_dev(dev)
         for index in range(3):
@@ -229,7 +229,7 @@ def play(scenario, seed):
     builder = RingBuilder(scenario["part_power"], scenario["replicas"], scenario["min_part_hours"])
     builder.set_overload(scenario["overload"])
     results = []
-    with mock.patch("time.time", lambda: clock[0]):
+    with mock.patch("swift.core.clock.time", lambda: clock[0]):
         for step in scenario["steps"]:
             for kind, *arguments in step:
                 if kind == "add":
@@ -402,7 +402,7 @@ def test_progress_is_told_only_when_it_takes_long():
     builder.rebalance(progress=lambda what, done: told.append(what))
     assert told == []
     clock = iter(range(1000))
-    with mock.patch("time.monotonic", lambda: next(clock)):
+    with mock.patch("swift.core.clock.monotonic", lambda: next(clock)):
         builder.rebalance(progress=lambda what, done: told.append((what, done)))
     assert told
     assert all(0 <= done <= 1 for _, done in told)

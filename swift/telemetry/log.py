@@ -1,6 +1,6 @@
 """Loggers: what a log message looks like, at which level it is let through, and the request it belongs to.
 
-Destinations are in `swift.core.log_sinks`, access lines in `swift.core.access_line`. Tokens, keys and request headers have no
+Destinations are in `swift.telemetry.log_sinks`, access lines in `swift.telemetry.access_line`. Tokens, keys and request headers have no
 place in a message: who writes one must see to that.
 
 Spec: operations.md 8.1, 8.2.
@@ -20,7 +20,7 @@ from typing import Any
 from swift.core.concurrency import Timeout, getcurrent
 from swift.core.config import csv_list, truthy
 from swift.core.errors import ConfigError
-from swift.core.log_sinks import (
+from swift.telemetry.log_sinks import (
     ConsoleSink,
     FileSink,
     Sink,

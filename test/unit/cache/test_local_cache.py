@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core import local_cache
-from swift.core.local_cache import CacheValueError, LocalCache
+from swift.cache.local_cache import CacheValueError, LocalCache
+from swift.core import clock as source
 
 
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        monkeypatch.setattr(local_cache, "monotonic", lambda: self.now)
+        monkeypatch.setattr(source, "monotonic", lambda: self.now)
 
 
 @pytest.fixture

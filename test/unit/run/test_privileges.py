@@ -3,8 +3,8 @@ import pwd
 
 import pytest
 
-from swift.core import privileges
 from swift.core.errors import ConfigError
+from swift.run import privileges
 
 
 class Log:

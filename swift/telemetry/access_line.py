@@ -1,6 +1,6 @@
 """Access lines: one per request, made from a template that operators may change and others parse.
 
-A template is compiled once to Python code that touches only the fields it shows. Where the lines go is `swift.core.log`'s
+A template is compiled once to Python code that touches only the fields it shows. Where the lines go is `swift.telemetry.log`'s
 business; which values the proxy's fields have is its logging filter's.
 
 Spec: operations.md 8.3, 8.4, 8.5.
@@ -12,13 +12,13 @@ import hashlib
 import os
 import re
 import string
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote_from_bytes
 
+from swift.core import clock
 from swift.core.config import truthy
-from swift.core.log import DEBUG, INFO, Logger, escape_controls
+from swift.telemetry.log import DEBUG, INFO, Logger, escape_controls
 
 STORAGE_TEMPLATE = (
     '{remote_addr} - - [{time.d}/{time.b}/{time.Y}:{time.H}:{time.M}:{time.S} +0000] "{method} {path}" {status} '
@@ -159,7 +159,7 @@ class _Strftime:
     def __call__(self, moment: float) -> str:
         second = int(moment)
         if second != self._second:
-            self._second, self._text = second, time.strftime(self._pattern, time.gmtime(second))
+            self._second, self._text = second, clock.strftime(self._pattern, clock.gmtime(second))
         return self._text
 
 

@@ -3,8 +3,8 @@ import types
 
 import pytest
 
-from swift.core import pipeline
 from swift.core.errors import ConfigError
+from swift.run import pipeline
 
 
 class Element:

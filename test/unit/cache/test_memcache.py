@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memcached_stand_in import StandIn
 
+from swift.cache.memcache import HashRing, MemcacheClient, MemcacheConnectionError, parse_server, wire_key
 from swift.core import concurrency
-from swift.core.memcache import HashRing, MemcacheClient, MemcacheConnectionError, parse_server, wire_key
 
 THREE = ["10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"]
 

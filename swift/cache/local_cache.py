@@ -1,15 +1,16 @@
 """The cache inside this process that stands in for memcached where there is none.
 
-It has the face of `swift.core.memcache.MemcacheClient`. Values are kept serialised, so that what a caller gets is its own to
+It has the face of `swift.cache.memcache.MemcacheClient`. Values are kept serialised, so that what a caller gets is its own to
 change. Never here: sockets, or which cache a server uses.
 """
 
 import json
 from collections.abc import Iterable, Mapping
-from time import monotonic
 from typing import Any
 
 import orjson
+
+from swift.core import clock
 
 # Other worker processes change accounts, containers and their shards too; without a shared cache nobody tells us.
 SHARED_STATE_PREFIXES = ("account/", "container/", "shard-listing-v2/", "shard-updating-v2/")
@@ -50,7 +51,7 @@ class LocalCache:
         if entry is None:
             return None
         expires, data, is_json = entry
-        if expires <= monotonic():
+        if expires <= clock.monotonic():
             self._drop(key)
             return None
         return orjson.loads(data) if is_json else data
@@ -78,7 +79,7 @@ class LocalCache:
         """
         delta = int(delta)
         entry = self._entries.get(key)
-        if entry is None or entry[0] <= monotonic():
+        if entry is None or entry[0] <= clock.monotonic():
             value = max(delta, 0)
             self._store(key, self._expiry(key, time), b"%d" % value, False)
             return value
@@ -118,7 +119,7 @@ class LocalCache:
     def _expiry(self, key: str, time: float) -> float:
         if self.max_age is not None and key.startswith(SHARED_STATE_PREFIXES) and not 0 < time < self.max_age:
             time = self.max_age
-        return monotonic() + time if time > 0 else _FOREVER
+        return clock.monotonic() + time if time > 0 else _FOREVER
 
     def _store(self, key: str, expires: float, data: bytes, is_json: bool) -> None:
         self._drop(key)
@@ -133,7 +134,7 @@ class LocalCache:
             self.bytes -= len(entry[1]) + len(key) + _ENTRY_OVERHEAD
 
     def _make_room(self) -> None:
-        now = monotonic()
+        now = clock.monotonic()
         for key in [key for key, entry in self._entries.items() if entry[0] <= now]:
             self._drop(key)
         # A sixteenth of free room, so that a full cache does not look for expired entries on every store.

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core import log, log_sinks
 from swift.core.concurrency import Timeout, spawn
-from swift.core.log import get_logger, limit_length, set_transaction
+from swift.telemetry import log, log_sinks
+from swift.telemetry.log import get_logger, limit_length, set_transaction
 
 
 class Memory:
@@ -268,20 +268,20 @@ def test_custom_handlers(monkeypatch, capsys):
         logger.addHandler(Handler())
 
     monkeypatch.setattr(log, "attach_for_test", attach, raising=False)
-    conf = {"log_custom_handlers": "swift.core.log.attach_for_test, swift.core.log.nonesuch, nodot"}
+    conf = {"log_custom_handlers": "swift.telemetry.log.attach_for_test, swift.telemetry.log.nonesuch, nodot"}
     logger = get_logger(conf, "x", log_route="test-route")
     logger.warning("to %s", "all")
     logger.access(20, "an access line")
     assert seen == [(30, "to all"), (20, "an access line")]
     assert capsys.readouterr().err.splitlines() == [
-        "Error calling custom handler [swift.core.log.nonesuch]",
+        "Error calling custom handler [swift.telemetry.log.nonesuch]",
         "Invalid custom handler format [nodot]",
     ]
 
 
 CAPTURE = """
 import sys
-from swift.core.log import get_logger, capture_stdio
+from swift.telemetry.log import get_logger, capture_stdio
 logger = get_logger({"log_file": sys.argv[1]}, "x", log_to_console=sys.argv[2] == "console")
 print("before", flush=True)
 capture_stdio(logger)

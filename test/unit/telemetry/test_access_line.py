@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core import access_line
-from swift.core.access_line import Anonymizer, StorageAccessLog, Template, proxy_template
+from swift.telemetry import access_line
+from swift.telemetry.access_line import Anonymizer, StorageAccessLog, Template, proxy_template
 
 T = 1700000000.123456717
 

@@ -1,21 +1,20 @@
 """Metrics: counters and timings that go to StatsD as they happen, and into this process's table for Prometheus.
 
-What is counted is decided by each room; the table and its exposition are in `swift.core.prometheus`.
+What is counted is decided by each room; the table and its exposition are in `swift.telemetry.prometheus`.
 
 Spec: operations.md section 9.
 """
 
 from __future__ import annotations
 
-import random
 import re
-import time
 from collections.abc import Mapping
 from typing import Any
 
-from swift.core import prometheus
+from swift.core import clock
 from swift.core.concurrency import raw_socket, spawn_after
 from swift.core.config import truthy
+from swift.telemetry import prometheus
 
 BATCH_BYTES = 1400
 BATCH_SECONDS = 0.05
@@ -25,7 +24,7 @@ _unsafe_name = re.compile(r"[\x00-\x20\x7f:|@#]")
 _control = re.compile(r"[\x00-\x1f\x7f]")
 _LABEL_NAME = re.compile(r"[0-9A-Za-z_]+")
 _LABEL_VALUE = re.compile(r"[0-9A-Za-z_.]+")
-_random = random.random
+_random = clock.random
 
 
 class StatsdClient:
@@ -72,7 +71,7 @@ class StatsdClient:
         self._send(data)
 
     def _send(self, data: bytes) -> None:
-        now = time.monotonic()
+        now = clock.monotonic()
         if now >= self._resolve_at:
             self._connect(now)
         try:
@@ -163,7 +162,7 @@ class Metrics:
 
     def timing_since(self, name: str, start: float, sample_rate: float | None = None) -> None:
         """Notes the time since `start` (time.time())."""
-        self.timing(name, (time.time() - start) * 1000, sample_rate)
+        self.timing(name, (clock.time() - start) * 1000, sample_rate)
 
     def transfer_rate(
         self, name: str, seconds: float, byte_count: int, sample_rate: float | None = None
@@ -256,7 +255,7 @@ class LabeledMetrics:
     def timing_since(
         self, metric: str, start: float, labels: Mapping[str, Any], sample_rate: float | None = None
     ) -> None:
-        self.timing(metric, (time.time() - start) * 1000, labels, sample_rate)
+        self.timing(metric, (clock.time() - start) * 1000, labels, sample_rate)
 
     def transfer_rate(
         self,

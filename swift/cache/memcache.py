@@ -1,7 +1,7 @@
 """The memcached client: text protocol over pooled connections, servers chosen on a hash ring, failing servers left alone.
 
 All daemons of a cluster, reference nodes included, share one set of memcached servers, so keys, server choice and value
-forms are an interface (spec proxy 24). In-process caches with the same face live in `swift.core.local_cache`; which of them a
+forms are an interface (spec proxy 24). In-process caches with the same face live in `swift.cache.local_cache`; which of them a
 server uses is decided by the cache filter.
 """
 
@@ -11,15 +11,14 @@ import hashlib
 import json
 import logging
 import ssl
-import time as clock
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import Any, Protocol, TypeVar
 
+from swift.cache.memcache_connection import MemcacheConnection, ProtocolError, open_connection
+from swift.core import clock
 from swift.core.concurrency import Semaphore
-from swift.core.memcache_connection import MemcacheConnection, ProtocolError, open_connection
 
 DEFAULT_PORT = 11211
 POINTS_PER_SERVER = 50
@@ -293,14 +292,14 @@ class MemcacheClient:
         raise_on_error: bool = False,
     ) -> T | None:
         """Ask the responsible server and, if it fails, the next ones. None when all failed."""
-        started = monotonic()
+        started = clock.monotonic()
         suffix = ""
         failure: BaseException | None = None
         for number, name in enumerate(self.ring.servers(key_hash)):
             if number == self._tries:
                 break
             server = self._servers[name]
-            if server.suppressed_until > monotonic():
+            if server.suppressed_until > clock.monotonic():
                 continue
             try:
                 with self._connection(server) as connection:
@@ -360,7 +359,7 @@ class MemcacheClient:
             self._logger.error("Error talking to memcached: %s (%s): %s", server.name, command, error)
         if self._suppression_interval <= 0:
             return
-        now = monotonic()
+        now = clock.monotonic()
         server.errors = [moment for moment in server.errors if moment > now - self._suppression_interval]
         # One that hangs costs each request the whole time limit, so that it gets fewer chances than one that refuses.
         weight = 1 if isinstance(error, _NoPermit) or not isinstance(error, TimeoutError) else _TIMEOUT_WEIGHT
@@ -373,7 +372,7 @@ class MemcacheClient:
     def _report(self, command: str, suffix: str, started: float, sample_rate: float | None) -> None:
         if self._metrics is not None:
             self._metrics.timing(
-                f"memcached.{command}.{suffix}timing", (monotonic() - started) * 1000, sample_rate
+                f"memcached.{command}.{suffix}timing", (clock.monotonic() - started) * 1000, sample_rate
             )
 
 

@@ -1,6 +1,6 @@
 """The life of a background daemon: from its configuration section to its passes, in one process or several.
 
-What a pass does is each daemon's own business. Servers are `swift.core.process`'s.
+What a pass does is each daemon's own business. Servers are `swift.run.process`'s.
 
 Spec: operations.md section 5.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from optparse import OptionParser
 from typing import Any, NoReturn
 
-from swift.core import command_line, hashing, notify, swift_dir
+from swift.core import clock, hashing, swift_dir
 from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
-from swift.core.log import capture_stdio, get_logger
-from swift.core.privileges import become, detach, set_priorities, use_utc, wanted_user
+from swift.run import command_line, notify
+from swift.run.privileges import become, detach, set_priorities, use_utc, wanted_user
+from swift.telemetry.log import capture_stdio, get_logger
 
 HEALTH_CHECK_SECONDS = 5.0
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
@@ -125,17 +125,17 @@ class _Runner:
     def _run_workers(self, plan: Sequence[Mapping[str, Any]]) -> None:
         for options in plan:
             self._start(options)
-        check_at = time.monotonic() + HEALTH_CHECK_SECONDS
+        check_at = clock.monotonic() + HEALTH_CHECK_SECONDS
         while self.workers:
-            received = signal.sigtimedwait(_SIGNALS, max(check_at - time.monotonic(), 0))
+            received = signal.sigtimedwait(_SIGNALS, max(check_at - clock.monotonic(), 0))
             if received and received.si_signo == signal.SIGTERM:
                 self._on_term(signal.SIGTERM, None)
             if received and received.si_signo == signal.SIGINT:
                 raise KeyboardInterrupt
             self._reap()
-            if time.monotonic() < check_at:
+            if clock.monotonic() < check_at:
                 continue
-            check_at = time.monotonic() + HEALTH_CHECK_SECONDS
+            check_at = clock.monotonic() + HEALTH_CHECK_SECONDS
             if not self.daemon.is_healthy():
                 self._end_workers()
                 for options in self.daemon.get_worker_args(once=self.once, **self.options):

@@ -1,7 +1,7 @@
 """Starting servers: from configuration files to processes that serve.
 
 One call may bring up several servers under one parent. The HTTP server itself lies above this floor and is handed in;
-keeping workers alive is `swift.core.supervisor`'s business, daemons without HTTP are `swift.core.daemon`'s.
+keeping workers alive is `swift.run.supervisor`'s business, daemons without HTTP are `swift.run.daemon`'s.
 
 Spec: operations.md 3, 4; proxy-and-backend 25.
 """
@@ -13,20 +13,21 @@ import gc
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from swift.core import command_line, notify, prometheus, seamless, swift_dir
-from swift.core.access_line import StorageAccessLog, quiet_object_request
-from swift.core.addresses import own_addresses
+from swift.core import clock, swift_dir
 from swift.core.concurrency import listen, raw_socket, sleep, spawn, spawn_after
 from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
-from swift.core.log import capture_stdio, get_logger
-from swift.core.pipeline import app_conf, load_app
-from swift.core.privileges import Account, become, detach, set_priorities, use_utc, wanted_user
-from swift.core.supervisor import SIGNALS, Endpoint, Plan, SlotKey, StartError, Supervisor
+from swift.run import command_line, notify, seamless
+from swift.run.addresses import own_addresses
+from swift.run.pipeline import app_conf, load_app
+from swift.run.privileges import Account, become, detach, set_priorities, use_utc, wanted_user
+from swift.run.supervisor import SIGNALS, Endpoint, Plan, SlotKey, StartError, Supervisor
+from swift.telemetry import prometheus
+from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
+from swift.telemetry.log import capture_stdio, get_logger
 
 SECTIONS = ("proxy-server", "account-server", "container-server", "object-server")
 DEFAULT_BIND_TIMEOUT = 30
@@ -115,7 +116,7 @@ class Service:
         conf = self.conf
         seconds = float(conf.get("bind_timeout") or DEFAULT_BIND_TIMEOUT)
         keep_idle = int(conf.get("keep_idle") or 600)
-        give_up = time.monotonic() + seconds
+        give_up = clock.monotonic() + seconds
         while True:
             try:
                 sock = listen(ip, port, int(conf.get("backlog") or 4096), reuse_port=True)
@@ -123,7 +124,7 @@ class Service:
             except OSError as err:
                 if err.errno != errno.EADDRINUSE:
                     raise OSError(err.errno, f"Could not bind to {ip}:{port}: {err.strerror}") from None
-                if time.monotonic() >= give_up:
+                if clock.monotonic() >= give_up:
                     text = f"Could not bind to {ip}:{port} after trying for {seconds:g} seconds"
                     raise OSError(err.errno, text) from None
             received = signal.sigtimedwait({signal.SIGTERM, signal.SIGINT, signal.SIGHUP}, BIND_RETRY_SECONDS)

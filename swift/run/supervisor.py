@@ -1,7 +1,7 @@
 """The parent of a server's workers: keeps as many running as are wanted, and turns signals into what they ask for.
 
 It serves nothing itself and never waits on anything but signals. What a worker does is handed in; how a new image
-takes over is in `swift.core.seamless`.
+takes over is in `swift.run.seamless`.
 
 Spec: operations.md 4.1, 4.2; proxy-and-backend 25.2, 25.3.
 """
@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from swift.core import notify, prometheus, seamless
+from swift.core import clock
 from swift.core.concurrency import fork, raw_select, raw_socket
 from swift.core.errors import SwiftError
+from swift.run import notify, seamless
+from swift.telemetry import prometheus
 
 SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
 MAX_RESTART_DELAY = 5.0
@@ -152,7 +153,7 @@ class Supervisor:
 
     def _start(self, slot: Slot) -> None:
         read_fd, write_fd = os.pipe()
-        slot.started = time.monotonic()
+        slot.started = clock.monotonic()
         slot.pid = fork()
         if slot.pid == 0:
             os.close(read_fd)
@@ -232,7 +233,7 @@ class Supervisor:
         if slot.ready is not None:
             os.close(slot.ready)
             slot.ready = None
-        now = time.monotonic()
+        now = clock.monotonic()
         slot.failures = slot.failures + 1 if now - slot.started < MAX_RESTART_DELAY else 0
         # the first successor comes at once; what keeps dying young is given time
         slot.retry_at = now + min(0.1 * 2**slot.failures, MAX_RESTART_DELAY) if slot.failures > 1 else now
@@ -256,7 +257,7 @@ class Supervisor:
         for key in wanted:
             if key not in self._slots:
                 self._open(key)
-        now = time.monotonic()
+        now = clock.monotonic()
         for slot in self._slots.values():
             if not slot.pid and now >= slot.retry_at:
                 self._start(slot)
@@ -267,7 +268,7 @@ class Supervisor:
         limit = self._plan.stale_worker_timeout
         if not self._old or limit <= 0:
             return
-        now = time.time()
+        now = clock.time()
         for pid, since in list(self._old.items()):
             if now - since < limit:
                 continue
@@ -306,8 +307,8 @@ class Supervisor:
                 os.kill(pid, signal.SIGTERM)
             except OSError:
                 pass
-        give_up = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < give_up:
+        give_up = clock.monotonic() + STOP_SECONDS
+        while clock.monotonic() < give_up:
             try:
                 if os.waitpid(-1, os.WNOHANG)[0] == 0:
                     signal.sigtimedwait({signal.SIGCHLD}, 0.05)

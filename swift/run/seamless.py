@@ -16,12 +16,12 @@ import stat
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from swift.core import notify
+from swift.core import clock
 from swift.core.concurrency import raw_socket
+from swift.run import notify
 
 NOTIFY_FD = "__SWIFT_SERVER_NOTIFY_FD"
 STATE_FD = "__SWIFT_SERVER_CHILD_STATE_FD"
@@ -264,7 +264,7 @@ def _let_go(
         # one write, and maybe no end: workers of the reference keep the pipe open
         answer = os.read(notify_fd, 64)
         if answer:
-            now = time.time()
+            now = clock.time()
             pids = {str(pid): since for pid, since in old_pids.items()}
             pids.update((str(pid), now) for pid in (*workers, os.getpid()))
             state = json.dumps({"old_pids": pids}).encode()

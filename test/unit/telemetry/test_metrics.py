@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from swift.core import metrics, prometheus
 from swift.core.concurrency import sleep
-from swift.core.metrics import get_labeled_metrics, get_metrics
+from swift.telemetry import metrics, prometheus
+from swift.telemetry.metrics import get_labeled_metrics, get_metrics
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_what_a_killed_server_left_behind_goes_when_the_next_one_starts(fresh_ta
         [
             sys.executable,
             "-c",
-            "from swift.core import prometheus; print(prometheus.share_between_workers(), flush=True); input()",
+            "from swift.telemetry import prometheus; print(prometheus.share_between_workers(), flush=True); input()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,7 +1,7 @@
 import pytest
 
-from swift.core import addresses
-from swift.core.addresses import is_own_device, own_addresses
+from swift.run import addresses
+from swift.run.addresses import is_own_device, own_addresses
 
 
 def device(ip, port=6200, **more):

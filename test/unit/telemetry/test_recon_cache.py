@@ -5,7 +5,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core import recon_cache
+from swift.telemetry import recon_cache
 
 
 class Log:

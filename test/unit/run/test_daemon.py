@@ -1,7 +1,7 @@
 import pytest
 
-from swift.core.daemon import Overrides, distribute, parse_overrides
 from swift.core.errors import ConfigError
+from swift.run.daemon import Overrides, distribute, parse_overrides
 
 
 def test_overrides_count_only_for_one_pass():

@@ -1,6 +1,6 @@
 import pytest
 
-from swift.core import redaction
+from swift.telemetry import redaction
 
 
 @pytest.fixture(autouse=True)

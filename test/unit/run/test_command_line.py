@@ -1,6 +1,6 @@
 import pytest
 
-from swift.core import command_line
+from swift.run import command_line
 
 
 def parsed(tmp_path, *words, **kinds):

@@ -10,11 +10,11 @@ import grp
 import os
 import platform
 import pwd
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swift.core import clock
 from swift.core.errors import ConfigError
 
 DEFAULT_USER = "swift"
@@ -91,7 +91,7 @@ def detach() -> None:
 def use_utc() -> None:
     """Local time is UTC from now on."""
     os.environ["TZ"] = "UTC+0"
-    time.tzset()
+    clock.tzset()
 
 
 def set_priorities(conf: Mapping[str, Any], logger: Any) -> None:

@@ -13,10 +13,10 @@ import fcntl
 import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from typing import Any
 
+from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.errors import LockTimeout
 
@@ -69,7 +69,7 @@ def _parsed(line: str) -> dict[str, Any]:
 
 def _locked(path: str, seconds: float) -> int:
     """A descriptor of the file with an exclusive lock, sure to be the file that has the name now."""
-    give_up = time.monotonic() + seconds
+    give_up = clock.monotonic() + seconds
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -80,7 +80,7 @@ def _locked(path: str, seconds: float) -> int:
                 except OSError as err:
                     if err.errno not in (errno.EAGAIN, errno.EACCES):
                         raise
-                    if time.monotonic() >= give_up:
+                    if clock.monotonic() >= give_up:
                         raise LockTimeout(f"{path} is locked for more than {seconds}s") from None
                 sleep(0.01)
             if os.stat(path).st_ino == os.fstat(fd).st_ino:
@@ -139,13 +139,13 @@ class ReconCache:
 
     def update(self, values: Mapping[str, Any]) -> None:
         self._pending.append(values)
-        if time.monotonic() >= self._write_at:
+        if clock.monotonic() >= self._write_at:
             self.flush()
 
     def flush(self) -> None:
         """Writes what was held back."""
         if not self._pending:
             return
-        self._write_at = time.monotonic() + self._seconds
+        self._write_at = clock.monotonic() + self._seconds
         pending, self._pending = self._pending, []
         _dump_all(pending, self.path, self._logger, LOCK_SECONDS)

@@ -1,7 +1,7 @@
 """Where log lines go: syslog datagrams, a file, or JSON lines on standard output.
 
 A sink takes finished messages and never blocks or raises: what can't be delivered is counted in `dropped`. What a
-message looks like is decided in `swift.core.log`.
+message looks like is decided in `swift.telemetry.log`.
 
 Spec: operations.md 8.1.
 """
@@ -14,10 +14,10 @@ import errno
 import json
 import os
 import stat
-import time
 from logging.handlers import SysLogHandler
 from typing import Any, Protocol
 
+from swift.core import clock
 from swift.core.concurrency import raw_select, raw_socket
 
 MAX_QUEUED_BYTES = 1024 * 1024
@@ -79,7 +79,7 @@ class SyslogSink:
                 self._sock = None
 
     def _connect(self) -> Any:
-        now = time.monotonic()
+        now = clock.monotonic()
         if now < self._retry_at:
             return None
         self._retry_at = now + RECONNECT_SECONDS
@@ -112,7 +112,7 @@ def _timestamp(now: float, cache: list[Any]) -> str:
     """UTC with milliseconds; the part above the second is made once a second (`cache` is [second, text])."""
     second = int(now)
     if cache[0] != second:
-        cache[:] = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        cache[:] = second, clock.strftime("%Y-%m-%dT%H:%M:%S", clock.gmtime(second))
     return f"{cache[1]}.{int((now - second) * 1000):03d}Z"
 
 
@@ -131,7 +131,7 @@ class FileSink:
         self._clock: list[Any] = [-1, ""]
 
     def emit(self, level: int, name: str, text: str, txn: str | None, client_ip: str | None) -> None:
-        now = time.time()
+        now = clock.time()
         if self.as_json:
             line = json_line(now, self._clock, level, name, text, txn, client_ip)
         else:
@@ -170,11 +170,17 @@ class FileSink:
 
 
 def json_line(
-    now: float, clock: list[Any], level: int, name: str, text: str, txn: str | None, client_ip: str | None
+    now: float,
+    second_cache: list[Any],
+    level: int,
+    name: str,
+    text: str,
+    txn: str | None,
+    client_ip: str | None,
 ) -> bytes:
     """One message as a JSON object and a line end."""
     entry: dict[str, Any] = {
-        "time": _timestamp(now, clock),
+        "time": _timestamp(now, second_cache),
         "level": LEVEL_NAMES.get(level, str(level)),
         "name": name,
         "pid": os.getpid(),
@@ -201,7 +207,7 @@ class StreamSink:
         atexit.register(self.flush)
 
     def emit(self, level: int, name: str, text: str, txn: str | None, client_ip: str | None) -> None:
-        line = json_line(time.time(), self._clock, level, name, text, txn, client_ip)
+        line = json_line(clock.time(), self._clock, level, name, text, txn, client_ip)
         if self._queued + len(line) > MAX_QUEUED_BYTES:
             self.dropped += 1
         else:

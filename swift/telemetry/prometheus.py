@@ -2,7 +2,7 @@
 
 Counting is a dictionary update; prometheus_client is imported when somebody asks. Workers of one parent share a
 directory of small files: each writes its table there soon after a change, and whichever worker is asked
-adds them up. What is counted is decided elsewhere (`swift.core.metrics`).
+adds them up. What is counted is decided elsewhere (`swift.telemetry.metrics`).
 
 Spec: none (the reference has no such thing); insights of operations.md.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core.concurrency import spawn_after
-from swift.core.log_sinks import dropped_messages
+from swift.telemetry.log_sinks import dropped_messages
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from swift.core.seamless import LISTEN_FDS, NOTIFY_FD, STATE_FD, Inherited
+from swift.run.seamless import LISTEN_FDS, NOTIFY_FD, STATE_FD, Inherited
 
 
 class Log:
