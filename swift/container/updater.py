@@ -20,7 +20,7 @@ from swift.core.threads import pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.connection import CONNECTIONS
 from swift.db.errors import DatabaseMissing
-from swift.db.snapshot import signature
+from swift.db.marks import mark
 from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
@@ -135,7 +135,7 @@ class ContainerUpdater(Daemon):
 
     @staticmethod
     def _state(path: str) -> Any:
-        return signature(os.path.dirname(path)), signature(path), signature(path + ".pending")
+        return mark(os.path.dirname(path)), mark(path), mark(path + ".pending")
 
     def _has_changed(self, path: str) -> bool:
         known = self._unchanged.get(path)

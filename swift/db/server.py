@@ -33,8 +33,8 @@ from swift.wire.message import HTTPException
 from swift.wire.status import HTML_TYPE, default_body
 
 from . import pending
-from .blocks import BUDGET
 from .broker import Broker
+from .budget import BUDGET
 from .connection import CONNECTIONS
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from .group_sync import GroupSync

@@ -1,238 +1,488 @@
-"""What a database and its pending file say together, kept between requests and checked against the files at every use.
+"""One state of a database and its pending file, and how it is read.
 
-A read neither merges nor locks: pending rows are laid over the stored ones in memory. A snapshot is true when the files are as
-they were; where their times of change are too fresh to tell, SQLite's own version counter and the bytes of the pending file
-decide. Lives here: that check, the totals, and the cache of snapshots. What rows are is the subclasses' business.
+Lives here: snapshots, which never change, and readers, which make one from the files and, where much of it still holds, from the one
+before. Never here: which of them is the latest, and who waits for it (swift.db.snapshots); what rows are (the subclasses).
 
-The pending file is read before the database: what a merge moves from one to the other in between is then seen twice, which
-changes nothing, and never missed.
+A read neither merges nor locks: pending rows are laid over the stored ones in memory. The pending file is read before the
+database: what a merge moves from one to the other in between is then seen twice, which changes nothing, and never missed.
 """
 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from swift.core import clock
-from swift.core.concurrency import Semaphore
-from swift.core.threads import pool_for
 
 from . import pending
-from .blocks import BUDGET, Blocks, Overlay, PageCache, overlaid
+from .bodies import Bodies
 from .broker import Broker, Metadata
 from .connection import Connection
-from .errors import DatabaseMissing
+from .errors import DatabaseBusy, DatabaseMissing
 from .listing import Fetch
 from .listing import Row as ListingRow
+from .marks import Look, Mark, is_settled, look_anyway, mark, mark_of, road_to
+from .overlay import NOTHING, Overlay, lay_over
+from .stretches import Page, Stretch, Stretches
 
-FRESH_NS = 50_000_000  # a file changed less than that before it was read may change again within the same tick of its clock
 MAX_OVERLAY = 1024 * 1024  # bytes of pending file that are laid over; a longer one is merged by the reader
-MAX_SNAPSHOTS = 512
-_BYTES_PER_PENDING_BYTE = 6  # what a record takes in memory once it is understood
+LONGEST_OVERLAY = (
+    8 * MAX_OVERLAY
+)  # one that can't be merged; beyond that nothing is answered rather than something incomplete
+ATTEMPTS = 5  # at files that others replace meanwhile
+_BYTES_PER_PENDING_BYTE = 8  # what a record takes in memory once it is understood
 
-Signature = tuple[int, int, int, int]
 Row = TypeVar("Row", bound=tuple)
 Totals = tuple[int, ...]
 
 
-def signature(path: str) -> Signature | None:
-    """(device, inode, size, time of change) of a file, None if it is missing."""
-    try:
-        st = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return st.st_dev, st.st_ino, st.st_size, st.st_mtime_ns
+class Stored:
+    """What the database files say, in one state of theirs. Never changes.
 
-
-def _settled(found: Signature | None, read_at: int) -> bool:
-    """Whether a file that was read at `read_at` (nanoseconds) and had this signature can't have changed unseen since."""
-    return found is None or 0 <= found[3] < read_at - FRESH_NS
-
-
-class Base(Generic[Row]):
-    """What one read of the database gave: `info` (stat row and more), metadata, totals a policy."""
-
-    __slots__ = ("checked", "info", "metadata", "path", "signature", "totals", "version")
+    `info`: the stat row and more; `totals`: {policy: numbers}. `stretches(table)` remembers what has been read of the rows.
+    """
 
     def __init__(self, info: dict[str, Any], metadata: Metadata, totals: dict[int, Totals]) -> None:
         self.info = info
         self.metadata = metadata
         self.totals = totals
-        self.path = ""
-        self.signature: Signature | None = None
-        self.version: Any = None
-        self.checked = 0  # when it was last known to be true, in nanoseconds
+        self._stretches: dict[int, Stretches] = {}
+        self._closed = False
 
-    def is_at(self, found: Signature | None, version: Any) -> bool:
-        """Whether a connection of this version, to a file of this signature, sees the same state."""
-        return found == self.signature and (version == self.version or _settled(found, self.checked))
+    def stretches(self, table: int) -> Stretches:
+        """The rows of a table (a container's policy; an account has one) that are in memory."""
+        found = self._stretches.get(table)
+        if found is None:
+            found = self._stretches.setdefault(table, Stretches())
+            if self._closed:
+                found.close()
+        return found
+
+    def close(self) -> None:
+        """Give the memory of rows back: the files have another state now."""
+        self._closed = True
+        for stretches in list(self._stretches.values()):
+            stretches.close()
 
 
-class Snapshot(Generic[Row]):
-    """The cached state of one database. Use: `refresh()`, then read the attributes.
+class PendingRows(NamedTuple):
+    """What a pending file makes of a stored state. Never changes."""
 
-    `info`: as Broker.info but with pending rows counted; `totals`: {policy: numbers}; `generation`: grows when anything
-    changes. `body_cache` holds finished bodies of this generation; `blocks(policy)` rows as they are stored.
+    data: bytes  # of the file, without a last record that isn't whole yet
+    items: list[Any]
+    rows: dict[Any, Any]  # the rows that come of it, by (name, table)
+    overlays: dict[int, Overlay]  # the same as listings show them, by table
+    changes: dict[int, Totals]  # of totals, by policy
+
+
+NO_ROWS = PendingRows(b"", [], {}, {}, {})
+
+
+class Snapshot:
+    """One state of a database with its pending rows. Never changes: whoever has one may read on while others have a newer one.
+
+    `info`: as Broker.info but with pending rows counted; `totals`: {policy: numbers}; `bodies`: finished answers of this state;
+    `headers`: for the room's server, to keep response headers in.
     """
 
-    width: int  # how many numbers a policy's totals are
+    def __init__(self, stored: Stored, rows: PendingRows) -> None:
+        self.stored = stored
+        self.rows = rows
+        self.metadata = stored.metadata
+        self.totals = _sums(stored.totals, rows.changes)
+        self.info = self.info_of_now()
+        self.bodies = Bodies()
+        self.headers: list[tuple[str, str]] | None = None
+
+    def info_of_now(self) -> dict[str, Any]:
+        """`stored.info` brought up to date with `totals`."""
+        raise NotImplementedError
+
+    def overlay(self, table: int) -> Overlay:
+        """The pending rows of a table."""
+        return self.rows.overlays.get(table, NOTHING)
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory, about, without stretches and bodies."""
+        return 4096 + _BYTES_PER_PENDING_BYTE * len(self.rows.data)
+
+    def close(self, successor: Snapshot | None = None) -> None:
+        """Give the memory back that is of no use any more, but for what the successor shares."""
+        self.bodies.close()
+        if successor is None or successor.stored is not self.stored:
+            self.stored.close()
+
+
+def _sums(first: Mapping[int, Totals], second: Mapping[int, Totals]) -> dict[int, Totals]:
+    found = dict(first)
+    for policy, numbers in second.items():
+        old = found.get(policy)
+        found[policy] = numbers if old is None else tuple(a + b for a, b in zip(old, numbers, strict=True))
+    return found
+
+
+# ---------------------------------------------------------------- what was seen of the files
+
+
+class FileState(NamedTuple):
+    """How a database file was in a transaction that has read it."""
+
+    path: str
+    mark: Mark
+    version: Any  # of the connection
+    checked: int  # when, in nanoseconds
+
+    def is_same(self, later: FileState) -> bool:
+        """True if what was read then is what would be read now."""
+        return (self.path, self.mark) == (later.path, later.mark) and (
+            self.version == later.version or is_settled(self.mark, self.checked)
+        )
+
+
+class Seen:
+    """How the files were when a snapshot was made of them: the one place that tells whether it still holds. Never changes."""
+
+    __slots__ = ("_marks", "_names", "_settled", "_stored_settled", "directory", "files", "look", "read_at")
+
+    def __init__(
+        self,
+        reader: Reader[Any],
+        directory: Mark,
+        pending_file: Mark | None,
+        files: tuple[FileState, ...],
+        read_at: int,
+        look: Look | None,
+    ) -> None:
+        self.directory = directory
+        self.files = files
+        self.read_at = read_at
+        self.look = look
+        self._names = (
+            reader.directory,
+            (*[os.fsencode(os.path.basename(f.path)) for f in files], reader.pending_name),
+        )
+        self._marks = (directory, *[f.mark for f in files], pending_file)
+        self._stored_settled = is_settled(directory, read_at) and all(
+            is_settled(f.mark, f.checked) for f in files
+        )
+        self._settled = self._stored_settled and is_settled(pending_file, read_at)
+
+    def holds_at_once(self) -> bool:
+        """True if nothing has changed, as far as can be told without waiting for a disk."""
+        if not self._settled or self.look is None:
+            return False
+        try:
+            return self.look(*self._names) == self._marks
+        except OSError:
+            return False
+
+    def stored_holds_at_once(self) -> bool:
+        """True if the database has not changed; the pending file may have."""
+        if not self._stored_settled or self.look is None:
+            return False
+        directory, names = self._names
+        try:
+            return self.look(directory, names[:-1]) == self._marks[:-1]
+        except OSError:
+            return False
+
+    def holds(self) -> bool:
+        """True if nothing has changed, as far as marks tell. May wait for the disk."""
+        return self._settled and look_anyway(*self._names) == self._marks
+
+
+AnySnapshot = TypeVar("AnySnapshot", bound=Snapshot)
+
+
+class Held(Generic[AnySnapshot]):
+    """A snapshot and what was seen of its files. Never changes."""
+
+    __slots__ = ("seen", "snapshot")
+
+    def __init__(self, snapshot: AnySnapshot, seen: Seen) -> None:
+        self.snapshot = snapshot
+        self.seen = seen
+
+
+# ---------------------------------------------------------------- reading
+
+
+class NotInMemory(Exception):
+    """An answer needs the files."""
+
+
+class Source(Generic[AnySnapshot]):
+    """What one answer is made of, all of one state: a snapshot, its rows in memory and, within a transaction, its file's."""
+
+    __slots__ = ("_bodies", "_conn", "_reader", "_used", "snapshot")
+
+    def __init__(
+        self, snapshot: AnySnapshot, reader: Reader[AnySnapshot], conn: Connection | None = None
+    ) -> None:
+        self.snapshot = snapshot
+        self._reader = reader
+        self._conn = conn
+        self._used: list[tuple[Stretches, list[Stretch]]] = []
+        self._bodies: list[tuple[Any, bytes]] = []
+
+    def page(
+        self, table: int, low: str, high: str | None, count: int, text: Callable[[Any], bytes]
+    ) -> tuple[Page, str | None]:
+        """Up to `count` stored rows as texts, and where to go on (see Stretches.page). `text` is the same for all. Raises NotInMemory."""
+        stretches = self.snapshot.stored.stretches(table)
+        used: list[Stretch] = []
+        conn = self._conn
+
+        def load(start: str, end: str | None, wanted: int) -> Page:
+            assert conn is not None
+            rows = self._reader.rows_between(conn, table, start, end, False, wanted)
+            return [row[0] for row in rows], list(map(text, rows))
+
+        page = stretches.page(low, high, count, None if conn is None else load, used)
+        if page is None:
+            raise NotInMemory
+        self._used.append((stretches, used))
+        return page
+
+    def fetch(self, table: int) -> Fetch:
+        """The `Fetch` of swift.db.listing over stored and pending rows. Raises NotInMemory."""
+        conn, reader, overlay = self._conn, self._reader, self.snapshot.overlay(table)
+        if conn is None:
+            raise NotInMemory
+
+        def fetch(
+            low: str, high: str | None, reverse: bool, count: int
+        ) -> tuple[list[ListingRow], str | None]:
+            rows = reader.rows_between(conn, table, low, high, reverse, count)
+            bound: str | None = None
+            if len(rows) >= count:
+                bound = rows[-1][0] if reverse else rows[-1][0] + "\0"
+            if overlay.names:
+                changes = (
+                    overlay.between(bound or low, high) if reverse else overlay.between(low, bound or high)
+                )
+                if changes:
+                    if reverse:
+                        rows.reverse()
+                    lay_over([row[0] for row in rows], rows, changes, overlay.rows)
+                    if reverse:
+                        rows.reverse()
+            return rows, bound
+
+        return fetch
+
+    def body(self, key: Any, make: Callable[[], bytes]) -> bytes:
+        """make(), or what it gave before for this key in this state."""
+        found = self.snapshot.bodies.get(key)
+        if found is None:
+            found = make()
+        self._bodies.append((key, found))
+        return found
+
+    def keep(self) -> None:
+        """Keep what was made. Called in the thread of the budget."""
+        for stretches, used in self._used:
+            stretches.keep(used)
+        for key, body in self._bodies:
+            self.snapshot.bodies.keep(key, body)
+
+
+class _Replaced(Exception):
+    """Another file came in the place of one that was being read."""
+
+
+class Reader(Generic[AnySnapshot]):
+    """Reads the database of a broker. Has no state of its own: any number of threads may use it at once."""
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.device_path = broker.device_path
-        self.generation = 0
-        self.info: dict[str, Any] = {}
-        self.metadata: Metadata = {}
-        self.totals: dict[int, list[int]] = {}
-        self.rows: dict[Any, Row] = {}  # effective rows that the pending file changes, by key
-        self.body_cache = PageCache()
-        self._base: Base[Row] | None = None
-        self._blocks: dict[int, Blocks] = {}
-        self._overlays: dict[int, Overlay] = {}
-        self._items: list[Any] = []  # what `rows` were made from
-        self._consumed = b""  # the bytes of the pending file that `_items` were made from
-        self._pending: Signature | None = None
-        self._directory: Signature | None = None
-        self._settled = False  # whether signatures alone tell that nothing has changed
-        self._lock = Semaphore(1)
+        self.directory = os.fsencode(broker.directory)
+        self.pending_name = os.fsencode(os.path.basename(broker.pending_path))
 
-    # -- what subclasses know
+    # -- what subclasses know of files
 
-    def read_base(self, conn: Connection) -> Base[Row]:
-        """Read what the database says, in the transaction of `conn`."""
+    def files(self) -> list[str]:
+        """The database files there are, at most two: the one whose rows are listed first, the one with the rest last."""
         raise NotImplementedError
 
-    def stored_rows(self, conn: Connection, names: Iterable[str]) -> dict[Any, Row]:
-        """The stored rows of names, by key."""
+    def read_stored(self, conns: Sequence[Connection], files: Sequence[str]) -> Stored:
+        """What the files say, in the transactions of `conns`."""
         raise NotImplementedError
 
-    def key_of(self, item: Any) -> Any:
-        """The key of an item or row."""
-        raise NotImplementedError
-
-    def merged(self, old: Row | None, item: Any) -> Row | None:
-        """The row that an item makes of a row; None: the old one stays."""
-        raise NotImplementedError
-
-    def contribution(self, row: Row) -> tuple[int, Totals]:
-        """(policy, what the row adds to its totals)."""
-        raise NotImplementedError
-
-    def listed(self, row: Row) -> Any:
-        """The row as a listing shows it, None if it doesn't."""
-        raise NotImplementedError
-
-    def overlay_key(self, row: Row) -> int:
-        """Which overlay a row belongs to."""
+    def stored_rows(self, conn: Connection, names: Iterable[str]) -> dict[Any, Any]:
+        """The stored rows of names, by (name, table)."""
         raise NotImplementedError
 
     def rows_between(
-        self, conn: Connection, key: int, low: str, high: str | None, reverse: bool, count: int
+        self, conn: Connection, table: int, low: str, high: str | None, reverse: bool, count: int
     ) -> list[Any]:
-        """Up to `count` stored rows of overlay `key` as listings show them, low <= name < high, by name."""
+        """Up to `count` stored rows as listings show them, low <= name < high, by name."""
         raise NotImplementedError
 
-    def derive(self) -> None:
-        """Bring `info` up to date with the totals."""
+    def snapshot(self, stored: Stored, rows: PendingRows) -> AnySnapshot:
+        """The room's snapshot."""
         raise NotImplementedError
 
-    def refresh_uncached(self) -> bool:
-        """Whether this database can't be kept (several files), and if so, read it now."""
-        return False
+    # -- what subclasses know of rows
+
+    @staticmethod
+    def table(item: Any) -> int:
+        """Which listing an item's row belongs to."""
+        raise NotImplementedError
+
+    @staticmethod
+    def merged(old: Any, item: Any) -> Any:
+        """The row that an item makes of a row (None: of nothing); None: the old one stays."""
+        raise NotImplementedError
+
+    @staticmethod
+    def counts(row: Any) -> tuple[int, Totals]:
+        """(policy, what the row adds to its totals)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def listed(row: Any) -> Any:
+        """The row as a listing shows it, None if it doesn't."""
+        raise NotImplementedError
 
     # -- reading
 
-    def blocks(self, policy: int) -> Blocks:
-        """The cached rows of a policy, as they are stored."""
-        found = self._blocks.get(policy)
-        if found is None:
-            found = self._blocks[policy] = Blocks()
-        return found
+    def read(
+        self, held: Held[AnySnapshot] | None, function: Callable[[Source[AnySnapshot]], Any] | None = None
+    ) -> tuple[Held[AnySnapshot], Source[AnySnapshot] | None, Any]:
+        """(the database as it is now, the source that `function` was called with, function(source) in the same transaction).
 
-    def overlay(self, key: int) -> Overlay:
-        """The pending rows of one listing. The object that is returned never loses rows."""
-        found = self._overlays.get(key)
-        if found is None:
-            found = self._overlays[key] = Overlay()
-        return found
+        `held`: what was read before. For a thread of the device's pool. Raises DatabaseMissing, DatabaseBusy,
+        DatabaseQuarantined, sqlite3.Error, OSError.
+        """
+        if function is None and held is not None and held.seen.holds():
+            return held, None, None
+        for _ in range(ATTEMPTS):
+            try:
+                return self._read(held, function)
+            except (_Replaced, DatabaseMissing):
+                held = None
+                if not self.files():
+                    raise DatabaseMissing(self.broker.path) from None
+        raise DatabaseBusy(f"{self.broker.path}: replaced again and again")
 
-    def read(self, function: Callable[[Connection], Any]) -> tuple[Any, bool]:
-        """(function(connection) in one transaction, whether that was of the state that is cached), in the device's pool."""
-        base = self._base
-        value, seen = pool_for(self.device_path).run(self._read, function)
-        return value, base is not None and base is self._base and base.is_at(*seen)
+    def _read(
+        self, held: Held[AnySnapshot] | None, function: Callable[[Source[AnySnapshot]], Any] | None
+    ) -> tuple[Held[AnySnapshot], Source[AnySnapshot] | None, Any]:
+        read_at = clock.time_ns()
+        directory = mark(self.directory)
+        seen = None if held is None else held.seen
+        if seen is not None and directory == seen.directory and is_settled(directory, seen.read_at):
+            paths = [file.path for file in seen.files]
+        else:
+            paths = self.files()
+        if directory is None or not paths:
+            raise DatabaseMissing(self.broker.path)
+        # rows that come while there are two files go to the one that isn't listed
+        pending_file, data = (
+            self._pending_file() if len(paths) == 1 else (mark(self.broker.pending_path), b"")
+        )
+        source = value = None
+        with ExitStack() as stack:
+            conns, files = self._opened(stack, paths)
+            same = (
+                seen is not None
+                and len(files) == len(seen.files)
+                and all(map(FileState.is_same, seen.files, files))
+            )
+            if held is not None and same:
+                stored = held.snapshot.stored
+            else:
+                stored = self.read_stored(conns, paths)
+            before = None if held is None else held.snapshot.rows
+            rows = self._laid_over(conns[-1], before, same, data)
+            if held is not None and same and rows is before:
+                snapshot = held.snapshot
+            else:
+                snapshot = self.snapshot(stored, rows)
+            if function is not None:
+                source = Source(snapshot, self, conns[0])
+                value = function(source)
+        look = seen.look if seen is not None and same else road_to(self.directory)
+        new = Seen(self, directory, pending_file, tuple(files), read_at, look)
+        return Held(snapshot, new), source, value
 
-    def _read(self, function: Callable[[Connection], Any]) -> tuple[Any, Any]:
-        path = self.broker.file
-        with self.broker.connection(path) as conn, conn.reading():
-            version = conn.version()
-            return function(conn), (signature(path), version)
+    def _pending_file(self) -> tuple[Mark | None, bytes]:
+        """(mark, content), in this order, of the pending file."""
+        found, data = _read_file(self.broker.pending_path)
+        if found is not None and found[2] > MAX_OVERLAY:
+            self.broker.commit_pending()
+            found, data = _read_file(self.broker.pending_path)
+            if found is not None and found[2] > LONGEST_OVERLAY:
+                raise DatabaseBusy(f"{self.broker.pending_path}: {found[2]} bytes can't be merged")
+        return found, data
 
-    # -- staying true
+    def _opened(self, stack: ExitStack, paths: Iterable[str]) -> tuple[list[Connection], list[FileState]]:
+        """Connections in transactions that end with `stack`, and how they found the files."""
+        conns, files = [], []
+        for path in paths:
+            conn = stack.enter_context(self.broker.connection(path))
+            stack.enter_context(conn.reading())
+            version = conn.version()  # from here on nobody else can write to the file
+            checked = clock.time_ns()
+            found = mark(path)
+            if found is None or found[:2] != conn.identity:
+                raise _Replaced
+            conns.append(conn)
+            files.append(FileState(path, found, version, checked))
+        return conns, files
 
-    def refresh(self) -> None:
-        """Make the snapshot true of now. Raises DatabaseMissing, DatabaseBusy, DatabaseQuarantined, sqlite3.Error."""
-        BUDGET.touch(self)  # or it would be the first to go, and all its blocks with it
-        if not self._is_current():
-            with self._lock:
-                if not self._is_current():
-                    self._refresh()
-
-    def _is_current(self) -> bool:
-        base = self._base
-        return (
-            self._settled
-            and base is not None
-            and signature(self.broker.pending_path) == self._pending
-            and signature(base.path) == base.signature
-            and signature(self.broker.directory) == self._directory
+    def _laid_over(
+        self, conn: Connection, before: PendingRows | None, same: bool, data: bytes
+    ) -> PendingRows:
+        """The rows of a pending file with this content. `same`: the stored rows are those that `before` was made of."""
+        if before is None or not data.startswith(before.data):
+            base, known, start = NO_ROWS, [], 0
+        else:
+            base, known, start = before if same else NO_ROWS, before.items, len(before.data)
+        fresh, whole = self._decoded(data, start)
+        if base is before and not fresh and whole == base.data:
+            return base
+        items = known + fresh
+        table = self.table
+        taken = fresh if base is before else items
+        unknown = {item[0] for item in taken if (item[0], table(item)) not in base.rows}
+        stored = self.stored_rows(conn, unknown) if unknown else {}
+        new: dict[Any, Any] = {}
+        changes = {policy: list(numbers) for policy, numbers in base.changes.items()}
+        for item in taken:
+            key = item[0], table(item)
+            old = new.get(key) or base.rows.get(key) or stored.get(key)
+            row = self.merged(old, item)
+            if row is not None:
+                new[key] = row
+                if old is not None:
+                    self._count(changes, old, -1)
+                self._count(changes, row, 1)
+        overlays = dict(base.overlays)
+        for at in {key[1] for key in new}:
+            overlays[at] = overlays.get(at, NOTHING).with_rows(
+                {key[0]: self.listed(row) for key, row in new.items() if key[1] == at}
+            )
+        return PendingRows(
+            whole,
+            items,
+            {**base.rows, **new},
+            overlays,
+            {policy: tuple(numbers) for policy, numbers in changes.items()},
         )
 
-    def _refresh(self) -> None:
-        broker = self.broker
-        start = clock.time_ns()
-        directory = signature(broker.directory)
-        # exists() also looks again which files there are
-        if (not self._settled or directory != self._directory) and not broker.exists():
-            raise DatabaseMissing(broker.path)
-        self._settled = False
-        if self.refresh_uncached():
-            return
-        pending_now = signature(broker.pending_path)
-        if pending_now is not None and pending_now[2] > MAX_OVERLAY:
-            pool_for(self.device_path).run(broker.commit_pending)
-            pending_now = signature(broker.pending_path)
-        data = pending.read(broker.pending_path, 0, 2 * MAX_OVERLAY) if pending_now is not None else b""
-        self._follow(data)
-        base = self._base
-        self._pending, self._directory = pending_now, directory
-        self._settled = (
-            base is not None  # it is when the budget couldn't hold it
-            and _settled(pending_now, start)
-            and _settled(directory, start)
-            and _settled(base.signature, base.checked)
-        )
-
-    def _follow(self, data: bytes) -> None:
-        """Take in what the pending file holds now, over what the database says now."""
-        base = self._base
-        goes_on = base is not None and data.startswith(self._consumed)
-        fresh, consumed = self._decoded(data, len(self._consumed) if goes_on else 0)
-        earlier = self._items if goes_on else []
-        unknown = {item[0] for item in fresh if not goes_on or self.key_of(item) not in self.rows}
-        new_base, stored = pool_for(self.device_path).run(self._read_state, base, unknown, earlier)
-        if new_base is not base or not goes_on:
-            self._start_over(new_base)
-            fresh = earlier + fresh
-        elif not fresh:
-            return
-        for item in fresh:
-            self._take(item, stored)
-        self._items += fresh
-        self._consumed = consumed
-        self._changed()
+    def _count(self, changes: dict[int, list[int]], row: Any, sign: int) -> None:
+        policy, numbers = self.counts(row)
+        totals = changes.get(policy)
+        if totals is None:
+            totals = changes[policy] = [0] * len(numbers)
+        for at, number in enumerate(numbers):
+            totals[at] += sign * number
 
     def _decoded(self, data: bytes, start: int) -> tuple[list[Any], bytes]:
         """(the items of the records from `start` on, the data without a last record that isn't whole yet)."""
@@ -248,132 +498,15 @@ class Snapshot(Generic[Row]):
                     data = data[: len(data) - len(entry) - 1]
         return items, data
 
-    def _read_state(
-        self, base: Base[Row] | None, unknown: set[str], earlier: list[Any]
-    ) -> tuple[Base[Row], dict[Any, Row]]:
-        """(`base` if it still holds, else a new one; the stored rows of `unknown`, and with a new base of `earlier`)."""
-        path = self.broker.file
-        with self.broker.connection(path) as conn, conn.reading():
-            version = conn.version()  # from here on nobody else can write to the file
-            checked = clock.time_ns()
-            found = signature(path)
-            if base is not None and base.path == path and base.is_at(found, version):
-                base.checked, base.version = checked, version
-                return base, self.stored_rows(conn, unknown) if unknown else {}
-            base = self.read_base(conn)
-            base.path, base.signature, base.version, base.checked = path, found, version, checked
-            names = unknown.union(item[0] for item in earlier)
-            return base, self.stored_rows(conn, names) if names else {}
 
-    def _start_over(self, base: Base[Row]) -> None:
-        if base is not self._base:
-            for blocks in self._blocks.values():
-                blocks.clear()
-            self._blocks = {}
-        self._base = base
-        # new objects: whoever is amid a listing goes on with the old ones, over the old rows
-        self.rows = {}
-        self._overlays = {}
-        self._items, self._consumed = [], b""
-        self.totals = {policy: list(numbers) for policy, numbers in base.totals.items()}
-
-    def _changed(self) -> None:
-        self.generation += 1
-        self.body_cache.clear()
-        base = self._base
-        assert base is not None
-        self.info = dict(base.info)
-        self.metadata = base.metadata
-        self.derive()
-        BUDGET.add(self, 4096 + _BYTES_PER_PENDING_BYTE * len(self._consumed), self._forget)
-
-    def _forget(self) -> None:
-        """Out of the budget: start from nothing at the next refresh."""
-        self._base = None
-        self._settled = False
-        self.rows = {}
-        self._overlays = {}
-        self._items, self._consumed = [], b""
-
-    def _take(self, item: Any, stored: dict[Any, Row]) -> None:
-        key = self.key_of(item)
-        old = self.rows.get(key)
-        if old is None:
-            old = stored.get(key)
-        row = self.merged(old, item)
-        if row is None:
-            return
-        if old is not None:
-            self._count(old, -1)
-            if self.overlay_key(old) != self.overlay_key(row):
-                self.overlay(self.overlay_key(old)).put(old[1], None)
-        self._count(row, 1)
-        self.rows[key] = row
-        self.overlay(self.overlay_key(row)).put(row[1], self.listed(row))
-
-    def _count(self, row: Row, sign: int) -> None:
-        policy, numbers = self.contribution(row)
-        totals = self.totals.get(policy)
-        if totals is None:
-            totals = self.totals[policy] = [0] * self.width
-        for at, number in enumerate(numbers):
-            totals[at] += sign * number
-
-    def drop(self) -> None:
-        """Give the memory back."""
-        for blocks in self._blocks.values():
-            blocks.clear()
-        self.body_cache.clear()
-        BUDGET.remove(self)
-
-
-def fetcher(snapshot: Snapshot[Any], conn: Connection, key: int, overlay: Overlay) -> Fetch:
-    """The `Fetch` of swift.db.listing over stored and pending rows of a snapshot, in one transaction of `conn`."""
-
-    def fetch(low: str, high: str | None, reverse: bool, count: int) -> tuple[list[ListingRow], str | None]:
-        rows = snapshot.rows_between(conn, key, low, high, reverse, count)
-        bound: str | None = None
-        if len(rows) >= count:
-            bound = rows[-1][0] if reverse else rows[-1][0] + "\0"
-        if overlay.names:
-            changes = overlay.between(bound or low, high) if reverse else overlay.between(low, bound or high)
-            if changes:
-                if reverse:
-                    rows.reverse()
-                overlaid([row[0] for row in rows], rows, changes, overlay.texts)
-                if reverse:
-                    rows.reverse()
-        return rows, bound
-
-    return fetch
-
-
-AnySnapshot = TypeVar("AnySnapshot", bound=Snapshot)
-
-
-class SnapshotCache(Generic[AnySnapshot]):
-    """Snapshots by database path; what was used least recently goes first."""
-
-    def __init__(self, make: Callable[[str], AnySnapshot], limit: int = MAX_SNAPSHOTS) -> None:
-        self._make = make
-        self._limit = limit
-        self._snapshots: OrderedDict[str, AnySnapshot] = OrderedDict()
-
-    def current(self, path: str) -> AnySnapshot:
-        """A refreshed snapshot. Raises as Snapshot.refresh; what is missing or broken is not kept."""
-        found = self._snapshots.get(path)
-        if found is None:
-            found = self._make(path)
-        try:
-            found.refresh()
-        except BaseException:
-            if self._snapshots.pop(path, None) is not None:
-                found.drop()
-            raise
-        if path not in self._snapshots:
-            self._snapshots[path] = found
-            if len(self._snapshots) > self._limit:
-                self._snapshots.popitem(last=False)[1].drop()
-        else:
-            self._snapshots.move_to_end(path)
-        return found
+def _read_file(path: str) -> tuple[Mark | None, bytes]:
+    """(mark, content up to LONGEST_OVERLAY) of a file, in this order; (None, b"") if it is missing. Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None, b""
+    try:
+        found = mark_of(fd)
+        return found, os.read(fd, min(found[2], LONGEST_OVERLAY))
+    finally:
+        os.close(fd)
