@@ -260,7 +260,9 @@ def test_several_servers_under_one_parent(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     first = Server(tmp_path / "a", "account-server")
-    second = Server(tmp_path / "b", "container-server", workers="2", bind_port=first.port + 1)
+    second = Server(
+        tmp_path / "b", "container-server", workers="2", bind_port=first.port + 1, swift_dir=first.directory
+    )
     first.process = subprocess.Popen(
         [sys.executable, "-m", "swift.cli.node", str(first.conf), str(second.conf)],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
