@@ -20,7 +20,8 @@ from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.run import command_line, notify
-from swift.run.privileges import become, detach, set_priorities, use_utc, wanted_user
+from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
+from swift.telemetry import line_writer
 from swift.telemetry.log import capture_stdio, get_logger
 
 HEALTH_CHECK_SECONDS = 5.0
@@ -142,8 +143,10 @@ class _Runner:
                     self._start(options)
 
     def _start(self, options: Mapping[str, Any]) -> None:
+        parent = os.getpid()
         pid = fork()
         if pid == 0:
+            end_with_parent(signal.SIGTERM, parent)
             self._become_worker(options)
         self.workers[pid] = options
         self.logger.debug("Spawned worker %s with %r", pid, options)
@@ -163,6 +166,7 @@ class _Runner:
         except BaseException:
             self.logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
+            line_writer.flush_all()
             os._exit(code)
 
     def _reap(self) -> None:
@@ -209,6 +213,7 @@ class _Runner:
             except ProcessLookupError:
                 pass
         self.logger.notice("Exited %s", os.getpid())
+        line_writer.flush_all()
         os._exit(0)
 
 
@@ -242,6 +247,7 @@ def run_daemon(
         return 1
     detach()
     capture_stdio(logger)
+    line_writer.write_beside_the_loop()
     try:
         _Runner(daemon, logger, once, options).run()
     except KeyboardInterrupt:
