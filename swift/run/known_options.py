@@ -155,6 +155,7 @@ _OPTIONS = frozenset(
         "memcache_servers",
         "metrics_path",
         "mount_check",
+        "mtime_check_interval",
         "name",
         "nice_priority",
         "node_timeout",
