@@ -5,8 +5,8 @@ from __future__ import annotations
 from .errors import RingBuilderError
 
 _MEMINFO = "/proc/meminfo"
-BYTES_A_PART = 3  # ages, and what making and pickling them takes
-BYTES_A_REPLICA = 6  # the old row, the new one, and the plan
+BYTES_A_PART = 16  # ages, and what pickling them takes
+BYTES_A_REPLICA = 16  # the old row, the new one, the plan and what pickling takes
 
 
 def available() -> int | None:
