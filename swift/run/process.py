@@ -30,6 +30,7 @@ from swift.run.privileges import (
     become,
     detach,
     end_with_parent,
+    raise_descriptors,
     set_priorities,
     use_utc,
     wanted_user,
