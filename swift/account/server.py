@@ -16,22 +16,18 @@ from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.listing import Listing, query_params
 from swift.db.request import (
     FORMAT_PARAM,
-    Environ,
     Place,
-    StartResponse,
-    answer,
     check_metadata_limits,
-    is_true,
     media_type,
     metadata_headers,
     native_header,
     shown_metadata,
-    timestamp_of,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshot import Source
 from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
+from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
@@ -47,6 +43,7 @@ class AccountServer(DatabaseServer):
     """The WSGI application; see DatabaseServer for its options."""
 
     server_type = "account-server"
+    bad_utf8 = "Invalid UTF8"
     data_directory = "accounts"
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -61,9 +58,6 @@ class AccountServer(DatabaseServer):
             "POST": self.post,
             "DELETE": self.delete,
         }
-
-    def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
 
     def _reader(self, path: str) -> AccountReader:
         return AccountReader(

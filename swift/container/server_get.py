@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from swift.core.config import truthy
 from swift.core.constraints import CONTAINER_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
-from swift.db.listing import TRUE_WORDS, Listing, query_params
+from swift.db.listing import Listing, query_params
 from swift.db.request import (
     FORMAT_PARAM,
-    Environ,
-    StartResponse,
-    answer,
-    is_true,
     media_type,
     shown_metadata,
 )
 from swift.db.snapshot import Source
+from swift.wire.storage import Environ, StartResponse, answer, is_true
 
 from . import shard_ranges
 from .broker import is_deleted
@@ -122,7 +120,7 @@ class _ShardQuery:
             "marker": self._params.get("marker", ""),
             "end_marker": self._params.get("end_marker", ""),
             "includes": self._params.get("includes", ""),
-            "reverse": self._params.get("reverse", "").lower() in TRUE_WORDS,
+            "reverse": truthy(self._params.get("reverse")),
         }
         if self._all_if_sharded and info["db_state"] == SHARDED:
             query = {}
