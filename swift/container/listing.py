@@ -15,13 +15,13 @@ from xml.sax.saxutils import escape, quoteattr
 
 from swift.core.timestamp import Timestamp, decode_timestamps
 from swift.db.listing import Listing, Row, walk
-from swift.db.merge import is_plain, split_swift_bytes
+from swift.db.merge import ObjectRow, is_plain, split_swift_bytes
 from swift.db.overlay import lay_over
 from swift.db.snapshot import Source
 
 from . import shard_ranges
 from .shard_ranges import ShardRange
-from .snapshot import ContainerSnapshot
+from .snapshot import ContainerReader, ContainerSnapshot
 
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 
@@ -131,13 +131,18 @@ def _flat_texts(source: Source[ContainerSnapshot], listing: Listing, policy: int
         if overlay.names:
             changes = overlay.between(low, bound if bound is not None else high)
             if changes:
-                lay_over(names, texts, changes, overlay.texts(changes, json_row))
+                lay_over(names, texts, overlay.texts(changes, _json_of_pending))
         found += texts
         left -= len(texts)
         if bound is None or left <= 0:
             break
         low = bound
     return found[: listing.limit]
+
+
+def _json_of_pending(row: ObjectRow) -> bytes | None:
+    shown = ContainerReader.listed(row)
+    return None if shown is None else json_row(shown)
 
 
 def shard_listing(ranges: list[ShardRange], namespaces: bool, media_type: str, container: str) -> bytes:

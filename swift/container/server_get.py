@@ -64,13 +64,12 @@ def get(server: ContainerServer, environ: Environ, start_response: StartResponse
     kind = media_type(environ, params)
     record_type = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
     policy = server.policy_index(environ)
-    shard_query = _ShardQuery(environ, params)
 
     def shown(source: Source[ContainerSnapshot]) -> _Answer:
         info = source.snapshot.info
         if record_type == "shard" or (record_type == "auto" and info["db_state"] in (SHARDING, SHARDED)):
             environ["swift.db.kind"] = "GET_shard"
-            return shard_query.answer(source, kind)
+            return _ShardQuery(environ, params).answer(source, kind)
         environ["swift.db.kind"] = "GET_object"
         if is_deleted(info):
             return 404, None, backend_headers(info)

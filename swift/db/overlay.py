@@ -10,16 +10,20 @@ _FEW = 8  # names that are sorted in one by one
 
 
 class Overlay:
-    """For a name the row that a listing shows instead of the stored one, or None where it shows none."""
+    """The rows of a table that are others than the stored ones, by name; deleted ones too."""
 
     __slots__ = ("_texts", "names", "rows")
 
     def __init__(
-        self, names: list[str], rows: dict[str, Any], texts: dict[str, bytes | None] | None = None
+        self,
+        names: list[str],
+        rows: dict[str, Any],
+        texts: dict[str, tuple[Any, bytes | None]] | None = None,
     ) -> None:
         self.names = names  # ascending
         self.rows = rows
-        self._texts = {} if texts is None else texts  # what has been made of rows so far
+        # (row, text made of it), shared with the overlays that this one is made of and that are made of it
+        self._texts = {} if texts is None else texts
 
     def between(self, low: str, high: str | None) -> list[str]:
         """The overlaid names with low <= name < high."""
@@ -38,29 +42,28 @@ class Overlay:
             else:
                 for name in new:
                     insort(names, name)
-        texts = self._texts.copy()
-        for name in rows:
-            texts.pop(name, None)
-        return Overlay(names, {**self.rows, **rows}, texts)
+        return Overlay(names, {**self.rows, **rows}, self._texts)
 
-    def texts(self, names: list[str], text: Callable[[Any], bytes]) -> dict[str, bytes | None]:
-        """{name: text(row), None where there is no row}; always with the same `text`."""
-        made = self._texts
+    def texts(self, names: list[str], text: Callable[[Any], bytes | None]) -> dict[str, bytes | None]:
+        """{name: text(row)}; always with the same `text`."""
+        found = {}
+        rows, made = self.rows, self._texts
         for name in names:
-            if name not in made:
-                row = self.rows[name]
-                made[name] = None if row is None else text(row)
-        return made
+            row = rows[name]
+            known = made.get(name)
+            if known is None or known[0] is not row:
+                known = made[name] = (row, text(row))
+            found[name] = known[1]
+        return found
 
 
 NOTHING = Overlay([], {})
 
 
-def lay_over(names: list[str], rows: list[Any], changes: list[str], overlay: Mapping[str, Any]) -> None:
-    """Lay `changes` (names in the stretch that the lists cover) over two parallel lists, in place."""
+def lay_over(names: list[str], rows: list[Any], changes: Mapping[str, Any]) -> None:
+    """Lay `changes` (of names in the stretch that the lists cover, in order; None: nothing there) over two parallel lists, in place."""
     at = 0
-    for name in changes:
-        row = overlay[name]
+    for name, row in changes.items():
         at = bisect_left(names, name, at)
         if at < len(names) and names[at] == name:
             if row is None:

@@ -10,8 +10,9 @@ database: what a merge moves from one to the other in between is then seen twice
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from swift.core import clock
@@ -23,7 +24,7 @@ from .connection import Connection
 from .errors import DatabaseBusy, DatabaseMissing
 from .listing import Fetch
 from .listing import Row as ListingRow
-from .marks import Look, Mark, is_settled, look_anyway, mark, mark_of, road_to
+from .marks import Mark, is_settled, look_anyway, mark, mark_of, road_to
 from .overlay import NOTHING, Overlay, lay_over
 from .stretches import Page, Stretch, Stretches
 
@@ -71,13 +72,11 @@ class PendingRows(NamedTuple):
     """What a pending file makes of a stored state. Never changes."""
 
     data: bytes  # of the file, without a last record that isn't whole yet
-    items: list[Any]
-    rows: dict[Any, Any]  # the rows that come of it, by (name, table)
-    overlays: dict[int, Overlay]  # the same as listings show them, by table
+    overlays: dict[int, Overlay]  # the rows that come of it, by table
     changes: dict[int, Totals]  # of totals, by policy
 
 
-NO_ROWS = PendingRows(b"", [], {}, {}, {})
+NO_ROWS = PendingRows(b"", {}, {})
 
 
 class Snapshot:
@@ -145,7 +144,7 @@ class FileState(NamedTuple):
 class Seen:
     """How the files were when a snapshot was made of them: the one place that tells whether it still holds. Never changes."""
 
-    __slots__ = ("_marks", "_names", "_settled", "_stored_settled", "directory", "files", "look", "read_at")
+    __slots__ = ("_look", "_marks", "_names", "_settled", "_stored_settled", "directory", "files", "read_at")
 
     def __init__(
         self,
@@ -154,16 +153,18 @@ class Seen:
         pending_file: Mark | None,
         files: tuple[FileState, ...],
         read_at: int,
-        look: Look | None,
+        before: Seen | None,
     ) -> None:
+        """`before`: what was seen of the same files earlier."""
         self.directory = directory
         self.files = files
         self.read_at = read_at
-        self.look = look
-        self._names = (
-            reader.directory,
-            (*[os.fsencode(os.path.basename(f.path)) for f in files], reader.pending_name),
-        )
+        if before is None:
+            names = [os.fsencode(os.path.basename(file.path)) for file in files]
+            self._names = reader.directory, (*names, reader.pending_name)
+            self._look = road_to(reader.directory)
+        else:
+            self._names, self._look = before._names, before._look
         self._marks = (directory, *[f.mark for f in files], pending_file)
         self._stored_settled = is_settled(directory, read_at) and all(
             is_settled(f.mark, f.checked) for f in files
@@ -172,20 +173,20 @@ class Seen:
 
     def holds_at_once(self) -> bool:
         """True if nothing has changed, as far as can be told without waiting for a disk."""
-        if not self._settled or self.look is None:
+        if not self._settled or self._look is None:
             return False
         try:
-            return self.look(*self._names) == self._marks
+            return self._look(*self._names) == self._marks
         except OSError:
             return False
 
     def stored_holds_at_once(self) -> bool:
         """True if the database has not changed; the pending file may have."""
-        if not self._stored_settled or self.look is None:
+        if not self._stored_settled or self._look is None:
             return False
         directory, names = self._names
         try:
-            return self.look(directory, names[:-1]) == self._marks[:-1]
+            return self._look(directory, names[:-1]) == self._marks[:-1]
         except OSError:
             return False
 
@@ -234,18 +235,24 @@ class Source(Generic[AnySnapshot]):
         """Up to `count` stored rows as texts, and where to go on (see Stretches.page). `text` is the same for all. Raises NotInMemory."""
         stretches = self.snapshot.stored.stretches(table)
         used: list[Stretch] = []
-        conn = self._conn
-
-        def load(start: str, end: str | None, wanted: int) -> Page:
-            assert conn is not None
-            rows = self._reader.rows_between(conn, table, start, end, False, wanted)
-            return [row[0] for row in rows], list(map(text, rows))
-
-        page = stretches.page(low, high, count, None if conn is None else load, used)
+        load = None if self._conn is None else partial(self._load, self._conn, table, text)
+        page = stretches.page(low, high, count, load, used)
         if page is None:
             raise NotInMemory
         self._used.append((stretches, used))
         return page
+
+    def _load(
+        self,
+        conn: Connection,
+        table: int,
+        text: Callable[[Any], bytes],
+        low: str,
+        high: str | None,
+        count: int,
+    ) -> Page:
+        rows = self._reader.rows_between(conn, table, low, high, False, count)
+        return [row[0] for row in rows], list(map(text, rows))
 
     def fetch(self, table: int) -> Fetch:
         """The `Fetch` of swift.db.listing over stored and pending rows. Raises NotInMemory."""
@@ -267,7 +274,8 @@ class Source(Generic[AnySnapshot]):
                 if changes:
                     if reverse:
                         rows.reverse()
-                    lay_over([row[0] for row in rows], rows, changes, overlay.rows)
+                    shown = {name: reader.listed(overlay.rows[name]) for name in changes}
+                    lay_over([row[0] for row in rows], rows, shown)
                     if reverse:
                         rows.reverse()
             return rows, bound
@@ -387,8 +395,7 @@ class Reader(Generic[AnySnapshot]):
             self._pending_file() if len(paths) == 1 else (mark(self.broker.pending_path), b"")
         )
         source = value = None
-        with ExitStack() as stack:
-            conns, files = self._opened(stack, paths)
+        with self._opened(paths) as (conns, files):
             same = (
                 seen is not None
                 and len(files) == len(seen.files)
@@ -407,8 +414,7 @@ class Reader(Generic[AnySnapshot]):
             if function is not None:
                 source = Source(snapshot, self, conns[0])
                 value = function(source)
-        look = seen.look if seen is not None and same else road_to(self.directory)
-        new = Seen(self, directory, pending_file, tuple(files), read_at, look)
+        new = Seen(self, directory, pending_file, tuple(files), read_at, seen if same else None)
         return Held(snapshot, new), source, value
 
     def _pending_file(self) -> tuple[Mark | None, bytes]:
@@ -421,60 +427,57 @@ class Reader(Generic[AnySnapshot]):
                 raise DatabaseBusy(f"{self.broker.pending_path}: {found[2]} bytes can't be merged")
         return found, data
 
-    def _opened(self, stack: ExitStack, paths: Iterable[str]) -> tuple[list[Connection], list[FileState]]:
-        """Connections in transactions that end with `stack`, and how they found the files."""
-        conns, files = [], []
-        for path in paths:
-            conn = stack.enter_context(self.broker.connection(path))
-            stack.enter_context(conn.reading())
+    @contextmanager
+    def _opened(self, paths: Sequence[str]) -> Iterator[tuple[list[Connection], list[FileState]]]:
+        """Connections in transactions, and how they found the files, for the block."""
+        path = paths[-1]
+        with self.broker.connection(path) as conn, conn.reading():
             version = conn.version()  # from here on nobody else can write to the file
             checked = clock.time_ns()
             found = mark(path)
             if found is None or found[:2] != conn.identity:
                 raise _Replaced
-            conns.append(conn)
-            files.append(FileState(path, found, version, checked))
-        return conns, files
+            file = FileState(path, found, version, checked)
+            if len(paths) == 1:
+                yield [conn], [file]
+            else:
+                with self._opened(paths[:-1]) as (conns, files):
+                    yield [*conns, conn], [*files, file]
 
     def _laid_over(
         self, conn: Connection, before: PendingRows | None, same: bool, data: bytes
     ) -> PendingRows:
         """The rows of a pending file with this content. `same`: the stored rows are those that `before` was made of."""
-        if before is None or not data.startswith(before.data):
-            base, known, start = NO_ROWS, [], 0
-        else:
-            base, known, start = before if same else NO_ROWS, before.items, len(before.data)
-        fresh, whole = self._decoded(data, start)
-        if base is before and not fresh and whole == base.data:
-            return base
-        items = known + fresh
-        table = self.table
-        taken = fresh if base is before else items
-        unknown = {item[0] for item in taken if (item[0], table(item)) not in base.rows}
+        if before is None or not same or not data.startswith(before.data):
+            before = NO_ROWS
+        items, whole = self._decoded(data, len(before.data))
+        if not items:
+            return before if len(whole) == len(before.data) else before._replace(data=whole)
+        overlays = dict(before.overlays)
+        new: dict[int, dict[str, Any]] = {}
+        unknown = set()
+        for item in items:
+            table = self.table(item)
+            if table not in new:
+                new[table] = {}
+                overlays.setdefault(table, NOTHING)
+            if item[0] not in overlays[table].rows:
+                unknown.add(item[0])
         stored = self.stored_rows(conn, unknown) if unknown else {}
-        new: dict[Any, Any] = {}
-        changes = {policy: list(numbers) for policy, numbers in base.changes.items()}
-        for item in taken:
-            key = item[0], table(item)
-            old = new.get(key) or base.rows.get(key) or stored.get(key)
+        changes = {policy: list(numbers) for policy, numbers in before.changes.items()}
+        for item in items:
+            name, table = item[0], self.table(item)
+            old = new[table].get(name) or overlays[table].rows.get(name) or stored.get((name, table))
             row = self.merged(old, item)
             if row is not None:
-                new[key] = row
+                new[table][name] = row
                 if old is not None:
                     self._count(changes, old, -1)
                 self._count(changes, row, 1)
-        overlays = dict(base.overlays)
-        for at in {key[1] for key in new}:
-            overlays[at] = overlays.get(at, NOTHING).with_rows(
-                {key[0]: self.listed(row) for key, row in new.items() if key[1] == at}
-            )
-        return PendingRows(
-            whole,
-            items,
-            {**base.rows, **new},
-            overlays,
-            {policy: tuple(numbers) for policy, numbers in changes.items()},
-        )
+        for table, rows in new.items():
+            overlays[table] = overlays[table].with_rows(rows)
+        totals = {policy: tuple(numbers) for policy, numbers in changes.items()}
+        return PendingRows(whole, overlays, totals)
 
     def _count(self, changes: dict[int, list[int]], row: Any, sign: int) -> None:
         policy, numbers = self.counts(row)

@@ -159,12 +159,15 @@ def test_overlays(names, steps):
     overlay, model = NOTHING, {}
     for changes in steps:
         before = overlay, list(overlay.names), dict(overlay.rows)
-        overlay.texts(overlay.names, bytes.upper)
+        overlay.texts(overlay.names, upper)
         overlay = overlay.with_rows(changes)
         assert (before[0].names, before[0].rows) == before[1:]  # it never changes
+        assert before[0].texts(before[1], upper) == {name: upper(row) for name, row in before[2].items()}
         model.update(changes)
+    assert overlay.texts(overlay.names, upper) == {name: upper(row) for name, row in model.items()}
+    assert overlay.names == sorted(model)
     shown, rows = list(names), [b"old"] * len(names)
-    lay_over(shown, rows, overlay.between("", None), overlay.rows)
+    lay_over(shown, rows, {name: overlay.rows[name] for name in overlay.between("", None)})
     expected = dict.fromkeys(names, b"old")
     for name, row in model.items():
         expected.pop(name, None)
@@ -172,8 +175,10 @@ def test_overlays(names, steps):
             expected[name] = row
     assert dict(zip(shown, rows, strict=True)) == expected
     assert shown == sorted(expected)
-    texts = overlay.texts(overlay.names, bytes.upper)
-    assert {name: texts[name] for name in model} == {name: row and row.upper() for name, row in model.items()}
+
+
+def upper(row):
+    return None if row is None else row.upper()
 
 
 def test_bodies_are_bounded_in_number_and_size_and_end_with_their_state():
