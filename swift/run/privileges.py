@@ -21,6 +21,7 @@ DEFAULT_USER = "swift"
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "ppc64le": 273, "s390x": 282, "riscv64": 30}
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+_PR_SET_PDEATHSIG = 1
 _WARNING = "WARNING: Unable to modify %s priority of process. Keeping unchanged! Check logs for more info. "
 
 
@@ -75,6 +76,16 @@ def become(account: Account | None) -> None:
     os.setgid(account.gid)
     os.setuid(account.uid)
     os.environ["HOME"] = account.home
+
+
+def end_with_parent(number: int, parent: int) -> None:
+    """Has the kernel send this process a signal when its parent ends, however that comes; a `parent` that is gone counts too.
+
+    To be said after `become`, which takes it back.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def detach() -> None:

@@ -14,6 +14,7 @@ import webob
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
+from swift.wire.body import close_if_possible
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
@@ -46,12 +47,6 @@ class _HeaderList:
         kept = list(pairs)
         self.headers.clear()
         self.headers.update(kept)
-
-
-def close_if_possible(body: Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
 
 
 def _modified_date(value: Any) -> str | None:
