@@ -69,7 +69,11 @@ class FileBody:
         made = cls(fd, 0, 0, close, pool)
         pieces: list[Piece] = []
         for start, stop in ranges:
-            pieces += (part_head(start, stop, size, content_type, boundary), (base + start, stop - start), b"\r\n")
+            pieces += (
+                part_head(start, stop, size, content_type, boundary),
+                (base + start, stop - start),
+                b"\r\n",
+            )
         pieces.append(f"--{boundary}--".encode("latin-1"))
         made._pieces = pieces
         return made

@@ -259,7 +259,9 @@ def test_the_walker_finds_each_object_and_nothing_else(store, monkeypatch):
     assert [p for _, p in walked] == sorted((p for _, p in walked), key=int)
     assert {place.partition for place in store.walk(["50"])} == {"50"}
     listed = list(store.hashes("0"))
-    assert [h for h, _ in listed] == sorted((h for h, p in places.items() if p == "0"), key=lambda h: (h[-3:], h))
+    assert [h for h, _ in listed] == sorted(
+        (h for h, p in places.items() if p == "0"), key=lambda h: (h[-3:], h)
+    )
     assert [times for h, times in listed if h == hash_path("a/c/o0")] == [Times(T2, deleted=True)]
     suffix = hash_path("a/c/o3")[-3:]
     assert {h[-3:] for h, _ in store.hashes("0", [suffix])} == {suffix}
