@@ -180,7 +180,7 @@ class NewObject(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go; what was not finished is gone. Never waits, never raises. Safe to call twice."""
+        """Let go; what was not finished is gone, at once unless the disk hangs. Safe to call twice."""
 
 
 class HashedSuffixes(NamedTuple):

@@ -13,7 +13,7 @@ from swift.core.policy import ERASURE_CODING, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
-from swift.obj.errors import NotExist, SameTimeConflict
+from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, SameTimeConflict
 from swift.obj.files import walker
 from swift.obj.files.commit import commit
 from swift.obj.files.layout import ObjectLocation
@@ -292,14 +292,16 @@ class FileUpload(NewObject):
         store, write = self._store, self._write
         store.device.run_on(
             self._new,
-            self._new.finish,
+            self._finish_trip,
             metadata,
-            ".data",
             write.fragment if store.ec else None,
             write.next_part_power,
-            not store.device.inline,
         )
         self._finished = metadata["X-Timestamp"]
+
+    def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
+        self._new.finish(metadata, ".data", fragment, power, not self._store.device.inline)
+        self._new.close()
 
     def commit(self) -> None:
         write = self._write
@@ -307,4 +309,9 @@ class FileUpload(NewObject):
             self._store.commit(self._new.where, self._finished, write.fragment, write.next_part_power)
 
     def close(self) -> None:
-        self._store.device.leave(self._new.close)
+        if self._finished or self._new.lent:
+            return
+        try:
+            self._store.device.run(self._new.close)
+        except (DeviceUnavailable, DeviceOverloaded):
+            self._store.device.leave(self._new.close)

@@ -77,8 +77,9 @@ def write(store, place, timestamp, body=b"body", fragment=None, commit=True):
         lambda data: taken.append(bytes(data)),
     )
     try:
-        for start in range(0, len(body), 3):
-            new.write(body[start : start + 3])
+        step = max(3, len(body) // 4)
+        for start in range(0, len(body), step):
+            new.write(body[start : start + step])
         new.finish(
             {
                 "X-Timestamp": timestamp,
