@@ -114,6 +114,7 @@ _OPTIONS = frozenset(
         "log_custom_handlers",
         "log_facility",
         "log_file",
+        "log_file_max_bytes",
         "log_format",
         "log_handoffs",
         "log_headers",
