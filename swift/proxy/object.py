@@ -134,7 +134,7 @@ class ObjectController(Controller):
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
-            return UnsizedBody(response)
+            return UnsizedBody(source, reader.node_timeout, self.broke_off)
         resume = None if reader.newest else self._resumer(exchange, reader, source)
         timeout, chunk_size = reader.node_timeout, options.object_chunk_size
         if response.status == 206:

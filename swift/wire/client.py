@@ -225,6 +225,10 @@ class BackendConnection:
         """Closes the socket."""
         self.stream.close()
 
+    def __del__(self) -> None:
+        # The hub knows every open stream, so that none ends by being forgotten; whoever is forgotten himself leaves none behind.
+        self.stream.close()
+
 
 class BackendResponse:
     """A response head, and its body as far as the caller asks for it.
@@ -288,6 +292,10 @@ class BackendResponse:
         return self._lower.get(lower_name, default)
 
     # -- body ----------------------------------------------------------------------------------------------------------
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bounds each single wait for the body from now on; until then it is what the wait for the head left over."""
+        self.conn.stream.set_timeout(seconds)
+
     @property
     def buffered(self) -> bool:
         """The whole body has already arrived: read_all will not wait."""
