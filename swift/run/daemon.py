@@ -20,6 +20,7 @@ from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.run import command_line, notify
+from swift.run.known_options import unknown_options
 from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
 from swift.telemetry import line_writer
 from swift.telemetry.log import capture_stdio, get_logger
@@ -239,6 +240,8 @@ def run_daemon(
         account = wanted_user(conf, logger)
         use_utc()
         logger.notice("Starting %s", os.getpid())
+        for entry in unknown_options(path, section):
+            logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose)})
         hashing.hash_config()
         become(account)

@@ -23,6 +23,7 @@ from swift.core.errors import ConfigError, SwiftError
 from swift.core.sockets import listen
 from swift.run import addresses_in_use, command_line, notify, seamless
 from swift.run.addresses import own_addresses
+from swift.run.known_options import unknown_options
 from swift.run.pipeline import app_conf, load_app
 from swift.run.privileges import (
     Account,
@@ -87,6 +88,8 @@ class Service:
         """Builds the pipeline. Raises ConfigError; what a factory raises for a bad value is turned into one too."""
         try:
             self.app = load_app(self.path, global_conf=self._global_conf, logger=self.logger)
+            for entry in unknown_options(self.path):
+                self.logger.warning("%s: %s", self.path, entry)
         except SwiftError as err:
             raise ConfigError(str(err)) from err
         except (ValueError, LookupError, OSError) as err:

@@ -12,6 +12,7 @@ import atexit
 import collections
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -128,12 +129,13 @@ def _timestamp(now: float, cache: list[Any]) -> str:
 class FileSink:
     """`<time> <LEVEL> <name>: message` lines appended to a file, which may be rotated away under us.
 
-    With `as_json` the lines are JSON objects. Whole lines are appended, so that several processes may share the file.
+    With `max_bytes` it is put aside as PATH.1 once it is longer (0: never). With `as_json` the lines are JSON objects. Whole lines are appended, so that several processes may share the file.
     """
 
-    def __init__(self, path: str, as_json: bool = False) -> None:
+    def __init__(self, path: str, as_json: bool = False, max_bytes: int = 0) -> None:
         self._writer = LineWriter(self._append)
         self.path = path
+        self._max_bytes = max_bytes
         self.as_json = as_json
         self._fd = -1
         self._check_at = 0.0
@@ -159,12 +161,28 @@ class FileSink:
         if now >= self._check_at:
             self._check_at = now + REOPEN_CHECK_SECONDS
             self._reopen_if_moved()
+            if self._max_bytes and os.fstat(self._fd).st_size > self._max_bytes:
+                self._put_aside()
         _write_all(self._fd, lines)
 
     def open(self) -> None:
         """Raises OSError if the file can't be written to."""
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _put_aside(self) -> None:
+        """Several processes may come to it at once: who has the lock, and still sees this file at the path, renames it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        try:
+            there, have = os.stat(self.path), os.fstat(self._fd)
+            if (there.st_dev, there.st_ino) == (have.st_dev, have.st_ino):
+                os.rename(self.path, self.path + ".1")
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._reopen_if_moved()
 
     def _reopen_if_moved(self) -> None:
         try:

@@ -107,3 +107,17 @@ def test_last_words_arrive_and_children_write_too(tmp_path):
     )
     said = [line.rpartition(": ")[2] for line in (tmp_path / "log").read_text().splitlines()]
     assert said == ["parent", "child", "last words"]
+
+
+def test_a_long_file_is_put_aside_once(tmp_path):
+    path = tmp_path / "log"
+    ours, theirs = (FileSink(str(path), max_bytes=1000) for _ in range(2))  # as two processes would
+    for sink in (ours, theirs):
+        for number in range(20):
+            sink.emit(20, "x", "y" * 50 + str(number), None, None)
+    for sink in (ours, theirs):
+        sink._check_at = 0
+        sink.emit(20, "x", "last", None, None)
+    assert (tmp_path / "log.1").stat().st_size > 1000
+    assert path.read_text().count("last") == 2
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
