@@ -162,6 +162,83 @@ def test_a_body_of_unknown_length(start, cut):
     assert not any("Traceback" in line for line in cluster.logger.lines)
 
 
+# -- If-Range --------------------------------------------------------------------------------------------------------------
+
+MODIFIED = "Wed, 15 Nov 2023 22:13:20 GMT"
+
+
+def honest(content, cuts=(), etag='"e1"', knows_if_range=True):
+    """Nodes that answer conditions, or older ones that take no notice of If-Range."""
+    plain = answers(content, cuts=cuts, etag=etag, boundary="b" * 32)
+
+    def reply(seen):
+        wanted = seen.headers.get("if-range")
+        if knows_if_range and wanted not in (None, etag, etag.strip('"'), MODIFIED):
+            seen.headers.pop("range", None)
+        text = seen.headers.get("range", "")
+        if text.startswith("bytes=9999999-"):
+            given = {"Etag": etag, "Content-Range": f"bytes */{len(content)}"}
+            made = Reply(416, given, b"<html>no</html>")
+        else:
+            made = plain(seen)
+        made.headers["Last-Modified"] = MODIFIED
+        return made
+
+    return reply
+
+
+@pytest.mark.parametrize("knows", [True, False], ids=["", "older nodes"])
+@pytest.mark.parametrize("ranges", ["1000-2000000", "0-1,9-1500000", "5-9", "9999999-"])
+@pytest.mark.parametrize(
+    "validator,is_same",
+    [('"e1"', True), ("e1", True), (MODIFIED, True), ('"e0"', False), ('W/"e1"', False), ("rubbish", False)],
+)
+def test_a_download_is_resumed_only_of_the_same_version(start, validator, is_same, ranges, knows):
+    cluster, front = start()
+    cluster.on("object", "GET", honest(BIG, knows_if_range=knows))
+    got = front.get("/v1/a/c/o", {"Range": f"bytes={ranges}", "If-Range": validator})
+    if not is_same:
+        assert (got.status, got.body, got.broken) == (200, BIG, False)
+        assert "content-range" not in got.headers
+    else:
+        without = front.get("/v1/a/c/o", {"Range": f"bytes={ranges}"})
+        assert (got.status, got.body) == (without.status, without.body)
+        assert got.status == (416 if ranges.startswith("9999999") else 206)
+
+
+@pytest.mark.parametrize("validator", ['"e1"', '"e0"', MODIFIED])
+@pytest.mark.parametrize("ranges", ["1000-2000000", "0-1,9-1500000"])
+def test_a_conditional_answer_that_breaks_off_is_continued(start, validator, ranges):
+    """The rest is asked for without the conditions: they have been answered, and the ETag says what is wanted."""
+    cluster, front = start(nodes=3)
+    headers = {"Range": f"bytes={ranges}", "If-Range": validator, "If-None-Match": '"x"'}
+    cluster.on("object", "GET", honest(BIG))
+    whole = front.get("/v1/a/c/o", headers)
+    assert whole.status == (200 if validator == '"e0"' else 206)
+    cluster.on("object", "GET", honest(BIG, cuts=(400_000, 300_000, None)))
+    for _ in range(3):
+        del cluster.seen[:]
+        got = front.get("/v1/a/c/o", headers)
+        assert (got.status, got.body, got.broken) == (whole.status, whole.body, False)
+        for seen in cluster.of("object")[1:]:
+            assert not any(name.startswith("if-") for name in seen.headers)
+
+
+def test_dates_that_do_not_count_are_not_passed_on(start):
+    """A node that lets each condition stand alone would answer 304 for new content of the same second."""
+    cluster, front = start()
+    cluster.on("object", "GET", answers(b"abc"))
+    dates = {"If-Modified-Since": MODIFIED, "If-Unmodified-Since": MODIFIED}
+    front.get("/v1/a/c/o", {**dates, "If-None-Match": "x", "If-Match": "*"})
+    front.get("/v1/a/c/o", dates)
+    first, second = cluster.of("object")
+    assert {name for name in first.headers if name.startswith("if-")} == {"if-none-match", "if-match"}
+    assert {name for name in second.headers if name.startswith("if-")} == {
+        "if-modified-since",
+        "if-unmodified-since",
+    }
+
+
 # -- what may travel which way ---------------------------------------------------------------------------------------------
 
 
