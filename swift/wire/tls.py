@@ -97,9 +97,18 @@ class TlsStream:
         """Sends a short list of buffers."""
         self.sendall(b"".join(parts))
 
+    @property
+    def gone(self) -> bool:
+        """The peer has closed its side, or the connection broke."""
+        return self._stream.gone
+
     def is_dead(self) -> bool:
         """For an idle connection: the peer has closed it, or there is input to be read."""
         return self._stream.is_dead() or self._incoming.pending > 0 or self._tls.pending() > 0
+
+    def is_quiet(self) -> bool:
+        """Returns True if nothing has come, an end neither."""
+        return self._stream.is_quiet() and not self._incoming.pending and not self._tls.pending()
 
     def shutdown_write(self) -> None:
         """Tells the peer that nothing more will come: that what it has is whole. Said only if it can leave at once."""
