@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from swift.core.timestamp import Timestamp
 from swift.db.listing import Listing, Row, walk
-from swift.db.snapshot import Source
+from swift.db.reader import Source
 
 from .snapshot import TABLE, AccountSnapshot
 

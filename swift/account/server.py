@@ -13,6 +13,7 @@ from swift.core.names import check_account_name, check_container_name, wsgi_to_s
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.listing import Listing, query_params
+from swift.db.reader import Source
 from swift.db.request import (
     FORMAT_PARAM,
     Place,
@@ -23,7 +24,6 @@ from swift.db.request import (
     shown_metadata,
 )
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
-from swift.db.snapshot import Source
 from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of

@@ -1,4 +1,4 @@
-"""One state of an account: its totals, metadata and containers, with what is pending (see swift.db.snapshot)."""
+"""One state of an account: its totals, metadata and containers, with what is pending (see swift.db.snapshot, swift.db.reader)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from swift.db.broker import parse_metadata
 from swift.db.connection import Connection
 from swift.db.merge import ContainerItem, ContainerRow, merge_container
-from swift.db.snapshot import PendingRows, Reader, Snapshot, Stored, Totals
+from swift.db.reader import Reader
+from swift.db.snapshot import PendingRows, Snapshot, Stored, Totals
 
 from .broker import AccountBroker
 

@@ -17,7 +17,7 @@ from swift.core.timestamp import Timestamp, decode_timestamps
 from swift.db.listing import Listing, Row, walk
 from swift.db.merge import ObjectRow, is_plain, split_swift_bytes
 from swift.db.overlay import lay_over
-from swift.db.snapshot import Source
+from swift.db.reader import Source
 
 from . import shard_ranges
 from .shard_ranges import ShardRange

@@ -11,12 +11,12 @@ from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing, query_params
+from swift.db.reader import Source
 from swift.db.request import (
     FORMAT_PARAM,
     media_type,
     shown_metadata,
 )
-from swift.db.snapshot import Source
 from swift.wire.storage import Environ, StartResponse, answer, is_true
 
 from . import shard_ranges

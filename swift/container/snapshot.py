@@ -1,4 +1,4 @@
-"""One state of a container: its info, metadata and rows, with what is pending (see swift.db.snapshot)."""
+"""One state of a container: its info, metadata and rows, with what is pending (see swift.db.snapshot, swift.db.reader)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from swift.db.broker import Metadata, parse_metadata
 from swift.db.connection import Connection
 from swift.db.merge import ObjectItem, ObjectRow, merge_object, new_object_row
-from swift.db.snapshot import PendingRows, Reader, Snapshot, Stored, Totals
+from swift.db.reader import Reader
+from swift.db.snapshot import PendingRows, Snapshot, Stored, Totals
 
 from . import shard_ranges
 from .broker import ContainerBroker

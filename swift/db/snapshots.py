@@ -1,6 +1,6 @@
 """The latest snapshots of a process's databases: kept between requests, checked at every use, renewed when they don't hold.
 
-Lives here: the cache, and who waits for whom. What a snapshot is and how it is read: swift.db.snapshot. All of it belongs to the
+Lives here: the cache, and who waits for whom. What a snapshot is: swift.db.snapshot; how it is read: swift.db.reader. All of it belongs to the
 event loop; only reading goes to the device's pool. A new snapshot takes the place of the old one by one assignment, once it is whole;
 what is put out of the cache, for another or for want of room, stays true for those who have it in hand.
 """
@@ -17,7 +17,8 @@ from swift.core.threads import DeviceBusy, pool_for
 
 from .budget import BUDGET
 from .errors import DatabaseBusy
-from .snapshot import AnySnapshot, Held, NotInMemory, Reader, Source, Stored
+from .reader import Held, NotInMemory, Reader, Source
+from .snapshot import AnySnapshot, Stored
 
 MAX_SNAPSHOTS = 512
 

@@ -13,8 +13,7 @@ import pytest
 from swift.container.broker import ContainerBroker
 from swift.container.listing import JSON, TEXT, XML, iso_time
 from swift.core.hashing import hash_path, set_hash_config
-from swift.db import marks
-from swift.db import snapshot as snapshot_module
+from swift.db import marks, reader
 from swift.db.budget import BUDGET
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing
@@ -268,7 +267,7 @@ def test_a_fresh_file_beside_the_old_one(tmp_path):
 
 
 def test_a_very_long_pending_file_is_merged_by_the_reader(tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshot_module, "MAX_OVERLAY", 1000)
+    monkeypatch.setattr(reader, "MAX_OVERLAY", 1000)
     broker = make(tmp_path)
     for n in range(40):
         broker.put_object(f"o{n:02d}", "1700000001.00000", 5, "t", "e")

@@ -24,7 +24,8 @@ from swift.container.server import ContainerServer
 from swift.core.concurrency import Semaphore, getcurrent, sleep, spawn
 from swift.core.hashing import hash_path, set_hash_config
 from swift.core.threads import DeviceBusy
-from swift.db import marks, snapshot, snapshots, stretches
+from swift.db import marks, seen, snapshots, stretches
+from swift.db import reader as reader_module
 from swift.db.budget import BUDGET, DEFAULT_BUDGET
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing
@@ -91,14 +92,20 @@ def perfect_marks():
     def look(directory, names):
         return mark(directory), *[mark(directory + b"/" + name) for name in names]
 
-    saved = snapshot.mark, snapshot.look_anyway, snapshot.road_to, snapshot.mark_of
-    snapshot.mark, snapshot.look_anyway = mark, look
-    snapshot.road_to = lambda directory: look
-    snapshot.mark_of = lambda fd: mark(f"/proc/self/fd/{fd}")
+    changed = {
+        (reader_module, "mark"): mark,
+        (reader_module, "mark_of"): lambda fd: mark(f"/proc/self/fd/{fd}"),
+        (seen, "look_anyway"): look,
+        (seen, "road_to"): lambda directory: look,
+    }
+    saved = {(module, name): getattr(module, name) for module, name in changed}
     try:
+        for (module, name), value in changed.items():
+            setattr(module, name, value)
         yield
     finally:
-        snapshot.mark, snapshot.look_anyway, snapshot.road_to, snapshot.mark_of = saved
+        for (module, name), value in saved.items():
+            setattr(module, name, value)
 
 
 @contextmanager
@@ -534,14 +541,14 @@ def test_a_container_of_two_files_is_kept_too(tmp_path, monkeypatch):
 
 
 def test_a_pending_file_that_can_not_be_merged_is_shown_whole_or_not_at_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(snapshot, "MAX_OVERLAY", 1000)
+    monkeypatch.setattr(reader_module, "MAX_OVERLAY", 1000)
     broker = make(tmp_path)
     for n in range(40):
         broker.put_object(f"o{n:02d}", "1700000001.00000", 5, "t", "e")
     shown = ShownContainer(broker)
     monkeypatch.setattr(broker, "commit_pending", lambda: None)
     assert len(json.loads(shown.listing(Listing()))) == 40
-    monkeypatch.setattr(snapshot, "LONGEST_OVERLAY", 2000)
+    monkeypatch.setattr(reader_module, "LONGEST_OVERLAY", 2000)
     with pytest.raises(Exception, match="can't be merged"):
         shown.listing(Listing(limit=1))
 
