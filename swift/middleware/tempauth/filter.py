@@ -49,6 +49,7 @@ class TempAuth:
         self.prefix = self.prefixes[0]
         self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
         self.users = parse_users(conf, self.prefix)
+        self.authorizer.know_users(self.users)
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
         self._workers = str(conf.get("workers", "auto"))
         self._warned = False
@@ -114,9 +115,9 @@ class TempAuth:
         environ["REMOTE_USER"] = groups
         environ["swift.authorize"] = self.authorize
         environ["swift.clean_acl"] = clean_acl
-        user_id = groups.split(",", 2)[1:2]
-        environ["swift.access_logging"] = {"user_id": user_id[0] if user_id else groups}
-        if ".reseller_admin" in groups:
+        names = groups.split(",")
+        environ["swift.access_logging"] = {"user_id": names[1] if len(names) > 1 else groups}
+        if ".reseller_admin" in names:
             environ["reseller_request"] = True
 
     def _install_anonymous(self, environ: dict[str, Any]) -> None:
