@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from swift.core.concurrency import SourceError, Stream, TargetError
+from swift.core.stream import SourceError, Stream, TargetError
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse

@@ -12,7 +12,8 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 
 from swift.core import clock
-from swift.core.concurrency import Stream, connect, wait_readable_any
+from swift.core.sockets import connect
+from swift.core.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 if TYPE_CHECKING:
-    from swift.core.concurrency import Stream
+    from swift.core.stream import Stream
 
 READ_SIZE = 65536
 # readline() without a limit gives up looking for the end of the line there, and returns what it has.

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from swift.core import clock, constraints
-from swift.core.concurrency import Event, Listener, Semaphore, Stream, Timeout, raw_socket, sleep, spawn_n
+from swift.core.concurrency import Event, Semaphore, Timeout, raw_socket, sleep, spawn_n
 from swift.core.config import truthy
+from swift.core.sockets import Listener
+from swift.core.stream import Stream
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
 from swift.wire.request import Application

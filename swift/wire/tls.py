@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from swift.core.concurrency import Stream
+from swift.core.stream import Stream
 
 _RECORD = 65536
 

@@ -5,6 +5,8 @@ import os
 import pytest
 
 from swift.core import concurrency as c
+from swift.core import sockets
+from swift.core.stream import Stream, wait_readable_any
 
 
 @pytest.fixture
@@ -18,9 +20,9 @@ def pair():
 
 def connected():
     """Both ends of a connection over loopback."""
-    listener = c.Listener(c.listen("127.0.0.1", 0))
-    client = c.connect("127.0.0.1", listener.sock.getsockname()[1], 2)
-    server = c.Stream(listener.accept()[0], 5)
+    listener = sockets.Listener(sockets.listen("127.0.0.1", 0))
+    client = sockets.connect("127.0.0.1", listener.sock.getsockname()[1], 2)
+    server = Stream(listener.accept()[0], 5)
     listener.close()
     return client, server
 
@@ -93,9 +95,9 @@ def test_wait_readable_any_returns_the_ready_one_or_nothing(pair):
     client, server = pair
     c.sleep(0)
     assert client.try_recv(1) is None
-    assert c.wait_readable_any([client], 0.05) == []
+    assert wait_readable_any([client], 0.05) == []
     server.sendall(b"x")
-    assert c.wait_readable_any([client], 5) == [client]
+    assert wait_readable_any([client], 5) == [client]
     assert client.recv(1) == b"x"
 
 
@@ -123,8 +125,8 @@ def test_sendfile_and_splice_move_every_byte(pair, tmp_path):
 
 def test_splice_reports_a_source_that_ends_early(pair):
     client, server = pair
-    onward = c.listen("127.0.0.1", 0)
-    out = c.connect("127.0.0.1", onward.getsockname()[1], 2)
+    onward = sockets.listen("127.0.0.1", 0)
+    out = sockets.connect("127.0.0.1", onward.getsockname()[1], 2)
     client.sendall(b"12345")
     client.close()
     assert server.splice_to(out, 100) == 5
@@ -134,7 +136,7 @@ def test_splice_reports_a_source_that_ends_early(pair):
 
 def test_a_socket_closed_behind_its_streams_back_takes_no_other_descriptors_events():
     left, right = c.raw_socket.socketpair()
-    number = c.Stream(left).fd
+    number = Stream(left).fd
     left.close()
     wake = os.eventfd(0, os.EFD_NONBLOCK)
     assert wake == number
@@ -149,8 +151,8 @@ def test_a_socket_closed_behind_its_streams_back_takes_no_other_descriptors_even
 
 
 def test_refused_connection_is_an_os_error():
-    listener = c.listen("127.0.0.1", 0)
+    listener = sockets.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     listener.close()
     with pytest.raises(OSError):
-        c.connect("127.0.0.1", port, 1)
+        sockets.connect("127.0.0.1", port, 1)

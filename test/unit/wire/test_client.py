@@ -3,6 +3,8 @@
 import pytest
 
 from swift.core import concurrency as c
+from swift.core import sockets
+from swift.core.stream import Stream
 from swift.wire.client import (
     BackendError,
     BackendTimeout,
@@ -21,9 +23,9 @@ class Peer:
         self.answers = list(answers)
         self.requests = []
         self.connections = 0
-        self.sock = c.listen("127.0.0.1", 0)
+        self.sock = sockets.listen("127.0.0.1", 0)
         self.port = self.sock.getsockname()[1]
-        self.listener = c.Listener(self.sock)
+        self.listener = sockets.Listener(self.sock)
         c.spawn_n(self.accept)
 
     def accept(self):
@@ -31,7 +33,7 @@ class Peer:
             while True:
                 sock, _ = self.listener.accept()
                 self.connections += 1
-                c.spawn_n(self.serve, c.Stream(sock, 5))
+                c.spawn_n(self.serve, Stream(sock, 5))
         except OSError:
             pass
 
