@@ -87,7 +87,9 @@ def _parse_user(option: str, account: str, name: str, value: str, reseller_prefi
         url = f"$HOST/v1/{reseller_prefix}{quote(account)}"
     user = User(account, name, key, tuple(groups), url)
     if any("," in group for group in (*groups, user.account_id)):
-        raise ValueError(f"{user.id}: no ',' in a group or the storage account, groups are separated by blanks")
+        raise ValueError(
+            f"{user.id}: no ',' in a group or the storage account, groups are separated by blanks"
+        )
     return user
 
 

@@ -339,9 +339,14 @@ def test_without_a_cache_that_answers_no_token():
             if raise_on_error:
                 raise MemcacheConnectionError("down")
 
+        def set(self, key, value, time=0, raise_on_error=False):
+            if raise_on_error:
+                raise MemcacheConnectionError("down")
+
     auth = build()
     auth.cache = Down()
-    assert login(auth, "test:tester", "testing").status_int == 503
+    answer = login(auth, "test:tester", "testing")
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "2")
     auth.cache = None
     answer = login(auth, "test:tester", "testing")
     assert (answer.status_int, answer.body) == (500, b"Internal server error.\n")
