@@ -142,6 +142,7 @@ class Memcached:
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # all its threads stand still
 
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)

@@ -100,7 +100,7 @@ class MemcacheClient:
         if not servers:
             raise ValueError("No memcached servers are configured")
         self.ring = HashRing(servers)
-        options = ServerOptions(
+        self.options = ServerOptions(
             max_connections,
             connect_timeout,
             pool_timeout,
@@ -111,7 +111,7 @@ class MemcacheClient:
         )
         self._logger = logger or logging.getLogger(__name__)
         self._servers = {
-            name: MemcacheServer(name, options, self._logger, self._came_back) for name in servers
+            name: MemcacheServer(name, self.options, self._logger, self._came_back) for name in servers
         }
         self._tries = min(tries, len(self._servers))
         self._warning_size = item_size_warning_threshold
@@ -130,7 +130,7 @@ class MemcacheClient:
         the same time share one question.
         """
         name = wire_key(key)
-        flight = self._flights.get(name)
+        flight: Any = self._flights.get(name)
         if flight is None:
             flight = self._flights[name] = Event()
             answer: Any = MemcacheConnectionError("the one who asked was stopped")

@@ -14,11 +14,12 @@ import webob
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
+from swift.wire.call import StartResponse, close_if_possible
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
 from swift.wire.ranges import parse_range, ranges_for_length
-from swift.wire.request import Request, StartResponse, host_url
+from swift.wire.request import Request, host_url
 from swift.wire.status import HTML_TYPE, default_body, status_line
 
 # A HEAD's body iterator is read to its end only as far as that: enough for it to finish cleanly, not more.
@@ -46,12 +47,6 @@ class _HeaderList:
         kept = list(pairs)
         self.headers.clear()
         self.headers.update(kept)
-
-
-def close_if_possible(body: Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
 
 
 def _modified_date(value: Any) -> str | None:

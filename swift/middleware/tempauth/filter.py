@@ -34,7 +34,6 @@ from swift.wire.message import (
     wsgi_to_str,
 )
 
-
 RETRY_SECONDS = "2"
 
 
