@@ -16,21 +16,17 @@ from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.listing import Listing, query_params
 from swift.db.request import (
     FORMAT_PARAM,
-    Environ,
     Place,
-    StartResponse,
-    answer,
     check_metadata_limits,
-    is_true,
     media_type,
     metadata_headers,
     native_header,
     shown_metadata,
-    timestamp_of,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshot import SnapshotCache
 from swift.telemetry.log import get_logger
+from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
@@ -46,6 +42,7 @@ class AccountServer(DatabaseServer):
     """The WSGI application; see DatabaseServer for its options."""
 
     server_type = "account-server"
+    bad_utf8 = "Invalid UTF8"
     data_directory = "accounts"
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -60,9 +57,6 @@ class AccountServer(DatabaseServer):
             "POST": self.post,
             "DELETE": self.delete,
         }
-
-    def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
 
     def _snapshot(self, path: str) -> AccountSnapshot:
         return AccountSnapshot(

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import ssl
+import weakref
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -283,25 +284,22 @@ class MemcacheClient:
             self._missed.popitem(last=False)
         if not self._is_making_good:
             self._is_making_good = True
-            spawn_n(self._make_good)
+            spawn_n(_make_good, weakref.ref(self))
 
-    def _make_good(self) -> None:
-        """Delete what could not be deleted, so that no server comes back with it."""
-        try:
-            while self._missed:
-                sleep(_MISSED_PAUSE)
-                for name, server in list(self._missed.items()):
-                    if self._servers[server].left_alone or self._missed.get(name) != server:
-                        continue
-                    try:
-                        with self._servers[server].connection() as connection:
-                            _deleting(name)(connection)
-                    except (OSError, ProtocolError, Refused, ValueError):
-                        break  # who asks it for something notices, too
-                    if self._missed.get(name) == server:
-                        del self._missed[name]
-        finally:
-            self._is_making_good = False
+    def make_good(self) -> bool:
+        """Delete what could not be deleted, so that no server comes back with it. Returns True if nothing is left to do."""
+        for name, server in list(self._missed.items()):
+            if self._servers[server].left_alone:
+                continue
+            self._missed.pop(name, None)  # before, for it may be missed again meanwhile
+            try:
+                with self._servers[server].connection() as connection:
+                    _deleting(name)(connection)
+            except (OSError, ProtocolError, Refused, ValueError):
+                self._missed[name] = server
+                break  # who asks it for something notices, too
+        self._is_making_good = bool(self._missed)
+        return not self._is_making_good
 
     def _changed(self, name: str) -> None:
         """Who asks from now on does not want the answer to a question from before."""
@@ -407,6 +405,16 @@ class MemcacheClient:
             self._metrics.timing(
                 f"memcached.{command}.{suffix}timing", (clock.monotonic() - started) * 1000, sample_rate
             )
+
+
+def _make_good(reference: weakref.ref[MemcacheClient]) -> None:
+    """Ends, too, once nobody has use for the client any more."""
+    while True:
+        sleep(_MISSED_PAUSE)
+        client = reference()
+        if client is None or client.make_good():
+            return
+        del client
 
 
 def _ttl(seconds: float) -> int:

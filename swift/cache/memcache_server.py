@@ -7,6 +7,7 @@ our own connections says nothing about the server. Never here: which server a ke
 from __future__ import annotations
 
 import ssl
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class MemcacheServer:
         self.name = name
         self.host, self.port = parse_server(name)
         self.left_alone = False
+        self.probe_pause = min(PROBE_SECONDS, options.suppression_interval)
         self.is_lost = False  # until it has answered again
         self.lost_since = float("-inf")
         self.troubled_at = float("-inf")  # when it was last found gone, or back, by clock.monotonic()
@@ -169,24 +171,35 @@ class MemcacheServer:
             self._errors.clear()
             self._logger.error("Error limiting server %s", self.name)
             self.left_alone = True
-            spawn_n(self._probe_until_it_answers)
+            spawn_n(_probe_until_it_answers, weakref.ref(self))
 
-    def _probe_until_it_answers(self) -> None:
-        while True:
-            sleep(min(PROBE_SECONDS, self._options.suppression_interval))
-            self.close()
-            try:
-                with self.connection() as connection:
-                    connection.send(b"get swift-probe\r\n")
-                    connection.read_values()
-            except (OSError, ProtocolError, Refused, ValueError):
-                continue
-            self._logger.warning("memcached server %s answers again", self.name)
-            self.left_alone = False
-            self._found()
-            return
+    def answers(self) -> bool:
+        """Asks the server that is left alone; if it answers, it is used again. Returns True if nothing is left to do."""
+        self.close()
+        try:
+            with self.connection() as connection:
+                connection.send(b"get swift-probe\r\n")
+                connection.read_values()
+        except (OSError, ProtocolError, Refused, ValueError):
+            return False
+        self._logger.warning("memcached server %s answers again", self.name)
+        self.left_alone = False
+        self._found()
+        return True
 
     def close(self) -> None:
         """Close idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+
+def _probe_until_it_answers(reference: weakref.ref[MemcacheServer]) -> None:
+    """Ends, too, once nobody has use for the server any more."""
+    while (server := reference()) is not None:
+        pause = server.probe_pause
+        del server
+        sleep(pause)
+        server = reference()
+        if server is None or server.answers():
+            return
+        del server

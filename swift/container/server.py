@@ -22,21 +22,17 @@ from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.items import object_item
 from swift.db.merge import is_plain
 from swift.db.request import (
-    Environ,
     Place,
-    StartResponse,
-    answer,
     check_metadata_limits,
     integer_header,
-    is_true,
     metadata_headers,
     native_header,
     read_body,
-    timestamp_of,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshot import SnapshotCache
 from swift.telemetry.log import get_logger
+from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from . import account_update, server_get, shard_ranges
 from .account_update import AccountReports
@@ -67,7 +63,6 @@ class ContainerServer(DatabaseServer):
 
     server_type = "container-server"
     data_directory = "containers"
-    bad_utf8 = "Invalid UTF8 or contains NULL"
     sample_rates = {"HEAD": 0.1, "REPLICATE": 0.01}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -90,9 +85,6 @@ class ContainerServer(DatabaseServer):
             "DELETE": self.delete,
             "UPDATE": self.update,
         }
-
-    def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
 
     def _snapshot(self, path: str) -> ContainerSnapshot:
         return ContainerSnapshot(

@@ -260,6 +260,18 @@ class Stream(Watched):
         """For an idle connection: the peer has closed it or sent something nobody asked for."""
         return self.fd < 0 or self.gone or self.readable and self._has_input()
 
+    def is_quiet(self) -> bool:
+        """Returns True if nothing has come, an end neither: as the socket says, which may know more than the hub."""
+        if self.fd < 0 or self.gone:
+            return False
+        try:
+            self.sock.recv(1, raw_socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     def _has_input(self) -> bool:
         try:
             self.sock.recv(1, raw_socket.MSG_PEEK)

@@ -1,45 +1,39 @@
-"""The frame of the account and container servers: options, devices, dispatch, errors to statuses, counting (database.md 12.1).
+"""The frame of the account and container servers: options, devices, work on databases, counting (database.md 12.1).
 
 What the verbs do is in swift.account.server and swift.container.server. Never here: SQL, rows, listings.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift import __version__
 from swift.core import clock, swift_dir
 from swift.core.concurrency import Event, spawn_n
 from swift.core.config import truthy
-from swift.core.errors import BadRequest, InsufficientStorage, RequestError
-from swift.core.fs import LockTimeout, Reserve, is_mount
+from swift.core.errors import BadRequest, InsufficientStorage
+from swift.core.fs import Reserve, is_mount
 from swift.core.hashing import hash_path, storage_directory
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
     check_device_name,
     check_device_partition,
     split_path,
-    valid_wsgi_utf8,
 )
 from swift.core.policy import policies
-from swift.core.threads import DeviceBusy, pool_for, run_in_thread
+from swift.core.threads import pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
-from swift.wire.message import HTTPException
-from swift.wire.status import HTML_TYPE, default_body
+from swift.wire.storage import Environ, StartResponse, StorageServer, answer
 
 from . import pending
 from .blocks import BUDGET
 from .broker import Broker
-from .connection import CONNECTIONS
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from .group_sync import GroupSync
 from .pending import DirectoryLock
-from .request import Environ, Place, StartResponse, answer
+from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
 READ_LOCK_TIMEOUT = 0.1
@@ -47,21 +41,7 @@ BACK_PRESSURE = 8 * pending.MERGE_ABOVE  # a pending file that long is merged be
 CHECK_SECONDS = 1.0  # how long it is believed that a device is there and has room
 PLACES = 8192
 
-_DISK_ERRORS = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EROFS,
-        errno.EUCLEAN,
-        errno.ENODEV,
-        errno.ENXIO,
-        errno.ESTALE,
-    )
-)
 _DISK_TEXTS = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
-
-Handler = Callable[..., Iterable[bytes]]
 
 
 class _Device:
@@ -73,20 +53,18 @@ class _Device:
         self.room_until = 0.0
 
 
-class DatabaseServer:
+class DatabaseServer(StorageServer):
     """Base of both WSGI applications. `conf`: the options of database.md 23.1. Raises ValueError, ConfigError.
 
     Ours beside those: `sync_pending_updates` (no): an acknowledged row survives power loss, not only a crash of the
     process; `listing_cache_size` (16777216): bytes of listings that a process keeps.
     """
 
-    server_type: str
     data_directory: str
-    bad_utf8 = "Invalid UTF8"
     sample_rates: Mapping[str, float] = {}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
-        self.logger = logger
+        super().__init__(logger)
         swift_dir.use(conf.get("swift_dir"))
         self.policies = policies()
         self.root = conf.get("devices", "/srv/node").rstrip("/") or "/"
@@ -100,78 +78,31 @@ class DatabaseServer:
         self._places: dict[str, Place] = {}
         self._merging: dict[str, Event] = {}
         self._group_sync = GroupSync()
-        self._verbs: dict[str, Handler] = {**self.verbs(), "OPTIONS": self.options}
         self._known_policies: dict[str, int] = {}
 
-    def verbs(self) -> dict[str, Handler]:
-        """{method: handler(environ, start_response)}."""
-        raise NotImplementedError
-
     def allowed(self) -> list[str]:
-        """The methods that OPTIONS names."""
-        return sorted(self._verbs)
+        return sorted([*self._verbs, "REPLICATE"])
 
     # -- dispatch
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         callbacks = environ.get("swift.on_response_done")
         if callbacks is not None:
-            CONNECTIONS.start_sweeper()
             callbacks.append(self.on_done)
-        try:
-            path = environ["PATH_INFO"]
-            if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
-                return answer(environ, start_response, 412, self.bad_utf8)
-            handler = self._verbs.get(environ["REQUEST_METHOD"])
-            if handler is None:
-                return answer(environ, start_response, 405)
-            return handler(environ, start_response)
-        except RequestError as error:
-            if isinstance(error, InsufficientStorage):
-                return self._no_storage(environ, start_response)
-            return answer(
-                environ,
-                start_response,
-                error.status,
-                error.body or None,
-                content_type="text/plain" if error.body else None,
-            )
-        except HTTPException as error:
-            return error(environ, start_response)
-        except DatabaseMissing:
+        return self.respond(environ, start_response)
+
+    def room_error(
+        self, environ: Environ, start_response: StartResponse, error: Exception
+    ) -> Iterable[bytes] | None:
+        if isinstance(error, DatabaseMissing):
             return answer(environ, start_response, 404)
-        except Exception as error:
-            return self._failed(environ, start_response, error)
-
-    def _failed(self, environ: Environ, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
-        """The one place where what went wrong becomes a status."""
-        what = f"ERROR {environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-        if isinstance(error, ClientTimeout):
-            return answer(environ, start_response, 408)
-        if isinstance(error, ClientDisconnected):
-            return answer(environ, start_response, 499)
-        if isinstance(error, BadChunk):
-            return answer(environ, start_response, 400, str(error), content_type="text/plain")
-        if isinstance(error, (DatabaseBusy, LockTimeout, DeviceBusy)):
-            self.logger.error("%s: %s", what, error)
-            return answer(environ, start_response, 503)
-        if isinstance(error, DatabaseQuarantined):
-            self.logger.error("%s: %s", what, error)
-            return answer(environ, start_response, 500)
-        if isinstance(error, OSError):
-            self.logger.error("%s: %s", what, error)
-            if error.errno in _DISK_ERRORS:
-                return self._no_storage(environ, start_response)
-            return answer(environ, start_response, 500)
+        if isinstance(error, (DatabaseBusy, DatabaseQuarantined)):
+            self.log_failure(environ, error)
+            return answer(environ, start_response, 503 if isinstance(error, DatabaseBusy) else 500)
         if isinstance(error, sqlite3.OperationalError) and any(text in str(error) for text in _DISK_TEXTS):
-            self.logger.error("%s: %s", what, error)
-            return self._no_storage(environ, start_response)
-        self.logger.exception("%s", what)
-        return answer(environ, start_response, 500)
-
-    def _no_storage(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        drive = environ["PATH_INFO"].split("/", 2)[1]
-        return answer(environ, start_response, 507, default_body(507, drive))
+            self.log_failure(environ, error)
+            return self.no_storage(environ, start_response)
+        return None
 
     def on_done(
         self,
@@ -194,14 +125,6 @@ class DatabaseServer:
         kind = environ.get("swift.db.kind")
         if kind is not None:
             self.metrics.timing(kind + suffix, milliseconds)
-
-    def options(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """OPTIONS, of any path: the verbs, and the header by which swift-recon tells server types."""
-        headers = [
-            ("Allow", ", ".join(self.allowed())),
-            ("Server", f"{self.server_type}/{__version__}"),
-        ]
-        return answer(environ, start_response, 200, b"", headers, HTML_TYPE)
 
     # -- where
 
@@ -314,7 +237,7 @@ class DatabaseServer:
         done = self._merging[place.path] = Event()
         try:
             pool = pool_for(place.device_path)
-            merge = self.broker(place).shorten_pending
+            merge = self.broker(place).merger.shorten
             if pool.inline:
                 run_in_thread(merge)
             else:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from swift.wire.body import BodyFilter, close_if_possible
+
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 Headers = list[tuple[str, str]]
@@ -52,12 +54,6 @@ def first_chunk_taken(body: Iterable[bytes]) -> Iterable[bytes]:
     return _begun(body, [], [], 1)
 
 
-def close_if_possible(body: Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
-
-
 def _begun(
     body: Iterable[bytes], captured: list[Any], written: list[bytes], at_most: int | None = None
 ) -> Iterable[bytes]:
@@ -75,17 +71,14 @@ def _begun(
     return _Begun([*written, *taken], chunks, body)
 
 
-class _Begun:
-    """A body of which the first chunks were already taken."""
+class _Begun(BodyFilter):
+    """A body of which the first pieces were already taken."""
 
-    def __init__(self, first: list[bytes], rest: Iterator[bytes], source: Any) -> None:
+    def __init__(self, first: list[bytes], rest: Iterator[bytes], below: Any) -> None:
+        super().__init__(below)
         self._first = first
         self._rest = rest
-        self._source = source
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
         yield from self._first
         yield from self._rest
-
-    def close(self) -> None:
-        close_if_possible(self._source)

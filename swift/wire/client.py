@@ -19,8 +19,9 @@ MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
 READ_SIZE = 64 * 1024
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
-MAX_IDLE_PER_NODE = 64
-MAX_IDLE = 1024
+# As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
+MAX_IDLE_PER_NODE = 256
+MAX_IDLE = 4096
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")

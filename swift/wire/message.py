@@ -17,7 +17,7 @@ from swift.core.names import (
     wsgi_unquote,
 )
 from swift.wire.accept import Accept
-from swift.wire.call import close_if_possible
+from swift.wire.body import close_if_possible
 from swift.wire.conditional import Match, normalize_etag
 from swift.wire.exceptions import (
     HTTPAccepted,

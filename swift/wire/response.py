@@ -14,7 +14,8 @@ import webob
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
-from swift.wire.call import StartResponse, close_if_possible
+from swift.wire.body import close_if_possible
+from swift.wire.call import StartResponse
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length

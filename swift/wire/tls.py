@@ -97,6 +97,9 @@ class TlsStream:
     def is_dead(self) -> bool:
         return self.stream.is_dead()
 
+    def is_quiet(self) -> bool:
+        return self.stream.is_quiet()
+
     def shutdown_write(self) -> None:
         self.stream.shutdown_write()
 
