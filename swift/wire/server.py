@@ -15,9 +15,9 @@ from swift.core.config import truthy
 from swift.core.sockets import Listener
 from swift.core.stream import Stream
 from swift.wire.admission import Admission, Refused
+from swift.wire.call import Application
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
-from swift.wire.request import Application
 from swift.wire.tls import TlsStream, server_context
 
 # callback(environ, status, headers, sent, received, error, start, end)
