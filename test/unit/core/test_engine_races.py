@@ -219,3 +219,29 @@ def test_pools_of_a_forked_child_have_threads_of_their_own(tmp_path):
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     assert pool.run(int, 9) == 9
+
+
+def stand_still(seconds):
+    """The whole process does nothing, as it does when there is too much to do."""
+    c.raw_threading.Event().wait(seconds)
+
+
+def test_a_time_limit_does_not_overtake_input_that_came_in_time():
+    ((client, peer),) = connected()
+    waiting = c.spawn(wait_readable_any, [client], 0.05)
+    c.sleep(0)
+    peer.sendall(b"x")
+    stand_still(0.2)
+    assert waiting.wait() == [client] and client.recv(1) == b"x"
+    close(client, peer)
+
+
+def test_a_time_limit_does_not_overtake_a_connection_that_was_made_in_time():
+    listener = sockets.listen("127.0.0.1", 0)
+    connecting = c.spawn(sockets.connect, "127.0.0.1", listener.getsockname()[1], 0.05)
+    c.sleep(0)
+    stand_still(0.2)
+    stream = connecting.wait()
+    stream.sendall(b"x")
+    close(stream)
+    listener.close()
