@@ -94,7 +94,9 @@ class Server:
         self.limits = limits or HeadLimits.of(constraints.limits())
         patience = _seconds(conf, "queue_timeout", DEFAULT_QUEUE_TIMEOUT)
         self.clients = Admission(
-            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS, patience
+            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS,
+            patience,
+            make_room=self._close_longest_idle,
         )
         most = _count("max_requests", conf.get("max_requests"))
         self.requests = Admission(most, patience, lends=True) if most else None
