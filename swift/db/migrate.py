@@ -11,16 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from . import schema
 from .connection import Connection
+from .damage import ContentDamaged
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+# of any release
+_LEAST_TABLES: dict[str, tuple[frozenset[str], ...]] = {
+    "account": (frozenset(("container", "account_stat")),),
+    "container": (frozenset(("object", "container_info")), frozenset(("object", "container_stat"))),
+}
 _OBJECT_TRIGGERS_BEFORE_POLICIES = ("object_insert", "object_delete")
 
 
 def migrate(conn: Connection, kind: str) -> bool:
-    """Bring an account's or container's database up to date; whether there was anything to do. Raises sqlite3.Error."""
+    """Bring an account's or container's database up to date; returns True if there was anything to do.
+
+    Raises ContentDamaged for a file without the tables that any release makes, sqlite3.Error.
+    """
     made = dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+    if not any(tables <= made.keys() for tables in _LEAST_TABLES[kind]):
+        raise ContentDamaged("there are none of the tables that make a database")
     if _is_current(made, kind):
         return False
     from sqlite_utils import Database  # a heavy import for a rare event

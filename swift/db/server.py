@@ -30,7 +30,6 @@ from swift.wire.storage import Environ, StartResponse, StorageServer, answer
 from . import pending
 from .blocks import BUDGET
 from .broker import Broker
-from .connection import CONNECTIONS
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from .group_sync import GroupSync
 from .pending import DirectoryLock
@@ -89,7 +88,6 @@ class DatabaseServer(StorageServer):
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         callbacks = environ.get("swift.on_response_done")
         if callbacks is not None:
-            CONNECTIONS.start_sweeper()
             callbacks.append(self.on_done)
         return self.respond(environ, start_response)
 
@@ -239,7 +237,7 @@ class DatabaseServer(StorageServer):
         done = self._merging[place.path] = Event()
         try:
             pool = pool_for(place.device_path)
-            merge = self.broker(place).shorten_pending
+            merge = self.broker(place).merger.shorten
             if pool.inline:
                 run_in_thread(merge)
             else:

@@ -40,6 +40,7 @@ from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
 from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.node_metrics import state_families
 
 SECTIONS = ("proxy-server", "account-server", "container-server", "object-server")
 DEFAULT_BIND_TIMEOUT = 30
@@ -114,7 +115,9 @@ class Service:
         """The app, with the metrics endpoint in front of it where that is wanted."""
         default = "" if self.section == "proxy-server" else "/metrics"
         path = self.conf.get("metrics_path", default)
-        return prometheus.with_endpoint(self.app, path) if path else self.app
+        if not path:
+            return self.app
+        return prometheus.with_endpoint(self.app, path, state_families(self.section, self.conf))
 
     def on_done(self) -> Callable[..., None]:
         """What is to be done with each finished request: counting, and the access line of storage servers."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swift.core.concurrency import spawn
 from swift.db import group_sync, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 from test.databases import load
@@ -82,10 +83,17 @@ def test_a_full_disk_leaves_no_torn_record(tmp_path, monkeypatch):
 
 
 def test_the_lock_is_exclusive_and_needs_a_directory(tmp_path):
+    def want():
+        with pending.DirectoryLock(str(tmp_path), 0.01):
+            pass
+
     with pending.DirectoryLock(str(tmp_path), 1):
         with pytest.raises(DatabaseBusy):
-            with pending.DirectoryLock(str(tmp_path), 0.01):
-                pass
+            spawn(want).wait()
+        want()  # who holds it may take it again, and holds it still
+        with pytest.raises(DatabaseBusy):
+            spawn(want).wait()
+    spawn(want).wait()
     with pytest.raises(DatabaseMissing):
         with pending.DirectoryLock(str(tmp_path / "no"), 1):
             pass
