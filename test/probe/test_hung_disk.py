@@ -83,7 +83,9 @@ class Crowd:
 
     def __init__(self, count, function):
         self.results = []
-        self.threads = [threading.Thread(target=lambda n=n: self.results.append((n, function(n)))) for n in range(count)]
+        self.threads = [
+            threading.Thread(target=lambda n=n: self.results.append((n, function(n)))) for n in range(count)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -166,7 +168,9 @@ def test_writes_that_hang(tmp_path):
             answered[n] = node.ask("PUT", "bad", f"w{n}", body=b"w%d" % n, timeout=timeout)
             return answered[n]
 
-        check_that_the_good_disk_is_served(node, hanging, lambda: node.ask("PUT", "bad", "more", body=b"m")[0])
+        check_that_the_good_disk_is_served(
+            node, hanging, lambda: node.ask("PUT", "bad", "more", body=b"m")[0]
+        )
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         wait_until(lambda: node.ask("PUT", "bad", "after", body=b"after")[0] == 201)
         os.close(reader)
@@ -251,7 +255,9 @@ def test_a_frozen_file_system(tmp_path):
             with frozen(devices / "bad"):
                 check_that_the_good_disk_is_served(
                     node,
-                    lambda n, timeout: node.ask("PUT", "bad", f"w{n}", timestamp=T2, body=b"new", timeout=timeout),
+                    lambda n, timeout: node.ask(
+                        "PUT", "bad", f"w{n}", timestamp=T2, body=b"new", timeout=timeout
+                    ),
                     lambda: node.ask("PUT", "bad", "more", body=b"m")[0],
                 )
                 stop.set()
