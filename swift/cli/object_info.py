@@ -13,7 +13,16 @@ import sys
 from typing import Any
 from urllib.parse import unquote_plus
 
-from swift.cli.inspection import InfoError, info_parser, open_ring, run_report, use_swift_dir
+from swift.cli.inspection import (
+    EXIT_ERROR,
+    EXIT_SUCCESS,
+    InfoError,
+    check_place,
+    info_parser,
+    open_ring,
+    run_report,
+    use_swift_dir,
+)
 from swift.cli.ring_locations import Target, print_locations
 from swift.core.hashing import hash_path, md5
 from swift.core.policy import PolicyCollection, StoragePolicy
@@ -154,7 +163,7 @@ def print_content_checks(path: str, found: dict[str, str], check_etag: bool) -> 
     print(f"Content-Length: {length} {verdict}")
 
 
-def report(path: str, options: Any) -> None:
+def report(path: str, options: Any) -> int:
     policies = use_swift_dir(options.swift_dir)
     found = read_metadata(path)
     policy = _policy_of_path(path, policies)
@@ -170,6 +179,8 @@ def report(path: str, options: Any) -> None:
     ring = open_ring(os.path.join(options.swift_dir, f"{policy.ring_name}.ring.gz"))
     if ring is not None:
         print_locations(ring, target, policy.directory("objects"), policy_index=policy.idx)
+    in_place = check_place(path, hash_path(str(target.account), target.container, target.obj))
+    return EXIT_SUCCESS if in_place else EXIT_ERROR
 
 
 def _parser(prog: str) -> optparse.OptionParser:

@@ -96,7 +96,7 @@ class ObjectServer:
             max(1, min(threads, 64)),
         )
         bound_waits(
-            positive_int(conf.get("max_clients", 1024)),
+            positive_int(conf.get("max_clients", 4096)),
             positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)),
         )
         self.stores = Stores(

@@ -30,6 +30,7 @@ from swift.run.privileges import (
     become,
     detach,
     end_with_parent,
+    raise_descriptors,
     set_priorities,
     use_utc,
     wanted_user,
@@ -39,6 +40,7 @@ from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
 from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.node_metrics import state_families
 
 SECTIONS = ("proxy-server", "account-server", "container-server", "object-server")
 DEFAULT_BIND_TIMEOUT = 30
@@ -46,6 +48,13 @@ BIND_RETRY_SECONDS = 0.1
 NO_PORT = (
     "bind_port wasn't properly set in the config file. It must be explicitly set to a valid port number."
 )
+
+
+# A proxy stands before people, who wait for a while rather than try again, and before storage servers, which must not get more of it
+# than they can take. These stand before proxies, which take them for broken when they keep them waiting.
+_SERVER_DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "proxy-server": {"max_requests": "256", "queue_timeout": "10"}
+}
 
 
 class HTTPServer(Protocol):
@@ -71,7 +80,7 @@ class Service:
         self.path = path
         self.section = section
         self._global_conf = dict(global_conf or {})
-        self.conf = app_conf(path, section, self._global_conf)
+        self.conf = {**_SERVER_DEFAULTS.get(section, {}), **app_conf(path, section, self._global_conf)}
         self.swift_dir = swift_dir.use(self.conf.get("swift_dir"))
         self.logger = get_logger(self.conf, section, log_to_console=verbose, log_route="wsgi")
         self.servers_per_port = (
@@ -106,7 +115,9 @@ class Service:
         """The app, with the metrics endpoint in front of it where that is wanted."""
         default = "" if self.section == "proxy-server" else "/metrics"
         path = self.conf.get("metrics_path", default)
-        return prometheus.with_endpoint(self.app, path) if path else self.app
+        if not path:
+            return self.app
+        return prometheus.with_endpoint(self.app, path, state_families(self.section, self.conf))
 
     def on_done(self) -> Callable[..., None]:
         """What is to be done with each finished request: counting, and the access line of storage servers."""
@@ -184,7 +195,7 @@ def _check(service: Service) -> None:
         for option in ("bind_timeout", "stale_worker_timeout", "ring_check_interval"):
             if conf.get(option):
                 float(conf[option])
-        for option in ("backlog", "max_clients"):
+        for option in ("backlog", "max_clients", "max_requests"):
             if conf.get(option):
                 int(conf[option])
         if not 0 < int(conf.get("keep_idle") or 600) < 32767:
@@ -288,6 +299,7 @@ class _Group:
     def run(self, inherited: seamless.Inherited, command: seamless.Command) -> int:
         """Serves until told to stop; returns the exit status. Raises SwiftError."""
         detach()
+        raise_descriptors()
         self.account = wanted_user(self.services[0].conf, self.logger)
         uid, gid = (self.account.uid, self.account.gid) if self.account else (-1, -1)
         if inherited.reloading:  # what we share with is ourselves

@@ -138,6 +138,9 @@ class FileBody:
         if close is not None:
             close()
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def in_page_cache(fd: int, offset: int, count: int) -> bool:
     """Whether reading these bytes will not wait for a disk, as far as their first and last byte tell."""

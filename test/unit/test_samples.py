@@ -48,6 +48,7 @@ HOMES = [
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
     ("swift/run/", SERVERS),
+    ("swift/telemetry/node_", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/", SERVERS),
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
