@@ -91,7 +91,9 @@ def _identity(fd: int) -> bytes | None:
     handle = ctypes.create_string_buffer(_EMPTY_HANDLE, len(_EMPTY_HANDLE))
     mount = ctypes.c_int()
     if _name_to_handle_at(fd, b"", handle, ctypes.addressof(mount), _AT_EMPTY_PATH):
-        return None  # a file system without handles (overlayfs): nothing is remembered, all is synced each time
+        return (
+            None  # a file system without handles (overlayfs): nothing is remembered, all is synced each time
+        )
     return b"%x " % os.fstat(fd).st_dev + handle.raw[: 8 + handle.raw[0]]
 
 
