@@ -52,7 +52,7 @@ SWEEP_INTERVAL = 0.1  # seconds; how late the time limit of what is watched may 
 class Watched:
     """What the hub knows of a descriptor that stays registered: what may be tried, who waits for it and until when."""
 
-    __slots__ = ("deadline", "fd", "gone", "reader", "readable", "writable", "writer")
+    __slots__ = ("fd", "gone", "read_by", "readable", "reader", "writable", "write_by", "writer")
 
     fd: int  # -1 once closed
     readable: bool  # reading is worth a try
@@ -60,7 +60,8 @@ class Watched:
     gone: bool  # the peer has closed its side, or the connection broke
     reader: Any  # the green thread that waits for input, or None
     writer: Any
-    deadline: float  # when waits end in TimeoutError, on clock.monotonic()'s scale
+    read_by: float  # when the reader's wait ends in TimeoutError, on clock.monotonic()'s scale
+    write_by: float
 
 
 class Hub(epolls.Hub):
@@ -171,22 +172,33 @@ class Hub(epolls.Hub):
                 self.squelch_exception(fd, sys.exc_info())
 
     def _sweep(self, now: float) -> None:
-        """Throws TimeoutError into whoever waits past its stream's deadline."""
+        """Throws TimeoutError into whoever waits past its time limit. Each wait ends on its own."""
         overdue = [
-            s
-            for s in self.streams.values()
-            if s.deadline <= now and (s.reader is not None or s.writer is not None)
+            stream
+            for stream in list(
+                self.streams.values()
+            )  # a collector of garbage in another thread may close one
+            if (stream.read_by <= now and stream.reader is not None)
+            or (stream.write_by <= now and stream.writer is not None)
         ]
         for stream in overdue:
-            for waiter in (stream.reader, stream.writer):
-                if waiter is not None and stream.deadline <= now:
-                    stream.reader = stream.writer = None
-                    try:
-                        waiter.throw(TimeoutError("timed out"))
-                    except self.SYSTEM_EXCEPTIONS:
-                        raise
-                    except BaseException:
-                        self.squelch_generic_exception(sys.exc_info())
+            # looked up anew: who was woken may have lifted a limit, closed the stream or begun another wait
+            waiter = stream.reader
+            if waiter is not None and stream.read_by <= now:
+                stream.reader = None
+                self._throw_timeout(waiter)
+            waiter = stream.writer
+            if waiter is not None and stream.write_by <= now:
+                stream.writer = None
+                self._throw_timeout(waiter)
+
+    def _throw_timeout(self, waiter: Any) -> None:
+        try:
+            waiter.throw(TimeoutError("timed out"))
+        except self.SYSTEM_EXCEPTIONS:
+            raise
+        except BaseException:
+            self.squelch_generic_exception(sys.exc_info())
 
 
 def use_fast_hub() -> None:

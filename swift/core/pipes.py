@@ -37,4 +37,12 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(pair[1])
 
 
-after_fork.append(_pipes.clear)
+def _forget() -> None:
+    """In a forked child: the parent may be using them."""
+    for pair in _pipes:
+        os.close(pair[0])
+        os.close(pair[1])
+    _pipes.clear()
+
+
+after_fork.append(_forget)

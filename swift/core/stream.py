@@ -19,6 +19,7 @@ from swift.core.pipes import PIPE_SIZE, pipe
 FAIR_SHARE = 4 * 1024 * 1024  # bytes moved by one stream before others get a turn
 
 _FOREVER = float("inf")
+_SPLICE = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class Stream(Watched):
@@ -26,7 +27,10 @@ class Stream(Watched):
 
     One green thread may read and one may write at a time. Waits longer than `timeout` seconds (set_timeout) or past the absolute
     time of set_deadline raise TimeoutError, at most SWEEP_INTERVAL late. A broken connection raises OSError.
+    `zero_copy`: what is written to the descriptor is what the peer reads, so that the kernel may write there by itself.
     """
+
+    zero_copy = True
 
     __slots__ = (
         "_hub",
@@ -46,7 +50,7 @@ class Stream(Watched):
         self.reader: Any = None
         self.writer: Any = None
         self.timeout = timeout
-        self.deadline = _FOREVER
+        self.read_by = self.write_by = _FOREVER
         self._recv = sock.recv
         self._recv_into = sock.recv_into
         self._send = sock.send
@@ -58,21 +62,16 @@ class Stream(Watched):
         """Bounds each single wait from now on."""
         self.timeout = seconds
         if seconds is None:
-            self.deadline = _FOREVER
+            self.read_by = self.write_by = _FOREVER
 
     def set_deadline(self, seconds: float | None) -> None:
         """Bounds all waits from now on together (and switches the single-wait bound off)."""
         self.timeout = None
-        self.deadline = _FOREVER if seconds is None else clock.monotonic() + seconds
+        self.read_by = self.write_by = _FOREVER if seconds is None else clock.monotonic() + seconds
 
     # -- waiting -------------------------------------------------------------------------------------------------------
     def _switch(self) -> None:
         hub = self._hub
-        if self.timeout is not None:
-            self.deadline = clock.monotonic() + self.timeout
-        elif self.deadline <= clock.monotonic():
-            self.reader = self.writer = None
-            raise TimeoutError("timed out")
         greenlet = hub.greenlet
         if greenlet.dead:
             hub.switch()
@@ -85,6 +84,10 @@ class Stream(Watched):
             raise OSError(errno.EBADF, "closed")
         if self.readable:
             return
+        if self.timeout is not None:
+            self.read_by = clock.monotonic() + self.timeout
+        elif self.read_by <= clock.monotonic():
+            raise TimeoutError("timed out")
         self.reader = getcurrent()
         try:
             self._switch()
@@ -97,6 +100,10 @@ class Stream(Watched):
             raise OSError(errno.EBADF, "closed")
         if self.writable:
             return
+        if self.timeout is not None:
+            self.write_by = clock.monotonic() + self.timeout
+        elif self.write_by <= clock.monotonic():
+            raise TimeoutError("timed out")
         self.writer = getcurrent()
         try:
             self._switch()
@@ -166,6 +173,22 @@ class Stream(Watched):
             except BlockingIOError:
                 sent = 0
 
+    def try_send(self, data: bytes) -> int:
+        """Sends what there is room for now; returns the bytes sent, 0 too if the connection is broken."""
+        try:
+            return self._send(data)
+        except OSError:
+            return 0
+
+    def send_more(self, data: bytes) -> None:
+        """sendall for what the kernel shall join with what is sent next."""
+        try:
+            sent = self._send(data, raw_socket.MSG_MORE)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            self.sendall(data[sent:])
+
     def sendmsg_all(self, parts: Sequence[Any]) -> None:
         """Sends a short list of buffers with one system call where the kernel takes them all."""
         total = sum(map(len, parts))
@@ -205,14 +228,16 @@ class Stream(Watched):
     def splice_to(self, target: Stream, count: int) -> int:
         """Moves count bytes from this stream to another without copying them into Python.
 
-        Returns the bytes that reached the target: fewer than count if this stream ended. Raises SourceError or TargetError.
+        Returns the bytes that reached the target: fewer than count if this stream ended. Raises SourceError, TargetError, and TypeError
+        for a target that must not be written to this way.
         """
+        if not isinstance(target, Stream):
+            raise TypeError(f"nothing can be spliced to a {type(target).__name__}")
         done = since_yield = 0
         with pipe() as (pipe_out, pipe_in):
-            flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK | os.SPLICE_F_MORE
             while done < count:
                 try:
-                    got = os.splice(self.fd, pipe_in, min(count - done, PIPE_SIZE), flags=flags)
+                    got = os.splice(self.fd, pipe_in, min(count - done, PIPE_SIZE), flags=_SPLICE)
                 except BlockingIOError:
                     self.readable = False
                     if self.gone and not self._peek():
@@ -227,25 +252,33 @@ class Stream(Watched):
                     raise SourceError(err, done) from err
                 if got == 0:
                     break
-                left = got
-                while left:
-                    try:
-                        left -= os.splice(pipe_out, target.fd, left, flags=flags)
-                    except BlockingIOError:
-                        target.writable = False
-                        try:
-                            target.wait_writable()
-                        except OSError as err:
-                            raise TargetError(err) from err
-                        since_yield = 0
-                    except OSError as err:
-                        raise TargetError(err) from err
+                # with MORE on the last piece the kernel would hold its tail back for 200 ms
+                flags = _SPLICE | os.SPLICE_F_MORE if done + got < count else _SPLICE
+                if target._take_from(pipe_out, got, flags):
+                    since_yield = 0
                 done += got
                 since_yield += got
                 if since_yield >= FAIR_SHARE and done < count:
                     since_yield = 0
                     sleep(0)
         return done
+
+    def _take_from(self, pipe_out: int, count: int, flags: int) -> bool:
+        """Send count bytes that are in a pipe. Returns True if it had to wait. Raises TargetError."""
+        waited = False
+        while count:
+            try:
+                count -= os.splice(pipe_out, self.fd, count, flags=flags)
+            except BlockingIOError:
+                self.writable = False
+                waited = True
+                try:
+                    self.wait_writable()
+                except OSError as err:
+                    raise TargetError(err) from err
+            except OSError as err:
+                raise TargetError(err) from err
+        return waited
 
     def _peek(self) -> bytes:
         try:
@@ -331,12 +364,12 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
     deadline = _FOREVER if seconds is None else clock.monotonic() + seconds
     for stream in streams:
         stream.reader = me
-        stream.deadline = deadline
+        stream.read_by = deadline
     timer = None
     if seconds is not None and seconds < SWEEP_INTERVAL * 5:
         timer = hub.schedule_call_global(max(seconds, 0), me.throw, TimeoutError("timed out"))
         for stream in streams:
-            stream.deadline = _FOREVER
+            stream.read_by = _FOREVER
     try:
         hub.switch()
     except OSError:
@@ -346,5 +379,5 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
             timer.cancel()
         for stream in streams:
             stream.reader = None
-            stream.deadline = _FOREVER
+            stream.read_by = _FOREVER
     return [s for s in streams if s.readable or s.fd < 0]

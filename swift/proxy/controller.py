@@ -102,7 +102,7 @@ class Controller:
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
-            return UnsizedBody(response)
+            return UnsizedBody(source, self.options.node_timeout, self.broke_off)
         timeout, chunk_size = self.options.node_timeout, self.options.object_chunk_size
         body = RangeBody(source, 0, length - 1, timeout, chunk_size, None, self.broke_off)
         return self.gathered(exchange, body, length)

@@ -33,6 +33,8 @@ from swift.proxy.replicated import Store
 from swift.proxy.routing import Node, NodeSelector
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.updates import update_lines
+from swift.wire import conditional
+from swift.wire.client import BackendResponse
 from swift.wire.message import (
     HTTPAccepted,
     HTTPBadRequest,
@@ -81,6 +83,7 @@ class ObjectController(Controller):
         if denied is not None:
             return denied(environ, start_response)
         self._allow_expired(exchange)
+        conditional.drop_overruled(environ)
         selector, part, primaries, tail = self._place(exchange)
         newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
         reader = Reader(
@@ -100,6 +103,12 @@ class ObjectController(Controller):
             timings=selector.timings,
         )
         source = reader.find()
+        if (
+            source is not None
+            and "HTTP_IF_RANGE" in environ
+            and not _may_be_partial(environ, source.response)
+        ):
+            source = self._whole_instead(exchange, reader, source)
         if source is None:
             return self.respond_best(exchange, start_response, reader.answers)
         response = source.response
@@ -127,6 +136,15 @@ class ObjectController(Controller):
         if wanted and self.options.allow_open_expired:
             environ["HTTP_X_BACKEND_OPEN_EXPIRED"] = "true"
 
+    def _whole_instead(self, exchange: Exchange, reader: Reader, source: Source) -> Source | None:
+        """Another answer, without the Range: the node took no notice of If-Range, which names another entity."""
+        source.response.close()
+        environ = dict(exchange.environ)
+        environ.pop("HTTP_RANGE", None)
+        reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
+        reader.ask_again(source.node)
+        return reader.find()
+
     def _long_body(self, exchange: Exchange, reader: Reader, source: Source) -> Body:
         """A body that has not arrived yet; continued from another node if it breaks off, except with X-Newest."""
         response = source.response
@@ -134,7 +152,7 @@ class ObjectController(Controller):
         length = response.remaining
         self.watch_client(exchange)
         if length < 0:
-            return UnsizedBody(response)
+            return UnsizedBody(source, reader.node_timeout, self.broke_off)
         resume = None if reader.newest else self._resumer(exchange, reader, source)
         timeout, chunk_size = reader.node_timeout, options.object_chunk_size
         if response.status == 206:
@@ -157,7 +175,8 @@ class ObjectController(Controller):
         def resume(first: int, last: int, node: Node | None) -> Source | None:
             environ = dict(exchange.environ)
             environ["HTTP_RANGE"] = f"bytes={first}-{last}"
-            environ.pop("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT", None)
+            for key in ("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT", *conditional.KEYS):
+                environ.pop(key, None)
             reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
             reader.etag = etag
             reader.ask_again(node)
@@ -336,6 +355,20 @@ class ObjectController(Controller):
         rows = LostRows(self.app, environ, tail, "Container", "DELETE", lambda: row_headers(environ))
         answers = self.write(exchange, part, tail, blocks, nodes, lost_rows=rows).run()
         return self.respond_best(exchange, start_response, answers, overrides=_DELETE_OVERRIDES)
+
+
+def _may_be_partial(environ: dict[str, Any], response: BackendResponse) -> bool:
+    """Returns True unless a node answered with a part although If-Range names another entity: older servers ignore that header."""
+    if response.status not in (206, 416):
+        return True
+    etag = response.get("etag")
+    for name in environ.get("HTTP_X_BACKEND_ETAG_IS_AT", "").split(","):
+        other = response.get(name.strip().lower())
+        if other:
+            etag = other
+            break
+    modified = conditional.parse_http_date(response.get("last-modified") or "")
+    return conditional.range_applies(environ, conditional.normalize_etag(etag), modified)
 
 
 def without_swift_bytes(content_type: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from swift.core import clock
-from swift.core.concurrency import Timeout, raw_socket, sleep
+from swift.core.concurrency import Timeout, sleep
 from swift.wire.admission import Admission, Pass, Refused
 from swift.wire.errors import (
     BadChunk,
@@ -47,6 +47,9 @@ REFUSAL_PAUSE = 1.0
 NEVER_QUEUED = frozenset(("/healthcheck", "/metrics"))
 # Bytes sent from one body before other green threads get a turn.
 FAIR_SHARE = 4 * 1024 * 1024
+
+# Connection.length of a body that ends with the connection.
+_UNTIL_CLOSE = -1
 
 _GONE = frozenset(
     (errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENOTCONN, errno.EBADF, errno.ETIMEDOUT)
@@ -224,6 +227,8 @@ class Connection(Source):
             self._done(environ, body, error, start)
         if not body.done:
             self._leave(body)
+        elif self.length == _UNTIL_CLOSE and error is None:
+            self.stream.shutdown_write()
         return not self.close_after
 
     def _enter(self, requests: Admission, body: RequestBody) -> Pass:
@@ -329,7 +334,7 @@ class Connection(Source):
             self._send(self._head(environ, body, None))
             return
         send_to = getattr(result, "send_to", None)
-        if send_to is not None and status is not None:
+        if send_to is not None and status is not None and self.stream.zero_copy:
             head = self._head(environ, body, None)
             if self.length is not None and self.length > 0:
                 self._send_more(head)
@@ -466,7 +471,7 @@ class Connection(Source):
             self.length = None
         else:
             self.close_after = True
-            self.length = -1
+            self.length = _UNTIL_CLOSE
         text = "".join(lines)
         if text.count("\n") != count or text.count("\r") != count or "\0" in text:
             raise ValueError("line break or NUL in a response header")
@@ -513,18 +518,13 @@ class Connection(Source):
 
     def _send_more(self, head: bytes) -> None:
         """Send a head that the kernel shall join with the body behind it."""
-        if self.server.tls is not None:
-            self._send(head)
-            return
         self.head_sent = True
         try:
-            sent = self.stream.sock.send(head, raw_socket.MSG_MORE)
-        except BlockingIOError:
-            sent = 0
+            self.stream.send_more(head)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
-        if sent < len(head):
-            self._send(head[sent:])
 
     def _sent_by(self, send_to: Callable[[Any], int]) -> int:
         try:

@@ -14,6 +14,7 @@ from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 if TYPE_CHECKING:
     from swift.core.stream import Stream
+    from swift.wire.tls import TlsStream
 
 READ_SIZE = 65536
 # readline() without a limit gives up looking for the end of the line there, and returns what it has.
@@ -32,7 +33,7 @@ class Source:
 
     __slots__ = ("buffer", "stream")
 
-    def __init__(self, stream: "Stream") -> None:
+    def __init__(self, stream: "Stream | TlsStream") -> None:
         self.stream = stream
         self.buffer = b""
 

@@ -255,15 +255,16 @@ class Server:
         self._reported = refused
 
     def _handle(self, sock: Any, peer: Any) -> None:
-        connection = stream = None
+        connection = None
+        stream: Stream | TlsStream | None = None
         try:
             sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
             stream = Stream(sock, self.client_timeout)
             base = base_environ(peer, sock.getsockname(), "http" if self.tls is None else "https")
             connection = Connection(self, stream, base)
             if self.tls is not None:
-                connection.stream = TlsStream(stream, self.tls)  # type: ignore[assignment]
-                connection.stream.handshake()  # type: ignore[attr-defined]
+                stream = connection.stream = TlsStream(stream, self.tls)
+                stream.handshake(self.client_timeout)
             connection.run()
         except (OSError, Timeout):
             # The client is gone or silent: nothing to say, and nobody to say it to.

@@ -6,6 +6,7 @@ import pytest
 
 from swift.core import concurrency as c
 from swift.core import sockets
+from swift.core.pipes import PIPE_SIZE
 from swift.core.stream import Stream, wait_readable_any
 
 
@@ -25,6 +26,11 @@ def connected():
     server = Stream(listener.accept()[0], 5)
     listener.close()
     return client, server
+
+
+def close_all(*streams):
+    for stream in streams:
+        stream.close()
 
 
 def test_bytes_arrive_in_both_directions(pair):
@@ -121,6 +127,48 @@ def test_sendfile_and_splice_move_every_byte(pair, tmp_path):
     assert got == data[5:]
     out.close()
     end.close()
+
+
+@pytest.mark.parametrize("size", [1, 70_000, 3_000_000])
+def test_the_end_of_what_is_spliced_is_not_held_back(pair, monkeypatch, size):
+    """The kernel is told that more follows while it does, and never with the last piece: it would wait 200 ms for the rest."""
+    client, server = pair
+    out, end = connected()
+    pieces = []
+    real = os.splice
+
+    def splice(source, target, count, flags):
+        moved = real(source, target, count, flags=flags)
+        if target == out.fd:
+            pieces.append((moved, bool(flags & os.SPLICE_F_MORE)))
+        return moved
+
+    monkeypatch.setattr(os, "splice", splice)
+    sender = c.spawn(client.sendall, b"x" * size)
+    mover = c.spawn(server.splice_to, out, size)
+    got = 0
+    while got < size:
+        got += len(end.recv(1 << 20))
+    sender.wait()
+    assert mover.wait() == sum(moved for moved, _ in pieces) == size
+    sent = 0
+    for moved, more in pieces:
+        # a piece may leave in parts: what matters is that nothing says "more" once all of the rest is in the pipe
+        assert not more or sent + moved < size
+        sent += moved
+    assert not pieces[-1][1]
+    assert size < PIPE_SIZE or any(more for _, more in pieces)
+    close_all(out, end)
+
+
+def test_nothing_is_spliced_past_a_stream_that_is_none(pair):
+    """Whatever encrypts or counts may have a descriptor somewhere: it is not to be written to."""
+
+    class Other:
+        fd = 1
+
+    with pytest.raises(TypeError, match="Other"):
+        pair[1].splice_to(Other(), 5)
 
 
 def test_splice_reports_a_source_that_ends_early(pair):

@@ -190,6 +190,73 @@ def test_timeouts_of_two_waiters_of_one_stream():
     close(one, peer)
 
 
+def filled():
+    """A stream whose peer takes nothing, and that peer."""
+    ((one, peer),) = connected()
+    while True:
+        try:
+            one.sock.send(b"x" * 65536)
+        except BlockingIOError:
+            break
+    one.readable = one.writable = False
+    return one, peer
+
+
+def drain(peer, seconds=5):
+    with c.Timeout(seconds):
+        while True:
+            peer.set_timeout(0.3)
+            try:
+                peer.recv(1 << 20)
+            except TimeoutError:
+                return
+
+
+def test_a_limit_that_was_lifted_ends_no_wait_and_loses_none():
+    """The reader hears of the limit first and lifts it; the writer goes on once there is room."""
+    one, peer = filled()
+    one.set_deadline(0.05)
+    told = []
+
+    def reader():
+        try:
+            one.recv(1)
+        except TimeoutError:
+            one.set_timeout(None)
+            told.append("reader")
+
+    def writer():
+        one.sendall(b"y" * 3_000_000)
+        told.append("writer")
+
+    threads = [c.spawn(reader), c.spawn(writer)]
+    threads[0].wait()
+    with c.Timeout(5):
+        drain(peer)
+        threads[1].wait()
+    assert told == ["reader", "writer"]
+    close(one, peer)
+
+
+def test_a_reader_that_is_served_does_not_extend_the_writers_limit():
+    one, peer = filled()
+    one.set_timeout(0.3)
+    reading = c.spawn(lambda: [one.recv(1) for _ in range(20)])
+
+    def feed():
+        for _ in range(20):
+            peer.sendall(b"z")
+            c.sleep(0.05)
+
+    feeding = c.spawn(feed)
+    with c.Timeout(0.8):
+        with pytest.raises(TimeoutError):
+            one.sendall(b"y" * 3_000_000)
+    reading.wait()
+    feeding.wait()
+    close(one, peer)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3])
 def test_waiting_for_several_ends_in_time_and_leaves_no_traces(seconds):
     pairs = connected(3)
