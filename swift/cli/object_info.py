@@ -1,6 +1,6 @@
 """swift-object-info: what a file of an object on disk says about itself (operations 12.3).
 
-What lives here: the command line and the order of the report. How metadata is stored lives in ``swift.obj.metadata``,
+What lives here: the command line and the order of the report. How metadata is stored lives in ``swift.obj.files.metadata``,
 ring locations in ``swift.cli.ring_locations``. Nothing on disk is changed.
 """
 
@@ -27,8 +27,8 @@ from swift.cli.ring_locations import Target, print_locations
 from swift.core.hashing import hash_path, md5
 from swift.core.policy import PolicyCollection, StoragePolicy
 from swift.core.timestamp import Timestamp
-from swift.obj import metadata as object_metadata
 from swift.obj.errors import ObjectError
+from swift.obj.files import metadata as object_metadata
 
 NOT_FOUND = "Not found in metadata"
 _CHUNK = 1 << 16

@@ -20,7 +20,14 @@ from swift.core.timestamp import Timestamp, normalize_timestamp
 
 from . import moves, pending, schema
 from .connection import CONNECTIONS, Connection, Identity, identity_of
-from .damage import ContentDamaged, check_not_empty, may_be_damage, proves_damage, second_look
+from .damage import (
+    ContentDamaged,
+    may_be_damage,
+    may_lack_tables,
+    proves_damage,
+    read_whole,
+    second_look,
+)
 from .errors import (
     DatabaseBusy,
     DatabaseError,
@@ -31,7 +38,7 @@ from .errors import (
 )
 from .merge import is_zero
 from .merger import MERGE_BATCH, PendingMerger
-from .migrate import migrate
+from .migrate import made_tables, migrate
 from .pending import DirectoryLock
 
 SQL_VARIABLES = 900  # below the oldest SQLite's limit of 999
@@ -132,9 +139,10 @@ class Broker:
         CONNECTIONS.give_back(conn, self.durable)
 
     def _prepare(self, conn: Connection) -> None:
-        check_not_empty(conn)
         conn.prepare()
-        if not self.skip_commits:
+        if self.skip_commits:
+            made_tables(conn, self.kind)
+        else:
             migrate(conn, self.kind)
         conn.is_current = True
 
@@ -158,10 +166,16 @@ class Broker:
 
     def _judge(self, path: str, identity: Identity, error: sqlite3.DatabaseError) -> None:
         """Set the database aside if the error proves that its file is damaged. Raises DatabaseQuarantined then."""
+        if self.skip_commits:
+            return  # who only looks moves nothing
         if not proves_damage(error):
-            if not may_be_damage(error) or identity_of(path) != identity:
+            if may_be_damage(error):
+                check: Callable[[Connection], Any] = read_whole
+            elif may_lack_tables(error):
+                check = lambda conn: made_tables(conn, self.kind)  # noqa: E731
+            else:
                 return
-            if not second_look(path, self.timeout):
+            if identity_of(path) != identity or not second_look(path, self.timeout, check):
                 return
         if self._set_aside(path, identity, str(error)) is not None:
             raise DatabaseQuarantined(f"{self.path}: {error}") from error

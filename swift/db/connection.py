@@ -151,10 +151,11 @@ class Connection(sqlite3.Connection):
             fault_point("db:transaction:marked")
             self.check_place()
             self.execute("COMMIT")
-        except BaseException:
+        except BaseException as err:
             if self.in_transaction:
                 self.execute("ROLLBACK")
-            self.check_place()  # SQLite notices some moves, too, and calls the database read-only then
+            if isinstance(err, sqlite3.OperationalError):
+                self.check_place()  # SQLite notices some moves, too, and calls the database read-only then
             raise
         fault_point("db:transaction:committed")
         self.check_place()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from typing import Any
 
 from swift.core import clock
 
@@ -43,13 +45,26 @@ def may_be_damage(error: sqlite3.Error) -> bool:
     return code in _READ_ERRORS
 
 
-def second_look(path: str, timeout: float) -> bool:
-    """True if the file that is at `path` now can't be read whole by a new connection either."""
+def read_whole(conn: Connection) -> None:
+    """Look at every page. Raises ContentDamaged, sqlite3.Error."""
+    found = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise ContentDamaged(found)
+
+
+def may_lack_tables(error: sqlite3.Error) -> bool:
+    """True if a table was not found. A file that was emptied under an open connection looks like that."""
+    return str(error).startswith("no such table")
+
+
+def second_look(path: str, timeout: float, check: Callable[[Connection], Any] = read_whole) -> bool:
+    """True if what a new connection finds in the file that is at `path` now is damage, too. `check(conn)` raises then."""
     conn = None
     try:
         conn = open_connection(path, timeout)
         conn.prepare()
-        return bool(conn.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok")
+        check(conn)
+        return False
     except sqlite3.Error as err:
         return proves_damage(err) or may_be_damage(err)
     except (OSError, MemoryError, DatabaseError):

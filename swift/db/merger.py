@@ -91,13 +91,23 @@ class PendingMerger:
         if not rows.rows_commute:
             self.merge()
             return
+        for _ in range(ATTEMPTS):
+            if self._shorten() <= pending.MERGE_ABOVE:
+                return
+
+    def _shorten(self) -> int:
+        """One round; returns how many bytes have come meanwhile."""
+        rows = self._rows
         ahead = self._ahead()
         if not ahead.data:
-            return
+            return 0
         with DirectoryLock(rows.directory, rows.lock_timeout):
             data = b"".join(pending.read_all(rows.pending_path))
-            if data.startswith(ahead.data) and rows.current_file() == ahead.place:
-                pending.replace(rows.pending_path, data[len(ahead.data) :], rows.durable)
+            if not data.startswith(ahead.data) or rows.current_file() != ahead.place:
+                return 0  # somebody else is at it
+            left = data[len(ahead.data) :]
+            pending.replace(rows.pending_path, left, rows.durable)
+            return len(left)
 
     def merge_locked(self, more: Iterable[pending.Record] = (), ahead: _Ahead | None = None) -> None:
         """Merge the file and then `more`, and empty the file; for a caller who holds the directory lock. Raises as merge."""

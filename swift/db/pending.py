@@ -161,7 +161,7 @@ class DirectoryLock:
 def append(path: str, data: bytes) -> int:
     """Append encoded records, whole or not at all; the caller holds the directory lock. Returns the new size.
 
-    What is appended survives the death of this process; `GroupSync` makes it survive the machine's. Raises OSError.
+    What is appended survives the death of this process; swift.db.appends can make it survive the machine's. Raises OSError.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -88,18 +88,14 @@ def parse_add_value(text: str) -> Device:
     """
     head = _ADD_HEAD.match(text)
     if head is None:
-        raise ValueError(
-            f"Invalid add value: {text}"
-        )
+        raise ValueError(f"Invalid add value: {text}")
     ip, port, rest = _add_endpoint(text[head.end() :], "R/")
     replication_ip: str | None = None
     replication_port: int | None = None
     if rest.startswith("R"):
         replication_ip, replication_port, rest = _add_endpoint(rest[1:], "/")
     if not rest.startswith("/"):
-        raise ValueError(
-            f"Invalid add value: {text}"
-        )
+        raise ValueError(f"Invalid add value: {text}")
     device, _, meta = rest[1:].partition("_")
     check_device_name(device)
     return {

@@ -83,6 +83,7 @@ _OPTIONS = frozenset(
         "disable_path",
         "disallowed_sections",
         "disk_chunk_size",
+        "disk_stall_timeout",
         "diskfile_module",
         "error_suppression_interval",
         "error_suppression_limit",

@@ -60,12 +60,20 @@ class FileBody:
         boundary: str,
         close: Callable[[], Any] | None = None,
         pool: Any = None,
+        base: int = 0,
     ) -> "FileBody":
-        """A multipart/byteranges body; ranges are (start, stop) with stop exclusive, size that of the whole entity."""
+        """A multipart/byteranges body; ranges are (start, stop) with stop exclusive, size that of the whole entity.
+
+        The entity begins at `base` in the file.
+        """
         made = cls(fd, 0, 0, close, pool)
         pieces: list[Piece] = []
         for start, stop in ranges:
-            pieces += (part_head(start, stop, size, content_type, boundary), (start, stop - start), b"\r\n")
+            pieces += (
+                part_head(start, stop, size, content_type, boundary),
+                (base + start, stop - start),
+                b"\r\n",
+            )
         pieces.append(f"--{boundary}--".encode("latin-1"))
         made._pieces = pieces
         return made

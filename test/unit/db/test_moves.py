@@ -457,7 +457,7 @@ def test_a_process_without_descriptors_sets_nothing_aside(tmp_path):
 
 def test_a_read_that_fails_twice_is_damage(tmp_path, monkeypatch):
     broker = make(tmp_path, 3)
-    monkeypatch.setattr("swift.db.broker.second_look", lambda path, timeout: True)
+    monkeypatch.setattr("swift.db.broker.second_look", lambda path, timeout, check: True)
     with pytest.raises(DatabaseQuarantined):
         with broker.connection():
             raise sqlite_error(266)
