@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from swift.wire.body import BodyFilter, close_if_possible
+from swift.wire.message import BodyFilter, close_if_possible
 
 
 class _Begun(BodyFilter):
