@@ -241,7 +241,7 @@ class ContainerServer(DatabaseServer):
     ) -> tuple[bool, Result]:
         """(whether the database had to be created, function(broker, *args)). Raises DatabaseMissing, BadRequest."""
         if not self._may_create(environ, place):
-            return False, self.run(place, self._change, place, function, *args)
+            return False, self.run_long(place, self._change, place, function, *args)
 
         def change_or_create() -> tuple[bool, Result]:
             created = False
