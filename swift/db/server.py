@@ -29,8 +29,8 @@ from swift.wire.storage import DISK_STALL_TIMEOUT, Environ, StartResponse, Stora
 
 from . import pending
 from .appends import Appender
-from .blocks import BUDGET
 from .broker import Broker
+from .budget import BUDGET
 from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from .request import Place

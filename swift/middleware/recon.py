@@ -35,7 +35,7 @@ class ReconMiddleware:
 
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, proc: str = "/proc") -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="recon")
+        self.logger = logger or get_logger(conf, "recon", log_route="recon")
         self.disks = NodeDisks(conf)
         self.swift_dir = conf.get("swift_dir") or DEFAULT_SWIFT_DIR
         self.cache_path = conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH
