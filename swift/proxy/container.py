@@ -12,7 +12,8 @@ from swift.core import constraints
 from swift.core.config import truthy
 from swift.core.policy import policies
 from swift.middleware.info import (
-    PROCESS_CACHE,
+    Asked,
+    asked_container,
     forget_container,
     get_container_info,
     is_success,
@@ -76,11 +77,11 @@ class ContainerController(Controller):
             if denied is not None:
                 return denied(exchange.environ, start_response)
             raise HTTPNotFound(request=exchange.request)
-        asked_at = PROCESS_CACHE.clock()
+        asked = asked_container(*self._native(exchange))
         source, answers = self._read(exchange, params)
         if source is None:
-            return self._missing(exchange, start_response, answers, asked_at)
-        return self._answer(exchange, start_response, source, asked_at)
+            return self._missing(exchange, start_response, answers, asked)
+        return self._answer(exchange, start_response, source, asked)
 
     HEAD = GET
 
@@ -104,7 +105,7 @@ class ContainerController(Controller):
         return self.read(exchange, self.app.container_nodes, part, primaries, f"{tail}?{query}", block)
 
     def _missing(
-        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked: Asked
     ) -> Body:
         best = best_answer(answers)
         if best is None:
@@ -112,7 +113,7 @@ class ContainerController(Controller):
             return respond(exchange, start_response, None)
         recheck = ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         remember_container(
-            exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked_at
+            exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked
         )
         denied = exchange.denied(best.get("x-container-read"))
         if denied is not None:
@@ -127,7 +128,7 @@ class ContainerController(Controller):
         return wsgi_to_str(account), wsgi_to_str(container)
 
     def _answer(
-        self, exchange: Exchange, start_response: StartResponse, source: Source, asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, source: Source, asked: Asked
     ) -> Body:
         environ = exchange.environ
         response = source.response
@@ -139,7 +140,7 @@ class ContainerController(Controller):
         )
         explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
         if not explicit:
-            remember_container(environ, *self._native(exchange), response.status, headers, asked_at)
+            remember_container(environ, *self._native(exchange), response.status, headers, asked)
         denied = exchange.denied(response.get("x-container-read"))
         if denied is not None:
             response.close()
