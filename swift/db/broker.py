@@ -408,13 +408,22 @@ class Broker:
         self.change(lambda conn: self._update_metadata(conn, updates, limits), sync=True)
 
     def touch(
-        self, put_timestamp: str | None, updates: Mapping[str, tuple[str, str]], limits: Any = None
+        self,
+        put_timestamp: str | None,
+        updates: Mapping[str, tuple[str, str]],
+        limits: Any = None,
+        check: Callable[[Connection], None] | None = None,
     ) -> None:
-        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
-        if put_timestamp is None and not updates:
+        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither.
+
+        `check(conn)`: raises what refuses that, as check_alive does, of the state that is about to be changed.
+        """
+        if put_timestamp is None and not updates and check is None:
             return
 
         def store(conn: Connection) -> None:
+            if check is not None:
+                check(conn)
             if put_timestamp is not None:
                 self._raise_timestamp(conn, "put_timestamp", put_timestamp)
             if updates:
@@ -450,9 +459,18 @@ class Broker:
     def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
         conn.execute(f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp))
 
-    def delete_db(self, timestamp: str) -> None:
-        """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
-        self.change(lambda conn: self._delete_db(conn, timestamp), sync=True)
+    def delete_db(self, timestamp: str, check: Callable[[Connection], None] | None = None) -> None:
+        """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that.
+
+        `check`: as for touch.
+        """
+
+        def mark(conn: Connection) -> None:
+            if check is not None:
+                check(conn)
+            self._delete_db(conn, timestamp)
+
+        self.change(mark, sync=True)
 
     def _delete_db(self, conn: Connection, timestamp: str) -> None:
         stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
@@ -477,6 +495,10 @@ class Broker:
         )
         if self.is_deleted() != was_deleted:
             self.update_status_changed_at(normalize_timestamp(clock.time()))
+
+    def check_alive(self, conn: Connection) -> None:
+        """Raises DatabaseMissing if the database counts as deleted now, in the write transaction of `conn`."""
+        raise NotImplementedError
 
     def is_deleted(self) -> bool:
         """Returns True if the database counts as deleted (7.1, 8.1)."""
