@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from swift.core import clock
 from swift.core.constraints import check_metadata
 from swift.core.errors import BadRequest
+from swift.core.object_headers import update_overrides
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
 from swift.obj.errors import SameTimeConflict
 from swift.obj.layout import ObjectLocation
@@ -17,7 +18,7 @@ from swift.obj.reader import OpenObject, open_object
 from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
 from swift.obj.server_put import next_part_power
 from swift.obj.state import Refused, State, read_state
-from swift.obj.updates import UpdateTarget, update_overrides
+from swift.obj.updates import UpdateTarget
 from swift.obj.writer import WriteRules, tombstone, write_file
 from swift.wire.headers import head_headers
 from swift.wire.status import HTML_TYPE, default_body

@@ -15,6 +15,7 @@ from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
+from swift.core.object_headers import update_overrides
 from swift.core.timestamp import parse
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.layout import ObjectLocation
@@ -30,7 +31,6 @@ from swift.obj.request import (
     timestamp_of,
 )
 from swift.obj.state import Refused, State, read_state
-from swift.obj.updates import update_overrides
 from swift.obj.upload import Footers, open_upload
 from swift.obj.writer import NewObjectFile, WriteRules, write_file
 from swift.wire.conditional import Match

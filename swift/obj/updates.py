@@ -7,7 +7,7 @@ known to have been taken. The format of pending files is in `pending`; later del
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +15,7 @@ from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
+from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
 from swift.obj.pending import write_pending
@@ -27,7 +28,6 @@ EXPIRER_DIVISOR = 86400
 MAX_TARGETS = 64
 MAX_ANSWER = 65536
 
-_OVERRIDES = ("X-Backend-Container-Update-Override-", "X-Object-Sysmeta-Container-Update-Override-")
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -48,17 +48,6 @@ class UpdateTarget:
         self.obj = obj
         self.name_hash = name_hash
         self.policy_index = policy_index
-
-
-def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""
-    found: dict[str, str] = {}
-    for prefix in _OVERRIDES:
-        for source in sources:
-            for name, value in source:
-                if name.startswith(prefix) and len(name) > len(prefix):
-                    found["X-" + name[len(prefix) :]] = value
-    return found
 
 
 class ContainerUpdates:
@@ -142,11 +131,6 @@ class ContainerUpdates:
 
     # ------------------------------------------------------------ the expirer's queue
 
-    def queue_container(self, target: UpdateTarget, delete_at: int) -> str:
-        """Name of the queue container for an object that expires then (object-disk 21.1)."""
-        spread = int(hash_path(target.account, target.container, target.obj), 16) % 100
-        return normalize_delete_at(delete_at // self.expirer_divisor * self.expirer_divisor - spread)
-
     def update_expirer(
         self,
         op: str,
@@ -160,7 +144,8 @@ class ContainerUpdates:
         if _truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        container = self.queue_container(target, delete_at)
+        names = (target.account, target.container, target.obj)
+        container = queue_container(self.expirer_divisor, delete_at, *names)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,

@@ -1,0 +1,45 @@
+"""What answers and failures of nodes mean for the error limiter, and what the log says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swift.proxy.error_limit import ErrorLimiter, Node
+
+
+class NodeHealth:
+    """Keeps count of how nodes did. `doing` completes "trying to ...": the verb and the path."""
+
+    __slots__ = ("limiter", "logger")
+
+    def __init__(self, limiter: ErrorLimiter, logger: Any) -> None:
+        self.limiter = limiter
+        self.logger = logger
+
+    def answered(self, node: Node, status: int, doing: str) -> None:
+        """The node answered: 507 and other statuses from 500 on count against it."""
+        if status == 507:
+            self.limiter.limit_now(node)
+            self.logger.error(
+                "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
+            )
+        elif status >= 500:
+            self._count(node)
+            self.logger.error(
+                "ERROR %d trying to %s from %s:%s/%s", status, doing, node["ip"], node["port"], node["device"]
+            )
+
+    def failed(self, node: Node, error: BaseException, doing: str) -> None:
+        """The node could not be reached, broke off, or took too long."""
+        self._count(node)
+        self.logger.error(
+            "ERROR with %s:%s/%s trying to %s: %s", node["ip"], node["port"], node["device"], doing, error
+        )
+
+    def recovered(self, node: Node) -> None:
+        """A node that was left alone for past errors answers: it is a node like others again."""
+        self.limiter.forget(node)
+
+    def _count(self, node: Node) -> None:
+        if self.limiter.increment(node):
+            self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])
