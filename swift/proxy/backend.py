@@ -88,23 +88,27 @@ def read_answer(response: BackendResponse, node: Node | None, seconds: float) ->
 class Answers:
     """Answers as they come. One counts from its head on; bodies that have not come with their heads are read at the end."""
 
-    __slots__ = ("_unread", "answers")
+    __slots__ = ("_unread", "answers", "statuses")
 
     def __init__(self) -> None:
         self.answers: list[Answer] = []
+        self.statuses: list[int] = []
         self._unread: list[tuple[Answer, BackendResponse]] = []
 
     def made_of(self, response: BackendResponse, node: Node) -> Answer:
         """The answer, not added yet."""
-        if response.buffered:
-            return read_answer(response, node, 0)
         answer = Answer(response.status, response.reason, response.headers, b"", node)
-        self._unread.append((answer, response))
+        if response.buffered and response.remaining <= MAX_ERROR_BODY:
+            answer.body = response.take_buffered()
+            response.release()
+        else:
+            self._unread.append((answer, response))
         return answer
 
-    def statuses(self) -> list[int]:
-        """Of those that were added."""
-        return [answer.status for answer in self.answers]
+    def add(self, answer: Answer) -> None:
+        """It counts."""
+        self.answers.append(answer)
+        self.statuses.append(answer.status)
 
     def finish(self, seconds: float) -> None:
         """Read the bodies that are missing, all of them together in so many seconds; one that takes longer stays empty."""

@@ -55,7 +55,8 @@ class FanOut:
         self.patience = services.options.post_quorum_timeout
         self.asking = asking
         self.legs = [Leg(common + share.lines, share) for share in shares]
-        self.nodes = nodes
+        self.supply = nodes
+        self.nodes = nodes.walk
         self.quorum = quorum
         self.lost_rows = lost_rows
         self._answers = Answers()
@@ -64,8 +65,7 @@ class FanOut:
     def run(self) -> list[Answer]:
         """Send everything, collect until a quorum agrees and the others had their grace; answers padded with 503."""
         self._send_all()
-        self._collect([leg for leg in self.legs if leg.call is not None])
-        if not have_quorum(self._answers.statuses(), self.quorum):
+        if not self._collect([leg for leg in self.legs if leg.call is not None]):
             self._ask_those_left_alone()
         self._answers.finish(self.patience)
         answers = self._answers.answers
@@ -100,12 +100,13 @@ class FanOut:
                 self.health.failed(node, error, self.asking.doing)
                 leg.node = next(self.nodes, None)
                 to_open.append(leg)
-        self._open_all(to_open)
+        if to_open:
+            self._open_all(to_open)
 
     def _open_all(self, legs: Sequence[Leg]) -> None:
         if len(legs) == 1:
             self._open(legs[0])
-        elif legs:
+        else:
             request = transaction()
             for opener in [spawn(self._open_beside, leg, request) for leg in legs]:
                 opener.wait()
@@ -147,8 +148,8 @@ class FanOut:
 
     # -- collecting --------------------------------------------------------------------------------------------------------
 
-    def _collect(self, pending: list[Leg]) -> None:
-        """Take the answers of `pending`; those that are not waited for any longer are late."""
+    def _collect(self, pending: list[Leg]) -> bool:
+        """Take the answers of `pending`; those that are not waited for any longer are late. Returns True if there is a quorum."""
         until = None  # when the grace after a quorum ends
         while pending:
             now = clock.monotonic()
@@ -160,14 +161,15 @@ class FanOut:
                 now = clock.monotonic()
                 if until is not None and now >= until:
                     self._late += pending
-                    return
+                    return True
                 self._drop_overdue(pending, now, until)
                 continue
             for leg in [leg for leg in pending if leg.call is not None and leg.call.conn in ready]:
                 if not self._take(leg, until):
                     pending.remove(leg)
-            if until is None and have_quorum(self._answers.statuses(), self.quorum):
+            if until is None and have_quorum(self._answers.statuses, self.quorum):
                 until = clock.monotonic() + self.patience
+        return until is not None
 
     def _take(self, leg: Leg, until: float | None) -> bool:
         """Take what has come for the leg; returns True if it is still to be waited for, as when its next node was asked."""
@@ -179,14 +181,14 @@ class FanOut:
             return self._replace(leg, until)
         if response is None:
             return True
-        self.health.answered(leg.node, response.status, self.asking.doing)
         if response.status >= 500:
+            self.health.answered(leg.node, response.status, self.asking.doing)
             let_go(response)
             return self._replace(leg, until)
         answer = self._answers.made_of(response, leg.node)
         if _says_something(leg.node, answer):
             leg.answer = answer
-            self._answers.answers.append(answer)
+            self._answers.add(answer)
         return False
 
     def _drop_overdue(self, pending: list[Leg], now: float, until: float | None) -> None:
@@ -199,7 +201,7 @@ class FanOut:
 
     def _ask_those_left_alone(self) -> None:
         """There is no quorum, and it would be 503: nodes that failed lately may be back."""
-        resting = self.nodes.last_resort()
+        resting = self.supply.last_resort()
         legs = []
         for leg in self.legs:
             if leg.answer is None:

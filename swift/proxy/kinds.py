@@ -20,16 +20,13 @@ from swift.proxy.updates import Share
 class Found(ABC):
     """An object that was found, whose body is still to come.
 
-    `status`, `headers`: of the answer, as a storage server gives them; `length`: bytes of the body, -1 if nobody knows.
+    `status`, `headers`: of the answer, as a storage server gives them; `timestamp`: when the object or its metadata was written.
     """
 
+    __slots__ = ()
     status: int
     headers: Sequence[tuple[str, str]]
-
-    @property
-    @abstractmethod
-    def timestamp(self) -> str | None:
-        """When the object or its metadata was written."""
+    timestamp: str | None
 
     @abstractmethod
     def arrived(self) -> list[bytes] | None:

@@ -47,9 +47,10 @@ class Listing:
         """The body as it comes, never continued elsewhere, and its length in bytes, -1 if nobody knows it."""
         response = self._source.response
         length = response.remaining
+        options = self._services.options
+        self._source.give_time(options.node_timeout)
         if length < 0:
             return UnsizedBody(response), length
-        options = self._services.options
         timeout, chunk_size = options.node_timeout, options.object_chunk_size
         return RangeBody(self._source, 0, length - 1, timeout, chunk_size, None, self._broke_off), length
 

@@ -19,7 +19,7 @@ from swift.proxy.backend import Asking
 from swift.proxy.controller import Controller
 from swift.proxy.exchange import Body, Exchange, StartResponse, respond, split_headers
 from swift.proxy.fan_out import FanOut
-from swift.proxy.kinds import Found, Kind, Upload
+from swift.proxy.kinds import Kind, Upload
 from swift.proxy.quorum import Answer, best_answer, quorum_size
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
@@ -73,24 +73,21 @@ class ObjectController(Controller):
         if isinstance(found, list):
             return self.respond_best(exchange, start_response, found)
         try:
-            return self._answer(exchange, start_response, found)
+            headers, metadata, content_type, content_length = split_headers(found.headers)
+            headers.append(("Accept-Ranges", "bytes"))
+            headers.append(("Content-Type", without_swift_bytes(content_type or _DEFAULT_TYPE)))
+            if content_length is not None:
+                headers.append(("Content-Length", content_length))
+            headers += metadata
+            environ["swift_x_timestamp"] = found.timestamp
+            body = self.body_of(exchange, found)
+            start_response(status_line(found.status), headers)
+            return body
         except BaseException:
             found.close()
             raise
 
     HEAD = GET
-
-    def _answer(self, exchange: Exchange, start_response: StartResponse, found: Found) -> Body:
-        headers, metadata, content_type, content_length = split_headers(found.headers)
-        headers.append(("Accept-Ranges", "bytes"))
-        headers.append(("Content-Type", without_swift_bytes(content_type or _DEFAULT_TYPE)))
-        if content_length is not None:
-            headers.append(("Content-Length", content_length))
-        headers += metadata
-        exchange.environ["swift_x_timestamp"] = found.timestamp
-        body = self.body_of(exchange, found)
-        start_response(status_line(found.status), headers)
-        return body
 
     def _expired_too(self, exchange: Exchange) -> dict[str, str | None]:
         """The header for object servers with which those may open expired objects who may, and ask to."""

@@ -37,6 +37,10 @@ class Source:
         self.response = response
         self.timestamp = timestamp
 
+    def give_time(self, seconds: float) -> None:
+        """Let each piece of the body take so long: what the head left of its own time is no limit of the body."""
+        self.response.conn.stream.set_timeout(seconds)
+
 
 class Lookup:
     """What is looked for, where and how. Times are seconds.
@@ -79,10 +83,6 @@ class Lookup:
         self.is_object = is_object
         self.use_replication = use_replication
 
-    def block(self, agent: str, extra: Mapping[str, str | None] | None) -> bytes:
-        """The header block of the request. Raises BadHeader."""
-        return self.table.block(self.environ, agent, "/v1" + self.place.tail, extra)
-
 
 class _Attempt:
     """One node that was asked. `thread`: the green thread that asks it, if it has one of its own."""
@@ -111,7 +111,7 @@ class Reader:
 
     __slots__ = (
         "_asking", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_services",
-        "_spares", "_supply", "_suppressions", "_timings", "answers",
+        "_spares", "_supply", "_suppressed", "_timings", "answers",
     )  # fmt: skip
 
     def __init__(self, services: Services, lookup: Lookup) -> None:
@@ -130,21 +130,28 @@ class Reader:
             lookup.node_timeout,
             lookup.use_replication,
         )
-        self._block = lookup.block(services.agent, lookup.extra)
-        self._supply: NodeIterator = place.nodes()
-        self._nodes: Iterator[Node] = iter(self._supply)
+        self._block = lookup.table.block(lookup.environ, services.agent, "/v1" + place.tail, lookup.extra)
+        self._supply: NodeIterator = selector.iterate(place.part, place.primaries)
+        self._nodes: Iterator[Node] = self._supply.walk
         self._candidates: list[Source] = []
         self._spares: list[Node] = []
         self._newest_missing = ""
         self._found: Source | None = None
         self._etag: str | None = None  # of what is continued
         self._is_last_resort = False
-        self._suppressions = min(self._options.rebalance_missing_suppression_count, len(place.primaries) - 1)
+        self._suppressed = 0  # answers of 404
         self.answers: list[Answer] = []
 
     def find(self) -> Source | None:
         """The source to answer from; None when no node has a good answer: then the best of `answers` is the answer."""
-        source = self._find()
+        lookup = self._lookup
+        if lookup.newest:
+            self._ask_wave(_ALL)
+            source = self._newest_candidate()
+        elif self._options.concurrent_gets:
+            source = self._race(len(lookup.place.primaries))
+        else:
+            source = self._find_in_turn()
         if source is None and (self._found is not None or best_answer(self.answers) is None):
             source = self._find_among_those_left_alone()
         if self._found is None:
@@ -164,7 +171,11 @@ class Reader:
             "Range": f"bytes={first}-{last}",
             "X-Backend-Ignore-Range-If-Metadata-Present": None,
         }
-        self._block = self._lookup.block(self._services.agent, {**(self._lookup.extra or {}), **extra})
+        lookup = self._lookup
+        extra = {**(lookup.extra or {}), **extra}
+        self._block = lookup.table.block(
+            lookup.environ, self._services.agent, "/v1" + lookup.place.tail, extra
+        )
         spares, self._spares = self._spares, []
         self._nodes = chain(() if node is None else (node,), spares, self._nodes)
         self.answers = []
@@ -173,6 +184,7 @@ class Reader:
             return None
         response = found.response
         content_range = parse_content_range(response.get("content-range"))
+        found.give_time(self._lookup.node_timeout)
         if content_range is not None and content_range[:2] == (first, last):
             return found
         if response.status == 200 and first == 0 and response.content_length == last + 1:
@@ -180,26 +192,25 @@ class Reader:
         response.close()
         return None
 
-    def _find(self) -> Source | None:
-        if self._lookup.newest:
-            self._ask_wave(_ALL)
-            return self._newest_candidate()
-        if self._options.concurrent_gets:
-            return self._race(len(self._lookup.place.primaries))
-        # Nearly always the first node answers well, and nothing of what follows is needed.
-        missing = False
+    def _find_in_turn(self) -> Source | None:
+        """Nearly always the first node answers well, and nothing else of this class is needed."""
         for node in self._nodes:
-            response = self._ask(node)
-            if response is None:
+            call = self._asking.call(node, self._block)
+            try:
+                call.send()
+                response = call.response()
+            except BackendError as error:
+                self._services.health.failed(node, error, self._asking.doing)
                 continue
+            if self._timings is not None:
+                self._timings.record(node["ip"], clock.monotonic() - call.deadline + call.timeout)
             if self._is_enough(node, response):
                 return self._candidates.pop()
             if response.status == 404:
-                missing = True
+                # It is not here: mostly it is nowhere, and all others will say the same at the same time.
+                if not self._ask_wave(len(self._lookup.place.primaries) - 1):
+                    self._ask_wave(_ALL)
                 break
-        # It is not here: mostly it is nowhere, and all others will say the same at the same time.
-        if missing and not self._ask_wave(len(self._lookup.place.primaries) - 1):
-            self._ask_wave(_ALL)
         return self._newest_candidate()
 
     def _find_among_those_left_alone(self) -> Source | None:
@@ -210,16 +221,6 @@ class Reader:
         return self._newest_candidate()
 
     # -- asking ------------------------------------------------------------------------------------------------------------
-
-    def _ask(self, node: Node) -> BackendResponse | None:
-        """The node's answer; None if it has none."""
-        attempt = _Attempt(node, self._asking.call(node, self._block))
-        try:
-            attempt.call.send()
-        except BackendError as error:
-            self._services.health.failed(node, error, self._asking.doing)
-            return None
-        return self._response(attempt)
 
     def _response(self, attempt: _Attempt) -> BackendResponse | None:
         try:
@@ -359,9 +360,11 @@ class Reader:
         known = bool(when) and when not in _ZERO
         if (status == 404 or status >= 500) and is_handoff(node) and not known:
             return False
-        if status == 404 and not known and self._suppressions > 0 and not is_handoff(node):
-            self._suppressions -= 1
-            return False
+        if status == 404 and not known and not is_handoff(node):
+            most = len(self._lookup.place.primaries) - 1
+            if self._suppressed < min(self._options.rebalance_missing_suppression_count, most):
+                self._suppressed += 1
+                return False
         if status == 404 and is_object and when > self._newest_missing:
             self._newest_missing = when
         self.answers.append(answer)
@@ -377,8 +380,6 @@ class Reader:
         if timestamp < self._newest_missing:
             let_go(response)
             return False
-        # What the head left of its time is no limit of the body.
-        response.conn.stream.set_timeout(self._lookup.node_timeout)
         self.answers.append(Answer(response.status, response.reason, response.headers, b"", node))
         self._candidates.append(Source(node, response, timestamp))
         return not self._lookup.newest

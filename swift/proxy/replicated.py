@@ -5,26 +5,19 @@ Reads: `replicated_get`. Bodies that are in hand: `put_small`; those that still 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from swift.core.policy import REPLICATION
 from swift.proxy import kinds
-from swift.proxy.exchange import Exchange
-from swift.proxy.kinds import Found, Kind, Upload
+from swift.proxy.kinds import Upload
 from swift.proxy.put_small import SMALL_BODY, SmallPut
 from swift.proxy.put_streamed import StreamedPut
 from swift.proxy.quorum import Answer, is_success
-from swift.proxy.replicated_get import find
-from swift.proxy.routing import Place
+from swift.proxy.replicated_get import ReplicatedReads
 from swift.wire.message import HTTPServerError
 
 
 @kinds.register(REPLICATION)
-class Replicated(Kind):
+class Replicated(ReplicatedReads):
     """Objects of one replicated policy."""
-
-    def get(self, exchange: Exchange, place: Place, extra: Mapping[str, str | None]) -> Found | list[Answer]:
-        return find(self.services, exchange, place, extra)
 
     def put(self, upload: Upload) -> tuple[list[Answer], str | None]:
         length = upload.length

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from swift.core.config import truthy
 from swift.proxy.exchange import Body, Exchange
-from swift.proxy.kinds import Found
+from swift.proxy.kinds import Found, Kind
 from swift.proxy.quorum import Answer
 from swift.proxy.reader import Lookup, Reader, Source
 from swift.proxy.relay import (
@@ -24,32 +24,34 @@ from swift.proxy.services import Services
 from swift.wire.ranges import parse_content_range
 
 
-def find(
-    services: Services, exchange: Exchange, place: Place, extra: Mapping[str, str | None]
-) -> Found | list[Answer]:
-    """The object on one of its nodes, else the answers that count."""
-    environ = exchange.environ
-    options = services.options
-    newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
-    lookup = Lookup(
-        place,
-        environ,
-        services.headers.read,
-        options.node_timeout if newest else options.recoverable_node_timeout,
-        extra=extra,
-        newest=newest,
-        is_object=True,
-        use_replication=exchange.use_replication,
-    )
-    reader = Reader(services, lookup)
-    source = reader.find()
-    return reader.answers if source is None else _Replica(services, lookup, reader, source)
+class ReplicatedReads(Kind):
+    """The reads of one replicated policy."""
+
+    def get(self, exchange: Exchange, place: Place, extra: Mapping[str, str | None]) -> Found | list[Answer]:
+        """The object on one of its nodes, else the answers that count."""
+        environ = exchange.environ
+        options = self.services.options
+        newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
+        lookup = Lookup(
+            place,
+            environ,
+            self.services.headers.read,
+            options.node_timeout if newest else options.recoverable_node_timeout,
+            "",
+            extra,
+            newest,
+            True,
+            exchange.use_replication,
+        )
+        reader = Reader(self.services, lookup)
+        source = reader.find()
+        return reader.answers if source is None else _Replica(self.services, lookup, reader, source)
 
 
 class _Replica(Found):
     """A copy on one node."""
 
-    __slots__ = ("_lookup", "_reader", "_response", "_services", "_source", "headers", "status")
+    __slots__ = ("_lookup", "_reader", "_response", "_services", "_source", "headers", "status", "timestamp")
 
     def __init__(self, services: Services, lookup: Lookup, reader: Reader, source: Source) -> None:
         self._services = services
@@ -59,10 +61,7 @@ class _Replica(Found):
         self._response = response = source.response
         self.status = response.status
         self.headers = response.headers
-
-    @property
-    def timestamp(self) -> str | None:
-        return self._response.get("x-timestamp")
+        self.timestamp = response.get("x-timestamp")
 
     def arrived(self) -> list[bytes] | None:
         return small_body(self._response) if self._response.buffered else None
@@ -71,9 +70,10 @@ class _Replica(Found):
         """Continued from another node if it breaks off, except with X-Newest."""
         response, source = self._response, self._source
         length = response.remaining
+        lookup = self._lookup
+        source.give_time(lookup.node_timeout)
         if length < 0:
             return UnsizedBody(response), length
-        lookup = self._lookup
         resume = None if lookup.newest else self._reader.continue_from
         timeout, chunk_size = lookup.node_timeout, self._services.options.object_chunk_size
         first, last = 0, length - 1

@@ -85,7 +85,7 @@ class NodeIterator:
     answer would be no, or even "there is no such object".
     """
 
-    __slots__ = ("_resting", "_walk")
+    __slots__ = ("_resting", "walk")
 
     def __init__(
         self,
@@ -96,13 +96,14 @@ class NodeIterator:
         on_handoff: Callable[[int], None] | None = None,
     ) -> None:
         self._resting: list[Node] = []
-        self._walk = _walk(limiter, first, others, budget, on_handoff, self._resting)
+        # Iterating over this is iterating over the object, and costs less.
+        self.walk = _walk(limiter, first, others, budget, on_handoff, self._resting)
 
     def __iter__(self) -> Iterator[Node]:
-        return self._walk
+        return self.walk
 
     def __next__(self) -> Node:
-        return next(self._walk)
+        return next(self.walk)
 
     def last_resort(self) -> Iterator[Node]:
         """For those who have asked all others and would have to give up: nodes left alone for past errors, each once."""
@@ -187,11 +188,7 @@ class NodeSelector:
         self, account: str, container: str | None = None, obj: str | None = None
     ) -> tuple[int, Sequence[Node]]:
         """(partition, primaries) of something named by WSGI strings."""
-        if (
-            account.isascii()
-            and (container is None or container.isascii())
-            and (obj is None or obj.isascii())
-        ):
+        if f"{account}{container}{obj}".isascii():
             return self.ring.get_nodes(account, container, obj)
         names = [None if name is None else name.encode("latin-1") for name in (account, container, obj)]
         return self.ring.get_nodes(*names)
@@ -204,13 +201,14 @@ class NodeSelector:
         policy: StoragePolicy | None = None,
     ) -> Place:
         """Where something is kept. Names are WSGI strings; `policy`: that of the object."""
-        part, primaries = self.lookup(account, container, obj)
         path = f"/{account}"
         if container is not None:
             path = f"{path}/{container}" if obj is None else f"{path}/{container}/{obj}"
-        count = len(primaries)
-        quorum = quorum_size(count) if policy is None else policy.quorum(count)
-        return Place(self, part, primaries, wsgi_quote(path), quorum)
+        if path.isascii():
+            part, primaries = self.ring.get_nodes(account, container, obj)
+        else:
+            part, primaries = self.lookup(account, container, obj)
+        return Place(self, part, primaries, wsgi_quote(path), policy)
 
     def iterate(self, part: int, primaries: Sequence[Node]) -> NodeIterator:
         """Primaries, then handoffs, for reads and most writes."""
@@ -262,21 +260,32 @@ class NodeSelector:
 
 
 class Place:
-    """Where an account, container or object is kept.
+    """Where an account, container or object (of `policy`) is kept. `tail`: quoted path after the partition."""
 
-    `tail`: quoted path after the partition; `quorum`: how many of the `primaries` must acknowledge that it is made there.
-    """
-
-    __slots__ = ("part", "primaries", "quorum", "selector", "tail")
+    __slots__ = ("_policy", "_quorum", "part", "primaries", "selector", "tail")
 
     def __init__(
-        self, selector: NodeSelector, part: int, primaries: Sequence[Node], tail: str, quorum: int
+        self,
+        selector: NodeSelector,
+        part: int,
+        primaries: Sequence[Node],
+        tail: str,
+        policy: StoragePolicy | None,
     ) -> None:
         self.selector = selector
         self.part = part
         self.primaries = primaries
         self.tail = tail
-        self.quorum = quorum
+        self._policy = policy
+        self._quorum: int | None = None
+
+    @property
+    def quorum(self) -> int:
+        """How many of the `primaries` must acknowledge that it is made there."""
+        if self._quorum is None:
+            count = len(self.primaries)
+            self._quorum = quorum_size(count) if self._policy is None else self._policy.quorum(count)
+        return self._quorum
 
     def nodes(self) -> NodeIterator:
         """Primaries, then handoffs, in the order in which they are to be asked."""

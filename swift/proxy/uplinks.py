@@ -221,13 +221,15 @@ class Uplinks:
         the listings, nobody tells. For those whose answer comes too late to be waited for, it is called later.
         """
         collected = Answers()
-        collected.answers += [link.answer for link in self.links if link.answer is not None]
+        for link in self.links:
+            if link.answer is not None:
+                collected.add(link.answer)
         gone = [link for link in self.links if link.call is None and link.answer is None]
         pending = self.live()
         end = clock.monotonic() + self.options.node_timeout
         has_quorum = False
         while pending:
-            if not has_quorum and have_quorum(collected.statuses(), self.quorum):
+            if not has_quorum and have_quorum(collected.statuses, self.quorum):
                 has_quorum = True
                 end = min(end, clock.monotonic() + self.options.post_quorum_timeout)
             conns = [
@@ -258,7 +260,7 @@ class Uplinks:
             self._drop(link, error)
             return False
         self.health.answered(link.node, response.status, self.asking.doing)
-        collected.answers.append(collected.made_of(response, link.node))
+        collected.add(collected.made_of(response, link.node))
         return response.status < 500
 
     def _await_late(

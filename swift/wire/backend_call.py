@@ -89,23 +89,29 @@ class BackendCall:
 
     def response(self, seconds: float | None = None) -> BackendResponse:
         """The answer's final head, waited for until the deadline, or else for `seconds`."""
-        try:
-            return self._connection().response(self._left() if seconds is None else seconds)
-        except StaleConnection:
-            self._send_again()
-        except BackendError:
-            self.close()
-            raise
-        try:
-            return self._connection().response(self._left() if seconds is None else seconds)
-        except BackendError:
-            self.close()
-            raise
+        conn = self.conn
+        assert conn is not None
+        while True:
+            if seconds is None:
+                left = self.deadline - clock.monotonic()
+                if left < _SOON:
+                    left = _SOON
+            else:
+                left = seconds
+            try:
+                return conn.response(left)
+            except StaleConnection:
+                # Never so twice: a new connection is none that was idle.
+                conn = self._send_again()
+            except BackendError:
+                self.close()
+                raise
 
     def arrived(self) -> BackendResponse | None:
         """The final head of an answer that has begun to arrive; None: the connection was dead, the request is on its way again."""
+        assert self.conn is not None
         try:
-            return self._connection().response(self._left())
+            return self.conn.response(max(self.deadline - clock.monotonic(), _SOON))
         except StaleConnection:
             self._send_again()
             return None
@@ -115,18 +121,16 @@ class BackendCall:
 
     def wait_continue(self) -> BackendResponse:
         """The next head, interim or final (`BackendConnection.wait_continue`), within the time limit."""
-        try:
-            return self._connection().wait_continue(self.timeout)
-        except StaleConnection:
-            self._send_again()
-        except BackendError:
-            self.close()
-            raise
-        try:
-            return self._connection().wait_continue(self.timeout)
-        except BackendError:
-            self.close()
-            raise
+        conn = self.conn
+        assert conn is not None
+        while True:
+            try:
+                return conn.wait_continue(self.timeout)
+            except StaleConnection:
+                conn = self._send_again()
+            except BackendError:
+                self.close()
+                raise
 
     def answer(self) -> BackendResponse:
         """Send the request and wait for the final head of its answer."""
@@ -143,14 +147,8 @@ class BackendCall:
             self.conn.close()
             self.conn = None
 
-    def _send_again(self) -> None:
+    def _send_again(self) -> BackendConnection:
         self.close()
         self.send_fresh()
-
-    def _left(self) -> float:
-        return max(self.deadline - clock.monotonic(), _SOON)
-
-    def _connection(self) -> BackendConnection:
-        if self.conn is None:
-            raise BackendError("not connected")
+        assert self.conn is not None
         return self.conn
