@@ -1,6 +1,7 @@
 """A four-node cluster for measuring: the same configuration files start the reference and us.
 
-What lives here: writing the files, starting and ending the processes of one side. What never does: load and figures (speed.py).
+What lives here: writing the files, starting and ending the processes of one side, what the system counts of them. What never does:
+load and figures.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+
+from disks import Images
 
 PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
 ENTRY = {"proxy-logging": "proxy_logging", "cache": "memcache"}
@@ -32,7 +35,10 @@ USERS = "user_admin_admin = admin .admin .reseller_admin\nuser_test_tester = tes
 
 @dataclass
 class Cluster:
-    """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters)."""
+    """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters).
+
+    images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node.
+    """
 
     name: str
     bin: pathlib.Path
@@ -42,6 +48,8 @@ class Cluster:
     memcache: str = "127.0.0.1:11311"
     bin_of_node: dict[int, pathlib.Path] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+    images: Images | None = None
+    devices: int = 1
 
     @property
     def etc(self) -> pathlib.Path:
@@ -59,7 +67,10 @@ class Cluster:
         (self.etc / "swift.conf").write_text(SWIFT_CONF)
         (self.etc / "proxy-server.conf").write_text(self.proxy_conf(self.port))
         for node in NODES:
-            (self.root / str(node) / f"sdb{node}").mkdir(parents=True)
+            if self.images is not None:
+                self.images.mount(self.root / str(node))
+            for device in self.devices_of(node):
+                (self.root / str(node) / device).mkdir(parents=True)
             for server, offset in PORT_OF.items():
                 (self.etc / f"{server}-{node}.conf").write_text(
                     f"[DEFAULT]\nuser = root\ndevices = {self.root}/{node}\nmount_check = false\ndisable_fallocate = true\n"
@@ -70,16 +81,20 @@ class Cluster:
                     f"[filter:recon]\nuse = egg:swift#recon\nrecon_cache_path = {self.root}\n\n"
                     "[filter:healthcheck]\nuse = egg:swift#healthcheck\n"
                 )
-        for server, offset in PORT_OF.items():
+        for server in PORT_OF:
             self.ring(server, "create", 10, 3, 1)
             for node in NODES:
-                self.ring(
-                    server,
-                    "add",
-                    f"r1z{node}-127.0.0.{node}:{self.base_port + 10 * node + offset}/sdb{node}",
-                    1,
-                )
+                for device in self.devices_of(node):
+                    self.ring(server, "add", f"r1z{node}-{self.address(server, node)}/{device}", 1)
             self.ring(server, "rebalance")
+
+    def devices_of(self, node: int) -> list[str]:
+        """Names of its disks: sdb1, sdb1x, sdb1xx … of node 1."""
+        return [f"sdb{node}" + "x" * number for number in range(self.devices)]
+
+    def address(self, server: str, node: int) -> str:
+        """ip:port of a storage server."""
+        return f"127.0.0.{node}:{self.base_port + 10 * node + PORT_OF[server]}"
 
     def proxy_conf(self, port: int) -> str:
         text = (
@@ -163,6 +178,30 @@ class Cluster:
                 fields = file.read().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
+
+    def switches(self, server: str) -> int:
+        """Context switches so far of all threads of all servers of one kind, and of the processes that they have started."""
+        count = 0
+        for process in self.family(server):
+            for task in pathlib.Path(f"/proc/{process}/task").iterdir():
+                words = (task / "status").read_text().split()
+                count += sum(
+                    int(words[n + 1]) for n, word in enumerate(words) if word.endswith("ctxt_switches:")
+                )
+        return count
+
+    def family(self, server: str) -> list[int]:
+        """Process numbers of all servers of one kind and of the processes that they have started."""
+        leaders = {p.pid for conf, p in self.processes.items() if conf.startswith(f"{server}-")}
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) in leaders:  # its process group: each server leads one
+                found.append(int(entry.name))
+        return sorted(found)
 
     def memory(self) -> dict[str, float]:
         """Resident megabytes by kind of server (mean)."""

@@ -1,99 +1,157 @@
 #!/usr/bin/env python3
 """Measures this store against the reference implementation, side by side on one machine; prints ratios, writes doc/performance.md.
 
-usage: bench/speed.py [--seconds 8] [--rounds 3] [--only get,put,...] [--no-write]
+usage: bench/speed.py [--seconds 8] [--rounds 3] [--only get,put,...] [--on tmpfs,xfs] [--disk DIR] [--no-write]
 
-Needs wrk, curl and memcached on the PATH (Debian: apt install wrk curl memcached). The reference is installed from PyPI into a virtual
-environment of its own and run as a black box; both sides run the same files, one process per server, disks on tmpfs.
+Needs wrk, curl and memcached on the PATH (Debian: apt install wrk curl memcached); for disks with a journal root and xfsprogs, or a
+folder on such a disk (--disk). The reference is installed from PyPI into a virtual environment of its own and run as a black box
+(REFERENCE_BIN and OURS_BIN name installed ones instead); both sides run the same files, one process per server.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import http.client
 import os
 import pathlib
-import platform
-import re
 import shutil
-import socket
-import statistics
+import signal
 import subprocess
 import sys
-import tempfile
-import time
+from collections.abc import Callable
 
+import counts
+import hung
+import listings
+import memory
+import overload
+import report
 from cluster import Cluster
+from disks import Images, memory_folder, touch, why_no_images
+from loads import LOADS, Rounds
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROJECT = HERE.parent
 REFERENCE = "swift==2.38.3"
-BIG = 256 * 1024 * 1024
 BY_HAND = "## How to read this run"  # from there on the page is kept
-FLOORS = {
-    "GET 4 KiB": (10, 12),
-    "HEAD": (8, 12),
-    "PUT 4 KiB": (8, 10),
-    "DELETE": (6, 8),
-    "listing of 1,000": (8, 10),
-    "GET 256 MiB": (2, 3),
-    "PUT 256 MiB": (2, 3),
-}
+PARTS = [load.part for load in LOADS] + ["mixed", "big", "idle", "million", "load", "memory", "hung", "calls"]
 
 
 def main() -> int:
     args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all that was started is ended
     for tool in ("wrk", "curl", "memcached"):
         if not shutil.which(tool):
             raise SystemExit(f"bench: {tool} is missing (Debian: apt install wrk curl memcached)")
+    only = args.only.split(",") if args.only else []
+    unknown = set(only) - set(PARTS)
+    if unknown:
+        raise SystemExit(f"bench: --only knows {', '.join(PARTS)}, not {', '.join(sorted(unknown))}")
     home = pathlib.Path(args.home)
-    ours, reference = _install(home, "ours", str(PROJECT)), _install(home, "reference", REFERENCE)
-    disks = pathlib.Path(args.disks) if args.disks else _memory_disk()
+    bins = {"reference": _install(home, "reference", REFERENCE), "ours": _install(home, "ours", str(PROJECT))}
+    left_out: list[str] = []
+    parts = []
     # one each: in a shared one, each side would read what the other knows of its accounts
     memcached = [
-        subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-m", "64"])
-        for port in ("11311", "11312")
-    ]
-    sides = [
-        Cluster("reference", reference, disks / "bench-reference", 18081, 17200),
-        Cluster("ours", ours, disks / "bench-ours", 18080, 16200, "127.0.0.1:11312"),
+        subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-m", "64"])
+        for port in (args.port + 10, args.port + 11)
     ]
     try:
-        _touch(disks, 6 << 30)
-        for side in sides:
-            side.write()
-            side.start()
-        bench = Bench(sides, args.seconds, args.rounds)
-        bench.run(args.only.split(",") if args.only else [])
+        for disks in args.on.split(","):
+            if disks == "xfs" and not args.disk and why_no_images():
+                left_out.append(f"disks with a journal, as {why_no_images()}")
+                continue
+            parts.append(_measure(disks, bins, args, lambda part: not only or part in only, left_out))
     finally:
-        for side in sides:
-            side.stop()
-            if not args.keep:
-                shutil.rmtree(side.root, ignore_errors=True)
         for process in memcached:
             process.kill()
-    report = bench.report(disks)
-    print(report)
+    words = f"bench/speed.py --seconds {args.seconds} --rounds {args.rounds}"
+    text = report.page(parts, words, REFERENCE.split("==")[1], left_out)
+    print(text)
     if not args.no_write and not args.only:
         page = PROJECT / "doc" / "performance.md"
         by_hand = page.read_text().partition(BY_HAND) if page.exists() else ("", "", "")
-        page.write_text(report + ("\n" + BY_HAND + by_hand[2] if by_hand[1] else ""))
+        page.write_text(text + ("\n" + BY_HAND + by_hand[2] if by_hand[1] else ""))
     return 0
+
+
+def _measure(
+    disks: str,
+    bins: dict[str, pathlib.Path],
+    args: argparse.Namespace,
+    wanted: Callable[[str], bool],
+    left_out: list[str],
+) -> report.Part:
+    """All parts that are wanted, on one kind of disks."""
+    in_memory = pathlib.Path(args.memory) if args.memory else memory_folder()
+    folder = pathlib.Path(args.disk) if disks == "xfs" and args.disk else in_memory
+    images = Images(in_memory) if disks == "xfs" and not args.disk else None
+    sides = [
+        Cluster(name, bins[name], folder / f"bench-{name}", args.port + n, args.port + 100 + 100 * n, cache, images=images)
+        for n, (name, cache) in enumerate(
+            {"reference": f"127.0.0.1:{args.port + 10}", "ours": f"127.0.0.1:{args.port + 11}"}.items()
+        )
+    ]  # fmt: skip
+    ours = sides[1]
+    try:
+        touch(in_memory, 6 << 30)
+        for side in sides:
+            side.write()
+            side.start()
+        resting = {side.name: side.memory() for side in sides}
+        rounds = Rounds(sides, args.seconds, wanted)
+        rounds.run(args.rounds)
+        told = "tmpfs" if disks == "tmpfs" else f"`{args.disk}`" if args.disk else "XFS over memory"
+        part = report.Part("tmpfs" if disks == "tmpfs" else "XFS", told, rounds.figures, resting)
+        token = rounds.tokens["ours"]
+        if wanted("idle") and disks == "tmpfs":
+            part.facts += memory.idle_clients(sides)
+        if wanted("million") and disks == "tmpfs":
+            part.facts += listings.million(ours, token)
+        if wanted("memory"):
+            part.facts += memory.many_uploads(ours, token, args.memory_seconds)
+        if wanted("load"):
+            table = overload.table(overload.measure(sides, rounds.tokens, args.seconds))
+            part.extra.append(("Many clients", table))
+        if wanted("calls"):
+            if counts.why_none():
+                left_out.append(f"counts of system calls, as {counts.why_none()}")
+            else:
+                part.facts += counts.measure(ours, token, min(args.seconds, 4))
+    finally:
+        for side in sides:
+            side.stop()
+        if images is not None:
+            images.close()
+        if not args.keep:
+            for side in sides:
+                shutil.rmtree(side.root, ignore_errors=True)
+    if wanted("hung") and disks == "xfs":
+        if why_no_images():
+            left_out.append(f"the hung disk, as {why_no_images()}")
+        else:
+            table = hung.measure(bins["ours"], in_memory, args.port + 300, args.seconds)
+            part.extra.append(("A hung disk", table))
+    return part
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=8, help="length of each run")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="get,head,put,delete,list,big,idle,million")
+    parser.add_argument("--only", default="", help=",".join(PARTS))
+    parser.add_argument("--on", default="tmpfs,xfs", help="kinds of disks, one after the other")
+    parser.add_argument("--disk", default="", help="a folder on a real disk, in place of XFS over memory")
+    parser.add_argument(
+        "--memory", default="", help="the folder for disks in memory (a tmpfs that holds user xattrs)"
+    )
+    parser.add_argument(
+        "--memory-seconds", type=int, default=24, help="of each fifth of the uploads of which memory is read"
+    )
+    parser.add_argument("--port", type=int, default=18080, help="the first of some 500 ports")
     parser.add_argument(
         "--home",
         default=os.environ.get("BENCH_HOME", str(PROJECT / ".saio" / "bench")),
         help="for the virtual environments",
-    )
-    parser.add_argument(
-        "--disks", default="", help="folder for the disks (a tmpfs that holds user xattrs, else on disk)"
     )
     parser.add_argument("--no-write", action="store_true", help="do not write doc/performance.md")
     parser.add_argument("--keep", action="store_true", help="keep logs and disks")
@@ -108,302 +166,9 @@ def _install(home: pathlib.Path, name: str, what: str) -> pathlib.Path:
     venv = home / name
     if not (venv / "bin" / "pip").exists():
         subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-    words = [
-        str(venv / "bin" / "pip"),
-        "install",
-        "-q",
-        "--disable-pip-version-check",
-        *(["-e"] if name == "ours" else []),
-        what,
-    ]
-    subprocess.run(words, check=True)
+    words = [str(venv / "bin" / "pip"), "install", "-q", "--disable-pip-version-check"]
+    subprocess.run([*words, *(["-e"] if name == "ours" else []), what], check=True)
     return venv / "bin"
-
-
-def _memory_disk() -> pathlib.Path:
-    """tmpfs where it holds user xattrs, else a folder on disk (and the report says so)."""
-    for folder in ("/dev/shm", tempfile.gettempdir()):
-        try:
-            with tempfile.NamedTemporaryFile(dir=folder) as probe:
-                os.setxattr(probe.name, "user.probe", b"x" * 1000)
-            return pathlib.Path(folder)
-        except OSError:
-            continue
-    raise SystemExit("bench: no file system with user xattrs found; say --disks FOLDER")
-
-
-def _touch(disks: pathlib.Path, size: int) -> None:
-    """Fills and frees memory: on a virtual machine the first use of a page costs more than all that is measured here."""
-    path = disks / "bench-touch"
-    block = bytes(1 << 20)
-    try:
-        with open(path, "wb") as file:
-            for _ in range(min(size, shutil.disk_usage(disks).free // 4) >> 20):
-                file.write(block)
-    finally:
-        path.unlink(missing_ok=True)
-
-
-class Bench:
-    """Runs the loads on both sides in alternation and keeps the figures: {load: {side: [figure per round]}}."""
-
-    def __init__(self, sides: list[Cluster], seconds: int, rounds: int) -> None:
-        self.sides = sides
-        self.seconds = seconds
-        self.rounds = rounds
-        self.rates: dict[str, dict[str, list[float]]] = {}
-        self.p99: dict[str, dict[str, list[float]]] = {}
-        self.cpu: dict[str, dict[str, list[float]]] = {}
-        self.tokens = {side.name: side.token() for side in sides}
-        self.memory = {}
-        self.facts: list[str] = []
-
-    def run(self, only: list[str]) -> None:
-        self.memory = {side.name: side.memory() for side in self.sides}
-        for side in self.sides:
-            self.prepare(side)
-        wanted = lambda name: not only or name in only  # noqa: E731
-        for number in range(-1, self.rounds):
-            seconds = 2 if number < 0 else self.seconds
-            for side in self.sides:
-                prefix = f"p{number + 1}"
-                if wanted("get"):
-                    self.wrk("GET 4 KiB", side, number, "get", "small", "g", seconds)
-                if wanted("head"):
-                    self.wrk("HEAD", side, number, "head", "small", "empty", seconds)
-                if wanted("put") or wanted("delete"):
-                    self.wrk("PUT 4 KiB", side, number, "put", "written", prefix, seconds)
-                if wanted("delete"):
-                    self.wrk("DELETE", side, number, "delete", "written", prefix, max(1, seconds // 2))
-                if wanted("list"):
-                    self.wrk("listing of 1,000", side, number, "list", "many", "o", seconds, count=1000)
-                if wanted("big"):
-                    self.big(side, number)
-        if wanted("idle"):
-            self.idle_clients()
-        if wanted("million"):
-            self.million()
-
-    def prepare(self, side: Cluster) -> None:
-        token = self.tokens[side.name]
-        for container in ("small", "written", "many", "large"):
-            assert side.request("PUT", f"/{container}", token) in (201, 202), f"{side.name}: no container"
-        for n in range(100):
-            assert side.request("PUT", f"/small/g-{n}", token, os.urandom(4096)) == 201
-            # wrk waits for the bytes that a Content-Length announces, also after a HEAD: so it asks for empty objects
-            assert side.request("PUT", f"/small/empty-{n}", token, b"") == 201
-        for n in range(2000):
-            assert side.request("PUT", f"/many/o-{n:06}", token, b"x") == 201
-
-    def wrk(
-        self,
-        load: str,
-        side: Cluster,
-        number: int,
-        kind: str,
-        container: str,
-        prefix: str,
-        seconds: int,
-        count: int = 100,
-    ) -> None:
-        env = {
-            **os.environ,
-            "KIND": kind,
-            "BASE": f"/v1/AUTH_test/{container}",
-            "PREFIX": prefix,
-            "TOKEN": self.tokens[side.name],
-            "COUNT": str(count),
-        }
-        words = [
-            "wrk",
-            "-t1",
-            "-c16",
-            f"-d{seconds}s",
-            "--timeout",
-            "30s",
-            "--latency",
-            "-s",
-            str(HERE / "wrk" / "requests.lua"),
-            side.endpoint,
-        ]
-        before = side.cpu_seconds()
-        out = subprocess.run(words, env=env, capture_output=True, text=True).stdout
-        if number < 0:
-            return
-        spent = side.cpu_seconds() - before
-        if "Latency" not in out:
-            raise SystemExit(
-                f"bench: {side.name} answered nothing during {load}; see {side.root}/log (--keep)\n{out}"
-            )
-        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1))
-        found = re.search(r"99%\s+([\d.]+[mu]?s)", out)
-        p99 = _milliseconds(found.group(1)) if found else float("nan")  # wrk's own counting may fail
-        cost = spent / int(re.search(r"(\d+) requests in", out).group(1)) * 1e6
-        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-        note = f"  ({bad.group(1)} answers were not 2xx)" if bad else ""
-        print(
-            f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} /s   p99 {p99:8.2f} ms   {cost:8.0f} us of CPU{note}",
-            flush=True,
-        )
-        self.rates.setdefault(load, {}).setdefault(side.name, []).append(rate)
-        self.p99.setdefault(load, {}).setdefault(side.name, []).append(p99)
-        self.cpu.setdefault(load, {}).setdefault(side.name, []).append(cost)
-
-    def big(self, side: Cluster, number: int) -> None:
-        if number < 0:
-            return
-        path = f"{side.endpoint}/v1/AUTH_test/large/{number}"
-        header = f"X-Auth-Token: {self.tokens[side.name]}"
-        with tempfile.NamedTemporaryFile(dir=side.root) as file:
-            for _ in range(BIG >> 20):
-                file.write(os.urandom(1 << 20))
-            file.flush()
-            for load, words, figure in (
-                ("PUT 256 MiB", ["-T", file.name, "-H", "Expect:"], "%{http_code} %{speed_upload}"),
-                ("GET 256 MiB", [], "%{http_code} %{speed_download}"),
-            ):
-                best = []
-                before = side.cpu_seconds()
-                for _ in range(3):
-                    _touch(side.root, 4 * BIG)
-                    out = subprocess.run(
-                        ["curl", "-s", "-o", "/dev/null", "-w", figure, "-H", header, *words, path],
-                        capture_output=True,
-                        text=True,
-                    )
-                    code, speed = out.stdout.split()
-                    assert code in ("200", "201"), f"{side.name} {load}: {code}"
-                    best.append(float(speed) / 1e6)
-                rate = statistics.median(best)
-                cost = (side.cpu_seconds() - before) / 3 * 1e6
-                print(
-                    f"round {number + 1} {load:18} {side.name:10} {rate:10.0f} MB/s   {cost / 1e6:8.2f} s of CPU",
-                    flush=True,
-                )
-                self.cpu.setdefault(load, {}).setdefault(side.name, []).append(cost)
-                self.rates.setdefault(load, {}).setdefault(side.name, []).append(rate)
-        assert side.request("DELETE", f"/large/{number}", self.tokens[side.name]) == 204
-
-    def idle_clients(self) -> None:
-        """Resident memory of a proxy that holds 1,000 idle keep-alive clients."""
-        for side in self.sides:
-            clients = []
-            for _ in range(1000):
-                sock = socket.create_connection(("127.0.0.1", side.port))
-                sock.sendall(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
-                sock.recv(4096)
-                clients.append(sock)
-            time.sleep(1)
-            self.facts.append(
-                f"proxy with 1,000 idle keep-alive clients, {side.name}: {side.memory()['proxy']:.0f} MB resident"
-            )
-            for sock in clients:
-                sock.close()
-
-    def million(self) -> None:
-        """Pages of a container of 1,000,000 names against whole containers of 1,000 (ours), at first sight and again."""
-        side = self.sides[-1]
-        pages = 40
-        for container, count in (*((f"thousand-{n}", 1000) for n in range(pages)), ("million", 1000000)):
-            assert side.request("PUT", f"/{container}", self.tokens[side.name]) in (201, 202)
-            _fill(side, container, count)
-        small = [f"/thousand-{n}?format=json" for n in range(pages)]
-        large = [
-            f"/million?format=json&limit=1000&marker=n-{n * 7919 * 25 % 1000000:07}" for n in range(pages)
-        ]
-        for sight in ("at first sight", "again"):
-            for what, paths in (("a container of 1,000", small), ("a page of 1,000 out of 1,000,000", large)):
-                times = [self.timed(side, path) for path in paths]
-                self.facts.append(
-                    f"listing {what} names {sight}: median {statistics.median(times):.2f} ms, slowest {max(times):.2f} ms (ours)"
-                )
-
-    def timed(self, side: Cluster, path: str) -> float:
-        """Milliseconds of one GET on an open connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", side.port, timeout=60)
-        connection.request("HEAD", "/v1/AUTH_test", headers={"X-Auth-Token": self.tokens[side.name]})
-        connection.getresponse().read()
-        start = time.perf_counter()
-        connection.request("GET", f"/v1/AUTH_test{path}", headers={"X-Auth-Token": self.tokens[side.name]})
-        answer = connection.getresponse()
-        answer.read()
-        took = (time.perf_counter() - start) * 1000
-        connection.close()
-        assert answer.status == 200
-        return took
-
-    def report(self, disks: pathlib.Path) -> str:
-        lines = [
-            "# Performance",
-            "",
-            "Measured against the reference implementation in the same run; only the ratios mean anything beyond this machine.",
-            "",
-            f"`bench/speed.py --seconds {self.seconds} --rounds {self.rounds}` on {datetime.date.today()}, {os.cpu_count()} cores, Python {platform.python_version()},"
-            f" Linux {platform.release().split('-')[0]}, reference {REFERENCE.split('==')[1]}; four nodes, 3 replicas, one process a server, pipeline"
-            f" `catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server`; wrk with 1 thread and 16 connections;"
-            f" disks on {'tmpfs' if str(disks).startswith('/dev/shm') else 'disk (no tmpfs here holds user xattrs)'}; medians of the rounds, the two sides in alternation.",
-            "",
-            "| load | reference | ours | ratio | floor (aim) | p99 reference | p99 ours | p99 ratio |",
-            "| --- | --- | --- | --- | --- | --- | --- | --- |",
-        ]
-        for load, sides in self.rates.items():
-            unit = "MB/s" if "MiB" in load else "/s"
-            theirs, mine = (statistics.median(sides[side.name]) for side in self.sides)
-            floor, aim = FLOORS[load]
-            row = f"| {load} | {theirs:.0f} {unit} | {mine:.0f} {unit} | **{mine / theirs:.1f}** | {floor} ({aim}) |"
-            if load in self.p99:
-                slow, fast = (
-                    statistics.median([p99 for p99 in self.p99[load][side.name] if p99 == p99])
-                    for side in self.sides
-                )
-                row += f" {slow:.1f} ms | {fast:.1f} ms | {slow / fast:.1f} |"
-            else:
-                row += " | | |"
-            lines.append(row)
-        lines += [
-            "",
-            "CPU time of all server processes together for one request, in microseconds:",
-            "",
-            "| load | reference | ours | ratio |",
-            "| --- | --- | --- | --- |",
-        ]
-        for load, sides in self.cpu.items():
-            theirs, mine = (statistics.median(sides[side.name]) for side in self.sides)
-            lines.append(f"| {load} | {theirs:,.0f} | {mine:,.0f} | {theirs / mine:.1f} |")
-        lines += [
-            "",
-            "| resident memory of an idle server process | reference | ours |",
-            "| --- | --- | --- |",
-        ]
-        theirs, mine = (self.memory[side.name] for side in self.sides)
-        lines += [f"| {kind} | {theirs[kind]:.0f} MB | {mine[kind]:.0f} MB |" for kind in theirs]
-        lines += ["", *[f"- {fact}" for fact in self.facts]]
-        lines += ["", "Rings are measured by `bench/ring.py`: figures in [ring.md](ring.md).", ""]
-        return "\n".join(lines)
-
-
-def _fill(side: Cluster, container: str, count: int) -> None:
-    """Puts names straight into the container databases (an upload of a million objects would measure something else)."""
-    import random
-    import sqlite3
-
-    scattered = list(range(count))  # names seldom arrive in their order
-    random.Random(0).shuffle(scattered)
-    for path in side.root.glob("[1-4]/*/containers/*/*/*/*.db"):
-        with sqlite3.connect(path) as db:
-            if db.execute("SELECT container FROM container_stat").fetchone() != (container,):
-                continue
-            db.create_function("chexor", 3, lambda old, name, timestamp: old)
-            db.executemany(
-                "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index) VALUES (?, ?, 1, 'text/plain', ?, 0, 0)",
-                ((f"n-{n:07}", "1700000000.00000", "0" * 32) for n in scattered),
-            )
-        db.close()
-
-
-def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(number) * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
 
 
 if __name__ == "__main__":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from swift.db.auditor import AuditFailure, DatabaseAuditor
 from swift.db.broker import Broker
 from swift.telemetry import recon_cache
@@ -22,10 +19,9 @@ class AccountAuditor(DatabaseAuditor):
     def broker(self, path: str) -> Broker:
         return AccountBroker(path, logger=self.logger)
 
-    def check(self, broker: Broker, info: Mapping[str, Any]) -> None:
+    def check(self, broker: Broker) -> None:
         assert isinstance(broker, AccountBroker)
-        stats = broker.policy_stats().values()
-        for key in ("container_count", "object_count", "bytes_used"):
-            total = sum(stat[key] for stat in stats)
+        info, sums = broker.audited_totals()
+        for key, total in sums.items():
             if total != info[key]:
                 raise AuditFailure(f"{key} is {info[key]}, but {total} when summed over the policies")

@@ -83,7 +83,9 @@ class AccountBroker(Broker):
         """Merge reports; `source`: a peer whose rows up to row id `point` these are. Raises ValueError, sqlite3.Error."""
         for start in range(0, len(items), MERGE_BATCH):
             batch = items[start : start + MERGE_BATCH]
-            with self.connection() as conn, conn.writing():
+            is_last = start + MERGE_BATCH >= len(items)
+
+            def merge(conn: Connection, batch: list[ContainerItem] = batch, is_last: bool = is_last) -> None:
                 deletes, inserts = merge_containers(self.rows_named(conn, {item[0] for item in batch}), batch)
                 conn.executemany("DELETE FROM container WHERE ROWID = ?", [(row.rowid,) for row in deletes])
                 conn.executemany(
@@ -91,8 +93,10 @@ class AccountBroker(Broker):
                     " storage_policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [row[1:] for row in inserts],
                 )
-                if source is not None and point is not None and start + MERGE_BATCH >= len(items):
-                    self._remember_source(conn, source, point)
+                if source is not None and point is not None and is_last:
+                    self._raise_sync_point(conn, source, point)
+
+            self.change(merge)
 
     @staticmethod
     def rows_named(conn: Connection, names: Iterable[str]) -> dict[str, ContainerRow]:
@@ -128,6 +132,17 @@ class AccountBroker(Broker):
         info["max_row"] = self.max_row()
         return info
 
+    def audited_totals(self) -> tuple[dict[str, Any], dict[str, int]]:
+        """(info, the same numbers summed over the policies), both of one moment."""
+        self.commit_pending()
+        with self.connection() as conn, conn.reading():
+            info = self._stat_row(conn, _INFO_COLUMNS)
+            sums = conn.execute(
+                "SELECT sum(container_count), sum(object_count), sum(bytes_used) FROM policy_stat"
+            ).fetchone()
+        names = ("container_count", "object_count", "bytes_used")
+        return info, {name: number or 0 for name, number in zip(names, sums, strict=True)}
+
     def policy_stats(self) -> dict[int, dict[str, int]]:
         """{policy index: {container_count, object_count, bytes_used}}."""
         self.commit_pending()
@@ -158,7 +173,7 @@ class AccountBroker(Broker):
         return is_zero(self.info()["container_count"])
 
     def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
-        """Whether the whole database may be removed (10.5)."""
+        """Returns True if the whole database may be removed (10.5)."""
         info = self.info()
         age = Timestamp(max(now - reclaim_age, 0))
         deleted = Timestamp(info["delete_timestamp"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,21 +15,17 @@ from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.listing import Listing, query_params
 from swift.db.request import (
     FORMAT_PARAM,
-    Environ,
     Place,
-    StartResponse,
-    answer,
     check_metadata_limits,
-    is_true,
     media_type,
     metadata_headers,
     native_header,
     shown_metadata,
-    timestamp_of,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshot import SnapshotCache
 from swift.telemetry.log import get_logger
+from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
@@ -42,10 +37,15 @@ _DELETED_TYPE = "text/html; charset=utf-8"
 _check_limits = check_metadata_limits("account")
 
 
+class _AccountDeleted(DatabaseMissing):
+    """There is a database, of an account that has been deleted."""
+
+
 class AccountServer(DatabaseServer):
     """The WSGI application; see DatabaseServer for its options."""
 
     server_type = "account-server"
+    bad_utf8 = "Invalid UTF8"
     data_directory = "accounts"
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -60,9 +60,6 @@ class AccountServer(DatabaseServer):
             "POST": self.post,
             "DELETE": self.delete,
         }
-
-    def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
 
     def _snapshot(self, path: str) -> AccountSnapshot:
         return AccountSnapshot(
@@ -79,12 +76,12 @@ class AccountServer(DatabaseServer):
             logger=self.logger,
         )
 
-    def _account(self, environ: Environ) -> Place:
+    def _account(self, environ: Environ, with_room: bool = False) -> Place:
         device, partition, account, container = self.segments(environ, 3, 4)
         if container:
             raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         check_account_name(account)
-        return self.place(device, partition, wsgi_to_str(account))
+        return self.place(device, partition, wsgi_to_str(account), with_room=with_room)
 
     def _policy_name(self, index: int) -> str | None:
         policy = self.policies.get_by_index(index)
@@ -144,12 +141,10 @@ class AccountServer(DatabaseServer):
         parts = self.segments(environ, 3, 4)
         if parts[3]:
             return self._put_container(environ, start_response, parts)
-        place = self._account(environ)
+        place = self._account(environ, with_room=True)
         timestamp = timestamp_of(environ)
-        self.check_room(place.device)
         updates = metadata_headers(environ, timestamp, _METADATA)
-        self.check_device(place.device, fresh=True)
-        status = self.run(place, self._store, place, timestamp, updates)
+        status = self.run_to_create(place, self._store, place, timestamp, updates)
         if status == 403:
             headers = [("X-Account-Status", "Deleted")]
             return answer(environ, start_response, 403, "Recently deleted", headers, _DELETED_TYPE)
@@ -181,20 +176,27 @@ class AccountServer(DatabaseServer):
             raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
         check_container_name(account, container)
         account, container = wsgi_to_str(account), wsgi_to_str(container)
-        place = self.place(device, partition, account)
-        self.check_room(place.device)
+        place = self.place(device, partition, account, with_room=True)
         record = self._record(environ, container)
-        if account.startswith(limits().auto_create_account_prefix) and not os.path.exists(place.path):
+        try:
+            self._add_report(environ, place, record)
+        except _AccountDeleted:
+            return answer(environ, start_response, 404)
+        except DatabaseMissing:
+            if not account.startswith(limits().auto_create_account_prefix):
+                raise
             given = environ.get("HTTP_X_TIMESTAMP")
             timestamp = timestamp_of(environ) if given else normalize_timestamp(clock.time())
-            self.check_device(place.device, fresh=True)
-            self.run(place, self._create, place, timestamp)
+            self.run_to_create(place, self._create, place, timestamp)
+            self._add_report(environ, place, record)
+        return answer(environ, start_response, 204 if record[2] > record[1] else 201, b"")
+
+    def _add_report(self, environ: Environ, place: Place, record: tuple[Any, ...]) -> None:
         override = environ.get("HTTP_X_ACCOUNT_OVERRIDE_DELETED", "no").lower() == "yes"
         if not override and is_deleted(self.snapshots.current(place.path).info):
-            raise DatabaseMissing(place.path)
+            raise _AccountDeleted(place.path)
         timeout = UPDATE_LOCK_TIMEOUT if environ.get("HTTP_X_TRANS_ID") else LOCK_TIMEOUT
-        self.append(place, record, os.path.exists, timeout)
-        return answer(environ, start_response, 204 if record[2] > record[1] else 201, b"")
+        self.append(place, record, timeout)
 
     def _create(self, place: Place, timestamp: str) -> None:
         try:
@@ -227,9 +229,8 @@ class AccountServer(DatabaseServer):
 
     def post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """POST: metadata only."""
-        place = self._account(environ)
+        place = self._account(environ, with_room=True)
         timestamp = timestamp_of(environ)
-        self.check_room(place.device)
         updates = metadata_headers(environ, timestamp, _METADATA)
         missing = self._missing(environ, start_response, place)
         if missing is not None:

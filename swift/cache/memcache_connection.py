@@ -6,7 +6,8 @@ import socket
 import ssl
 from typing import Any
 
-from swift.core.concurrency import Stream, connect
+from swift.core.sockets import connect
+from swift.core.stream import Stream
 
 LONGEST_LINE = 8 * 1024
 LARGEST_ANSWER = 128 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""swift-config: prints configuration as daemons, or with -w as pipelines, see it; with --check, what is wrong with it.
+"""swift-config: prints configuration as daemons, or with -w as pipelines, see it; with --check, what has no effect.
 
 What lives here: printing. What never does: reading and evaluating it (core/config.py, core/pipeline.py).
 Spec: operations.md section 7.
@@ -75,13 +75,13 @@ def _show(path: str, section: str | None, wsgi: bool) -> None:
 
 
 def _check(path: str) -> int:
+    from swift.run.known_options import unknown_options
     from swift.run.pipeline import hidden_options
 
-    status = 0
-    for entry in hidden_options(path):
+    found = [*map(str, hidden_options(path)), *unknown_options(path)]
+    for entry in found:
         print(f"{path}: {entry}")
-        status = 1
-    return status
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import importlib
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from swift.core import concurrency
 
@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from swift.core import swift_dir
     from swift.core.errors import SwiftError
+    from swift.telemetry import line_writer
     from swift.telemetry.log import capture_stdio, get_logger
 
     try:
@@ -41,11 +42,19 @@ def main(argv: list[str] | None = None) -> int:
         print("none of the files has the section of a daemon", file=sys.stderr)
         return 1
     capture_stdio(running[0][1])
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    line_writer.write_beside_the_loop()
+    signal.signal(signal.SIGTERM, _end)
     threads = [concurrency.spawn(_run, daemon, logger) for daemon, logger in running]
     for thread in threads:
         thread.wait()
     return 1
+
+
+def _end(number: int, frame: Any) -> NoReturn:
+    from swift.telemetry import line_writer
+
+    line_writer.flush_all()
+    os._exit(0)
 
 
 def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, Any]]:

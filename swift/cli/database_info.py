@@ -20,7 +20,16 @@ from sqlite_utils import Database
 
 from swift.account.broker import AccountBroker
 from swift.account.broker import is_deleted as account_is_deleted
-from swift.cli.inspection import EXIT_SUCCESS, InfoError, info_parser, open_ring, run_report, use_swift_dir
+from swift.cli.inspection import (
+    EXIT_ERROR,
+    EXIT_SUCCESS,
+    InfoError,
+    check_place,
+    info_parser,
+    open_ring,
+    run_report,
+    use_swift_dir,
+)
 from swift.cli.ring_locations import Target, print_locations
 from swift.container import shard_ranges
 from swift.container.broker import ContainerBroker
@@ -325,6 +334,9 @@ def _report(kind: type[DatabaseReport], path: str, options: Any) -> int:
         raise InfoError(f"{kind.name.title()} info failed: {error}")
     report.show()
     report.show_locations()
+    target = report.target()
+    if not check_place(path, hash_path(str(target.account), target.container)):
+        return EXIT_ERROR
     return EXIT_SUCCESS if fresh else EXIT_STALE
 
 

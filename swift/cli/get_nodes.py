@@ -103,6 +103,13 @@ def _locate(options: optparse.Values, values: list[str]) -> None:
     if (target.container and not target.account) or (target.obj and not target.container):
         raise ValueError("No container specified" if target.account else "No account specified")
 
+    beside = os.path.dirname(os.path.abspath(ring_file)) if ring_file else ""
+    if (
+        beside
+        and options.swift_dir == DEFAULT_SWIFT_DIR
+        and os.path.exists(os.path.join(beside, "swift.conf"))
+    ):
+        options.swift_dir = beside  # the ring that is named has the settings of its own cluster
     load_hash_config(options.swift_dir)
     path = ring_file or _ring_path(target, policy, part, options.swift_dir)  # type: ignore[arg-type]
     ring = Ring(path)

@@ -200,6 +200,9 @@ COMMANDS: dict[str, Callable[[Manager], int]] = {
 }
 
 
+SEE_HELP = f"swift-init --help lists the servers; the commands are {', '.join(COMMANDS)}"
+
+
 def _usage() -> str:
     import textwrap
 
@@ -227,7 +230,8 @@ def _prepare_process() -> None:
         try:
             resource.setrlimit(kind, (wanted, wanted_hard))
         except (ValueError, OSError):
-            print(f"WARNING: Unable to modify {name} limit.  Running as non-root?")
+            if hard < wanted:
+                print(f"WARNING: Unable to modify {name} limit.  Running as non-root?")
             resource.setrlimit(kind, (hard, hard))
     os.environ.setdefault("PYTHON_EGG_CACHE", tempfile.gettempdir())
 
@@ -287,15 +291,19 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns the exit status."""
     parser = make_parser()
     options, words = parser.parse_args(argv)
-    if len(words) < 2:
+    if not words:
         parser.print_help()
+        print("ERROR: specify server(s) and command")
+        return 1
+    if len(words) < 2:
+        print(SEE_HELP)
         print("ERROR: specify server(s) and command")
         return 1
     *names, command = words
     if command not in COMMANDS and words[0] in COMMANDS:
         command, *names = words
     if command not in COMMANDS:
-        parser.print_help()
+        print(SEE_HELP)
         print(f"ERROR: unknown command, {command}")
         return 1
     manager = Manager(names, options)
@@ -306,6 +314,9 @@ def main(argv: list[str] | None = None) -> int:
         return COMMANDS[command](manager)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever reads has seen enough; what was begun is done
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 if __name__ == "__main__":

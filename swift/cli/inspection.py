@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import optparse
+import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 
 EXIT_SUCCESS, EXIT_ERROR = 0, 1
+_HASH = re.compile("[0-9a-f]{32}")
 
 
 class InfoError(Exception):
@@ -61,6 +64,22 @@ def use_swift_dir(swift_dir: str) -> PolicyCollection:
         print(f"WARNING: hashes are computed without prefix and suffix: {error}", file=sys.stderr)
         set_hash_config("", "")
     return load_policies(swift_dir)
+
+
+def check_place(path: str, name_hash: str) -> bool:
+    """Returns False, with a line on stderr, if the file lies in another item's directory: the settings are not its cluster's.
+
+    `path`: of a file below `.../<suffix>/<hash>/`; a file that lies elsewhere says nothing. `name_hash`: by our settings.
+    """
+    directory = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    if not _HASH.fullmatch(directory) or directory == name_hash:
+        return True
+    print(
+        f"WARNING: the file lies in {directory}, but its name hashes to {name_hash} with these settings: "
+        "hash and locations are another cluster's (-d says where swift.conf is)",
+        file=sys.stderr,
+    )
+    return False
 
 
 def open_ring(path: str) -> Ring | None:

@@ -1,6 +1,6 @@
 """swift-object-info: what a file of an object on disk says about itself (operations 12.3).
 
-What lives here: the command line and the order of the report. How metadata is stored lives in ``swift.obj.metadata``,
+What lives here: the command line and the order of the report. How metadata is stored lives in ``swift.obj.files.metadata``,
 ring locations in ``swift.cli.ring_locations``. Nothing on disk is changed.
 """
 
@@ -13,13 +13,22 @@ import sys
 from typing import Any
 from urllib.parse import unquote_plus
 
-from swift.cli.inspection import InfoError, info_parser, open_ring, run_report, use_swift_dir
+from swift.cli.inspection import (
+    EXIT_ERROR,
+    EXIT_SUCCESS,
+    InfoError,
+    check_place,
+    info_parser,
+    open_ring,
+    run_report,
+    use_swift_dir,
+)
 from swift.cli.ring_locations import Target, print_locations
 from swift.core.hashing import hash_path, md5
 from swift.core.policy import PolicyCollection, StoragePolicy
 from swift.core.timestamp import Timestamp
-from swift.obj import metadata as object_metadata
 from swift.obj.errors import ObjectError
+from swift.obj.files import metadata as object_metadata
 
 NOT_FOUND = "Not found in metadata"
 _CHUNK = 1 << 16
@@ -154,7 +163,7 @@ def print_content_checks(path: str, found: dict[str, str], check_etag: bool) -> 
     print(f"Content-Length: {length} {verdict}")
 
 
-def report(path: str, options: Any) -> None:
+def report(path: str, options: Any) -> int:
     policies = use_swift_dir(options.swift_dir)
     found = read_metadata(path)
     policy = _policy_of_path(path, policies)
@@ -170,6 +179,8 @@ def report(path: str, options: Any) -> None:
     ring = open_ring(os.path.join(options.swift_dir, f"{policy.ring_name}.ring.gz"))
     if ring is not None:
         print_locations(ring, target, policy.directory("objects"), policy_index=policy.idx)
+    in_place = check_place(path, hash_path(str(target.account), target.container, target.obj))
+    return EXIT_SUCCESS if in_place else EXIT_ERROR
 
 
 def _parser(prog: str) -> optparse.OptionParser:

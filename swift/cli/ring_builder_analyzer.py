@@ -152,6 +152,22 @@ _COMMANDS: dict[str, tuple[Callable[..., Action], int]] = {
 }
 
 
+_FORM = """\
+A scenario is a JSON object; after the commands of each round the builder is rebalanced until it settles:
+
+  {"part_power": 10, "replicas": 3, "overload": 0.1, "random_seed": 203,
+   "rounds": [
+     [["add", "r1z1-10.0.0.1:6200/sda", 100], ["add", "r1z2-10.0.0.2:6200/sda", 100],
+      ["add", "r1z3-10.0.0.3:6200/sda", 100]],
+     [["set_weight", 0, 150], ["save", "/tmp/after-2.builder"]],
+     [["remove", 2]]
+   ]}
+
+Commands: ["add", "DEVICE as swift-ring-builder add takes it", WEIGHT], ["set_weight", ID, WEIGHT], ["remove", ID],
+["save", "FILE"]. Ids count from 0 in the order of the adds.
+"""
+
+
 # ---- playing it
 
 
@@ -182,7 +198,10 @@ def _rebalance_until_settled(builder: RingBuilder, seed: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     argv = sys.argv if argv is None else argv
     parser = argparse.ArgumentParser(
-        prog=os.path.basename(argv[0]), description="Play a scenario of changes on a ring builder in memory."
+        prog=os.path.basename(argv[0]),
+        description="Play a scenario of changes on a ring builder in memory.",
+        epilog=_FORM,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-c", "--check", action="store_true", help="only check the scenario")
     parser.add_argument("scenario", help="scenario file (JSON)")

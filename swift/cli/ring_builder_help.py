@@ -19,8 +19,9 @@ The same as options: -u/--id -r/--region -z/--zone -i/--ip -p/--port -j/--replic
 -d/--device -w/--weight -m/--meta. Only the options can hold host names. Values that begin with "-" go behind "--"."""
 
 _POWER_WARNING = """
-    Read the operators' guide on partition power before use: wrong order of steps makes objects unreachable.
-    Every step needs write_ring and the new ring on all nodes before the next one."""
+    Only for rings without data for now: what moves the objects (the relinker) comes with the repair daemons, and objects
+    of a ring whose partition power was changed without it are not found. Every step needs write_ring and the new ring on all
+    nodes before the next one."""
 
 COMMANDS = {
     "show": """\

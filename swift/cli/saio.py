@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import http.client
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import NoReturn
 
 from swift.cli import saio_layout
 from swift.cli.saio_layout import NODES, USERS, Layout
@@ -31,30 +33,7 @@ class SaioError(Exception):
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="saio", description="A whole object store on this machine, in one folder, as this user."
-    )
-    commands = parser.add_subparsers(
-        dest="command", required=True, metavar="up | down | status | logs | reset | test"
-    )
-    up = commands.add_parser("up", help="start the cluster (set it up first, if it is not there)")
-    up.add_argument("--ip", help="address of the proxy (127.0.0.1)")
-    up.add_argument("--port", type=int, help="port of the proxy (8080)")
-    up.add_argument("--base-port", type=int, help="the storage servers listen from here on (6200)")
-    up.add_argument("--memcache", metavar="HOST:PORT", help="use this memcached as well (not needed)")
-    up.add_argument("--no-memcache", action="store_true", help="no longer use a memcached")
-    commands.add_parser("down", help="stop the cluster; the data stays")
-    commands.add_parser(
-        "status", help="what runs, since when, how much data (exit status 1 if anything is down)"
-    )
-    logs = commands.add_parser("logs", help="show the logs")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
-    logs.add_argument("-n", "--lines", type=int, default=50)
-    logs.add_argument("name", nargs="?", help="proxy, daemons, node1 .. node4 (all)")
-    reset = commands.add_parser("reset", help="stop the cluster and delete all of its data")
-    reset.add_argument("-y", "--yes", action="store_true", help="do not ask")
-    commands.add_parser("test", help="run the test suite (arguments go to pytest)")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     home = pathlib.Path(os.environ.get("SAIO_DIR", ".saio")).absolute()
     try:
         return int(globals()["_" + args.command](home, args) or 0)
@@ -71,33 +50,69 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="saio", description="A whole object store on this machine, in one folder, as this user."
+    )
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="up | down | status | logs | user | reload | reset | test"
+    )
+    up = commands.add_parser("up", help="start the cluster (set it up first, if it is not there)")
+    up.add_argument("--ip", help="address of the proxy (127.0.0.1)")
+    up.add_argument("--port", type=int, help="port of the proxy (8080)")
+    up.add_argument("--base-port", type=int, help="the storage servers listen from here on (6200)")
+    up.add_argument("--memcache", metavar="HOST:PORT", help="use this memcached as well (not needed)")
+    up.add_argument("--no-memcache", action="store_true", help="no longer use a memcached")
+    commands.add_parser("down", help="stop the cluster; the data stays")
+    commands.add_parser(
+        "status", help="what runs, since when, how much data (exit status 1 if anything is down)"
+    )
+    logs = commands.add_parser("logs", help="show the logs")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
+    logs.add_argument("-n", "--lines", type=int, default=50)
+    logs.add_argument("name", nargs="?", help="proxy, node1 .. node4, where daemons log too (all)")
+    user = commands.add_parser("user", help="add a user, remove one that was added, or list them")
+    user.add_argument("what", choices=("add", "remove", "list"))
+    user.add_argument("name", nargs="?", metavar="ACCOUNT:USER")
+    user.add_argument("key", nargs="?", metavar="KEY")
+    user.add_argument("groups", nargs="*", metavar="GROUP", help="such as .admin")
+    commands.add_parser("reload", help="have all servers read their configuration again, without a pause")
+    reset = commands.add_parser("reset", help="stop the cluster and delete all of its data; its ports stay")
+    reset.add_argument("-y", "--yes", action="store_true", help="do not ask")
+    commands.add_parser("test", help="run the test suite (arguments go to pytest)")
+    return parser
+
+
 # -- commands --------------------------------------------------------------------------------------------------------------
 
 
 def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
     layout = _load(home)
+    for port in (args.port, args.base_port):
+        if port is not None and not 0 < port < 65536:
+            raise SaioError(f"{port} is not a port (1 to 65535)")
+    wanted = dataclasses.replace(
+        layout,
+        ip=args.ip or layout.ip,
+        port=args.port or layout.port,
+        base_port=args.base_port or layout.base_port,
+        memcache="" if args.no_memcache else args.memcache or layout.memcache,
+    )
     if running := _running(layout):
+        if wanted != layout:
+            raise SaioError(
+                f"it runs at {layout.endpoint} already: ./saio down first, then up with other options"
+            )
         _start_what_is_missing(layout, running)
         _print_first_steps(layout)
         return
+    layout = wanted
     _signal_leftovers(layout, signal.SIGKILL)
-    layout = Layout(
-        home,
-        args.ip or layout.ip,
-        args.port or layout.port,
-        args.base_port or layout.base_port,
-        "" if args.no_memcache else args.memcache or layout.memcache,
-    )
     home.mkdir(parents=True, exist_ok=True)
     _check_file_system(home)
     _check_ports(layout)
     _check_memcache(layout)
-    saio_layout.write(layout)
-    (home / "saio.json").write_text(
-        json.dumps(
-            {"ip": layout.ip, "port": layout.port, "base_port": layout.base_port, "memcache": layout.memcache}
-        )
-    )
+    _write(layout)
     started = clock.monotonic()
     _start(layout)
     try:
@@ -107,6 +122,22 @@ def _up(home: pathlib.Path, args: argparse.Namespace) -> None:
         raise
     print(f"up after {clock.monotonic() - started:.1f} s")
     _print_first_steps(layout)
+
+
+def _write(layout: Layout) -> None:
+    for path in saio_layout.write(layout):
+        print(
+            f"kept {path}, which you have changed; what it would be by now is in {path.name}.new",
+            file=sys.stderr,
+        )
+    _remember(layout)
+
+
+def _remember(layout: Layout) -> None:
+    kept = dataclasses.asdict(layout)
+    del kept["home"]
+    (layout.home / "saio.json").write_text(json.dumps(kept) + "\n")
+    (layout.home / "saio.json").chmod(0o600)
 
 
 def _start_what_is_missing(layout: Layout, running: dict[str, int]) -> None:
@@ -138,7 +169,7 @@ def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
     _signal_leftovers(layout, signal.SIGKILL)
     for path in layout.run.glob("*.pid"):
         path.unlink()
-    print(f"stopped {len(pids)} processes" if pids else "nothing was running")
+    print(f"stopped {len(pids)} processes" if pids else f"nothing was running in {home}")
 
 
 def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
@@ -152,22 +183,88 @@ def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
             state = "killed, but its workers still serve"
         print(f"{name:8} {state}")
     print(f"endpoint {layout.endpoint} {'answers' if _answers(layout) else 'does not answer'}")
-    for node in NODES:
-        usage = shutil.disk_usage(layout.disks / str(node)) if layout.disks.exists() else None
-        if usage:
-            print(
-                f"disk{node}    {layout.disks / str(node)}: {usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
-            )
+    for line in _space(layout):
+        print(line)
     return 0 if len(running) == len(names) and _answers(layout) else 1
 
 
-def _logs(home: pathlib.Path, args: argparse.Namespace) -> int:
+def _space(layout: Layout) -> list[str]:
+    """A line for each file system that holds disks."""
+    nodes: dict[int, list[str]] = {}
+    for node in NODES:
+        with contextlib.suppress(OSError):
+            nodes.setdefault(os.stat(layout.disks / str(node)).st_dev, []).append(str(node))
+    lines = []
+    for names in nodes.values():
+        usage = shutil.disk_usage(layout.disks / names[0])
+        free = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f} GB"
+        lines.append(f"disk{'s' if len(names) > 1 else ''} {', '.join(names)} in {layout.disks}: {free}")
+    return lines
+
+
+def _user(home: pathlib.Path, args: argparse.Namespace) -> None:
+    layout = _load(home)
+    if args.what == "list":
+        for account, user, _key, groups in layout.all_users:
+            print(f"{account}:{user} {groups}".rstrip())
+        return
+    account, _, user = (args.name or "").partition(":")
+    words = [account, user, *([args.key or "", *args.groups] if args.what == "add" else [])]
+    if not all(words) or any(set(word) & set(" \t\r\n%") or not word.isprintable() for word in words):
+        raise SaioError("usage: ./saio user add ACCOUNT:USER KEY [.admin ...] | remove ACCOUNT:USER | list")
+    others = tuple(known for known in layout.users if known[:2] != (account, user))
+    if args.what == "add":
+        layout = dataclasses.replace(
+            layout, users=(*others, (account, user, args.key, " ".join(args.groups)))
+        )
+    elif others == layout.users:
+        raise SaioError(f"{args.name} was not added here")
+    else:
+        layout = dataclasses.replace(layout, users=others)
+    if not layout.proxy_conf.exists():
+        _remember(layout)
+        return
+    _write(layout)
+    if "proxy" in (running := _running(layout)):
+        _reload_now(layout, {"proxy": running["proxy"]})
+
+
+def _reload(home: pathlib.Path, args: argparse.Namespace) -> None:
+    layout = _load(home)
+    running = _running(layout)
+    if not running:
+        raise SaioError(f"nothing is running in {home}")
+    _reload_now(layout, {name: pid for name, pid in running.items() if name != "daemons"})
+    if "daemons" in running:
+        _signal(running["daemons"], signal.SIGTERM)
+        end = clock.monotonic() + STOP_LIMIT
+        while "daemons" in _running(layout) and clock.monotonic() < end:
+            clock.sleep(0.05)
+        _spawn_by_name(layout, "daemons")
+    print(f"reloaded {', '.join(sorted(running))}")
+
+
+def _reload_now(layout: Layout, pids: dict[str, int]) -> None:
+    """Each parent starts anew in its place; returns once new workers serve. Raises SaioError if one refuses."""
+    for name, pid in pids.items():
+        before = _members({pid})
+        os.kill(pid, signal.SIGUSR1)
+        end = clock.monotonic() + START_LIMIT
+        while not set(_members({pid})) - set(before) - {pid}:
+            if clock.monotonic() > end:
+                raise SaioError(f"{name} did not reload; see ./saio logs")
+            clock.sleep(0.05)
+
+
+def _logs(home: pathlib.Path, args: argparse.Namespace) -> NoReturn:
     layout = _load(home)
     files = sorted(layout.log.glob(f"{args.name or '*'}.log"))
     if not files:
-        raise SaioError(f"no log named {args.name}" if args.name else "no logs yet")
-    words = ["tail", "-n", str(args.lines), *(["-f"] if args.follow else []), *map(str, files)]
-    return subprocess.call(words)
+        known = ", ".join(path.stem for path in sorted(layout.log.glob("*.log")))
+        raise SaioError(f"no log named {args.name}; there are {known}" if known else f"no logs yet in {home}")
+    words = ["tail", "-n", str(args.lines), *(["-F"] if args.follow else []), *map(str, files)]
+    sys.stdout.flush()
+    os.execvp("tail", words)  # in our place: who ends us ends it
 
 
 def _reset(home: pathlib.Path, args: argparse.Namespace) -> None:
@@ -179,8 +276,7 @@ def _reset(home: pathlib.Path, args: argparse.Namespace) -> None:
     _down(home, args)
     for name in ("disks", "etc", "run", "log", "cache"):
         shutil.rmtree(home / name, ignore_errors=True)
-    (home / "saio.json").unlink(missing_ok=True)
-    print("all data and configuration deleted; ./saio up begins anew")
+    print(f"all data and configuration deleted; ./saio up begins anew at {_load(home).endpoint}")
 
 
 def _test(home: pathlib.Path, args: argparse.Namespace) -> None:
@@ -192,10 +288,15 @@ def _test(home: pathlib.Path, args: argparse.Namespace) -> None:
 
 def _load(home: pathlib.Path) -> Layout:
     try:
-        return Layout(home, **json.loads((home / "saio.json").read_text()))
+        kept = json.loads((home / "saio.json").read_text())
+        users = tuple(
+            (str(account), str(user), str(key), str(groups))
+            for account, user, key, groups in kept.pop("users", ())
+        )
+        return Layout(home, users=users, **kept)
     except FileNotFoundError:
         return Layout(home)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         raise SaioError(f"{home / 'saio.json'} is damaged: delete it and say the ports again") from None
 
 
@@ -214,6 +315,15 @@ def _check_file_system(home: pathlib.Path) -> None:
 
 
 def _check_ports(layout: Layout) -> None:
+    for address in layout.addresses()[1:]:
+        if address[1] == layout.port and layout.ip in (address[0], "0.0.0.0", "::"):
+            raise SaioError(
+                f"--port {layout.port} is among the storage servers' ports: choose another --port or --base-port"
+            )
+        if address[1] > 65535:
+            raise SaioError(
+                f"--base-port {layout.base_port} is too high: its servers need ports up to {address[1]}"
+            )
     for ip, port in layout.addresses():
         with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -227,8 +337,6 @@ def _check_ports(layout: Layout) -> None:
                 raise SaioError(
                     f"cannot listen on {ip}:{port}: {err.strerror}; choose another one with {option}"
                 ) from None
-            except OverflowError:
-                raise SaioError(f"{port} is not a port") from None
 
 
 def _check_memcache(layout: Layout) -> None:
@@ -237,9 +345,12 @@ def _check_memcache(layout: Layout) -> None:
 
     for server in filter(None, layout.memcache.split(",")):
         try:
-            parse_server(server.strip())
+            host, port = parse_server(server.strip())[:2]
+            socket.create_connection((host, int(port)), 5).close()
         except ValueError as err:
             raise SaioError(str(err)) from None
+        except OSError as err:
+            raise SaioError(f"no memcached answers at {server}: {err.strerror or err}") from None
 
 
 # -- processes -------------------------------------------------------------------------------------------------------------
@@ -383,7 +494,7 @@ def _answers(layout: Layout) -> bool:
 
 
 def _print_first_steps(layout: Layout) -> None:
-    names = ", ".join(f"{account}:{user}/{secret}" for account, user, secret, _groups in USERS)
+    names = ", ".join(f"{account}:{user}/{secret}" for account, user, secret, _groups in layout.all_users)
     usual = pathlib.Path(__file__).resolve().parents[2] / ".saio"
     where = "" if layout.home.resolve() == usual else f"SAIO_DIR={layout.home} "
     swift = f"{pathlib.Path(sys.executable).parent}/swift -A {layout.endpoint}/auth/v1.0 -U test:tester -K testing"
@@ -400,7 +511,7 @@ first things to try:
   TOKEN=...    # the X-Auth-Token of that answer
   curl -i -H "X-Auth-Token: $TOKEN" {layout.endpoint}/v1/AUTH_test
 
-{where}./saio status | logs | down | reset""")
+{where}./saio status | logs | user add | reload | down | reset""")
 
 
 if __name__ == "__main__":

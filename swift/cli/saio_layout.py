@@ -7,6 +7,8 @@ The addresses, ports and users are those that all-in-one set-ups always had (spe
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import pathlib
 import pwd
@@ -18,9 +20,11 @@ from swift.ring.builder import RingBuilder
 NODES = (1, 2, 3, 4)
 PART_POWER = 10
 REPLICAS = 3
+LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {"object": ("object-updater",), "container": ("container-updater",)}
-USERS = (
+User = tuple[str, str, str, str]  # account, name, key, groups
+USERS: tuple[User, ...] = (
     ("admin", "admin", "admin", ".admin .reseller_admin"),
     ("test", "tester", "testing", ".admin"),
     ("test", "tester2", "testing2", ".admin"),
@@ -48,6 +52,12 @@ class Layout:
     port: int = 8080
     base_port: int = 6200
     memcache: str = ""
+    users: tuple[User, ...] = ()  # beside those that are always there
+
+    @property
+    def all_users(self) -> list[User]:
+        """The later one of the same name counts."""
+        return list({user[:2]: user for user in (*USERS, *self.users)}.values())
 
     @property
     def etc(self) -> pathlib.Path:
@@ -91,8 +101,11 @@ class Layout:
         return self.etc / "proxy-server.conf"
 
 
-def write(layout: Layout) -> None:
-    """Brings a folder to the state that the layout asks for; data, rings and secrets that are there stay."""
+def write(layout: Layout) -> list[pathlib.Path]:
+    """Brings a folder to the state that the layout asks for; data, rings and secrets that are there stay.
+
+    A file that a person has changed stays too; what it would be otherwise is then in FILE.new. Returns those files.
+    """
     for folder in (layout.etc, layout.run, layout.log):
         folder.mkdir(parents=True, exist_ok=True)
     layout.home.chmod(0o755)
@@ -101,12 +114,47 @@ def write(layout: Layout) -> None:
         (layout.home / "cache" / str(node)).mkdir(parents=True, exist_ok=True)
     _write_secret(layout.etc / "swift.conf", _swift_conf())
     _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
-    _write_private(layout.proxy_conf, _proxy_conf(layout))
+    written = _Written(layout.etc)
+    written.write(layout.proxy_conf, _proxy_conf(layout))
     for node in NODES:
         for server in SERVERS:
             (layout.etc / f"{server}-server").mkdir(exist_ok=True)
-            (layout.etc / f"{server}-server" / f"{node}.conf").write_text(_storage_conf(layout, server, node))
+            written.write(
+                layout.etc / f"{server}-server" / f"{node}.conf", _storage_conf(layout, server, node)
+            )
+    written.save()
     _write_rings(layout)
+    return written.kept
+
+
+class _Written:
+    """What was written into the configuration files last, to tell it from what a person made of it."""
+
+    def __init__(self, etc: pathlib.Path) -> None:
+        self.kept: list[pathlib.Path] = []
+        self._etc = etc
+        self._path = etc / "written.json"
+        try:
+            self._digests: dict[str, str] = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            self._digests = {}
+
+    def write(self, path: pathlib.Path, text: str) -> None:
+        name = str(path.relative_to(self._etc))
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        beside = path.with_name(path.name + ".new")
+        last = self._digests.get(name)
+        if path.exists() and last and hashlib.sha256(path.read_bytes()).hexdigest() not in (last, digest):
+            if digest != last:
+                _write_private(beside, text)
+                self.kept.append(path)
+            return
+        _write_private(path, text)
+        self._digests[name] = digest
+        beside.unlink(missing_ok=True)
+
+    def save(self) -> None:
+        _write_private(self._path, json.dumps(self._digests, indent=1, sort_keys=True) + "\n")
 
 
 def _write_secret(path: pathlib.Path, text: str) -> None:
@@ -146,7 +194,8 @@ def _stay_who_we_are() -> str:
 def _proxy_conf(layout: Layout) -> str:
     key = (layout.etc / "token.key").read_text().strip()
     users = "\n".join(
-        f"user_{account}_{user} = {secret} {groups}".rstrip() for account, user, secret, groups in USERS
+        f"user_{account}_{user} = {secret} {groups}".rstrip()
+        for account, user, secret, groups in layout.all_users
     )
     conf = f"""[DEFAULT]
 bind_ip = {layout.ip}
@@ -155,6 +204,7 @@ workers = 1
 swift_dir = {layout.etc}
 {_stay_who_we_are()}log_name = proxy-server
 log_file = {layout.log}/proxy.log
+log_file_max_bytes = {LOG_BYTES}
 metrics_path = /metrics
 
 [pipeline:main]
@@ -186,6 +236,7 @@ workers = 1
 swift_dir = {layout.etc}
 {_stay_who_we_are()}log_name = {server}-server
 log_file = {layout.log}/node{node}.log
+log_file_max_bytes = {LOG_BYTES}
 recon_cache_path = {cache}
 
 [pipeline:main]

@@ -6,26 +6,20 @@ moving rows between containers is the sharder's business.
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import fault_point
 from swift.core.timestamp import Timestamp, normalize_timestamp
-from swift.db import pending, schema
-from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, parse_metadata
+from swift.db import schema
+from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Result, parse_metadata
 from swift.db.connection import Connection
 from swift.db.errors import DatabaseError
 from swift.db.items import object_item
 from swift.db.merge import ObjectItem, ObjectRow, is_zero, merge_objects
-from swift.db.pending import DirectoryLock, Record
+from swift.db.pending import Record
 
 from .sharded import SHARDED, SHARDING, ShardedDatabase
-
-MERGE_AHEAD_ABOVE = 16 * 1024  # bytes
-MERGE_AHEAD_BATCH = 200  # rows in a transaction: others may want the database meanwhile
 
 _ROW_COLUMNS = "ROWID, name, created_at, size, content_type, etag, deleted, storage_policy_index"
 _INFO_COLUMNS = (
@@ -65,6 +59,7 @@ class ContainerBroker(ShardedDatabase):
     ddl = schema.CONTAINER
     stat_table = "container_info"
     row_table = "object"
+    rows_commute = True  # their times decide
     _tombstone_column = "created_at"
 
     def _initial_row(self, put_timestamp: str, policy_index: int | None) -> dict[str, Any]:
@@ -132,7 +127,9 @@ class ContainerBroker(ShardedDatabase):
         """Merge object rows; `source`: a peer whose rows up to row id `point` these are. Raises ValueError, sqlite3.Error."""
         for start in range(0, len(items), MERGE_BATCH):
             batch = items[start : start + MERGE_BATCH]
-            with self.connection() as conn, conn.writing():
+            is_last = start + MERGE_BATCH >= len(items)
+
+            def merge(conn: Connection, batch: list[ObjectItem] = batch, is_last: bool = is_last) -> None:
                 deletes, inserts = merge_objects(self.rows_named(conn, {item[0] for item in batch}), batch)
                 conn.executemany("DELETE FROM object WHERE ROWID = ?", [(row.rowid,) for row in deletes])
                 conn.executemany(
@@ -140,8 +137,10 @@ class ContainerBroker(ShardedDatabase):
                     " VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [row[1:] for row in inserts],
                 )
-                if source is not None and point is not None and start + MERGE_BATCH >= len(items):
-                    self._remember_source(conn, source, point)
+                if source is not None and point is not None and is_last:
+                    self._raise_sync_point(conn, source, point)
+
+            self.change(merge)
 
     @staticmethod
     def rows_named(conn: Connection, names: Iterable[str]) -> dict[tuple[str, int], ObjectRow]:
@@ -156,40 +155,6 @@ class ContainerBroker(ShardedDatabase):
             ):
                 found[row[1], row[7]] = ObjectRow(*row)
         return found
-
-    def commit_pending(self) -> None:
-        """As Broker.commit_pending; of a long file all but the last records are merged before the lock is taken.
-
-        Writers then wait for the lock no longer than for a few rows. Merging object rows twice, should we die in between,
-        changes nothing.
-        """
-        merged = b""
-        if not self.skip_commits:
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(self.pending_path).st_size > MERGE_AHEAD_ABOVE:
-                    merged = self._merge_ahead()
-        self._commit_pending(merged)
-
-    def shorten_pending(self) -> None:
-        """Merge all but the last records without the lock, and hold it only to leave those in the file.
-
-        A writer never waits for a commit and its syncs. Should we die before the file is replaced, all is merged again.
-        """
-        merged = self._merge_ahead()
-        if not merged:
-            return
-        with DirectoryLock(self.directory, self.lock_timeout):
-            data = b"".join(pending.read_all(self.pending_path))
-            if data.startswith(merged):
-                pending.replace(self.pending_path, data[len(merged) :], self.durable)
-
-    def _merge_ahead(self) -> bytes:
-        """Merge what the pending file holds now, without its lock, but for the last record, which may not be whole."""
-        data = pending.read(self.pending_path)
-        data = data[: max(data.rfind(b":"), 0)]
-        self._merge_entries(pending.split(data), MERGE_AHEAD_BATCH)
-        fault_point("db:merge:ahead")
-        return data
 
     def get_objects(
         self,
@@ -230,22 +195,38 @@ class ContainerBroker(ShardedDatabase):
             names = [d[0] for d in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    def remove_objects(self, lower: str, upper: str, max_row: int | None = None) -> None:
-        """Physically delete rows with lower < name <= upper ('' = unbounded) and row id <= max_row, of all policies."""
+    def remove_objects(
+        self, lower: str, upper: str, max_row: int | None = None, batch: int = MERGE_BATCH
+    ) -> int:
+        """Physically delete rows with lower < name <= upper ('' = unbounded) and row id <= max_row, of all policies.
+
+        At most `batch` rows in a transaction, by row id, so that others get their turn. Returns how many were removed.
+        """
         conditions: list[str] = ["deleted IN (0, 1)"]
         args: list[Any] = []
-        for test, value in (("name > ?", lower), ("name <= ?", upper), ("ROWID <= ?", max_row)):
+        for test, value in (("name > ?", lower), ("name <= ?", upper)):
             if value:
                 conditions.append(test)
                 args.append(value)
+        if max_row is not None:
+            conditions.append("ROWID <= ?")
+            args.append(max_row)
         self.commit_pending()
-        with self.connection() as conn, conn.writing():
-            conn.execute(f"DELETE FROM object WHERE {' AND '.join(conditions)}", args)
+        query = f"DELETE FROM object WHERE ROWID IN (SELECT ROWID FROM object WHERE {' AND '.join(conditions)} LIMIT ?)"
+        removed = 0
+        while True:
+            count = self.change(lambda conn: conn.execute(query, (*args, batch)).rowcount)
+            removed += count
+            if count < batch:
+                return removed
 
     # -- reading
 
     def info(self) -> dict[str, Any]:
         self.commit_pending()
+        return self._merged_info()
+
+    def _merged_info(self) -> dict[str, Any]:
         with self.connection() as conn:
             info = self._stat_row(conn, _INFO_COLUMNS, _INFO_SOURCE)
         return self._with_usage(info)
@@ -302,6 +283,9 @@ class ContainerBroker(ShardedDatabase):
 
     def empty(self) -> bool:
         self.commit_pending()
+        return self._has_no_rows()
+
+    def _has_no_rows(self) -> bool:
         for path in self.component_files():
             with self.connection(path) as conn:
                 if not is_zero(conn.execute("SELECT max(object_count) FROM policy_stat").fetchone()[0]):
@@ -311,7 +295,7 @@ class ContainerBroker(ShardedDatabase):
         return True
 
     def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
-        """Whether the whole database may be removed (10.5)."""
+        """Returns True if the whole database may be removed (10.5)."""
         info = self.info()
         age = Timestamp(max(now - reclaim_age, 0))
         if not age > Timestamp(info["delete_timestamp"]) > Timestamp(info["put_timestamp"]):
@@ -330,52 +314,66 @@ class ContainerBroker(ShardedDatabase):
         updates: Mapping[str, tuple[str, str]],
         limits: Any = None,
     ) -> bool:
-        """PUT of a container whose database exists, all of it or nothing; whether it has come to life again (13.5).
+        """PUT of a container whose database exists, all of it or nothing; returns True if it has come to life again (13.5).
 
         Raises PolicyConflict, TooOld, and what `limits` raises.
         """
-        info = self.info()
-        recreated = is_deleted(info)
-        if recreated:
-            if timestamp <= info["delete_timestamp"]:
-                raise TooOld()
-        elif requested_policy is not None and requested_policy != info["storage_policy_index"]:
-            raise PolicyConflict(info["storage_policy_index"])
-        with self.connection() as conn, conn.writing(sync=True):
+
+        def store(conn: Connection) -> bool:
+            # nobody else can commit, so that what another connection reads now holds until our end
+            info = self._merged_info()
+            recreated = is_deleted(info)
             if recreated:
+                if timestamp <= info["delete_timestamp"]:
+                    raise TooOld()
                 self.set_policy(conn, new_policy, timestamp)
-            self._raise_timestamp(conn, "put_timestamp", timestamp)
-            if recreated:
                 self._raise_timestamp(conn, "status_changed_at", timestamp)
+            elif requested_policy is not None and requested_policy != info["storage_policy_index"]:
+                raise PolicyConflict(info["storage_policy_index"])
+            self._raise_timestamp(conn, "put_timestamp", timestamp)
             if updates:
                 self._update_metadata(conn, updates, limits)
-        return recreated
+            return recreated
+
+        return self._decide(store)
+
+    def _decide(self, function: Callable[[Connection], Result]) -> Result:
+        """`change`, synced, with all rows merged that anybody has been told are stored, and no other to come until its end."""
+        self.commit_pending()  # the long part, without the lock
+        with self.lock():
+            self.merger.merge_locked()
+            return self.change(function, sync=True)
 
     def remove_if_untouched(self, info: dict[str, Any], metadata: Mapping[str, tuple[str, str]]) -> bool:
-        """Undo a creation that nobody was told of, unless somebody has used the container since; whether it was undone."""
-        with DirectoryLock(self.directory, self.lock_timeout):
-            if os.path.exists(self.pending_path) and os.stat(self.pending_path).st_size:
-                return False
-            if self.max_row() != -1 or self.max_row("shard_range") != -1:
-                return False
-            if self.metadata() != dict(metadata) or self.info() != info:
-                return False
-            self._remove_locked()
-        return True
+        """Undo a creation that nobody was told of, unless somebody has used the container since; returns True if it was undone."""
+
+        def untouched(conn: Connection) -> bool:
+            rows = conn.execute(
+                "SELECT count(*) FROM sqlite_sequence WHERE name IN ('object', 'shard_range')"
+            ).fetchone()[0]
+            found = self.read_info(conn)
+            stored = parse_metadata(found.pop("metadata"))
+            return not rows and stored == dict(metadata) and found.items() <= info.items()
+
+        return self.remove(untouched)
 
     def delete(self, timestamp: str) -> bool | None:
         """DELETE of a container whose database exists (13.6).
 
-        Whether there was a container, or None if it can't be deleted: it has rows, or was PUT later. Then nothing changes.
+        Returns True if there was a container, None if it can't be deleted: it has rows, or was PUT later. Then nothing changes.
         """
-        if not self.empty():
-            return None
-        info = self.info()
-        if timestamp <= info["put_timestamp"] and not is_deleted(info):
-            return None
-        existed = Timestamp(info["put_timestamp"]) > 0 and not is_deleted(info)
-        self.delete_db(timestamp)
-        return existed
+
+        def mark_deleted(conn: Connection) -> bool | None:
+            if not self._has_no_rows():
+                return None
+            info = self._merged_info()
+            if timestamp <= info["put_timestamp"] and not is_deleted(info):
+                return None
+            existed = Timestamp(info["put_timestamp"]) > 0 and not is_deleted(info)
+            self._delete_db(conn, timestamp)
+            return existed
+
+        return self._decide(mark_deleted)
 
     def _update_metadata(
         self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None
@@ -396,17 +394,24 @@ class ContainerBroker(ShardedDatabase):
 
     def reported(self, put_timestamp: str, delete_timestamp: str, object_count: int, bytes_used: int) -> None:
         """Remember what a majority of account servers has accepted."""
-        with self.connection() as conn, conn.writing():
-            conn.execute(
+        self.change(
+            lambda conn: conn.execute(
                 "UPDATE container_info SET reported_put_timestamp = ?, reported_delete_timestamp = ?,"
                 " reported_object_count = ?, reported_bytes_used = ?",
                 (put_timestamp, delete_timestamp, object_count, bytes_used),
             )
+        )
+
+    def _renew_other(self, conn: Connection) -> None:
+        conn.execute(
+            "UPDATE container_info SET reported_put_timestamp = '0', reported_delete_timestamp = '0',"
+            " reported_object_count = 0, reported_bytes_used = 0"
+        )
 
     def set_storage_policy_index(self, policy_index: int, timestamp: str | None = None) -> None:
         """Switch the container to a policy, as of `timestamp` (default now)."""
-        with self.connection() as conn, conn.writing():
-            self.set_policy(conn, policy_index, timestamp or normalize_timestamp(clock.time()))
+        when = timestamp or normalize_timestamp(clock.time())
+        self.change(lambda conn: self.set_policy(conn, policy_index, when))
 
     @staticmethod
     def set_policy(conn: Connection, policy_index: int, timestamp: str) -> None:
@@ -420,12 +425,13 @@ class ContainerBroker(ShardedDatabase):
 
     def set_x_container_sync_points(self, point1: int | None, point2: int | None) -> None:
         """Set those that are not None."""
-        with self.connection() as conn, conn.writing():
-            conn.execute(
+        self.change(
+            lambda conn: conn.execute(
                 "UPDATE container_info SET x_container_sync_point1 = coalesce(?, x_container_sync_point1),"
                 " x_container_sync_point2 = coalesce(?, x_container_sync_point2)",
                 (point1, point2),
             )
+        )
 
     def reconciler_sync(self) -> int:
         """Highest row id checked for misplaced policies."""
@@ -436,8 +442,9 @@ class ContainerBroker(ShardedDatabase):
 
     def update_reconciler_sync(self, point: int) -> None:
         """Set reconciler_sync_point."""
-        with self.connection() as conn, conn.writing():
-            conn.execute("UPDATE container_info SET reconciler_sync_point = ?", (point,))
+        self.change(
+            lambda conn: conn.execute("UPDATE container_info SET reconciler_sync_point = ?", (point,))
+        )
 
 
 def is_deleted(info: dict[str, Any]) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from swift.core import swift_dir
@@ -22,21 +22,17 @@ from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.items import object_item
 from swift.db.merge import is_plain
 from swift.db.request import (
-    Environ,
     Place,
-    StartResponse,
-    answer,
     check_metadata_limits,
     integer_header,
-    is_true,
     metadata_headers,
     native_header,
     read_body,
-    timestamp_of,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer, Handler
+from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshot import SnapshotCache
 from swift.telemetry.log import get_logger
+from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from . import account_update, server_get, shard_ranges
 from .account_update import AccountReports
@@ -54,12 +50,9 @@ _SAVED = frozenset(
         "HTTP_X_CONTAINER_SYNC_TO",
     )
 )
+Result = TypeVar("Result")
 _check_limits = check_metadata_limits("container")
 MAX_ROWS = 100_000  # in one UPDATE
-
-
-def _exists(path: str) -> bool:
-    return os.path.exists(path) or bool(database_files(path))
 
 
 class ContainerServer(DatabaseServer):
@@ -67,7 +60,6 @@ class ContainerServer(DatabaseServer):
 
     server_type = "container-server"
     data_directory = "containers"
-    bad_utf8 = "Invalid UTF8 or contains NULL"
     sample_rates = {"HEAD": 0.1, "REPLICATE": 0.01}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -91,9 +83,6 @@ class ContainerServer(DatabaseServer):
             "UPDATE": self.update,
         }
 
-    def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
-
     def _snapshot(self, path: str) -> ContainerSnapshot:
         return ContainerSnapshot(
             ContainerBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
@@ -110,27 +99,32 @@ class ContainerServer(DatabaseServer):
             logger=self.logger,
         )
 
+    @staticmethod
+    def exists(path: str) -> bool:
+        return os.path.exists(path) or bool(database_files(path))
+
     # -- targets
 
-    def container(self, environ: Environ) -> Place:
+    def container(self, environ: Environ, with_room: bool = False) -> Place:
         """The container that a request names. Raises BadRequest, InsufficientStorage."""
         device, partition, account, container, obj = self.segments(environ, 4, 5)
         if obj:
             raise BadRequest(f"Invalid path: {quote(environ['PATH_INFO'][:1024].encode('latin-1'))}")
-        return self._container(device, partition, account, container)
+        return self._container([device, partition, account, container], with_room)
 
-    def _container(self, device: str, partition: str, account: str, container: str) -> Place:
+    def _container(self, parts: list[str], with_room: bool = False) -> Place:
+        device, partition, account, container = parts
         check_container_name(account, container)
-        return self.place(device, partition, wsgi_to_str(account), wsgi_to_str(container))
+        return self.place(device, partition, wsgi_to_str(account), wsgi_to_str(container), with_room)
 
-    def _object(self, parts: list[str]) -> tuple[Place, str]:
+    def _object(self, parts: list[str], with_room: bool = False) -> tuple[Place, str]:
         """(the container's place, the object's name) of a path of five segments."""
         device, partition, account, container, obj = parts
         if "\0" in obj or "\0" in container or "\0" in account:
             check_object_name(account, container, obj)
         if not (account.isascii() and container.isascii()):
             account, container = wsgi_to_str(account), wsgi_to_str(container)
-        return self.place(device, partition, account, container), wsgi_to_str(obj)
+        return self.place(device, partition, account, container, with_room), wsgi_to_str(obj)
 
     def _hot_parts(self, environ: Environ) -> list[str]:
         """The five segments of an object row's path, fewer for a container's."""
@@ -164,7 +158,7 @@ class ContainerServer(DatabaseServer):
         if len(parts) == 5:
             environ["swift.db.kind"] = "PUT_object"
             return self._put_object(environ, start_response, parts)
-        place = self._container(*parts)
+        place = self._container(parts, with_room=True)
         if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard":
             environ["swift.db.kind"] = "PUT_shard"
             return self._put_shards(environ, start_response, place)
@@ -177,8 +171,7 @@ class ContainerServer(DatabaseServer):
         timestamp = environ.get("HTTP_X_TIMESTAMP")
         if timestamp is None or not is_plain(timestamp):
             timestamp = timestamp_of(environ)
-        place, name = self._object(parts)
-        self.check_room(place.device)
+        place, name = self._object(parts, with_room=True)
         policy = self.policy_index(environ)
         record = (
             name,
@@ -210,29 +203,62 @@ class ContainerServer(DatabaseServer):
         self, environ: Environ, place: Place, record: tuple[Any, ...], policy: int | None, timestamp: str
     ) -> list[tuple[str, str]] | None:
         """Put a row into the pending file; or the headers of a redirection to a shard. Raises DatabaseMissing."""
-        self._auto_create(environ, place, policy, timestamp)
+        try:
+            return self._add_row_there(environ, place, record)
+        except DatabaseMissing:
+            if not self._may_create(environ, place):
+                raise
+        self.run_to_create(place, self._create, place, Timestamp(timestamp).normal, policy or 0)
+        return self._add_row_there(environ, place, record)
+
+    def _add_row_there(
+        self, environ: Environ, place: Place, record: tuple[Any, ...]
+    ) -> list[tuple[str, str]] | None:
         if "HTTP_X_BACKEND_ACCEPT_REDIRECT" in environ and is_true(environ, "HTTP_X_BACKEND_ACCEPT_REDIRECT"):
             redirect = self._redirect(environ, place, record[0])
             if redirect is not None:
                 return redirect
-        self.append(place, record, _exists, LOCK_TIMEOUT)
+        self.append(place, record, LOCK_TIMEOUT)
         return None
 
-    def _auto_create(self, environ: Environ, place: Place, policy: int | None, timestamp: str) -> bool:
-        """Create the database where the request wants that; whether it did. Raises BadRequest."""
+    @staticmethod
+    def _may_create(environ: Environ, place: Place) -> bool:
+        """Returns True if a missing database is to be created."""
         wanted = environ.get("HTTP_X_BACKEND_AUTO_CREATE")
         if wanted is None:
             prefix = limits().auto_create_account_prefix
-            if not place.account.startswith(prefix) or place.account.startswith(prefix + "shards_"):
-                return False
-        elif not truthy(wanted):
-            return False
-        if _exists(place.path):
-            return False
-        if policy is None and environ.get("swift.db.kind") in ("PUT_shard", "UPDATE"):
-            raise BadRequest("X-Backend-Storage-Policy-Index header is required")
-        self.check_device(place.device, fresh=True)
-        return bool(self.run(place, self._create, place, Timestamp(timestamp).normal, policy or 0))
+            return place.account.startswith(prefix) and not place.account.startswith(prefix + "shards_")
+        return truthy(wanted)
+
+    def _change_or_create(
+        self,
+        environ: Environ,
+        place: Place,
+        policy: int | None,
+        timestamp: str,
+        function: Callable[..., Result],
+        *args: Any,
+    ) -> tuple[bool, Result]:
+        """(whether the database had to be created, function(broker, *args)). Raises DatabaseMissing, BadRequest."""
+        if not self._may_create(environ, place):
+            return False, self.run(place, self._change, place, function, *args)
+
+        def change_or_create() -> tuple[bool, Result]:
+            created = False
+            if not self.exists(place.path):
+                if policy is None:
+                    raise BadRequest("X-Backend-Storage-Policy-Index header is required")
+                created = self._create(place, Timestamp(timestamp).normal, policy)
+            return created, self._change(place, function, *args)
+
+        created: tuple[bool, Result] = self.run_to_create(place, change_or_create)
+        return created
+
+    def _change(self, place: Place, function: Callable[..., Result], *args: Any) -> Result:
+        broker = self.broker(place)
+        if not broker.exists():
+            raise DatabaseMissing(place.path)
+        return function(broker, *args)
 
     def _create(self, place: Place, timestamp: str, policy: int) -> bool:
         try:
@@ -272,14 +298,14 @@ class ContainerServer(DatabaseServer):
     ) -> Iterable[bytes]:
         timestamp = timestamp_of(environ)
         self._check_sync_to(environ)
-        self.check_room(place.device)
         requested = self.policy_index(environ)
         accounts = account_update.wanted(environ)
         new_policy = requested if requested is not None else self._default_policy(environ)
         updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
-        self.check_device(place.device, fresh=True)
         try:
-            made, alive, info = self.run(place, self._store, place, timestamp, requested, new_policy, updates)
+            made, alive, info = self.run_to_create(
+                place, self._store, place, timestamp, requested, new_policy, updates
+            )
         except PolicyConflict as conflict:
             headers = [("X-Backend-Storage-Policy-Index", str(conflict.policy_index))]
             return answer(environ, start_response, 409, None, headers)
@@ -349,7 +375,6 @@ class ContainerServer(DatabaseServer):
 
     def _put_shards(self, environ: Environ, start_response: StartResponse, place: Place) -> Iterable[bytes]:
         timestamp = timestamp_of(environ)
-        self.check_room(place.device)
         policy = self.policy_index(environ)
         updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
         try:
@@ -359,27 +384,17 @@ class ContainerServer(DatabaseServer):
             ranges = [shard_ranges.from_wire(item) for item in document]
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
             raise BadRequest(f"Invalid body: {err!r}"[:1024]) from None
-        created = self._auto_create(environ, place, policy, timestamp)
-        index = self.run(place, self._merge_ranges, place, ranges, updates)
+        created, index = self._change_or_create(
+            environ, place, policy, timestamp, _merge_ranges, ranges, updates
+        )
         headers = [("X-Backend-Storage-Policy-Index", str(index))]
         return answer(environ, start_response, 201 if created else 202, b"" if created else None, headers)
-
-    def _merge_ranges(
-        self, place: Place, ranges: list[shard_ranges.ShardRange], updates: Mapping[str, tuple[str, str]]
-    ) -> int:
-        broker = self.broker(place)
-        if not broker.exists():
-            raise DatabaseMissing(place.path)
-        broker.touch(None, updates, _check_limits)
-        broker.merge_shard_ranges(ranges)
-        return broker.storage_policy_index
 
     def update(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """UPDATE: object rows from a JSON list, merged at once (13.7)."""
         environ["swift.db.kind"] = "UPDATE"
-        place = self.container(environ)
+        place = self.container(environ, with_room=True)
         timestamp = timestamp_of(environ)
-        self.check_room(place.device)
         policy = self.policy_index(environ)
         try:
             rows = json.loads(read_body(environ))
@@ -390,25 +405,16 @@ class ContainerServer(DatabaseServer):
             items = [_row_item(row) for row in rows]
         except (ValueError, RecursionError) as err:
             raise BadRequest(str(err)[:1024]) from None
-        self._auto_create(environ, place, policy, timestamp)
-        self.run(place, self._merge_rows, place, items)
+        self._change_or_create(environ, place, policy, timestamp, _merge_rows, items)
         return answer(environ, start_response, 202)
-
-    def _merge_rows(self, place: Place, items: list[Any]) -> None:
-        broker = self.broker(place)
-        if not broker.exists():
-            raise DatabaseMissing(place.path)
-        broker.merge_items(items)
-        fsync_dir(broker.directory)  # what is answered with 202 was in no pending file
 
     # -- POST, DELETE
 
     def post(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """POST: metadata."""
-        place = self.container(environ)
+        place = self.container(environ, with_room=True)
         timestamp = timestamp_of(environ)
         self._check_sync_to(environ)
-        self.check_room(place.device)
         updates = metadata_headers(environ, timestamp, _METADATA, self.saved_headers)
         put_timestamp = None if is_true(environ, "HTTP_X_BACKEND_NO_TIMESTAMP_UPDATE") else timestamp
         self.run(place, self._post, place, put_timestamp, updates)
@@ -425,7 +431,7 @@ class ContainerServer(DatabaseServer):
         parts = self._hot_parts(environ)
         if len(parts) == 5:
             return self._delete_object(environ, start_response, parts)
-        place = self._container(*parts)
+        place = self._container(parts)
         timestamp = timestamp_of(environ)
         accounts = account_update.wanted(environ)
         deleted = self.run(place, self._delete, place, timestamp)
@@ -455,6 +461,21 @@ class ContainerServer(DatabaseServer):
         if redirect is not None:
             return answer(environ, start_response, 301, None, redirect)
         return answer(environ, start_response, 204, b"")
+
+
+def _merge_ranges(
+    broker: ContainerBroker,
+    ranges: list[shard_ranges.ShardRange],
+    updates: Mapping[str, tuple[str, str]],
+) -> int:
+    broker.touch(None, updates, _check_limits)
+    broker.merge_shard_ranges(ranges)
+    return broker.storage_policy_index
+
+
+def _merge_rows(broker: ContainerBroker, items: list[Any]) -> None:
+    broker.merge_items(items)
+    fsync_dir(broker.directory)  # what is answered with 202 was in no pending file
 
 
 def _row_item(row: Any) -> Any:

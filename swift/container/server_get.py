@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from swift.core.config import truthy
 from swift.core.constraints import CONTAINER_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
-from swift.db.listing import TRUE_WORDS, Listing, query_params
+from swift.db.listing import Listing, query_params
 from swift.db.request import (
     FORMAT_PARAM,
-    Environ,
-    StartResponse,
-    answer,
-    is_true,
     media_type,
     shown_metadata,
 )
+from swift.wire.storage import Environ, StartResponse, answer, is_true
 
 from . import shard_ranges
 from .broker import is_deleted
@@ -109,7 +107,7 @@ def _get_shards(
         "marker": params.get("marker", ""),
         "end_marker": params.get("end_marker", ""),
         "includes": params.get("includes", ""),
-        "reverse": params.get("reverse", "").lower() in TRUE_WORDS,
+        "reverse": truthy(params.get("reverse")),
     }
     override = environ.get("HTTP_X_BACKEND_OVERRIDE_SHARD_NAME_FILTER", "")
     if override.lower() == SHARDED and info["db_state"] == SHARDED:

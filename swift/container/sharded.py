@@ -144,7 +144,8 @@ class ShardedDatabase(Broker):
         incoming = list(items)
         if not incoming:
             return
-        with self.connection() as conn, conn.writing(sync=True):
+
+        def merge(conn: Connection) -> None:
             existing = {item["name"]: item for item in self.read_shard_ranges(conn)}
             deletes, inserts = shard_ranges.merge_shard_ranges(existing, incoming)
             conn.executemany("DELETE FROM shard_range WHERE name = ?", [(name,) for name in deletes])
@@ -153,6 +154,8 @@ class ShardedDatabase(Broker):
                 f" VALUES ({', '.join('?' * len(shard_ranges.FIELDS))})",
                 [tuple(item[key] for key in shard_ranges.FIELDS) for item in inserts],
             )
+
+        self.change(merge, sync=True)
 
     def shard_usage(self) -> tuple[int, int]:
         """(object count, bytes) in the shards."""

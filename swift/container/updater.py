@@ -18,7 +18,6 @@ from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import pool_for
 from swift.core.timestamp import Timestamp
-from swift.db.connection import CONNECTIONS
 from swift.db.errors import DatabaseMissing
 from swift.db.snapshot import signature
 from swift.db.walker import Walker
@@ -127,7 +126,6 @@ class ContainerUpdater(Daemon):
                 continue
             self.pace.wait()
             pool.spawn_n(self._process_logged, device_path, path, counts, resend)
-            CONNECTIONS.sweep()
         pool.waitall()
         return counts
 

@@ -9,6 +9,7 @@ import atexit
 import collections
 import contextlib
 import os
+import re
 import sys
 import weakref
 from collections.abc import Callable
@@ -19,23 +20,46 @@ from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, 
 
 
 class DeviceBusy(Exception):
-    """A device's queue of waiting operations is full: it hangs or cannot keep up."""
+    """A device has as many waiting calls as it may have: it can't keep up. To be answered 503: others may well take the request."""
+
+
+class DeviceStuck(DeviceBusy):
+    """A device hangs: it has finished nothing for some time though all its threads are inside of it. To be answered 507."""
 
 
 class Call:
     """A function on its way through a pool, and what became of it."""
 
-    __slots__ = ("_pool", "_raised", "_value", "done", "waiter")
+    __slots__ = (
+        "_pool",
+        "_raised",
+        "_value",
+        "cancelled",
+        "done",
+        "given_up",
+        "patient",
+        "running",
+        "tick",
+        "waiter",
+    )
 
-    def __init__(self, pool: _ThreadPool) -> None:
+    def __init__(self, pool: _ThreadPool, tick: int, patient: bool) -> None:
         self._pool = pool
+        self.tick = tick  # of the watch, when it was submitted
+        self.patient = patient  # it may take as long as it likes once it has begun
+        self.running = False
+        self.cancelled = False
         self.done = False
+        self.given_up = False  # its waiter is not to wait any longer
         self.waiter: Any = None
         self._raised = False
         self._value: Any = None
 
     def carry_out(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """Called in the thread. Whoever waits is to be woken if there is a `waiter` after it."""
+        self.running = True  # before `cancelled` is looked at: see `give_up`
+        if self.cancelled:
+            return
         try:
             self._value = function(*args)
         except BaseException as err:
@@ -43,14 +67,24 @@ class Call:
             self._raised = True
         self.done = True  # before the waiter is looked at, who looks here after he has put down his name
 
+    def give_up(self) -> None:
+        """Its waiter gets DeviceStuck; what has not begun will never be done. Called in the thread of the waiters."""
+        self.cancelled = True
+        self.given_up = True
+
     def wait(self) -> Any:
-        """The result. Raises what the function raised. For one green thread, once."""
+        """The result. Raises what the function raised, or DeviceStuck: then it may still be done, or never. For one green thread, once."""
+        pool = self._pool
         self.waiter = getcurrent()
+        pool.waiting.add(self)
         try:
             while not self.done:
-                self._pool.sleep()
+                if self.given_up:
+                    raise DeviceStuck(pool.name)
+                pool.sleep()
         finally:
             self.waiter = None
+            pool.waiting.discard(self)
         value, self._value = self._value, None
         if not self._raised:
             return value
@@ -60,11 +94,42 @@ class Call:
             del value  # or the error, its traceback and we would keep each other, and what was passed, until a collection
 
 
+class Limits:
+    """How long and how many may wait for a device. One for the process, changed by `bound_waits`.
+
+    `calls`: so many may wait for one device. `stall`: seconds without any call finishing, while all threads of a device are busy,
+    after which it counts as stuck. `longest`: seconds that anybody waits for one call.
+    """
+
+    __slots__ = ("calls", "longest", "stall")
+
+    def __init__(self) -> None:
+        self.calls = 4096
+        self.stall = 60.0
+        self.longest = 600.0
+
+
+LIMITS = Limits()
+_TICK_SHARE = 8  # looks at a pool in the time after which it counts as stuck
+
+
+def bound_waits(max_clients: int, stall: float) -> None:
+    """For a server: one device holds at most three quarters of its clients, and none of them for long when it hangs.
+
+    `stall`: seconds, see `Limits`; six times that for a single call on a device that goes on working otherwise.
+    """
+    LIMITS.calls = max(16, max_clients * 3 // 4)
+    LIMITS.stall = stall
+    LIMITS.longest = 6 * stall
+
+
 _all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
 
 
 class _ThreadPool:
     """A few native threads that take calls from green threads; results come back through one eventfd."""
+
+    bounded = False  # by LIMITS: it waits for one device
 
     def __init__(self, name: str, size: int, limit: int) -> None:
         self.name = name
@@ -77,6 +142,12 @@ class _ThreadPool:
         self._results: collections.deque[Call] = collections.deque()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._hub: Hub | None = None
+        self.waiting: set[Call] = set()
+        self._stuck = False
+        self._watched = False  # the watch is running: only while there are calls
+        self._tick = 0
+        self._progress = 0  # the tick at which something was last seen to have finished
+        self._seen_finished = 0
         _all_pools.add(self)
 
     def forget_threads(self) -> None:
@@ -85,29 +156,87 @@ class _ThreadPool:
         _ThreadPool.__init__(self, self.name, self.size, self.limit)
 
     @property
+    def _done(self) -> int:
+        return sum(count[0] for count in self._finished)
+
+    @property
     def pending(self) -> int:
         """Calls that have not come to their end."""
-        return self._submitted - sum(count[0] for count in self._finished)
+        return self._submitted - self._done
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Calls function in a thread while other green threads go on. Raises what it raises, or DeviceBusy."""
+        """Calls function in a thread while other green threads go on. Raises what it raises, DeviceBusy or DeviceStuck."""
         return self.submit(function, *args).wait()
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Call:
-        """Has function called in a thread; in a pool of one thread the calls come in the order of the submits. Raises DeviceBusy."""
-        pending = self.pending
-        if pending >= self.limit:
-            raise DeviceBusy(self.name)
+    def run_long(self, function: Callable[..., Any], *args: Any) -> Any:
+        """As `run`, for what may take as long as it likes once it has begun."""
+        return self.submit(function, *args, patient=True).wait()
+
+    def submit(
+        self, function: Callable[..., Any], *args: Any, patient: bool = False, must: bool = False
+    ) -> Call:
+        """Has function called in a thread; in a pool of one thread the calls come in the order of the submits.
+
+        `must`: also where the pool is full or stuck, for what gives back resources. Raises DeviceBusy, DeviceStuck.
+        """
+        done = self._done
+        pending = self._submitted - done
+        if not must:
+            if self._stuck:
+                if done == self._seen_finished:
+                    raise DeviceStuck(self.name)
+                self._stuck = False
+            if pending >= self.limit or (self.bounded and pending >= LIMITS.calls):
+                raise DeviceBusy(self.name)
         current = hub()
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
+            self._watched = False
             current.watch_callback(self._wake, self._deliver)
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
-        call = Call(self)
+        call = Call(self, self._tick, patient)
         self._calls.put((call, function, args))
+        if not self._watched and self.bounded:
+            self._progress = self._tick
+            self._watch()
         return call
+
+    # ------------------------------------------------------------ the watch
+
+    def _watch(self) -> None:
+        assert self._hub is not None
+        self._watched = True
+        self._hub.schedule_call_global(LIMITS.stall / _TICK_SHARE, self._look)
+
+    def _look(self) -> None:
+        """Now and then while there are calls: does the device still finish any, and has anybody waited too long?"""
+        self._watched = False
+        self._tick += 1
+        done = self._done
+        if done != self._seen_finished:
+            self._seen_finished = done
+            self._progress = self._tick
+            self._stuck = False
+        pending = self._submitted - done
+        if not pending:
+            return
+        self._watch()
+        if not self._stuck and pending >= self.size and self._tick - self._progress > _TICK_SHARE:
+            self._stuck = True
+        longest = self._tick - _TICK_SHARE * LIMITS.longest / LIMITS.stall
+        for call in list(self.waiting):
+            if not call.running:
+                late = self._stuck or call.tick < longest
+            elif call.patient:
+                late = False
+            else:
+                late = call.tick < longest or (self._stuck and self._tick - call.tick > _TICK_SHARE)
+            if late and not call.given_up:
+                call.give_up()
+                self._results.append(call)
+        self._deliver()
 
     def _start_thread(self) -> None:
         try:
@@ -155,22 +284,51 @@ class _ThreadPool:
                     hub().squelch_generic_exception(sys.exc_info())
 
 
+class _DiskThreads(_ThreadPool):
+    """The threads of a device."""
+
+    bounded = True
+
+
 class DevicePool:
     """Where the file operations of one device run: a small pool of threads of its own, so that a hung disk stalls nobody else.
 
-    On a memory file system nothing can block, and calls run inline.
+    Who calls is let go when the disk hangs, whether or not the call ever comes back: that is DeviceStuck (507), at once for all who come
+    later, until the first call has come back. DeviceBusy (503) when more than their share wait. How many and how long: `bound_waits`, which
+    each server calls once. On a memory file system nothing can block, and calls run inline.
     """
 
     def __init__(self, path: str, size: int = 4, limit: int = 4096) -> None:
         self.path = path
         self.inline = is_memory_file_system(path)
-        self._pool = None if self.inline else _ThreadPool(f"disk {path}", size, limit)
+        self._pool = None if self.inline else _DiskThreads(f"disk {path}", size, limit)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Runs function(*args) and returns its result. Raises what it raises, or DeviceBusy when the queue is full."""
+        """Runs function(*args) and returns its result. Raises what it raises, DeviceBusy (503) or DeviceStuck (507).
+
+        After DeviceStuck the function may still be running, or run to its end later: what it holds must be its own.
+        """
         if self._pool is None:
             return function(*args)
         return self._pool.run(function, *args)
+
+    def run_long(self, function: Callable[..., Any], *args: Any) -> Any:
+        """As `run`, for what may rightly take minutes (a check of a whole database): once begun, it is waited for."""
+        if self._pool is None:
+            return function(*args)
+        return self._pool.run_long(function, *args)
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Call:
+        """As `run` without waiting: `Call.wait` gives the result. Not for inline devices."""
+        assert self._pool is not None
+        return self._pool.submit(function, *args)
+
+    def leave(self, function: Callable[..., Any], *args: Any) -> None:
+        """Have something done that nobody waits for, such as closing a file. Never refused, never waits."""
+        if self._pool is None:
+            function(*args)
+            return
+        self._pool.submit(function, *args, must=True)
 
 
 EXIT_SECONDS = 5.0
@@ -233,15 +391,23 @@ after_fork.append(_forget)
 
 
 def is_memory_file_system(path: str) -> bool:
-    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
+    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk.
+
+    Asks the table of mounts, not the file system of `path`, which may hang.
+    """
     try:
-        device = os.stat(path).st_dev
+        parent, name = os.path.split(os.path.abspath(path))
+        path = os.path.join(os.path.realpath(parent), name)
+        with contextlib.suppress(OSError):
+            os.readlink(path)  # of what is mounted here, the file system is not asked
+            path = os.path.realpath(path)
         with open("/proc/self/mountinfo") as mounts:
-            wanted = f"{os.major(device)}:{os.minor(device)}"
+            best, kind = "", ""
             for line in mounts:
                 fields = line.split()
-                if fields[2] == wanted:
-                    return fields[fields.index("-") + 1] in ("tmpfs", "ramfs")
+                point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+                if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
+                    best, kind = point, fields[fields.index("-") + 1]
+        return kind in ("tmpfs", "ramfs")
     except (OSError, ValueError, IndexError):
-        pass
-    return False
+        return False

@@ -21,11 +21,12 @@ from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 
 from .broker import Broker
-from .connection import CONNECTIONS
 from .errors import DatabaseMissing
+from .moves import sweep_leftovers, sweep_unfinished
 from .walker import Walker
 
 LOG_SECONDS = 3600.0
+UNFINISHED_SECONDS = 604800.0  # what is being built that long is being built by nobody
 
 
 class AuditFailure(Exception):
@@ -33,7 +34,10 @@ class AuditFailure(Exception):
 
 
 class DatabaseAuditor(Daemon):
-    """Base of both. `conf`: interval (1800), accounts_per_second or containers_per_second (200). Raises ValueError, ConfigError."""
+    """Base of both. `conf`: interval (1800), accounts_per_second or containers_per_second (200). Raises ValueError, ConfigError.
+
+    On the way a pass removes what creations and removals that were killed have left behind.
+    """
 
     kind: str  # "account" or "container"
     data_directory: str
@@ -61,8 +65,9 @@ class DatabaseAuditor(Daemon):
         """A broker of the database at `path`."""
         raise NotImplementedError
 
-    def check(self, broker: Broker, info: Mapping[str, Any]) -> None:
-        """Look for contradictions in a database that could be read. Raises AuditFailure."""
+    def check(self, broker: Broker) -> None:
+        """Read the database, and look for contradictions in it. Raises AuditFailure."""
+        broker.info()
 
     # -- passes
 
@@ -90,10 +95,13 @@ class DatabaseAuditor(Daemon):
         self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
 
     def _pass(self) -> None:
+        swept = None
         for device_path, path in self.walker.databases():
             self.pace.wait()
+            if device_path != swept:
+                swept = device_path
+                pool_for(device_path).run(sweep_leftovers, device_path)
             self.audit(device_path, path)
-            CONNECTIONS.sweep()
             if clock.time() - self._since >= LOG_SECONDS:
                 self._report()
 
@@ -140,7 +148,8 @@ class DatabaseAuditor(Daemon):
         self.metrics.timing_since("timing", started)
 
     def _audit(self, path: str) -> None:
+        sweep_unfinished(os.path.dirname(path), clock.time() - UNFINISHED_SECONDS)
         broker = self.broker(path)
         if broker.is_deleted():
             return
-        self.check(broker, broker.info())
+        self.check(broker)

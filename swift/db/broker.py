@@ -1,37 +1,51 @@
-"""What account and container databases have in common: life cycle, metadata, pending merges, reclaim (database.md 5-10).
+"""What account and container databases have in common: life cycle, metadata, sync points, reclaim (database.md 5-10).
 
 Lives here: one database directory and the operations on it that do not depend on what its rows are. Subclasses know
-their rows. Never here: HTTP, rings, peers. Methods block (SQLite, files); servers decide what runs in a thread.
+their rows. Merging the pending file is in swift.db.merger, the moving of files in swift.db.moves. Never here: HTTP, rings,
+peers. Methods block (SQLite, files); servers decide what runs in a thread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import sqlite3
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from swift.core import clock
-from swift.core.fs import fault_point, forget_durable, fsync_dir, mkdirs_durable, rename_durable
+from swift.core.fs import NewFile, fault_point, fsync_dir, mkdirs_durable, write_all
 from swift.core.timestamp import Timestamp, normalize_timestamp
 
-from . import pending
-from .connection import CONNECTIONS, Connection, is_damage
-from .errors import DatabaseBusy, DatabaseError, DatabaseExists, DatabaseMissing, DatabaseQuarantined
+from . import moves, pending, schema
+from .connection import CONNECTIONS, Connection, Identity, identity_of
+from .damage import (
+    ContentDamaged,
+    may_be_damage,
+    may_lack_tables,
+    proves_damage,
+    read_whole,
+    second_look,
+)
+from .errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseExists,
+    DatabaseMissing,
+    DatabaseQuarantined,
+    DatabaseReplaced,
+)
 from .merge import is_zero
-from .migrate import migrate
+from .merger import MERGE_BATCH, PendingMerger
+from .migrate import made_tables, migrate
 from .pending import DirectoryLock
-from .schema import build
 
-MERGE_BATCH = 10_000  # rows in one transaction
 SQL_VARIABLES = 900  # below the oldest SQLite's limit of 999
+ATTEMPTS = 5  # at changing a database that is being replaced
 
 Metadata = dict[str, tuple[str, str]]
+Result = TypeVar("Result")
 
 
 class Broker:
@@ -47,6 +61,7 @@ class Broker:
     ddl: str
     stat_table: str
     row_table: str
+    rows_commute = False  # rows may be merged more than once and in any order
 
     def __init__(
         self,
@@ -72,6 +87,7 @@ class Broker:
         self.skip_commits = skip_commits
         self.durable = durable
         self.logger = logger
+        self.merger = PendingMerger(self)
 
     # -- files
 
@@ -81,55 +97,103 @@ class Broker:
         return self.path
 
     def exists(self) -> bool:
-        """Whether there is a database."""
+        """Returns True if there is a database."""
         return os.path.exists(self.file)
+
+    def current_file(self) -> tuple[str, Identity]:
+        """The authoritative file as it is now: (path, identity). Raises DatabaseMissing."""
+        if self.exists():
+            path = self.file
+            identity = identity_of(path)
+            if identity is not None:
+                return path, identity
+        raise DatabaseMissing(self.path)
 
     @property
     def device_path(self) -> str:
         """The mount directory: five levels above the database directory's files."""
         return self.directory.rsplit("/", 4)[0]
 
+    def lock(self) -> DirectoryLock:
+        """The directory's lock, for a `with`."""
+        return DirectoryLock(self.directory, self.lock_timeout)
+
     @contextmanager
     def connection(self, path: str | None = None) -> Iterator[Connection]:
         """A connection of our own for the block. Raises DatabaseMissing, DatabaseBusy, DatabaseQuarantined, sqlite3.Error."""
-        conn = None
+        path = path or self.file
+        conn = CONNECTIONS.take(path, self.timeout, self.durable)
         try:
-            conn = CONNECTIONS.take(path or self.file, self.timeout, self.durable)
             if not conn.is_current:
-                if not self.skip_commits:
-                    migrate(conn, self.kind)
-                conn.is_current = True
+                self._prepare(conn)
             yield conn
             if conn.in_transaction:
                 raise DatabaseError("a transaction was left open")
         except sqlite3.DatabaseError as err:
-            if conn is not None:
-                conn.close()
-            if is_damage(err):
-                self.quarantine(str(err))
-                raise DatabaseQuarantined(f"{self.path}: {err}") from err
+            conn.close()
+            self._judge(path, conn.identity, err)
             raise
         except BaseException:
-            if conn is not None:
-                conn.close()
+            conn.close()
             raise
         CONNECTIONS.give_back(conn, self.durable)
 
-    def quarantine(self, reason: str) -> str:
-        """Move the whole directory aside (10.6); returns where to."""
-        CONNECTIONS.forget(self.directory)
-        root = os.path.join(self.device_path, "quarantined", os.path.basename(self.data_directory))
-        target = os.path.join(root, os.path.basename(self.directory))
-        mkdirs_durable(root, self.device_path)
+    def _prepare(self, conn: Connection) -> None:
+        conn.prepare()
+        if self.skip_commits:
+            made_tables(conn, self.kind)
+        else:
+            migrate(conn, self.kind)
+        conn.is_current = True
+
+    def change(self, function: Callable[[Connection], Result], sync: bool = False) -> Result:
+        """function(conn) in a write transaction, once more if the file is replaced meanwhile; what it returns in the end.
+
+        It decides on what it reads on `conn`, not on what was read before. `sync`: see Connection.writing. Raises as
+        connection, DatabaseReplaced, and what the function raises.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.connection() as conn, conn.writing(sync):
+                    return function(conn)
+            except DatabaseReplaced:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                self.exists()  # looks again which files there are
+        raise AssertionError("not reached")
+
+    # -- damage
+
+    def _judge(self, path: str, identity: Identity, error: sqlite3.DatabaseError) -> None:
+        """Set the database aside if the error proves that its file is damaged. Raises DatabaseQuarantined then."""
+        if self.skip_commits:
+            return  # who only looks moves nothing
+        if not proves_damage(error):
+            if may_be_damage(error):
+                check: Callable[[Connection], Any] = read_whole
+            elif may_lack_tables(error):
+                check = lambda conn: made_tables(conn, self.kind)  # noqa: E731
+            else:
+                return
+            if identity_of(path) != identity or not second_look(path, self.timeout, check):
+                return
+        if self._set_aside(path, identity, str(error)) is not None:
+            raise DatabaseQuarantined(f"{self.path}: {error}") from error
+
+    def quarantine(self, reason: str) -> str | None:
+        """Set the database aside as damaged (10.6); returns where to, None if there is none any more."""
+        with self.lock():
+            path, identity = self.current_file()
+            return self._set_aside(path, identity, reason)
+
+    def _set_aside(self, path: str, identity: Identity, reason: str) -> str | None:
         try:
-            rename_durable(self.directory, target)
-        except OSError:
-            if not os.path.isdir(self.directory):
-                raise
-            target = f"{target}-{clock.uuid4().hex}"
-            rename_durable(self.directory, target)
-        forget_durable(self.directory)
-        if self.logger is not None:
+            target = moves.set_aside(path, identity, self.device_path, self.data_directory, self.lock_timeout)
+        except (DatabaseBusy, OSError) as err:
+            if self.logger is not None:
+                self.logger.error("%s is damaged (%s) and can't be set aside: %s", path, reason, err)
+            return None
+        if target is not None and self.logger is not None:
             self.logger.error("Quarantined %s to %s due to %s database", self.directory, target, reason)
         return target
 
@@ -143,43 +207,67 @@ class Broker:
         return f"{clock.uuid4()}-{os.path.basename(self.device_path)}"
 
     def create(self, put_timestamp: str, policy_index: int | None = None) -> None:
-        """Make the database, durably. Raises DatabaseExists when it is there already (or by then), OSError."""
+        """Make the database, durably. Raises DatabaseExists when it is there already (or by then), DatabaseBusy, OSError."""
         if self.exists():
             raise DatabaseExists(self.path)
-        mkdirs_durable(self.directory, self.device_path, remember=False)
         row = self._initial_row(put_timestamp, policy_index)
-        fd, tmp = tempfile.mkstemp(dir=self.directory, suffix=".tmp")
-        os.close(fd)
-        try:
-            build(tmp, self.ddl, self.stat_table, row, policy_index)
-            fault_point("db:create:built")
-            with DirectoryLock(self.directory, self.lock_timeout):
-                if self.exists():
-                    raise DatabaseExists(self.path)
-                os.rename(tmp, self.path)
-                fault_point("db:create:renamed")
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(tmp)
-            raise
+        image = schema.image(self.ddl, self.stat_table, row, policy_index)
+        for attempt in range(ATTEMPTS):
+            mkdirs_durable(self.directory, self.device_path, remember=False)
+            try:
+                self._create(image)
+                break
+            except (DatabaseMissing, FileNotFoundError):  # the directory was removed meanwhile
+                if attempt == ATTEMPTS - 1:
+                    raise
         fsync_dir(self.directory)
 
-    def remove(self) -> None:
-        """Delete the directory and its then empty parents (10.5)."""
-        with DirectoryLock(self.directory, self.lock_timeout):
-            self._remove_locked()
+    def _create(self, image: bytes) -> None:
+        # without a name until it is whole: a crash leaves nothing behind
+        new = NewFile(self.directory, os.path.join(self.device_path, "tmp"))
+        try:
+            os.fchmod(new.fd, 0o600)
+            write_all(new.fd, image)
+            fault_point("db:create:written")
+            os.fsync(new.fd)
+            fault_point("db:create:built")
+            with self.lock():
+                if self.exists():
+                    raise DatabaseExists(self.path)
+                try:
+                    new.link(self.directory, os.path.basename(self.path))
+                except FileExistsError:
+                    raise DatabaseExists(self.path) from None
+                fault_point("db:create:linked")
+        finally:
+            new.close()
 
-    def _remove_locked(self) -> None:
-        CONNECTIONS.forget(self.directory)
-        forget_durable(self.directory)
-        shutil.rmtree(self.directory, ignore_errors=True)
-        parent = os.path.dirname(self.directory)
-        for directory in (parent, os.path.dirname(parent)):
-            try:
-                os.rmdir(directory)
-            except OSError:
-                break
-            forget_durable(directory)
+    def remove(self, condition: Callable[[Connection], bool] | None = None) -> bool:
+        """Delete the directory and its then empty parents (10.5); returns True if it is gone.
+
+        `condition(conn)`: asked when all that was pending is merged and nobody can add anything; False leaves all as it is.
+        Raises DatabaseMissing, DatabaseBusy, OSError.
+        """
+        with self.lock():
+            if condition is not None:
+                self.merger.merge_locked()
+            return moves.remove(
+                self.current_file()[0] if condition is not None else self.path,
+                self.device_path,
+                self.lock_timeout,
+                self.timeout,
+                condition,
+            )
+
+    def replace_file(self, tmp: str, carry_over: Callable[[Connection], None]) -> None:
+        """Put the complete database `tmp` in this one's place, durably (14.5).
+
+        Pending rows are merged first. `carry_over(conn)` then brings what the old file has beyond the caller's look into
+        `tmp`, and closes that; nobody is in the old file, nor gets in. Raises DatabaseMissing, DatabaseBusy, OSError.
+        """
+        with self.lock():
+            self.merger.merge_locked()
+            moves.replace_file(self.current_file()[0], tmp, self.lock_timeout, self.timeout, carry_over)
 
     # -- pending records
 
@@ -190,7 +278,7 @@ class Broker:
         """
         if self.skip_commits:
             raise DatabaseError("refusing to write: skip_commits")
-        with DirectoryLock(self.directory, self.lock_timeout):
+        with self.lock():
             if not self.exists():
                 raise DatabaseMissing(self.path)
             try:
@@ -198,62 +286,13 @@ class Broker:
             except FileNotFoundError:
                 size = 0
             if size > pending.MERGE_ABOVE:
-                self._merge_pending_locked([record])
+                self.merger.merge_locked([record])
                 return 0
             return pending.append(self.pending_path, pending.encode(record))
 
     def commit_pending(self) -> None:
         """Merge what the pending file holds. Raises DatabaseBusy (not with stale_reads_ok), DatabaseMissing, OSError."""
-        self._commit_pending()
-
-    def shorten_pending(self) -> None:
-        """Merge so much of the pending file that it is short again. Raises as commit_pending."""
-        self.commit_pending()
-
-    def _commit_pending(self, merged: bytes = b"") -> None:
-        if self.skip_commits:
-            return
-        try:
-            if not os.stat(self.pending_path).st_size:
-                return
-        except FileNotFoundError:
-            return
-        try:
-            with DirectoryLock(self.directory, self.lock_timeout):
-                self._merge_pending_locked(merged=merged)
-        except DatabaseBusy:
-            if not self.stale_reads_ok:
-                raise
-
-    def _merge_pending_locked(self, more: Iterable[pending.Record] = (), merged: bytes = b"") -> None:
-        """Merge the pending file and `more` in the order of arrival, then empty the file.
-
-        `merged`: what has been merged already, if the file still starts with it.
-        """
-        start = len(merged) if merged and pending.read(self.pending_path, 0, len(merged)) == merged else 0
-        self._merge_entries(pending.entries(self.pending_path, start), MERGE_BATCH)
-        added = [self.item_from_record(record) for record in more]
-        if added:
-            self.merge_items(added)
-        fault_point("db:merge:committed")
-        with contextlib.suppress(FileNotFoundError):
-            pending.empty(self.pending_path)
-
-    def _merge_entries(self, entries: Iterable[bytes], batch_size: int) -> None:
-        """Merge entries of a pending file; one that can't be understood costs only itself."""
-        batch: list[Any] = []
-        for entry in entries:
-            try:
-                batch.append(self.item_from_record(pending.decode(entry)))
-            except ValueError as err:
-                if self.logger is not None:
-                    self.logger.error("Invalid pending entry %s: %s", self.pending_path, err)
-                continue
-            if len(batch) >= batch_size:
-                self.merge_items(batch)
-                batch = []
-        if batch:
-            self.merge_items(batch)
+        self.merger.merge()
 
     @staticmethod
     def item_from_record(record: pending.Record) -> Any:
@@ -264,20 +303,13 @@ class Broker:
         """Merge row items, in transactions of bounded size; `source`: remember how far we are with that peer."""
         raise NotImplementedError
 
-    def _remember_source(self, conn: Connection, source: str, point: int) -> None:
-        cursor = conn.execute(
-            "UPDATE incoming_sync SET sync_point = max(?, sync_point) WHERE remote_id = ?", (point, source)
-        )
-        if not cursor.rowcount:
-            conn.execute("INSERT INTO incoming_sync (sync_point, remote_id) VALUES (?, ?)", (point, source))
-
     # -- reading
 
     def _stat_row(self, conn: Connection, columns: str = "*", table: str | None = None) -> dict[str, Any]:
         cursor = conn.execute(f"SELECT {columns} FROM {table or self.stat_table}")
         row = cursor.fetchone()
         if row is None:
-            raise sqlite3.DatabaseError("file is not a database: it has no stat row")
+            raise ContentDamaged("it has no stat row")
         return dict(zip((d[0] for d in cursor.description), row, strict=True))
 
     def info(self) -> dict[str, Any]:
@@ -302,12 +334,65 @@ class Broker:
             names = [d[0] for d in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
+    # -- sync points with peers
+
     def sync_table(self, incoming: bool) -> list[dict[str, Any]]:
         """The sync points with peers: [{remote_id, sync_point, updated_at}] (4.1)."""
-        table = "incoming_sync" if incoming else "outgoing_sync"
         with self.connection() as conn:
-            cursor = conn.execute(f"SELECT remote_id, sync_point, updated_at FROM {table}")
+            cursor = conn.execute(f"SELECT remote_id, sync_point, updated_at FROM {_sync_table(incoming)}")
             return [{"remote_id": row[0], "sync_point": row[1], "updated_at": row[2]} for row in cursor]
+
+    def sync_point(self, remote_id: str, incoming: bool) -> int:
+        """How far we are with a peer, -1 if we have never met.
+
+        incoming: its highest row id that has been merged here; else: our highest row id known to be merged there.
+        """
+        with self.connection() as conn:
+            found = conn.execute(
+                f"SELECT sync_point FROM {_sync_table(incoming)} WHERE remote_id = ?", (remote_id,)
+            ).fetchone()
+        return found[0] if found else -1
+
+    def merge_syncs(self, points: Iterable[Mapping[str, Any]], incoming: bool = True) -> None:
+        """Raise sync points: of each {remote_id, sync_point} the higher of what is stored and what is given (14.1).
+
+        Raises ValueError for anything else.
+        """
+        wanted = [_checked_point(item) for item in points]
+
+        def raise_points(conn: Connection) -> None:
+            for remote_id, point in wanted:
+                self._raise_sync_point(conn, remote_id, point, incoming)
+
+        if wanted:
+            self.change(raise_points)
+
+    @staticmethod
+    def _raise_sync_point(conn: Connection, remote_id: str, point: int, incoming: bool = True) -> None:
+        table = _sync_table(incoming)
+        cursor = conn.execute(
+            f"UPDATE {table} SET sync_point = max(?, sync_point) WHERE remote_id = ?", (point, remote_id)
+        )
+        if not cursor.rowcount:
+            conn.execute(f"INSERT INTO {table} (sync_point, remote_id) VALUES (?, ?)", (point, remote_id))
+
+    def new_identity(self, remote_id: str, new_id: str | None = None) -> None:
+        """Become a replica of our own: a copy of the database `remote_id` that has just been received (14.5, `newid`).
+
+        A new id, and all of the peer's rows count as merged here. `new_id`: for a file that isn't in its place yet, whose
+        device its path does not tell.
+        """
+
+        def renew(conn: Connection) -> None:
+            conn.execute(f"UPDATE {self.stat_table} SET id = ?", (new_id or self.new_id(),))
+            highest = conn.execute(f"SELECT max(ROWID) FROM {self.row_table}").fetchone()[0]
+            self._raise_sync_point(conn, remote_id, -1 if highest is None else highest)
+            self._renew_other(conn)
+
+        self.change(renew)
+
+    def _renew_other(self, conn: Connection) -> None:
+        """What a subclass has to forget of the replica that it was copied from."""
 
     # -- metadata
 
@@ -320,8 +405,7 @@ class Broker:
         """Store items that are newer than what is there. `limits`: callable(metadata) that raises if the result is too much."""
         if not updates:
             return
-        with self.connection() as conn, conn.writing(sync=True):
-            self._update_metadata(conn, updates, limits)
+        self.change(lambda conn: self._update_metadata(conn, updates, limits), sync=True)
 
     def touch(
         self, put_timestamp: str | None, updates: Mapping[str, tuple[str, str]], limits: Any = None
@@ -329,11 +413,14 @@ class Broker:
         """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
         if put_timestamp is None and not updates:
             return
-        with self.connection() as conn, conn.writing(sync=True):
+
+        def store(conn: Connection) -> None:
             if put_timestamp is not None:
                 self._raise_timestamp(conn, "put_timestamp", put_timestamp)
             if updates:
                 self._update_metadata(conn, updates, limits)
+
+        self.change(store, sync=True)
 
     def _update_metadata(
         self, conn: Connection, updates: Mapping[str, tuple[str, str]], limits: Any = None
@@ -347,28 +434,25 @@ class Broker:
         conn.execute(f"UPDATE {self.stat_table} SET metadata = ?", (json.dumps(stored),))
 
     def _cleared_by_delete(self, key: str) -> bool:
-        """Whether deleting the database clears this metadata item."""
+        """Returns True if deleting the database clears this metadata item."""
         return True
 
     # -- timestamps
 
     def update_put_timestamp(self, timestamp: str) -> None:
         """put_timestamp = the later one."""
-        with self.connection() as conn, conn.writing(sync=True):
-            self._raise_timestamp(conn, "put_timestamp", timestamp)
+        self.change(lambda conn: self._raise_timestamp(conn, "put_timestamp", timestamp), sync=True)
 
     def update_status_changed_at(self, timestamp: str) -> None:
         """status_changed_at = the later one."""
-        with self.connection() as conn, conn.writing():
-            self._raise_timestamp(conn, "status_changed_at", timestamp)
+        self.change(lambda conn: self._raise_timestamp(conn, "status_changed_at", timestamp))
 
     def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
         conn.execute(f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp))
 
     def delete_db(self, timestamp: str) -> None:
         """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
-        with self.connection() as conn, conn.writing(sync=True):
-            self._delete_db(conn, timestamp)
+        self.change(lambda conn: self._delete_db(conn, timestamp), sync=True)
 
     def _delete_db(self, conn: Connection, timestamp: str) -> None:
         stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
@@ -384,21 +468,22 @@ class Broker:
     def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
         """Take over a peer's times: the earliest creation, the latest PUT and DELETE (10.1)."""
         was_deleted = self.is_deleted()
-        with self.connection() as conn, conn.writing():
-            conn.execute(
+        self.change(
+            lambda conn: conn.execute(
                 f"UPDATE {self.stat_table} SET created_at = min(?, created_at), put_timestamp = max(?, put_timestamp),"
                 " delete_timestamp = max(?, delete_timestamp)",
                 (created_at, put_timestamp, delete_timestamp),
             )
+        )
         if self.is_deleted() != was_deleted:
             self.update_status_changed_at(normalize_timestamp(clock.time()))
 
     def is_deleted(self) -> bool:
-        """Whether the database counts as deleted (7.1, 8.1)."""
+        """Returns True if the database counts as deleted (7.1, 8.1)."""
         raise NotImplementedError
 
     def empty(self) -> bool:
-        """Whether it holds no rows that would be lost with it (7.1, 8.1)."""
+        """Returns True if it holds no rows that would be lost with it (7.1, 8.1)."""
         raise NotImplementedError
 
     # -- reclaim
@@ -409,7 +494,8 @@ class Broker:
         """Physically remove what is deleted since before `age` (seconds); returns how many tombstones are left (10.4)."""
         self.commit_pending()
         remaining = self._reclaim_tombstones(str(age))
-        with self.connection() as conn, conn.writing():
+
+        def reclaim_rest(conn: Connection) -> None:
             for table in ("outgoing_sync", "incoming_sync"):
                 conn.execute(f"DELETE FROM {table} WHERE updated_at < ?", (str(sync_age),))
             stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
@@ -419,6 +505,8 @@ class Broker:
             if len(kept) != len(stored):
                 conn.execute(f"UPDATE {self.stat_table} SET metadata = ?", (json.dumps(kept),))
             self._reclaim_other(conn, str(sync_age))
+
+        self.change(reclaim_rest)
         return remaining
 
     def _reclaim_other(self, conn: Connection, sync_age: str) -> None:
@@ -450,6 +538,21 @@ class Broker:
                         )
 
 
+def _sync_table(incoming: bool) -> str:
+    return "incoming_sync" if incoming else "outgoing_sync"
+
+
+def _checked_point(item: Mapping[str, Any]) -> tuple[str, int]:
+    """(remote id, sync point) of what a peer says. Raises ValueError."""
+    try:
+        remote_id, point = item["remote_id"], int(item["sync_point"])
+    except (KeyError, TypeError, OverflowError) as err:
+        raise ValueError(f"no sync point: {err!r:.100}") from None
+    if not isinstance(remote_id, str) or not remote_id or not -1 <= point < 2**63:
+        raise ValueError(f"no sync point: {remote_id!r:.100}, {point}")
+    return remote_id, point
+
+
 def _is_before(timestamp: str, age: str | float) -> bool:
     try:
         return Timestamp(timestamp) < Timestamp(max(float(age), 0))
@@ -458,17 +561,17 @@ def _is_before(timestamp: str, age: str | float) -> bool:
 
 
 def parse_metadata(text: str | None) -> Metadata:
-    """The metadata column as a dictionary. Raises sqlite3.DatabaseError when it is not what any writer writes."""
+    """The metadata column as a dictionary. Raises ContentDamaged when it is not what any writer writes."""
     if not text:
         return {}
     try:
         return {key: (value, timestamp) for key, (value, timestamp) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as err:
-        raise sqlite3.DatabaseError(f"database disk image is malformed: metadata: {err}") from None
+        raise ContentDamaged(f"metadata: {err}") from None
 
 
 def merge_metadata(stored: Metadata, updates: Mapping[str, tuple[str, str]]) -> bool:
-    """Put the newer items of `updates` into `stored`; whether any was (6)."""
+    """Put the newer items of `updates` into `stored`; returns True if any was (6)."""
     changed = False
     for key, (value, timestamp) in updates.items():
         old = stored.get(key)
@@ -478,4 +581,4 @@ def merge_metadata(stored: Metadata, updates: Mapping[str, tuple[str, str]]) -> 
     return changed
 
 
-__all__ = ["Broker", "Metadata", "is_zero", "merge_metadata", "parse_metadata"]
+__all__ = ["MERGE_BATCH", "Broker", "Metadata", "is_zero", "merge_metadata", "parse_metadata"]

@@ -21,3 +21,7 @@ class DatabaseQuarantined(DatabaseError):
 
 class DatabaseBusy(DatabaseError):
     """A lock (of SQLite or of the directory) was not to be had in time."""
+
+
+class DatabaseReplaced(DatabaseBusy):
+    """Somebody put another file in the place of the one that was being written to, or took it away."""

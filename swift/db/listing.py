@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from swift.core.config import truthy
 from swift.core.constraints import listing_limit
 from swift.core.errors import BadRequest
 
 LAST_CHARACTER = "\U0010ffff"
-TRUE_WORDS = frozenset(("true", "1", "yes", "on", "t", "y"))
 
 Row = Sequence[Any]
 """A row whose first item is its name; a subdir is a row of one item."""
@@ -96,7 +96,7 @@ class Listing:
             get("prefix", ""),
             get("delimiter", ""),
             get("path") if paths else None,
-            get("reverse", "").lower() in TRUE_WORDS,
+            truthy(get("reverse")),
             allow_reserved,
         )
 

@@ -244,15 +244,15 @@ def merge_container(old: ContainerRow | None, item: ContainerItem) -> ContainerR
 def merge_containers(
     existing: Mapping[str, ContainerRow], items: Iterable[ContainerItem]
 ) -> tuple[list[ContainerRow], list[ContainerRow]]:
-    """(rows to delete, rows to insert in order) that merge a batch of reports into the `existing` rows of their names."""
-    replaced: dict[str, ContainerRow] = {}
+    """(rows to delete, rows to insert in order) that merge a batch of reports into the `existing` rows of their names.
+
+    A report that says nothing new leaves its row alone: a new row id would send it to every replica again.
+    """
     taken: dict[str, ContainerRow] = {}
     for item in items:
         name = item[0]
-        old = existing.get(name)
-        if old is not None:
-            replaced[name] = old
         # the last report of a name decides its place, as if the batch had been stored one by one
-        earlier = taken.pop(name, old)
+        earlier = taken.pop(name, existing.get(name))
         taken[name] = merge_container(earlier, item)
-    return list(replaced.values()), list(taken.values())
+    inserts = [row for name, row in taken.items() if name not in existing or row[1:] != existing[name][1:]]
+    return [existing[row.name] for row in inserts if row.name in existing], inserts

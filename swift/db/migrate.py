@@ -11,16 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 from . import schema
 from .connection import Connection
+from .damage import ContentDamaged, check_not_empty
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
+# of any release
+_LEAST_TABLES: dict[str, tuple[frozenset[str], ...]] = {
+    "account": (frozenset(("container", "account_stat")),),
+    "container": (frozenset(("object", "container_info")), frozenset(("object", "container_stat"))),
+}
 _OBJECT_TRIGGERS_BEFORE_POLICIES = ("object_insert", "object_delete")
 
 
 def migrate(conn: Connection, kind: str) -> bool:
-    """Bring an account's or container's database up to date; whether there was anything to do. Raises sqlite3.Error."""
-    made = dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+    """Bring an account's or container's database up to date; returns True if there was anything to do.
+
+    Raises as made_tables.
+    """
+    made = made_tables(conn, kind)
     if _is_current(made, kind):
         return False
     from sqlite_utils import Database  # a heavy import for a rare event
@@ -31,6 +40,15 @@ def migrate(conn: Connection, kind: str) -> bool:
     else:
         _migrate_container(conn, database)
     return True
+
+
+def made_tables(conn: Connection, kind: str) -> dict[str, Any]:
+    """{table: the statement that made it}. Raises ContentDamaged for a file without the tables that any release makes, sqlite3.Error."""
+    check_not_empty(conn)
+    made = dict(conn.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+    if not any(tables <= made.keys() for tables in _LEAST_TABLES[kind]):
+        raise ContentDamaged("there are none of the tables that make a database")
+    return made
 
 
 def _is_current(made: dict[str, Any], kind: str) -> bool:

@@ -16,7 +16,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterator
 from typing import Any
 
-from swift.core.concurrency import sleep
+from swift.core.concurrency import getcurrent, sleep
 from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir, write_all
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
@@ -108,20 +108,26 @@ def split(data: bytes) -> list[bytes]:
 # ---------------------------------------------------------------- file
 
 
-class DirectoryLock:
-    """The lock of a database directory, held between `with` and its end.
+_held: set[tuple[str, Any]] = set()  # (directory, who holds its lock)
 
-    Guards the pending file, creation and removal. Raises DatabaseMissing (no such directory), DatabaseBusy.
+
+class DirectoryLock:
+    """The lock of a database directory, held between `with` and its end; a holder may take it again.
+
+    Guards the pending file, creation and all that moves the database. Raises DatabaseMissing (no such directory), DatabaseBusy.
     """
 
-    __slots__ = ("_fd", "directory", "timeout")
+    __slots__ = ("_fd", "_holding", "directory", "timeout")
 
     def __init__(self, directory: str, timeout: float) -> None:
         self.directory = directory
         self.timeout = timeout
         self._fd = -1
+        self._holding = (directory, getcurrent())
 
     def __enter__(self) -> DirectoryLock:
+        if self._holding in _held:
+            return self
         path = self.directory + "/.lock"
         while True:
             try:
@@ -135,21 +141,27 @@ class DirectoryLock:
             except FileNotFoundError:
                 os.close(fd)
                 continue
+            except BaseException:
+                os.close(fd)
+                raise
             # while we waited the directory may have been removed and made anew: the lock of the old one guards nothing
             if mine.st_ino == there.st_ino and mine.st_dev == there.st_dev:
                 self._fd = fd
+                _held.add(self._holding)
                 return self
             os.close(fd)
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._fd)
-        self._fd = -1
+        if self._fd >= 0:
+            _held.discard(self._holding)
+            os.close(self._fd)
+            self._fd = -1
 
 
 def append(path: str, data: bytes) -> int:
     """Append encoded records, whole or not at all; the caller holds the directory lock. Returns the new size.
 
-    What is appended survives the death of this process; `GroupSync` makes it survive the machine's. Raises OSError.
+    What is appended survives the death of this process; swift.db.appends can make it survive the machine's. Raises OSError.
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

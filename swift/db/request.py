@@ -1,22 +1,19 @@
-"""What requests to account and container servers have in common: their target, their headers, short answers (database.md 12.1).
+"""What requests to account and container servers have in common: their target and their headers (database.md 12.1).
 
-Lives here: functions from a WSGI environ to checked values, and the writing of answers. Names come out as native text.
+Lives here: functions from a WSGI environ to checked values. Names come out as native text. What the object server shares, too,
+is in swift.wire.storage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest, RequestError
-from swift.core.timestamp import internal_timestamp
 from swift.wire.accept import Accept
 from swift.wire.headers import header_name
-from swift.wire.status import HTML_TYPE, default_body, status_line
-
-StartResponse = Callable[..., Any]
-Environ = dict[str, Any]
+from swift.wire.storage import Environ
 
 MAX_BODY = 64 * 1024 * 1024  # bytes of a JSON document that a peer may send
 
@@ -36,43 +33,6 @@ class Place(NamedTuple):
     account: str
     container: str | None
     path: str
-
-
-def answer(
-    environ: Environ,
-    start_response: StartResponse,
-    status: int,
-    body: bytes | str | None = None,
-    headers: Iterable[tuple[str, str]] = (),
-    content_type: str | None = None,
-) -> Iterable[bytes]:
-    """A whole answer; without `body` the status's standard page."""
-    if body is None:
-        body = default_body(status)
-    elif isinstance(body, str):
-        body = body.encode("utf-8", "replace")
-    start_response(
-        status_line(status),
-        [("Content-Type", content_type or HTML_TYPE), ("Content-Length", str(len(body))), *headers],
-    )
-    return [b""] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def timestamp_of(environ: Environ) -> str:
-    """The request's X-Timestamp in internal form. Raises BadRequest."""
-    text = environ.get("HTTP_X_TIMESTAMP")
-    if not text:
-        raise BadRequest("Missing X-Timestamp header")
-    try:
-        return internal_timestamp(text)
-    except ValueError:
-        raise BadRequest("Invalid X-Timestamp header") from None
-
-
-def is_true(environ: Environ, key: str) -> bool:
-    """Whether a header says yes."""
-    value = environ.get(key)
-    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 def native_header(environ: Environ, key: str) -> str:

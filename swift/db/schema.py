@@ -1,6 +1,6 @@
 """The tables, triggers and SQL functions of account and container databases (database.md 4).
 
-Lives here: all DDL, the row hash (`chexor`), the pragmas, and the building of a new database in a temporary file.
+Lives here: all DDL, the row hash (`chexor`), the pragmas, and the bytes of a new database.
 Never here: queries, locks, pending files. Names, types and effects are an interchange contract with other
 implementations; the wording is ours.
 """
@@ -11,8 +11,7 @@ import os
 import sqlite3
 import tempfile
 from hashlib import md5
-
-from swift.core.fs import fault_point
+from typing import Any
 
 NO_HASH = "0" * 32
 UPDATE_REFUSED = "UPDATE not allowed; DELETE and INSERT"
@@ -265,31 +264,36 @@ def _template(ddl: str) -> bytes:
     return image
 
 
-def build(path: str, ddl: str, table: str, row: dict[str, object], policy_index: int | None = None) -> None:
-    """Write a new database into the (empty, existing) file `path`: schema, its one row in `table`, fsynced.
+def image(ddl: str, table: str, row: dict[str, object], policy_index: int | None = None) -> bytes:
+    """The bytes of a new database file: schema, its one row in `table`. `policy_index`: also a zero row in policy_stat.
 
-    `policy_index`: also a zero row in policy_stat. The file has no name of its own yet, so that nothing but the last
-    sync matters. Raises OSError, sqlite3.Error.
+    Raises OSError, sqlite3.Error.
     """
-    with open(path, "r+b") as file:
-        file.write(_template(ddl))
-    conn = sqlite3.connect(path, isolation_level=None)
+    conn: Any
+    if not hasattr(sqlite3.Connection, "serialize"):  # before Python 3.11
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "new.db")
+            with open(path, "wb") as file:
+                file.write(_template(ddl))
+            conn = sqlite3.connect(path, isolation_level=None)
+            _fill(conn, table, row, policy_index)
+            conn.close()
+            with open(path, "rb") as file:
+                return file.read()
+    conn = sqlite3.connect(":memory:", isolation_level=None)
     try:
-        conn.execute("PRAGMA synchronous = OFF")
-        conn.execute("PRAGMA journal_mode = MEMORY")
-        conn.execute("BEGIN")
-        columns = ", ".join(row)
-        conn.execute(
-            f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(row))})", tuple(row.values())
-        )
-        if policy_index is not None:
-            conn.execute("INSERT INTO policy_stat (storage_policy_index) VALUES (?)", (policy_index,))
-        conn.execute("COMMIT")
+        conn.deserialize(_template(ddl))
+        _fill(conn, table, row, policy_index)
+        return bytes(conn.serialize())
     finally:
         conn.close()
-    fault_point("db:create:written")
-    fd = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+
+
+def _fill(conn: sqlite3.Connection, table: str, row: dict[str, object], policy_index: int | None) -> None:
+    conn.execute("PRAGMA journal_mode = MEMORY")
+    conn.execute("BEGIN")
+    marks = ", ".join("?" * len(row))
+    conn.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+    if policy_index is not None:
+        conn.execute("INSERT INTO policy_stat (storage_policy_index) VALUES (?)", (policy_index,))
+    conn.execute("COMMIT")

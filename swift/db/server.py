@@ -1,177 +1,98 @@
-"""The frame of the account and container servers: options, devices, dispatch, errors to statuses, counting (database.md 12.1).
+"""The frame of the account and container servers: options, devices, work on databases, counting (database.md 12.1).
 
 What the verbs do is in swift.account.server and swift.container.server. Never here: SQL, rows, listings.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift import __version__
-from swift.core import clock, swift_dir
+from swift.core import swift_dir
 from swift.core.concurrency import Event, spawn_n
 from swift.core.config import truthy
-from swift.core.errors import BadRequest, InsufficientStorage, RequestError
-from swift.core.fs import LockTimeout, Reserve, is_mount
+from swift.core.errors import BadRequest
+from swift.core.fs import Reserve
 from swift.core.hashing import hash_path, storage_directory
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
-    check_device_name,
     check_device_partition,
     split_path,
-    valid_wsgi_utf8,
 )
 from swift.core.policy import policies
-from swift.core.threads import DeviceBusy, pool_for, run_in_thread
+from swift.core.threads import pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
-from swift.wire.message import HTTPException
-from swift.wire.status import HTML_TYPE, default_body
+from swift.wire.storage import Environ, StartResponse, StorageServer, answer
 
 from . import pending
+from .appends import Appender
 from .blocks import BUDGET
 from .broker import Broker
-from .connection import CONNECTIONS
+from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
-from .group_sync import GroupSync
-from .pending import DirectoryLock
-from .request import Environ, Place, StartResponse, answer
+from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
 READ_LOCK_TIMEOUT = 0.1
 BACK_PRESSURE = 8 * pending.MERGE_ABOVE  # a pending file that long is merged before its writer gets an answer
-CHECK_SECONDS = 1.0  # how long it is believed that a device is there and has room
 PLACES = 8192
 
-_DISK_ERRORS = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EROFS,
-        errno.EUCLEAN,
-        errno.ENODEV,
-        errno.ENXIO,
-        errno.ESTALE,
-    )
-)
 _DISK_TEXTS = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
 
-Handler = Callable[..., Iterable[bytes]]
 
-
-class _Device:
-    __slots__ = ("path", "room_until", "there_until")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.there_until = 0.0
-        self.room_until = 0.0
-
-
-class DatabaseServer:
+class DatabaseServer(StorageServer):
     """Base of both WSGI applications. `conf`: the options of database.md 23.1. Raises ValueError, ConfigError.
 
     Ours beside those: `sync_pending_updates` (no): an acknowledged row survives power loss, not only a crash of the
     process; `listing_cache_size` (16777216): bytes of listings that a process keeps.
     """
 
-    server_type: str
     data_directory: str
-    bad_utf8 = "Invalid UTF8"
     sample_rates: Mapping[str, float] = {}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
-        self.logger = logger
+        super().__init__(logger)
         swift_dir.use(conf.get("swift_dir"))
         self.policies = policies()
-        self.root = conf.get("devices", "/srv/node").rstrip("/") or "/"
-        self.mount_check = truthy(conf.get("mount_check", "true"))
-        self.reserve = Reserve(conf.get("fallocate_reserve", "1%"))
+        self.devices = DatabaseDevices(
+            conf.get("devices", "/srv/node"),
+            truthy(conf.get("mount_check", "true")),
+            Reserve(conf.get("fallocate_reserve", "1%")),
+        )
         self.replication_server = truthy(conf.get("replication_server", "true"))
         self.durable = truthy(conf.get("sync_pending_updates", "no"))
         BUDGET.limit = max(0, int(conf.get("listing_cache_size", BUDGET.limit)))
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
-        self._devices: dict[str, _Device] = {}
         self._places: dict[str, Place] = {}
         self._merging: dict[str, Event] = {}
-        self._group_sync = GroupSync()
-        self._verbs: dict[str, Handler] = {**self.verbs(), "OPTIONS": self.options}
+        self._appender = Appender(self.exists, self.durable)
         self._known_policies: dict[str, int] = {}
 
-    def verbs(self) -> dict[str, Handler]:
-        """{method: handler(environ, start_response)}."""
-        raise NotImplementedError
-
     def allowed(self) -> list[str]:
-        """The methods that OPTIONS names."""
-        return sorted(self._verbs)
+        return sorted([*self._verbs, "REPLICATE"])
 
     # -- dispatch
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         callbacks = environ.get("swift.on_response_done")
         if callbacks is not None:
-            CONNECTIONS.start_sweeper()
             callbacks.append(self.on_done)
-        try:
-            path = environ["PATH_INFO"]
-            if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
-                return answer(environ, start_response, 412, self.bad_utf8)
-            handler = self._verbs.get(environ["REQUEST_METHOD"])
-            if handler is None:
-                return answer(environ, start_response, 405)
-            return handler(environ, start_response)
-        except RequestError as error:
-            if isinstance(error, InsufficientStorage):
-                return self._no_storage(environ, start_response)
-            return answer(
-                environ,
-                start_response,
-                error.status,
-                error.body or None,
-                content_type="text/plain" if error.body else None,
-            )
-        except HTTPException as error:
-            return error(environ, start_response)
-        except DatabaseMissing:
+        return self.respond(environ, start_response)
+
+    def room_error(
+        self, environ: Environ, start_response: StartResponse, error: Exception
+    ) -> Iterable[bytes] | None:
+        if isinstance(error, DatabaseMissing):
             return answer(environ, start_response, 404)
-        except Exception as error:
-            return self._failed(environ, start_response, error)
-
-    def _failed(self, environ: Environ, start_response: StartResponse, error: Exception) -> Iterable[bytes]:
-        """The one place where what went wrong becomes a status."""
-        what = f"ERROR {environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
-        if isinstance(error, ClientTimeout):
-            return answer(environ, start_response, 408)
-        if isinstance(error, ClientDisconnected):
-            return answer(environ, start_response, 499)
-        if isinstance(error, BadChunk):
-            return answer(environ, start_response, 400, str(error), content_type="text/plain")
-        if isinstance(error, (DatabaseBusy, LockTimeout, DeviceBusy)):
-            self.logger.error("%s: %s", what, error)
-            return answer(environ, start_response, 503)
-        if isinstance(error, DatabaseQuarantined):
-            self.logger.error("%s: %s", what, error)
-            return answer(environ, start_response, 500)
-        if isinstance(error, OSError):
-            self.logger.error("%s: %s", what, error)
-            if error.errno in _DISK_ERRORS:
-                return self._no_storage(environ, start_response)
-            return answer(environ, start_response, 500)
+        if isinstance(error, (DatabaseBusy, DatabaseQuarantined)):
+            self.log_failure(environ, error)
+            return answer(environ, start_response, 503 if isinstance(error, DatabaseBusy) else 500)
         if isinstance(error, sqlite3.OperationalError) and any(text in str(error) for text in _DISK_TEXTS):
-            self.logger.error("%s: %s", what, error)
-            return self._no_storage(environ, start_response)
-        self.logger.exception("%s", what)
-        return answer(environ, start_response, 500)
-
-    def _no_storage(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        drive = environ["PATH_INFO"].split("/", 2)[1]
-        return answer(environ, start_response, 507, default_body(507, drive))
+            self.log_failure(environ, error)
+            return self.no_storage(environ, start_response)
+        return None
 
     def on_done(
         self,
@@ -195,14 +116,6 @@ class DatabaseServer:
         if kind is not None:
             self.metrics.timing(kind + suffix, milliseconds)
 
-    def options(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """OPTIONS, of any path: the verbs, and the header by which swift-recon tells server types."""
-        headers = [
-            ("Allow", ", ".join(self.allowed())),
-            ("Server", f"{self.server_type}/{__version__}"),
-        ]
-        return answer(environ, start_response, 200, b"", headers, HTML_TYPE)
-
     # -- where
 
     def segments(self, environ: Environ, least: int, most: int) -> list[str]:
@@ -216,48 +129,30 @@ class DatabaseServer:
             raise BadRequest(f"Invalid partition: {parts[1][:64]!a}")
         return [part or "" for part in parts]
 
-    def place(self, device: str, partition: str, account: str, container: str | None = None) -> Place:
-        """Where the database of native names is; the device is there. Raises InsufficientStorage."""
+    def place(
+        self,
+        device: str,
+        partition: str,
+        account: str,
+        container: str | None = None,
+        with_room: bool = False,
+    ) -> Place:
+        """Where the database of native names is; the device is there, and has room if that is needed. Raises InsufficientStorage."""
+        if with_room:
+            self.devices.get_with_room(device)
+        else:
+            self.devices.get(device)
         key = f"{device}/{partition}/{account}/{container or ''}"
         found = self._places.get(key)
         if found is None:
-            check_device_name(device)
             name_hash = hash_path(account, container)
-            device_path = f"{self.root}/{device}"
+            device_path = f"{self.devices.root}/{device}"
             directory = storage_directory(f"{device_path}/{self.data_directory}", partition, name_hash)
             found = Place(device, device_path, account, container, f"{directory}/{name_hash}.db")
             if len(self._places) >= PLACES:
                 self._places.clear()
             self._places[key] = found
-        self.check_device(device)
         return found
-
-    def check_device(self, name: str, fresh: bool = False) -> None:
-        """Raises InsufficientStorage when the device isn't there. `fresh`: look now, as before creating something."""
-        device = self._devices.get(name)
-        now = clock.monotonic()
-        if device is None:
-            if len(self._devices) > 4096:
-                self._devices.clear()
-            device = self._devices[name] = _Device(f"{self.root}/{name}")
-        if now < device.there_until and not fresh:
-            return
-        if not (is_mount(device.path) if self.mount_check else os.path.isdir(device.path)):
-            device.there_until = 0.0
-            raise InsufficientStorage()
-        device.there_until = now + CHECK_SECONDS
-
-    def check_room(self, name: str) -> None:
-        """Raises InsufficientStorage when the device's free space is down to the reserve."""
-        device = self._devices[name]
-        now = clock.monotonic()
-        if now < device.room_until or not self.reserve:
-            return
-        try:
-            self.reserve.check(device.path)
-        except OSError:
-            raise InsufficientStorage() from None
-        device.room_until = now + CHECK_SECONDS
 
     def policy_index(self, environ: Environ) -> int | None:
         """X-Backend-Storage-Policy-Index, if given. Raises BadRequest for an unknown policy."""
@@ -280,25 +175,35 @@ class DatabaseServer:
         """function(*args) where it stalls nobody else."""
         return pool_for(place.device_path).run(function, *args)
 
+    def run_to_create(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
+        """As run, for what may create a database: nothing is ever made below a device that is not there. Raises InsufficientStorage."""
+        return self.run(place, self._if_there, place.device, function, *args)
+
+    def _if_there(self, device: str, function: Callable[..., Any], *args: Any) -> Any:
+        self.devices.look(self.devices.get(device))
+        try:
+            return function(*args)
+        except DatabaseQuarantined as error:
+            # it was damaged and is out of the way: the request makes it anew
+            self.logger.error("%s", error)
+            return function(*args)
+
     def broker(self, place: Place, reading: bool = False) -> Broker:
         """A broker for a request; readers wait little and put up with what is merged."""
         raise NotImplementedError
 
-    def append(
-        self, place: Place, record: pending.Record, exists: Callable[[str], bool], timeout: float
-    ) -> None:
+    @staticmethod
+    def exists(path: str) -> bool:
+        """Returns True if there is a database at a place's path."""
+        return os.path.exists(path)
+
+    def append(self, place: Place, record: pending.Record, timeout: float) -> None:
         """Put a record into the pending file, durably as configured, and see to its being merged in time.
 
         Raises DatabaseMissing, DatabaseBusy, OSError.
         """
-        data = pending.encode(record)
         path = place.path
-        with DirectoryLock(os.path.dirname(path), timeout):
-            if not exists(path):
-                raise DatabaseMissing(path)
-            size = pending.append(path + ".pending", data)
-        if self.durable:
-            self._group_sync.wait(path + ".pending", place.device_path)
+        size = self._appender.append(path, pool_for(place.device_path), pending.encode(record), timeout)
         if size > pending.MERGE_ABOVE:
             if size > BACK_PRESSURE:
                 self._merge(place)
@@ -308,13 +213,16 @@ class DatabaseServer:
     def _merge(self, place: Place) -> None:
         """Merge a long pending file, in a thread, or wait for whoever does. What fails here stays to be merged."""
         running = self._merging.get(place.path)
-        if running is not None:
-            running.wait()
-            return
-        done = self._merging[place.path] = Event()
+        if running is None:
+            running = self._merging[place.path] = Event()
+            # not in the request's green thread, whose end would leave the others waiting
+            spawn_n(self._merge_now, place, running)
+        running.wait()
+
+    def _merge_now(self, place: Place, done: Event) -> None:
         try:
             pool = pool_for(place.device_path)
-            merge = self.broker(place).shorten_pending
+            merge = self.broker(place).merger.shorten
             if pool.inline:
                 run_in_thread(merge)
             else:

@@ -11,8 +11,8 @@ from swift.core.concurrency import Timeout
 from swift.core.transaction import new_transaction_id
 from swift.middleware.late_start import first_chunk_taken
 from swift.telemetry.log import get_logger, set_transaction
+from swift.wire.body import BodyFilter
 from swift.wire.errors import ClientError
-from swift.wire.message import close_if_possible
 
 ERROR_BODY = b"An error occurred"
 _LONGEST_EXTRA = 32
@@ -72,11 +72,11 @@ def _of_announced_length(
     return body
 
 
-class ExactLength:
+class ExactLength(BodyFilter):
     """A body that yields exactly `length` bytes, or raises BadResponseLength when there are more or fewer."""
 
     def __init__(self, body: Iterable[bytes], length: int) -> None:
-        self._body = body
+        super().__init__(body)
         self._length = length
 
     def __len__(self) -> int:
@@ -85,9 +85,9 @@ class ExactLength:
     def __bool__(self) -> bool:
         return True
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
         left = self._length
-        for chunk in self._body:
+        for chunk in below:
             if len(chunk) > left:
                 yield chunk[:left]
                 raise BadResponseLength(
@@ -97,9 +97,6 @@ class ExactLength:
             yield chunk
         if left:
             raise BadResponseLength(f"Expected another {left} bytes")
-
-    def close(self) -> None:
-        close_if_possible(self._body)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], CatchErrorsMiddleware]:

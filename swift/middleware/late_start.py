@@ -2,7 +2,21 @@
 
 from collections.abc import Iterable, Iterator
 
-from swift.wire.message import close_if_possible
+from swift.wire.body import BodyFilter, close_if_possible
+
+
+class _Begun(BodyFilter):
+    """A body whose first piece was taken."""
+
+    def __init__(self, below: Iterable[bytes], first: bytes, rest: Iterator[bytes]) -> None:
+        super().__init__(below)
+        self._first = first
+        self._rest = rest
+
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
+        if self._first:
+            yield self._first
+        yield from self._rest
 
 
 def first_chunk_taken(body: Iterable[bytes]) -> Iterable[bytes]:
@@ -13,13 +27,4 @@ def first_chunk_taken(body: Iterable[bytes]) -> Iterable[bytes]:
     except BaseException:
         close_if_possible(body)
         raise
-
-    def chunks() -> Iterator[bytes]:
-        try:
-            if first:
-                yield first
-            yield from iterator
-        finally:
-            close_if_possible(body)
-
-    return chunks()
+    return _Begun(body, first, iterator)

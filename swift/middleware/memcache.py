@@ -13,7 +13,6 @@ from typing import Any
 
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheClient
-from swift.core.concurrency import connect
 from swift.core.config import (
     DEFAULT_SWIFT_DIR,
     csv_list,
@@ -24,6 +23,7 @@ from swift.core.config import (
     truthy,
 )
 from swift.core.errors import ConfigError
+from swift.core.sockets import connect
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 

@@ -18,8 +18,9 @@ from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry.access_line import proxy_template
 from swift.telemetry.log import INFO, get_logger
 from swift.telemetry.redaction import register_sensitive_header
+from swift.wire.body import BodyFilter
 from swift.wire.errors import ClientError
-from swift.wire.message import close_if_possible
+from swift.wire.input import InputFilter
 
 # An operator may give each of these for the access log alone, with `access_` in front.
 _LOG_OPTIONS = (
@@ -222,16 +223,18 @@ class _Watch:
         self._filter.report(exchange)
 
 
-class _WatchedBody:
+class _WatchedBody(BodyFilter):
+    """Counts what goes out, and tells when the body is done with."""
+
     def __init__(self, body: Iterable[bytes], watch: _Watch) -> None:
-        self._body = body
+        super().__init__(body)
         self._watch = watch
         self._complete = False
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
         watch = self._watch
         try:
-            for chunk in self._body:
+            for chunk in below:
                 watch.count_sent(len(chunk))
                 yield chunk
         except GeneratorExit:
@@ -243,40 +246,21 @@ class _WatchedBody:
         self._complete = True
         watch.finish()
 
-    def close(self) -> None:
-        close_if_possible(self._body)
+    def ended(self) -> None:
         self._watch.finish(complete=self._complete)
 
 
-class _CountedInput:
-    """A request body that tells how much of it was read; everything else is the body's own."""
+class _CountedInput(InputFilter):
+    """Tells how much came from the client, in whichever way it is read."""
 
-    def __init__(self, body: Any, count: Callable[[int], None]) -> None:
-        self._body = body
+    def __init__(self, below: Any, count: Callable[[int], None]) -> None:
+        super().__init__(below)
         self._count = count
 
-    def read(self, *args: Any) -> bytes:
-        data = self._body.read(*args)
+    def pull(self, size: int) -> bytes:
+        data = super().pull(size)
         self._count(len(data))
         return data
-
-    def readline(self, *args: Any) -> bytes:
-        data = self._body.readline(*args)
-        self._count(len(data))
-        return data
-
-    def read_available(self, *args: Any) -> bytes:
-        data = self._body.read_available(*args)
-        self._count(len(data))
-        return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        for line in self._body:
-            self._count(len(line))
-            yield line
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._body, name)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], ProxyLoggingMiddleware]:

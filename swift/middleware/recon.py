@@ -1,6 +1,7 @@
 """Filter `recon`: answers `/recon/…` with what this node knows of itself (spec middleware 4.34, operations 10).
 
-Each check is one function below, in the table at the end. The daemons' figures come from their recon files.
+Each check is one function below, in the table at the end, and runs in a thread. The daemons' figures come from their recon
+files, those of the disks from `swift.telemetry.node_disks`.
 """
 
 from __future__ import annotations
@@ -8,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift import __version__
 from swift.core import clock
+from swift.core.concurrency import Timeout
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.policy import policies
+from swift.core.threads import DeviceBusy, run_in_thread
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
+from swift.telemetry.node_disks import NodeDisks
 
 PREFIX = "/recon/"
 _HASH_READ = 1024 * 1024
-_OBJECTS_DIRECTORY = re.compile(r"objects(?:-(\d+))?")
+ANSWER_SECONDS = 10
 _REPLICATION = ("replication_time", "replication_stats", "replication_last")
 
 Check = Callable[[], Any]
@@ -32,8 +35,8 @@ class ReconMiddleware:
 
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None, proc: str = "/proc") -> None:
         self.app = app
-        self.logger = logger or get_logger(conf, log_route="recon")
-        self.devices = conf.get("devices") or "/srv/node"
+        self.logger = logger or get_logger(conf, "recon", log_route="recon")
+        self.disks = NodeDisks(conf)
         self.swift_dir = conf.get("swift_dir") or DEFAULT_SWIFT_DIR
         self.cache_path = conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH
         self._proc = proc
@@ -59,7 +62,12 @@ class ReconMiddleware:
 
     def _answer(self, check: Check, path: str) -> tuple[str, str, bytes]:
         try:
-            return "200 OK", "application/json", json.dumps(check()).encode("ascii")
+            with Timeout(ANSWER_SECONDS):
+                found = run_in_thread(check)
+            return "200 OK", "application/json", json.dumps(found).encode("ascii")
+        except (Timeout, DeviceBusy):
+            self.logger.error("recon: %s is not answered in %d s: a disk hangs", path, ANSWER_SECONDS)
+            return "503 Service Unavailable", "text/plain", b"A disk does not answer."
         except (OSError, ValueError, LookupError):
             self.logger.exception("recon: %s cannot be answered", path)
             return "500 Internal Error", "text/plain", b"Internal server error."
@@ -115,63 +123,12 @@ class ReconMiddleware:
             pass  # a kernel without IPv6
         return found
 
-    # -- from the disks ------------------------------------------------------------------------------------------------
-    def _device_names(self) -> list[str]:
-        return [name for name in os.listdir(self.devices) if os.path.isdir(os.path.join(self.devices, name))]
-
     def device_list(self) -> dict[str, list[str] | None]:
         try:
-            return {self.devices: os.listdir(self.devices)}
+            return {self.disks.root: os.listdir(self.disks.root)}
         except OSError:
             self.logger.exception("Error listing devices")
-            return {self.devices: None}
-
-    def _mounted(self, device: str) -> bool | str:
-        """Whether a device is a mount point of its own; the text of the error if that can't be told."""
-        try:
-            here = os.lstat(os.path.join(self.devices, device))
-            above = os.lstat(self.devices)
-        except OSError as error:
-            return str(error)
-        return here.st_dev != above.st_dev or here.st_ino == above.st_ino
-
-    def unmounted(self) -> list[dict[str, Any]]:
-        states = ((device, self._mounted(device)) for device in self._device_names())
-        return [{"device": device, "mounted": state} for device, state in states if state is not True]
-
-    def disk_usage(self) -> list[dict[str, Any]]:
-        usage: list[dict[str, Any]] = []
-        for device in self._device_names():
-            mounted = self._mounted(device)
-            entry: dict[str, Any] = {
-                "device": device,
-                "mounted": mounted,
-                "size": "",
-                "used": "",
-                "avail": "",
-            }
-            if mounted is True:
-                disk = os.statvfs(os.path.join(self.devices, device))
-                size, available = disk.f_bsize * disk.f_blocks, disk.f_bsize * disk.f_bavail
-                entry.update(size=size, used=size - available, avail=available)
-            usage.append(entry)
-        return usage
-
-    def quarantined(self) -> dict[str, Any]:
-        """Entries are counted, for directory link counts are wrong on some file systems."""
-        counts: dict[str, Any] = {"objects": 0, "containers": 0, "accounts": 0, "policies": {}}
-        for device in self._device_names():
-            directory = os.path.join(self.devices, device, "quarantined")
-            for name in ("accounts", "containers"):
-                counts[name] += _directory_count(os.path.join(directory, name))
-            for name in _names_in(directory):
-                match = _OBJECTS_DIRECTORY.fullmatch(name)
-                if match:
-                    found = _directory_count(os.path.join(directory, name))
-                    counts["objects"] += found
-                    policy = counts["policies"].setdefault(match[1] or "0", {"objects": 0})
-                    policy["objects"] += found
-        return counts
+            return {self.disks.root: None}
 
     # -- from the configuration ----------------------------------------------------------------------------------------
     def ring_md5(self) -> dict[str, str]:
@@ -227,11 +184,11 @@ class ReconMiddleware:
             ),
             ("expirer", "object"): self._recorded(obj, "object_expiration_pass", "expired_last_pass"),
             ("mounted", None): self.mounted,
-            ("unmounted", None): self.unmounted,
-            ("diskusage", None): self.disk_usage,
+            ("unmounted", None): self.disks.unmounted,
+            ("diskusage", None): self.disks.usage,
             ("ringmd5", None): self.ring_md5,
             ("swiftconfmd5", None): self.swift_conf_md5,
-            ("quarantined", None): self.quarantined,
+            ("quarantined", None): self.disks.quarantined,
             ("sockstat", None): self.sockstat,
             ("version", None): lambda: {"version": __version__},
             ("driveaudit", None): self._recorded(recon_cache.DRIVE, "drive_audit_errors"),
@@ -245,21 +202,6 @@ def _auditor_keys(kind: str) -> tuple[str, ...]:
     return (
         f"{kind}_audits_passed", f"{kind}_auditor_pass_completed", f"{kind}_audits_since", f"{kind}_audits_failed",
     )  # fmt: skip
-
-
-def _names_in(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
-
-
-def _directory_count(path: str) -> int:
-    try:
-        with os.scandir(path) as entries:
-            return sum(entry.is_dir(follow_symlinks=False) for entry in entries)
-    except OSError:
-        return 0
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], ReconMiddleware]:

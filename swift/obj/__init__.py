@@ -1,1 +1,1 @@
-"""Objects as files on disk: layout, metadata, reader, writer, storage server and daemons."""
+"""Objects: what a store of them is, the store of files, the storage server and its daemons."""

@@ -1,4 +1,8 @@
-"""The devices of an object server: is it there, is it mounted, has it room, and where its disk work runs (object-disk 1)."""
+"""The devices of an object server: is it there, is it mounted, and where its disk work runs (object-disk 1).
+
+Nothing here waits for a disk in the event loop: what a directory of devices holds is on the system's disk, and whether a device is mounted
+is asked in the device's own threads, together with the work.
+"""
 
 from __future__ import annotations
 
@@ -10,37 +14,83 @@ from swift.core import clock
 from swift.core.errors import InsufficientStorage
 from swift.core.fs import is_mount
 from swift.core.names import check_device_name
-from swift.core.threads import DeviceBusy, DevicePool, pool_for
-from swift.obj.errors import DeviceUnavailable
+from swift.core.threads import Call, DeviceBusy, DevicePool, DeviceStuck, pool_for
+from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 
 CHECK_SECONDS = 1.0  # how long an answer about a mount is believed for reads; writes ask each time
 MAX_DEVICES = 4096
 
 
 class Device:
-    """One device that exists. `run` raises what the function raises, or DeviceUnavailable when the disk is swamped."""
+    """One device that has a directory. Calls raise what they raise, DeviceUnavailable (hung) or DeviceOverloaded (swamped)."""
 
-    __slots__ = ("name", "path", "pool", "inline", "_checked")
+    __slots__ = ("_checked", "inline", "mount_check", "name", "path", "pool")
 
-    def __init__(self, name: str, path: str, threads: int) -> None:
+    def __init__(self, name: str, path: str, threads: int, mount_check: bool = False) -> None:
         self.name = name
         self.path = path
+        self.mount_check = mount_check
         self.pool: DevicePool = pool_for(path, threads)
         self.inline = self.pool.inline
         self._checked = 0.0
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run blocking disk work where it stalls nobody else."""
+        """Run blocking disk work where it stalls nobody else. After DeviceUnavailable it may still be going on."""
         if self.inline:
             return function(*args)
         try:
             return self.pool.run(function, *args)
-        except DeviceBusy as err:
+        except DeviceStuck as err:
             raise DeviceUnavailable(str(err)) from None
+        except DeviceBusy as err:
+            raise DeviceOverloaded(str(err)) from None
+
+    def run_mounted(self, for_write: bool, function: Callable[..., Any], *args: Any) -> Any:
+        """`run` for the first disk work of a request: raises DeviceUnavailable, too, when the device is not mounted."""
+        if self.mount_check and (for_write or clock.monotonic() - self._checked > CHECK_SECONDS):
+            return self.run(self._if_mounted, function, *args)
+        return self.run(function, *args)
+
+    def run_on(self, owner: Any, function: Callable[..., Any], *args: Any) -> Any:
+        """`run` for work on the descriptor of `owner`, whose `lent` stays True if the work goes on after this call.
+
+        Then it must not be closed: it is freed by its `__del__` when the last call that has it ends.
+        """
+        if self.inline:
+            return function(*args)
+        call: Call | None = None
+        try:
+            call = self.pool.submit(function, *args)
+            owner.lent = True
+            return call.wait()
+        except DeviceStuck as err:
+            raise DeviceUnavailable(str(err)) from None
+        except DeviceBusy as err:
+            raise DeviceOverloaded(str(err)) from None
+        finally:
+            if call is not None and call.done:
+                owner.lent = False
+
+    def leave(self, function: Callable[..., Any], *args: Any) -> None:
+        """Have something done that nobody waits for; never refused. It must raise nothing."""
+        if self.inline:
+            function(*args)
+        else:
+            self.pool.leave(function, *args)
+
+    def _if_mounted(self, function: Callable[..., Any], *args: Any) -> Any:
+        self.check()
+        return function(*args)
+
+    def check(self) -> None:
+        """Blocks. Raises DeviceUnavailable unless the device is mounted, or at least there where mounts are not checked."""
+        if not (is_mount(self.path) if self.mount_check else os.path.isdir(self.path)):
+            raise DeviceUnavailable(self.name)
+        self._checked = clock.monotonic()
 
 
 class Devices:
-    """All devices below one directory. Unknown ones are looked for at each request, known ones checked as said."""
+    """All devices below one directory. Unknown ones are looked for at each request."""
 
     def __init__(self, root: str, mount_check: bool, threads_per_device: int = 4) -> None:
         self.root = root.rstrip("/") or "/"
@@ -48,50 +98,42 @@ class Devices:
         self._threads = threads_per_device
         self._devices: dict[str, Device] = {}
 
-    def get(self, name: str, for_write: bool = True) -> Device:
-        """The device, if it is there and mounted. Raises DeviceUnavailable."""
+    def get(self, name: str) -> Device:
+        """The device of that name. Raises DeviceUnavailable when there is no directory for it.
+
+        Whether it is mounted shows when it is used: `Device.run_mounted`.
+        """
         device = self._devices.get(name)
-        if device is None:
-            return self._find(name)
-        # without mount_check a vanished directory shows itself: writes never create it, reads find nothing
-        if self.mount_check:
-            now = clock.monotonic()
-            if for_write or now - device._checked > CHECK_SECONDS:
-                self._check(name, device.path)
-                device._checked = now
-        return device
+        return device if device is not None else self._find(name)
 
     def _find(self, name: str) -> Device:
         try:
             check_device_name(name)
         except InsufficientStorage:
             raise DeviceUnavailable(name) from None
-        path = f"{self.root}/{name}"
-        self._check(name, path)
-        device = Device(name, path, self._threads)
+        if name not in self._entries():
+            raise DeviceUnavailable(name)
+        device = Device(name, f"{self.root}/{name}", self._threads, self.mount_check)
         if len(self._devices) < MAX_DEVICES:
             self._devices[name] = device
         return device
 
-    def _check(self, name: str, path: str) -> None:
-        if not (is_mount(path) if self.mount_check else os.path.isdir(path)):
-            raise DeviceUnavailable(name)
-
-    def is_there(self, device: Device) -> bool:
-        """Whether a device from which nothing could be read is there at all."""
-        return is_mount(device.path) if self.mount_check else os.path.isdir(device.path)
-
-    def names(self) -> list[str]:
-        """All entries of the devices directory that pass the check, sorted; for daemons."""
+    def _entries(self) -> list[str]:
+        """Directories and links below the root: by what the root says of them, without touching what is mounted on them."""
         try:
-            entries = sorted(os.listdir(self.root))
+            with os.scandir(self.root) as entries:
+                return sorted(e.name for e in entries if e.is_symlink() or e.is_dir(follow_symlinks=False))
         except OSError:
             return []
+
+    def names(self) -> list[str]:
+        """All devices that pass the check, sorted; for daemons."""
         found = []
-        for name in entries:
+        for name in self._entries():
             try:
-                self._find(name) if name not in self._devices else self.get(name)
+                device = self.get(name)
+                device.run(device.check)
                 found.append(name)
-            except DeviceUnavailable:
+            except (DeviceUnavailable, DeviceOverloaded):
                 continue
         return found

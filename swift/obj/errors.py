@@ -9,6 +9,16 @@ class ObjectError(SwiftError):
     """Base of the errors of this room."""
 
 
+class Refused(ObjectError):
+    """The change must not be made. `status`: 404, 408, 409, 412, 413, 422 or 499; `timestamp`: what is known, internal form or ''."""
+
+    def __init__(self, status: int, timestamp: str = "", text: str | None = None) -> None:
+        super().__init__(text or str(status))
+        self.status = status
+        self.timestamp = timestamp
+        self.text = text
+
+
 class NotExist(ObjectError):
     """There is no such object here."""
 
@@ -63,4 +73,8 @@ class SameTimeConflict(ObjectError):
 
 
 class DeviceUnavailable(ObjectError):
-    """The device is missing or not mounted, or its name is impossible."""
+    """The device is missing, not mounted or hangs, or its name is impossible."""
+
+
+class DeviceOverloaded(ObjectError):
+    """More requests wait for the device than may; it is at work."""

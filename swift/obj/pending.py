@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core.fs import fault_point, mkdirs_durable, write_durable
 from swift.core.unpickle import UnpickleError, loads
-from swift.obj.layout import ASYNCDIR, TMPDIR, policy_dir
+from swift.obj.directories import ASYNCDIR, TMPDIR, policy_dir
 
 MAX_SIZE = 1 << 20
 WRITE_TRIES = 5

@@ -8,8 +8,7 @@ from typing import Any
 from swift.core.errors import BadRequest
 from swift.core.names import wsgi_to_str
 from swift.core.timestamp import internal_timestamp
-from swift.obj.device import Device
-from swift.obj.layout import ObjectLocation
+from swift.obj.store import ObjectStore, Place
 from swift.obj.updates import UpdateTarget
 from swift.wire.headers import environ_key, header_name, title_case
 from swift.wire.status import HTML_TYPE, default_body, status_line
@@ -20,28 +19,27 @@ Environ = dict[str, Any]
 MAX_REPLICATION_HEADERS = 256
 
 
-class Target:
-    """The object that a request names. `account`, `container`, `obj`: WSGI strings."""
+class NamedObject:
+    """The object that a request names, and where it is. `account`, `container`, `obj`: WSGI strings."""
 
-    __slots__ = ("device", "where", "account", "container", "obj")
+    __slots__ = ("store", "place", "account", "container", "obj")
 
-    def __init__(self, device: Device, where: ObjectLocation, account: str, container: str, obj: str) -> None:
-        self.device = device
-        self.where = where
+    def __init__(self, store: ObjectStore, place: Place, account: str, container: str, obj: str) -> None:
+        self.store = store
+        self.place = place
         self.account = account
         self.container = container
         self.obj = obj
 
     def for_update(self) -> UpdateTarget:
         """What container updates need to know of it."""
-        where = self.where
         return UpdateTarget(
-            self.device,
+            self.store.device,
             wsgi_to_str(self.account),
             wsgi_to_str(self.container),
             wsgi_to_str(self.obj),
-            where.name_hash,
-            where.policy_index,
+            self.place.name_hash,
+            self.store.policy.idx,
         )
 
 

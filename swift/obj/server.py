@@ -12,7 +12,7 @@ from typing import Any
 from swift import __version__
 from swift.core import clock
 from swift.core.concurrency import sleep
-from swift.core.config import auto_int, csv_list, positive_int, truthy
+from swift.core.config import auto_int, csv_list, positive_float, positive_int, truthy
 from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
 from swift.core.hashing import hash_path
@@ -25,14 +25,15 @@ from swift.core.names import (
     wsgi_to_str,
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
-from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
+from swift.core.policy import StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
+from swift.core.threads import bound_waits
 from swift.obj import server_change, server_get, server_put, timings
-from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE
 from swift.obj.device import Devices
 from swift.obj.errors import (
     Collision,
     Deleted,
+    DeviceOverloaded,
     DeviceUnavailable,
     Expired,
     MetadataTooLarge,
@@ -43,10 +44,10 @@ from swift.obj.errors import (
     StateChanged,
     XattrUnsupported,
 )
-from swift.obj.layout import ObjectLocation
-from swift.obj.request import Environ, Malformed, StartResponse, Target, answer, timestamp_of
+from swift.obj.request import Environ, Malformed, NamedObject, StartResponse, answer, timestamp_of
+from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, Place, StoreOptions
+from swift.obj.stores import Stores
 from swift.obj.updates import ContainerUpdates
-from swift.obj.writer import WriteRules
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
@@ -66,9 +67,8 @@ _DISK_ERRORS = frozenset(
         errno.ESTALE,
     )
 )
-LOCATION = (
-    "swift.object_location"  # environ key: where the request's object is, for the notes taken on the way
-)
+DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
+PLACE = "swift.object_place"  # environ key: where the request's object is, for the notes taken on the way
 
 
 class ObjectServer:
@@ -88,16 +88,22 @@ class ObjectServer:
             truthy(conf.get("mount_check", "true")),
             max(1, min(threads, 64)),
         )
-        self.rules = WriteRules(
-            not truthy(conf.get("disable_fallocate", "no")),
-            Reserve(conf.get("fallocate_reserve", "1%")),
-            max(1, int(conf.get("mb_per_sync", 512))) << 20,
-            float(conf.get("reclaim_age", RECLAIM_AGE)),
-            float(conf.get("commit_window", COMMIT_WINDOW)),
+        bound_waits(
+            positive_int(conf.get("max_clients", 4096)),
+            positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)),
+        )
+        self.stores = Stores(
+            StoreOptions(
+                not truthy(conf.get("disable_fallocate", "no")),
+                Reserve(conf.get("fallocate_reserve", "1%")),
+                max(1, int(conf.get("mb_per_sync", 512))) << 20,
+                float(conf.get("reclaim_age", RECLAIM_AGE)),
+                float(conf.get("commit_window", COMMIT_WINDOW)),
+                float(conf.get("etag_validate_pct", 100)),
+            )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
         self.updates = ContainerUpdates(conf, logger, self.metrics)
-        self.etag_validate_pct = float(conf.get("etag_validate_pct", 100))
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
         self.slow = float(conf.get("slow", 0))
@@ -165,9 +171,9 @@ class ObjectServer:
             )
             return answer(environ, start_response, 500)
         finally:
-            where = environ.get(LOCATION)
-            if where is not None and where.notes is not None:
-                self.log_notes(where)
+            place = environ.get(PLACE)
+            if place is not None and place.notes is not None:
+                self.log_notes(place)
 
     def _object_error(
         self, environ: Environ, start_response: StartResponse, error: ObjectError
@@ -179,7 +185,7 @@ class ObjectServer:
             return answer(environ, start_response, 404, headers=headers)
         if isinstance(error, Collision):
             return answer(environ, start_response, 403)
-        if isinstance(error, StateChanged):
+        if isinstance(error, (StateChanged, DeviceOverloaded)):
             return answer(environ, start_response, 503)
         if isinstance(error, SameTimeConflict):
             return answer(
@@ -202,17 +208,17 @@ class ObjectServer:
         start_response(status_line(507), [("Content-Type", HTML_TYPE), ("Content-Length", str(len(page)))])
         return [page]
 
-    def log_notes(self, where: ObjectLocation) -> None:
+    def log_notes(self, place: Place) -> None:
         """Log what disk work noted and forget it."""
-        for text in where.notes or ():
+        for text in place.notes or ():
             self.logger.warning("%s", text)
             if text.startswith("Quarantined"):
                 self.metrics.increment("quarantines")
-        where.notes = None
+        place.notes = None
 
     # ------------------------------------------------------------ what requests have in common
 
-    def locate(self, environ: Environ, for_write: bool) -> Target:
+    def locate(self, environ: Environ) -> NamedObject:
         """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
         path = environ["PATH_INFO"]
         parts = path.split("/", 5)
@@ -235,20 +241,9 @@ class ObjectServer:
             native = wsgi_to_str(native)
         if "\0" in path:
             check_object_name(account, container, obj)
-        policy = self.policy_of(environ)
-        device = self.devices.get(device_name, for_write)
-        where = ObjectLocation(
-            device.path,
-            policy.idx,
-            partition,
-            hash_path(native[1:]),
-            native,
-            policy.policy_type == ERASURE_CODING,
-            None,
-            self.etag_validate_pct,
-        )
-        environ[LOCATION] = where
-        return Target(device, where, account, container, obj)
+        store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
+        environ[PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
+        return NamedObject(store, place, account, container, obj)
 
     def policy_of(self, environ: Environ) -> StoragePolicy:
         """The storage policy of a request. Raises HTTPException (503) for an unknown one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,12 @@ from swift.core.constraints import check_metadata
 from swift.core.errors import BadRequest
 from swift.core.object_headers import update_overrides
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
-from swift.obj.errors import SameTimeConflict
-from swift.obj.layout import ObjectLocation
-from swift.obj.metadata import BLOCK_CRC32
-from swift.obj.reader import OpenObject, open_object
+from swift.obj.blocks import BLOCK_CRC32
+from swift.obj.errors import Refused
 from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
 from swift.obj.server_put import next_part_power
-from swift.obj.state import Refused, State, read_state
+from swift.obj.store import OpenObject, State, Write
 from swift.obj.updates import UpdateTarget
-from swift.obj.writer import WriteRules, tombstone, write_file
 from swift.wire.headers import head_headers
 from swift.wire.status import HTML_TYPE, default_body
 
@@ -39,8 +35,7 @@ class PostRequest:
         "ctype_timestamp",
         "headers",
         "overrides",
-        "open_expired",
-        "next_part_power",
+        "write",
     )
 
     def __init__(self, server: ObjectServer, environ: Environ) -> None:
@@ -69,18 +64,22 @@ class PostRequest:
                 raise BadRequest("Invalid Content-Type-Timestamp header") from None
         self.headers: dict[str, str] = {"X-Timestamp": self.timestamp}
         self.overrides = stored_headers(environ, self.headers, server.allowed_keys, False)
-        self.open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED") or is_true(
+        open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED") or is_true(
             environ, "HTTP_X_BACKEND_REPLICATION"
         )
-        self.next_part_power = next_part_power(environ)
+        self.write = Write(self.now, next_part_power(environ), open_expired=open_expired)
+
+    def change(self, found: OpenObject) -> dict[str, str]:
+        """What the new .meta says. Raises Refused."""
+        return _stored_already(found, self) or new_metadata(found, self)
 
 
 def post(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """POST: new metadata for an object."""
-    target = server.locate(environ, True)
+    target = server.locate(environ)
     request = PostRequest(server, environ)
     try:
-        found, metadata = target.device.run(_post_trip, target.where, server.rules, request)
+        found, metadata = target.store.post(target.place, request.change, request.write)
     except Refused as refused:
         return answer(
             environ, start_response, refused.status, None, [("X-Backend-Timestamp", refused.timestamp)]
@@ -90,7 +89,8 @@ def post(server: ObjectServer, environ: Environ, start_response: StartResponse) 
     headers = [
         ("Content-Type", HTML_TYPE),
         ("Content-Length", str(len(page))),
-        ("X-Backend-Content-Type", found.metadata.get("Content-Type", "")),
+        # the type that the object has now
+        ("X-Backend-Content-Type", metadata.get("Content-Type") or found.metadata.get("Content-Type", "")),
     ]
     headers += [
         (name, value)
@@ -99,18 +99,6 @@ def post(server: ObjectServer, environ: Environ, start_response: StartResponse) 
     ]
     start_response("202 Accepted", headers)
     return [page]
-
-
-def _post_trip(
-    where: ObjectLocation, rules: WriteRules, request: PostRequest
-) -> tuple[OpenObject, dict[str, str]]:
-    """Look, decide, write: (the object as it was, the metadata written). Raises Refused, NotExist, as write_file."""
-    names: list[str] = []
-    found = open_object(where, request.now, request.open_expired, names=names)
-    found.close()
-    metadata = _stored_already(found, request) or new_metadata(found, request)
-    write_file(where, rules, dict(metadata), ".meta", next_part_power=request.next_part_power, names=names)
-    return found, metadata
 
 
 def _stored_already(found: OpenObject, request: PostRequest) -> dict[str, str] | None:
@@ -206,37 +194,70 @@ def with_swift_bytes(content_type: str, data_type: str) -> str:
 # ---------------------------------------------------------------- DELETE
 
 
-class DeleteOutcome:
-    """What a DELETE found and did. `timestamp`: what is known afterwards; `metadata`: of the object before."""
+class DeleteRequest:
+    """The checked head of a DELETE, and what it comes to.
 
-    __slots__ = ("status", "text", "timestamp", "metadata", "written")
+    `status`, `text`: of the answer; `known`: what is known afterwards, internal form.
+    """
 
-    def __init__(self, status: int, timestamp: str, metadata: dict[str, str]) -> None:
-        self.status = status
+    __slots__ = ("if_delete_at", "known", "status", "text", "timestamp", "write")
+
+    def __init__(self, environ: Environ) -> None:
+        """Raises BadRequest."""
+        self.timestamp = timestamp_of(environ)
+        self.if_delete_at: int | None = None
+        condition = environ.get("HTTP_X_IF_DELETE_AT")
+        if condition is not None:
+            try:
+                self.if_delete_at = int(Timestamp(condition))
+            except ValueError:
+                raise Malformed("Bad X-If-Delete-At header value") from None
+        self.write = Write(float(self.timestamp[:16]), next_part_power(environ))
+        self.status = 404
         self.text: str | None = None
-        self.timestamp = timestamp
-        self.metadata = metadata
-        self.written = False
+        self.known = self.timestamp
+
+    def check(self, state: State) -> bool:
+        """True if a tombstone is to be written; sets the answer. Runs where the disk's work is done."""
+        timestamp = self.timestamp
+        self.known = max(state.timestamp, timestamp)
+        if state.found is not None:
+            self.status = 204 if state.timestamp < timestamp else 409
+        if self.if_delete_at is not None and self._is_forbidden(state, self.if_delete_at):
+            return False
+        if state.timestamp < timestamp:
+            return True
+        # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
+        # container not told.
+        return state.timestamp == timestamp and state.found is None and not state.expired
+
+    def _is_forbidden(self, state: State, if_delete_at: int) -> bool:
+        """True if the expirer's condition forbids the DELETE; sets the answer either way."""
+        if not state.timestamp:
+            self.status = 404
+            return True
+        if state.timestamp >= self.timestamp:
+            self.status = 409
+            return True
+        stored = state.metadata.get("X-Delete-At")
+        if stored is None or int(stored) != if_delete_at:
+            self.status, self.text = 412, "X-If-Delete-At and X-Delete-At do not match"
+            return True
+        self.status = 204
+        return False
 
 
 def delete(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """DELETE: a tombstone, also for an object that isn't here."""
     started = clock.time()
-    timestamp = timestamp_of(environ)
-    target = server.locate(environ, True)
-    condition = environ.get("HTTP_X_IF_DELETE_AT")
-    if_delete_at = None
-    if condition is not None:
-        try:
-            if_delete_at = int(Timestamp(condition))
-        except ValueError:
-            raise Malformed("Bad X-If-Delete-At header value") from None
-    power = next_part_power(environ)
-    outcome = target.device.run(_delete_trip, target.where, server.rules, timestamp, if_delete_at, power)
+    request = DeleteRequest(environ)
+    target = server.locate(environ)
+    timestamp = request.timestamp
+    state, written = target.store.delete(target.place, timestamp, request.check, request.write)
     on_disk = clock.time()
-    if outcome.written:
+    if written:
         update = target.for_update()
-        delete_at = outcome.metadata.get("X-Delete-At")
+        delete_at = state.metadata.get("X-Delete-At")
         if delete_at:
             server.updates.update_expirer("DELETE", update, environ, int(delete_at), timestamp)
         server.updates.update_container("DELETE", update, environ, {"X-Timestamp": timestamp})
@@ -251,50 +272,10 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
             ended - started,
         )
     headers = [
-        ("X-Backend-Timestamp", outcome.timestamp),
-        ("X-Backend-Content-Type", outcome.metadata.get("Content-Type", "")),
+        ("X-Backend-Timestamp", request.known),
+        ("X-Backend-Content-Type", state.metadata.get("Content-Type", "")),
     ]
-    if outcome.status == 204:
+    if request.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])
         return [b""]
-    return answer(environ, start_response, outcome.status, outcome.text, headers, html=True)
-
-
-def _delete_trip(
-    where: ObjectLocation, rules: WriteRules, timestamp: str, if_delete_at: int | None, power: int | None
-) -> DeleteOutcome:
-    """Look, decide, write the tombstone. Raises as read_state and write_file."""
-    state = read_state(where, float(timestamp[:16]))
-    outcome = DeleteOutcome(404, max(state.timestamp, timestamp), state.metadata)
-    if state.found is not None:
-        outcome.status = 204 if state.timestamp < timestamp else 409
-    if if_delete_at is not None:
-        refused = _check_if_delete_at(state, timestamp, if_delete_at, outcome)
-        if refused:
-            return outcome
-    if state.timestamp < timestamp:
-        tombstone(where, rules, timestamp, power, state.names)
-        outcome.written = True
-    elif state.timestamp == timestamp and state.found is None and not state.expired:
-        # This very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
-        # container not told.
-        with contextlib.suppress(SameTimeConflict):
-            tombstone(where, rules, timestamp, power, state.names)
-        outcome.written = True
-    return outcome
-
-
-def _check_if_delete_at(state: State, timestamp: str, if_delete_at: int, outcome: DeleteOutcome) -> bool:
-    """Whether the expirer's condition forbids the DELETE; sets the outcome either way."""
-    if not state.timestamp:
-        outcome.status = 404
-        return True
-    if state.timestamp >= timestamp:
-        outcome.status = 409
-        return True
-    stored = state.metadata.get("X-Delete-At")
-    if stored is None or int(stored) != if_delete_at:
-        outcome.status, outcome.text = 412, "X-If-Delete-At and X-Delete-At do not match"
-        return True
-    outcome.status = 204
-    return False
+    return answer(environ, start_response, request.status, request.text, headers, html=True)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from swift.core.errors import BadRequest
 from swift.core.timestamp import http_date, internal_timestamp
-from swift.obj.body import BodyDamaged, ObjectBody, body_of
+from swift.obj.blocks import BLOCK_CRC32
+from swift.obj.body import BodyDamaged, ObjectBody
 from swift.obj.errors import NotExist, Quarantined
-from swift.obj.metadata import BLOCK_CRC32
-from swift.obj.reader import OpenObject, open_object
-from swift.obj.request import Environ, StartResponse, Target, is_true
+from swift.obj.request import Environ, NamedObject, StartResponse, is_true
+from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
 from swift.wire.conditional import normalize_etag
 from swift.wire.message import Request, Response
 
@@ -39,8 +39,7 @@ def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -
         if key in environ:
             plain = False
             break
-    target = server.locate(environ, False)
-    where = target.where
+    target = server.locate(environ)
     text = environ.get("HTTP_X_TIMESTAMP")
     try:
         # absent: the clock decides
@@ -52,13 +51,10 @@ def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED") or is_true(
         environ, "HTTP_X_BACKEND_REPLICATION"
     )
-    prefs = _fragment_preferences(environ) if where.ec else None
+    want = (BODY if plain or "HTTP_RANGE" in environ else EXTENT) if is_get else HEAD
     try:
-        with_body = is_get and (plain or "HTTP_RANGE" in environ)
-        found = target.device.run(open_object, where, now, open_expired, None, prefs, with_body)
+        found = target.store.open(target.place, want, now, open_expired, None, _fragment_preferences(environ))
     except NotExist as error:
-        if not server.devices.is_there(target.device):
-            return server._no_storage(environ, start_response)
         if environ.get("HTTP_IF_MATCH", "").strip() == "*":
             return _precondition_failed(start_response, error)
         raise
@@ -67,14 +63,13 @@ def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -
         return _conditional(server, target, environ, start_response, found, headers)
     headers.append(("Content-Length", str(found.size)))
     if not is_get:
-        found.close()
         start_response("200 OK", headers)
         return [b""]
     body = found.body
     start_response("200 OK", headers)
     if body is not None:
         return [body]
-    return body_of(_body(server, target, environ, found))
+    return _body(server, target, environ, found).as_needed()
 
 
 def _precondition_failed(start_response: StartResponse, error: NotExist) -> Iterable[bytes]:
@@ -140,7 +135,7 @@ def _headers(server: ObjectServer, environ: Environ, found: OpenObject) -> list[
     return headers
 
 
-def _body(server: ObjectServer, target: Target, environ: Environ, found: OpenObject) -> ObjectBody:
+def _body(server: ObjectServer, target: NamedObject, environ: Environ, found: OpenObject) -> ObjectBody:
     keep = found.size < server.keep_cache_size and (
         server.keep_cache_private
         or ("HTTP_X_AUTH_TOKEN" not in environ and "HTTP_X_STORAGE_TOKEN" not in environ)
@@ -150,12 +145,12 @@ def _body(server: ObjectServer, target: Target, environ: Environ, found: OpenObj
             in ("true", "1", "yes", "on", "t", "y")
         )
     )
-    return ObjectBody(target.device, target.where, found, keep, server.disk_chunk_size, server.log_notes)
+    return ObjectBody(target.store, target.place, found, keep, server.disk_chunk_size, server.log_notes)
 
 
 def _conditional(
     server: ObjectServer,
-    target: Target,
+    target: NamedObject,
     environ: Environ,
     start_response: StartResponse,
     found: OpenObject,

@@ -17,22 +17,20 @@ from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
 from swift.core.object_headers import update_overrides
 from swift.core.timestamp import parse
-from swift.obj.errors import DeviceUnavailable
-from swift.obj.layout import ObjectLocation
-from swift.obj.metadata import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
+from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
+from swift.obj.errors import Refused
 from swift.obj.request import (
     Environ,
     Malformed,
+    NamedObject,
     StartResponse,
-    Target,
     answer,
     is_true,
     stored_headers,
     timestamp_of,
 )
-from swift.obj.state import Refused, State, read_state
-from swift.obj.upload import Footers, open_upload
-from swift.obj.writer import NewObjectFile, WriteRules, write_file
+from swift.obj.store import NewObject, State, Write
+from swift.obj.upload import Footers, PlainUpload, open_upload
 from swift.wire.conditional import Match
 from swift.wire.errors import ClientError
 from swift.wire.headers import head_headers
@@ -57,24 +55,35 @@ class PutRequest:
         "length",
         "etag",
         "if_none_match",
-        "frag_index",
-        "next_part_power",
-        "drop_cache",
+        "write",
     )
 
     def __init__(self, server: ObjectServer, environ: Environ) -> None:
         """Raises RequestError, HTTPException, DeviceUnavailable."""
         self.timestamp = timestamp_of(environ)
-        self.target: Target = server.locate(environ, True)
+        self.target: NamedObject = server.locate(environ)
         timestamp = parse(self.timestamp)
         self.now = timestamp.timestamp
         self.length = check_object_creation(environ, self.target.obj, timestamp)
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
         self.if_none_match = Match(condition) if condition else None
-        self.frag_index = _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index")
-        self.next_part_power = next_part_power(environ)
-        self.drop_cache = not self.target.device.inline
+        self.write = Write(
+            self.now,
+            next_part_power(environ),
+            _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index"),
+        )
+
+    def check(self, state: State) -> None:
+        """Raises Refused when the PUT may not go on.
+
+        Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
+        """
+        condition = self.if_none_match
+        if condition is not None and state.found is not None and state.metadata.get("ETag") in condition:
+            raise Refused(412)
+        if state.timestamp > self.timestamp or (state.timestamp == self.timestamp and state.found is None):
+            raise Refused(409, state.timestamp)
 
 
 def _integer(environ: Environ, key: str, name: str) -> int | None:
@@ -132,17 +141,6 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     return [b""]
 
 
-def check_put(state: State, timestamp: str, if_none_match: Match | None) -> None:
-    """Whether a PUT may go on. Raises Refused.
-
-    Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
-    """
-    if if_none_match is not None and state.found is not None and state.metadata.get("ETag") in if_none_match:
-        raise Refused(412)
-    if state.timestamp > timestamp or (state.timestamp == timestamp and state.found is None):
-        raise Refused(409, state.timestamp)
-
-
 # ---------------------------------------------------------------- small
 
 
@@ -169,51 +167,25 @@ def _put_small(
     metadata["ETag"] = etag
     metadata[BLOCK_CRC32] = format_block_crcs(etag, MIN_BLOCK, [crc] if length else [])
     target = request.target
-    return target.device.run(_small_trip, target.where, server.rules, request, metadata, body)
-
-
-def _small_trip(
-    where: ObjectLocation, rules: WriteRules, request: PutRequest, metadata: dict[str, str], body: bytes
-) -> State:
-    state = read_state(where, request.now, request.frag_index)
-    check_put(state, request.timestamp, request.if_none_match)
-    write_file(
-        where, rules, metadata, ".data", body, request.next_part_power, request.drop_cache, state.names
-    )
-    return state
+    return target.store.put(target.place, metadata, body, request.check, request.write)
 
 
 # ---------------------------------------------------------------- large
 
 
-def _open_trip(
-    where: ObjectLocation, rules: WriteRules, request: PutRequest, size: int | None
-) -> tuple[State, NewObjectFile]:
-    state = read_state(where, request.now, request.frag_index)
-    check_put(state, request.timestamp, request.if_none_match)
-    new = NewObjectFile(where, rules)
-    try:
-        new.reserve(size)
-    except BaseException:
-        new.close()
-        raise
-    return state, new
-
-
 class _Sums:
-    """Takes the body's pieces to disk and through its checksums."""
+    """The checksums of a body that passes."""
 
     def __init__(self, length: int | None, with_md5: bool) -> None:
         self.blocks = BlockCrcs(length)
         self.digest: Any = md5(usedforsecurity=False) if with_md5 else None
         self.length = 0
 
-    def write(self, new: NewObjectFile, data: bytes | memoryview) -> None:
-        """Runs on the device's pool."""
+    def take(self, data: memoryview) -> None:
+        """The next bytes; not called in the event loop."""
         if self.digest is not None:
             self.digest.update(data)
         self.blocks.update(data)
-        new.write(data)
         self.length += len(data)
 
 
@@ -224,11 +196,11 @@ def _put_large(
     # the proxy takes the MD5 and promises it, with a CRC to check the body by
     promised = environ.get(_CRC)
     trusts = bool(promised) and (upload.has_footers if promised == "footer" else len(request.etag) == 32)
-    device, where = request.target.device, request.target.where
-    state, new = device.run(_open_trip, where, server.rules, request, upload.length)
+    target = request.target
+    sums = _Sums(upload.length, not trusts)
+    state, new = target.store.begin(target.place, upload.length, request.check, request.write, sums.take)
     try:
-        sums = _Sums(upload.length, not trusts)
-        _receive(server, device, upload, new, sums)
+        _receive(server, upload, new, sums)
         if upload.length is not None and sums.length != upload.length:
             raise Refused(499)
         footers = upload.footers()
@@ -248,18 +220,15 @@ def _put_large(
         metadata["ETag"] = etag
         metadata.update(upload.stored_footers())
         metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
-        device.run(new.finish, metadata, ".data", None, request.next_part_power, request.drop_cache)
+        new.finish(metadata)
     finally:
-        try:
-            device.run(new.close)
-        except DeviceUnavailable:  # swamped: that must not keep the descriptors
-            new.close()
+        new.close()
     with contextlib.suppress(ClientError):
         upload.drain()  # the object is stored, and its container is to be told, whatever becomes of the connection
     return state, footers
 
 
-def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile, sums: _Sums) -> None:
+def _receive(server: ObjectServer, upload: PlainUpload, new: NewObject, sums: _Sums) -> None:
     """The body, in pieces as large as what arrives allows. Raises Refused, ClientError, NoSpace, OSError."""
     deadline = clock.monotonic() + server.max_upload_time
     longest = limits().max_file_size
@@ -270,7 +239,7 @@ def _receive(server: ObjectServer, device: Any, upload: Any, new: NewObjectFile,
         count = upload.recv_into(buffer[filled:])
         filled += count
         if filled == len(buffer) or (not count and filled):
-            device.run(sums.write, new, buffer[:filled])
+            new.write(buffer[:filled])
             filled = 0
             if sums.length > longest:
                 raise Refused(413)

@@ -7,7 +7,7 @@ import os
 import stat
 
 from swift.core import clock
-from swift.obj.layout import TMPDIR, split_policy_dir
+from swift.obj.directories import TMPDIR, split_policy_dir
 
 
 def remove_old(device_path: str, reclaim_age: float) -> int:

@@ -17,13 +17,13 @@ from swift.core.config import non_negative_float, non_negative_int, positive_int
 from swift.core.errors import ConfigError
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
-from swift.obj.cleanup import RECLAIM_AGE
 from swift.obj.delivery import Delivery, path_of
 from swift.obj.device import Device, Devices
-from swift.obj.errors import DeviceUnavailable
-from swift.obj.layout import ASYNCDIR, DATADIR, is_hash, split_policy_dir
+from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, split_policy_dir
+from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
+from swift.obj.store import RECLAIM_AGE
 from swift.obj.tmpfiles import remove_old
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
@@ -208,7 +208,8 @@ class ObjectUpdater(Daemon):
         for name in self._names():
             try:
                 device = self.devices.get(name)
-            except DeviceUnavailable:
+                device.run(device.check)
+            except (DeviceUnavailable, DeviceOverloaded):
                 self.metrics.increment("errors")
                 self.logger.warning("Skipping %s as it is not mounted", name)
                 continue

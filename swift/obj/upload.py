@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from hashlib import md5
 from typing import Any
 
+from swift.obj.errors import Refused
 from swift.obj.request import Environ, Malformed, is_true
-from swift.obj.state import Refused
 from swift.wire.headers import title_case
 
 MAX_FOOTER = 1 << 20

@@ -71,7 +71,9 @@ class Application:
         object_rings: Mapping[int, Any] | None = None,
         inherited: Mapping[str, str] | None = None,
     ) -> None:
-        self.logger = logger or get_logger(conf, log_route=conf.get("log_name", "proxy-server"))
+        self.logger = logger or get_logger(
+            conf, "proxy-server", log_route=conf.get("log_name", "proxy-server")
+        )
         self.metrics = get_metrics(conf, "proxy-server")
         self.options: Options = parse_options(conf, policies(), inherited, self.logger.warning)
         self.account_existence_skip_cache_pct = skip_share(conf, "account_existence_skip_cache_pct")

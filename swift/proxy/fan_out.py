@@ -182,7 +182,7 @@ class FanOut:
         if response is None:
             return True
         if response.status >= 500:
-            self.health.answered(leg.node, response.status, self.asking.doing)
+            self.health.answered(leg.node, response, self.asking.doing)
             let_go(response)
             return self._replace(leg, until)
         answer = self._answers.made_of(response, leg.node)

@@ -48,9 +48,8 @@ class Listing:
         response = self._source.response
         length = response.remaining
         options = self._services.options
-        self._source.give_time(options.node_timeout)
         if length < 0:
-            return UnsizedBody(response), length
+            return UnsizedBody(self._source, options.node_timeout, self._broke_off), length
         timeout, chunk_size = options.node_timeout, options.object_chunk_size
         return RangeBody(self._source, 0, length - 1, timeout, chunk_size, None, self._broke_off), length
 
@@ -82,4 +81,10 @@ def fetch(
     )
     reader = Reader(services, lookup)
     source = reader.find()
-    return reader.answers if source is None else Listing(services, source)
+    if source is None:
+        return reader.answers
+    try:
+        return Listing(services, source)
+    except BaseException:
+        source.response.close()
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from swift.proxy.error_limit import ErrorLimiter, Node
+from swift.wire.client import BackendResponse
 
 
 class NodeHealth:
@@ -16,15 +17,17 @@ class NodeHealth:
         self.limiter = limiter
         self.logger = logger
 
-    def answered(self, node: Node, status: int, doing: str) -> None:
-        """The node answered: 507 and other statuses from 500 on count against it."""
+    def answered(self, node: Node, response: BackendResponse, doing: str) -> None:
+        """The node answered: 507 and other statuses from 500 on count against it, unless it just has too much to do."""
+        status = response.status
         if status == 507:
             self.limiter.limit_now(node)
             self.logger.error(
                 "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
             )
         elif status >= 500:
-            self._count(node)
+            if status != 503 or response.get("retry-after") is None:
+                self._count(node)
             self.logger.error(
                 "ERROR %d trying to %s from %s:%s/%s", status, doing, node["ip"], node["port"], node["device"]
             )

@@ -18,12 +18,18 @@ from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Node, NodeIterator, Place, is_handoff
 from swift.proxy.services import Services
 from swift.telemetry.log import Transaction, set_transaction, transaction
+from swift.wire import conditional
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, wait_any
+from swift.wire.headers import header_name
 from swift.wire.ranges import parse_content_range
 
 _ZERO = frozenset(("0", "0.0", "0000000000.00000"))
 _TIMESTAMP_HEADERS = ("x-backend-data-timestamp", "x-backend-timestamp", "x-put-timestamp", "x-timestamp")
+# None of these counts for bytes that continue an answer.
+_UNCONDITIONAL: dict[str, str | None] = dict.fromkeys(
+    ("X-Backend-Ignore-Range-If-Metadata-Present", *(header_name(key) or "" for key in conditional.KEYS))
+)
 _ALL = 1 << 30  # nodes at the same time: as many as there are
 
 
@@ -36,10 +42,6 @@ class Source:
         self.node = node
         self.response = response
         self.timestamp = timestamp
-
-    def give_time(self, seconds: float) -> None:
-        """Let each piece of the body take so long: what the head left of its own time is no limit of the body."""
-        self.response.conn.stream.set_timeout(seconds)
 
 
 class Lookup:
@@ -167,10 +169,27 @@ class Reader:
             self._etag = _etag_of(self._found.response)
         if not self._etag:
             return None
-        extra: dict[str, str | None] = {
-            "Range": f"bytes={first}-{last}",
-            "X-Backend-Ignore-Range-If-Metadata-Present": None,
-        }
+        self._change({**_UNCONDITIONAL, "Range": f"bytes={first}-{last}"}, node)
+        found = self.find()
+        if found is None:
+            return None
+        response = found.response
+        content_range = parse_content_range(response.get("content-range"))
+        if content_range is not None and content_range[:2] == (first, last):
+            return found
+        if response.status == 200 and first == 0 and response.content_length == last + 1:
+            return found
+        response.close()
+        return None
+
+    def find_whole(self, node: Node) -> Source | None:
+        """As `find`, anew and without the Range; `node` is asked first."""
+        self._found = None
+        self._change({"Range": None}, node)
+        return self.find()
+
+    def _change(self, extra: Mapping[str, str | None], node: Node | None) -> None:
+        """Before the next `find`: other headers, and `node` as the first one."""
         lookup = self._lookup
         extra = {**(lookup.extra or {}), **extra}
         self._block = lookup.table.block(
@@ -179,18 +198,6 @@ class Reader:
         spares, self._spares = self._spares, []
         self._nodes = chain(() if node is None else (node,), spares, self._nodes)
         self.answers = []
-        found = self.find()
-        if found is None:
-            return None
-        response = found.response
-        content_range = parse_content_range(response.get("content-range"))
-        found.give_time(self._lookup.node_timeout)
-        if content_range is not None and content_range[:2] == (first, last):
-            return found
-        if response.status == 200 and first == 0 and response.content_length == last + 1:
-            return found
-        response.close()
-        return None
 
     def _find_in_turn(self) -> Source | None:
         """Nearly always the first node answers well, and nothing else of this class is needed."""
@@ -354,7 +361,7 @@ class Reader:
         is_object = self._lookup.is_object
         if status < 400 and status >= 200 or status == 416 and is_object:
             return self._is_good_enough(node, response)
-        self._services.health.answered(node, status, self._asking.doing)
+        self._services.health.answered(node, response, self._asking.doing)
         answer = read_answer(response, node, self._lookup.node_timeout)
         when = response.get("x-backend-timestamp") or ""
         known = bool(when) and when not in _ZERO

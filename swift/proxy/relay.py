@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from swift.core.concurrency import SourceError, Stream, TargetError
+from swift.core.stream import SourceError, Stream, TargetError
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse
@@ -30,7 +30,36 @@ class BodyBroken(ResponseBroken):
     """The body cannot be brought to its end: fewer bytes than announced went to the client."""
 
 
-class RangeBody:
+class _SourceBody:
+    """What bodies from a source have in common: a time limit for each read, and the connection's way back to the pool."""
+
+    def __init__(self, source: Source, timeout: float, on_broken: OnBroken) -> None:
+        self.timeout = timeout
+        self.on_broken = on_broken
+        self.finished = False
+        self._read_from(source)
+
+    def _read_from(self, source: Source) -> None:
+        self.source = source
+        source.response.set_timeout(self.timeout)
+
+    def _finish(self) -> None:
+        if not self.finished:
+            self.finished = True
+            self.source.response.release()
+
+    def _broke(self, error: Exception) -> None:
+        self.source.response.close()
+        self.on_broken(self.source, error)
+
+    def close(self) -> None:
+        """The client is gone or done: drop what is left."""
+        if not self.finished:
+            self.finished = True
+            self.source.response.close()
+
+
+class RangeBody(_SourceBody):
     """The bytes `first`..`last` of an object, from one source after the other.
 
     `resume` None: never continued (X-Newest, accounts and containers).
@@ -46,14 +75,11 @@ class RangeBody:
         resume: Resume | None,
         on_broken: OnBroken,
     ) -> None:
-        self.source = source
+        super().__init__(source, timeout, on_broken)
         self.at = first
         self.stop = last + 1
-        self.timeout = timeout
         self.chunk_size = chunk_size
         self.resume = resume
-        self.on_broken = on_broken
-        self.finished = False
 
     def __len__(self) -> int:
         return self.stop - self.at
@@ -92,7 +118,6 @@ class RangeBody:
         return sent
 
     def _splice(self, response: BackendResponse, stream: Stream) -> None:
-        response.conn.stream.set_timeout(self.timeout)
         try:
             moved = response.conn.stream.splice_to(stream, self.stop - self.at)
         except TargetError as error:
@@ -109,26 +134,14 @@ class RangeBody:
             self._go_on(failure)
 
     def _go_on(self, error: Exception) -> None:
-        self.source.response.close()
-        self.on_broken(self.source, error)
+        self._broke(error)
         source = self.resume(self.at, self.stop - 1, None) if self.resume is not None else None
         if source is None:
             raise BodyBroken(f"{self.stop - self.at} bytes short: {error}") from error
-        self.source = source
-
-    def _finish(self) -> None:
-        if not self.finished:
-            self.finished = True
-            self.source.response.release()
-
-    def close(self) -> None:
-        """The client is gone or done: drop what is left."""
-        if not self.finished:
-            self.finished = True
-            self.source.response.close()
+        self._read_from(source)
 
 
-class MultirangeBody:
+class MultirangeBody(_SourceBody):
     """A `multipart/byteranges` body as its source made it; broken off, the rest is made here, with the same boundary.
 
     `range_header`: the client's. The object's length and type are read from the first part as it passes.
@@ -143,13 +156,10 @@ class MultirangeBody:
         resume: Resume | None,
         on_broken: OnBroken,
     ) -> None:
-        self.source = source
+        super().__init__(source, timeout, on_broken)
         self.range_header = range_header
-        self.timeout = timeout
         self.chunk_size = chunk_size
         self.resume = resume
-        self.on_broken = on_broken
-        self.finished = False
         self._current: RangeBody | None = None
         self._good_node: Node | None = None
 
@@ -165,17 +175,15 @@ class MultirangeBody:
                 if not data:
                     raise BackendError("body ended early")
             except BackendError as error:
-                response.close()
                 self.finished = True
-                self.on_broken(self.source, error)
+                self._broke(error)
                 yield from self._rest(head, at, length, error)
                 return
             if b"\r\n\r\n" not in head and len(head) < _MAX_PART_HEAD:
                 head += data
             at += len(data)
             yield data
-        self.finished = True
-        response.release()
+        self._finish()
 
     def _rest(self, head: bytes, at: int, length: int, error: Exception) -> Iterator[bytes]:
         """What follows byte `at` of the body."""
@@ -210,9 +218,7 @@ class MultirangeBody:
 
     def close(self) -> None:
         """The client is gone or done: drop what is left."""
-        if not self.finished:
-            self.finished = True
-            self.source.response.close()
+        super().close()
         if self._current is not None:
             self._current.close()
 
@@ -241,23 +247,18 @@ def _first_part(head: bytes) -> tuple[str, int] | None:
     return found.get("content-type", ""), content_range[2]
 
 
-class UnsizedBody:
-    """A body whose length nobody announced."""
-
-    def __init__(self, response: BackendResponse) -> None:
-        self.response = response
-        self.finished = False
+class UnsizedBody(_SourceBody):
+    """A body whose length nobody announced; never continued."""
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self.response.chunks()
-        self.finished = True
-        self.response.release()
-
-    def close(self) -> None:
-        """The client is gone or done: drop what is left."""
-        if not self.finished:
+        """The body in pieces. Raises BodyBroken."""
+        try:
+            yield from self.source.response.chunks()
+        except BackendError as error:
             self.finished = True
-            self.response.close()
+            self._broke(error)
+            raise BodyBroken(str(error)) from error
+        self._finish()
 
 
 def gathered(body: Iterable[bytes], length: int) -> Iterable[bytes]:

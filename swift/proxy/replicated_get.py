@@ -6,6 +6,7 @@ Finding the node is `swift.proxy.reader`'s business, the way of the body `swift.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from swift.core.config import truthy
 from swift.proxy.exchange import Body, Exchange
@@ -21,6 +22,8 @@ from swift.proxy.relay import (
 )
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
+from swift.wire import conditional
+from swift.wire.client import BackendResponse
 from swift.wire.ranges import parse_content_range
 
 
@@ -30,6 +33,7 @@ class ReplicatedReads(Kind):
     def get(self, exchange: Exchange, place: Place, extra: Mapping[str, str | None]) -> Found | list[Answer]:
         """The object on one of its nodes, else the answers that count."""
         environ = exchange.environ
+        conditional.drop_overruled(environ)
         options = self.services.options
         newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
         lookup = Lookup(
@@ -45,6 +49,13 @@ class ReplicatedReads(Kind):
         )
         reader = Reader(self.services, lookup)
         source = reader.find()
+        if (
+            source is not None
+            and "HTTP_IF_RANGE" in environ
+            and not _may_be_partial(environ, source.response)
+        ):
+            source.response.close()
+            source = reader.find_whole(source.node)
         return reader.answers if source is None else _Replica(self.services, lookup, reader, source)
 
 
@@ -71,9 +82,8 @@ class _Replica(Found):
         response, source = self._response, self._source
         length = response.remaining
         lookup = self._lookup
-        source.give_time(lookup.node_timeout)
         if length < 0:
-            return UnsizedBody(response), length
+            return UnsizedBody(source, lookup.node_timeout, self._broke_off), length
         resume = None if lookup.newest else self._reader.continue_from
         timeout, chunk_size = lookup.node_timeout, self._services.options.object_chunk_size
         first, last = 0, length - 1
@@ -96,3 +106,17 @@ class _Replica(Found):
     def _broke_off(self, source: Source, error: BaseException) -> None:
         """A body ended too early: that counts against its node."""
         self._services.health.failed(source.node, error, "read from a object server")
+
+
+def _may_be_partial(environ: Mapping[str, Any], response: BackendResponse) -> bool:
+    """Returns True unless a node answered with a part although If-Range names another entity: older servers ignore that header."""
+    if response.status not in (206, 416):
+        return True
+    etag = response.get("etag")
+    for name in environ.get("HTTP_X_BACKEND_ETAG_IS_AT", "").split(","):
+        other = response.get(name.strip().lower())
+        if other:
+            etag = other
+            break
+    modified = conditional.parse_http_date(response.get("last-modified") or "")
+    return conditional.range_applies(environ, conditional.normalize_etag(etag), modified)

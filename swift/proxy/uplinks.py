@@ -138,7 +138,7 @@ class Uplinks:
                 call.close()
                 self.health.failed(node, BackendError("does not take footers"), self.asking.doing)
                 continue
-            self.health.answered(node, response.status, self.asking.doing)
+            self.health.answered(node, response, self.asking.doing)
             if response.status < 500:
                 link.node = node
                 link.answer = read_answer(response, node, self.options.node_timeout)
@@ -210,7 +210,7 @@ class Uplinks:
             return
         if response.status == 100:
             return
-        self.health.answered(link.node, response.status, self.asking.doing)
+        self.health.answered(link.node, response, self.asking.doing)
         link.answer = read_answer(response, link.node, self.options.node_timeout)
         link.call = None
 
@@ -259,7 +259,7 @@ class Uplinks:
         except BackendError as error:
             self._drop(link, error)
             return False
-        self.health.answered(link.node, response.status, self.asking.doing)
+        self.health.answered(link.node, response, self.asking.doing)
         collected.add(collected.made_of(response, link.node))
         return response.status < 500
 

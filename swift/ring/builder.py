@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.ring import balance
+from swift.ring import balance, memory
 from swift.ring.builder_file import BuilderState, builder_lock, load_state, save_state
 from swift.ring.devices import REQUIRED_KEYS, Device, fill_defaults, search, without_builder_keys
 from swift.ring.errors import DuplicateDeviceError, EmptyRingError, RingBuilderError, RingValidationError
@@ -90,6 +90,7 @@ class RingBuilder:
         if given is None:
             self.state.id = clock.uuid4().hex
         if not self.state.ages:
+            memory.require(self.parts, 0)
             self.state.ages = array("B", bytes(self.parts))
         try:
             save_state(path, self.state, self.dev_id_bytes)
@@ -367,6 +368,7 @@ class RingBuilder:
 
         max_moves: at most so many part-replicas move by choice; replicas of removed devices are not counted.
         """
+        memory.require(self.parts, self.replicas)
         draft = copy.copy(self.state)
         # the draft's devices are its own; tables are replaced, never changed in place
         draft.devs = [dev and dict(dev) for dev in self.devs]

@@ -122,7 +122,7 @@ class RingData:
             if version == 1:
                 meta = _decode_json(head.read(_blob_length(head.read(4))))
                 ring = _ring_of_metadata(meta, meta.get("devs"))
-                ring._told_replica_count = _number(meta, "replica_count")
+                ring._told_replica_count = _replica_count(meta, whole=True)
             else:
                 ring = _load_metadata_2(f, with_devices)
             f.seek(-4, os.SEEK_END)
@@ -429,6 +429,14 @@ def _cut_rows(ring: RingData, table: bytes, count: int, swap: bool) -> None:
         ring.rows.append(row)
 
 
+def _replica_count(meta: Any, whole: bool) -> int | float | None:
+    """How many rows the metadata announce; `whole`: a whole number, and not left out. Raises RingFileError."""
+    count = _number(meta, "replica_count", required=whole)
+    if count is not None and (not 0 <= count <= 1 << 16 or whole and not isinstance(count, int)):
+        raise RingFileError(f"Impossible replica_count: {count!r}")
+    return count
+
+
 def _decode_1(raw: bytes) -> RingData:
     start = 10 + _blob_length(raw[6:10])
     meta = _decode_json(raw[10:start])
@@ -437,9 +445,8 @@ def _decode_1(raw: bytes) -> RingData:
     if isinstance(meta, dict):
         meta.pop("dev_id_bytes", None)
     ring = _ring_of_metadata(meta, meta.get("devs") if isinstance(meta, dict) else None)
-    count = _number(meta, "replica_count")
-    if not isinstance(count, int) or not 0 <= count <= 1 << 16:
-        raise RingFileError(f"Impossible replica_count: {count!r}")
+    count = _replica_count(meta, whole=True)
+    assert isinstance(count, int)
     if count and count - 1 > (len(raw) - start) // (2 << (32 - ring.part_shift)):
         raise RingFileError("Truncated ring table")
     table = raw[start:]
@@ -463,7 +470,7 @@ def _decode_2(raw: bytes) -> RingData:
     table = _section(raw, index, _ASSIGNMENTS)
     parts = 1 << (32 - ring.part_shift)
     full = parts * ring.dev_id_bytes
-    told = _number(meta, "replica_count", required=False)
+    told = _replica_count(meta, whole=False)
     if told is not None and abs(told * parts - len(table) / ring.dev_id_bytes) >= 1:
         raise RingFileError("Truncated ring table: replica count and length of the table differ")
     if 0 < len(table) < full:
@@ -521,7 +528,7 @@ def _load_metadata_2(f: Any, with_devices: bool) -> RingData:
         sections = {name: _section(raw, index, name) for name in wanted}
     meta = _decode_json(sections[_METADATA])
     ring = _ring_of_metadata(meta, _decode_json(sections[_DEVICES]) if with_devices else [])
-    told = _number(meta, "replica_count", required=False)
+    told = _replica_count(meta, whole=False)
     ring._told_replica_count = 0.0 if told is None else float(told)
     return ring
 

@@ -20,7 +20,9 @@ from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.run import command_line, notify
-from swift.run.privileges import become, detach, set_priorities, use_utc, wanted_user
+from swift.run.known_options import unknown_options
+from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
+from swift.telemetry import line_writer
 from swift.telemetry.log import capture_stdio, get_logger
 
 HEALTH_CHECK_SECONDS = 5.0
@@ -142,8 +144,10 @@ class _Runner:
                     self._start(options)
 
     def _start(self, options: Mapping[str, Any]) -> None:
+        parent = os.getpid()
         pid = fork()
         if pid == 0:
+            end_with_parent(signal.SIGTERM, parent)
             self._become_worker(options)
         self.workers[pid] = options
         self.logger.debug("Spawned worker %s with %r", pid, options)
@@ -163,6 +167,7 @@ class _Runner:
         except BaseException:
             self.logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
+            line_writer.flush_all()
             os._exit(code)
 
     def _reap(self) -> None:
@@ -209,6 +214,7 @@ class _Runner:
             except ProcessLookupError:
                 pass
         self.logger.notice("Exited %s", os.getpid())
+        line_writer.flush_all()
         os._exit(0)
 
 
@@ -234,6 +240,8 @@ def run_daemon(
         account = wanted_user(conf, logger)
         use_utc()
         logger.notice("Starting %s", os.getpid())
+        for entry in unknown_options(path, section):
+            logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose)})
         hashing.hash_config()
         become(account)
@@ -242,6 +250,7 @@ def run_daemon(
         return 1
     detach()
     capture_stdio(logger)
+    line_writer.write_beside_the_loop()
     try:
         _Runner(daemon, logger, once, options).run()
     except KeyboardInterrupt:

@@ -1,15 +1,17 @@
-"""What a process is allowed and how important it is: user, session, scheduling priorities, time zone.
+"""What a process is allowed and how important it is: user, session, open files, scheduling priorities, time zone.
 
 Spec: operations.md 2.1 (user, nice_priority, ionice_class), 4.1; proxy-and-backend 25.2.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import grp
 import os
 import platform
 import pwd
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +20,11 @@ from swift.core import clock
 from swift.core.errors import ConfigError
 
 DEFAULT_USER = "swift"
+MAX_DESCRIPTORS = 32768
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "ppc64le": 273, "s390x": 282, "riscv64": 30}
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
+_PR_SET_PDEATHSIG = 1
 _WARNING = "WARNING: Unable to modify %s priority of process. Keeping unchanged! Check logs for more info. "
 
 
@@ -75,6 +79,25 @@ def become(account: Account | None) -> None:
     os.setgid(account.gid)
     os.setuid(account.uid)
     os.environ["HOME"] = account.home
+
+
+def end_with_parent(number: int, parent: int) -> None:
+    """Has the kernel send this process a signal when its parent ends, however that comes; a `parent` that is gone counts too.
+
+    To be said after `become`, which takes it back.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
+
+
+def raise_descriptors() -> None:
+    """As many file descriptors as the system lets us have, within reason: each client and each storage server takes one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MAX_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def detach() -> None:

@@ -17,17 +17,30 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from swift.core import clock, swift_dir
-from swift.core.concurrency import listen, raw_socket, sleep, spawn, spawn_after
+from swift.core.concurrency import raw_socket, sleep, spawn, spawn_after
 from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
-from swift.run import command_line, notify, seamless
+from swift.core.sockets import listen
+from swift.run import addresses_in_use, command_line, notify, seamless
 from swift.run.addresses import own_addresses
+from swift.run.known_options import unknown_options
 from swift.run.pipeline import app_conf, load_app
-from swift.run.privileges import Account, become, detach, set_priorities, use_utc, wanted_user
+from swift.run.privileges import (
+    Account,
+    become,
+    detach,
+    end_with_parent,
+    raise_descriptors,
+    set_priorities,
+    use_utc,
+    wanted_user,
+)
 from swift.run.supervisor import SIGNALS, Endpoint, Plan, SlotKey, StartError, Supervisor
 from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
+from swift.telemetry.line_writer import write_beside_the_loop
 from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.node_metrics import state_families
 
 SECTIONS = ("proxy-server", "account-server", "container-server", "object-server")
 DEFAULT_BIND_TIMEOUT = 30
@@ -35,6 +48,13 @@ BIND_RETRY_SECONDS = 0.1
 NO_PORT = (
     "bind_port wasn't properly set in the config file. It must be explicitly set to a valid port number."
 )
+
+
+# A proxy stands before people, who wait for a while rather than try again, and before storage servers, which must not get more of it
+# than they can take. These stand before proxies, which take them for broken when they keep them waiting.
+_SERVER_DEFAULTS: Mapping[str, Mapping[str, str]] = {
+    "proxy-server": {"max_requests": "256", "queue_timeout": "10"}
+}
 
 
 class HTTPServer(Protocol):
@@ -60,7 +80,7 @@ class Service:
         self.path = path
         self.section = section
         self._global_conf = dict(global_conf or {})
-        self.conf = app_conf(path, section, self._global_conf)
+        self.conf = {**_SERVER_DEFAULTS.get(section, {}), **app_conf(path, section, self._global_conf)}
         self.swift_dir = swift_dir.use(self.conf.get("swift_dir"))
         self.logger = get_logger(self.conf, section, log_to_console=verbose, log_route="wsgi")
         self.servers_per_port = (
@@ -70,11 +90,15 @@ class Service:
         self.ip = self.conf.get("bind_ip") or "0.0.0.0"
         self.port = 0 if self.servers_per_port else _port(self.conf)
         self.app: Any = None
+        self.is_exclusive = not truthy(self.conf.get("share_address"))
+        self._bound: set[tuple[str, int]] = set()
 
     def load(self) -> None:
         """Builds the pipeline. Raises ConfigError; what a factory raises for a bad value is turned into one too."""
         try:
             self.app = load_app(self.path, global_conf=self._global_conf, logger=self.logger)
+            for entry in unknown_options(self.path):
+                self.logger.warning("%s: %s", self.path, entry)
         except SwiftError as err:
             raise ConfigError(str(err)) from err
         except (ValueError, LookupError, OSError) as err:
@@ -91,7 +115,9 @@ class Service:
         """The app, with the metrics endpoint in front of it where that is wanted."""
         default = "" if self.section == "proxy-server" else "/metrics"
         path = self.conf.get("metrics_path", default)
-        return prometheus.with_endpoint(self.app, path) if path else self.app
+        if not path:
+            return self.app
+        return prometheus.with_endpoint(self.app, path, state_families(self.section, self.conf))
 
     def on_done(self) -> Callable[..., None]:
         """What is to be done with each finished request: counting, and the access line of storage servers."""
@@ -112,14 +138,19 @@ class Service:
         return done
 
     def bind(self, ip: str, port: int) -> Any:
-        """A listening socket. Raises OSError once the address has been in use for bind_timeout."""
+        """A listening socket. Raises OSError once the address has been in use for bind_timeout.
+
+        In use is what anybody listens at, those who would share it included: only our own workers may, or whoever
+        `share_address` lets in.
+        """
         conf = self.conf
         seconds = float(conf.get("bind_timeout") or DEFAULT_BIND_TIMEOUT)
         keep_idle = int(conf.get("keep_idle") or 600)
         give_up = clock.monotonic() + seconds
+        told = False
         while True:
             try:
-                sock = listen(ip, port, int(conf.get("backlog") or 4096), reuse_port=True)
+                sock = self._listen(ip, port)
                 break
             except OSError as err:
                 if err.errno != errno.EADDRINUSE:
@@ -127,6 +158,9 @@ class Service:
                 if clock.monotonic() >= give_up:
                     text = f"Could not bind to {ip}:{port} after trying for {seconds:g} seconds"
                     raise OSError(err.errno, text) from None
+            if not told:
+                told = True
+                self.logger.warning("%s:%d is in use; trying for %g seconds", ip, port, seconds)
             received = signal.sigtimedwait({signal.SIGTERM, signal.SIGINT, signal.SIGHUP}, BIND_RETRY_SECONDS)
             if received:
                 raise StartError(f"stopped by signal {received.si_signo} while waiting for {ip}:{port}")
@@ -135,15 +169,13 @@ class Service:
         sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_KEEPIDLE, keep_idle)
         return sock
 
-    def warn_if_taken(self, ip: str, port: int) -> None:
-        """SO_REUSEPORT lets a second server start on an address unnoticed and shares the connections out: say so."""
-        try:
-            listen(ip, port).close()
-        except OSError as err:
-            if err.errno == errno.EADDRINUSE:
-                self.logger.warning(
-                    "Somebody else listens on %s:%d too: connections are split between both", ip, port
-                )
+    def _listen(self, ip: str, port: int) -> Any:
+        with addresses_in_use.turn():
+            if self.is_exclusive and (ip, port) not in self._bound and addresses_in_use.is_in_use(ip, port):
+                raise OSError(errno.EADDRINUSE, "somebody listens there already")
+            sock = listen(ip, port, int(self.conf.get("backlog") or 4096), reuse_port=True)
+        self._bound.add((ip, port))
+        return sock
 
 
 def _port(conf: Mapping[str, Any]) -> int:
@@ -163,7 +195,7 @@ def _check(service: Service) -> None:
         for option in ("bind_timeout", "stale_worker_timeout", "ring_check_interval"):
             if conf.get(option):
                 float(conf[option])
-        for option in ("backlog", "max_clients"):
+        for option in ("backlog", "max_clients", "max_requests"):
             if conf.get(option):
                 int(conf[option])
         if not 0 < int(conf.get("keep_idle") or 600) < 32767:
@@ -193,6 +225,7 @@ class _Group:
         self.make_server = make_server
         self.ring_ports = ring_ports
         self.account: Account | None = None
+        self.parent = os.getpid()
         self.logger = services[0].logger
         self.per_port = services[0].servers_per_port > 0
         if self.per_port and (len(services) > 1 or ring_ports is None):
@@ -228,7 +261,9 @@ class _Group:
     def serve(self, sockets: list[tuple[Endpoint, Any]], ready: Callable[[], None]) -> None:
         """A worker's life."""
         become(self.account)
+        end_with_parent(signal.SIGHUP, self.parent)
         capture_stdio(self.logger)
+        write_beside_the_loop()
         used = {endpoint.service for endpoint, _ in sockets}
         for index in used:
             if not self.services[index].is_shareable:
@@ -264,11 +299,12 @@ class _Group:
     def run(self, inherited: seamless.Inherited, command: seamless.Command) -> int:
         """Serves until told to stop; returns the exit status. Raises SwiftError."""
         detach()
+        raise_descriptors()
         self.account = wanted_user(self.services[0].conf, self.logger)
         uid, gid = (self.account.uid, self.account.gid) if self.account else (-1, -1)
-        if not inherited.reloading and not self.per_port:
+        if inherited.reloading:  # what we share with is ourselves
             for service in self.services:
-                service.warn_if_taken(service.ip, service.port)
+                service.is_exclusive = False
         if not self.per_port and not any(service.workers for service in self.services):
             return self._serve_here(inherited)
         prometheus.share_between_workers(uid, gid)
@@ -308,6 +344,7 @@ class _Group:
         become(self.account)
         servers = self._make_servers(sockets)
         capture_stdio(self.logger)
+        write_beside_the_loop()
         threads = [spawn(server.run) for server in servers]
         sleep(0)
         inherited.finish(self.logger)

@@ -18,7 +18,7 @@ from swift.core import clock
 from swift.core.concurrency import fork, raw_select, raw_socket
 from swift.core.errors import SwiftError
 from swift.run import notify, seamless
-from swift.telemetry import prometheus
+from swift.telemetry import line_writer, prometheus
 
 SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
 MAX_RESTART_DELAY = 5.0
@@ -195,6 +195,7 @@ class Supervisor:
         except BaseException:
             self._logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
+            line_writer.flush_all()
             os._exit(code)
 
     def _look_for_ready(self, slot: Slot, milliseconds: int) -> str:

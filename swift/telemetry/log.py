@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swift.core.concurrency import Timeout, getcurrent
-from swift.core.config import csv_list, truthy
+from swift.core.config import csv_list, non_negative_int, truthy
 from swift.core.errors import ConfigError
 from swift.telemetry.log_sinks import (
     ConsoleSink,
@@ -262,7 +262,8 @@ def _sinks_of(conf: Mapping[str, Any], log_to_console: bool) -> list[Sink]:
             f"log_to must be one of {', '.join(_TARGETS)} (file: with log_file), not {target!r}"
         )
     if target == "file":
-        sink = shared_sink(FileSink, path, truthy(conf.get("log_json")))
+        max_bytes = non_negative_int(conf.get("log_file_max_bytes") or 0)
+        sink = shared_sink(FileSink, path, truthy(conf.get("log_json")), max_bytes)
         try:
             sink.open()
         except OSError as err:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import atexit
 import collections
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -19,9 +21,12 @@ from typing import Any, Protocol
 
 from swift.core import clock
 from swift.core.concurrency import raw_select, raw_socket
+from swift.core.resolver import HostAddress
+from swift.telemetry.line_writer import LineWriter
 
 MAX_QUEUED_BYTES = 1024 * 1024
 RECONNECT_SECONDS = 1.0
+NO_SOCKET = ("localhost", 514)
 REOPEN_CHECK_SECONDS = 1.0
 TRUNCATED_BYTES = 8192
 PIPE_CHUNK = 4096  # a pipe that polls writable takes this much without blocking
@@ -33,7 +38,8 @@ LEVEL_NAMES = {10: "DEBUG", 20: "INFO", 25: "NOTICE", 30: "WARNING", 40: "ERROR"
 class Sink(Protocol):
     """Takes one message: numeric level, logger name, text without line ends, transaction id and client address."""
 
-    dropped: int
+    @property
+    def dropped(self) -> int: ...
 
     def emit(self, level: int, name: str, text: str, txn: str | None, client_ip: str | None) -> None: ...
 
@@ -55,6 +61,7 @@ class SyslogSink:
         self.dropped = 0
         self._priority = {level: b"<%d>" % (facility * 8 + severity) for level, severity in SEVERITY.items()}
         self._address = address
+        self._host: HostAddress | None = None if isinstance(address, str) else HostAddress(*address)
         self._sock: Any = None
         self._retry_at = 0.0
 
@@ -83,18 +90,8 @@ class SyslogSink:
         if now < self._retry_at:
             return None
         self._retry_at = now + RECONNECT_SECONDS
-        target: Any = self._address
-        if isinstance(target, str):
-            try:
-                if not stat.S_ISSOCK(os.stat(target).st_mode):
-                    target = ("localhost", 514)
-            except OSError:
-                target = ("localhost", 514)
         try:
-            if isinstance(target, str):
-                family = raw_socket.AF_UNIX
-            else:
-                family, _, _, _, target = raw_socket.getaddrinfo(*target, type=raw_socket.SOCK_DGRAM)[0]
+            family, target = self._target()
             sock = raw_socket.socket(family, raw_socket.SOCK_DGRAM | raw_socket.SOCK_CLOEXEC)
             sock.setblocking(False)
             try:
@@ -106,6 +103,19 @@ class SyslogSink:
             return None
         self._sock = sock
         return sock
+
+    def _target(self) -> tuple[int, Any]:
+        """Address family and address by now. Raises OSError while the host's is not known."""
+        if isinstance(self._address, str):
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(os.stat(self._address).st_mode):
+                    return raw_socket.AF_UNIX, self._address
+        if self._host is None:
+            self._host = HostAddress(*NO_SOCKET)
+        found = self._host.get()
+        if found is None:
+            raise OSError(errno.EHOSTUNREACH, "the name of the log host is not resolved")
+        return found
 
 
 def _timestamp(now: float, cache: list[Any]) -> str:
@@ -119,12 +129,13 @@ def _timestamp(now: float, cache: list[Any]) -> str:
 class FileSink:
     """`<time> <LEVEL> <name>: message` lines appended to a file, which may be rotated away under us.
 
-    With `as_json` the lines are JSON objects. Each line is one append, so that several processes may share the file.
+    With `max_bytes` it is put aside as PATH.1 once it is longer (0: never). With `as_json` the lines are JSON objects. Whole lines are appended, so that several processes may share the file.
     """
 
-    def __init__(self, path: str, as_json: bool = False) -> None:
-        self.dropped = 0
+    def __init__(self, path: str, as_json: bool = False, max_bytes: int = 0) -> None:
+        self._writer = LineWriter(self._append)
         self.path = path
+        self._max_bytes = max_bytes
         self.as_json = as_json
         self._fd = -1
         self._check_at = 0.0
@@ -139,18 +150,39 @@ class FileSink:
             line = f"{_timestamp(now, self._clock)} {shown} {name}: {text}\n".encode(
                 "utf-8", "backslashreplace"
             )
-        if now >= self._check_at or now < self._check_at - REOPEN_CHECK_SECONDS:
+        self._writer.put(line)
+
+    @property
+    def dropped(self) -> int:
+        return self._writer.dropped
+
+    def _append(self, lines: bytes) -> None:
+        now = clock.monotonic()
+        if now >= self._check_at:
             self._check_at = now + REOPEN_CHECK_SECONDS
             self._reopen_if_moved()
-        try:
-            os.write(self._fd, line)
-        except OSError:
-            self.dropped += 1
+            if self._max_bytes and os.fstat(self._fd).st_size > self._max_bytes:
+                self._put_aside()
+        _write_all(self._fd, lines)
 
     def open(self) -> None:
         """Raises OSError if the file can't be written to."""
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _put_aside(self) -> None:
+        """Several processes may come to it at once: who has the lock, and still sees this file at the path, renames it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        try:
+            there, have = os.stat(self.path), os.fstat(self._fd)
+            if (there.st_dev, there.st_ino) == (have.st_dev, have.st_ino):
+                os.rename(self.path, self.path + ".1")
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._reopen_if_moved()
 
     def _reopen_if_moved(self) -> None:
         try:
@@ -193,12 +225,22 @@ def json_line(
     return json.dumps(entry).encode() + b"\n"
 
 
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
 class StreamSink:
     """JSON lines on a descriptor that may be a slow pipe: queued up to a limit, then dropped."""
 
     def __init__(self, fd: int) -> None:
         self.dropped = 0
         self._fd = os.dup(fd)  # lives on when standard output is redirected
+        self._file: LineWriter | None = (
+            None  # a file is always said to be writable, and may block all the same
+        )
+        if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self._file = LineWriter(lambda lines: _write_all(self._fd, lines))
         self._poll = raw_select.poll()
         self._poll.register(self._fd, raw_select.POLLOUT)
         self._queue: collections.deque[bytes] = collections.deque()
@@ -208,6 +250,10 @@ class StreamSink:
 
     def emit(self, level: int, name: str, text: str, txn: str | None, client_ip: str | None) -> None:
         line = json_line(clock.time(), self._clock, level, name, text, txn, client_ip)
+        if self._file is not None:
+            self._file.put(line)
+            self.dropped = self._file.dropped
+            return
         if self._queued + len(line) > MAX_QUEUED_BYTES:
             self.dropped += 1
         else:

@@ -14,11 +14,11 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import raw_socket, spawn_after
 from swift.core.config import truthy
+from swift.core.resolver import HostAddress
 from swift.telemetry import prometheus
 
 BATCH_BYTES = 1400
 BATCH_SECONDS = 0.05
-RESOLVE_SECONDS = 60.0
 
 _unsafe_name = re.compile(r"[\x00-\x20\x7f:|@#]")
 _control = re.compile(r"[\x00-\x1f\x7f]")
@@ -30,7 +30,8 @@ _random = clock.random
 class StatsdClient:
     """Sends event texts to one host over one socket, each in its own datagram or joined by line ends (`batch`).
 
-    The name of the host is resolved again after a minute or an error. What can't be sent is dropped and counted.
+    The name of the host is resolved again after a minute or an error, never while anybody waits. What can't be sent is dropped
+    and counted.
     """
 
     def __init__(self, host: str, port: int, batch: bool = False, logger: Any = None) -> None:
@@ -39,8 +40,10 @@ class StatsdClient:
         self.dropped = 0
         self._batch = batch
         self._logger = logger
+        self._address = HostAddress(host, port)
         self._sock: Any = None
-        self._resolve_at = 0.0
+        self._connected_to: Any = None
+        self._warned_of: OSError | None = None
         self._pending: list[str] = []
         self._pending_bytes = 0
         self._flush_set = False
@@ -71,39 +74,43 @@ class StatsdClient:
         self._send(data)
 
     def _send(self, data: bytes) -> None:
-        now = clock.monotonic()
-        if now >= self._resolve_at:
-            self._connect(now)
+        sock = self._socket()
+        if sock is None:
+            self.dropped += 1
+            return
         try:
-            if self._sock is not None:
-                self._sock.send(data)
-                return
+            sock.send(data)
+            return
         except BlockingIOError:
             pass
         except OSError as err:
-            self._resolve_at = min(self._resolve_at, now + 1.0)
+            self._address.ask_again()
             self._warn(err)
         self.dropped += 1
 
-    def _connect(self, now: float) -> None:
-        # a name that doesn't resolve is asked for again soon, but not for each event
-        self._resolve_at = now + 1.0
+    def _socket(self) -> Any:
+        """A socket connected to what the host's address is by now; None while that is not known."""
+        found = self._address.get()
+        if found is None or found == self._connected_to:
+            if found is None and self._address.error is not self._warned_of:
+                self._warned_of = self._address.error
+                self._warn(self._address.error)
+            return self._sock
+        family, address = found
         try:
-            found = raw_socket.getaddrinfo(self.host, self.port, type=raw_socket.SOCK_DGRAM)
-            found.sort(key=lambda entry: entry[0] != raw_socket.AF_INET)
-            family, _, _, _, address = found[0]
             sock = raw_socket.socket(family, raw_socket.SOCK_DGRAM | raw_socket.SOCK_CLOEXEC)
             sock.setblocking(False)
             sock.connect(address)
         except OSError as err:
+            self._address.ask_again()
             self._warn(err)
-            return
+            return self._sock
         if self._sock is not None:
             self._sock.close()
-        self._sock = sock
-        self._resolve_at = now + RESOLVE_SECONDS
+        self._sock, self._connected_to = sock, found
+        return sock
 
-    def _warn(self, err: OSError) -> None:
+    def _warn(self, err: OSError | None) -> None:
         if self._logger is not None:
             self._logger.warning("Error sending UDP message to %s:%s: %s", self.host, self.port, err)
 

@@ -18,13 +18,15 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift.core.concurrency import spawn_after
+from swift.core.concurrency import Timeout, spawn_after
+from swift.core.threads import DeviceBusy, run_in_thread
 from swift.telemetry.log_sinks import dropped_messages
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 MAX_SERIES = 10_000  # of each kind; what comes after is counted as `other`
 WRITE_DELAY = 1.0  # seconds
+ANSWER_SECONDS = 10
 MAX_FILE_BYTES = 64 * 1024 * 1024
 KNOWN_METHODS = frozenset(
     ("GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS", "REPLICATE", "SSYNC", "UPDATE")
@@ -121,6 +123,11 @@ class Table:
                 own[tuple(key)] = (
                     values if entry is None else [a + b for a, b in zip(entry, values, strict=True)]
                 )
+
+    def pids(self) -> list[int]:
+        """This process and those that share its directory, as far as they live."""
+        names = _names_in(self.directory) if self.directory is not None else []
+        return sorted({os.getpid(), *(int(name) for name in names if name.isdecimal())})
 
     def merged(self) -> Table:
         """This table and those of all siblings, dead ones included."""
@@ -252,8 +259,8 @@ class RequestMeter:
         )
 
 
-def exposition() -> bytes:
-    """All counts of this server as Prometheus text."""
+def exposition(state: Callable[[], Iterable[Any]] | None = None) -> bytes:
+    """All counts of this server as Prometheus text. `state`: further families, made anew each time."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import (
         CounterMetricFamily,
@@ -295,6 +302,8 @@ def exposition() -> bytes:
         )
         dropped.add_metric([], dropped_messages())
         yield from (counts, levels, times, requests, dropped)
+        if state is not None:
+            yield from state()
 
     class Collector:
         def collect(self) -> Iterable[Metric]:
@@ -308,8 +317,10 @@ def exposition() -> bytes:
 _PATH = re.compile(r"/[A-Za-z0-9_./-]+")
 
 
-def with_endpoint(app: Callable, path: str = "/metrics") -> Callable:
-    """`app`, with the exposition answered at `path`. Raises ValueError for what is no plain path."""
+def with_endpoint(
+    app: Callable, path: str = "/metrics", state: Callable[[], Iterable[Any]] | None = None
+) -> Callable:
+    """`app`, with the exposition answered at `path`, in a thread. Raises ValueError for what is no plain path."""
     if not _PATH.fullmatch(path):
         raise ValueError(f"metrics_path must be a plain path, not {path!r}")
 
@@ -319,7 +330,16 @@ def with_endpoint(app: Callable, path: str = "/metrics") -> Callable:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
             return [b""]
-        body = exposition()
+        try:
+            with Timeout(ANSWER_SECONDS):
+                body = run_in_thread(exposition, state)
+        except (Timeout, DeviceBusy):
+            text = b"A disk does not answer."
+            start_response(
+                "503 Service Unavailable",
+                [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))],
+            )
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else text]
         start_response("200 OK", [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))])
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
 

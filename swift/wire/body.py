@@ -1,12 +1,12 @@
-"""Response bodies that send themselves (the body protocol of doc/architecture.md): bytes of an open file.
+"""Response bodies: bytes of an open file that send themselves, and `BodyFilter`, for what looks at or changes a body on its way out.
 
-The server asks a body with `send_to(stream)` to bring itself to the client; for everybody else it is an iterable of bytes.
-Bodies that come from another server live with whoever can continue them from a third (swift.proxy.relay).
+The body protocol is in doc/architecture.md. Bodies that come from another server live with whoever can continue them from a third
+(swift.proxy.relay).
 """
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from swift.wire.errors import ResponseBroken
@@ -60,12 +60,20 @@ class FileBody:
         boundary: str,
         close: Callable[[], Any] | None = None,
         pool: Any = None,
+        base: int = 0,
     ) -> "FileBody":
-        """A multipart/byteranges body; ranges are (start, stop) with stop exclusive, size that of the whole entity."""
+        """A multipart/byteranges body; ranges are (start, stop) with stop exclusive, size that of the whole entity.
+
+        The entity begins at `base` in the file.
+        """
         made = cls(fd, 0, 0, close, pool)
         pieces: list[Piece] = []
         for start, stop in ranges:
-            pieces += (part_head(start, stop, size, content_type, boundary), (start, stop - start), b"\r\n")
+            pieces += (
+                part_head(start, stop, size, content_type, boundary),
+                (base + start, stop - start),
+                b"\r\n",
+            )
         pieces.append(f"--{boundary}--".encode("latin-1"))
         made._pieces = pieces
         return made
@@ -130,6 +138,9 @@ class FileBody:
         if close is not None:
             close()
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def in_page_cache(fd: int, offset: int, count: int) -> bool:
     """Whether reading these bytes will not wait for a disk, as far as their first and last byte tell."""
@@ -145,3 +156,40 @@ def in_page_cache(fd: int, offset: int, count: int) -> bool:
             return True
         raise
     return True
+
+
+def close_if_possible(body: Any) -> None:
+    """Let go of a body, which need not have a close()."""
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
+class BodyFilter:
+    """A response body as a filter lets it be seen: the base of everything that counts, checks or changes one.
+
+    Subclasses override `pieces` and, if they want to know of the end, `ended`. There is no `send_to`: what goes through a filter goes
+    through Python. The body below is closed exactly once, also when nobody ever asked for a piece.
+    """
+
+    def __init__(self, below: Iterable[bytes]) -> None:
+        self._below: Iterable[bytes] | None = below
+
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
+        """The body in pieces, made of those of the body below."""
+        yield from below
+
+    def ended(self) -> None:
+        """Called once, after the body below was closed."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(()) if self._below is None else self.pieces(self._below)
+
+    def close(self) -> None:
+        """Let go of the body below. Calling it again does nothing."""
+        below, self._below = self._below, None
+        if below is not None:
+            try:
+                close_if_possible(below)
+            finally:
+                self.ended()

@@ -10,16 +10,21 @@ from __future__ import annotations
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import Stream, connect, wait_readable_any
+from swift.core.concurrency import after_fork, hub
+from swift.core.sockets import connect
+from swift.core.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
 READ_SIZE = 64 * 1024
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
-MAX_IDLE_PER_NODE = 64
-MAX_IDLE = 1024
+# As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
+MAX_IDLE_PER_NODE = 256
+MAX_IDLE = 4096
+REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -224,6 +229,10 @@ class BackendConnection:
         """Closes the socket."""
         self.stream.close()
 
+    def __del__(self) -> None:
+        # The hub knows every open stream, so that none ends by being forgotten; whoever is forgotten himself leaves none behind.
+        self.stream.close()
+
 
 class BackendResponse:
     """A response head, and its body as far as the caller asks for it.
@@ -287,6 +296,10 @@ class BackendResponse:
         return self._lower.get(lower_name, default)
 
     # -- body ----------------------------------------------------------------------------------------------------------
+    def set_timeout(self, seconds: float | None) -> None:
+        """Bounds each single wait for the body from now on; until then it is what the wait for the head left over."""
+        self.conn.stream.set_timeout(seconds)
+
     @property
     def buffered(self) -> bool:
         """The whole body has already arrived: read_all will not wait."""
@@ -475,6 +488,7 @@ class ConnectionPool:
     def __init__(self) -> None:
         self._idle: OrderedDict[tuple[str, int], deque[BackendConnection]] = OrderedDict()
         self._count = 0
+        self._reaper: Any = None  # the hub's timer, while there is something to look through
 
     def get(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
         """An idle connection, or a new one. Raises ConnectError."""
@@ -517,6 +531,21 @@ class ConnectionPool:
         self._count += 1
         if self._count > MAX_IDLE:
             self._drop_oldest()
+        if self._reaper is None:
+            self._reaper = hub().schedule_call_global(REAP_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        """Close what has been idle for too long, and what its peer has closed. Runs in the hub; never waits."""
+        oldest_allowed = clock.monotonic() - MAX_IDLE_SECONDS
+        for key, idle in list(self._idle.items()):
+            for conn in list(idle):
+                if conn.idle_since < oldest_allowed or conn.stream.is_dead():
+                    idle.remove(conn)
+                    self._count -= 1
+                    conn.close()
+            if not idle:
+                del self._idle[key]
+        self._reaper = hub().schedule_call_global(REAP_SECONDS, self._reap) if self._count else None
 
     def _drop_oldest(self) -> None:
         for key in list(self._idle):
@@ -529,15 +558,24 @@ class ConnectionPool:
             del self._idle[key]
 
     def clear(self) -> None:
-        """Closes all idle connections (before a fork, at shutdown, between tests)."""
+        """Closes all idle connections (at shutdown, between tests)."""
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
         for idle in self._idle.values():
             for conn in idle:
                 conn.close()
         self._idle.clear()
         self._count = 0
 
+    def forget(self) -> None:
+        """For a forked child: the connections are its parent's, which alone may use them."""
+        self._reaper = None  # so is the timer
+        self.clear()
+
 
 POOL = ConnectionPool()
+after_fork.append(POOL.forget)
 
 
 def wait_any(connections: Iterable[BackendConnection], seconds: float | None) -> list[BackendConnection]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from swift.core import clock
-from swift.core.concurrency import Timeout, raw_socket, sleep
+from swift.core.concurrency import Timeout, sleep
+from swift.wire.admission import Admission, Pass, Refused
 from swift.wire.errors import (
     BadChunk,
     ClientDisconnected,
@@ -25,7 +26,7 @@ from swift.wire.input import NO_BODY, ChunkedBody, CountedBody, RequestBody, Sou
 from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
 from swift.wire.proxy_protocol import apply_proxy_line
-from swift.wire.refusal import refusal
+from swift.wire.refusal import BUSY_BODY, BUSY_STATUS, busy_headers, refusal
 from swift.wire.status import status_line
 
 if TYPE_CHECKING:
@@ -40,8 +41,15 @@ DISCARD_LIMIT = 1024 * 1024
 # After a refused upload the client is listened to for so long, so that it reads the answer instead of a reset.
 LINGER_SECONDS = 10.0
 LINGER_IDLE_SECONDS = 2.0
+# A connection whose request was refused for load is not listened to for so long.
+REFUSAL_PAUSE = 1.0
+# What watches over a server wants to know how it is, above all when it is busy.
+NEVER_QUEUED = frozenset(("/healthcheck", "/metrics"))
 # Bytes sent from one body before other green threads get a turn.
 FAIR_SHARE = 4 * 1024 * 1024
+
+# Connection.length of a body that ends with the connection.
+_UNTIL_CLOSE = -1
 
 _GONE = frozenset(
     (errno.EPIPE, errno.ECONNRESET, errno.ESHUTDOWN, errno.ENOTCONN, errno.EBADF, errno.ETIMEDOUT)
@@ -74,7 +82,6 @@ class Connection(Source):
         "close_after",
         "head_sent",
         "headers",
-        "idle",
         "length",
         "sent",
         "server",
@@ -86,7 +93,6 @@ class Connection(Source):
         super().__init__(stream)
         self.server = server
         self.base = base
-        self.idle = False
         self.status: str | None = None
         self.headers: list[tuple[str, str]] = []
         self.head_sent = False
@@ -151,9 +157,9 @@ class Connection(Source):
                 if server.closing_idle:
                     return -1
                 stream.set_timeout(server.keepalive_timeout)
-                self.idle = True
+                server.idle[self] = None
                 data = stream.recv(HEAD_READ)
-                self.idle = False
+                server.idle.pop(self, None)
             else:
                 refuse_unfinished(buffer, server.limits, scanned)
                 if not scanned:
@@ -195,14 +201,24 @@ class Connection(Source):
         callbacks: list[Callable[..., Any]] = []
         environ["swift.on_response_done"] = callbacks
         error: BaseException | None = None
+        place = None
         try:
-            result = server.app(environ, self.start_response)
+            if server.requests is not None and environ["PATH_INFO"] not in NEVER_QUEUED:
+                place = self._enter(server.requests, body)
+            try:
+                result = server.app(environ, self.start_response)
+            finally:
+                if place is not None:
+                    # What is left is sending, at the client's pace.
+                    place.leave()
             try:
                 self._respond(environ, body, result)
             finally:
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
+        except Refused as refused:
+            return self._refuse_for_load(environ, body, refused.retry_after, start)
         except (Exception, Timeout) as caught:
             error = caught
             self.close_after = True
@@ -211,7 +227,59 @@ class Connection(Source):
             self._done(environ, body, error, start)
         if not body.done:
             self._leave(body)
+        elif self.length == _UNTIL_CLOSE and error is None:
+            self.stream.shutdown_write()
         return not self.close_after
+
+    def _enter(self, requests: Admission, body: RequestBody) -> Pass:
+        """A place among the requests that are worked on. Raises Refused."""
+        # A body that is still on its way comes at the client's pace: how long it takes says nothing of the work.
+        all_here = body.done or body.remaining is not None and body.remaining <= len(self.buffer)
+        must_wait = requests.taken >= requests.places
+        place = requests.enter(all_here)
+        if must_wait and self.stream.gone:
+            # Most likely the client has given up waiting: then the work would be for nobody.
+            place.leave()
+            raise Refused(1)
+        return place
+
+    def _refuse_for_load(
+        self, environ: dict[str, Any], body: RequestBody, retry_after: int, start: float
+    ) -> bool:
+        """Answer 503; returns True if the connection is kept."""
+        server = self.server
+        server.note_refusal()
+        self.status = BUSY_STATUS
+        self.headers = busy_headers(retry_after, server.trans_id_suffix)
+        error = None
+        try:
+            self._respond_bytes(environ, body, BUSY_BODY)
+        except ClientError as caught:
+            error = caught
+            self.close_after = True
+        self._done(environ, body, error, start)
+        if not body.done:
+            self._leave(body)
+        if not self.close_after:
+            # Who comes back at once, in spite of Retry-After, shall not take the time of those who were let in.
+            server.idle[self] = None
+            sleep(REFUSAL_PAUSE)
+            server.idle.pop(self, None)
+        return not self.close_after
+
+    def turn_away(self, retry_after: int) -> None:
+        """Say 503 to a client for whose connection there is no place. Raises OSError and TimeoutError of the socket."""
+        stream, server = self.stream, self.server
+        # Most clients look for an answer only when their request is out.
+        begin = stream.recv(HEAD_READ)
+        lines = "".join(
+            f"{name}: {value}\r\n" for name, value in busy_headers(retry_after, server.trans_id_suffix)
+        )
+        head = f"HTTP/1.1 {BUSY_STATUS}\r\n{lines}{server.date_line()}Connection: close\r\n\r\n".encode(
+            "latin-1"
+        )
+        stream.sendall(head if begin.startswith(b"HEAD ") else head + BUSY_BODY)
+        self._linger()
 
     def _wants_close(self, environ: dict[str, Any]) -> bool:
         connection = environ.get("HTTP_CONNECTION")
@@ -266,7 +334,7 @@ class Connection(Source):
             self._send(self._head(environ, body, None))
             return
         send_to = getattr(result, "send_to", None)
-        if send_to is not None and status is not None:
+        if send_to is not None and status is not None and self.stream.zero_copy:
             head = self._head(environ, body, None)
             if self.length is not None and self.length > 0:
                 self._send_more(head)
@@ -381,7 +449,7 @@ class Connection(Source):
             count += 1
         if not body.done:
             self._decide_unread(body)
-        if self.server.draining:
+        if self.server.draining or self.server.clients.waiting:
             self.close_after = True
         self.chunked = False
         bodiless = environ["REQUEST_METHOD"] == "HEAD" or _bodiless(status)
@@ -403,7 +471,7 @@ class Connection(Source):
             self.length = None
         else:
             self.close_after = True
-            self.length = -1
+            self.length = _UNTIL_CLOSE
         text = "".join(lines)
         if text.count("\n") != count or text.count("\r") != count or "\0" in text:
             raise ValueError("line break or NUL in a response header")
@@ -450,18 +518,13 @@ class Connection(Source):
 
     def _send_more(self, head: bytes) -> None:
         """Send a head that the kernel shall join with the body behind it."""
-        if self.server.tls is not None:
-            self._send(head)
-            return
         self.head_sent = True
         try:
-            sent = self.stream.sock.send(head, raw_socket.MSG_MORE)
-        except BlockingIOError:
-            sent = 0
+            self.stream.send_more(head)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
         except OSError as error:
             raise ClientDisconnected(str(error)) from error
-        if sent < len(head):
-            self._send(head[sent:])
 
     def _sent_by(self, send_to: Callable[[Any], int]) -> int:
         try:

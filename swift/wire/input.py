@@ -1,18 +1,20 @@
 """wsgi.input: the body of one request, read from the connection as it is asked for.
 
-Three forms with one face: no body, a counted body, a chunked body. The `100 Continue` goes out when the body is first read.
-What never lives here: the head, the response, limits on whole bodies (those are the application's).
+Three forms with one face: no body, a counted body, a chunked body; and `InputFilter`, for what counts, checks or changes one on its
+way to the application. The `100 Continue` goes out when the body is first read. What never lives here: the head, the response, limits
+on whole bodies (those are the application's), any way to the socket past these objects.
 Spec: proxy-and-backend.md 21.2, 21.3, 14.3.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 if TYPE_CHECKING:
-    from swift.core.concurrency import Stream
+    from swift.core.stream import Stream
+    from swift.wire.tls import TlsStream
 
 READ_SIZE = 65536
 # readline() without a limit gives up looking for the end of the line there, and returns what it has.
@@ -31,7 +33,7 @@ class Source:
 
     __slots__ = ("buffer", "stream")
 
-    def __init__(self, stream: "Stream") -> None:
+    def __init__(self, stream: "Stream | TlsStream") -> None:
         self.stream = stream
         self.buffer = b""
 
@@ -67,7 +69,6 @@ class RequestBody:
     expecting = False
     received = 0
     remaining: int | None = 0
-    stream: "Stream | None" = None
     done = True
 
     def read(self, size: int | None = -1) -> bytes:
@@ -81,14 +82,6 @@ class RequestBody:
     def recv_into(self, buffer: Any) -> int:
         """read_available() into a writable buffer; the number of bytes, 0 at the end."""
         return 0
-
-    def take_buffered(self, size: int = READ_SIZE) -> bytes:
-        """What has arrived of a counted body, without waiting."""
-        return b""
-
-    def consumed(self, count: int) -> None:
-        """Tells that count bytes of a counted body were moved past this object, straight from `stream`."""
-        raise ValueError("no body")
 
     def readline(self, size: int | None = -1) -> bytes:
         """Up to and with the next LF, at most size (or MAX_LINE) bytes. Raises ClientError."""
@@ -127,12 +120,64 @@ class RequestBody:
 NO_BODY = RequestBody()
 
 
+def _discard(body: RequestBody, limit: int) -> bool:
+    while limit > 0:
+        data = body.read_available(READ_SIZE)
+        if not data:
+            return True
+        limit -= len(data)
+    return body.done
+
+
+class _ReadAhead(RequestBody):
+    """read() and readline() on top of read_available(), which hands out `_ahead` first."""
+
+    # Bytes that readline() looked at and did not return.
+    _ahead = b""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            return b"".join(iter(self.read_available, b""))
+        data = self.read_available(size)
+        missing = size - len(data)
+        if not missing or not data:
+            return data
+        parts = [data]
+        while missing:
+            data = self.read_available(missing)
+            if not data:
+                break
+            missing -= len(data)
+            parts.append(data)
+        return b"".join(parts)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        limit = MAX_LINE if size is None or size < 0 else size
+        data = self._ahead
+        self._ahead = b""
+        scanned = 0
+        while True:
+            found = data.find(b"\n", scanned, limit)
+            if found >= 0:
+                end = found + 1
+                break
+            if len(data) >= limit:
+                end = limit
+                break
+            scanned = len(data)
+            more = self.read_available(READ_SIZE)
+            if not more:
+                return data
+            data += more
+        self._ahead = data[end:]
+        return data[:end]
+
+
 class _ReceivedBody(RequestBody):
     """What counted and chunked bodies have in common."""
 
     def __init__(self, source: Source, expecting: bool) -> None:
         self.source = source
-        self.stream = source.stream
         self.expecting = expecting
         self.hundred_headers: list[tuple[str, str]] = []
 
@@ -160,12 +205,7 @@ class _ReceivedBody(RequestBody):
         return len(data)
 
     def discard(self, limit: int) -> bool:
-        while limit > 0:
-            data = self.read_available(READ_SIZE)
-            if not data:
-                return True
-            limit -= len(data)
-        return self.done
+        return _discard(self, limit)
 
 
 class CountedBody(_ReceivedBody):
@@ -215,7 +255,7 @@ class CountedBody(_ReceivedBody):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def read_available(self, size: int = READ_SIZE) -> bytes:
-        data = self.take_buffered(size)
+        data = self._arrived(size)
         if not data and self.remaining and size > 0:
             if self.expecting:
                 self.send_hundred_continue_response()
@@ -232,7 +272,8 @@ class CountedBody(_ReceivedBody):
         self.remaining -= count
         return count
 
-    def take_buffered(self, size: int = READ_SIZE) -> bytes:
+    def _arrived(self, size: int) -> bytes:
+        """At most size bytes of what is there, without waiting."""
         source = self.source
         data = source.buffer
         size = min(size, self.remaining)
@@ -244,11 +285,6 @@ class CountedBody(_ReceivedBody):
         self.remaining -= len(data)
         return data
 
-    def consumed(self, count: int) -> None:
-        if not 0 <= count <= self.remaining or self.source.buffer:
-            raise ValueError("bytes moved past a body that does not have them")
-        self.remaining -= count
-
     def readline(self, size: int | None = -1) -> bytes:
         limit = MAX_LINE if size is None or size < 0 else size
         source = self.source
@@ -259,14 +295,14 @@ class CountedBody(_ReceivedBody):
             end = min(limit, self.remaining)
             found = source.buffer.find(b"\n", scanned, end)
             if found >= 0:
-                return self.take_buffered(found + 1)
+                return self._arrived(found + 1)
             if len(source.buffer) >= end:
-                return self.take_buffered(end)
+                return self._arrived(end)
             scanned = len(source.buffer)
             source.buffer += source.recv(READ_SIZE)
 
 
-class ChunkedBody(_ReceivedBody):
+class ChunkedBody(_ReadAhead, _ReceivedBody):
     """A body of unknown length in chunks. The sizes are checked strictly; trailers are read and dropped."""
 
     remaining = None
@@ -278,8 +314,6 @@ class ChunkedBody(_ReceivedBody):
         self._chunk_left = 0
         self._first = True
         self._line_end_due = False
-        # Decoded bytes that readline() looked at and did not return.
-        self._ahead = b""
 
     def send_hundred_continue_response(self) -> None:
         if not self._first and not self.done and not self.discard(_REST_BEFORE_SECOND_BODY):
@@ -289,22 +323,6 @@ class ChunkedBody(_ReceivedBody):
             self.done = False
             self._first = True
             self._chunk_left = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or size < 0:
-            return b"".join(iter(self.read_available, b""))
-        data = self.read_available(size)
-        missing = size - len(data)
-        if not missing or not data:
-            return data
-        parts = [data]
-        while missing:
-            data = self.read_available(missing)
-            if not data:
-                break
-            missing -= len(data)
-            parts.append(data)
-        return b"".join(parts)
 
     def read_available(self, size: int = READ_SIZE) -> bytes:
         if self._ahead:
@@ -401,23 +419,68 @@ class ChunkedBody(_ReceivedBody):
             if size > MAX_TRAILER:
                 raise BadChunk("bad trailer")
 
-    def readline(self, size: int | None = -1) -> bytes:
-        limit = MAX_LINE if size is None or size < 0 else size
+
+class InputFilter(_ReadAhead):
+    """A request body as a filter lets it be seen: the base of everything that counts, checks or changes one.
+
+    Subclasses override `pull` and nothing else: all other methods get their bytes there, and nothing leads past it. The body below may
+    be any file-like object.
+    """
+
+    def __init__(self, below: Any) -> None:
+        self._below = below
+        self._read_below: Callable[[int], bytes] = getattr(below, "read_available", None) or below.read
+        self._ended = False
+
+    def pull(self, size: int) -> bytes:
+        """The next bytes of the body, b'' only at its end; about `size`, what is beyond is kept for the next read. Raises ClientError."""
+        return self._read_below(size)
+
+    def read_available(self, size: int = READ_SIZE) -> bytes:
+        if size <= 0:
+            return b""
         data = self._ahead
-        self._ahead = b""
-        scanned = 0
-        while True:
-            found = data.find(b"\n", scanned, limit)
-            if found >= 0:
-                end = found + 1
-                break
-            if len(data) >= limit:
-                end = limit
-                break
-            scanned = len(data)
-            more = self.read_available(READ_SIZE)
-            if not more:
-                return data
-            data += more
-        self._ahead = data[end:]
-        return data[:end]
+        if not data:
+            if self._ended:
+                return b""
+            data = self.pull(size)
+            self._ended = not data
+        self._ahead = data[size:]
+        return data[:size]
+
+    def recv_into(self, buffer: Any) -> int:
+        data = self.read_available(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    @property
+    def expecting(self) -> bool:  # type: ignore[override]
+        return getattr(self._below, "expecting", False)
+
+    @property
+    def received(self) -> int:  # type: ignore[override]
+        """Bytes that came from the client, whatever was made of them."""
+        return getattr(self._below, "received", 0)
+
+    @property
+    def remaining(self) -> None:  # type: ignore[override]
+        """Unknown: how long the body is when it comes out here is the filter's matter."""
+        return None
+
+    @property
+    def done(self) -> bool:  # type: ignore[override]
+        return self._ended and not self._ahead
+
+    def set_hundred_continue_response_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        self._below.set_hundred_continue_response_headers(headers)
+
+    def send_hundred_continue_response(self) -> None:
+        self._below.send_hundred_continue_response()
+        self._ended = False
+
+    def finish_expecting(self) -> None:
+        if self.expecting:
+            self._below.finish_expecting()
+
+    def discard(self, limit: int) -> bool:
+        return _discard(self, limit)

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
 from swift.run.pipeline import load_app, pipeline_names
+from swift.wire.body import close_if_possible
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.request import Application, Request
 from swift.wire.response import Response
@@ -373,7 +374,7 @@ class InternalClient:
             if rest:
                 yield rest
         finally:
-            _close(body)
+            close_if_possible(body)
 
     def delete_object(
         self,
@@ -384,12 +385,6 @@ class InternalClient:
         acceptable_statuses: Statuses = (2, 404),
     ) -> Response:
         return self._done("DELETE", self.make_path(account, container, obj), headers, acceptable_statuses)
-
-
-def _close(body: Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
 
 
 def _finish(response: Response) -> None:
@@ -404,7 +399,7 @@ def _finish(response: Response) -> None:
             if seen > _DRAIN_LIMIT:
                 break
     finally:
-        _close(body)
+        close_if_possible(body)
 
 
 def _read(response: Response, limit: int) -> bytes:
@@ -417,7 +412,7 @@ def _read(response: Response, limit: int) -> bytes:
                 raise ValueError(f"a document longer than {limit} bytes")
             parts.append(data)
     finally:
-        _close(body)
+        close_if_possible(body)
     return b"".join(parts)
 
 

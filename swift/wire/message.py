@@ -17,6 +17,7 @@ from swift.core.names import (
     wsgi_unquote,
 )
 from swift.wire.accept import Accept
+from swift.wire.body import close_if_possible
 from swift.wire.conditional import Match, normalize_etag
 from swift.wire.exceptions import (
     HTTPAccepted,
@@ -70,7 +71,7 @@ from swift.wire.headers import (
 from swift.wire.paths import parsed_path
 from swift.wire.ranges import Range
 from swift.wire.request import Request, host_url
-from swift.wire.response import HTTPException, Response, close_if_possible
+from swift.wire.response import HTTPException, Response
 from swift.wire.status import HTML_TYPE, REASONS, default_body, status_line
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""The answer to a head that is refused: bytes ready to be sent, in the reference's forms. Spec: proxy-and-backend.md 21.1."""
+"""Answers to what does not reach the application: heads that are refused, and requests for which there is no place.
+
+Spec: proxy-and-backend.md 21.1.
+"""
 
 import html
 
@@ -21,6 +24,22 @@ def refusal(error: BadHead, date_line: str, trans_id_suffix: str = "") -> bytes:
         f"X-Trans-Id: {transaction}\r\nX-Openstack-Request-Id: {transaction}\r\n\r\n"
     )
     return (head + body).encode("latin-1", "replace")
+
+
+BUSY_STATUS = "503 Service Unavailable"
+BUSY_BODY = b"The server is busy. Please try again later.\n"
+
+
+def busy_headers(retry_after: int, trans_id_suffix: str = "") -> list[tuple[str, str]]:
+    """Headers of the 503 that goes with BUSY_BODY; retry_after: seconds."""
+    transaction = new_transaction_id(trans_id_suffix)
+    return [
+        ("Retry-After", str(retry_after)),
+        ("Content-Type", "text/plain"),
+        ("Content-Length", str(len(BUSY_BODY))),
+        ("X-Trans-Id", transaction),
+        ("X-Openstack-Request-Id", transaction),
+    ]
 
 
 def _page(error: BadHead) -> str:

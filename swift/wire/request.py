@@ -16,6 +16,7 @@ from swift.core.config import truthy
 from swift.core.names import split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import Timestamp
 from swift.wire.accept import Accept
+from swift.wire.body import BodyFilter, close_if_possible
 from swift.wire.conditional import Match, parse_http_date
 from swift.wire.headers import RequestHeaders
 from swift.wire.ranges import Range
@@ -397,22 +398,17 @@ def _blank_environ(path: str) -> dict[str, Any]:
     }
 
 
-class _Started:
-    """A body of which the first chunks were already taken."""
+class _Started(BodyFilter):
+    """A body of which the first pieces were already taken."""
 
-    def __init__(self, first: list[bytes], rest: Iterator[bytes], source: Any) -> None:
+    def __init__(self, first: list[bytes], rest: Iterator[bytes], below: Any) -> None:
+        super().__init__(below)
         self._first = first
         self._rest = rest
-        self._source = source
 
-    def __iter__(self) -> Iterator[bytes]:
+    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
         yield from self._first
         yield from self._rest
-
-    def close(self) -> None:
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
 
 
 def _started(body: Iterable[bytes], captured: list[Any], written: list[bytes]) -> Iterable[bytes]:
@@ -420,8 +416,12 @@ def _started(body: Iterable[bytes], captured: list[Any], written: list[bytes]) -
     chunks = iter(body)
     taken: list[bytes] = []
     if not captured:
-        for chunk in chunks:
-            taken.append(chunk)
-            if captured:
-                break
+        try:
+            for chunk in chunks:
+                taken.append(chunk)
+                if captured:
+                    break
+        except BaseException:
+            close_if_possible(body)
+            raise
     return _Started(written + taken, chunks, body)

@@ -14,7 +14,8 @@ import webob
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
-from swift.wire.conditional import evaluate, normalize_etag, parse_http_date
+from swift.wire.body import close_if_possible
+from swift.wire.conditional import evaluate, normalize_etag, parse_http_date, range_applies
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
 from swift.wire.ranges import parse_range, ranges_for_length
@@ -46,12 +47,6 @@ class _HeaderList:
         kept = list(pairs)
         self.headers.clear()
         self.headers.update(kept)
-
-
-def close_if_possible(body: Any) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
 
 
 def _modified_date(value: Any) -> str | None:
@@ -286,7 +281,12 @@ class Response(webob.Response):
                 self.status = decided
                 self._headers["Content-Length"] = "0"
                 return [b""]
-            if method != "HEAD" and self.status_int == 200 and "Content-Range" not in self._headers:
+            if (
+                method != "HEAD"
+                and self.status_int == 200
+                and "Content-Range" not in self._headers
+                and range_applies(environ, etag, self.last_modified)
+            ):
                 ranged = self._ranged(parse_range(environ.get("HTTP_RANGE")))
                 if ranged is not None:
                     return ranged

@@ -6,11 +6,15 @@ Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
 
 import errno
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from swift.core import clock, constraints
-from swift.core.concurrency import Event, Listener, Semaphore, Stream, Timeout, raw_socket, sleep, spawn_n
+from swift.core.concurrency import Event, Timeout, raw_socket, sleep, spawn_n
 from swift.core.config import truthy
+from swift.core.sockets import Listener
+from swift.core.stream import Stream
+from swift.wire.admission import Admission, Refused
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
 from swift.wire.request import Application
@@ -19,13 +23,24 @@ from swift.wire.tls import TlsStream, server_context
 # callback(environ, status, headers, sent, received, error, start, end)
 DoneCallback = Callable[[dict[str, Any], int, list[tuple[str, str]], int, int, Any, float, float], None]
 
-DEFAULT_MAX_CLIENTS = 1024
+DEFAULT_MAX_CLIENTS = 4096
+# Below what a proxy waits for an answer (node_timeout): it shall hear of a full server, not take it for a broken one.
+DEFAULT_QUEUE_TIMEOUT = 2.0
 DEFAULT_CLIENT_TIMEOUT = 60.0
 # Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one
 # would lose it, and with most clients the user would see that.
 DRAIN_GRACE = 1.0
 _ACCEPT_RETRY_SECONDS = 0.1
-_FULL_CHECK_SECONDS = 1.0
+# So many connections are accepted before the others have their turn.
+_ACCEPT_BATCH = 64
+# Connections that are accepted but have no place; more stay with the kernel.
+_MOST_WAITING = 4096
+# Connections that are told at a time that there is no place for them, each for so long: who comes back at once and always
+# shall not take the time of those who have one.
+_MOST_TURNED_AWAY = 256
+_TURN_AWAY_SECONDS = 1.0
+_IDLE_LOOKS = 16
+_REPORT_SECONDS = 60.0
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -44,10 +59,21 @@ def _seconds(conf: Mapping[str, Any], key: str, default: float) -> float:
     return seconds
 
 
+def _count(key: str, value: Any) -> int:
+    try:
+        count = int(value or 0)
+    except ValueError:
+        raise ValueError(f"{key} must be a number, not {value!r}")
+    if count < 0:
+        raise ValueError(f"{key} must not be negative")
+    return count
+
+
 class Server:
     """Serves one application on one listening socket until stop() or until that socket is shut down.
 
-    conf: max_clients, client_timeout (seconds; 0 or blank: 60), keepalive_timeout (default: client_timeout; 0: no keep-alive),
+    conf: max_clients (open connections), max_requests (of those a worker works on at the same time; 0: no limit), queue_timeout
+    (seconds that either may be waited for; beyond that it is refused), client_timeout (seconds; 0 or blank: 60), keepalive_timeout (default: client_timeout; 0: no keep-alive),
     require_proxy_protocol, cert_file, key_file, trans_id_suffix. Raises ValueError and OSError for bad ones.
     """
 
@@ -64,7 +90,12 @@ class Server:
         self.logger = logger
         self.on_done = on_done
         self.limits = limits or HeadLimits.of(constraints.limits())
-        self.max_clients = int(conf.get("max_clients") or DEFAULT_MAX_CLIENTS)
+        patience = _seconds(conf, "queue_timeout", DEFAULT_QUEUE_TIMEOUT)
+        self.clients = Admission(
+            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS, patience
+        )
+        most = _count("max_requests", conf.get("max_requests"))
+        self.requests = Admission(most, patience, lends=True) if most else None
         self.client_timeout = _seconds(conf, "client_timeout", 0) or DEFAULT_CLIENT_TIMEOUT
         keepalive = _seconds(conf, "keepalive_timeout", self.client_timeout)
         self.keepalive = keepalive > 0
@@ -77,8 +108,11 @@ class Server:
         # From then on a connection without a request is closed.
         self.closing_idle = False
         self._listener = Listener(listener)
-        self._slots = Semaphore(self.max_clients)
-        self._connections: set[Connection] = set()
+        # Connections without a request, the longest idle first.
+        self.idle: dict[Connection, None] = {}
+        self._turned_away = 0
+        self._next_report = 0.0
+        self._reported = 0
         self._active = 0
         self._all_done: Any = None
         self._date_second = 0
@@ -86,25 +120,30 @@ class Server:
 
     def run(self) -> None:
         """Accept until the listening socket ends, then return when all connections have."""
-        accept, slots = self._listener.accept, self._slots
+        accept, clients = self._listener.accept, self.clients
+        accepted = 0
         try:
             while not self.draining:
-                # With all slots taken nobody would notice that the socket was shut down.
-                if not slots.acquire(timeout=_FULL_CHECK_SECONDS):
+                if clients.waiting >= _MOST_WAITING or self._turned_away >= _MOST_TURNED_AWAY:
+                    # While we don't accept nobody else would notice that the socket was shut down.
+                    sleep(_ACCEPT_RETRY_SECONDS)
                     if self._is_listening():
                         continue
                     break
                 try:
                     sock, peer = accept()
                 except OSError as error:
-                    slots.release()
                     if self.draining or error.errno not in _PASSING_ACCEPT_ERRORS:
                         break
                     self.logger.error("cannot accept connections: %s", error)
+                    self._close_longest_idle()
                     sleep(_ACCEPT_RETRY_SECONDS)
                     continue
                 self._active += 1
-                spawn_n(self._handle, sock, peer)
+                spawn_n(self._admit, sock, peer)
+                accepted += 1
+                if accepted % _ACCEPT_BATCH == 0:
+                    sleep(0)
         finally:
             self._drain()
 
@@ -128,7 +167,7 @@ class Server:
                 return
             # Beyond max_clients for once: they get their one answer.
             self._active += 1
-            spawn_n(self._handle, sock, peer)
+            spawn_n(self._handle_last, sock, peer)
 
     def date_line(self) -> str:
         """The Date header line, made once a second."""
@@ -143,17 +182,89 @@ class Server:
         """Open connections."""
         return self._active
 
+    def _admit(self, sock: Any, peer: Any) -> None:
+        """A connection's life: it waits for its place, or is told that there is none."""
+        place = None
+        try:
+            if self.clients.taken >= self.clients.places:
+                self._close_longest_idle()
+            place = self.clients.enter()
+            self._handle(sock, peer)
+        except Refused as refused:
+            self.note_refusal()
+            self._turn_away(sock, peer, refused.retry_after)
+        finally:
+            sock.close()
+            if place is not None:
+                place.leave()
+            self._ended()
+
+    def _handle_last(self, sock: Any, peer: Any) -> None:
+        try:
+            self._handle(sock, peer)
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._active -= 1
+        if self._active == 0 and self._all_done is not None:
+            self._all_done.send()
+            self._all_done = None
+
+    def _turn_away(self, sock: Any, peer: Any, retry_after: int) -> None:
+        if self.tls is not None:  # a handshake would cost more than there is to give
+            return
+        until = clock.monotonic() + _TURN_AWAY_SECONDS
+        self._turned_away += 1
+        stream = None
+        try:
+            stream = Stream(sock, _TURN_AWAY_SECONDS)
+            Connection(self, stream, base_environ(peer, sock.getsockname(), "http")).turn_away(retry_after)
+        except OSError:
+            pass
+        finally:
+            if stream is not None:
+                stream.close()
+            try:
+                sleep(0 if self.draining else max(0, until - clock.monotonic()))
+            finally:
+                self._turned_away -= 1
+
+    def _close_longest_idle(self) -> None:
+        """Make room: who has not asked for anything for longest loses his connection. Not one whose next request is on its way."""
+        for connection in list(islice(self.idle, _IDLE_LOOKS)):
+            if connection.stream.is_quiet():
+                del self.idle[connection]
+                connection.stream.close()
+                return
+
+    def note_refusal(self) -> None:
+        """Somebody was told to come back later: now and then the log says how often."""
+        now = clock.monotonic()
+        if now < self._next_report:
+            return
+        self._next_report = now + _REPORT_SECONDS
+        requests = self.requests
+        refused = self.clients.refused + (requests.refused if requests is not None else 0)
+        self.logger.warning(
+            "too busy: %d refused with 503 since the last such line; %d of %d connections, %d of %s requests, %d wait",
+            refused - self._reported, self.clients.taken, self.clients.places,
+            requests.taken if requests is not None else 0, requests.places if requests is not None else "any number of",
+            self.clients.waiting + (requests.waiting if requests is not None else 0),
+        )  # fmt: skip
+        self._reported = refused
+
     def _handle(self, sock: Any, peer: Any) -> None:
-        connection = stream = None
+        connection = None
+        stream: Stream | TlsStream | None = None
         try:
             sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
             stream = Stream(sock, self.client_timeout)
             base = base_environ(peer, sock.getsockname(), "http" if self.tls is None else "https")
             connection = Connection(self, stream, base)
-            self._connections.add(connection)
             if self.tls is not None:
-                connection.stream = TlsStream(stream, self.tls)  # type: ignore[assignment]
-                connection.stream.handshake()  # type: ignore[attr-defined]
+                stream = connection.stream = TlsStream(stream, self.tls)
+                stream.handshake(self.client_timeout)
             connection.run()
         except (OSError, Timeout):
             # The client is gone or silent: nothing to say, and nobody to say it to.
@@ -162,16 +273,11 @@ class Server:
             self.logger.exception("error on the connection of %s", peer[0])
         finally:
             if connection is not None:
-                self._connections.discard(connection)
+                self.idle.pop(connection, None)
             if stream is None:
                 sock.close()
             else:
                 stream.close()
-            self._slots.release()
-            self._active -= 1
-            if self._active == 0 and self._all_done is not None:
-                self._all_done.send()
-                self._all_done = None
 
     def _drain(self) -> None:
         self.draining = True
@@ -185,9 +291,9 @@ class Server:
     def _close_idle(self) -> None:
         sleep(DRAIN_GRACE)
         self.closing_idle = True
-        for connection in list(self._connections):
+        for connection in list(self.idle):
             # A request that has just arrived is still served.
-            if connection.idle and not connection.stream.is_dead():
+            if not connection.stream.is_dead():
                 connection.stream.close()
 
 

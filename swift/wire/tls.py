@@ -3,12 +3,12 @@
 Spec: operations.md 2.1 (cert_file, key_file).
 """
 
-import os
+import contextlib
 import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from swift.core.concurrency import Stream
+from swift.core.stream import Stream
 
 _RECORD = 65536
 
@@ -21,17 +21,24 @@ def server_context(cert_file: str, key_file: str | None) -> ssl.SSLContext:
 
 
 class TlsStream:
-    """Encrypts on the way out and decrypts on the way in. There is no splicing: `fd` is not for payload."""
+    """A connected socket, encrypted on the way out and decrypted on the way in.
+
+    Nobody gets at the descriptor below: what were written there would leave unencrypted. So `zero_copy` is False, and bodies are iterated.
+    """
+
+    zero_copy = False
+
+    __slots__ = ("_incoming", "_outgoing", "_stream", "_tls")
 
     def __init__(self, stream: Stream, context: ssl.SSLContext) -> None:
-        self.stream = stream
-        self.sock = stream.sock
+        self._stream = stream
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
-    def handshake(self) -> None:
-        """Raises OSError or TimeoutError."""
+    def handshake(self, seconds: float) -> None:
+        """Raises OSError, and TimeoutError if it takes longer than `seconds` in all."""
+        self._stream.set_deadline(seconds)
         self._run(self._tls.do_handshake)
 
     def _run(self, step: Any, *args: Any) -> Any:
@@ -41,7 +48,7 @@ class TlsStream:
                 result = step(*args)
             except ssl.SSLWantReadError:
                 self._flush()
-                data = self.stream.recv(_RECORD)
+                data = self._stream.recv(_RECORD)
                 if data:
                     self._incoming.write(data)
                 else:
@@ -52,56 +59,65 @@ class TlsStream:
 
     def _flush(self) -> None:
         if self._outgoing.pending:
-            self.stream.sendall(self._outgoing.read())
-
-    @property
-    def fd(self) -> int:
-        return self.stream.fd
+            self._stream.sendall(self._outgoing.read())
 
     def set_timeout(self, seconds: float | None) -> None:
-        self.stream.set_timeout(seconds)
+        """Bounds each single wait from now on."""
+        self._stream.set_timeout(seconds)
 
     def set_deadline(self, seconds: float | None) -> None:
-        self.stream.set_deadline(seconds)
+        """Bounds all waits from now on together."""
+        self._stream.set_deadline(seconds)
 
     def recv(self, size: int) -> bytes:
+        """Up to size bytes; b'' at the end of the stream."""
         try:
             return self._run(self._tls.read, size)
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
 
     def recv_into(self, buffer: Any) -> int:
+        """recv into a writable buffer; 0 at the end of the stream."""
         data = self.recv(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def sendall(self, data: Any) -> None:
+        """Sends all of data."""
         view = memoryview(data)
         while view:
             sent = self._run(self._tls.write, view[:_RECORD])
             view = view[sent:]
 
+    def send_more(self, data: bytes) -> None:
+        """sendall: a record leaves whole."""
+        self.sendall(data)
+
     def sendmsg_all(self, parts: Sequence[Any]) -> None:
+        """Sends a short list of buffers."""
         self.sendall(b"".join(parts))
 
-    def sendfile_all(self, fd: int, offset: int, count: int) -> int:
-        done = 0
-        while done < count:
-            data = os.pread(fd, min(count - done, _RECORD), offset + done)
-            if not data:
-                break
-            self.sendall(data)
-            done += len(data)
-        return done
+    @property
+    def gone(self) -> bool:
+        """The peer has closed its side, or the connection broke."""
+        return self._stream.gone
 
     def is_dead(self) -> bool:
-        return self.stream.is_dead()
+        """For an idle connection: the peer has closed it, or there is input to be read."""
+        return self._stream.is_dead() or self._incoming.pending > 0 or self._tls.pending() > 0
+
+    def is_quiet(self) -> bool:
+        """Returns True if nothing has come, an end neither."""
+        return self._stream.is_quiet() and not self._incoming.pending and not self._tls.pending()
 
     def shutdown_write(self) -> None:
-        self.stream.shutdown_write()
-
-    def fileno(self) -> int:
-        return self.stream.fileno()
+        """Tells the peer that nothing more will come: that what it has is whole. Said only if it can leave at once."""
+        with contextlib.suppress(ssl.SSLError, OSError, ValueError):
+            self._tls.unwrap()
+        if self._outgoing.pending:
+            self._stream.try_send(self._outgoing.read())
+        self._stream.shutdown_write()
 
     def close(self) -> None:
-        self.stream.close()
+        """Closes the connection as it is; after a body that broke off the peer must not believe that it was whole."""
+        self._stream.close()

@@ -55,14 +55,20 @@ class Server:
         self.log_path = self.directory / "log"
         self.process = None
         (self.directory / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = x\n")
-        self.options = {"workers": "1", "generation": "1", **options}
+        self.options = {
+            "workers": "1",
+            "generation": "1",
+            "swift_dir": str(directory),
+            "bind_ip": "127.0.0.1",
+            **options,
+        }
         self.write_conf()
 
     def write_conf(self, **changes):
         self.options.update(changes)
         lines = "\n".join(f"{name} = {value}" for name, value in self.options.items())
         self.conf.write_text(
-            f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {self.port}\nswift_dir = {self.directory}\n"
+            f"[DEFAULT]\nbind_port = {self.port}\n"
             f"log_file = {self.log_path}\nuser = root\n{lines}\n[pipeline:main]\npipeline = {self.kind}\n"
             f"[app:{self.kind}]\npaste.app_factory = process_app:app_factory\n"
         )

@@ -254,13 +254,82 @@ def test_an_address_in_use_is_waited_for_and_then_named(server):
         )  # fmt: skip
 
 
+def test_workers_end_when_their_parent_is_killed(server):
+    server.write_conf(workers="2")
+    server.start()
+    workers = server.workers()
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not any(is_running(pid) for pid in workers))
+    again = Server(server.directory, bind_port=server.port)
+    try:
+        again.start()
+        assert again.get()[0] in again.workers()
+    finally:
+        again.stop()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "theirs, ours", [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")]
+)
+def test_an_address_has_one_server(tmp_path, theirs, ours):
+    """SO_REUSEPORT alone would let the second one in, and share the connections out between both."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = Server(tmp_path / "a", bind_ip=theirs)
+    second = Server(tmp_path / "b", bind_ip=ours, bind_port=first.port, bind_timeout="0.5", workers="2")
+    try:
+        first.start()
+        done = subprocess.run(second.command(), env=environment(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert f"Could not bind to {ours}:{first.port} after trying for 0.5 seconds" in done.stdout
+        assert first.get()[1] == first.pid
+        second.write_conf(share_address="yes")
+        second.start()
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_of_two_that_start_at_once_one_is_refused(tmp_path):
+    servers = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        port = servers[0].port if servers else 0
+        servers.append(Server(tmp_path / name, bind_port=port, bind_timeout="0.1"))
+    running = [
+        subprocess.Popen(
+            server.command(), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for server in servers
+    ]
+    try:
+        said = [process.stdout.read() for process in running]  # one ends, the other says that it is ready
+        assert sorted(bool(text) for text in said) == [False, True]
+        loser = running[bool(said[1])]
+        assert loser.wait(20) == 1
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
 def test_several_servers_under_one_parent(tmp_path):
     import sys
 
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     first = Server(tmp_path / "a", "account-server")
-    second = Server(tmp_path / "b", "container-server", workers="2", bind_port=first.port + 1)
+    second = Server(
+        tmp_path / "b", "container-server", workers="2", bind_port=first.port + 1, swift_dir=first.directory
+    )
     first.process = subprocess.Popen(
         [sys.executable, "-m", "swift.cli.node", str(first.conf), str(second.conf)],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

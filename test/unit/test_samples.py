@@ -14,6 +14,7 @@ import pytest
 
 from swift.cli.saio_layout import Layout, write
 from swift.core.constraints import Limits
+from swift.run import known_options
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAMPLES = {
@@ -47,6 +48,7 @@ HOMES = [
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
     ("swift/run/", SERVERS),
+    ("swift/telemetry/node_", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/", SERVERS),
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
@@ -165,6 +167,30 @@ def test_every_option_that_is_read_is_shown():
         if option not in shown(SAMPLES[name])
     ]
     assert missing == []
+
+
+def test_an_option_that_nothing_reads_is_named(tmp_path):
+    """The table of known options holds what is read, and nothing else."""
+    named = {option for _, option, _ in reads() if "<" not in option}
+    assert {
+        name for name in named if not known_options._FREE.fullmatch(name)
+    } - known_options._OPTIONS == set()
+    assert known_options._OPTIONS - named == set()
+    path = tmp_path / "proxy-server.conf"
+    path.write_text(
+        "[DEFAULT]\nbind_prt = 1\nworkers = 2\n[pipeline:main]\npipeline = other tempauth proxy-server\n"
+        "[filter:tempauth]\nuse = egg:swift#tempauth\nuser_a_b = c\n"
+        "[filter:other]\nuse = egg:other#x\nwhatever = 1\n"
+        "[app:proxy-server]\nuse = egg:swift#proxy\nset account_autocreat = true\n"
+    )
+    assert known_options.unknown_options(str(path)) == [
+        "unknown option bind_prt in [DEFAULT] has no effect (did you mean bind_port?)",
+        "unknown option account_autocreat in [app:proxy-server] has no effect (did you mean account_autocreate?)",
+    ]
+    path.write_text("[object-updater]\nconcurency = 3\n[elsewhere]\nx = y\n")
+    assert known_options.unknown_options(str(path), "object-updater") == [
+        "unknown option concurency in [object-updater] has no effect (did you mean concurrency?)"
+    ]
 
 
 def test_every_option_that_is_shown_is_read():

@@ -81,3 +81,20 @@ def test_nothing_on_disk_changes(tmp_path, run):
     assert run("swift-object-info", "-d", str(ETC), str(path)).rc == 0
     after = path.stat(), path.read_bytes(), sorted(os.listdir(path.parent))
     assert (before[0].st_mtime_ns, *before[1:]) == (after[0].st_mtime_ns, *after[1:])
+
+
+def test_a_file_of_another_cluster_is_noticed(tmp_path, run):
+    """By the directory that it lies in, which its name hashes to."""
+    case = next(case for case in CASES if case["note"] == "plain")
+    path = write_file(tmp_path, case["files"][0])
+    name_hash = next(line for line in case["stdout"].splitlines() if "Object hash" in line).split()[-1]
+    ours = tmp_path / name_hash / path.name
+    ours.parent.mkdir()
+    path.rename(ours)
+    result = run("swift-object-info", "-d", str(ETC), str(ours))
+    assert (result.rc, result.stderr) == (0, "")
+    theirs = tmp_path / ("f" * 32) / path.name
+    ours.parent.rename(theirs.parent)
+    result = run("swift-object-info", "-d", str(ETC), str(theirs))
+    assert result.rc == 1
+    assert f"but its name hashes to {name_hash}" in result.stderr

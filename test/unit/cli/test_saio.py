@@ -1,11 +1,12 @@
 """The command line of ./saio, as far as it needs no cluster."""
 
 import contextlib
+import dataclasses
 import socket
 import threading
 
 from swift.cli import saio
-from swift.cli.saio_layout import Layout
+from swift.cli.saio_layout import Layout, write
 from test.cluster import free_ports
 
 
@@ -34,3 +35,61 @@ def test_the_proxy_is_asked_only_when_all_nodes_listen(tmp_path, monkeypatch):
             listening.append(sock)
         waiter.join(10)
         assert asked == [len(layout.addresses())]
+
+
+def conf(layout):
+    return layout.proxy_conf.read_text()
+
+
+def test_what_a_person_has_changed_stays(tmp_path):
+    layout = Layout(tmp_path)
+    assert write(layout) == []
+    changed = conf(layout) + "user_test_mine = secret .admin\n"
+    layout.proxy_conf.write_text(changed)
+    assert write(layout) == []  # nothing else to say
+    assert conf(layout) == changed
+    moved = dataclasses.replace(layout, port=8090)
+    assert write(moved) == [layout.proxy_conf]
+    assert conf(layout) == changed
+    assert "bind_port = 8090" in layout.proxy_conf.with_name("proxy-server.conf.new").read_text()
+    layout.proxy_conf.with_name("proxy-server.conf.new").replace(layout.proxy_conf)  # taken over
+    assert write(moved) == []
+    assert write(dataclasses.replace(layout, port=8091)) == []
+    assert "bind_port = 8091" in conf(layout)
+
+
+def saio_main(capsys, *words):
+    status = saio.main(list(words))
+    said = capsys.readouterr()
+    return status, said.out + said.err
+
+
+def test_users_are_added_and_stay(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SAIO_DIR", str(tmp_path))
+    write(Layout(tmp_path))
+    saio._remember(Layout(tmp_path))
+    assert saio_main(capsys, "user", "add", "films:ann", "hush", ".admin") == (0, "")
+    assert "\nuser_films_ann = hush .admin\n" in conf(Layout(tmp_path))
+    assert saio_main(capsys, "user", "add", "test:tester", "other", ".admin") == (0, "")
+    assert conf(Layout(tmp_path)).count("user_test_tester = ") == 1
+    assert "\nuser_test_tester = other .admin\n" in conf(Layout(tmp_path))
+    assert "films:ann .admin\n" in saio_main(capsys, "user", "list")[1]
+    assert saio_main(capsys, "user", "remove", "films:ann") == (0, "")
+    assert "films" not in conf(Layout(tmp_path))
+    assert saio_main(capsys, "user", "remove", "films:ann") == (1, "saio: films:ann was not added here\n")
+    for words in (
+        ["add", "films"],
+        ["add", "films:ann"],
+        ["add", "films:ann", "a b"],
+        ["remove", ":x"],
+        ["add", "a:b\n", "c"],
+    ):
+        status, said = saio_main(capsys, "user", *words)
+        assert status == 1 and said.startswith("saio: usage: ./saio user add")
+
+
+def test_disks_on_one_file_system_are_counted_once(tmp_path):
+    layout = Layout(tmp_path)
+    write(layout)
+    (line,) = saio._space(layout)
+    assert line.startswith(f"disks 1, 2, 3, 4 in {layout.disks}: ")

@@ -51,8 +51,35 @@ def test_a_python_without_venv(tmp_path):
 
 @pytest.mark.parametrize("command", ["down", "status", "logs", "reset"])
 def test_nothing_set_up(tmp_path, command):
-    assert script(tmp_path / "home", command) == (1, "saio: nothing is set up here yet: ./saio up\n")
+    home = tmp_path / "home"
+    said = f"saio: there is no cluster in {home} yet (./saio up; SAIO_DIR=... if it is in another folder)\n"
+    assert script(home, command) == (1, said)
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("words", [["--help"], ["up", "--help"], ["user", "-h"], ["help"]])
+def test_help_installs_nothing(tmp_path, words):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *words], env={**os.environ, "SAIO_DIR": str(tmp_path / "home")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0 and "--base-port" in done.stdout and "user add" in done.stdout
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_used_port_is_seen_before_anything_is_installed(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        status, said = script(tmp_path / "home", "up", "--port", str(port))
+    assert status == 1 and said.startswith(f"saio: cannot listen on 127.0.0.1:{port}: Address already in use")
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_unknown_command_is_one_line(tmp_path):
+    status, said = script(tmp_path / "home", "upp")
+    assert (status, said.count("\n")) == (1, 1) and "unknown command upp" in said
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -110,7 +137,15 @@ def test_a_port_in_use(tmp_path, monkeypatch, capsys):
     [
         (["--ip", "192.0.2.1"], "choose another one with --ip"),
         (["--port", "99999"], "saio: 99999 is not a port"),
-        (["--base-port", "65530"], "saio: 65540 is not a port"),
+        (["--base-port", "65530"], "saio: --base-port 65530 is too high"),
+        (["--port", "0"], "saio: 0 is not a port"),
+        (["--base-port", "0"], "saio: 0 is not a port"),
+        (
+            ["--port", "16410", "--base-port", "16400"],
+            "saio: --port 16410 is among the storage servers' ports",
+        ),
+        (["--ip", "0.0.0.0", "--port", "16422", "--base-port", "16400"], "saio: --port 16422 is among"),
+        (["--memcache", "127.0.0.1:1"], "saio: no memcached answers at 127.0.0.1:1"),
         (["--memcache", "host:port"], "saio: Invalid memcached server 'host:port'"),
     ],
 )

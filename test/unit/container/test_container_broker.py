@@ -4,14 +4,17 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
 from swift.container import shard_ranges
-from swift.container.broker import ContainerBroker
+from swift.container.broker import ContainerBroker, PolicyConflict
 from swift.container.sharded import select_shard_ranges
 from swift.core.hashing import hash_path, set_hash_config
 from swift.db import pending
+from swift.db.connection import Connection
 from swift.db.errors import DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from swift.db.merge import ObjectItem
 from test.databases import copy_devices, db_path, load
@@ -196,12 +199,12 @@ def test_a_bad_pending_entry_costs_only_itself(tmp_path):
 
 
 def test_stale_reads(tmp_path):
+    from swift.core.fs import locked
     from swift.db.errors import DatabaseBusy
-    from swift.db.pending import DirectoryLock
 
     broker = make(tmp_path, lock_timeout=0.02, stale_reads_ok=True)
     broker.put_object("a", "1700000001.00000", 5, "text/plain", "e")
-    with DirectoryLock(broker.directory, 1):
+    with locked(broker.directory, 1):
         assert broker.info()["object_count"] == 0
         broker.stale_reads_ok = False
         with pytest.raises(DatabaseBusy):
@@ -397,8 +400,8 @@ def test_shortening_keeps_what_arrives_meanwhile(tmp_path, monkeypatch):
         other.put_object(next(late), "1700000001.00000", 1, "t", "e")
 
     monkeypatch.setattr(broker, "merge_items", merge_and_write)
-    monkeypatch.setattr("swift.container.broker.MERGE_AHEAD_BATCH", 20)
-    broker.shorten_pending()
+    monkeypatch.setattr("swift.db.merger.MERGE_AHEAD_BATCH", 20)
+    broker.merger.shorten()
     monkeypatch.undo()
     left = [pending.decode(entry)[0] for entry in pending.entries(broker.pending_path)]
     assert left == ["o29", "x", "y"]
@@ -419,7 +422,7 @@ def test_shortening_a_file_that_somebody_else_has_merged(tmp_path, monkeypatch):
         merge(items, *args)
 
     monkeypatch.setattr(broker, "merge_items", merge_and_lose)
-    broker.shorten_pending()
+    broker.merger.shorten()
     assert [pending.decode(entry)[0] for entry in pending.entries(broker.pending_path)] == ["late"]
     assert other.info()["object_count"] == 6
 
@@ -429,3 +432,116 @@ def test_reconciler_sync_point(tmp_path):
     assert broker.reconciler_sync() == -1
     broker.update_reconciler_sync(7)
     assert broker.reconciler_sync() == 7
+
+
+def test_a_put_decides_on_what_it_changes(tmp_path, monkeypatch):
+    """Another process makes the container anew, with another policy, at the last moment."""
+    broker = make(tmp_path)
+    assert broker.delete("1700000002.00000")
+    begin, raced = Connection.writing, []
+
+    def begin_late(conn, *args, **options):
+        if not raced:
+            raced.append(None)
+            code = """
+import sys
+from swift.container.broker import ContainerBroker
+from swift.db.errors import DatabaseBusy
+broker = ContainerBroker(sys.argv[1], lock_timeout=0.2)
+try:
+    broker.put("1700000003.00000", 0, 0, {})
+    broker.put_object("o", "1700000003.50000", 1, "t", "e", 0, 0)
+    print("acknowledged")
+except DatabaseBusy:
+    print("busy")
+"""
+            done = subprocess.run([sys.executable, "-c", code, broker.path], capture_output=True, text=True)
+            raced[0] = done.stdout.strip()
+        return begin(conn, *args, **options)
+
+    monkeypatch.setattr(Connection, "writing", begin_late)
+    try:
+        broker.put("1700000004.00000", 1, 1, {})
+    except PolicyConflict:
+        pass
+    monkeypatch.undo()
+    info = broker.info()
+    assert raced[0] in ("acknowledged", "busy")
+    if raced[0] == "acknowledged":
+        assert (info["storage_policy_index"], info["object_count"]) == (0, 1)
+    else:
+        assert (info["storage_policy_index"], info["object_count"]) == (1, 0)
+
+
+def test_a_delete_sees_a_row_of_the_last_moment(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    begin, raced = Connection.writing, []
+
+    def begin_late(conn, *args, **options):
+        if not raced:
+            raced.append(None)
+            code = """
+import sys
+from swift.container.broker import ContainerBroker
+from swift.db.errors import DatabaseBusy
+try:
+    ContainerBroker(sys.argv[1], lock_timeout=0.2).put_object("o", "1700000001.50000", 1, "t", "e", 0, 0)
+    print("acknowledged")
+except DatabaseBusy:
+    print("busy")
+"""
+            done = subprocess.run([sys.executable, "-c", code, broker.path], capture_output=True, text=True)
+            raced[0] = done.stdout.strip()
+        return begin(conn, *args, **options)
+
+    monkeypatch.setattr(Connection, "writing", begin_late)
+    deleted = broker.delete("1700000002.00000")
+    monkeypatch.undo()
+    assert (raced[0], deleted) in (("busy", True), ("acknowledged", None))
+
+
+def test_sync_points(tmp_path):
+    broker = make(tmp_path)
+    assert broker.sync_point("peer", incoming=True) == -1
+    broker.merge_syncs([{"remote_id": "peer", "sync_point": 5}, {"remote_id": "other", "sync_point": "7"}])
+    broker.merge_syncs([{"remote_id": "peer", "sync_point": 3}])
+    broker.merge_syncs([{"remote_id": "peer", "sync_point": 9}], incoming=False)
+    assert broker.sync_point("peer", incoming=True) == 5
+    assert broker.sync_point("peer", incoming=False) == 9
+    assert broker.sync_point("other", incoming=True) == 7
+    for bad in ([{}], [{"remote_id": 5, "sync_point": 1}], [{"remote_id": "p", "sync_point": None}], ["x"]):
+        with pytest.raises(ValueError):
+            broker.merge_syncs(bad)
+
+
+def test_a_received_copy_becomes_a_replica_of_its_own(tmp_path):
+    broker = make(tmp_path)
+    for n in range(3):
+        broker.put_object(f"o{n}", "1700000001.00000", 1, "t", "e")
+    broker.commit_pending()
+    broker.reported("1700000001.00000", "0", 3, 3)
+    theirs = broker.info()["id"]
+    broker.new_identity(theirs)
+    info = broker.info()
+    assert info["id"] != theirs and info["id"].endswith("-sda1")
+    assert broker.sync_point(theirs, incoming=True) == 3
+    assert (info["reported_put_timestamp"], info["reported_object_count"]) == ("0", 0)
+    broker.new_identity("x", "an-id")
+    assert broker.info()["id"] == "an-id"
+
+
+def test_rows_are_removed_in_batches(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    for n in range(25):
+        broker.put_object(f"o{n:02d}", "1700000001.00000", 2, "t", "e")
+    broker.commit_pending()
+    begun = []
+    begin = Connection.writing
+    monkeypatch.setattr(Connection, "writing", lambda conn, *args: begun.append(1) or begin(conn, *args))
+    assert broker.remove_objects("o04", "o20", broker.max_row() - 10, batch=4) == 10
+    assert len(begun) == 3
+    monkeypatch.undo()
+    assert [row["name"] for row in rows(broker)][4:8] == ["o04", "o15", "o16", "o17"]
+    assert broker.info()["object_count"] == 15 and broker.info()["bytes_used"] == 30
+    assert broker.remove_objects("", "") == 15
+    assert broker.empty()

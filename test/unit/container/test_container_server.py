@@ -410,24 +410,106 @@ def test_writers_wait_for_a_merge_that_cannot_keep_up(app, conf, monkeypatch):
     for n in range(30):
         pool.spawn_n(put_row, app, f"o{n:02d}")
     pool.waitall()
-    assert os.path.getsize(database(conf) + ".pending") < 1000
+    assert os.path.getsize(database(conf) + ".pending") < 30 * 150, "the rows of one trip at the most"
     monkeypatch.undo()
     assert len(listing(app)) == 30
 
 
-def test_rows_that_survive_power_loss(conf):
+def test_who_waits_for_a_merge_may_go(app, conf, monkeypatch):
+    """A request that is killed in the wait for a merge leaves nobody behind."""
+    from swift.core.concurrency import Timeout, kill, sleep, spawn
+
+    monkeypatch.setattr(db_server.pending, "MERGE_ABOVE", 10)
+    monkeypatch.setattr(db_server, "BACK_PRESSURE", 20)
+    gate = []
+
+    class Pool:
+        inline = False
+
+        def run(self, function, *args):
+            while not gate and "shorten" in function.__name__:
+                sleep(0.001)
+            return function(*args)
+
+    monkeypatch.setattr(db_server, "pool_for", lambda path: Pool())
+    first = spawn(put_row, app, "a")
+    sleep(0.05)
+    second = spawn(put_row, app, "b")
+    sleep(0.05)
+    kill(first)
+    gate.append(1)
+    with Timeout(10):
+        assert second.wait()[0] == 201
+    assert put_row(app, "c")[0] == 201
+
+
+def test_rows_that_survive_power_loss(conf, monkeypatch):
     app = ContainerServer({**conf, "sync_pending_updates": "yes"}, Logger())
     put_container(app)
     synced = []
-    app._group_sync._sync = lambda path: synced.append(os.path.getsize(path))
+    monkeypatch.setattr("swift.db.appends.sync_file", lambda path: synced.append(os.path.getsize(path)))
     assert put_row(app, "o")[0] == 201
     assert synced == [os.path.getsize(database(conf) + ".pending")]
 
     def fail(path):
         raise OSError(5, "I/O error")
 
-    app._group_sync._sync = fail
+    monkeypatch.setattr("swift.db.appends.sync_file", fail)
     assert put_row(app, "p")[0] == 507
+
+
+def test_a_container_whose_file_is_empty_is_made_anew_by_a_put(app, conf):
+    path = database(conf)
+    os.truncate(path, 0)
+    os.utime(path, (1, 1))
+    assert call(app, "PUT", C, "", {"X-Timestamp": "1700000009.00000"})[0] == 201
+    assert call(app, "HEAD", C)[0] == 204
+    assert len(os.listdir(f"{conf['devices']}/sda1/quarantined/containers")) == 1
+    assert len(app.logger.lines) == 2, "a line for what was moved, a line for the request"
+
+
+def test_a_row_of_a_container_whose_file_is_empty_is_refused_until_it_is_made_anew(app, conf):
+    path = database(conf)
+    os.truncate(path, 0)
+    os.utime(path, (1, 1))
+    assert call(app, "POST", C, "", {"X-Timestamp": "1700000009.00000"})[0] == 500
+    assert put_row(app, "o")[0] == 404
+    assert call(app, "PUT", C, "", {"X-Timestamp": "1700000009.00000"})[0] == 201
+    assert put_row(app, "o")[0] == 201
+
+
+def test_a_device_without_room_takes_no_rows(conf):
+    app = ContainerServer({**conf, "fallocate_reserve": "100%"}, Logger())
+    assert call(app, "PUT", C, "", {"X-Timestamp": "1700000000.00000"})[0] == 507
+
+
+def test_a_slow_disk_delays_nobody_on_another(tmp_path, monkeypatch):
+    """Every row goes to its disk in that disk's own threads."""
+    from swift.core.concurrency import raw_threading, sleep, spawn
+
+    monkeypatch.setattr("swift.core.threads.is_memory_file_system", lambda path: False)
+    conf = make_conf(tmp_path)
+    (tmp_path / "node" / "sdb1").mkdir()
+    app = ContainerServer(conf, Logger())
+    for device in ("sda1", "sdb1"):
+        path = C.replace("sda1", device)
+        assert call(app, "PUT", path, "", {"X-Timestamp": "1700000000.00000"})[0] == 201
+    go_on, append = raw_threading.Event(), db_server.pending.append
+
+    def slow(path, data):
+        if "/sda1/" in path:
+            go_on.wait(30)
+        return append(path, data)
+
+    monkeypatch.setattr(db_server.pending, "append", slow)
+    hung = spawn(put_row, app, "o")
+    sleep(0.05)
+    other = C.replace("sda1", "sdb1")
+    assert call(app, "PUT", f"{other}/o", "", {**ROW, "X-Timestamp": "1700000001.00000"})[0] == 201
+    assert call(app, "GET", other)[2] == "o\n"
+    assert not hung.dead
+    go_on.set()
+    assert hung.wait()[0] == 201
 
 
 def test_listing_of_another_policy(app):

@@ -6,19 +6,20 @@ import signal
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import threads
+from swift.core import sockets, threads
+from swift.core.stream import Stream, wait_readable_any
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 def connected(count=1):
     """`count` pairs of connected streams."""
-    listener = c.listen("127.0.0.1", 0)
-    accepting = c.Listener(listener)
+    listener = sockets.listen("127.0.0.1", 0)
+    accepting = sockets.Listener(listener)
     pairs = []
     for _ in range(count):
-        client = c.connect("127.0.0.1", listener.getsockname()[1], 2)
-        pairs.append((client, c.Stream(accepting.accept()[0], 5)))
+        client = sockets.connect("127.0.0.1", listener.getsockname()[1], 2)
+        pairs.append((client, Stream(accepting.accept()[0], 5)))
     accepting.close()
     return pairs
 
@@ -30,7 +31,7 @@ def close(*streams):
 
 def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descriptor():
     """Two peers leave at the same time; whoever hears of the first closes both streams and connects anew."""
-    quiet = c.listen("127.0.0.1", 0)
+    quiet = sockets.listen("127.0.0.1", 0)
     port = quiet.getsockname()[1]
     # the second event is for the lower number, which is given out first
     (two, two_peer), (one, one_peer) = sorted(connected(2), key=lambda pair: pair[0].fd)
@@ -46,7 +47,7 @@ def test_an_event_of_a_closed_stream_does_not_reach_the_one_that_got_its_descrip
         numbers = {mine.fd, other.fd}
         close(mine, other)
         while not {stream.fd for stream in replaced}.issuperset(numbers):
-            replaced.append(c.connect("127.0.0.1", port, 2))
+            replaced.append(sockets.connect("127.0.0.1", port, 2))
 
     threads = [c.spawn(reader, one, two)]
     two.readable = False  # as if it had been read empty
@@ -73,7 +74,7 @@ def test_closing_a_stream_disturbs_nobody_who_has_stopped_waiting_for_it():
     seen = []
 
     def waiter():
-        seen.append(c.wait_readable_any([one, two], 5))
+        seen.append(wait_readable_any([one, two], 5))
         try:
             c.sleep(0.05)
             seen.append("undisturbed")
@@ -100,7 +101,7 @@ def test_whoever_waits_for_several_streams_is_told_when_one_is_closed():
     (one, one_peer), (two, two_peer) = connected(2)
     for stream in (one, two):
         stream.readable = False
-    thread = c.spawn(c.wait_readable_any, [one, two], 5)
+    thread = c.spawn(wait_readable_any, [one, two], 5)
     c.sleep(0)
     two.close()
     assert thread.wait() == [two]
@@ -109,8 +110,8 @@ def test_whoever_waits_for_several_streams_is_told_when_one_is_closed():
 
 def test_a_peer_that_answers_and_leaves_at_once_is_heard(monkeypatch):
     """What the peer does before we hear of our own connection is not forgotten."""
-    listener = c.listen("127.0.0.1", 0)
-    real = c.Stream.wait_writable
+    listener = sockets.listen("127.0.0.1", 0)
+    real = Stream.wait_writable
 
     def slow(stream):
         peer, _ = listener.accept()
@@ -118,10 +119,10 @@ def test_a_peer_that_answers_and_leaves_at_once_is_heard(monkeypatch):
         peer.close()
         real(stream)
 
-    monkeypatch.setattr(c.Stream, "wait_writable", slow)
-    stream = c.connect("127.0.0.1", listener.getsockname()[1], 2)
+    monkeypatch.setattr(Stream, "wait_writable", slow)
+    stream = sockets.connect("127.0.0.1", listener.getsockname()[1], 2)
     monkeypatch.undo()
-    assert c.wait_readable_any([stream], 2) == [stream]
+    assert wait_readable_any([stream], 2) == [stream]
     stream.set_timeout(2)
     assert stream.recv(10) == b"bye"
     assert stream.recv(10) == b""
@@ -135,9 +136,9 @@ def test_what_merely_seems_readable_is_not_returned():
     peer.sendall(b"12345")
     assert one.recv(5) == b"12345"
     assert one.readable, "it can't know yet"
-    assert c.wait_readable_any([one], 0.05) == []
+    assert wait_readable_any([one], 0.05) == []
     peer.sendall(b"6")
-    assert c.wait_readable_any([one], 5) == [one]
+    assert wait_readable_any([one], 5) == [one]
     close(one, peer)
 
 
@@ -189,6 +190,73 @@ def test_timeouts_of_two_waiters_of_one_stream():
     close(one, peer)
 
 
+def filled():
+    """A stream whose peer takes nothing, and that peer."""
+    ((one, peer),) = connected()
+    while True:
+        try:
+            one.sock.send(b"x" * 65536)
+        except BlockingIOError:
+            break
+    one.readable = one.writable = False
+    return one, peer
+
+
+def drain(peer, seconds=5):
+    with c.Timeout(seconds):
+        while True:
+            peer.set_timeout(0.3)
+            try:
+                peer.recv(1 << 20)
+            except TimeoutError:
+                return
+
+
+def test_a_limit_that_was_lifted_ends_no_wait_and_loses_none():
+    """The reader hears of the limit first and lifts it; the writer goes on once there is room."""
+    one, peer = filled()
+    one.set_deadline(0.05)
+    told = []
+
+    def reader():
+        try:
+            one.recv(1)
+        except TimeoutError:
+            one.set_timeout(None)
+            told.append("reader")
+
+    def writer():
+        one.sendall(b"y" * 3_000_000)
+        told.append("writer")
+
+    threads = [c.spawn(reader), c.spawn(writer)]
+    threads[0].wait()
+    with c.Timeout(5):
+        drain(peer)
+        threads[1].wait()
+    assert told == ["reader", "writer"]
+    close(one, peer)
+
+
+def test_a_reader_that_is_served_does_not_extend_the_writers_limit():
+    one, peer = filled()
+    one.set_timeout(0.3)
+    reading = c.spawn(lambda: [one.recv(1) for _ in range(20)])
+
+    def feed():
+        for _ in range(20):
+            peer.sendall(b"z")
+            c.sleep(0.05)
+
+    feeding = c.spawn(feed)
+    with c.Timeout(0.8):
+        with pytest.raises(TimeoutError):
+            one.sendall(b"y" * 3_000_000)
+    reading.wait()
+    feeding.wait()
+    close(one, peer)
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.3])
 def test_waiting_for_several_ends_in_time_and_leaves_no_traces(seconds):
     pairs = connected(3)
@@ -196,7 +264,7 @@ def test_waiting_for_several_ends_in_time_and_leaves_no_traces(seconds):
     c.sleep(0)
     for stream in streams:
         assert stream.try_recv(1) is None
-    assert c.wait_readable_any(streams, seconds) == []
+    assert wait_readable_any(streams, seconds) == []
     assert all(stream.reader is None for stream in streams)
     for stream, peer in pairs:
         peer.sendall(b"a")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.db import group_sync, pending
+from swift.core.concurrency import spawn
+from swift.db import appends, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 from test.databases import load
 
@@ -82,77 +83,25 @@ def test_a_full_disk_leaves_no_torn_record(tmp_path, monkeypatch):
 
 
 def test_the_lock_is_exclusive_and_needs_a_directory(tmp_path):
+    def want():
+        with pending.DirectoryLock(str(tmp_path), 0.01):
+            pass
+
     with pending.DirectoryLock(str(tmp_path), 1):
         with pytest.raises(DatabaseBusy):
-            with pending.DirectoryLock(str(tmp_path), 0.01):
-                pass
+            spawn(want).wait()
+        want()  # who holds it may take it again, and holds it still
+        with pytest.raises(DatabaseBusy):
+            spawn(want).wait()
+    spawn(want).wait()
     with pytest.raises(DatabaseMissing):
         with pending.DirectoryLock(str(tmp_path / "no"), 1):
             pass
 
 
-def test_group_sync_serves_all_who_wrote_before_it(tmp_path):
-    from swift.core.concurrency import GreenPool, sleep
-
-    rounds = []
-
-    def sync(path):
-        rounds.append(path)
-
-    class Slow(group_sync.GroupSync):
-        pass
-
-    group = Slow(sync)
-    original = group_sync.pool_for
-
-    class Pool:
-        def run(self, function, *args):
-            sleep(0.01)
-            return function(*args)
-
-    group_sync.pool_for = lambda device: Pool()
-    try:
-        pool = GreenPool()
-        for _ in range(20):
-            pool.spawn_n(group.wait, "p", "d")
-        pool.waitall()
-    finally:
-        group_sync.pool_for = original
-    assert len(rounds) == 2
-
-
-def test_a_failed_group_sync_fails_everybody(tmp_path):
-    from swift.core.concurrency import GreenPool
-
-    def sync(path):
-        raise OSError(5, "I/O error")
-
-    group = group_sync.GroupSync(sync)
-    failures = []
-
-    def write():
-        try:
-            group.wait(str(tmp_path / "p"), str(tmp_path))
-        except OSError as err:
-            failures.append(err.errno)
-
-    pool = GreenPool()
-    for _ in range(3):
-        pool.spawn_n(write)
-    pool.waitall()
-    assert failures == [5, 5, 5]
-
-
-def test_group_sync_of_a_merged_file(tmp_path):
-    group_sync.GroupSync().wait(str(tmp_path / "gone.db.pending"), str(tmp_path))
-    path = tmp_path / "here.db.pending"
-    path.write_bytes(b":x")
-    group_sync.GroupSync().wait(str(path), str(tmp_path))
-
-
 def test_whoever_waits_for_the_lock_lets_its_holder_go_on(tmp_path):
     """The holder may be another green thread of the same process, in the middle of a wait for SQLite."""
-    from swift.core.concurrency import sleep, spawn
+    from swift.core.concurrency import sleep
 
     order = []
 
@@ -203,12 +152,12 @@ def test_what_a_crash_left_of_a_shortened_file_is_in_nobodys_way(tmp_path):
 def test_a_new_file_of_an_old_number_has_its_entry_synced(tmp_path, monkeypatch):
     """File systems give the numbers of removed files out again."""
     synced = synced_files(monkeypatch)
-    group_sync._entries_synced.clear()
+    appends._entries_synced.clear()
     for name in ("a", "b"):
         directory = tmp_path / name
         directory.mkdir()
         os.rename(tmp_path / "a" / "f", directory / "f") if name == "b" else (directory / "f").write_bytes(
             b":x"
         )
-        group_sync._sync_file(str(directory / "f"))
+        appends.sync_file(str(directory / "f"))
         assert str(directory) in synced

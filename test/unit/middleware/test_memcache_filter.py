@@ -3,14 +3,14 @@ from filter_stand_ins import App, call, memory_logger
 
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheClient
-from swift.core import concurrency
+from swift.core import sockets
 from swift.middleware import memcache
 from swift.middleware.memcache import filter_factory, load_cache, with_memcache_conf
 
 
 @pytest.fixture
 def no_usual_server(monkeypatch):
-    free = concurrency.listen("127.0.0.1", 0)
+    free = sockets.listen("127.0.0.1", 0)
     port = free.getsockname()[1]
     free.close()
     monkeypatch.setattr(memcache, "USUAL_SERVER", f"127.0.0.1:{port}")
@@ -36,7 +36,7 @@ def test_without_servers_the_process_caches_for_itself(tmp_path, no_usual_server
 
 
 def test_a_server_at_the_usual_place_is_used(tmp_path, monkeypatch):
-    listener = concurrency.listen("127.0.0.1", 0)
+    listener = sockets.listen("127.0.0.1", 0)
     monkeypatch.setattr(memcache, "USUAL_SERVER", f"127.0.0.1:{listener.getsockname()[1]}")
     cache = load(tmp_path)
     assert isinstance(cache, MemcacheClient)

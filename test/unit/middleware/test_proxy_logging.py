@@ -10,6 +10,7 @@ from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry import redaction
 from swift.telemetry.metrics import LabeledMetrics
 from swift.wire.errors import ClientDisconnected
+from swift.wire.message import Request
 
 START, END = 1795259604.941771269, 1795259604.962484598
 
@@ -270,6 +271,7 @@ def test_bytes_are_counted_both_ways():
     def app(environ, start_response):
         environ["wsgi.input"].read(2)
         environ["wsgi.input"].readline()
+        assert environ["wsgi.input"].readlines() == [b"789"]
         start_response("200 OK", [])
         return iter([b"abc", b"", b"de"])
 
@@ -277,7 +279,7 @@ def test_bytes_are_counted_both_ways():
 
     filter_, lines = build(app, SHORT)
     assert call(filter_, environ={"wsgi.input": io.BytesIO(b"12345\n789")}).body == b"abcde"
-    assert lines == ["200 6 5"]
+    assert lines == ["200 9 5"]
 
 
 def test_a_body_closed_early_is_a_client_that_left():
@@ -473,3 +475,30 @@ def test_keys_are_not_logged_even_when_all_headers_are():
     served(filter_, headers={**secrets, "X-Plain": "shown"})
     assert "shown" in lines[0] and "X-Auth-Key" in lines[0]
     assert "testing" not in lines[0].replace("AUTH_tktesting", "")
+
+
+@pytest.mark.parametrize("how", ["read", "read_all", "recv_into", "read_available", "readline", "iterate"])
+def test_what_a_client_sends_is_counted_however_it_is_read(how):
+    data = b"0123456789\n" * 1000
+
+    def app(environ, start_response):
+        body = environ["wsgi.input"]
+        if how == "read":
+            got = b"".join(iter(lambda: body.read(4096), b""))
+        elif how == "read_all":
+            got = body.read()
+        elif how == "iterate":
+            got = b"".join(body)
+        elif how == "recv_into":
+            buffer = bytearray(4096)
+            got = b"".join(iter(lambda: bytes(buffer[: body.recv_into(buffer)]), b""))
+        else:
+            got = b"".join(iter(lambda: getattr(body, how)(4096), b""))
+        assert got == data
+        start_response("201 Created", [("Content-Length", "0")])
+        return []
+
+    filter_, lines = build(app, {"log_msg_template": "{method} {status_int} {bytes_recvd}"})
+    request = Request.blank("/v1/a/c/o", method="PUT", body=data)
+    request.call_application(filter_)
+    assert lines == ["PUT 201 11000"]

@@ -261,4 +261,34 @@ def test_rings_of_all_policies(node):
 
 def test_factory():
     recon = filter_factory({"devices": "/mnt", "log_to": "stderr"}, recon_cache_path="/tmp/x")(App())
-    assert (recon.devices, recon.cache_path, recon.swift_dir) == ("/mnt", "/tmp/x", "/etc/swift")
+    assert (recon.disks.root, recon.cache_path, recon.swift_dir) == ("/mnt", "/tmp/x", "/etc/swift")
+
+
+def test_folders_that_stand_for_disks_have_sizes(tmp_path):
+    (tmp_path / "sdb1").mkdir()
+    disks = ReconMiddleware(None, {"devices": str(tmp_path), "mount_check": "false"}).disks
+    (entry,) = disks.usage()
+    assert entry["device"] == "sdb1" and entry["mounted"] is False
+    assert entry["size"] >= entry["used"] + entry["avail"] > 0
+
+
+def test_a_disk_that_hangs_stops_nobody(tmp_path, monkeypatch):
+    import threading
+
+    from swift.core import concurrency
+    from swift.middleware import recon as module
+
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.2)
+    recon = ReconMiddleware(None, {"devices": str(tmp_path)})
+    answers = threading.Event()
+    recon._checks["time", None] = lambda: answers.wait(60)
+    others = []
+    ticking = concurrency.spawn(lambda: [concurrency.sleep(0.01) or others.append(1) for _ in range(5)])
+    said = []
+    body = recon(
+        {"PATH_INFO": "/recon/time", "REQUEST_METHOD": "GET"}, lambda status, headers: said.append(status)
+    )
+    answers.set()
+    ticking.wait()
+    assert (said, body) == (["503 Service Unavailable"], [b"A disk does not answer."])
+    assert len(others) == 5

@@ -5,7 +5,7 @@ import os
 import types
 
 from swift.core.hashing import hash_path
-from swift.obj.layout import ObjectLocation
+from swift.obj.files.layout import ObjectLocation
 from swift.obj.server import ObjectServer
 
 

@@ -7,7 +7,8 @@ import pytest
 from obj_app import App
 
 from swift.core import fs
-from swift.obj import pending, suffixes
+from swift.obj import pending
+from swift.obj.files import suffixes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obj_golden import load
 
-from swift.obj import layout
-from swift.obj.cleanup import cleanup
-from swift.obj.decide import decide
+from swift.obj import directories
+from swift.obj.files import layout
+from swift.obj.files.cleanup import cleanup
+from swift.obj.files.decide import decide
 
 CASES = load("ondisk_decisions.json")
 
@@ -97,8 +98,8 @@ def test_file_names():
     "name, parts", [("objects", ("objects", 0)), ("objects-2", ("objects", 2)), ("a-b-12", ("a-b", 12))]
 )
 def test_policy_directories(name, parts):
-    assert layout.split_policy_dir(name) == parts
-    assert layout.policy_dir(*parts) == name
+    assert directories.split_policy_dir(name) == parts
+    assert directories.policy_dir(*parts) == name
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_policy_directories(name, parts):
 )
 def test_policy_directories_spelled_otherwise_are_unknown(name):
     with pytest.raises(ValueError):
-        layout.split_policy_dir(name)
+        directories.split_policy_dir(name)
 
 
 def test_an_isolated_durable_marker_does_not_break_the_cleanup(tmp_path):

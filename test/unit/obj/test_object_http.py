@@ -7,7 +7,8 @@ import socket
 import pytest
 from obj_app import App
 
-from swift.core.concurrency import listen, spawn
+from swift.core.concurrency import spawn
+from swift.core.sockets import listen
 from swift.core.threads import run_in_thread
 from swift.wire.server import Server
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from obj_golden import load
 
 from swift.core.unpickle import loads
-from swift.obj import metadata
+from swift.obj import blocks
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, XattrUnsupported
+from swift.obj.files import metadata
 
 FILES = [
     (case["case"], file, case["metadata_as_native_strings_per_file"][file["path"]])
@@ -186,7 +187,7 @@ ETAG = "0123456789abcdef0123456789abcdef"
 
 @given(st.binary(), st.binary())
 def test_checksums_of_joined_runs(a, b):
-    assert metadata.combine(zlib.crc32(a), zlib.crc32(b), len(b)) == zlib.crc32(a + b)
+    assert blocks.combine(zlib.crc32(a), zlib.crc32(b), len(b)) == zlib.crc32(a + b)
 
 
 @pytest.mark.parametrize("length", [0, 1, 65535, 65536, 65537, 64 * 65536, 64 * 65536 + 1, 300 * 65536 + 5])
@@ -195,17 +196,17 @@ def test_checksums_of_joined_runs(a, b):
 def test_blocks(length, known, step):
     data = (b"%08d" % length + os.urandom(1016)) * (length // 1024 + 1)
     data = data[:length]
-    blocks = metadata.BlockCrcs(length if known else None)
+    crcs_of = blocks.BlockCrcs(length if known else None)
     for start in range(0, length, step):
-        blocks.update(data[start : start + step])
-    crcs = blocks.finish()
-    assert len(crcs) <= metadata.MAX_BLOCKS
-    size = blocks.block_size
+        crcs_of.update(data[start : start + step])
+    crcs = crcs_of.finish()
+    assert len(crcs) <= blocks.MAX_BLOCKS
+    size = crcs_of.block_size
     assert crcs == [zlib.crc32(data[i : i + size]) for i in range(0, length, size)]
-    assert blocks.total(length) == zlib.crc32(data)
-    text = metadata.format_block_crcs(ETAG, size, crcs)
+    assert crcs_of.total(length) == zlib.crc32(data)
+    text = blocks.format_block_crcs(ETAG, size, crcs)
     assert len(text) < 400
-    assert metadata.parse_block_crcs(text, ETAG, length) == (size, crcs)
+    assert blocks.parse_block_crcs(text, ETAG, length) == (size, crcs)
 
 
 @pytest.mark.parametrize(
@@ -221,4 +222,4 @@ def test_blocks(length, known, step):
     ],
 )
 def test_block_checksums_of_other_content_are_not_used(text):
-    assert metadata.parse_block_crcs(text, ETAG, 5) is None
+    assert blocks.parse_block_crcs(text, ETAG, 5) is None

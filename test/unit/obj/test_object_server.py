@@ -10,7 +10,9 @@ import pytest
 from obj_app import App
 
 from swift.core import fs
-from swift.obj import body, metadata, writer
+from swift.obj import blocks, checks
+from swift.obj.body import BodyDamaged
+from swift.obj.files import metadata, writer
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 T0, T1, T2, T3, T4 = (f"170000000{n}.00000" for n in range(5))
@@ -80,7 +82,7 @@ def test_stored_metadata_is_what_the_reference_stores(app):
     with open(f"{app.where().hash_dir}/{T1}.data") as f:
         stored = metadata.read(f.fileno())
     block = stored.pop("X-Object-Sysmeta-Block-Crc32")
-    assert block == metadata.format_block_crcs(md5(b"hello"), 65536, [zlib.crc32(b"hello")])
+    assert block == blocks.format_block_crcs(md5(b"hello"), 65536, [zlib.crc32(b"hello")])
     assert stored == {
         "X-Timestamp": T1,
         "Content-Type": "text/plain",
@@ -320,6 +322,15 @@ def stored(app):
         ({"If_Match": "other", "X_Backend_Etag_Is_At": "x-missing,X-Object-Meta-Etag"}, 200, b"0123456789"),
         ({"If_Modified_Since": "Tue, 14 Nov 2023 22:13:21 GMT"}, 304, b""),
         ({"If_Unmodified_Since": "Tue, 14 Nov 2023 22:13:20 GMT"}, 412, b""),
+        ({"If_None_Match": '"x"', "If_Modified_Since": "Tue, 14 Nov 2023 22:13:21 GMT"}, 200, b"0123456789"),
+        ({"If_Match": "*", "If_Unmodified_Since": "Tue, 14 Nov 2023 22:13:20 GMT"}, 200, b"0123456789"),
+        ({"If_Range": '"x"'}, 200, b"0123456789"),
+        ({"Range": "bytes=2-4", "If_Range": md5(b"0123456789")}, 206, b"234"),
+        ({"Range": "bytes=2-4", "If_Range": '"x"'}, 200, b"0123456789"),
+        ({"Range": "bytes=20-", "If_Range": '"x"'}, 200, b"0123456789"),
+        ({"Range": "bytes=2-4", "If_Range": "Tue, 14 Nov 2023 22:13:21 GMT"}, 206, b"234"),
+        ({"Range": "bytes=2-4", "If_Range": "Tue, 14 Nov 2023 22:13:20 GMT"}, 200, b"0123456789"),
+        ({"Range": "bytes=2-4", "If_Range": "other", "X_Backend_Etag_Is_At": "X-Object-Meta-Etag"}, 206, b"234"),
         ({"Range": "bytes=2-4", "X_Backend_Ignore_Range_If_Metadata_Present": "X-A, X-Static-Large-Object"}, 200, b"0123456789"),
         ({"Range": "bytes=2-4", "X_Backend_Ignore_Range_If_Metadata_Present": "X-A"}, 206, b"234"),
     ],
@@ -526,8 +537,8 @@ def test_damaged_body_is_never_sent_whole(app, size, with_crc):
 )  # fmt: skip
 def test_ranges_are_checked_by_whole_blocks(app, monkeypatch, piece, start, stop):
     """Blocks have 65536 bytes here. What lies in good blocks is sent; of a bad one the range's last byte never is."""
-    monkeypatch.setattr(body, "PIECE", piece)
-    monkeypatch.setattr(body._Check, "is_worth", lambda self, start, stop: self.blocks is not None)
+    monkeypatch.setattr(checks, "PIECE", piece)
+    monkeypatch.setattr(checks.Check, "is_worth", lambda self, start, stop: self.blocks is not None)
     content = os.urandom(200000)
     app.put(T1, content)
     path = f"{app.where().hash_dir}/{T1}.data"
@@ -535,7 +546,7 @@ def test_ranges_are_checked_by_whole_blocks(app, monkeypatch, piece, start, stop
     if piece > 7:
         assert app.get(Range=wanted).body == content[start:stop]
     for damaged in (0, 65000, 65536, 131071, 140000, 199999) if piece > 7 else (start,):
-        body._checked.clear()
+        checks._checked.clear()
         app.put(f"17000000{10 + damaged % 80}.{damaged % 100000:05d}", content)
         (path,) = [f"{app.where().hash_dir}/{name}" for name in app.files()]
         with open(path, "r+b") as f:
@@ -543,7 +554,7 @@ def test_ranges_are_checked_by_whole_blocks(app, monkeypatch, piece, start, stop
             f.write(bytes([content[damaged] ^ 1]))
         concerned = start // 65536 <= damaged // 65536 <= (stop - 1) // 65536
         if concerned:
-            with pytest.raises(body.BodyDamaged):
+            with pytest.raises(BodyDamaged):
                 app.get(Range=wanted)
             assert app.get().status == 404
         else:
@@ -573,13 +584,13 @@ def test_several_ranges_of_a_damaged_object_are_not_found(app):
 
 def test_a_short_range_of_a_long_block_is_sent_as_it_is(app, monkeypatch):
     """Reading a block of many megabytes for a few bytes of it would cost more than it is worth."""
-    monkeypatch.setattr(body, "PIECE", 10000)
+    monkeypatch.setattr(checks, "PIECE", 10000)
     app.put(T1, b"x" * 200000)
     with open(f"{app.where().hash_dir}/{T1}.data", "r+b") as f:
         f.seek(1)
         f.write(b"!")
     assert app.get(Range="bytes=10-19").body == b"x" * 10
-    with pytest.raises(body.BodyDamaged):
+    with pytest.raises(BodyDamaged):
         app.get(Range="bytes=10-50000")
 
 
@@ -733,7 +744,7 @@ def test_too_much_metadata_for_the_disk_is_the_clients_error(app, monkeypatch):
 
 def test_lock_that_nobody_gives_back(app, monkeypatch):
     app.put(T1)
-    monkeypatch.setattr("swift.obj.suffixes.LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr("swift.obj.files.suffixes.LOCK_TIMEOUT", 0.01)
     lock = fs.acquire_lock(app.where().partition_dir, 1)
     try:
         assert app.put(T2).status == 503
@@ -755,7 +766,7 @@ def test_unexpected_errors_say_nothing_about_themselves(app, monkeypatch):
     def fail(*args):
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("swift.obj.server_get.open_object", fail)
+    monkeypatch.setattr("swift.obj.files.store.open_object", fail)
     got = app.get()
     assert got.status == 500
     assert b"secret" not in got.body and b"Traceback" not in got.body
@@ -832,7 +843,7 @@ def test_file_systems_without_unnamed_files(app, monkeypatch):
 def test_hash_directory_removed_while_writing(app):
     """A cleanup may remove the directory, empty as it still is, at any moment before the link."""
     where = app.where()
-    new = writer.NewObjectFile(where, app.server.rules)
+    new = writer.NewObjectFile(where, app.server.stores.options)
     os.rmdir(where.hash_dir)
     os.rmdir(where.suffix_dir)
     new.write(b"body")

@@ -6,9 +6,11 @@ import pytest
 from obj_golden import load, place_files
 
 from swift.core.hashing import hash_path
-from swift.obj import metadata, reader
+from swift.obj import blocks
 from swift.obj.errors import Collision, Deleted, Expired, NotExist, Quarantined
-from swift.obj.layout import ObjectLocation
+from swift.obj.files import metadata, reader
+from swift.obj.files.layout import ObjectLocation
+from swift.obj.store import BODY, EXTENT
 
 CASES = load("objects.json")
 
@@ -42,8 +44,8 @@ def test_golden(root, case):
         if expected["result"] == "DiskFileExpired":
             reader.open_object(where, now, open_expired=True).close()
         return
-    for with_body in (False, True):
-        got = reader.open_object(where, now, frag_prefs=prefs, with_body=with_body)
+    for want in (EXTENT, BODY):
+        got = reader.open_object(where, now, frag_prefs=prefs, want=want)
         got.close()
         assert got.metadata.keys() == expected["metadata"].keys()
         for key, value in expected["metadata"].items():
@@ -52,8 +54,8 @@ def test_golden(root, case):
         for attribute in ("timestamp", "data_timestamp", "durable_timestamp", "fragments"):
             assert getattr(got, attribute) == expected[attribute], attribute
         assert got.ctype_timestamp == expected["content_type_timestamp"]
-        assert os.path.basename(got.path) == expected["data_file"]
-    assert got.body == open(got.path, "rb").read()
+        assert got.version == expected["data_file"]
+    assert got.body == open(f"{where.hash_dir}/{got.version}", "rb").read()
 
 
 @pytest.fixture
@@ -154,7 +156,7 @@ def damage_no_timestamp(place):
 def test_damage_is_quarantined_whole_and_the_suffix_hashed_again(place, damage):
     damage(place)
     with pytest.raises(Quarantined):
-        reader.open_object(place.where, with_body=True)
+        reader.open_object(place.where, want=BODY)
     digest = os.path.basename(place.dir)
     assert place.quarantined() == [f"{digest}/{T1}.data"]
     assert place.invalid() == [digest[-3:]]
@@ -185,7 +187,7 @@ def test_damaged_meta_is_set_aside_and_the_data_stays(place):
     place.put(f"{T2}.meta", X_Timestamp=T2, X_Object_Meta_A="good")
     place.put(f"{T3}+0.meta", X_Timestamp=T3, X_Object_Meta_A="bad")
     os.setxattr(f"{place.dir}/{T3}+0.meta", "user.swift.metadata", b"bad")
-    got = reader.open_object(place.where, with_body=True)
+    got = reader.open_object(place.where, want=BODY)
     assert got.body == b"12345"
     assert got.metadata["X-Object-Meta-A"] == "good"
     assert len(place.quarantined()) == 1 and place.quarantined()[0].endswith(f"/{T3}+0.meta")
@@ -221,7 +223,7 @@ def test_opened_by_directory_the_name_must_hash_to_it(place):
 def test_checksums_are_not_looked_at_when_switched_off(place):
     damage_content(place)
     place.where.etag_validate_pct = 0
-    assert reader.open_object(place.where, with_body=True).body == b"X2345"
+    assert reader.open_object(place.where, want=BODY).body == b"X2345"
 
 
 def test_block_checksum_is_used_and_only_for_its_own_etag(place):
@@ -229,18 +231,18 @@ def test_block_checksum_is_used_and_only_for_its_own_etag(place):
 
     body = b"12345"
     etag = "0" * 32  # not the MD5: with a block checksum nobody computes that
-    good = metadata.format_block_crcs(etag, 65536, [zlib.crc32(body)])
+    good = blocks.format_block_crcs(etag, 65536, [zlib.crc32(body)])
     place.data(body, ETag=etag, **{"X_Object_Sysmeta_Block_Crc32": good})
-    assert reader.open_object(place.where, with_body=True).body == body
+    assert reader.open_object(place.where, want=BODY).body == body
 
-    other = metadata.format_block_crcs("1" * 32, 65536, [zlib.crc32(b"other")])
+    other = blocks.format_block_crcs("1" * 32, 65536, [zlib.crc32(b"other")])
     place.data(body, time=T2, **{"X_Object_Sysmeta_Block_Crc32": other})
-    assert reader.open_object(place.where, with_body=True).body == body
+    assert reader.open_object(place.where, want=BODY).body == body
 
-    bad = metadata.format_block_crcs(etag, 65536, [zlib.crc32(b"other")])
+    bad = blocks.format_block_crcs(etag, 65536, [zlib.crc32(b"other")])
     place.data(body, time=T3, ETag=etag, **{"X_Object_Sysmeta_Block_Crc32": bad})
     with pytest.raises(Quarantined):
-        reader.open_object(place.where, with_body=True)
+        reader.open_object(place.where, want=BODY)
 
 
 def test_expiry_is_judged_by_the_time_given(place):
@@ -254,7 +256,7 @@ def test_expiry_is_judged_by_the_time_given(place):
 
 def test_large_body_is_left_to_be_sent_from_the_file(place):
     place.data(b"x" * (reader.INLINE_LIMIT + 1))
-    got = reader.open_object(place.where, with_body=True)
+    got = reader.open_object(place.where, want=BODY)
     assert got.body is None and got.fd >= 0
     got.close()
 

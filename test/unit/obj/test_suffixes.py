@@ -8,7 +8,7 @@ import pytest
 from obj_golden import load
 
 from swift.core import fs
-from swift.obj import suffixes
+from swift.obj.files import suffixes
 
 CASES = load("hashes.json")
 T1, T2 = "1700000001.00000", "1700000002.00000"
@@ -149,7 +149,7 @@ def test_change_during_the_hashing_is_seen_next_time(partition, monkeypatch):
     def hash_and_change(suffix_dir, *args):
         value = real(suffix_dir, *args)
         if suffix_dir.endswith("abc"):
-            with suffixes.invalidating(partition, "abc"):
+            with suffixes.Invalidation(partition, "abc"):
                 add(partition, "abc", f"{T2}.data", "b")
             suffixes.consolidate(partition)  # another process does this in between
         return value
@@ -162,12 +162,33 @@ def test_change_during_the_hashing_is_seen_next_time(partition, monkeypatch):
     assert hashes == fresh
 
 
-def test_hash_entry_that_is_a_file_is_reported(partition):
+def test_one_damaged_suffix_takes_nothing_from_the_others(partition):
+    add(partition, "abc", f"{T1}.data")
+    add(partition, "abd", f"{T1}.data")
+    bad = [f"{partition}/abc/{letter * 29}abc" for letter in "ef"]
+    for path in bad:
+        open(path, "w").close()
+    fresh = suffixes.hash_suffix(f"{partition}/abd", reclaim_age=KEEP)
+    for _ in range(2):  # nobody sets it aside: it can't be told, and is asked again
+        _, hashes = suffixes.get_hashes(partition, reclaim_age=KEEP)
+        assert hashes == {"abc": None, "abd": fresh}
+    seen = []
+
+    def set_aside(damage):
+        seen.append(damage.path)
+        os.unlink(damage.path)
+
+    _, hashes = suffixes.get_hashes(partition, reclaim_age=KEEP, set_aside=set_aside)
+    assert seen == bad
+    assert hashes == {s: suffixes.hash_suffix(f"{partition}/{s}", reclaim_age=KEEP) for s in ("abc", "abd")}
+
+
+def test_what_cannot_be_set_aside_is_asked_for_once(partition):
     os.makedirs(f"{partition}/abc")
     open(f"{partition}/abc/{'a' * 29}abc", "w").close()
-    with pytest.raises(suffixes.SuffixDamaged) as caught:
-        suffixes.get_hashes(partition)
-    assert caught.value.path.endswith("abc")
+    seen = []
+    assert suffixes.get_hashes(partition, set_aside=seen.append)[1] == {"abc": None}
+    assert len(seen) == 1
 
 
 def test_suffix_that_is_a_file_drops_out(partition):

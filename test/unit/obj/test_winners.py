@@ -9,7 +9,8 @@ from obj_app import App
 from obj_container import Quiet
 
 from swift.container.server import ContainerServer
-from swift.core.concurrency import listen, spawn
+from swift.core.concurrency import spawn
+from swift.core.sockets import listen
 from swift.wire.client import POOL
 from swift.wire.server import Server
 from test.databases import call

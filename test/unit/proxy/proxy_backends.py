@@ -7,10 +7,11 @@ name in the request path (`a0`, `c0`, `o0`) tells which is meant. Every request 
 import re
 from dataclasses import dataclass, field
 
-from swift.core import concurrency
+from swift.core import concurrency, sockets
 from swift.core.constraints import Limits, set_limits
 from swift.core.hashing import set_hash_config
 from swift.core.policy import PolicyCollection, ReplicatedPolicy, set_policies
+from swift.core.stream import Stream
 from swift.middleware.info import PROCESS_CACHE
 from swift.proxy.app import Application
 from swift.wire.client import POOL
@@ -63,9 +64,9 @@ class Backend:
     def __init__(self, cluster, index):
         self.cluster = cluster
         self.index = index
-        self.sock = concurrency.listen("127.0.0.1", 0)
+        self.sock = sockets.listen("127.0.0.1", 0)
         self.port = self.sock.getsockname()[1]
-        self.listener = concurrency.Listener(self.sock)
+        self.listener = sockets.Listener(self.sock)
         self.streams = []
         self.down = False
         concurrency.spawn_n(self._accept)
@@ -79,7 +80,7 @@ class Backend:
             if self.down:
                 sock.close()
                 continue
-            stream = concurrency.Stream(sock)
+            stream = Stream(sock)
             self.streams.append(stream)
             concurrency.spawn_n(self._serve, stream)
 

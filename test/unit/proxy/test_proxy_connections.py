@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from proxy_backends import T0, Reply, mime_parts
 
-from swift.core import concurrency
+from swift.core import concurrency, sockets
 from swift.wire.server import Server
 
 BIG = bytes(range(256)) * 40_000
@@ -14,7 +14,7 @@ OBJECT = {"Etag": '"e1"', "X-Backend-Timestamp": T0}
 
 @pytest.fixture
 def front(cluster):
-    sock = concurrency.listen("127.0.0.1", 0)
+    sock = sockets.listen("127.0.0.1", 0)
     server = Server(sock, cluster.app, {"client_timeout": "5"}, cluster.logger)
     thread = concurrency.spawn(server.run)
     cluster.port = sock.getsockname()[1]
@@ -24,7 +24,7 @@ def front(cluster):
 
 
 def connected(front):
-    stream = concurrency.connect("127.0.0.1", front.port, 1)
+    stream = sockets.connect("127.0.0.1", front.port, 1)
     stream.set_timeout(5)
     return stream
 

@@ -581,3 +581,15 @@ def test_golden_data_is_not_changed(data, tmp_path):
     shutil.copytree(data / "rings", tmp_path / "rings")
     RingBuilder.load(str(tmp_path / "rings" / "multi.builder"))
     assert sorted(os.listdir(tmp_path / "rings")) == sorted(os.listdir(data / "rings"))
+
+
+def test_memory_is_asked_for_before_it_is_taken(tmp_path, monkeypatch):
+    from swift.ring import memory
+
+    monkeypatch.setattr(memory, "available", lambda: 20 * 10**9)
+    builder = RingBuilder(32, 3, 1)
+    with pytest.raises(RingBuilderError, match="takes about .* GB of memory, 20.0 GB are free"):
+        builder.save(str(tmp_path / "x.builder"))
+    assert not (tmp_path / "x.builder").exists()
+    monkeypatch.setattr(memory, "available", lambda: None)
+    RingBuilder(8, 3, 1).save(str(tmp_path / "x.builder"))

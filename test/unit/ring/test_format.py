@@ -344,3 +344,21 @@ def test_known_tables_are_not_looked_through_again(tmp_path):
     assert RingData.load(path, known_rows=rows).assigned == set()
     assert RingData.load(path, known_rows=[array("H", [0, 0, 0, 1])]).assigned == {0}
     assert RingData.load(path).assigned == {0}
+
+
+@pytest.mark.parametrize("count", [-1, -0.5, 65537, 1e300])
+def test_an_impossible_replica_count_is_refused_however_the_ring_is_read(tmp_path, count):
+    path = tmp_path / "x.ring.gz"
+    path.write_bytes(
+        format_2(
+            {"part_shift": 31, "dev_id_bytes": 2, "replica_count": count}, [DEV], b"", lambda index: None
+        )
+    )
+    for load in (RingData.load, RingData.load_metadata):
+        with pytest.raises(RingFileError):
+            load(str(path))
+    head = json.dumps({"part_shift": 31, "devs": [DEV], "replica_count": count}).encode()
+    path.write_bytes(gzip.compress(b"R1NG\0\1" + len(head).to_bytes(4, "big") + head))
+    for load in (RingData.load, RingData.load_metadata):
+        with pytest.raises(RingFileError):
+            load(str(path))

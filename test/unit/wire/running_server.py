@@ -5,7 +5,8 @@ import logging
 import socket
 import time
 
-from swift.core.concurrency import listen, raw_socket, raw_threading, use_fast_hub
+from swift.core.concurrency import raw_socket, raw_threading, use_fast_hub
+from swift.core.sockets import listen
 from swift.wire.server import Server
 
 

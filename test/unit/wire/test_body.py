@@ -5,7 +5,7 @@ import os
 import pytest
 
 from swift.wire import body as body_module
-from swift.wire.body import FileBody, FileTooShort, in_page_cache
+from swift.wire.body import BodyFilter, FileBody, FileTooShort, in_page_cache
 from swift.wire.multipart import byteranges_body
 
 
@@ -93,3 +93,53 @@ def test_a_file_that_is_too_short(start, file, pool):
 
 def test_in_page_cache(file):
     assert in_page_cache(file[0], 0, 1_000_000) in (True, False)
+
+
+class Closing:
+    """A body that counts how often it is closed."""
+
+    def __init__(self, *pieces):
+        self.pieces = pieces
+        self.closed = 0
+
+    def __iter__(self):
+        return iter(self.pieces)
+
+    def send_to(self, stream):
+        raise AssertionError("went past the filter")
+
+    def close(self):
+        self.closed += 1
+
+
+class Upper(BodyFilter):
+    ends = 0
+
+    def pieces(self, below):
+        for piece in below:
+            yield piece.upper()
+
+    def ended(self):
+        self.ends += 1
+
+
+def test_a_filtered_body_has_no_way_around_the_filter():
+    below = Closing(b"ab", b"c")
+    body = Upper(below)
+    assert not hasattr(body, "send_to")
+    assert list(body) == [b"AB", b"C"]
+    body.close()
+    body.close()
+    assert below.closed == body.ends == 1
+    assert list(body) == []
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_filtered_body_is_closed_whoever_stops_reading_it(taken):
+    below = Closing(b"ab", b"c")
+    body = Upper(below)
+    pieces = iter(body)
+    for _ in range(taken):
+        next(pieces)
+    body.close()
+    assert below.closed == body.ends == 1

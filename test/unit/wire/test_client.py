@@ -1,8 +1,13 @@
 """The backend client against a scripted peer on loopback."""
 
+import os
+
 import pytest
 
 from swift.core import concurrency as c
+from swift.core import sockets
+from swift.core.stream import Stream
+from swift.wire import client
 from swift.wire.client import (
     BackendError,
     BackendTimeout,
@@ -21,9 +26,9 @@ class Peer:
         self.answers = list(answers)
         self.requests = []
         self.connections = 0
-        self.sock = c.listen("127.0.0.1", 0)
+        self.sock = sockets.listen("127.0.0.1", 0)
         self.port = self.sock.getsockname()[1]
-        self.listener = c.Listener(self.sock)
+        self.listener = sockets.Listener(self.sock)
         c.spawn_n(self.accept)
 
     def accept(self):
@@ -31,7 +36,7 @@ class Peer:
             while True:
                 sock, _ = self.listener.accept()
                 self.connections += 1
-                c.spawn_n(self.serve, c.Stream(sock, 5))
+                c.spawn_n(self.serve, Stream(sock, 5))
         except OSError:
             pass
 
@@ -280,3 +285,54 @@ def test_a_body_that_breaks_off_closes_the_connection(pool):
 def test_names_that_are_no_addresses_are_refused(pool):
     with pytest.raises(ConnectError):
         pool.get("x" * 70 + ".example", 80)
+
+
+@pytest.fixture
+def quick_reaper(monkeypatch):
+    monkeypatch.setattr(client, "REAP_SECONDS", 0.02)
+
+
+def until(condition):
+    with c.Timeout(5):
+        while not condition():
+            c.sleep(0.01)
+
+
+def test_what_a_peer_has_closed_is_closed_here_though_nobody_asks_for_it(pool, quick_reaper):
+    peer = Peer(*[OK] * 3, *[None] * 3)
+    got = [pool.fresh("127.0.0.1", peer.port) for _ in range(3)]
+    streams = [conn.stream for conn in got]
+    for conn in got:
+        conn.request("GET", "/", b"").read_all(100)
+    assert all(stream.fd >= 0 for stream in streams)
+    del got, conn
+    for stream in streams:  # the answer to a second request is the end of the connection
+        stream.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    until(lambda: all(stream.fd < 0 for stream in streams))
+    assert pool._count == 0 and not pool._idle
+    until(lambda: pool._reaper is None)
+
+
+def test_what_was_idle_for_too_long_is_closed(pool, quick_reaper, monkeypatch):
+    peer = Peer(OK, OK)
+    old = pool.fresh("127.0.0.1", peer.port)
+    young = pool.fresh("127.0.0.1", peer.port)
+    for conn in (old, young):
+        conn.request("GET", "/", b"").read_all(100)
+    old.idle_since -= client.MAX_IDLE_SECONDS + 1
+    until(lambda: old.stream.fd < 0)
+    c.sleep(0.05)
+    assert young.stream.fd >= 0 and pool.idle("127.0.0.1", peer.port) is young
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_uses_no_connection_of_its_parent():
+    peer = Peer(OK, OK)
+    client.POOL.fresh("127.0.0.1", peer.port).request("GET", "/", b"").read_all(100)
+    pid = c.fork()
+    if pid == 0:
+        os._exit(0 if client.POOL.idle("127.0.0.1", peer.port) is None else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    conn = client.POOL.idle("127.0.0.1", peer.port)
+    assert conn is not None and conn.request("GET", "/", b"").read_all(100) == b"hello"
+    client.POOL.clear()

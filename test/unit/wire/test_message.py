@@ -1,10 +1,12 @@
 """Requests and responses as handlers and filters see them (spec proxy-and-backend.md 22, 29)."""
 
 import datetime
+import email.utils
 import io
 
 import pytest
 
+from swift.core import clock
 from swift.wire import message
 from swift.wire.message import (
     HeaderKeyDict,
@@ -236,8 +238,23 @@ def test_late_start_response():
         ({"If-Modified-Since": "Thu, 01 Jan 1970 00:16:40 GMT"}, 200, b"0123456789"),
         ({"If-Modified-Since": "rubbish"}, 200, b"0123456789"),
         ({"If-Unmodified-Since": "Thu, 01 Jan 1970 00:16:40 GMT"}, 412, b""),
-        # each header stands alone
-        ({"If-None-Match": "x", "If-Modified-Since": "Thu, 01 Jan 1971 00:16:41 GMT"}, 304, b""),
+        # a date does not count beside the ETag header of its kind
+        ({"If-None-Match": "x", "If-Modified-Since": "Thu, 01 Jan 1971 00:16:41 GMT"}, 200, b"0123456789"),
+        ({"If-None-Match": "abc", "If-Modified-Since": "Thu, 01 Jan 1970 00:16:40 GMT"}, 304, b""),
+        ({"If-Match": "abc", "If-Unmodified-Since": "Thu, 01 Jan 1970 00:16:40 GMT"}, 200, b"0123456789"),
+        ({"If-Match": "x", "If-Unmodified-Since": "Thu, 01 Jan 1971 00:16:40 GMT"}, 412, b""),
+        # what would forbid an answer comes before what would save one
+        ({"If-Match": "x", "If-None-Match": "abc"}, 412, b""),
+        ({"If-Match": "abc", "If-None-Match": "abc"}, 304, b""),
+        ({"If-Match": "abc", "If-Modified-Since": "Thu, 01 Jan 1970 00:16:41 GMT"}, 304, b""),
+        (
+            {
+                "If-Unmodified-Since": "Thu, 01 Jan 1970 00:16:40 GMT",
+                "If-Modified-Since": "Thu, 01 Jan 1971 00:16:41 GMT",
+            },
+            412,
+            b"",
+        ),
         ({"Range": "bytes=2-3"}, 206, b"23"),
         ({"Range": "bytes=-3"}, 206, b"789"),
         ({"Range": "bytes=20-"}, 416, None),
@@ -254,6 +271,59 @@ def test_conditions_and_ranges(headers, status, body):
     assert response.headers["Content-Type"] == "text/html; charset=UTF-8"
     plain = request.get_response(Response(body="0123456789", etag="abc"))
     assert plain.status_int == 200
+
+
+LAST_MODIFIED = "Thu, 01 Jan 1970 00:16:41 GMT"
+
+
+@pytest.mark.parametrize(
+    ("header", "is_part"),
+    [
+        ('"abc"', True),
+        ("abc", True),  # as our proxies show it
+        ('"abd"', False),
+        ("abd", False),
+        ('W/"abc"', False),  # weak tags name no bytes
+        ("*", False),
+        ("", False),
+        ('"abc", "x"', False),  # one validator, not a list
+        (LAST_MODIFIED, True),
+        ("Thu, 01 Jan 1970 00:16:40 GMT", False),
+        ("Thu, 01 Jan 1970 00:16:42 GMT", False),  # not "since": exactly
+        ("Thursday, 01-Jan-70 00:16:41 GMT", True),
+        ("rubbish", False),
+    ],
+)
+@pytest.mark.parametrize("ranges,part", [("2-3", b"23"), ("20-", None), ("0-1,5-6", None)])
+def test_a_range_counts_only_for_the_entity_that_if_range_names(header, is_part, ranges, part):
+    headers = {"If-Range": header, "Range": f"bytes={ranges}"}
+    response = Request.blank("/v1/a/c/o", headers=headers).get_response(
+        Response(body="0123456789", etag="abc", last_modified=1001, conditional_response=True)
+    )
+    if not is_part:
+        assert (response.status_int, response.body) == (200, b"0123456789")
+        assert "Content-Range" not in response.headers
+    elif ranges == "20-":
+        assert response.status_int == 416
+    else:
+        assert response.status_int == 206 and part in (None, response.body)
+
+
+def test_if_range_without_a_range_changes_nothing():
+    response = Request.blank("/", headers={"If-Range": '"x"'}).get_response(
+        Response(body="0123456789", etag="abc", conditional_response=True)
+    )
+    assert (response.status_int, response.body) == (200, b"0123456789")
+
+
+def test_a_date_names_no_entity_that_was_changed_in_this_second():
+    """It may be changed again, and then the same date would stand for other bytes."""
+    for age, status in ((0, 200), (-1, 200), (2, 206)):
+        when = int(clock.time()) - age
+        date = email.utils.formatdate(when, usegmt=True)
+        request = Request.blank("/", headers={"If-Range": date, "Range": "bytes=0-1"})
+        made = Response(body="0123456789", etag="abc", last_modified=when, conditional_response=True)
+        assert request.get_response(made).status_int == status
 
 
 def test_if_match_star_on_missing():

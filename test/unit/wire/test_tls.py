@@ -1,45 +1,24 @@
 """The server with cert_file and key_file (spec operations.md 2.1)."""
 
-import datetime
 import os
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from running_server import read_all, wait_for
 
-from swift.wire.body import FileBody
+from swift.core.concurrency import raw_socket
+from swift.core.stream import Stream
+from swift.wire.body import FileBody, FileTooShort
+from swift.wire.tls import TlsStream
+from test import certificate
 
 
 @pytest.fixture
-def certificate(tmp_path):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(1))
-        .not_valid_after(now + datetime.timedelta(1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return str(cert_file), str(key_file)
+def made(tmp_path):
+    return certificate.make(tmp_path)
 
 
-def test_requests_over_tls(start, certificate, tmp_path):
+def test_requests_over_tls(start, made, tmp_path):
     data = os.urandom(1_000_000)
     (tmp_path / "data").write_bytes(data)
     fd = os.open(tmp_path / "data", os.O_RDONLY)
@@ -50,8 +29,8 @@ def test_requests_over_tls(start, certificate, tmp_path):
         start_response("200 OK", [("Content-Length", str(length))])
         return [b"x" * length] if environ["REQUEST_METHOD"] == "PUT" else FileBody(fd, 0, length)
 
-    server = start(app, cert_file=certificate[0], key_file=certificate[1])
-    context = ssl.create_default_context(cafile=certificate[0])
+    server = start(app, cert_file=made[0], key_file=made[1])
+    context = ssl.create_default_context(cafile=made[0])
     with context.wrap_socket(server.connect(), server_hostname="localhost") as sock:
         sock.sendall(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"y" * 300_000)
         answer = b""
@@ -63,8 +42,58 @@ def test_requests_over_tls(start, certificate, tmp_path):
     os.close(fd)
 
 
-def test_plain_http_to_a_tls_port_ends_quietly(start, certificate):
-    server = start(lambda *args: [], cert_file=certificate[0], key_file=certificate[1])
+def test_a_tls_stream_has_no_descriptor_to_write_to():
+    """Nobody can send past the encryption: there is no socket, no number of one, and nothing that says it could be spliced."""
+    left, right = raw_socket.socketpair()
+    stream = TlsStream(Stream(left), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    assert not stream.zero_copy
+    for name in ("fd", "sock", "fileno", "stream", "sendfile_all", "splice_to"):
+        assert not hasattr(stream, name)
+    with pytest.raises(TypeError):
+        os.sendfile(stream, 0, 0, 1)
+    stream.close()
+    right.close()
+
+
+def body_until_close(start, made, app, version=ssl.TLSVersion.TLSv1_3):
+    server = start(app, cert_file=made[0], key_file=made[1])
+    context = ssl.create_default_context(cafile=made[0])
+    context.minimum_version = context.maximum_version = version
+    data = b""
+    with context.wrap_socket(
+        server.connect(), server_hostname="localhost", suppress_ragged_eofs=False
+    ) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        try:
+            while True:
+                piece = sock.recv(65536)
+                if not piece:
+                    return data.partition(b"\r\n\r\n")[2], True
+                data += piece
+        except ssl.SSLEOFError:
+            return data.partition(b"\r\n\r\n")[2], False
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_body_that_ends_with_the_connection_is_said_to_be_whole(start, made, version):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return iter([b"a" * 100_000, b"b"])
+
+    assert body_until_close(start, made, app, version) == (b"a" * 100_000 + b"b", True)
+
+
+def test_one_that_breaks_off_is_not(start, made):
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        yield b"abc"
+        raise FileTooShort("gone")
+
+    assert body_until_close(start, made, app) == (b"abc", False)
+
+
+def test_plain_http_to_a_tls_port_ends_quietly(start, made):
+    server = start(lambda *args: [], cert_file=made[0], key_file=made[1])
     server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     assert wait_for(lambda: server.server.active == 0)
     assert not server.records

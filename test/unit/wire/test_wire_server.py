@@ -645,22 +645,6 @@ def test_a_client_that_does_not_read(start):
 # --- many clients, end of the server, other protocols
 
 
-def test_max_clients(start):
-    server = start(hello, max_clients="2")
-    first, second, third = server.connect(), server.connect(), server.connect()
-    for sock in (first, second, third):
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert b"hello" in read_until(first, b"hello") and b"hello" in read_until(second, b"hello")
-    third.settimeout(0.1)
-    with pytest.raises(TimeoutError):
-        third.recv(1)
-    first.close()
-    third.settimeout(5)
-    assert b"hello" in read_until(third, b"hello")
-    second.close()
-    third.close()
-
-
 def test_drain(start):
     release = []
 
@@ -781,7 +765,7 @@ def test_errors_of_a_connection_do_not_end_the_server(start, monkeypatch):
     import errno
     import os
 
-    from swift.core.concurrency import Listener
+    from swift.core.sockets import Listener
 
     real = Listener.accept
     codes = [errno.ENETDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.EMFILE]

@@ -6,21 +6,21 @@ caller hears of it. Sending the bytes is in `body`; HTTP is in `server`.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Sequence
-from hashlib import md5
 from typing import Any
 
 from swift.core import clock
-from swift.core.checksum import crc32
 from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
-from swift.obj import metadata as _metadata
-from swift.obj.decide import Decision, decide
+from swift.obj.checks import is_good
+from swift.obj.damage import read_or_judge
 from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Quarantined, StateChanged
-from swift.obj.layout import FileName, ObjectLocation, parse_name
-from swift.obj.quarantine import quarantine_file, quarantine_hash_dir, quarantine_suffix_dir
+from swift.obj.files import metadata as _metadata
+from swift.obj.files.decide import Decision, decide
+from swift.obj.files.layout import FileName, ObjectLocation, parse_name
+from swift.obj.files.quarantine import quarantine
+from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
 
 OPEN_TRIES = 5
 INLINE_LIMIT = 65536  # bytes; bodies up to this size are read with the metadata and sent with the head
@@ -29,56 +29,15 @@ _MERGE_FROM_DATA = frozenset(("content-length", "deleted", "etag", "x-static-lar
 _SYSMETA = "x-object-sysmeta-"
 
 
-class OpenObject:
-    """An open, verified object. `close()` it, or hand `fd` to a body that does.
+class Listed:
+    """A look at an object: `names` of the hash directory and what was found in it: `found`, or the `missing` that says why not."""
 
-    `metadata`: merged; `data_metadata`, `meta_metadata`: of the single files (the latter None without a .meta).
-    All times in internal form. `body`: all the bytes, checked, if asked for and small; the file is then closed.
-    """
+    __slots__ = ("found", "missing", "names")
 
-    __slots__ = (
-        "fd",
-        "path",
-        "size",
-        "metadata",
-        "data_metadata",
-        "meta_metadata",
-        "timestamp",
-        "data_timestamp",
-        "ctype_timestamp",
-        "durable_timestamp",
-        "decision",
-        "body",
-    )
-
-    def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
-        self.path = path
-        self.body: bytes | None = None
-        self.size = 0
-        self.metadata: dict[str, str] = {}
-        self.data_metadata: dict[str, str] = {}
-        self.meta_metadata: dict[str, str] | None = None
-        self.timestamp = self.data_timestamp = self.ctype_timestamp = ""
-        self.durable_timestamp: str | None = None
-        self.decision: Decision | None = None
-
-    def close(self) -> None:
-        """Close the data file. Safe to call twice."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-    def __del__(self) -> None:
-        # whoever asked for it may have been told to stop while a thread still opened it
-        self.close()
-
-    @property
-    def fragments(self) -> dict[str, list[int | None]] | None:
-        """EC: {timestamp: [fragment indexes here]} over all recorded sets; None for a replicated object."""
-        if self.decision is None or not self.decision.frag_sets:
-            return None
-        return {time_: [f.fragment for f in files] for time_, files in self.decision.frag_sets.items()}
+    def __init__(self, names: list[str], found: OpenObject | None, missing: NotExist | None) -> None:
+        self.names = names
+        self.found = found
+        self.missing = missing
 
 
 class _Damaged(Exception):
@@ -90,44 +49,43 @@ class _Damaged(Exception):
         self.data = data
 
 
-def quarantine(where: ObjectLocation, reason: str, file: str | None = None, data: str | None = None) -> None:
-    """Move the hash directory, or just `file` in it, away and note it. Raises OSError.
-
-    `data`: the name of the .data that was found damaged; whatever is newer than that stays.
-    """
-    try:
-        if file is not None:
-            target = quarantine_file(where.device_path, file)
-        else:
-            try:
-                target = quarantine_hash_dir(where.device_path, where.hash_dir, data)
-            except OSError as err:
-                if err.errno not in (errno.ENODATA, errno.EUCLEAN, errno.EIO):
-                    raise
-                target = quarantine_suffix_dir(where.device_path, os.path.dirname(where.hash_dir))
-    except FileNotFoundError:
-        return  # another reader was faster
-    where.note(f"Quarantined object {file or where.hash_dir}: {reason} (moved to {target})")
-
-
 def open_object(
     where: ObjectLocation,
     now: float | None = None,
     open_expired: bool = False,
     frag_index: int | None = None,
     frag_prefs: Sequence[dict[str, Any]] | None = None,
-    with_body: bool = False,
-    names: list[str] | None = None,
+    want: int = EXTENT,
 ) -> OpenObject:
     """Open the object at `where`.
 
-    `now`: seconds, for the expiry test. `with_body`: read and check a body of up to INLINE_LIMIT bytes as well.
-    `names`: a list to put the names in the hash directory into. Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
+    `now`: seconds, for the expiry test. `want`: see `ObjectStore.open`; BODY reads and checks up to INLINE_LIMIT bytes.
+    Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
     """
+    listed = look(where, now, open_expired, frag_index, frag_prefs, want)
+    if listed.found is None:
+        assert listed.missing is not None
+        raise listed.missing
+    return listed.found
+
+
+def look(
+    where: ObjectLocation,
+    now: float | None = None,
+    open_expired: bool = False,
+    frag_index: int | None = None,
+    frag_prefs: Sequence[dict[str, Any]] | None = None,
+    want: int = EXTENT,
+) -> Listed:
+    """As `open_object`, for who wants to know what is in the hash directory as well. NotExist is returned, not raised."""
     tries = 0
     while True:
+        names: list[str] = []
         try:
-            return _open(where, now, open_expired, frag_index, frag_prefs, with_body, names)
+            names = _list(where.hash_dir)
+            return Listed(names, _open(where, names, now, open_expired, frag_index, frag_prefs, want), None)
+        except NotExist as missing:
+            return Listed(names, None, missing)
         except StateChanged:
             # another writer replaced what we had listed: its file is there by now
             tries += 1
@@ -137,35 +95,42 @@ def open_object(
             quarantine(where, str(damage), damage.path, damage.data)
             tries += 1
             if tries == OPEN_TRIES or (damage.path is None and not os.path.isdir(where.hash_dir)):
-                raise Quarantined(str(damage)) from None
+                return Listed([], None, Quarantined(str(damage)))
             # one file is out of the way, or somebody has written a new one: look at what the others say
 
 
 def _list(hash_dir: str) -> list[str]:
     try:
-        return os.listdir(hash_dir)
+        names: list[str] = read_or_judge(os.listdir, hash_dir)
+        return names
     except FileNotFoundError:
         return []
     except NotADirectoryError:
         raise _Damaged("a file where a hash directory should be") from None
-    except OSError as err:
-        if err.errno in (errno.ENODATA, errno.EUCLEAN):
-            raise _Damaged(f"can't be listed: {err}") from None
-        raise
+    except Corrupt as err:
+        raise _Damaged(f"can't be listed: {err}") from None
+
+
+def _open_file(path: str, damaged: str | None, data: str | None) -> int:
+    """A descriptor of the file. Raises StateChanged; _Damaged for `damaged` and `data`; OSError."""
+    try:
+        fd: int = read_or_judge(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        return fd
+    except FileNotFoundError:
+        raise StateChanged(path) from None
+    except Corrupt as err:
+        raise _Damaged(f"can't be opened: {err}", damaged, data) from None
 
 
 def _open(
     where: ObjectLocation,
+    names: list[str],
     now: float | None,
     open_expired: bool,
     frag_index: int | None,
     frag_prefs: Sequence[dict[str, Any]] | None,
-    with_body: bool,
-    seen: list[str] | None,
+    want: int,
 ) -> OpenObject:
-    names = _list(where.hash_dir)
-    if seen is not None:
-        seen[:] = names
     decision = None
     data: FileName | None
     if len(names) == 1 and not where.ec and names[0].endswith(".data"):
@@ -182,16 +147,8 @@ def _open(
     if data is None:
         raise NotExist(where.hash_dir)
 
-    path = f"{where.hash_dir}/{data.name}"
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise StateChanged(path) from None
-    except OSError as err:
-        if err.errno in (errno.ENODATA, errno.EUCLEAN):
-            raise _Damaged(f"can't be opened: {err}", None, data.name) from None
-        raise
-    found = OpenObject(fd, path)
+    fd = _open_file(f"{where.hash_dir}/{data.name}", None, data.name)
+    found = OpenObject(fd, data.name)
     try:
         try:
             merged = found.data_metadata = _metadata.read(fd)
@@ -204,9 +161,12 @@ def _open(
                 ctype_metadata = _read_file(f"{where.hash_dir}/{decision.ctype.name}")
             merged = merge(merged, found.meta_metadata, ctype_metadata)
         found.metadata = merged
-        found.decision = decision
         _set_times(found, data, where.ec, decision)
-        _verify(where, found, now, open_expired, with_body)
+        if decision is not None and decision.frag_sets:
+            found.fragments = {t: [f.fragment for f in files] for t, files in decision.frag_sets.items()}
+        _verify(where, found, now, open_expired, want)
+        if want == HEAD:
+            found.close()
     except _Damaged as damage:
         found.close()
         if damage.path is None:
@@ -228,14 +188,7 @@ def _tombstone_time(where: ObjectLocation, tombstone: FileName) -> str:
 
 def _read_file(path: str) -> dict[str, str]:
     """Metadata of a `.meta` or `.ts`. Raises _Damaged for that file alone, StateChanged."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise StateChanged(path) from None
-    except OSError as err:
-        if err.errno in (errno.ENODATA, errno.EUCLEAN):
-            raise _Damaged(f"can't be opened: {err}", path) from None
-        raise
+    fd = _open_file(path, path, None)
     try:
         return _metadata.read(fd)
     except Corrupt as err:
@@ -282,7 +235,7 @@ def _set_times(found: OpenObject, data: FileName, ec: bool, decision: Decision |
 
 
 def _verify(
-    where: ObjectLocation, found: OpenObject, now: float | None, open_expired: bool, with_body: bool
+    where: ObjectLocation, found: OpenObject, now: float | None, open_expired: bool, want: int
 ) -> None:
     metadata = found.metadata
     name = metadata.get("name")
@@ -305,46 +258,31 @@ def _verify(
         length = int(metadata["Content-Length"])
     except (KeyError, ValueError):
         raise _Damaged("no good Content-Length in the metadata") from None
-    if with_body and length <= INLINE_LIMIT:
+    st = os.fstat(found.fd)
+    if st.st_size != length:
+        raise _Damaged(f"metadata says {length} bytes, the file has {st.st_size}")
+    found.size = length
+    if want == BODY and length <= INLINE_LIMIT:
         body = _read_all(found.fd, length)
         if len(body) != length:
-            raise _Damaged(f"metadata says {length} bytes, the file has {os.fstat(found.fd).st_size}")
-        if not body_is_good(body, metadata, where.etag_validate_pct):
+            raise _Damaged(f"metadata says {length} bytes, {len(body)} can be read")
+        if not is_good(body, metadata, where.etag_validate_pct):
             raise _Damaged("checksum differs")
         found.body = body
         found.close()
-    else:
-        size = os.fstat(found.fd).st_size
-        if size != length:
-            raise _Damaged(f"metadata says {length} bytes, the file has {size}")
-    found.size = length
+    elif want != HEAD:
+        found.identity = st.st_dev, st.st_ino, st.st_ctime_ns, st.st_size
 
 
 def _read_all(fd: int, length: int) -> bytes:
-    """`length` bytes, or one more if there are more."""
+    """`length` bytes, or as many as there are."""
+    body = b""
     try:
-        body = os.pread(fd, length + 1, 0)
         while len(body) < length:
-            more = os.pread(fd, length + 1 - len(body), len(body))
+            more = read_or_judge(os.pread, fd, length - len(body), len(body))
             if not more:
                 break
-            body += more
-    except OSError as err:
-        if err.errno == errno.EIO:
-            raise _Damaged(f"can't be read: {err}") from None
-        raise
+            body = body + more if body else more
+    except Corrupt as err:
+        raise _Damaged(f"can't be read: {err}") from None
     return body
-
-
-def body_is_good(body: bytes, metadata: dict[str, str], validate_pct: float) -> bool:
-    """Whether a whole small body fits its checksums: the block CRC if there is one, else the ETag as MD5."""
-    if validate_pct < 100 and clock.uniform(0, 100) >= validate_pct:
-        return True
-    etag = metadata.get("ETag", "")
-    stored = metadata.get(_metadata.BLOCK_CRC32)
-    if stored is not None:
-        blocks = _metadata.parse_block_crcs(stored, etag, len(body))
-        if blocks is not None:
-            size, crcs = blocks
-            return all(crc32(body[n * size : (n + 1) * size]) == crc for n, crc in enumerate(crcs))
-    return md5(body, usedforsecurity=False).hexdigest() == etag

@@ -10,58 +10,28 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from swift.core.timestamp import Timestamp, decode_timestamps, encode_timestamps
-
-DATADIR = "objects"
-TMPDIR = "tmp"
-ASYNCDIR = "async_pending"
+from swift.obj.directories import DATADIR, TMPDIR, policy_dir
+from swift.obj.store import Place
 
 RSYNC_TEMPFILE = re.compile(r"^\..*\.([a-zA-Z0-9_]){6}$")
 _CANONICAL = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_(?!0{16})[0-9a-f]{16})?", re.ASCII).fullmatch
-_SUFFIX = re.compile(r"[0-9a-f]{3}", re.ASCII).fullmatch
-_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
 _FRAGMENT_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII).fullmatch
 
 
-def policy_dir(base: str, policy_index: int) -> str:
-    """`objects` for policy 0, `objects-N` for policy N; likewise `tmp`, `async_pending`."""
-    return f"{base}-{policy_index}" if policy_index else base
-
-
-def split_policy_dir(name: str) -> tuple[str, int]:
-    """(base, policy index) of a directory name. Raises ValueError for a spelling that we would not write."""
-    base, dash, index = name.rpartition("-")
-    if not dash:
-        return name, 0
-    try:
-        number = int(index)
-    except ValueError:
-        raise ValueError(f"no policy index in {name!r}") from None
-    if number < 1 or base.endswith("-") or policy_dir(base, number) != name:
-        raise ValueError(f"no policy index in {name!r}")
-    return base, number
-
-
-class ObjectLocation:
+class ObjectLocation(Place):
     """Where one object's files are, and by which rules to read them.
 
-    `name`: `/account/container/object`, native text, or None to take what the hash directory holds (daemons).
-    `partition`: its digits. `ec`, `fragments` (k+m): of an erasure-coded policy. `etag_validate_pct`: share of whole
-    reads whose checksum is verified. `notes`: what was found or done that an operator should read in the log; kept
-    here because disk work runs in threads of its own, where nobody may log.
+    `ec`, `fragments` (k+m): of an erasure-coded policy. `etag_validate_pct`: share of whole reads whose checksum is verified.
     """
 
     __slots__ = (
         "device_path",
-        "policy_index",
-        "partition_dir",
-        "suffix",
-        "name_hash",
-        "hash_dir",
-        "name",
         "ec",
-        "fragments",
         "etag_validate_pct",
-        "notes",
+        "fragments",
+        "hash_dir",
+        "partition_dir",
+        "policy_index",
     )
 
     def __init__(
@@ -75,24 +45,15 @@ class ObjectLocation:
         fragments: int | None = None,
         etag_validate_pct: float = 100.0,
     ) -> None:
+        super().__init__(partition, name_hash, name)
         self.device_path = device_path
         self.policy_index = policy_index
         datadir = f"{DATADIR}-{policy_index}" if policy_index else DATADIR
         self.partition_dir = f"{device_path}/{datadir}/{partition}"
-        self.suffix = suffix = name_hash[-3:]
-        self.name_hash = name_hash
-        self.hash_dir = f"{self.partition_dir}/{suffix}/{name_hash}"
-        self.name = name
+        self.hash_dir = f"{self.partition_dir}/{self.suffix}/{name_hash}"
         self.ec = ec
         self.fragments = fragments
         self.etag_validate_pct = etag_validate_pct
-        self.notes: list[str] | None = None
-
-    def note(self, text: str) -> None:
-        """Add to `notes`."""
-        if self.notes is None:
-            self.notes = []
-        self.notes.append(text)
 
     @property
     def suffix_dir(self) -> str:
@@ -116,16 +77,6 @@ class ObjectLocation:
             self.fragments,
             self.etag_validate_pct,
         )
-
-
-def is_suffix(name: str) -> bool:
-    """Whether a directory entry is named like a suffix directory: 3 lower-case hex digits."""
-    return _SUFFIX(name) is not None
-
-
-def is_hash(name: str) -> bool:
-    """Whether a directory entry is named like a hash directory: 32 lower-case hex digits."""
-    return _HASH(name) is not None
 
 
 class FileName(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from swift.obj.layout import FileName, parse_name
+from swift.obj.files.layout import FileName, parse_name
 
 
 class Decision:

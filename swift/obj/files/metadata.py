@@ -1,23 +1,20 @@
 """The metadata of object files: a pickled dict in extended attributes (object-disk 4).
 
-The codec and its place on the file live here, and the block checksums kept among the metadata. Which file's
+The codec and its place on the file live here. Which file's
 metadata applies, and what to do with damage, is in `reader`. In memory: the name is native text, all other keys and
 values are WSGI strings.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import errno
 import re
 import struct
-from functools import lru_cache
 from hashlib import md5
 
-from swift.core.checksum import crc32
 from swift.core.fs import get_xattr, set_xattr
 from swift.core.unpickle import UnpickleError, loads
+from swift.obj.damage import DOUBT, is_proof, read_or_judge
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, StateChanged, XattrUnsupported
 
 XATTR = "user.swift.metadata"
@@ -155,41 +152,43 @@ def decode(blob: bytes) -> dict[str, str]:
 
 
 def read_blob(fd: int) -> bytes:
-    """The checked pickle of an open file. Raises Corrupt, StateChanged, XattrUnsupported, OSError (EIO and the like)."""
-    try:
-        blob = get_xattr(fd, XATTR)
-    except OSError as err:
-        raise _read_error(err, "no metadata") from None
-    try:
-        checksum = get_xattr(fd, XATTR_CHECKSUM)
-    except OSError as err:
-        if err.errno != errno.ENODATA:
-            raise _read_error(err, "") from None
-        checksum = None  # older than checksums
+    """The checked pickle of an open file.
+
+    Raises Corrupt for what is proven damaged (see `swift.obj.damage`), StateChanged, XattrUnsupported, OSError.
+    """
+    blob = _attribute(fd, XATTR)
+    if blob is None:
+        raise Corrupt("no metadata")
+    checksum = _attribute(fd, XATTR_CHECKSUM)  # missing: older than checksums
     if checksum is not None and md5(blob).hexdigest().encode() == checksum:
         return blob
     chunks = [blob]
     while len(chunks) < MAX_CHUNKS:
-        try:
-            chunks.append(get_xattr(fd, f"{XATTR}{len(chunks)}"))
-        except OSError as err:
-            if err.errno == errno.ENODATA:
-                break
-            raise _read_error(err, "") from None
+        chunk = _attribute(fd, f"{XATTR}{len(chunks)}")
+        if chunk is None:
+            break
+        chunks.append(chunk)
     blob = b"".join(chunks)
     if checksum is not None and md5(blob).hexdigest().encode() != checksum:
         raise Corrupt("metadata checksum differs")
     return blob
 
 
-def _read_error(err: OSError, missing: str) -> Exception:
-    if err.errno == errno.ENODATA:
-        return Corrupt(missing)
-    if err.errno in (errno.ENOTSUP, errno.EOPNOTSUPP):
-        return XattrUnsupported(str(err))
-    if err.errno == errno.ENOENT:
-        return StateChanged(str(err))
-    return Corrupt(f"metadata can't be read: {err}")
+def _attribute(fd: int, name: str) -> bytes | None:
+    """One extended attribute; None when there is none of that name."""
+    try:
+        return get_xattr(fd, name)
+    except OSError as err:
+        if err.errno == errno.ENODATA:
+            return None
+        if err.errno in (errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise XattrUnsupported(str(err)) from None
+        if err.errno == errno.ENOENT:
+            raise StateChanged(str(err)) from None
+        if is_proof(err) or err.errno == DOUBT:
+            value: bytes = read_or_judge(get_xattr, fd, name)  # a second look
+            return value
+        raise
 
 
 def read(fd: int) -> dict[str, str]:
@@ -226,132 +225,3 @@ def _has_space(fd: int) -> bool:
     except OSError:
         return False
     return True
-
-
-# ---------------------------------------------------------------- block checksums
-
-BLOCK_CRC32 = "X-Object-Sysmeta-Block-Crc32"
-MIN_BLOCK = 65536
-MAX_BLOCKS = 64
-
-
-def block_size_for(length: int | None) -> int:
-    """Bytes per checksum of an object of `length` bytes: the smallest power of two that gives at most MAX_BLOCKS."""
-    if length is None:
-        return MIN_BLOCK
-    size = MIN_BLOCK
-    while size * MAX_BLOCKS < length:
-        size *= 2
-    return size
-
-
-def format_block_crcs(etag: str, block_size: int, crcs: list[int]) -> str:
-    """The value stored under BLOCK_CRC32. Bound to the ETag, so that it can't be taken for that of other content."""
-    packed = struct.pack(f">{len(crcs)}I", *crcs)
-    return f"{etag[:16]};{block_size};{base64.b64encode(packed).decode()}"
-
-
-def parse_block_crcs(value: str, etag: str, length: int) -> tuple[int, list[int]] | None:
-    """(block size, CRCs) for the content with this ETag and length; None if the value is not about it."""
-    bound, _, rest = value.partition(";")
-    size_text, _, packed_text = rest.partition(";")
-    if bound != etag[:16]:
-        return None
-    try:
-        size = int(size_text)
-        packed = base64.b64decode(packed_text, validate=True)
-    except (ValueError, binascii.Error):
-        return None
-    if size < 1 or len(packed) % 4 or len(packed) // 4 != -(-length // size):
-        return None
-    return size, list(struct.unpack(f">{len(packed) // 4}I", packed))
-
-
-class BlockCrcs:
-    """Takes the bytes of an object in order and gives its block checksums; for an unknown length blocks grow as needed."""
-
-    __slots__ = ("block_size", "_crcs", "_current", "_filled")
-
-    def __init__(self, length: int | None) -> None:
-        self.block_size = block_size_for(length)
-        self._crcs: list[int] = []
-        self._current = 0
-        self._filled = 0
-
-    def update(self, data: bytes | memoryview) -> None:
-        """Add the next bytes."""
-        room = self.block_size - self._filled
-        if len(data) < room:
-            self._current = crc32(data, self._current)
-            self._filled += len(data)
-            return
-        view = memoryview(data)
-        start = 0
-        while len(view) - start >= room:
-            self._crcs.append(crc32(view[start : start + room], self._current))
-            start += room
-            self._current = self._filled = 0
-            if len(self._crcs) == MAX_BLOCKS:
-                self._double()
-            room = self.block_size
-        if start < len(view):
-            self._current = crc32(view[start:])
-            self._filled = len(view) - start
-
-    def _double(self) -> None:
-        """Merge pairs of blocks: the CRC of two runs follows from theirs."""
-        size = self.block_size
-        self._crcs = [
-            combine(first, second, size)
-            for first, second in zip(self._crcs[::2], self._crcs[1::2], strict=True)
-        ]
-        self.block_size = size * 2
-
-    def finish(self) -> list[int]:
-        """The checksums of all blocks; the object is complete."""
-        return [*self._crcs, self._current] if self._filled else list(self._crcs)
-
-    def total(self, length: int) -> int:
-        """zlib.crc32 of all `length` bytes."""
-        crcs = self.finish()
-        total = 0
-        for number, crc in enumerate(crcs):
-            run = min(self.block_size, length - number * self.block_size)
-            total = combine(total, crc, run)
-        return total
-
-
-# CRC-32 of joined runs: crc(A+B) = crc(A) * x^(8*len(B)) + crc(B), in the ring of polynomials over GF(2) modulo
-# the CRC's polynomial (bit-reversed here, as the CRC is).
-
-_POLYNOMIAL = 0xEDB88320
-
-
-def _multiply(a: int, b: int) -> int:
-    product = 0
-    mask = 1 << 31
-    while a:
-        if a & mask:
-            product ^= b
-            a ^= mask
-        mask >>= 1
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
-    return product
-
-
-@lru_cache(maxsize=256)
-def _shift(length: int) -> int:
-    """x^(8*length)."""
-    power = 1 << 31  # x^0
-    square = 1 << 23  # x^8
-    while length:
-        if length & 1:
-            power = _multiply(square, power)
-        square = _multiply(square, square)
-        length >>= 1
-    return power
-
-
-def combine(first: int, second: int, length: int) -> int:
-    """crc32(A + B) from the CRCs of A and B and the length of B in bytes."""
-    return _multiply(_shift(length), first) ^ second

@@ -6,11 +6,9 @@ import contextlib
 import os
 
 from swift.core import clock, late_close
-from swift.obj.decide import Decision, decide
-from swift.obj.layout import FileName
-
-RECLAIM_AGE = 604800.0
-COMMIT_WINDOW = 60.0
+from swift.obj.files.decide import Decision, decide
+from swift.obj.files.layout import FileName
+from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE
 
 
 def _age(file: FileName, now: float) -> float:

@@ -4,7 +4,7 @@ The order of every write: data and metadata into a file without a name, file syn
 the suffix marked for rehashing and the file linked, then the directory and its new parents synced, and only then
 anything older removed. A process that dies anywhere in between leaves the object whole or absent.
 
-Everything here blocks and is meant to run on the device's pool; `write_file` is one whole trip. HTTP is in `server`.
+Everything here blocks and is meant to run on the device's pool; `write_file` is one whole trip.
 """
 
 from __future__ import annotations
@@ -14,37 +14,16 @@ import errno
 import os
 
 from swift.core import fs, late_close
-from swift.obj import metadata as _metadata
-from swift.obj.cleanup import COMMIT_WINDOW, RECLAIM_AGE, cleanup
+from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
-from swift.obj.layout import ObjectLocation, file_name
-from swift.obj.suffixes import invalidating
+from swift.obj.files import metadata as _metadata
+from swift.obj.files.cleanup import cleanup
+from swift.obj.files.layout import ObjectLocation, file_name
+from swift.obj.files.suffixes import Invalidation
+from swift.obj.store import StoreOptions
 
 LINK_TRIES = 3
 PREALLOCATE_FROM = 65536  # bytes
-
-
-class WriteRules:
-    """Options of a server that concern writes.
-
-    `preallocate`: fallocate the size when known. `sync_every`: fdatasync after so many bytes written. Ages in seconds.
-    """
-
-    __slots__ = ("preallocate", "reserve", "sync_every", "reclaim_age", "commit_window")
-
-    def __init__(
-        self,
-        preallocate: bool = True,
-        reserve: fs.Reserve | None = None,
-        sync_every: int = 512 << 20,
-        reclaim_age: float = RECLAIM_AGE,
-        commit_window: float = COMMIT_WINDOW,
-    ) -> None:
-        self.preallocate = preallocate
-        self.reserve = reserve or fs.Reserve(0)
-        self.sync_every = sync_every
-        self.reclaim_age = reclaim_age
-        self.commit_window = commit_window
 
 
 def _no_space(err: OSError) -> BaseException:
@@ -61,8 +40,9 @@ class NewObjectFile:
 
     __slots__ = (
         "where",
-        "rules",
+        "options",
         "written",
+        "lent",
         "_file",
         "_dir_fd",
         "_new_dir",
@@ -72,14 +52,15 @@ class NewObjectFile:
         "_synced_to",
     )
 
-    def __init__(self, where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
+    def __init__(self, where: ObjectLocation, options: StoreOptions, names: list[str] | None = None) -> None:
         """Make the hash directory and open the file. `names`: what is in the directory, if it was listed just now.
 
         Raises DeviceUnavailable, NoSpace, OSError.
         """
         self.where = where
-        self.rules = rules
+        self.options = options
         self.written = 0
+        self.lent = False  # a call that nobody waits for any more still has it: see Device.run_on
         self._unsynced = 0
         self._synced_to = 0
         self._dir_fd = -1
@@ -129,12 +110,12 @@ class NewObjectFile:
 
         A small body is written at once, which allocates as well: only the check is made for it.
         """
-        rules = self.rules
+        options = self.options
         try:
             if not size:
-                rules.reserve.check(self._file.fd, 0, self.where.device_path)
-            elif rules.preallocate:
-                rules.reserve.check(self._file.fd, size, self.where.device_path)
+                options.reserve.check(self._file.fd, 0, self.where.device_path)
+            elif options.preallocate:
+                options.reserve.check(self._file.fd, size, self.where.device_path)
                 if size > PREALLOCATE_FROM:
                     fs.fallocate(self._file.fd, size)
         except OSError as err:
@@ -148,7 +129,7 @@ class NewObjectFile:
             raise _no_space(err) from None
         self.written += len(data)
         self._unsynced += len(data)
-        if self._unsynced >= self.rules.sync_every:
+        if self._unsynced >= self.options.sync_every:
             os.fdatasync(self._file.fd)
             fs.drop_cache(self._file.fd, self._synced_to, self._unsynced)
             self._synced_to += self._unsynced
@@ -199,7 +180,7 @@ class NewObjectFile:
         where = self.where
         for attempt in range(LINK_TRIES):
             try:
-                with invalidating(where.partition_dir, where.suffix, create=False):
+                with Invalidation(where.partition_dir, where.suffix, create=False):
                     self._check_place()
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
@@ -253,7 +234,7 @@ class NewObjectFile:
             fs.mkdirs_durable(other.suffix_dir, other.device_path)
             fs.mkdirs_durable(other.hash_dir, other.device_path, remember=False)
             source, target = f"{self.where.hash_dir}/{name}", f"{other.hash_dir}/{name}"
-            with invalidating(other.partition_dir, other.suffix):
+            with Invalidation(other.partition_dir, other.suffix):
                 try:
                     os.link(source, target)
                 except FileExistsError:
@@ -270,12 +251,12 @@ class NewObjectFile:
         except OSError:  # too many open files: the write has succeeded nevertheless
             names = None
         if names != [name]:
-            clean_up(where, self.rules, names)
+            clean_up(where, self.options, names)
         if next_part_power is not None:
             other = where.in_part_power(next_part_power)
             if other.hash_dir == where.hash_dir:
                 other = where.in_part_power(next_part_power - 1)
-            clean_up(other, self.rules)
+            clean_up(other, self.options)
 
     def _close_directory(self) -> None:
         if self._dir_fd >= 0:
@@ -283,7 +264,12 @@ class NewObjectFile:
             self._dir_fd = -1
 
     def close(self) -> None:
-        """Give back the descriptors; what was not finished is gone. Safe to call twice."""
+        """Give back the descriptors; what was not finished is gone. Safe to call twice.
+
+        While it is lent this does nothing: what has it now frees it in the end.
+        """
+        if self.lent:
+            return
         file = getattr(self, "_file", None)  # not there when opening failed
         if file is not None:
             file.close(os.close if self._linked else late_close.close)
@@ -294,54 +280,58 @@ class NewObjectFile:
                 os.rmdir(self.where.hash_dir)
 
     def __del__(self) -> None:
-        # whoever asked for it may have been told to stop while a thread still made it
+        # whoever asked for it may have been told to stop while a thread still made it or wrote to it
+        self.lent = False
         self.close()
 
 
 def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     """Metadata less what a server adds for itself."""
-    return {key: value for key, value in metadata.items() if key != _metadata.BLOCK_CRC32}
+    return {key: value for key, value in metadata.items() if key != BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, rules: WriteRules, names: list[str] | None = None) -> None:
+def clean_up(where: ObjectLocation, options: StoreOptions, names: list[str] | None = None) -> None:
     """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
     try:
-        cleanup(where.hash_dir, where.ec, None, rules.reclaim_age, rules.commit_window, None, names)
+        cleanup(where.hash_dir, where.ec, None, options.reclaim_age, options.commit_window, None, names)
     except OSError as err:
         where.note(f"Problem cleaning up {where.hash_dir}: {err}")
 
 
 def write_file(
     where: ObjectLocation,
-    rules: WriteRules,
+    options: StoreOptions,
     metadata: dict[str, str],
     extension: str,
     body: bytes = b"",
     next_part_power: int | None = None,
     drop_cache: bool = False,
     names: list[str] | None = None,
+    fragment: int | None = None,
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
 
     `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made.
     """
-    new = NewObjectFile(where, rules, names)
+    new = NewObjectFile(where, options, names)
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)
         if body:
             new.write(body)
-        new.finish(metadata, extension, next_part_power=next_part_power, drop_cache=drop_cache)
+        new.finish(metadata, extension, fragment, next_part_power, drop_cache)
     finally:
         new.close()
 
 
 def tombstone(
     where: ObjectLocation,
-    rules: WriteRules,
+    options: StoreOptions,
     timestamp: str,
     next_part_power: int | None = None,
     names: list[str] | None = None,
 ) -> None:
     """Write a `.ts`. `timestamp` in internal form. Raises as `write_file`."""
-    write_file(where, rules, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power, names=names)
+    write_file(
+        where, options, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power, names=names
+    )

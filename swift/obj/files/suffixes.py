@@ -6,32 +6,33 @@ hash directory must be followed by `invalidate`, or the change stays invisible t
 
 from __future__ import annotations
 
-import errno
 import os
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import md5
 from typing import Any
 
 from swift.core import clock
 from swift.core.fs import acquire_lock, fault_point, forget_durable, write_all, write_durable
 from swift.core.unpickle import UnpickleError, loads
-from swift.obj import cleanup as _cleanup
-from swift.obj.decide import Decision, decide
-from swift.obj.layout import is_hash, is_suffix
+from swift.obj.damage import read_or_judge
+from swift.obj.directories import is_hash, is_suffix
+from swift.obj.errors import Corrupt
+from swift.obj.files import cleanup as _cleanup
+from swift.obj.files.decide import Decision, decide
+from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, SuffixHash
 
 HASHES_FILE = "hashes.pkl"
 INVALID_FILE = "hashes.invalid"
 LOCK_TIMEOUT = 10.0  # seconds
+MAX_LINE = 256  # bytes of a line of hashes.invalid, of which four are right
 MAX_HASHES_SIZE = 64 << 20
-
-SuffixHash = str | dict[int | None, str]
 
 
 # ---------------------------------------------------------------- invalidation
 
 
-class invalidating:  # noqa: N801  used as a statement
+class Invalidation:
     """Run the body, which changes the suffix, under the partition lock and with the invalidation already on file.
 
     Whoever dies before, in or after the body leaves the suffix marked; and nobody can take the mark and hash the
@@ -79,7 +80,7 @@ def append_invalid(partition_dir: str, suffix: str) -> None:
 
 def invalidate(partition_dir: str, suffix: str) -> None:
     """Mark one suffix to be hashed again, for a change that has been made. Raises LockTimeout, OSError."""
-    with invalidating(partition_dir, suffix):
+    with Invalidation(partition_dir, suffix):
         pass
 
 
@@ -113,20 +114,22 @@ def write_hashes(partition_dir: str, hashes: dict[str, Any]) -> None:
 def _locked_consolidate(partition_dir: str) -> dict[str, Any]:
     hashes = read_hashes(partition_dir)
     path = f"{partition_dir}/{INVALID_FILE}"
+    suffixes: set[str] = set()
+    anything = False
     try:
         with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+            # line by line: there is one for each write since the last time, which may be a year ago
+            for line in iter(lambda: file.readline(MAX_LINE), b""):
+                anything = True
+                suffix = line.strip().decode("ascii", "replace")
+                if is_suffix(suffix):
+                    suffixes.add(suffix)
     except FileNotFoundError:
         return hashes
-    suffixes = {line.decode("ascii", "replace") for line in lines if line}
-    if not suffixes:
+    if not anything:
         return hashes
-    modified = False
-    for suffix in suffixes:
-        if is_suffix(suffix):
-            hashes[suffix] = None
-            modified = True
-    if modified:
+    if suffixes:
+        hashes.update(dict.fromkeys(suffixes))
         write_hashes(partition_dir, hashes)
     fault_point("consolidate:written")
     os.truncate(path, 0)
@@ -198,8 +201,8 @@ def hash_suffix(
     suffix_dir: str,
     ec: bool = False,
     fragments: int | None = None,
-    reclaim_age: float = _cleanup.RECLAIM_AGE,
-    commit_window: float = _cleanup.COMMIT_WINDOW,
+    reclaim_age: float = RECLAIM_AGE,
+    commit_window: float = COMMIT_WINDOW,
 ) -> SuffixHash | None:
     """Clean up and hash one suffix directory; None when nothing is left of it (it is then removed).
 
@@ -214,16 +217,17 @@ def hash_suffix(
     for name in names:
         hash_dir = f"{suffix_dir}/{name}"
         try:
-            _, remaining = _cleanup.cleanup(hash_dir, ec, fragments, reclaim_age, commit_window)
+            remaining: list[str]
+            _, remaining = read_or_judge(
+                _cleanup.cleanup, hash_dir, ec, fragments, reclaim_age, commit_window
+            )
         except NotADirectoryError:
             if is_hash(name):
                 raise SuffixDamaged(hash_dir, "hash entry is not a directory") from None
             found = True  # a stray file, not ours to move: it keeps the suffix alive
             continue
-        except OSError as err:
-            if err.errno in (errno.ENODATA, errno.EUCLEAN):
-                raise SuffixDamaged(hash_dir, str(err)) from None
-            raise
+        except Corrupt as err:
+            raise SuffixDamaged(hash_dir, f"can't be listed: {err}") from None
         if remaining:
             found = True
             digests.feed_decision(decide(remaining, ec, fragments), ec)
@@ -246,14 +250,18 @@ def get_hashes(
     fragments: int | None = None,
     recalculate: Iterable[str] = (),
     do_listdir: bool = False,
-    reclaim_age: float = _cleanup.RECLAIM_AGE,
-    commit_window: float = _cleanup.COMMIT_WINDOW,
+    reclaim_age: float = RECLAIM_AGE,
+    commit_window: float = COMMIT_WINDOW,
+    set_aside: Callable[[SuffixDamaged], None] | None = None,
 ) -> tuple[int, dict[str, SuffixHash | None]]:
     """Bring the cached hashes of a partition up to date: (suffixes hashed, {suffix: value; None: could not be hashed}).
 
+    `set_aside`: moves what is damaged out of the way; the suffix is then hashed without it. A suffix that can't be
+    hashed takes nothing from the others.
+
     What others invalidate meanwhile is on file in hashes.invalid and stays there for the next call, so that what was
     found is kept even when somebody else wrote hashes.pkl in between. A missing partition gives {}.
-    Raises SuffixDamaged, LockTimeout, OSError.
+    Raises LockTimeout, OSError.
     """
     try:
         hashes = consolidate(partition_dir)
@@ -282,12 +290,12 @@ def get_hashes(
             continue
         modified = True
         try:
-            found[suffix] = hash_suffix(
-                f"{partition_dir}/{suffix}", ec, fragments, reclaim_age, commit_window
+            found[suffix] = _hash_without_damage(
+                f"{partition_dir}/{suffix}", ec, fragments, reclaim_age, commit_window, set_aside
             )
         except NotADirectoryError:
             found[suffix] = None
-        except OSError:
+        except (OSError, SuffixDamaged):
             continue  # its value stays None, which the caller sees and may log
         if found[suffix] is None:
             del hashes[suffix]
@@ -296,6 +304,27 @@ def get_hashes(
     if modified:
         _store(partition_dir, hashes, found)
     return len(found), {s: v for s, v in hashes.items() if s not in ("valid", "updated")}
+
+
+def _hash_without_damage(
+    suffix_dir: str,
+    ec: bool,
+    fragments: int | None,
+    reclaim_age: float,
+    commit_window: float,
+    set_aside: Callable[[SuffixDamaged], None] | None,
+) -> SuffixHash | None:
+    """`hash_suffix` once what is damaged has been set aside. Raises SuffixDamaged when that doesn't help, OSError."""
+    last = ""
+    while True:
+        try:
+            return hash_suffix(suffix_dir, ec, fragments, reclaim_age, commit_window)
+        except SuffixDamaged as damage:
+            # each round takes another entry away, in order of name
+            if set_aside is None or damage.path <= last:
+                raise
+            last = damage.path
+            set_aside(damage)
 
 
 def _store(partition_dir: str, hashes: dict[str, Any], found: dict[str, SuffixHash | None]) -> None:

@@ -1,0 +1,87 @@
+"""Opening and accepting connections. What is done with them is `core.stream`'s; nothing here knows what they carry."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from swift.core.concurrency import Timeout, raw_socket
+from swift.core.stream import Stream
+
+
+def connect(ip: str, port: int, seconds: float) -> Stream:
+    """A new TCP connection. Raises OSError (TimeoutError after the time limit)."""
+    family = raw_socket.AF_INET6 if ":" in ip else raw_socket.AF_INET
+    sock = raw_socket.socket(family, raw_socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
+        try:
+            code = sock.connect_ex((ip, port))
+        except UnicodeError as err:
+            raise OSError(errno.EINVAL, f"no address: {err}") from None
+        if code not in (0, errno.EINPROGRESS):
+            raise OSError(code, os.strerror(code))
+        stream = Stream(sock)
+    except BaseException:
+        sock.close()
+        raise
+    if code == 0:
+        return stream
+    stream.readable = stream.writable = False
+    try:
+        with Timeout(seconds, TimeoutError("connect timed out")):
+            stream.wait_writable()
+        code = sock.getsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_ERROR)
+        if code:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def listen(ip: str, port: int, backlog: int = 4096, reuse_port: bool = False) -> Any:
+    """A bound, listening, non-blocking raw socket. Raises OSError."""
+    family = raw_socket.AF_INET6 if ":" in ip else raw_socket.AF_INET
+    sock = raw_socket.socket(family, raw_socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(raw_socket.SOL_SOCKET, raw_socket.SO_REUSEPORT, 1)
+        sock.bind((ip, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener:
+    """Accepts from a listening socket, cooperatively."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self._stream = Stream(sock)
+
+    def accept(self) -> tuple[Any, Any]:
+        """(raw socket, peer address) of the next connection. Raises OSError once closed."""
+        stream = self._stream
+        while True:
+            if stream.fd < 0:
+                raise OSError(errno.EBADF, "closed")
+            if stream.readable:
+                try:
+                    return self.sock.accept()
+                except BlockingIOError:
+                    stream.readable = False
+                except ConnectionAbortedError:
+                    continue
+            stream.gone = False
+            stream.wait_readable()
+
+    def close(self) -> None:
+        """Stops accepting; a waiting accept raises OSError."""
+        self._stream.close()

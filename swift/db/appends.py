@@ -1,0 +1,134 @@
+"""Rows on their way into pending files: off the event loop, and together with those that come at the same time.
+
+While one trip to a disk is under way for a database, the rows that come for it wait, and share the next: one lock, one write
+and, with sync_pending_updates, one sync for all of them. A failed trip fails every row of its group, as none is known to be
+stored. On a memory file system nothing blocks, and each row is appended at once. Lives here: the grouping and the trip. Never
+here: the format (swift.db.pending), when a file is merged (swift.db.server).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from swift.core.concurrency import Event, spawn_n
+from swift.core.fs import fault_point, fsync_dir
+from swift.core.threads import DevicePool
+
+from . import pending
+from .errors import DatabaseMissing
+from .pending import DirectoryLock
+
+MAX_GROUP = 1024  # rows in one trip
+
+Exists = Callable[[str], bool]
+
+
+class _Group:
+    """Rows for one pending file that are stored together, and those who wait for them."""
+
+    __slots__ = ("done", "error", "rows", "size", "timeout")
+
+    def __init__(self) -> None:
+        self.done = Event()
+        self.error: Exception | None = None
+        self.rows: list[bytes] = []
+        self.size = 0  # of the file afterwards
+        self.timeout = 0.0
+
+
+class Appender:
+    """Appends encoded rows to the pending files of a server's databases. `durable`: they survive power loss, too.
+
+    `exists(path)` tells whether there is a database; it may look at the disk.
+    """
+
+    def __init__(self, exists: Exists, durable: bool) -> None:
+        self._exists = exists
+        self.durable = durable
+        self._waiting: dict[str, list[_Group]] = {}  # by database, only while a trip is under way
+
+    def append(self, path: str, pool: DevicePool, row: bytes, timeout: float) -> int:
+        """Return when the row is stored for the database at `path`; the pending file's size then.
+
+        `timeout`: seconds to wait for the directory's lock. Raises DatabaseMissing, DatabaseBusy, OSError, and as the pool.
+        """
+        if pool.inline:
+            return self._store(path, row, timeout)
+        groups = self._waiting.get(path)
+        if groups is None:
+            group = _Group()
+            self._waiting[path] = [group]
+            # a green thread that nobody knows and so nobody kills: others may hang on the trip as well
+            spawn_n(self._carry, path, pool)
+        else:
+            group = groups[-1] if groups else _Group()
+            if not groups or len(group.rows) >= MAX_GROUP:
+                group = _Group()
+                groups.append(group)
+        group.rows.append(row)
+        group.timeout = max(group.timeout, timeout)
+        group.done.wait()
+        if group.error is not None:
+            raise _copy(group.error)
+        return group.size
+
+    def _carry(self, path: str, pool: DevicePool) -> None:
+        """Trip after trip, until nobody waits."""
+        groups = self._waiting[path]
+        while groups:
+            group = groups.pop(0)  # whoever comes from now on waits for the next
+            try:
+                group.size = pool.run(self._store, path, b"".join(group.rows), group.timeout)
+            except Exception as err:
+                group.error = err
+            except BaseException:
+                group.error = OSError(5, "the trip was given up", path)
+                raise
+            finally:
+                if not groups:
+                    del self._waiting[path]
+                group.done.send()
+
+    def _store(self, path: str, rows: bytes, timeout: float) -> int:
+        file = path + ".pending"
+        with DirectoryLock(os.path.dirname(path), timeout):
+            if not self._exists(path):
+                raise DatabaseMissing(path)
+            size = pending.append(file, rows)
+        if self.durable:
+            fault_point("db:pending:to_be_synced")
+            sync_file(file)
+        return size
+
+
+def _copy(error: Exception) -> Exception:
+    """An error of its own for each who waits: they add their tracebacks."""
+    try:
+        copy = type(error)(*error.args)
+    except TypeError:
+        return error
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+_entries_synced: set[tuple[str, int, int]] = set()
+
+
+def sync_file(path: str) -> None:
+    """fdatasync a pending file and, the first time, its directory entry. A file that is gone has been merged. Raises OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fdatasync(fd)
+        st = os.fstat(fd)
+    finally:
+        os.close(fd)
+    key = (path, st.st_dev, st.st_ino)
+    if key not in _entries_synced:
+        if len(_entries_synced) > 65536:
+            _entries_synced.clear()
+        fsync_dir(os.path.dirname(path))
+        _entries_synced.add(key)

@@ -1,0 +1,69 @@
+"""The second phase of an erasure-coded write: a fragment archive becomes known durable (object-disk 6.2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from swift.core import fs
+from swift.obj.errors import NoSpace, NotExist
+from swift.obj.files.decide import decide
+from swift.obj.files.layout import ObjectLocation, file_name
+from swift.obj.files.suffixes import Invalidation
+from swift.obj.files.writer import clean_up
+from swift.obj.store import StoreOptions
+
+
+def commit(
+    where: ObjectLocation,
+    options: StoreOptions,
+    timestamp: str,
+    fragment: int,
+    next_part_power: int | None = None,
+) -> None:
+    """Rename `<timestamp>#<fragment>.data` to its durable name, make that durable, and remove what no longer counts.
+
+    What was committed before is none the worse for a second time. Raises NotExist, NoSpace, LockTimeout, OSError.
+    """
+    _commit_one(where, timestamp, fragment)
+    other = None if next_part_power is None else where.in_part_power(next_part_power)
+    if other is not None and other.hash_dir != where.hash_dir:
+        _commit_one(other, timestamp, fragment)
+        clean_up(other, options)
+    fs.fault_point("commit:durable")
+    clean_up(where, options)
+
+
+def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> None:
+    source = f"{where.hash_dir}/{file_name(timestamp, '.data', None, fragment)}"
+    target = f"{where.hash_dir}/{file_name(timestamp, '.data', None, fragment, durable=True)}"
+    try:
+        # the lock keeps away whoever quarantines the directory, and the suffix is marked before its hash changes
+        with Invalidation(where.partition_dir, where.suffix, create=False):
+            os.rename(source, target)
+            fs.fault_point("commit:renamed")
+    except FileNotFoundError:
+        if not _is_superseded(where, timestamp):
+            raise NotExist(source) from None
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(str(err)) from None
+        raise
+    try:
+        fs.fsync_dir(where.hash_dir)
+    except FileNotFoundError:
+        # superseded, and what took its place has been removed since
+        if not _is_superseded(where, timestamp):
+            raise NotExist(where.hash_dir) from None
+
+
+def _is_superseded(where: ObjectLocation, timestamp: str) -> bool:
+    """True if nothing is left to commit: it was done before, or a tombstone or durable fragments as new are there."""
+    try:
+        names = os.listdir(where.hash_dir)
+    except FileNotFoundError:
+        return False
+    decision = decide(names, True, where.fragments)
+    if decision.durable_set is not None and decision.durable_set >= timestamp:
+        return True
+    return decision.ts is not None and decision.ts.timestamp > timestamp

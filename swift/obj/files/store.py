@@ -1,0 +1,317 @@
+"""The object store of files: what each method of `ObjectStore` does on the disk, and that it is done in the device's threads.
+
+The road of a write: `put` or `begin` → `state` (what is there) → `writer`. Of a read: `open` → `reader`. Their functions block;
+each `_…_trip` here is one trip to the device's pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from swift.core.policy import ERASURE_CODING, StoragePolicy
+from swift.obj.checks import CheckedReader
+from swift.obj.device import Device
+from swift.obj.directories import DATADIR, is_suffix, policy_dir
+from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, SameTimeConflict
+from swift.obj.files import walker
+from swift.obj.files.commit import commit
+from swift.obj.files.layout import ObjectLocation
+from swift.obj.files.purge import purge
+from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
+from swift.obj.files.reader import look, open_object
+from swift.obj.files.state import FileState, read_state
+from swift.obj.files.suffixes import SuffixDamaged, get_hashes
+from swift.obj.files.writer import NewObjectFile, tombstone, write_file
+from swift.obj.store import (
+    EXTENT,
+    HEAD,
+    FragmentPreferences,
+    HashedSuffixes,
+    NewObject,
+    ObjectStore,
+    OpenObject,
+    Place,
+    State,
+    StoreOptions,
+    Times,
+    Write,
+)
+
+
+class FileStore(ObjectStore):
+    """Each object in a directory of its own; its places are `ObjectLocation`s."""
+
+    def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
+        super().__init__(device, policy, options)
+        self.ec = policy.policy_type == ERASURE_CODING
+        self.fragments: int | None = None
+        self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
+
+    def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
+        return ObjectLocation(
+            self.device.path,
+            self.policy.idx,
+            partition,
+            name_hash,
+            name,
+            self.ec,
+            self.fragments,
+            self.options.validate_pct,
+        )
+
+    # ------------------------------------------------------------ for requests
+
+    def open(
+        self,
+        place: Place,
+        want: int,
+        now: float | None = None,
+        open_expired: bool = False,
+        frag_index: int | None = None,
+        frag_prefs: FragmentPreferences | None = None,
+    ) -> OpenObject:
+        found: OpenObject = self.device.run_mounted(
+            False, self._open_trip, place, now, open_expired, frag_index, frag_prefs, want
+        )
+        return found
+
+    def _open_trip(self, where: ObjectLocation, *how: Any) -> OpenObject:
+        try:
+            return open_object(where, *how)
+        except NotExist:
+            self.device.check()  # nothing is found on a disk that has gone, either
+            raise
+
+    def put(
+        self,
+        place: Place,
+        metadata: dict[str, str],
+        body: bytes,
+        check: Callable[[State], None],
+        write: Write,
+    ) -> State:
+        state: State = self.device.run_mounted(True, self._put_trip, place, metadata, body, check, write)
+        return state
+
+    def _put_trip(
+        self,
+        where: ObjectLocation,
+        metadata: dict[str, str],
+        body: bytes,
+        check: Callable[[State], None],
+        write: Write,
+    ) -> State:
+        state = read_state(where, write.now, write.fragment)
+        check(state)
+        write_file(
+            where,
+            self.options,
+            metadata,
+            ".data",
+            body,
+            write.next_part_power,
+            not self.device.inline,
+            state.names,
+            write.fragment if self.ec else None,
+        )
+        return state
+
+    def begin(
+        self,
+        place: Place,
+        size: int | None,
+        check: Callable[[State], None],
+        write: Write,
+        taking: Callable[[memoryview], None],
+    ) -> tuple[State, NewObject]:
+        state, new = self.device.run_mounted(True, self._begin_trip, place, size, check, write)
+        return state, FileUpload(self, new, write, taking)
+
+    def _begin_trip(
+        self, where: ObjectLocation, size: int | None, check: Callable[[State], None], write: Write
+    ) -> tuple[FileState, NewObjectFile]:
+        state = read_state(where, write.now, write.fragment)
+        check(state)
+        new = NewObjectFile(where, self.options)
+        try:
+            new.reserve(size)
+        except BaseException:
+            new.close()
+            raise
+        return state, new
+
+    def post(
+        self, place: Place, change: Callable[[OpenObject], dict[str, str]], write: Write
+    ) -> tuple[OpenObject, dict[str, str]]:
+        done: tuple[OpenObject, dict[str, str]] = self.device.run_mounted(
+            True, self._post_trip, place, change, write
+        )
+        return done
+
+    def _post_trip(
+        self, where: ObjectLocation, change: Callable[[OpenObject], dict[str, str]], write: Write
+    ) -> tuple[OpenObject, dict[str, str]]:
+        listed = look(where, write.now, write.open_expired, want=HEAD)
+        found = listed.found
+        if found is None:
+            assert listed.missing is not None
+            raise listed.missing
+        metadata = change(found)
+        write_file(
+            where,
+            self.options,
+            dict(metadata),
+            ".meta",
+            next_part_power=write.next_part_power,
+            names=listed.names,
+        )
+        return found, metadata
+
+    def delete(
+        self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
+    ) -> tuple[State, bool]:
+        done: tuple[State, bool] = self.device.run_mounted(
+            True, self._delete_trip, place, timestamp, check, write
+        )
+        return done
+
+    def _delete_trip(
+        self, where: ObjectLocation, timestamp: str, check: Callable[[State], bool], write: Write
+    ) -> tuple[State, bool]:
+        state = read_state(where, write.now)
+        if not check(state):
+            return state, False
+        try:
+            tombstone(where, self.options, timestamp, write.next_part_power, state.names)
+        except SameTimeConflict:
+            # That very DELETE came before, and nobody heard of what became of it; it is synced now.
+            if state.timestamp != timestamp:
+                raise
+        return state, True
+
+    def commit(self, place: Place, timestamp: str, fragment: int, next_part_power: int | None = None) -> None:
+        if self.ec:
+            self.device.run_mounted(True, commit, place, self.options, timestamp, fragment, next_part_power)
+
+    # ------------------------------------------------------------ for daemons
+
+    def partitions(self) -> list[str]:
+        found: list[str] = self.device.run_mounted(False, walker.list_partitions, self.datadir)
+        return found
+
+    def suffix_hashes(
+        self, partition: str, recalculate: Iterable[str] = (), look_for_new: bool = False
+    ) -> HashedSuffixes:
+        found: HashedSuffixes = self.device.run_mounted(
+            True, self._hashes_trip, f"{self.datadir}/{partition}", list(recalculate), look_for_new
+        )
+        return found
+
+    def _hashes_trip(self, partition_dir: str, recalculate: list[str], look_for_new: bool) -> HashedSuffixes:
+        damaged = []
+
+        def set_aside(damage: SuffixDamaged) -> None:
+            target = quarantine_hash_dir(self.device.path, damage.path)
+            damaged.append(f"Quarantined object {damage.path}: {damage} (moved to {target})")
+
+        options = self.options
+        count, hashes = get_hashes(
+            partition_dir,
+            self.ec,
+            self.fragments,
+            recalculate,
+            look_for_new,
+            options.reclaim_age,
+            options.commit_window,
+            set_aside,
+        )
+        return HashedSuffixes(count, hashes, damaged)
+
+    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+        run = self.device.run
+        partition_dir = f"{self.datadir}/{partition}"
+        there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
+        wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
+        for suffix in there:
+            if wanted is None or suffix in wanted:
+                yield from run(walker.suffix_times, f"{partition_dir}/{suffix}", self.ec, self.fragments)
+
+    def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
+        run = self.device.run
+        for partition in self.partitions() if partitions is None else partitions:
+            partition_dir = f"{self.datadir}/{partition}"
+            for suffix in self.device.run_mounted(False, walker.list_suffixes, partition_dir):
+                scan = run(walker.SuffixScan, f"{partition_dir}/{suffix}")
+                try:
+                    while names := run(scan.next):
+                        for name_hash in names:
+                            yield self.locate(partition, name_hash, None)
+                finally:
+                    self.device.leave(scan.close)
+
+    def verify(self, place: Place, pace: Callable[[int], None] | None = None) -> int:
+        found = self.open(place, EXTENT, open_expired=True, frag_prefs=[] if self.ec else None)
+        try:
+            for _, view in CheckedReader(self, place, found).pieces():
+                if pace is not None:
+                    pace(len(view))
+        finally:
+            self.device.leave(found.close)
+        return found.size
+
+    def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
+        return bool(self.device.run_mounted(True, purge, place, times, fragment))
+
+    def quarantine(self, place: Place, reason: str, version: str | None = None) -> None:
+        self.device.run(quarantine, place, reason, None, version)
+
+
+class FileUpload(NewObject):
+    """A body that is written to a file without a name; each method is one trip."""
+
+    __slots__ = ("_finished", "_new", "_store", "_taking", "_write")
+
+    def __init__(
+        self, store: FileStore, new: NewObjectFile, write: Write, taking: Callable[[memoryview], None]
+    ) -> None:
+        self._store = store
+        self._new = new
+        self._write = write
+        self._taking = taking
+        self._finished = ""
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._store.device.run_on(self._new, self._take, data)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._taking(memoryview(data))
+        self._new.write(data)
+
+    def finish(self, metadata: dict[str, str]) -> None:
+        store, write = self._store, self._write
+        store.device.run_on(
+            self._new,
+            self._finish_trip,
+            metadata,
+            write.fragment if store.ec else None,
+            write.next_part_power,
+        )
+        self._finished = metadata["X-Timestamp"]
+
+    def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
+        self._new.finish(metadata, ".data", fragment, power, not self._store.device.inline)
+        self._new.close()
+
+    def commit(self) -> None:
+        write = self._write
+        if write.fragment is not None:
+            self._store.commit(self._new.where, self._finished, write.fragment, write.next_part_power)
+
+    def close(self) -> None:
+        if self._finished or self._new.lent:
+            return
+        try:
+            self._store.device.run(self._new.close)
+        except (DeviceUnavailable, DeviceOverloaded):
+            self._store.device.leave(self._new.close)

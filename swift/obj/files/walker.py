@@ -1,0 +1,100 @@
+"""Going over the hash directories of a store: the one walker (object-disk 16 to 20 need it).
+
+Everything here blocks, in steps of bounded size, so that a caller can run each step on the device's pool. Whatever lies on the disk, a
+step holds one partition's suffixes, or STEP names of one suffix.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from swift.obj.directories import is_hash, is_suffix
+from swift.obj.files.decide import decide
+from swift.obj.store import Times
+
+STEP = 1000  # names
+
+
+def list_partitions(datadir: str) -> list[str]:
+    """The partition directories, in numeric order; a missing datadir has none. Raises OSError."""
+    try:
+        names = os.listdir(datadir)
+    except FileNotFoundError:
+        return []
+    return sorted((name for name in names if name.isdecimal() and name.isascii()), key=int)
+
+
+def list_suffixes(partition_dir: str) -> list[str]:
+    """The suffix directories of a partition, sorted. Raises OSError."""
+    try:
+        return sorted(name for name in os.listdir(partition_dir) if is_suffix(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+class SuffixScan:
+    """The hash directories of one suffix, some at a time, in the order of the disk. `close` it."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, suffix_dir: str) -> None:
+        """Raises OSError."""
+        self._entries: Any = None
+        try:
+            self._entries = os.scandir(suffix_dir)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+
+    def next(self) -> list[str]:
+        """The next name hashes; none at the end. Raises OSError."""
+        if self._entries is None:
+            return []
+        for entries in iter(lambda: list(islice(self._entries, STEP)), []):
+            names = [entry.name for entry in entries if is_hash(entry.name)]
+            if names:
+                return names
+        return []
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._entries is not None:
+            self._entries.close()
+
+
+def suffix_times(suffix_dir: str, ec: bool, fragments: int | None) -> list[tuple[str, Times]]:
+    """(name hash, its times) of what is in a suffix, in order; what can't be listed is left out. Raises OSError."""
+    try:
+        names = sorted(name for name in os.listdir(suffix_dir) if is_hash(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return list(_all_times(suffix_dir, names, ec, fragments))
+
+
+def _all_times(
+    suffix_dir: str, names: list[str], ec: bool, fragments: int | None
+) -> Iterator[tuple[str, Times]]:
+    for name in names:
+        try:
+            times = times_of(os.listdir(f"{suffix_dir}/{name}"), ec, fragments)
+        except OSError:
+            continue
+        if times is not None:
+            yield name, times
+
+
+def times_of(names: list[str], ec: bool = False, fragments: int | None = None) -> Times | None:
+    """What the names of a hash directory say of its object; None when that is nothing."""
+    decision = decide(names, ec, fragments, None, [] if ec else None)
+    data = decision.data
+    if data is not None:
+        meta, ctype = decision.meta, decision.ctype
+        return Times(
+            data.timestamp,
+            meta.timestamp if meta is not None else None,
+            ctype.ctype_timestamp if ctype is not None else None,
+            data.durable,
+        )
+    return Times(decision.ts.timestamp, deleted=True) if decision.ts is not None else None

@@ -1,0 +1,340 @@
+"""What an object store is: the waist between the verbs and daemons above and a layout on disk below.
+
+A store holds the objects of one policy on one device. Its methods are called from green threads, wait for the disk without
+stalling others, and choose by themselves where the work is done; they know no HTTP and log nothing (a place takes
+notes). The first implementation is `swift.obj.files`; which policy has which is said in `stores`. Never here: names of files.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from swift.core.fs import Reserve
+from swift.core.policy import StoragePolicy
+from swift.obj.device import Device
+
+RECLAIM_AGE = 604800.0
+COMMIT_WINDOW = 60.0
+
+# How much of an object whoever opens it wants: its metadata; a small body too; the extent in any case.
+HEAD, BODY, EXTENT = range(3)
+
+SuffixHash = str | dict[int | None, str]
+FragmentPreferences = Sequence[dict[str, Any]]
+
+
+class StoreOptions:
+    """What an operator decides about stores.
+
+    `preallocate`: reserve the size of a body on disk when it is known. `reserve`: the space that stays free. `sync_every`: bytes
+    of a body after which they are synced. `reclaim_age`, `commit_window`: seconds. `validate_pct`: share of reads that are checked.
+    """
+
+    __slots__ = ("commit_window", "preallocate", "reclaim_age", "reserve", "sync_every", "validate_pct")
+
+    def __init__(
+        self,
+        preallocate: bool = True,
+        reserve: Reserve | None = None,
+        sync_every: int = 512 << 20,
+        reclaim_age: float = RECLAIM_AGE,
+        commit_window: float = COMMIT_WINDOW,
+        validate_pct: float = 100.0,
+    ) -> None:
+        self.preallocate = preallocate
+        self.reserve = reserve or Reserve(0)
+        self.sync_every = sync_every
+        self.reclaim_age = reclaim_age
+        self.commit_window = commit_window
+        self.validate_pct = validate_pct
+
+
+class Place:
+    """Where one object is, or would be, in its store; made by `ObjectStore.locate` only.
+
+    `partition`: its digits. `name_hash`: 32 hex digits; `suffix`: the last 3. `name`: `/account/container/object`, native text, or
+    None to take what is there (daemons). `notes`: what was found or done that an operator should read in the log; kept
+    here because disk work runs in threads of its own, where nobody may log.
+    """
+
+    __slots__ = ("name", "name_hash", "notes", "partition", "suffix")
+
+    def __init__(self, partition: str, name_hash: str, name: str | None) -> None:
+        self.partition = partition
+        self.name_hash = name_hash
+        self.suffix = name_hash[-3:]
+        self.name = name
+        self.notes: list[str] | None = None
+
+    def note(self, text: str) -> None:
+        """Add to `notes`."""
+        if self.notes is None:
+            self.notes = []
+        self.notes.append(text)
+
+
+class OpenObject:
+    """An open, verified object: its metadata and the extent that holds its bytes. `close()` it.
+
+    `fd`, `offset`, `size`: the extent; -1 when it is closed already. `body`: all the bytes, checked, if asked for and small; the
+    extent is then closed. `metadata`: merged; `data_metadata`, `meta_metadata`: of the PUT and of the last POST (None without
+    one). All times in internal form. `fragments`: EC: {timestamp: [indexes here]}, else None. `version`: tells this content from
+    what is written later; for `ObjectStore.quarantine`. `identity`: the same for as long as the bytes can't have changed.
+    """
+
+    __slots__ = (
+        "body",
+        "ctype_timestamp",
+        "data_metadata",
+        "data_timestamp",
+        "durable_timestamp",
+        "fd",
+        "fragments",
+        "identity",
+        "lent",
+        "meta_metadata",
+        "metadata",
+        "offset",
+        "size",
+        "timestamp",
+        "version",
+    )
+
+    def __init__(self, fd: int, version: str, offset: int = 0) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.version = version
+        self.size = 0
+        self.identity: tuple[int, ...] = ()
+        self.body: bytes | None = None
+        self.metadata: dict[str, str] = {}
+        self.data_metadata: dict[str, str] = {}
+        self.meta_metadata: dict[str, str] | None = None
+        self.timestamp = self.data_timestamp = self.ctype_timestamp = ""
+        self.durable_timestamp: str | None = None
+        self.fragments: dict[str, list[int | None]] | None = None
+        self.lent = False  # a call that nobody waits for any more still has it: see Device.run_on
+
+    def close(self) -> None:
+        """Give the extent back; what still reads from it keeps it until it ends. Safe to call twice."""
+        if self.fd >= 0 and not self.lent:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        # whoever asked for it may have been told to stop while a thread still opened it
+        self.lent = False
+        self.close()
+
+
+class State:
+    """What is known of an object before it is changed.
+
+    `found`: the closed object or None. `timestamp`: of the data, the tombstone or the expired object; '' for nothing.
+    `metadata`: of the object, also of an expired one.
+    """
+
+    __slots__ = ("expired", "found", "metadata", "timestamp")
+
+    def __init__(self) -> None:
+        self.found: OpenObject | None = None
+        self.timestamp = ""
+        self.metadata: dict[str, str] = {}
+        self.expired = False
+
+
+class Write(NamedTuple):
+    """What every write is told beside its content.
+
+    `now`: seconds, for the expiry test of what is there. `next_part_power`: of a ring that grows: the object gets a second
+    place. `fragment`: index of an EC fragment archive. `open_expired`: what has expired counts as there (POST).
+    """
+
+    now: float
+    next_part_power: int | None = None
+    fragment: int | None = None
+    open_expired: bool = False
+
+
+class NewObject(ABC):
+    """A body on its way in; nothing can see it before `finish`. Always ends with `close`."""
+
+    @abstractmethod
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; the buffer may be used again on return. Raises NoSpace, DeviceUnavailable, DeviceOverloaded, OSError."""
+
+    @abstractmethod
+    def finish(self, metadata: dict[str, str]) -> None:
+        """Give it its metadata and make it durable under its name; an EC fragment is not yet *known* durable (`commit`).
+
+        `metadata` holds X-Timestamp in internal form; the name is added. Raises NoSpace, MetadataTooLarge, XattrUnsupported,
+        SameTimeConflict, LockTimeout, DeviceUnavailable, DeviceOverloaded, OSError.
+        """
+
+    @abstractmethod
+    def commit(self) -> None:
+        """The second phase of an EC write, after `finish`: `ObjectStore.commit` of what was finished."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go; what was not finished is gone, at once unless the disk hangs. Safe to call twice."""
+
+
+class HashedSuffixes(NamedTuple):
+    """`hashed`: suffixes hashed anew. `hashes`: {suffix: value, or None where it can't be told}. `damaged`: what was moved away, for the log."""
+
+    hashed: int
+    hashes: dict[str, SuffixHash | None]
+    damaged: list[str]
+
+
+class Times(NamedTuple):
+    """What there is of one object, as replicas compare it; internal form. Of the data or, without any, of the tombstone.
+
+    `data`: when it was written (or deleted). `meta`, `ctype`: of the last POST and of the last change of the content type, None
+    when they are the data's. `durable`: False for an EC fragment not known to be durable.
+    """
+
+    data: str
+    meta: str | None = None
+    ctype: str | None = None
+    durable: bool = True
+    deleted: bool = False
+
+
+class ObjectStore(ABC):
+    """The objects of one policy on one device.
+
+    Every method that touches the disk raises DeviceUnavailable (missing or hung), DeviceOverloaded (too many wait for it) and
+    OSError beside what it names itself. What is found damaged is quarantined before the caller hears of it.
+    """
+
+    def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
+        self.device = device
+        self.policy = policy
+        self.options = options
+
+    @abstractmethod
+    def locate(self, partition: str, name_hash: str, name: str | None) -> Place:
+        """The place of an object. Touches no disk."""
+
+    # ------------------------------------------------------------ for requests
+
+    @abstractmethod
+    def open(
+        self,
+        place: Place,
+        want: int,
+        now: float | None = None,
+        open_expired: bool = False,
+        frag_index: int | None = None,
+        frag_prefs: FragmentPreferences | None = None,
+    ) -> OpenObject:
+        """The object at `place`. `want`: HEAD (the extent is closed), BODY (a small one is read and checked), EXTENT.
+
+        `now`: seconds, for the expiry test; None: the clock. Raises NotExist (Deleted, Expired, Quarantined), Collision,
+        StateChanged, XattrUnsupported.
+        """
+
+    @abstractmethod
+    def put(
+        self,
+        place: Place,
+        metadata: dict[str, str],
+        body: bytes,
+        check: Callable[[State], None],
+        write: Write,
+    ) -> State:
+        """Write a whole object whose body is at hand; returns what was there before.
+
+        `check`: called with that, outside of the event loop; it raises what forbids the write. Raises as `NewObject.finish`.
+        """
+
+    @abstractmethod
+    def begin(
+        self,
+        place: Place,
+        size: int | None,
+        check: Callable[[State], None],
+        write: Write,
+        taking: Callable[[memoryview], None],
+    ) -> tuple[State, NewObject]:
+        """Begin to write an object of `size` bytes (None: not known); `check` as for `put`.
+
+        `taking`: called outside of the event loop with each piece that is written, for checksums.
+        """
+
+    @abstractmethod
+    def post(
+        self, place: Place, change: Callable[[OpenObject], dict[str, str]], write: Write
+    ) -> tuple[OpenObject, dict[str, str]]:
+        """Write new metadata: (the object as it was, what was written). `change` says what, outside of the event loop.
+
+        Raises what `change` raises, NotExist, and as `NewObject.finish`.
+        """
+
+    @abstractmethod
+    def delete(
+        self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
+    ) -> tuple[State, bool]:
+        """Write a tombstone if `check` says so: (what was there, what `check` said). Raises as `NewObject.finish`.
+
+        A tombstone of the same time is no conflict: it is seen to that it is durable.
+        """
+
+    @abstractmethod
+    def commit(self, place: Place, timestamp: str, fragment: int, next_part_power: int | None = None) -> None:
+        """Make an EC fragment archive known durable and clean up after it (object-disk 6.2). Doing it again is no error.
+
+        Nor is it one when something newer has taken its place. Of a replicated object nothing is left to do. Raises NotExist, NoSpace.
+        """
+
+    # ------------------------------------------------------------ for daemons
+
+    @abstractmethod
+    def partitions(self) -> list[str]:
+        """The partitions that are here, in numeric order."""
+
+    @abstractmethod
+    def suffix_hashes(
+        self, partition: str, recalculate: Iterable[str] = (), look_for_new: bool = False
+    ) -> HashedSuffixes:
+        """The suffix hashes of a partition, brought up to date (object-disk 11); reclaims what is old on the way.
+
+        `recalculate`: suffixes to be hashed whatever is remembered. One damaged suffix takes nothing from the others.
+        """
+
+    @abstractmethod
+    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+        """(name hash, its times) of the objects and tombstones in a partition (or some of its suffixes), sorted by suffix and hash.
+
+        Holds one suffix at a time in memory.
+        """
+
+    @abstractmethod
+    def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
+        """The places of all objects and tombstones, partition by partition: the one walker of this house.
+
+        Memory is bounded whatever lies on the disk; what is added or removed meanwhile may or may not be seen.
+        """
+
+    @abstractmethod
+    def verify(self, place: Place, pace: Callable[[int], None] | None = None) -> int:
+        """Read all bytes of an object, one that has expired too, and check them; the number of bytes.
+
+        `pace`: called with the bytes of each step, to slow it down. Raises NotExist (Quarantined for what was damaged).
+        """
+
+    @abstractmethod
+    def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
+        """Remove what `times` names, because it is known to be elsewhere; newer things stay. True if nothing is left.
+
+        `fragment`: only this fragment archive. Removal need not survive a crash, and never takes more than it names.
+        """
+
+    @abstractmethod
+    def quarantine(self, place: Place, reason: str, version: str | None = None) -> None:
+        """Move an object away because it is damaged. `version`: what was found so; anything newer than that stays."""

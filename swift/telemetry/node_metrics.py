@@ -1,0 +1,92 @@
+"""Families of metrics that are looked at when somebody asks: the build, the processes, the node's disks and what waits on them.
+
+What lives here: reading and naming. What never does: counting events (`swift.telemetry.prometheus`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from swift import __version__
+from swift.telemetry import recon_cache
+from swift.telemetry.node_disks import NodeDisks
+from swift.telemetry.prometheus import TABLE
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGESIZE")
+
+
+def state_families(section: str, conf: Mapping[str, Any]) -> Callable[[], Iterable[Any]]:
+    """A function for `prometheus.exposition`: the families of a server of this section and configuration."""
+    disks = None if section == "proxy-server" else NodeDisks(conf)
+    cache_path = str(conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH)
+
+    def families() -> Iterable[Any]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        build = GaugeMetricFamily("swift_build_info", "The version that runs.", labels=["version", "server"])
+        build.add_metric([__version__, section], 1)
+        yield build
+        yield from _processes()
+        if disks is not None:
+            yield from _disks(disks)
+        if section == "object-server":
+            yield from _waiting(cache_path)
+
+    return families
+
+
+def _processes() -> Iterable[Any]:
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    count, resident, seconds, descriptors = 0, 0, 0.0, 0
+    for pid in TABLE.pids():
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                fields = file.read(4096).rpartition(")")[2].split()
+            with open(f"/proc/{pid}/statm") as file:
+                pages = int(file.read(4096).split()[1])
+            opened = len(os.listdir(f"/proc/{pid}/fd"))
+        except (OSError, ValueError, IndexError):
+            continue
+        count, resident, descriptors = count + 1, resident + pages * _PAGE, descriptors + opened
+        seconds += (int(fields[11]) + int(fields[12])) / _TICKS
+    yield GaugeMetricFamily("swift_processes", "Processes that serve.", value=count)
+    yield GaugeMetricFamily("swift_process_resident_bytes", "Memory of all of them.", value=resident)
+    yield GaugeMetricFamily("swift_process_open_fds", "Open descriptors of all of them.", value=descriptors)
+    yield CounterMetricFamily("swift_process_cpu_seconds", "CPU time of those that live.", value=seconds)
+
+
+def _disks(disks: NodeDisks) -> Iterable[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    size = GaugeMetricFamily("swift_disk_size_bytes", "Size of a device.", labels=["device"])
+    free = GaugeMetricFamily("swift_disk_available_bytes", "Room on a device.", labels=["device"])
+    mounted = GaugeMetricFamily("swift_disk_mounted", "1 if a device is mounted.", labels=["device"])
+    for entry in disks.usage():
+        mounted.add_metric([entry["device"]], 1 if entry["mounted"] is True else 0)
+        if entry["size"] != "":
+            size.add_metric([entry["device"]], entry["size"])
+            free.add_metric([entry["device"]], entry["avail"])
+    yield from (size, free, mounted)
+    quarantined = GaugeMetricFamily(
+        "swift_quarantined", "What was set aside as damaged.", labels=["kind", "policy"]
+    )
+    counts = disks.quarantined()
+    for kind in ("accounts", "containers"):
+        quarantined.add_metric([kind, ""], counts[kind])
+    for policy, found in sorted(counts["policies"].items()):
+        quarantined.add_metric(["objects", policy], found["objects"])
+    yield quarantined
+
+
+def _waiting(cache_path: str) -> Iterable[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    pending = recon_cache.read(os.path.join(cache_path, recon_cache.OBJECT)).get("async_pending")
+    if isinstance(pending, (int, float)):
+        yield GaugeMetricFamily(
+            "swift_async_pending", "Container updates that wait, as the last sweep found them.", value=pending
+        )
