@@ -20,7 +20,8 @@ from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
 from swift.obj.pending import write_pending
 from swift.telemetry.metrics import Metrics
-from swift.wire.client import POOL, BackendConnection, BackendError, BackendTimeout, header_block
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, header_block
 from swift.wire.request import host_url
 
 EXPIRER_ACCOUNT = "expiring_objects"
@@ -267,7 +268,7 @@ class _Send:
         self.block = block
         self.done = False
         self.redirect: str | None = None
-        self.late: BackendConnection | None = None
+        self.late: BackendCall | None = None
 
     def run(self, deadline: float) -> None:
         """Send and wait for the answer until `deadline`; never raises for what a server or the network does."""
@@ -280,21 +281,22 @@ class _Send:
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return
-        conn = None
+        call = BackendCall(
+            ip,
+            number,
+            self.op,
+            self.path,
+            self.block,
+            conn_timeout=min(updates.conn_timeout, updates.wait),
+            timeout=min(updates.node_timeout, max(deadline - clock.monotonic(), 0.01)),
+        )
         try:
-            conn = POOL.get(ip, number, min(updates.conn_timeout, updates.wait))
-            timeout = min(updates.node_timeout, max(deadline - clock.monotonic(), 0.01))
-            response = conn.request(self.op, self.path, self.block, b"", timeout, updates.conn_timeout)
-            self._take(response)
-        except BackendTimeout as err:
-            if updates.node_timeout > updates.wait:
-                self.late = conn
-            elif conn is not None:
-                conn.close()
-            self._log(err)
+            call.send()
+            left = max(deadline - clock.monotonic(), 0.01)
+            self._take(call.response(left, keep=updates.node_timeout > updates.wait))
         except BackendError as err:
-            if conn is not None:
-                conn.close()
+            if call.conn is not None:
+                self.late = call
             self._log(err)
 
     def _log(self, err: Exception) -> None:
@@ -328,14 +330,14 @@ class _Send:
 
     def wait_late(self, kept: str, device: Device) -> None:
         """An answer that comes after the client's: when the row was taken after all, nobody needs to send it again."""
-        conn = self.late
-        assert conn is not None
+        call = self.late
+        assert call is not None
         try:
-            self._take(conn.response(self.updates.node_timeout - self.updates.wait))
+            self._take(call.response(self.updates.node_timeout - self.updates.wait))
             if self.done:
                 device.run(_unlink, kept)
         except (BackendError, OSError):
-            conn.close()
+            call.close()
 
 
 def _unlink(path: str) -> None:

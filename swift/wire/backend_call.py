@@ -7,7 +7,14 @@ What never lives here: which server is asked, and what its answer means.
 from __future__ import annotations
 
 from swift.core import clock
-from swift.wire.client import POOL, BackendConnection, BackendError, BackendResponse, StaleConnection
+from swift.wire.client import (
+    POOL,
+    BackendConnection,
+    BackendError,
+    BackendResponse,
+    BackendTimeout,
+    StaleConnection,
+)
 
 _SOON = 0.001  # seconds; for what has arrived, when the time is up
 
@@ -87,8 +94,11 @@ class BackendCall:
             raise
         self.deadline = clock.monotonic() + self.timeout
 
-    def response(self, seconds: float | None = None) -> BackendResponse:
-        """The answer's final head, waited for until the deadline, or else for `seconds`."""
+    def response(self, seconds: float | None = None, keep: bool = False) -> BackendResponse:
+        """The answer's final head, waited for until the deadline, or else for `seconds`.
+
+        `keep`: leave the connection open when the time is up, to be asked once more.
+        """
         conn = self.conn
         assert conn is not None
         while True:
@@ -103,8 +113,9 @@ class BackendCall:
             except StaleConnection:
                 # Never so twice: a new connection is none that was idle.
                 conn = self._send_again()
-            except BackendError:
-                self.close()
+            except BackendError as error:
+                if not (keep and isinstance(error, BackendTimeout)):
+                    self.close()
                 raise
 
     def arrived(self) -> BackendResponse | None:
