@@ -109,7 +109,7 @@ def _measure(
             part.facts += listings.million(ours, token)
         if wanted("memory"):
             part.facts += memory.many_uploads(ours, token, args.memory_seconds)
-        if wanted("load"):
+        if wanted("load") and disks == args.on.split(",")[0]:  # once: it is about servers, not about disks
             table = overload.table(overload.measure(sides, rounds.tokens, args.seconds))
             part.extra.append(("Many clients", table))
         if wanted("calls"):

@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
+from swift.cache import changes
 from swift.core import constraints, hashing, policy, swift_dir
 
 SETTINGS = [
@@ -19,6 +20,12 @@ SETTINGS = [
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def a_table_of_changes_of_its_own(tmp_path_factory):
+    """Processes of other test runs have nothing to tell to this one."""
+    changes.DIRECTORY = str(tmp_path_factory.mktemp("changes"))
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,10 @@ import pathlib
 import shutil
 from urllib.parse import unquote_to_bytes
 
+from swift.container.listing import JSON, object_listing
+from swift.container.snapshot import ContainerReader
+from swift.db.snapshots import Snapshots
+
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "db"
 
 
@@ -98,3 +102,25 @@ def call(app, method, path, query="", headers=None, body=""):
     status, found = answered[0]
     assert int(found.pop("Content-Length")) == len(data) or method == "HEAD"
     return status, found, data.decode()
+
+
+class ShownContainer:
+    """What a server shows of one container, whenever it is asked."""
+
+    def __init__(self, broker):
+        self.path = broker.path
+        self.reader = ContainerReader(broker)
+        self.snapshots = Snapshots(lambda path: self.reader)
+
+    @property
+    def now(self):
+        return self.snapshots.current(self.path)
+
+    @property
+    def info(self):
+        return self.now.info
+
+    def listing(self, listing, media_type=JSON, policy=0):
+        return self.snapshots.answer(
+            self.path, lambda source: object_listing(source, listing, media_type, policy)
+        )

@@ -7,11 +7,10 @@ from json.encoder import encode_basestring_ascii as quoted
 from xml.sax.saxutils import escape, quoteattr
 
 from swift.core.timestamp import Timestamp
-from swift.db.connection import Connection
 from swift.db.listing import Listing, Row, walk
-from swift.db.snapshot import fetcher
+from swift.db.reader import Source
 
-from .snapshot import AccountSnapshot
+from .snapshot import TABLE, AccountSnapshot
 
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 
@@ -52,27 +51,16 @@ def xml_body(account: str, rows: Iterable[Row], policy_name: PolicyName) -> byte
 
 
 def container_listing(
-    snapshot: AccountSnapshot, listing: Listing, media_type: str, policy_name: PolicyName
+    source: Source[AccountSnapshot], listing: Listing, media_type: str, policy_name: PolicyName
 ) -> bytes:
-    """The body of a listing, from a refreshed snapshot. Raises sqlite3.Error and the room's errors."""
-    key = (media_type, listing.key())
-    body = snapshot.body_cache.get(key)
-    if body is None:
-        generation = snapshot.generation
-        account: str = snapshot.info["account"]
-        overlay = snapshot.overlay(0)
+    """The body of a listing. Raises NotInMemory, sqlite3.Error and the room's errors."""
 
-        def walk_on(conn: Connection) -> list[Row]:
-            return walk(listing, fetcher(snapshot, conn, 0, overlay))
-
-        rows, current = snapshot.read(walk_on)
+    def make() -> bytes:
+        rows = walk(listing, source.fetch(TABLE))
         if media_type == JSON:
-            body = f"[{', '.join([json_entry(row, policy_name) for row in rows])}]".encode("ascii")
-        elif media_type == TEXT:
-            body = "".join([f"{row[0]}\n" for row in rows]).encode()
-        else:
-            body = xml_body(account, rows, policy_name)
-        if current and generation == snapshot.generation:
-            snapshot.body_cache.put(key, body)
-    assert isinstance(body, bytes)
-    return body
+            return f"[{', '.join([json_entry(row, policy_name) for row in rows])}]".encode("ascii")
+        if media_type == TEXT:
+            return "".join([f"{row[0]}\n" for row in rows]).encode()
+        return xml_body(source.snapshot.info["account"], rows, policy_name)
+
+    return source.body((media_type, listing.key()), make)

@@ -13,6 +13,7 @@ from swift.core.names import check_account_name, check_container_name, wsgi_to_s
 from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.listing import Listing, query_params
+from swift.db.reader import Source
 from swift.db.request import (
     FORMAT_PARAM,
     Place,
@@ -23,13 +24,13 @@ from swift.db.request import (
     shown_metadata,
 )
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
-from swift.db.snapshot import SnapshotCache
+from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
 from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
-from .snapshot import AccountSnapshot
+from .snapshot import AccountReader, AccountSnapshot
 
 UPDATE_LOCK_TIMEOUT = 3.0  # a container server waits for us within a client's request
 _METADATA = ("HTTP_X_ACCOUNT_META_", "HTTP_X_ACCOUNT_SYSMETA_")
@@ -50,7 +51,7 @@ class AccountServer(DatabaseServer):
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         super().__init__(conf, logger)
-        self.snapshots: SnapshotCache[AccountSnapshot] = SnapshotCache(self._snapshot)
+        self.snapshots: Snapshots[AccountSnapshot] = Snapshots(self._reader)
 
     def verbs(self) -> dict[str, Handler]:
         return {
@@ -61,8 +62,8 @@ class AccountServer(DatabaseServer):
             "DELETE": self.delete,
         }
 
-    def _snapshot(self, path: str) -> AccountSnapshot:
-        return AccountSnapshot(
+    def _reader(self, path: str) -> AccountReader:
+        return AccountReader(
             AccountBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
         )
 
@@ -99,24 +100,34 @@ class AccountServer(DatabaseServer):
         if reading:
             allow_reserved = is_true(environ, "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")
             listing = Listing.from_params(params, limits().account_listing_limit, allow_reserved, paths=False)
+        content_type = f"{kind}; charset=utf-8"
+
+        def shown(source: Source[AccountSnapshot]) -> tuple[AccountSnapshot, bytes]:
+            snapshot = source.snapshot
+            if is_deleted(snapshot.info):
+                return snapshot, b""
+            return snapshot, container_listing(source, listing, kind, self._policy_name)
+
         try:
-            snapshot = self.snapshots.current(place.path)
+            if reading:
+                snapshot, body = self.snapshots.answer(place.path, shown)
+            else:
+                snapshot, body = self.snapshots.current(place.path), b""
         except DatabaseMissing:
             return answer(environ, start_response, 404, b"", content_type=_DELETED_TYPE)
         if is_deleted(snapshot.info):
             return self._gone(environ, start_response, is_status_deleted(snapshot.info))
-        headers = self._headers(snapshot)
-        content_type = f"{kind}; charset=utf-8"
-        if not reading:
-            return answer(environ, start_response, 204, b"", headers, content_type)
-        body = container_listing(snapshot, listing, kind, self._policy_name)
-        return answer(environ, start_response, 200 if body else 204, body, headers, content_type)
+        return answer(
+            environ, start_response, 200 if body else 204, body, self._headers(snapshot), content_type
+        )
 
     def _gone(self, environ: Environ, start_response: StartResponse, by_status: bool) -> Iterable[bytes]:
         headers = [("X-Account-Status", "Deleted")] if by_status else []
         return answer(environ, start_response, 404, b"", headers, _DELETED_TYPE)
 
     def _headers(self, snapshot: AccountSnapshot) -> list[tuple[str, str]]:
+        if snapshot.headers is not None:
+            return list(snapshot.headers)
         info = snapshot.info
         headers = [
             ("X-Account-Container-Count", str(info["container_count"])),
@@ -132,7 +143,9 @@ class AccountServer(DatabaseServer):
             prefix = f"X-Account-Storage-Policy-{name.title()}"
             for what, number in zip(("Container-Count", "Object-Count", "Bytes-Used"), numbers, strict=True):
                 headers.append((f"{prefix}-{what}", str(number)))
-        return headers + shown_metadata(snapshot.metadata)
+        headers += shown_metadata(snapshot.metadata)
+        snapshot.headers = headers
+        return list(headers)
 
     # -- PUT
 

@@ -1,28 +1,46 @@
-"""The cached state of one account: its totals, metadata and containers, with what is pending (see swift.db.snapshot)."""
+"""One state of an account: its totals, metadata and containers, with what is pending (see swift.db.snapshot, swift.db.reader)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from swift.db.broker import parse_metadata
 from swift.db.connection import Connection
 from swift.db.merge import ContainerItem, ContainerRow, merge_container
-from swift.db.snapshot import Base, Snapshot, Totals
+from swift.db.reader import Reader
+from swift.db.snapshot import PendingRows, Snapshot, Stored, Totals
 
 from .broker import AccountBroker
 
 ListedRow = tuple[str, int, int, str, int]
 """(name, object count, bytes, put_timestamp, policy) of a live container."""
 
+TABLE = 0  # an account has one listing
+_TOTALS = ("container_count", "object_count", "bytes_used")
 
-class AccountSnapshot(Snapshot[ContainerRow]):
+
+class AccountSnapshot(Snapshot):
     """An account as GET and HEAD show it."""
 
-    width = 3
+    def info_of_now(self) -> dict[str, Any]:
+        info = dict(self.stored.info)
+        for at, key in enumerate(_TOTALS):
+            info[key] += sum(numbers[at] for numbers in self.totals.values())
+        return info
+
+
+class AccountReader(Reader[AccountSnapshot]):
+    """Reads an account's database."""
+
     broker: AccountBroker
 
-    def read_base(self, conn: Connection) -> Base[ContainerRow]:
+    def files(self) -> list[str]:
+        return [self.broker.path] if os.path.exists(self.broker.path) else []
+
+    def read_stored(self, conns: Sequence[Connection], files: Sequence[str]) -> Stored:
+        (conn,) = conns
         info = self.broker.read_info(conn)
         metadata = parse_metadata(info.pop("metadata"))
         totals: dict[int, Totals] = {
@@ -32,34 +50,15 @@ class AccountSnapshot(Snapshot[ContainerRow]):
             )
         }
         # what the stat row counts beside the policies: nothing, but in a damaged or very old database
-        for at, key in enumerate(("container_count", "object_count", "bytes_used")):
+        for at, key in enumerate(_TOTALS):
             info[key] = (info[key] or 0) - sum(numbers[at] for numbers in totals.values())
-        return Base(info, metadata, totals)
+        return Stored(info, metadata, totals)
 
     def stored_rows(self, conn: Connection, names: Iterable[str]) -> dict[Any, ContainerRow]:
-        return dict(self.broker.rows_named(conn, names))
-
-    def key_of(self, item: ContainerItem) -> str:
-        return item[0]
-
-    def merged(self, old: ContainerRow | None, item: ContainerItem) -> ContainerRow | None:
-        return merge_container(old, item)
-
-    def contribution(self, row: ContainerRow) -> tuple[int, Totals]:
-        return row[7], (1 - row[6], row[4], row[5])
-
-    def listed(self, row: ContainerRow) -> ListedRow | None:
-        return None if row[6] else (row[1], row[4], row[5], row[2], row[7])
-
-    def overlay_key(self, row: ContainerRow) -> int:
-        return 0
-
-    def derive(self) -> None:
-        for at, key in enumerate(("container_count", "object_count", "bytes_used")):
-            self.info[key] += sum(numbers[at] for numbers in self.totals.values())
+        return {(name, TABLE): row for name, row in self.broker.rows_named(conn, names).items()}
 
     def rows_between(
-        self, conn: Connection, key: int, low: str, high: str | None, reverse: bool, count: int
+        self, conn: Connection, table: int, low: str, high: str | None, reverse: bool, count: int
     ) -> list[ListedRow]:
         """Stored live containers with low <= name < high."""
         args: list[Any] = [low]
@@ -72,3 +71,22 @@ class AccountSnapshot(Snapshot[ContainerRow]):
             f" WHERE deleted = 0 AND name >= ?{below} ORDER BY name {'DESC' if reverse else 'ASC'} LIMIT ?",
             (*args, count),
         ).fetchall()
+
+    def snapshot(self, stored: Stored, rows: PendingRows) -> AccountSnapshot:
+        return AccountSnapshot(stored, rows)
+
+    @staticmethod
+    def table(item: ContainerItem) -> int:
+        return TABLE
+
+    @staticmethod
+    def merged(old: ContainerRow | None, item: ContainerItem) -> ContainerRow | None:
+        return merge_container(old, item)
+
+    @staticmethod
+    def counts(row: ContainerRow) -> tuple[int, Totals]:
+        return row[7], (1 - row[6], row[4], row[5])
+
+    @staticmethod
+    def listed(row: ContainerRow) -> ListedRow | None:
+        return None if row[6] else (row[1], row[4], row[5], row[2], row[7])

@@ -11,30 +11,30 @@ import hashlib
 import json
 import logging
 import ssl
+import weakref
 from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from swift.cache.memcache_connection import MemcacheConnection, ProtocolError, open_connection
+from swift.cache.memcache_connection import MemcacheConnection, ProtocolError
+from swift.cache.memcache_server import MemcacheServer, NoPermit, Refused, ServerOptions
 from swift.core import clock
-from swift.core.concurrency import Semaphore
+from swift.core.concurrency import Event, sleep, spawn_n
 
-DEFAULT_PORT = 11211
 POINTS_PER_SERVER = 50
 JSON_FLAG = 2
 PICKLE_FLAG = 1
 LONGEST_RELATIVE_TTL = 30 * 24 * 60 * 60
+UNCERTAIN_SECONDS = 60.0  # after trouble with a key's own server, that another lacks the key proves nothing
+_MOST_MISSED = 10_000  # deletes that wait for their server
+_MISSED_PAUSE = 0.5  # seconds
 
 T = TypeVar("T")
 
 
 class MemcacheConnectionError(Exception):
     """No memcached server could do what was asked."""
-
-
-class _Refused(Exception):
-    """A server answered, in good order, that it will not."""
 
 
 class Metrics(Protocol):
@@ -44,22 +44,6 @@ class Metrics(Protocol):
 def wire_key(key: str) -> str:
     """The name under which ``key`` is stored: its MD5 in hex."""
     return hashlib.md5(key.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
-
-
-def parse_server(server: str) -> tuple[str, int]:
-    """``host``, ``host:port`` or ``[v6]:port`` → (host, port). Raises ValueError for anything else."""
-    if server.startswith("["):
-        host, bracket, rest = server[1:].partition("]")
-        port = rest[1:] if rest.startswith(":") else ""
-        if not bracket or (rest and not port):
-            raise ValueError(f"Invalid memcached server {server!r}")
-    elif server.count(":") > 1:
-        raise ValueError(f"Invalid memcached server {server!r}: write an IPv6 address as [address]:port")
-    else:
-        host, _, port = server.partition(":")
-    if not host or (port and not (port.isdigit() and 0 < int(port) < 65536)):
-        raise ValueError(f"Invalid memcached server {server!r}")
-    return host, int(port or DEFAULT_PORT)
 
 
 class HashRing:
@@ -90,30 +74,12 @@ class HashRing:
                     return
 
 
-_TIMEOUT_WEIGHT = 4  # errors
-
-
-class _NoPermit(TimeoutError):
-    """All connections were in use: says more of us than of the server."""
-
-
-class _Server:
-    """One server's connections and its recent errors."""
-
-    def __init__(self, name: str, max_connections: int) -> None:
-        self.name = name
-        self.host, self.port = parse_server(name)
-        self.idle: list[MemcacheConnection] = []
-        self.permits = Semaphore(max_connections)
-        self.errors: list[float] = []
-        self.suppressed_until = 0.0
-
-
 class MemcacheClient:
     """A client of one or more memcached servers; may be shared by all green threads of a process.
 
     Times are seconds. Where no server answers, ``get`` returns None and ``set`` does nothing, unless ``raise_on_error``;
-    ``incr`` raises MemcacheConnectionError. Raises ValueError for an empty or malformed server list.
+    ``incr`` raises MemcacheConnectionError. A ``delete`` that did not reach its server is made good once that answers.
+    Raises ValueError for an empty or malformed server list.
     """
 
     def __init__(
@@ -135,28 +101,67 @@ class MemcacheClient:
         if not servers:
             raise ValueError("No memcached servers are configured")
         self.ring = HashRing(servers)
-        self._servers = {name: _Server(name, max_connections) for name in servers}
-        self._tries = min(tries, len(self._servers))
-        self._connect_timeout = connect_timeout
-        self._pool_timeout = pool_timeout
-        self._io_timeout = io_timeout
-        self._suppression_interval = error_suppression_interval
-        self._suppression_limit = error_suppression_limit
-        self._tls_context = tls_context
-        self._warning_size = item_size_warning_threshold
+        self.options = ServerOptions(
+            max_connections,
+            connect_timeout,
+            pool_timeout,
+            io_timeout,
+            error_suppression_interval,
+            error_suppression_limit,
+            tls_context,
+        )
         self._logger = logger or logging.getLogger(__name__)
+        self._servers = {
+            name: MemcacheServer(name, self.options, self._logger, self._came_back) for name in servers
+        }
+        self._tries = min(tries, len(self._servers))
+        self._warning_size = item_size_warning_threshold
         self._metrics = metrics
+        self._flights: dict[str, Event] = {}  # by wire key: the question that is under way
+        self._missed: OrderedDict[str, str] = OrderedDict()  # wire key of a delete that failed: its server
+        self._is_making_good = False
+        self._listeners: list[Callable[[], None]] = []
 
     # -- what callers ask ----------------------------------------------------------------------------------------------
     def get(self, key: str, raise_on_error: bool = False) -> Any:
-        """The value of ``key`` or None. JSON values are decoded, raw ones (counters) are bytes."""
-        name = wire_key(key)
+        """The value of ``key`` or None. JSON values are decoded, raw ones (counters) are bytes.
 
-        def ask(connection: MemcacheConnection) -> Any:
+        With ``raise_on_error`` None means that there is none: MemcacheConnectionError is raised if no server answers, and if
+        the key's own server was gone lately and only another one says that it has nothing. Those who ask for the same key at
+        the same time share one question.
+        """
+        name = wire_key(key)
+        flight: Any = self._flights.get(name)
+        if flight is None:
+            flight = self._flights[name] = Event()
+            answer: Any = MemcacheConnectionError("the one who asked was stopped")
+            try:
+                answer = self._get(name)
+            except MemcacheConnectionError as error:
+                answer = error
+            finally:
+                if self._flights.get(name) is flight:
+                    del self._flights[name]
+                flight.send(answer)
+        else:
+            answer = flight.wait()
+        if not isinstance(answer, MemcacheConnectionError):
+            return _decode(answer)
+        if raise_on_error:
+            raise MemcacheConnectionError(*answer.args)
+        return None
+
+    def _get(self, name: str) -> tuple[int, bytes] | None:
+        def ask(connection: MemcacheConnection) -> tuple[int, bytes] | None:
             connection.send(b"get %s\r\n" % name.encode())
             return connection.read_values().get(name)
 
-        return _decode(self._call("get", name, ask, 0.01, raise_on_error=raise_on_error))
+        found = self._call("get", name, ask, 0.01, raise_on_error=True)
+        if found is None:
+            own = self._servers[next(self.ring.servers(name))]
+            if own.is_lost and own.lost_since + UNCERTAIN_SECONDS > clock.monotonic():
+                raise MemcacheConnectionError("the server that may have it does not answer")
+        return found
 
     def set(
         self,
@@ -178,7 +183,22 @@ class MemcacheClient:
             connection.send(command)
             _expect_stored(connection)
 
+        self._changed(name)
         self._call("set", name, ask, 0.1, raise_on_error=raise_on_error)
+
+    def add(self, key: str, value: Any, time: float = 0) -> None:
+        """Store ``value`` as JSON unless there is one."""
+        name = wire_key(key)
+        command = self._storage_command(b"add", name, key, value, True, time)
+
+        def ask(connection: MemcacheConnection) -> None:
+            connection.send(command)
+            line = connection.read_line()
+            if line not in (b"STORED", b"NOT_STORED"):
+                raise Refused(line.decode("latin-1"))
+
+        self._changed(name)
+        self._call("add", name, ask, 0.1)
 
     def incr(self, key: str, delta: int = 1, time: float = 0) -> int:
         """Add ``delta`` to a counter and return the sum; a missing one starts at 0 and lives for ``time`` seconds.
@@ -194,12 +214,12 @@ class MemcacheClient:
     def delete(self, key: str, server_key: str | None = None) -> None:
         """Forget ``key``; ``server_key`` names the key that chose its server, for what `set_multi` stored."""
         name = wire_key(key)
-
-        def ask(connection: MemcacheConnection) -> None:
-            connection.send(b"delete %s\r\n" % name.encode())
-            connection.read_line()
-
-        self._call("delete", wire_key(server_key) if server_key else name, ask, 0.1)
+        self._changed(name)
+        chooser = wire_key(server_key) if server_key else name
+        own = next(self.ring.servers(chooser))
+        reached, _ = self._ask("delete", chooser, _deleting(name), 0.1)
+        if reached != own:
+            self._make_good_later(name, own)
 
     def set_multi(
         self,
@@ -220,7 +240,7 @@ class MemcacheClient:
             connection.send(b"".join(commands))
             refusals = [line for line in (connection.read_line() for _ in commands) if line != b"STORED"]
             if refusals:
-                raise _Refused(refusals[0].decode("latin-1"))
+                raise Refused(refusals[0].decode("latin-1"))
 
         self._call("set_multi", wire_key(server_key), ask, 0.1, raise_on_error=raise_on_error)
 
@@ -235,11 +255,55 @@ class MemcacheClient:
         values = (self._call("get_multi", wire_key(server_key), ask, 0.1) if names else None) or {}
         return [_decode(values.get(name)) for name in names]
 
+    def was_away(self, since: float, key: str | None = None) -> bool:
+        """Returns True if a server (`key`: its own) went or came back after `since` (by clock.monotonic()).
+
+        It may have forgotten what it had.
+        """
+        names = self._servers if key is None else (next(self.ring.servers(wire_key(key))),)
+        return any(self._servers[name].troubled_at >= since for name in names)
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` each time that a server answers again, from a green thread of its own."""
+        self._listeners.append(callback)
+
     def close(self) -> None:
         """Close idle connections."""
         for server in self._servers.values():
-            while server.idle:
-                server.idle.pop().close()
+            server.close()
+
+    # -- servers that come and go --------------------------------------------------------------------------------------
+    def _came_back(self, server: MemcacheServer) -> None:
+        for callback in self._listeners:
+            callback()
+
+    def _make_good_later(self, name: str, server: str) -> None:
+        self._missed[name] = server
+        self._missed.move_to_end(name)
+        if len(self._missed) > _MOST_MISSED:
+            self._missed.popitem(last=False)
+        if not self._is_making_good:
+            self._is_making_good = True
+            spawn_n(_make_good, weakref.ref(self))
+
+    def make_good(self) -> bool:
+        """Delete what could not be deleted, so that no server comes back with it. Returns True if nothing is left to do."""
+        for name, server in list(self._missed.items()):
+            if self._servers[server].left_alone:
+                continue
+            self._missed.pop(name, None)  # before, for it may be missed again meanwhile
+            try:
+                with self._servers[server].connection() as connection:
+                    _deleting(name)(connection)
+            except (OSError, ProtocolError, Refused, ValueError):
+                self._missed[name] = server
+                break  # who asks it for something notices, too
+        self._is_making_good = bool(self._missed)
+        return not self._is_making_good
+
+    def _changed(self, name: str) -> None:
+        """Who asks from now on does not want the answer to a question from before."""
+        self._flights.pop(name, None)
 
     # -- how it is done ------------------------------------------------------------------------------------------------
     def _count(self, command: str, key: str, delta: int, time: float) -> int:
@@ -256,14 +320,14 @@ class MemcacheClient:
                 if line.isdigit():
                     return int(line)
                 if line != b"NOT_FOUND":
-                    raise _Refused(line.decode("latin-1"))
+                    raise Refused(line.decode("latin-1"))
                 connection.send(creation)
                 line = connection.read_line()
                 if line == b"STORED":
                     return int(first)
                 if line != b"NOT_STORED":
-                    raise _Refused(line.decode("latin-1"))
-            raise _Refused("the counter comes and goes")
+                    raise Refused(line.decode("latin-1"))
+            raise Refused("the counter comes and goes")
 
         result = self._call(command, name, ask, 0.001, raise_on_error=True)
         assert result is not None
@@ -291,7 +355,17 @@ class MemcacheClient:
         sample_rate: float | None = None,
         raise_on_error: bool = False,
     ) -> T | None:
-        """Ask the responsible server and, if it fails, the next ones. None when all failed."""
+        return self._ask(command, key_hash, ask, sample_rate, raise_on_error)[1]
+
+    def _ask(
+        self,
+        command: str,
+        key_hash: str,
+        ask: Callable[[MemcacheConnection], T],
+        sample_rate: float | None = None,
+        raise_on_error: bool = False,
+    ) -> tuple[str | None, T | None]:
+        """Ask the responsible server and, if it fails, the next ones: (who answered, what). (None, None) when all failed."""
         started = clock.monotonic()
         suffix = ""
         failure: BaseException | None = None
@@ -299,81 +373,48 @@ class MemcacheClient:
             if number == self._tries:
                 break
             server = self._servers[name]
-            if server.suppressed_until > clock.monotonic():
+            if server.left_alone:
                 continue
             try:
-                with self._connection(server) as connection:
+                with server.connection() as connection:
                     result = ask(connection)
-            except _Refused as error:
+            except Refused as error:
                 # The server is well, so it is neither avoided nor replaced by another.
                 failure, suffix = error, "errors."
                 self._logger.error("Memcached server %s refused %s: %s", name, command, error)
                 break
+            except NoPermit as error:
+                # So is this one. Another would not have what belongs here, and get what nobody looks for there.
+                failure, suffix = error, "timeout."
+                server.failed(command, error)
+                break
             except (OSError, ProtocolError, ValueError) as error:
                 failure = error
                 suffix = "timeout." if isinstance(error, TimeoutError) else "conn_err."
-                self._note_error(server, command, error)
+                server.failed(command, error)
                 continue
             self._report(command, "", started, sample_rate)
-            return result
+            return name, result
         self._report(command, suffix or "conn_err.", started, sample_rate)
         if raise_on_error:
             raise MemcacheConnectionError(f"No memcached server did {command}") from failure
-        return None
-
-    @contextmanager
-    def _connection(self, server: _Server) -> Iterator[MemcacheConnection]:
-        if not server.permits.acquire(timeout=self._pool_timeout):
-            raise _NoPermit("timed out waiting for a free connection")
-        connection = None
-        try:
-            while server.idle:
-                candidate = server.idle.pop()
-                if not candidate.is_dead():
-                    connection = candidate
-                    break
-                candidate.close()
-            if connection is None:
-                connection = open_connection(
-                    server.host, server.port, self._connect_timeout, self._tls_context
-                )
-            connection.set_deadline(self._io_timeout)
-            try:
-                yield connection
-            except _Refused:
-                if connection.in_step:
-                    server.idle.append(connection)
-                    connection = None
-                raise
-            server.idle.append(connection)
-            connection = None
-        finally:
-            server.permits.release()
-            if connection is not None:
-                connection.close()
-
-    def _note_error(self, server: _Server, command: str, error: BaseException) -> None:
-        if isinstance(error, TimeoutError):
-            self._logger.error("Timeout talking to memcached: %s (%s): %s", server.name, command, error)
-        else:
-            self._logger.error("Error talking to memcached: %s (%s): %s", server.name, command, error)
-        if self._suppression_interval <= 0:
-            return
-        now = clock.monotonic()
-        server.errors = [moment for moment in server.errors if moment > now - self._suppression_interval]
-        # One that hangs costs each request the whole time limit, so that it gets fewer chances than one that refuses.
-        weight = 1 if isinstance(error, _NoPermit) or not isinstance(error, TimeoutError) else _TIMEOUT_WEIGHT
-        server.errors.extend([now] * weight)
-        if len(server.errors) > self._suppression_limit:
-            server.suppressed_until = now + self._suppression_interval
-            server.errors.clear()
-            self._logger.error("Error limiting server %s", server.name)
+        return None, None
 
     def _report(self, command: str, suffix: str, started: float, sample_rate: float | None) -> None:
         if self._metrics is not None:
             self._metrics.timing(
                 f"memcached.{command}.{suffix}timing", (clock.monotonic() - started) * 1000, sample_rate
             )
+
+
+def _make_good(reference: weakref.ref[MemcacheClient]) -> None:
+    """Ends, too, once nobody has use for the client any more."""
+    while True:
+        sleep(_MISSED_PAUSE)
+        client = reference()
+        if client is None or client.make_good():
+            return
+        del client
 
 
 def _ttl(seconds: float) -> int:
@@ -397,7 +438,15 @@ def _decode(found: tuple[int, bytes] | None) -> Any:
     return data
 
 
+def _deleting(name: str) -> Callable[[MemcacheConnection], None]:
+    def ask(connection: MemcacheConnection) -> None:
+        connection.send(b"delete %s\r\n" % name.encode())
+        connection.read_line()
+
+    return ask
+
+
 def _expect_stored(connection: MemcacheConnection) -> None:
     line = connection.read_line()
     if line != b"STORED":
-        raise _Refused(line.decode("latin-1"))
+        raise Refused(line.decode("latin-1"))

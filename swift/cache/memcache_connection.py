@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import Any
 
@@ -12,6 +11,7 @@ from swift.core.stream import Stream
 LONGEST_LINE = 8 * 1024
 LARGEST_ANSWER = 128 * 1024 * 1024
 _READ_SIZE = 64 * 1024
+_LAST_LOOK = 0.05  # seconds; more than one turn of the event loop is not needed
 
 
 class ProtocolError(Exception):
@@ -19,23 +19,18 @@ class ProtocolError(Exception):
 
 
 def open_connection(
-    host: str, port: int, seconds: float, tls_context: ssl.SSLContext | None = None
+    ip: str, port: int, seconds: float, tls_context: ssl.SSLContext | None = None, host: str = ""
 ) -> MemcacheConnection:
-    """A new connection, with TLS and the host as server name if a context is given. Raises OSError."""
-    stream = connect(_address(host, port), port, seconds)
+    """A new connection, with TLS and `host` as the server's name if a context is given. Raises OSError."""
+    stream = connect(ip, port, seconds)
     if tls_context is None:
         return MemcacheConnection(stream)
     try:
         stream.set_deadline(seconds)
-        return MemcacheConnection(_TlsStream(stream, tls_context, host))
+        return MemcacheConnection(_TlsStream(stream, tls_context, host or ip))
     except BaseException:
         stream.close()
         raise
-
-
-def _address(host: str, port: int) -> str:
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    return str(address[0])
 
 
 class MemcacheConnection:
@@ -97,7 +92,12 @@ class MemcacheConnection:
         return data
 
     def _receive(self) -> None:
-        data = self._stream.recv(_READ_SIZE)
+        try:
+            data = self._stream.recv(_READ_SIZE)
+        except TimeoutError:
+            # It may be us who come late, where very much else was to be done: what is there by now still counts.
+            self.set_deadline(_LAST_LOOK)
+            data = self._stream.recv(_READ_SIZE)
         if not data:
             raise ProtocolError("connection closed")
         self._buffer += data

@@ -341,7 +341,7 @@ def _check_ports(layout: Layout) -> None:
 
 def _check_memcache(layout: Layout) -> None:
     """Else it would be kept, and no later start without the option would come to an end."""
-    from swift.cache.memcache import parse_server
+    from swift.cache.memcache_server import parse_server
 
     for server in filter(None, layout.memcache.split(",")):
         try:

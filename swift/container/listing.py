@@ -1,6 +1,6 @@
 """The text of container listings: JSON, XML and plain, of objects and of shard ranges (database.md 13.3).
 
-The JSON of ascending listings without delimiter, which is what nearly all are, comes from cached stretches of rows; all else
+The JSON of ascending listings without delimiter, which is what nearly all are, comes from stretches of rows in memory; all else
 is walked and then kept as a finished body.
 """
 
@@ -14,15 +14,14 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from swift.core.timestamp import Timestamp, decode_timestamps
-from swift.db.blocks import Overlay, overlaid
-from swift.db.connection import Connection
 from swift.db.listing import Listing, Row, walk
-from swift.db.merge import is_plain, split_swift_bytes
-from swift.db.snapshot import fetcher
+from swift.db.merge import ObjectRow, is_plain, split_swift_bytes
+from swift.db.overlay import lay_over
+from swift.db.reader import Source
 
 from . import shard_ranges
 from .shard_ranges import ShardRange
-from .snapshot import ContainerSnapshot
+from .snapshot import ContainerReader, ContainerSnapshot
 
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 
@@ -101,63 +100,38 @@ def xml_body(container: str, rows: Iterable[Row]) -> bytes:
     return "".join(parts).encode()
 
 
-def object_listing(snapshot: ContainerSnapshot, listing: Listing, media_type: str, policy: int) -> bytes:
-    """The body of a listing of one policy's objects, from a refreshed snapshot. Raises sqlite3.Error and the room's errors."""
-    if media_type == JSON and listing.flat and not snapshot.several_files:
-        return json_body(_flat_texts(snapshot, listing, policy))
-    key = (media_type, policy, listing.key())
-    body = snapshot.body_cache.get(key)
-    if body is None:
-        generation = snapshot.generation
-        rows, current = _rows(snapshot, listing, policy)
+def object_listing(
+    source: Source[ContainerSnapshot], listing: Listing, media_type: str, policy: int
+) -> bytes:
+    """The body of a listing of one policy's objects. Raises NotInMemory, sqlite3.Error and the room's errors."""
+    if media_type == JSON and listing.flat:
+        return json_body(_flat_texts(source, listing, policy))
+
+    def make() -> bytes:
+        rows = walk(listing, source.fetch(policy))
         if media_type == JSON:
-            body = json_body(map(json_entry, rows))
-        elif media_type == TEXT:
-            body = text_body(rows)
-        else:
-            body = xml_body(snapshot.info["container"], rows)
-        if current and generation == snapshot.generation:
-            snapshot.body_cache.put(key, body)
-    assert isinstance(body, bytes)
-    return body
+            return json_body(map(json_entry, rows))
+        if media_type == TEXT:
+            return text_body(rows)
+        return xml_body(source.snapshot.info["container"], rows)
+
+    return source.body((media_type, policy, listing.key()), make)
 
 
-def _rows(snapshot: ContainerSnapshot, listing: Listing, policy: int) -> tuple[list[Row], bool]:
-    """The rows of a listing, and whether they are of the state that the snapshot shows."""
-    if (
-        snapshot.several_files
-    ):  # what is pending has gone into the fresh file, the listing is the retiring one's
-        broker = snapshot.broker
-        with broker.connection(broker.component_files()[0]) as conn, conn.reading():
-            return walk(listing, fetcher(snapshot, conn, policy, Overlay())), False
-    overlay = snapshot.overlay(policy)
-
-    def walk_on(conn: Connection) -> list[Row]:
-        return walk(listing, fetcher(snapshot, conn, policy, overlay))
-
-    return snapshot.read(walk_on)
-
-
-def _flat_texts(snapshot: ContainerSnapshot, listing: Listing, policy: int) -> list[bytes]:
-    """The texts of a listing of nothing but rows, from cached blocks and pending rows."""
+def _flat_texts(source: Source[ContainerSnapshot], listing: Listing, policy: int) -> list[bytes]:
+    """The texts of a listing of nothing but rows, from stretches and pending rows."""
     low, high = listing.bounds()
     left = listing.limit
     if left <= 0 or (high is not None and low >= high):
         return []
-    blocks, overlay = snapshot.blocks(policy), snapshot.overlay(policy)
-
-    def load(start: str, end: str | None, count: int) -> tuple[tuple[list[str], list[bytes]], bool]:
-        (names, texts), current = snapshot.read(lambda conn: _load(snapshot, conn, policy, start, end, count))
-        return (names, texts), current and blocks is snapshot.blocks(policy)
-
+    overlay = source.snapshot.overlay(policy)
     found: list[bytes] = []
     while True:
-        (names, texts), bound = blocks.page(low, high, left, load)
+        (names, texts), bound = source.page(policy, low, high, left, json_row)
         if overlay.names:
             changes = overlay.between(low, bound if bound is not None else high)
             if changes:
-                pending = {name: overlay.texts[name] for name in changes}
-                overlaid(names, texts, changes, {k: v and json_row(v) for k, v in pending.items()})
+                lay_over(names, texts, overlay.texts(changes, _json_of_pending))
         found += texts
         left -= len(texts)
         if bound is None or left <= 0:
@@ -166,11 +140,9 @@ def _flat_texts(snapshot: ContainerSnapshot, listing: Listing, policy: int) -> l
     return found[: listing.limit]
 
 
-def _load(
-    snapshot: ContainerSnapshot, conn: Connection, policy: int, low: str, high: str | None, count: int
-) -> tuple[list[str], list[bytes]]:
-    rows = snapshot.rows_between(conn, policy, low, high, False, count)
-    return [row[0] for row in rows], list(map(json_row, rows))
+def _json_of_pending(row: ObjectRow) -> bytes | None:
+    shown = ContainerReader.listed(row)
+    return None if shown is None else json_row(shown)
 
 
 def shard_listing(ranges: list[ShardRange], namespaces: bool, media_type: str, container: str) -> bytes:

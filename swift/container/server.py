@@ -30,7 +30,7 @@ from swift.db.request import (
     read_body,
 )
 from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
-from swift.db.snapshot import SnapshotCache
+from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
@@ -38,7 +38,7 @@ from . import account_update, server_get, shard_ranges
 from .account_update import AccountReports
 from .broker import ContainerBroker, PolicyConflict, TooOld
 from .sharded import database_files
-from .snapshot import ContainerSnapshot
+from .snapshot import ContainerReader, ContainerSnapshot, ContainerStored
 from .sync_realms import SyncRealms, check_target
 
 _METADATA = ("HTTP_X_CONTAINER_META_", "HTTP_X_CONTAINER_SYSMETA_")
@@ -64,7 +64,7 @@ class ContainerServer(DatabaseServer):
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         super().__init__(conf, logger)
-        self.snapshots: SnapshotCache[ContainerSnapshot] = SnapshotCache(self._snapshot)
+        self.snapshots: Snapshots[ContainerSnapshot] = Snapshots(self._reader)
         self.account_reports = AccountReports(conf, logger)
         self.allowed_sync_hosts = csv_list(conf.get("allowed_sync_hosts", "127.0.0.1"))
         self.realms = SyncRealms(os.path.join(swift_dir.current(), "container-sync-realms.conf"), logger)
@@ -83,8 +83,8 @@ class ContainerServer(DatabaseServer):
             "UPDATE": self.update,
         }
 
-    def _snapshot(self, path: str) -> ContainerSnapshot:
-        return ContainerSnapshot(
+    def _reader(self, path: str) -> ContainerReader:
+        return ContainerReader(
             ContainerBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
         )
 
@@ -241,7 +241,7 @@ class ContainerServer(DatabaseServer):
     ) -> tuple[bool, Result]:
         """(whether the database had to be created, function(broker, *args)). Raises DatabaseMissing, BadRequest."""
         if not self._may_create(environ, place):
-            return False, self.run(place, self._change, place, function, *args)
+            return False, self.run_long(place, self._change, place, function, *args)
 
         def change_or_create() -> tuple[bool, Result]:
             created = False
@@ -268,14 +268,9 @@ class ContainerServer(DatabaseServer):
         return True
 
     def _redirect(self, environ: Environ, place: Place, name: str) -> list[tuple[str, str]] | None:
-        ranges = self.run(place, self._updating_ranges, place)
-        own_name = f"{place.account}/{place.container}"
-        candidates = [
-            item
-            for item in ranges
-            if item["name"] != own_name and not item["deleted"] and item["state"] in shard_ranges.UPDATING
-        ]
-        found = shard_ranges.find_including(sorted(candidates, key=shard_ranges.sort_key), name)
+        stored = self.snapshots.stored(place.path)
+        assert isinstance(stored, ContainerStored)
+        found = stored.updating.including(name)
         if found is None:
             return None
         location = f"/{found['name']}/{name}"
@@ -287,9 +282,6 @@ class ContainerServer(DatabaseServer):
             ("X-Backend-Location-Is-Quoted", "true"),
             ("X-Backend-Redirect-Timestamp", Timestamp(found["timestamp"]).internal),
         ]
-
-    def _updating_ranges(self, place: Place) -> list[shard_ranges.ShardRange]:
-        return self.broker(place, reading=True).all_shard_ranges()
 
     # -- PUT container
 

@@ -11,6 +11,7 @@ from swift.core.errors import BadRequest
 from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing, query_params
+from swift.db.reader import Source
 from swift.db.request import (
     FORMAT_PARAM,
     media_type,
@@ -26,6 +27,9 @@ from .snapshot import ContainerSnapshot
 
 if TYPE_CHECKING:
     from .server import ContainerServer
+
+_Answer = tuple[int, "bytes | None", list[tuple[str, str]]]
+"""(status, body, headers)."""
 
 _NOWHERE = [
     ("X-Backend-Timestamp", "0000000000.00000"),
@@ -60,70 +64,89 @@ def get(server: ContainerServer, environ: Environ, start_response: StartResponse
     kind = media_type(environ, params)
     record_type = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
     policy = server.policy_index(environ)
+
+    def shown(source: Source[ContainerSnapshot]) -> _Answer:
+        info = source.snapshot.info
+        if record_type == "shard" or (record_type == "auto" and info["db_state"] in (SHARDING, SHARDED)):
+            environ["swift.db.kind"] = "GET_shard"
+            return _ShardQuery(environ, params).answer(source, kind)
+        environ["swift.db.kind"] = "GET_object"
+        if is_deleted(info):
+            return 404, None, backend_headers(info)
+        wanted = info["storage_policy_index"] if policy is None else policy
+        headers = [
+            *headers_of(source.snapshot),
+            ("X-Backend-Record-Type", "object"),
+            ("X-Backend-Record-Storage-Policy-Index", str(wanted)),
+        ]
+        body = object_listing(source, listing, kind, wanted)
+        return 200 if body else 204, body, headers
+
     try:
-        snapshot = server.snapshots.current(place.path)
+        status, body, headers = server.snapshots.answer(place.path, shown)
     except DatabaseMissing:
         return answer(environ, start_response, 404, None, _NOWHERE)
-    info = snapshot.info
-    if record_type == "shard" or (record_type == "auto" and info["db_state"] in (SHARDING, SHARDED)):
-        environ["swift.db.kind"] = "GET_shard"
-        return _get_shards(environ, start_response, snapshot, params, kind)
-    environ["swift.db.kind"] = "GET_object"
-    if is_deleted(info):
-        return answer(environ, start_response, 404, None, backend_headers(info))
-    if policy is None:
-        policy = info["storage_policy_index"]
-    headers = [
-        *headers_of(snapshot),
-        ("X-Backend-Record-Type", "object"),
-        ("X-Backend-Record-Storage-Policy-Index", str(policy)),
-    ]
-    body = object_listing(snapshot, listing, kind, policy)
-    return answer(environ, start_response, 200 if body else 204, body, headers, f"{kind}; charset=utf-8")
+    content_type = None if status == 404 else f"{kind}; charset=utf-8"
+    return answer(environ, start_response, status, body, headers, content_type)
 
 
-def _get_shards(
-    environ: Environ,
-    start_response: StartResponse,
-    snapshot: ContainerSnapshot,
-    params: dict[str, str],
-    kind: str,
-) -> Iterable[bytes]:
-    info, ranges = snapshot.info, snapshot.shard_ranges
-    headers = headers_of(snapshot)
-    if is_deleted(info) and not is_true(environ, "HTTP_X_BACKEND_OVERRIDE_DELETED"):
-        return answer(environ, start_response, 404, None, backend_headers(info))
-    headers.append(("X-Backend-Record-Type", "shard"))
-    states, aliases = _states(params)
-    include_deleted = is_true(environ, "HTTP_X_BACKEND_INCLUDE_DELETED")
-    namespaces = environ.get("HTTP_X_BACKEND_RECORD_SHARD_FORMAT", "full").lower() == "namespace"
-    if namespaces:
-        if include_deleted:
+class _ShardQuery:
+    """What a GET of shard ranges asks for."""
+
+    def __init__(self, environ: Environ, params: dict[str, str]) -> None:
+        self._params = params
+        self._deleted_too = is_true(environ, "HTTP_X_BACKEND_OVERRIDE_DELETED")
+        self._include_deleted = is_true(environ, "HTTP_X_BACKEND_INCLUDE_DELETED")
+        self._namespaces = environ.get("HTTP_X_BACKEND_RECORD_SHARD_FORMAT", "full").lower() == "namespace"
+        self._all_if_sharded = environ.get("HTTP_X_BACKEND_OVERRIDE_SHARD_NAME_FILTER", "").lower() == SHARDED
+
+    def answer(self, source: Source[ContainerSnapshot], kind: str) -> _Answer:
+        """The answer from a snapshot. Raises BadRequest."""
+        info = source.snapshot.info
+        if is_deleted(info) and not self._deleted_too:
+            return 404, None, backend_headers(info)
+        states, aliases = _states(self._params)
+        if self._namespaces and self._include_deleted:
             raise BadRequest("No include_deleted for namespace GET")
-        if "auditing" in aliases:
+        if self._namespaces and "auditing" in aliases:
             raise BadRequest("No auditing state for namespace GET")
-    headers.append(("X-Backend-Record-Shard-Format", "namespace" if namespaces else "full"))
-    query: dict[str, Any] = {
-        "marker": params.get("marker", ""),
-        "end_marker": params.get("end_marker", ""),
-        "includes": params.get("includes", ""),
-        "reverse": truthy(params.get("reverse")),
-    }
-    override = environ.get("HTTP_X_BACKEND_OVERRIDE_SHARD_NAME_FILTER", "")
-    if override.lower() == SHARDED and info["db_state"] == SHARDED:
-        query = {}
-        headers.append(("X-Backend-Override-Shard-Name-Filter", "true"))
-    found = select_shard_ranges(
-        ranges,
-        f"{info['account']}/{info['container']}",
-        include_deleted=include_deleted,
-        states=states,
-        include_own="auditing" in aliases,
-        fill_gaps=bool(aliases & {"listing", "updating"}),
-        **query,
-    )
-    body = shard_listing(found, namespaces, kind, info["container"])
-    return answer(environ, start_response, 200 if body else 204, body, headers, f"{kind}; charset=utf-8")
+        headers = [
+            *headers_of(source.snapshot),
+            ("X-Backend-Record-Type", "shard"),
+            ("X-Backend-Record-Shard-Format", "namespace" if self._namespaces else "full"),
+        ]
+        query: dict[str, Any] = {
+            "marker": self._params.get("marker", ""),
+            "end_marker": self._params.get("end_marker", ""),
+            "includes": self._params.get("includes", ""),
+            "reverse": truthy(self._params.get("reverse")),
+        }
+        if self._all_if_sharded and info["db_state"] == SHARDED:
+            query = {}
+            headers.append(("X-Backend-Override-Shard-Name-Filter", "true"))
+
+        def make() -> bytes:
+            stored = source.snapshot.stored
+            if query.get("includes") and states == shard_ranges.UPDATING and not self._include_deleted:
+                one = stored.updating.including(query["includes"])
+                return shard_listing([one] if one else [], self._namespaces, kind, info["container"])
+            found = select_shard_ranges(
+                stored.ranges,
+                f"{info['account']}/{info['container']}",
+                include_deleted=self._include_deleted,
+                states=states,
+                include_own="auditing" in aliases,
+                fill_gaps=bool(aliases & {"listing", "updating"}),
+                **query,
+            )
+            return shard_listing(found, self._namespaces, kind, info["container"])
+
+        if query.get("includes"):
+            body = make()
+        else:
+            key = (states, frozenset(aliases), self._include_deleted, self._namespaces, *query.values())
+            body = source.body(("shards", kind, *key), make)
+        return 200 if body else 204, body, headers
 
 
 def _states(params: dict[str, str]) -> tuple[frozenset[int] | None, set[str]]:
@@ -150,9 +173,8 @@ def backend_headers(info: dict[str, Any]) -> list[tuple[str, str]]:
 
 def headers_of(snapshot: ContainerSnapshot) -> list[tuple[str, str]]:
     """The headers of HEAD and GET, made once for each state of the container."""
-    cached = snapshot.shown
-    if cached is not None and cached[0] == snapshot.generation:
-        return list(cached[1])
+    if snapshot.headers is not None:
+        return list(snapshot.headers)
     info = snapshot.info
     headers = [
         *backend_headers(info),
@@ -164,5 +186,5 @@ def headers_of(snapshot: ContainerSnapshot) -> list[tuple[str, str]]:
         *shown_metadata(snapshot.metadata),
         ("Last-Modified", http_date(info["put_timestamp"])),
     ]
-    snapshot.shown = (snapshot.generation, headers)
+    snapshot.headers = headers
     return list(headers)

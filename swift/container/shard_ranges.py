@@ -5,7 +5,9 @@ Pure values and functions; the table that holds them is the container broker's.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 from swift.core.timestamp import NormalTimestamp, Timestamp
@@ -195,12 +197,25 @@ def sort_key(item: ShardRange) -> tuple[bool, str, int, str, str]:
     return item["upper"] == "", item["upper"], item["state"], item["lower"], item["name"]
 
 
-def find_including(ranges: Iterable[ShardRange], name: str) -> ShardRange | None:
-    """The first of sorted ranges with lower < name <= upper."""
-    for item in ranges:
-        if item["lower"] < name and (not item["upper"] or name <= item["upper"]):
-            return item
-    return None
+class Finder:
+    """Ranges in order, among which the one for a name is found without looking at all of them."""
+
+    def __init__(self, ranges: Iterable[ShardRange]) -> None:
+        self.ordered = sorted(ranges, key=sort_key)
+        bounded = [item["upper"] for item in self.ordered if item["upper"]]
+        self._uppers = bounded  # unbounded ranges come last
+        # the least lower bound from each range on: where that is not below a name, there is nothing behind
+        self._lowest = list(accumulate((item["lower"] for item in reversed(self.ordered)), min))[::-1]
+
+    def including(self, name: str) -> ShardRange | None:
+        """The first range with lower < name <= upper, None if there is none."""
+        ordered, lowest = self.ordered, self._lowest
+        at = bisect_left(self._uppers, name)
+        while at < len(ordered) and lowest[at] < name:
+            if ordered[at]["lower"] < name:
+                return ordered[at]
+            at += 1
+        return None
 
 
 def select(
@@ -216,9 +231,9 @@ def select(
 
     `fill_gaps`: if the last one doesn't reach the end, a copy of `own` covers the rest.
     """
-    ordered = sorted(ranges, key=sort_key)
+    finder = Finder(ranges)
     if includes:
-        found = find_including(ordered, includes)
+        found = finder.including(includes)
         return [found] if found else []
     if reverse:
         marker, end_marker = end_marker, marker
@@ -226,7 +241,7 @@ def select(
         return []
     chosen = [
         item
-        for item in ordered
+        for item in finder.ordered
         if (not marker or not item["upper"] or item["upper"] > marker)
         and (not end_marker or item["lower"] < end_marker)
     ]

@@ -19,7 +19,7 @@ from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.errors import DatabaseMissing
-from swift.db.snapshot import signature
+from swift.db.marks import mark
 from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
@@ -133,7 +133,7 @@ class ContainerUpdater(Daemon):
 
     @staticmethod
     def _state(path: str) -> Any:
-        return signature(os.path.dirname(path)), signature(path), signature(path + ".pending")
+        return mark(os.path.dirname(path)), mark(path), mark(path + ".pending")
 
     def _has_changed(self, path: str) -> bool:
         known = self._unchanged.get(path)

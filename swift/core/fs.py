@@ -16,13 +16,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import xattr
 
 from swift.core import clock, errors
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 # ---------------------------------------------------------------- fault points
 
@@ -64,58 +65,111 @@ def fsync_dir(path: str) -> None:
         os.close(fd)
 
 
-_KNOWN_DURABLE_MAX = 65536
-_known_durable: OrderedDict[str, None] = OrderedDict()
+_AT_EMPTY_PATH = 0x1000
+_EMPTY_HANDLE = (128).to_bytes(4, sys.byteorder) + bytes(132)
+_name_to_handle_at: Any = getattr(_libc, "name_to_handle_at", None)
+if _name_to_handle_at is not None:
+    _name_to_handle_at.argtypes = [
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_char_p,
+        ctypes.c_void_p,
+        ctypes.c_int,
+    ]
+
+# Directories whose entry, and those of all above them, this process has seen onto the disk: identity → nothing, oldest first. By what they
+# are and not by their path: another process may remove one and make another in its place, which nobody has synced.
+_KNOWN_DURABLE_MAX = 16384
+_known_durable: dict[bytes, None] = {}
+_VANISHED_TRIES = 16
 
 
-def _remember_durable(path: str) -> None:
-    _known_durable[path] = None
-    if len(_known_durable) > _KNOWN_DURABLE_MAX:
-        with contextlib.suppress(KeyError):
-            _known_durable.popitem(last=False)
+def _identity(fd: int) -> bytes | None:
+    """What an open directory is, never the same as one made later, whatever its path and inode number; None if that can't be told."""
+    if _name_to_handle_at is None:
+        return None
+    handle = ctypes.create_string_buffer(_EMPTY_HANDLE, len(_EMPTY_HANDLE))
+    mount = ctypes.c_int()
+    if _name_to_handle_at(fd, b"", handle, ctypes.addressof(mount), _AT_EMPTY_PATH):
+        return (
+            None  # a file system without handles (overlayfs): nothing is remembered, all is synced each time
+        )
+    return b"%x " % os.fstat(fd).st_dev + handle.raw[: 8 + handle.raw[0]]
 
 
-def is_known_durable(path: str) -> bool:
-    """Whether this process has seen to it that the entry of directory `path` is on disk; says nothing of its removal since."""
-    return path in _known_durable
+def _remember_durable(identity: bytes | None) -> None:
+    if identity is None:
+        return
+    _known_durable[identity] = None
+    while len(_known_durable) > _KNOWN_DURABLE_MAX:
+        with contextlib.suppress(KeyError, StopIteration, RuntimeError):
+            del _known_durable[next(iter(_known_durable))]
 
 
-def forget_durable(path: str) -> None:
-    """Say that `path` has been removed, so that its next creation is synced again."""
-    _known_durable.pop(path, None)
+def sync_entries(path: str, root: str, own_entries: bool = False, remember: bool = True) -> None:
+    """Make durable the entry of directory `path` and of all directories between it and `root`; with `own_entries` also those in it.
+
+    Also an entry that was found is synced, once: another writer may have created it a moment ago and not have come to its
+    own sync yet, and what we acknowledge must not hang on that. A directory that can't be empty while we look (one that holds
+    what we have linked) is the same before and after. `remember=False`: for directories that come and go. Raises OSError.
+    """
+    unknown = []
+    directory = path
+    while directory != root:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # before the sync: what is synced afterwards is this one or one made since
+            identity = _identity(fd)
+            if own_entries and directory is path:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        if identity is not None and identity in _known_durable:
+            break
+        unknown.append((directory, identity))
+        directory = os.path.dirname(directory)
+    for directory, identity in reversed(unknown):
+        fsync_dir(os.path.dirname(directory))
+        if remember or directory != path:
+            _remember_durable(identity)
+
+
+def make_directories(path: str, root: str) -> None:
+    """Create `path` and what is missing between it and `root`, which must exist. Syncs nothing. Raises OSError."""
+    if not path.startswith(root + "/"):
+        raise ValueError(f"{path} is not below {root}")
+    for _ in range(_VANISHED_TRIES):
+        try:
+            os.mkdir(path)
+            fault_point("mkdirs_durable:made")
+            return
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            parent = os.path.dirname(path)
+            if parent == root:
+                raise
+            make_directories(parent, root)
+    raise OSError(errno.EAGAIN, "the directory above keeps vanishing", path)
 
 
 def mkdirs_durable(path: str, root: str, remember: bool = True) -> None:
     """Create `path` and the missing directories between it and `root` (which must exist), and make their entries durable.
 
-    Also an entry that was found is synced, once in the life of the process: another writer may have created it a
-    moment ago and not have come to its own sync yet, and what we acknowledge must not hang on that.
-    `remember=False` leaves `path` itself (not its parents) out of that memory: for directories that come and go.
-    Raises OSError; ENOENT when `root` itself is missing (an unmounted device is never filled by accident).
+    `remember`: see `sync_entries`. Raises OSError; ENOENT when `root` itself is missing (an unmounted device is never filled by accident).
     """
-    if path in _known_durable and os.path.isdir(path):
-        return
-    if not path.startswith(root + "/"):
-        raise ValueError(f"{path} is not below {root}")
-    parent = os.path.dirname(path)
-    if parent != root and parent not in _known_durable:
-        mkdirs_durable(parent, root)
-    try:
-        os.mkdir(path)
-        fault_point("mkdirs_durable:made")
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        if parent == root:
-            raise
-        # what we remembered of the parent is no longer true: somebody removed it
-        forget_durable(parent)
-        mkdirs_durable(parent, root)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-    fsync_dir(parent)
-    if remember:
-        _remember_durable(path)
+    for attempt in range(_VANISHED_TRIES):
+        make_directories(path, root)
+        try:
+            sync_entries(path, root, remember=remember)
+            return
+        except FileNotFoundError:  # removed as empty by somebody just now
+            if attempt == _VANISHED_TRIES - 1 or not os.path.isdir(root):
+                raise
+
+
+def forget_durable(path: str) -> None:
+    """Nothing has to be forgotten: directories are remembered by what they are. To go when nobody calls it."""
 
 
 # ---------------------------------------------------------------- whole files
@@ -226,7 +280,6 @@ class NewFile:
 
 # ---------------------------------------------------------------- space
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _FALLOC_FL_KEEP_SIZE = 1
 _fallocate: Any = getattr(_libc, "fallocate64", None) or getattr(_libc, "fallocate", None)
 if _fallocate is not None:

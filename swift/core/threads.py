@@ -118,7 +118,7 @@ def bound_waits(max_clients: int, stall: float) -> None:
 
     `stall`: seconds, see `Limits`; six times that for a single call on a device that goes on working otherwise.
     """
-    LIMITS.calls = max(16, max_clients * 3 // 4)
+    LIMITS.calls = max(4, max_clients * 3 // 4)
     LIMITS.stall = stall
     LIMITS.longest = 6 * stall
 

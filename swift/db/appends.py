@@ -11,15 +11,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from swift.core.concurrency import Event, spawn_n
+from swift.core import clock
+from swift.core.concurrency import Event, sleep, spawn_n
 from swift.core.fs import fault_point, fsync_dir
 from swift.core.threads import DevicePool
 
 from . import pending
-from .errors import DatabaseMissing
+from .errors import DatabaseBusy, DatabaseMissing
 from .pending import DirectoryLock
 
 MAX_GROUP = 1024  # rows in one trip
+LOCK_SLICE = 0.1  # seconds that a thread waits for a directory's lock
 
 Exists = Callable[[str], bool]
 
@@ -79,7 +81,7 @@ class Appender:
         while groups:
             group = groups.pop(0)  # whoever comes from now on waits for the next
             try:
-                group.size = pool.run(self._store, path, b"".join(group.rows), group.timeout)
+                group.size = self._trip(path, pool, group)
             except Exception as err:
                 group.error = err
             except BaseException:
@@ -89,6 +91,19 @@ class Appender:
                 if not groups:
                     del self._waiting[path]
                 group.done.send()
+
+    def _trip(self, path: str, pool: DevicePool, group: _Group) -> int:
+        """Store a group. Whoever holds the lock for long is not waited for in a thread of the device: others need those."""
+        rows, give_up = b"".join(group.rows), clock.monotonic() + group.timeout
+        while True:
+            left = give_up - clock.monotonic()
+            try:
+                size: int = pool.run(self._store, path, rows, max(0.0, min(left, LOCK_SLICE)))
+                return size
+            except DatabaseBusy:
+                if left <= LOCK_SLICE:
+                    raise
+            sleep(LOCK_SLICE / 4)
 
     def _store(self, path: str, rows: bytes, timeout: float) -> int:
         file = path + ".pending"

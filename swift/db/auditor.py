@@ -6,6 +6,7 @@ Opening a database finds what is damaged, and sets it aside. What else is checke
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,14 +15,15 @@ from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, positive_float, truthy
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import pool_for
+from swift.core.threads import DeviceBusy, pool_for
 from swift.run.daemon import Daemon
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 
 from .broker import Broker
-from .errors import DatabaseMissing
+from .connection import CONNECTIONS
+from .errors import DatabaseError, DatabaseMissing
 from .moves import sweep_leftovers, sweep_unfinished
 from .walker import Walker
 
@@ -141,6 +143,10 @@ class DatabaseAuditor(Daemon):
             self._failed += 1
             self.metrics.increment("failures")
             self.logger.error("Audit failed: %s: %s", path, err)
+        except (DatabaseError, sqlite3.Error, OSError, DeviceBusy) as err:
+            self._failed += 1
+            self.metrics.increment("failures")
+            self.logger.error("ERROR auditing %s %s: %s", self.kind, path, err)
         except Exception:
             self._failed += 1
             self.metrics.increment("failures")
@@ -150,6 +156,8 @@ class DatabaseAuditor(Daemon):
     def _audit(self, path: str) -> None:
         sweep_unfinished(os.path.dirname(path), clock.time() - UNFINISHED_SECONDS)
         broker = self.broker(path)
-        if broker.is_deleted():
-            return
-        self.check(broker)
+        try:
+            if not broker.is_deleted():
+                self.check(broker)
+        finally:
+            CONNECTIONS.forget(broker.directory)  # it won't be needed before the next pass

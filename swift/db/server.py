@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core import swift_dir
 from swift.core.concurrency import Event, spawn_n
-from swift.core.config import truthy
+from swift.core.config import positive_float, positive_int, truthy
 from swift.core.errors import BadRequest
 from swift.core.fs import Reserve
 from swift.core.hashing import hash_path, storage_directory
@@ -22,14 +22,15 @@ from swift.core.names import (
     split_path,
 )
 from swift.core.policy import policies
-from swift.core.threads import pool_for, run_in_thread
+from swift.core.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
-from swift.wire.storage import Environ, StartResponse, StorageServer, answer
+from swift.wire.server import DEFAULT_MAX_CLIENTS
+from swift.wire.storage import DISK_STALL_TIMEOUT, Environ, StartResponse, StorageServer, answer
 
 from . import pending
 from .appends import Appender
-from .blocks import BUDGET
 from .broker import Broker
+from .budget import BUDGET
 from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from .request import Place
@@ -46,7 +47,8 @@ class DatabaseServer(StorageServer):
     """Base of both WSGI applications. `conf`: the options of database.md 23.1. Raises ValueError, ConfigError.
 
     Ours beside those: `sync_pending_updates` (no): an acknowledged row survives power loss, not only a crash of the
-    process; `listing_cache_size` (16777216): bytes of listings that a process keeps.
+    process; `listing_cache_size` (16777216): bytes of listings that a process keeps; `disk_stall_timeout` (10): seconds after which
+    a disk that finishes nothing counts as hung.
     """
 
     data_directory: str
@@ -62,6 +64,10 @@ class DatabaseServer(StorageServer):
             Reserve(conf.get("fallocate_reserve", "1%")),
         )
         self.replication_server = truthy(conf.get("replication_server", "true"))
+        bound_waits(
+            positive_int(conf.get("max_clients", DEFAULT_MAX_CLIENTS)),
+            positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)),
+        )
         self.durable = truthy(conf.get("sync_pending_updates", "no"))
         BUDGET.limit = max(0, int(conf.get("listing_cache_size", BUDGET.limit)))
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
@@ -175,9 +181,13 @@ class DatabaseServer(StorageServer):
         """function(*args) where it stalls nobody else."""
         return pool_for(place.device_path).run(function, *args)
 
+    def run_long(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
+        """As run, for work on many rows: once begun it is waited for."""
+        return pool_for(place.device_path).run_long(function, *args)
+
     def run_to_create(self, place: Place, function: Callable[..., Any], *args: Any) -> Any:
         """As run, for what may create a database: nothing is ever made below a device that is not there. Raises InsufficientStorage."""
-        return self.run(place, self._if_there, place.device, function, *args)
+        return self.run_long(place, self._if_there, place.device, function, *args)
 
     def _if_there(self, device: str, function: Callable[..., Any], *args: Any) -> Any:
         self.devices.look(self.devices.get(device))
@@ -226,7 +236,7 @@ class DatabaseServer(StorageServer):
             if pool.inline:
                 run_in_thread(merge)
             else:
-                pool.run(merge)
+                pool.run_long(merge)
         except Exception as error:
             self.logger.error("ERROR merging pending updates of %s: %s", place.path, error)
         finally:

@@ -9,9 +9,9 @@ from typing import Any
 
 from swift.core.concurrency import Timeout
 from swift.core.transaction import new_transaction_id
-from swift.middleware.late_start import first_chunk_taken
 from swift.telemetry.log import get_logger, set_transaction
 from swift.wire.body import BodyFilter
+from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
 
 ERROR_BODY = b"An error occurred"

@@ -13,8 +13,8 @@ import orjson
 
 from swift.core.config import truthy
 from swift.core.constraints import limits
-from swift.middleware.late_start import first_chunk_taken
 from swift.telemetry.log import get_logger
+from swift.wire.call import first_chunk_taken
 from swift.wire.message import (
     Accept,
     HTTPBadRequest,

@@ -13,12 +13,12 @@ from typing import Any
 from swift.core import clock
 from swift.core.config import csv_list, truthy
 from swift.middleware.access_fields import AccessFields, Exchange
-from swift.middleware.late_start import first_chunk_taken
 from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry.access_line import proxy_template
 from swift.telemetry.log import INFO, get_logger
 from swift.telemetry.redaction import register_sensitive_header
 from swift.wire.body import BodyFilter
+from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
 from swift.wire.input import InputFilter
 

@@ -6,7 +6,6 @@ a `CheckedReader` reads piece by piece on the device's pool, and has what is dam
 
 from __future__ import annotations
 
-import errno
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -16,7 +15,8 @@ from typing import Any
 from swift.core import clock
 from swift.core.checksum import crc32
 from swift.obj.blocks import BLOCK_CRC32, parse_block_crcs
-from swift.obj.errors import Quarantined
+from swift.obj.damage import read_or_judge
+from swift.obj.errors import Corrupt, Quarantined
 from swift.obj.store import ObjectStore, OpenObject, Place
 
 PIECE = 1 << 20  # bytes read and checked at a time
@@ -105,8 +105,8 @@ class Check:
         return first, end
 
     def read(self, view: memoryview, at: int) -> int:
-        """Read into `view` the bytes from `at` (of the object) on, and check them. Blocks. Sets `failed`; raises OSError."""
-        count = os.preadv(self._found.fd, [view], self._found.offset + at)
+        """Read into `view` the bytes from `at` (of the object) on, and check them. Blocks. Sets `failed`; raises Corrupt, OSError."""
+        count: int = read_or_judge(os.preadv, self._found.fd, [view], self._found.offset + at)
         data = view[:count]
         self._left -= count
         if self.blocks is not None:
@@ -190,10 +190,8 @@ class CheckedReader:
     def _read(self, check: Check, view: memoryview, at: int) -> int:
         try:
             count: int = self.store.device.run_on(self.found, check.read, view, at)
-        except OSError as err:
-            if err.errno == errno.EIO:
-                self._damaged(f"can't be read: {err}")
-            raise
+        except Corrupt as err:
+            self._damaged(f"can't be read: {err}")
         if not count:
             self._damaged(f"ends at {at} of {self.found.size} bytes")
         if check.failed:

@@ -12,7 +12,9 @@ from typing import Any
 
 from swift.core.fs import fault_point, mkdirs_durable, write_durable
 from swift.core.unpickle import UnpickleError, loads
+from swift.obj.damage import read_or_judge
 from swift.obj.directories import ASYNCDIR, TMPDIR, policy_dir
+from swift.obj.errors import Corrupt
 
 MAX_SIZE = 1 << 20
 WRITE_TRIES = 5
@@ -66,9 +68,14 @@ def rewrite_pending(device_path: str, policy_index: int, path: str, update: dict
 
 
 def read_pending(path: str) -> dict[str, Any]:
-    """Load an update, ours or the reference's, and check its shape. Raises BadPending, OSError."""
-    with open(path, "rb") as file:
-        data = file.read(MAX_SIZE + 1)
+    """Load an update, ours or the reference's, and check its shape.
+
+    Raises BadPending when it is proven bad; an OSError proves nothing, the next sweep will tell.
+    """
+    try:
+        data = read_or_judge(_read, path)
+    except Corrupt as err:
+        raise BadPending(str(err)) from None
     try:
         update = loads(data, max_size=MAX_SIZE)
     except UnpickleError as err:
@@ -84,3 +91,8 @@ def read_pending(path: str) -> dict[str, Any]:
     if not isinstance(headers, dict) or not all(isinstance(k, str) for k in headers):
         raise BadPending("no headers")
     return update
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(MAX_SIZE + 1)

@@ -67,6 +67,10 @@ _DISK_ERRORS = frozenset(
         errno.ESTALE,
     )
 )
+# of the machine, not of a disk: another node may take the request, or this one a moment later
+_PASSING_ERRORS = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT)
+)
 DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
 PLACE = "swift.object_place"  # environ key: where the request's object is, for the notes taken on the way
 
@@ -164,6 +168,8 @@ class ObjectServer:
             self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
             if error.errno in _DISK_ERRORS:
                 return self._no_storage(environ, start_response)
+            if error.errno in _PASSING_ERRORS:
+                return answer(environ, start_response, 503)
             return answer(environ, start_response, 500)
         except Exception:
             self.logger.exception(

@@ -366,7 +366,11 @@ class DeviceSweep:
             return self.device.run(read_pending, pending.path)
         except FileNotFoundError:
             return None
-        except (BadPending, OSError) as err:
+        except OSError as err:
+            self.stats.add("errors")
+            self.logger.error("ERROR reading %s, left for the next sweep: %s", pending.path, err)
+            return None
+        except BadPending as err:
             self.stats.add("quarantines")
             self.logger.exception("ERROR Pickle problem, quarantining %s: %s", pending.path, err)
             try:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from swift.core import clock, constraints
 from swift.core.acl import format_acl_v2, parse_account_acl
-from swift.middleware.info import PROCESS_CACHE, forget_account, remember_account
+from swift.middleware.info import Asked, asked_account, forget_account, remember_account
 from swift.proxy.backend_headers import transferred_headers
 from swift.proxy.controller import Controller, first_header, owner_headers_removed
 from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond
@@ -34,15 +34,15 @@ class AccountController(Controller):
         account = exchange.account
         exchange.checked(constraints.check_account_length, account, html=True)
         query = self._backend_query(exchange)
-        asked_at = PROCESS_CACHE.clock()
+        asked = asked_account(wsgi_to_str(account))
         # Also what logs show, here and (as Referer) at the account servers.
         exchange.environ["QUERY_STRING"] = query
         place = self.services.accounts.place(account)
         found = fetch(self.services, exchange.environ, place, query)
         if isinstance(found, list):
-            return self._missing(exchange, start_response, found, asked_at)
+            return self._missing(exchange, start_response, found, asked)
         try:
-            return self._answer(exchange, start_response, found, asked_at)
+            return self._answer(exchange, start_response, found, asked)
         except BaseException:
             found.close()
             raise
@@ -50,9 +50,9 @@ class AccountController(Controller):
     HEAD = GET
 
     def _answer(
-        self, exchange: Exchange, start_response: StartResponse, found: Listing, asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, found: Listing, asked: Asked
     ) -> Body:
-        headers, metadata = self._finish(exchange, found.headers, found.metadata, found.status, asked_at)
+        headers, metadata = self._finish(exchange, found.headers, found.metadata, found.status, asked)
         headers.append(("Content-Type", found.content_type))
         if found.content_length is not None:
             headers.append(("Content-Length", found.content_length))
@@ -71,7 +71,7 @@ class AccountController(Controller):
         return urlencode(params, encoding="latin-1")
 
     def _missing(
-        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked: Asked
     ) -> Body:
         best = best_answer(answers)
         if best is None:
@@ -81,14 +81,14 @@ class AccountController(Controller):
             if (best.get("x-account-status") or "").lower() == "deleted":
                 best = Answer(410, "Gone", best.headers, b"", best.node)
             elif self.options.account_autocreate:
-                return self._empty_listing(exchange, start_response, asked_at)
+                return self._empty_listing(exchange, start_response, asked)
         recheck = ("X-Backend-Recheck-Account-Existence", str(self.options.recheck_account_existence))
         headers = [*best.headers, recheck]
-        remember_account(exchange.environ, wsgi_to_str(exchange.account), best.status, headers, asked_at)
+        remember_account(exchange.environ, wsgi_to_str(exchange.account), best.status, headers, asked)
         extra = [recheck]
         return respond(exchange, start_response, best, extra)
 
-    def _empty_listing(self, exchange: Exchange, start_response: StartResponse, asked_at: float) -> Body:
+    def _empty_listing(self, exchange: Exchange, start_response: StartResponse, asked: Asked) -> Body:
         """What an account without containers would answer."""
         now = f"{clock.time():016.05f}"
         headers: Headers = [
@@ -99,18 +99,18 @@ class AccountController(Controller):
             ("X-Put-Timestamp", now),
             ("X-Backend-Fake-Account-Listing", "yes"),
         ]
-        headers, _ = self._finish(exchange, headers, [], 200, asked_at)
+        headers, _ = self._finish(exchange, headers, [], 200, asked)
         headers += [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", "2")]
         start_response("200 OK", headers)
         return [] if exchange.method == "HEAD" else [b"[]"]
 
     def _finish(
-        self, exchange: Exchange, headers: Headers, metadata: Headers, status: int, asked_at: float
+        self, exchange: Exchange, headers: Headers, metadata: Headers, status: int, asked: Asked
     ) -> tuple[Headers, Headers]:
         """Remember what was learnt, and leave what this client may see."""
         environ = exchange.environ
         headers.append(("X-Backend-Recheck-Account-Existence", str(self.options.recheck_account_existence)))
-        remember_account(environ, wsgi_to_str(exchange.account), status, headers + metadata, asked_at)
+        remember_account(environ, wsgi_to_str(exchange.account), status, headers + metadata, asked)
         if not environ.get("swift_owner"):
             names = self.options.swift_owner_headers
             return owner_headers_removed(headers, names), owner_headers_removed(metadata, names)

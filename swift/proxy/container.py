@@ -11,7 +11,8 @@ from swift.core import constraints
 from swift.core.config import truthy
 from swift.core.policy import StoragePolicy, policies
 from swift.middleware.info import (
-    PROCESS_CACHE,
+    Asked,
+    asked_container,
     forget_container,
     get_container_info,
     is_success,
@@ -75,13 +76,13 @@ class ContainerController(Controller):
             if denied is not None:
                 return denied(exchange.environ, start_response)
             raise HTTPNotFound(request=exchange.request)
-        asked_at = PROCESS_CACHE.clock()
+        asked = asked_container(*self._native(exchange))
         place = self._place(exchange)
         found = self._fetch(exchange, place, params)
         if isinstance(found, list):
-            return self._missing(exchange, start_response, found, asked_at)
+            return self._missing(exchange, start_response, found, asked)
         try:
-            return self._answer(exchange, start_response, place, found, asked_at)
+            return self._answer(exchange, start_response, place, found, asked)
         except BaseException:
             found.close()
             raise
@@ -103,7 +104,7 @@ class ContainerController(Controller):
         return fetch(self.services, environ, place, query, extra)
 
     def _missing(
-        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked: Asked
     ) -> Body:
         best = best_answer(answers)
         if best is None:
@@ -111,7 +112,7 @@ class ContainerController(Controller):
             return respond(exchange, start_response, None)
         recheck = ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         remember_container(
-            exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked_at
+            exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked
         )
         denied = exchange.denied(best.get("x-container-read"))
         if denied is not None:
@@ -126,7 +127,7 @@ class ContainerController(Controller):
         return wsgi_to_str(account), wsgi_to_str(container)
 
     def _answer(
-        self, exchange: Exchange, start_response: StartResponse, place: Place, found: Listing, asked_at: float
+        self, exchange: Exchange, start_response: StartResponse, place: Place, found: Listing, asked: Asked
     ) -> Body:
         environ = exchange.environ
         headers = [pair for pair in found.headers if pair[0].lower() not in _RECORD_HEADERS]
@@ -136,7 +137,7 @@ class ContainerController(Controller):
         explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
         if not explicit:
             known = headers + found.metadata
-            remember_container(environ, *self._native(exchange), found.status, known, asked_at)
+            remember_container(environ, *self._native(exchange), found.status, known, asked)
         denied = exchange.denied(found.get("x-container-read"))
         if denied is not None:
             found.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from swift.core import clock
 from swift.core.concurrency import Event, sleep, spawn_n
@@ -55,12 +56,20 @@ class Admission:
     """`places` at a time; whoever comes then waits, at most `longest_wait` seconds.
 
     lends: a place that is held unusually long does not count any more, so that a few who hang don't keep all others out.
+    make_room: called now and then while somebody waits; returns True if it has asked somebody to leave.
     """
 
-    def __init__(self, places: int, longest_wait: float, lends: bool = False) -> None:
+    def __init__(
+        self,
+        places: int,
+        longest_wait: float,
+        lends: bool = False,
+        make_room: Callable[[], bool] | None = None,
+    ) -> None:
         self.places = places
         self.longest_wait = longest_wait
         self.lends = lends
+        self._make_room = make_room
         self.taken = 0
         self.refused = 0
         self._passes: dict[Pass, None] = {}  # of those who count, the oldest first
@@ -173,6 +182,9 @@ class Admission:
             self._count(now)
             if self.lends:
                 self._lend(now)
+            for _ in range(len(self._waiting)):
+                if self._make_room is None or not self._make_room():
+                    break
             while self._waiting and now - self._waiting[0].since > self.longest_wait:
                 self._waiting.popleft().event.send(None)
         self._looking = False

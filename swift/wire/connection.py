@@ -157,7 +157,7 @@ class Connection(Source):
                 if server.closing_idle:
                     return -1
                 stream.set_timeout(server.keepalive_timeout)
-                server.idle[self] = None
+                server.idle[self] = clock.monotonic()
                 data = stream.recv(HEAD_READ)
                 server.idle.pop(self, None)
             else:
@@ -262,7 +262,7 @@ class Connection(Source):
             self._leave(body)
         if not self.close_after:
             # Who comes back at once, in spite of Retry-After, shall not take the time of those who were let in.
-            server.idle[self] = None
+            server.idle[self] = clock.monotonic()
             sleep(REFUSAL_PAUSE)
             server.idle.pop(self, None)
         return not self.close_after

@@ -15,8 +15,9 @@ from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
 from swift.run.pipeline import load_app, pipeline_names
 from swift.wire.body import close_if_possible
+from swift.wire.call import Application
 from swift.wire.headers import HeaderKeyDict
-from swift.wire.request import Application, Request
+from swift.wire.request import Request
 from swift.wire.response import Response
 
 DEFAULT_CONF = "/etc/swift/internal-client.conf"

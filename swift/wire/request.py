@@ -6,7 +6,7 @@ Nothing is copied and nothing is read before it is asked for. Spec: proxy-and-ba
 import datetime
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
@@ -16,16 +16,13 @@ from swift.core.config import truthy
 from swift.core.names import split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import Timestamp
 from swift.wire.accept import Accept
-from swift.wire.body import BodyFilter, close_if_possible
+from swift.wire.call import Application, call_application
 from swift.wire.conditional import Match, parse_http_date
 from swift.wire.headers import RequestHeaders
 from swift.wire.ranges import Range
 
 if TYPE_CHECKING:
     from swift.wire.response import Response
-
-StartResponse = Callable[..., Any]
-Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -315,23 +312,8 @@ class Request(webob.request.BaseRequest):
 
     def call_application(self, application: Application, catch_exc_info: bool = False) -> Any:
         """(status, headers, body iterable) of a WSGI application, which has called start_response by then."""
-        captured: list[Any] = []
-        written: list[bytes] = []
-
-        def start_response(
-            status: str, headers: list[tuple[str, str]], exc_info: Any = None
-        ) -> Callable[[bytes], None]:
-            captured[:] = [status, headers, exc_info]
-            return written.append
-
-        body = application(self.environ, start_response)
-        if not captured or written:
-            body = _started(body, captured, written)
-        if not captured:
-            raise AssertionError("the application never called start_response")
-        if catch_exc_info:
-            return captured[0], captured[1], body, captured[2]
-        return captured[0], captured[1], body
+        status, headers, body, exc_info = call_application(application, self.environ)
+        return (status, headers, body, exc_info) if catch_exc_info else (status, headers, body)
 
     def get_response(self, application: Application) -> "Response":  # type: ignore[override]
         from swift.wire.response import Response
@@ -396,32 +378,3 @@ def _blank_environ(path: str) -> dict[str, Any]:
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
-
-
-class _Started(BodyFilter):
-    """A body of which the first pieces were already taken."""
-
-    def __init__(self, first: list[bytes], rest: Iterator[bytes], below: Any) -> None:
-        super().__init__(below)
-        self._first = first
-        self._rest = rest
-
-    def pieces(self, below: Iterable[bytes]) -> Iterator[bytes]:
-        yield from self._first
-        yield from self._rest
-
-
-def _started(body: Iterable[bytes], captured: list[Any], written: list[bytes]) -> Iterable[bytes]:
-    """Take chunks of body until start_response was called (WSGI allows that to be late)."""
-    chunks = iter(body)
-    taken: list[bytes] = []
-    if not captured:
-        try:
-            for chunk in chunks:
-                taken.append(chunk)
-                if captured:
-                    break
-        except BaseException:
-            close_if_possible(body)
-            raise
-    return _Started(written + taken, chunks, body)

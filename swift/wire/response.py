@@ -15,11 +15,12 @@ import webob
 from swift.core import clock
 from swift.core.names import wsgi_quote
 from swift.wire.body import close_if_possible
+from swift.wire.call import StartResponse
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date, range_applies
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
 from swift.wire.ranges import parse_range, ranges_for_length
-from swift.wire.request import Request, StartResponse, host_url
+from swift.wire.request import Request, host_url
 from swift.wire.status import HTML_TYPE, default_body, status_line
 
 # A HEAD's body iterator is read to its end only as far as that: enough for it to finish cleanly, not more.

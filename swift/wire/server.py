@@ -15,9 +15,9 @@ from swift.core.config import truthy
 from swift.core.sockets import Listener
 from swift.core.stream import Stream
 from swift.wire.admission import Admission, Refused
+from swift.wire.call import Application
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
-from swift.wire.request import Application
 from swift.wire.tls import TlsStream, server_context
 
 # callback(environ, status, headers, sent, received, error, start, end)
@@ -39,6 +39,8 @@ _MOST_WAITING = 4096
 # shall not take the time of those who have one.
 _MOST_TURNED_AWAY = 256
 _TURN_AWAY_SECONDS = 1.0
+# A connection that has been quiet for less may have its request on its way.
+LEAST_IDLE_SECONDS = 1.0
 _IDLE_LOOKS = 16
 _REPORT_SECONDS = 60.0
 
@@ -92,7 +94,9 @@ class Server:
         self.limits = limits or HeadLimits.of(constraints.limits())
         patience = _seconds(conf, "queue_timeout", DEFAULT_QUEUE_TIMEOUT)
         self.clients = Admission(
-            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS, patience
+            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS,
+            patience,
+            make_room=self._close_longest_idle,
         )
         most = _count("max_requests", conf.get("max_requests"))
         self.requests = Admission(most, patience, lends=True) if most else None
@@ -108,8 +112,8 @@ class Server:
         # From then on a connection without a request is closed.
         self.closing_idle = False
         self._listener = Listener(listener)
-        # Connections without a request, the longest idle first.
-        self.idle: dict[Connection, None] = {}
+        # Connections without a request → since when, the longest idle first.
+        self.idle: dict[Connection, float] = {}
         self._turned_away = 0
         self._next_report = 0.0
         self._reported = 0
@@ -230,13 +234,17 @@ class Server:
             finally:
                 self._turned_away -= 1
 
-    def _close_longest_idle(self) -> None:
-        """Make room: who has not asked for anything for longest loses his connection. Not one whose next request is on its way."""
-        for connection in list(islice(self.idle, _IDLE_LOOKS)):
+    def _close_longest_idle(self) -> bool:
+        """Make room, if there is somebody: who has not asked for anything for longest loses his connection. Not one whose next request is on its way."""
+        now = clock.monotonic()
+        for connection, since in list(islice(self.idle.items(), _IDLE_LOOKS)):
+            if now - since < LEAST_IDLE_SECONDS:
+                break
             if connection.stream.is_quiet():
                 del self.idle[connection]
                 connection.stream.close()
-                return
+                return True
+        return False
 
     def note_refusal(self) -> None:
         """Somebody was told to come back later: now and then the log says how often."""

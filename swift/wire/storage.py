@@ -14,7 +14,7 @@ from swift import __version__
 from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, LockTimeout, RequestError
 from swift.core.names import valid_wsgi_utf8
-from swift.core.threads import DeviceBusy
+from swift.core.threads import DeviceBusy, DeviceStuck
 from swift.core.timestamp import internal_timestamp
 
 from .errors import BadChunk, ClientDisconnected, ClientTimeout
@@ -38,6 +38,8 @@ DISK_ERRORS = frozenset(
     )
 )
 """What says that the disk, not the request, is at fault: answered with 507, so that another one is asked."""
+
+DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
 
 
 def answer(
@@ -129,6 +131,9 @@ class StorageServer:
             return answer(environ, start_response, 499)
         if isinstance(error, BadChunk):
             return answer(environ, start_response, 400, str(error), content_type="text/plain")
+        if isinstance(error, DeviceStuck):
+            self.log_failure(environ, error)
+            return self.no_storage(environ, start_response)
         if isinstance(error, (LockTimeout, DeviceBusy)):
             self.log_failure(environ, error)
             return answer(environ, start_response, 503)

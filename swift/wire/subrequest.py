@@ -1,13 +1,14 @@
 """Requests that the pipeline makes of itself on behalf of a client's request (spec proxy 23.4, middleware 2.5).
 
-What is carried over from the client's environ is a fixed list; everything else must be given. Sending is the caller's business.
+What is carried over from the client's environ is a fixed list; everything else must be given. Sending is `swift.wire.call`'s.
 """
 
 import io
 from collections.abc import Mapping
 from typing import Any
 
-from swift.wire.message import Request
+from swift.core.names import wsgi_unquote
+from swift.wire.request import Request
 
 PRE_AUTHED_USER = ".wsgi.pre_authed"
 
@@ -31,7 +32,8 @@ def make_environ(
     agent: str | None = "Swift",
     source: str | None = None,
 ) -> dict[str, Any]:
-    """A new environ without a body; `path` and `query` are WSGI strings, None keeps what the client asked for.
+    """A new environ without a body; None keeps what the client asked for. `path` is a WSGI string, not quoted: a PATH_INFO, in
+    which `?` and `%` are letters like any others; `query` is a query string.
 
     `agent` may hold `%(orig)s`, the client's agent; None removes the header.
     """
@@ -85,9 +87,15 @@ def make_request(
     pre_authed: bool = False,
     **options: Any,
 ) -> Request:
-    """A Request on such an environ; `path` (a WSGI string, not quoted) may end in `?query`; `options` as for make_environ."""
-    if path is not None and "?" in path and "query" not in options:
-        path, _, options["query"] = path.partition("?")
+    """A Request on such an environ; `options` as for make_environ.
+
+    `path` is percent-quoted, as it stands in a request line (`wsgi_quote` makes it), so that a name with `?` or `%` in it stays
+    one; the query, if there is one, is an option of its own. Raises ValueError for a path with anything that must be quoted.
+    """
+    if path is not None:
+        if "?" in path or "#" in path or not path.isascii() or not path.isprintable() or " " in path:
+            raise ValueError(f"not a quoted path: {path[:200]!r}")
+        path = wsgi_unquote(path)
     make = make_pre_authed_environ if pre_authed else make_environ
     request = Request(make(environ, method, path, **options))
     if body is not None:

@@ -2,12 +2,16 @@
 
 Never here: who the requester is; that stands in REMOTE_USER, as a comma list of groups. Groups, accounts and ACLs are compared
 as WSGI strings.
+
+Groups, users and storage accounts share one list and may share names (under an empty reseller prefix an account's name is its
+storage account's name, and a group may be called like somebody's account). So the list says who somebody is, and what a user
+owns is known from the configuration alone.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from swift.core.acl import (
@@ -19,6 +23,7 @@ from swift.core.acl import (
 )
 from swift.core.config import reseller_options
 from swift.middleware.info import get_account_info
+from swift.middleware.tempauth.users import User
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPForbidden,
@@ -44,9 +49,18 @@ class Authorizer:
         self.count = count
         prefixes, rules = reseller_options(conf, {"require_group": ""})
         self.prefixes = prefixes
-        self._named_prefixes = tuple(prefix for prefix in prefixes if prefix)
+        # The longest first: with AUTH and AUTH_X, an account AUTH_X_a is under the rules of AUTH_X.
+        self._named_prefixes = sorted(filter(None, prefixes), key=len, reverse=True)
         self._any_account = "" in prefixes
         self._required_group = {prefix: rules[prefix]["require_group"] for prefix in prefixes}
+        self._owned: dict[str, frozenset[str]] = {}
+
+    def know_users(self, users: Mapping[str, User]) -> None:
+        """Whose storage accounts are whose."""
+        self._owned = {
+            str_to_wsgi(user.id): frozenset(map(str_to_wsgi, user.owned_accounts(self.prefixes)))
+            for user in users.values()
+        }
 
     def prefix_of(self, account: str | None) -> str | None:
         """The reseller prefix that an account is under, None if it is none of ours."""
@@ -56,6 +70,19 @@ class Authorizer:
             if account.startswith(prefix):
                 return prefix
         return "" if self._any_account else None
+
+    def _owns(self, groups: list[str], account: str) -> bool:
+        """Returns True if the account is a storage account of one of the users that the groups name.
+
+        A user stands there as the account's name followed by the user's id; that of a service token comes later in the list.
+        """
+        if account not in groups:
+            return False  # the token is from a time when it was not
+        for at in range(1, len(groups)):
+            owned = self._owned.get(groups[at])
+            if owned is not None and account in owned and groups[at].startswith(f"{groups[at - 1]}:"):
+                return True
+        return False
 
     def authorize(self, request: Any) -> Response | None:
         """None if the request (anything with an `environ`) may pass, else the response for it. May set `swift_owner`."""
@@ -78,7 +105,7 @@ class Authorizer:
             return None
         required = self._required_group[prefix]
         if (
-            account in groups
+            self._owns(groups, account)
             and (container is not None or method not in ("PUT", "DELETE"))
             and (not required or required in groups)
         ):

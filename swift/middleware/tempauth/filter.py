@@ -14,7 +14,7 @@ from swift.core import capabilities
 from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
 from swift.middleware.tempauth.authorization import Authorizer
-from swift.middleware.tempauth.tokens import NoTokenCache, Tokens
+from swift.middleware.tempauth.tokens import NoTokenCache, Tokens, TokensAway
 from swift.middleware.tempauth.users import NOBODY, User, parse_users
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
@@ -34,6 +34,8 @@ from swift.wire.message import (
     wsgi_to_str,
 )
 
+RETRY_SECONDS = "2"
+
 
 class TempAuth:
     """Raises ValueError at once for a configuration that can't be meant."""
@@ -49,6 +51,7 @@ class TempAuth:
         self.prefix = self.prefixes[0]
         self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
         self.users = parse_users(conf, self.prefix)
+        self.authorizer.know_users(self.users)
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
         self._workers = str(conf.get("workers", "auto"))
         self._warned = False
@@ -77,7 +80,11 @@ class TempAuth:
         token = environ.get("HTTP_X_AUTH_TOKEN") or environ.get("HTTP_X_STORAGE_TOKEN")
         s3 = environ.get("s3api.auth_details") or environ.get("swift3.auth_details")
         if s3 or (token and token.startswith(self.prefix)):
-            groups = self._s3_groups(environ, s3) if s3 else self._token_groups(environ, token)
+            try:
+                groups = self._s3_groups(environ, s3) if s3 else self._token_groups(environ, token)
+            except TokensAway:
+                self._count("unavailable")
+                return _unavailable(Request(environ))(environ, start_response)
             if groups:
                 self._identify(environ, groups)
             elif self.prefix and not s3:
@@ -114,9 +121,9 @@ class TempAuth:
         environ["REMOTE_USER"] = groups
         environ["swift.authorize"] = self.authorize
         environ["swift.clean_acl"] = clean_acl
-        user_id = groups.split(",", 2)[1:2]
-        environ["swift.access_logging"] = {"user_id": user_id[0] if user_id else groups}
-        if ".reseller_admin" in groups:
+        names = groups.split(",")
+        environ["swift.access_logging"] = {"user_id": names[1] if len(names) > 1 else groups}
+        if ".reseller_admin" in names:
             environ["reseller_request"] = True
 
     def _install_anonymous(self, environ: dict[str, Any]) -> None:
@@ -176,7 +183,7 @@ class TempAuth:
             token, seconds = self.tokens.issue(environ.get("swift.cache"), user.id, groups)
         except MemcacheConnectionError:
             self.logger.error("tempauth: no token issued, the cache does not answer")
-            return HTTPServiceUnavailable(request=request)
+            return _unavailable(request)
         except NoTokenCache as error:
             self._count("errors")
             self.logger.error("%s", error)
@@ -209,6 +216,14 @@ class TempAuth:
             "tempauth: without memcached and without active_fernet_key_id a token holds in one of the %s workers only",
             self._workers,
         )
+
+
+def _unavailable(request: Request) -> Response:
+    """Whoever knows the tokens doesn't answer: that is no reason to send anybody to the log-in."""
+    body = b"The tokens cannot be looked up just now.\n"
+    return HTTPServiceUnavailable(
+        request=request, body=body, content_type="text/plain", headers={"Retry-After": RETRY_SECONDS}
+    )
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], TempAuth]:

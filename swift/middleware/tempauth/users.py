@@ -36,13 +36,19 @@ class User:
             self.key.encode("utf-8", "surrogateescape"), key.encode("utf-8", "surrogateescape")
         )
 
+    def owned_accounts(self, reseller_prefixes: Iterable[str]) -> list[str]:
+        """The storage accounts that the user owns: none unless an admin, else the account under each prefix, and its own."""
+        if ADMIN_GROUP not in self.groups:
+            return []
+        return list(
+            dict.fromkeys([*(f"{prefix}{self.account}" for prefix in reseller_prefixes), self.account_id])
+        )
+
     def group_list(self, reseller_prefixes: Iterable[str]) -> list[str]:
-        """All groups of the user; `.admin` stands for ownership of the account under each prefix."""
+        """All groups of the user: the account, the user, those of the configuration, and the storage accounts that it owns."""
         groups = [self.account, self.id, *(group for group in self.groups if group != ADMIN_GROUP)]
-        if ADMIN_GROUP in self.groups:
-            owned = [f"{prefix}{self.account}" for prefix in reseller_prefixes if prefix]
-            groups += dict.fromkeys([*owned, self.account_id])
-        return groups
+        owned = self.owned_accounts(prefix for prefix in reseller_prefixes if prefix)
+        return groups + owned
 
 
 NOBODY = User("", "", "", (), "")
@@ -62,6 +68,9 @@ def parse_users(conf: Mapping[str, str], reseller_prefix: str) -> dict[str, User
             raise ValueError(
                 f"{option}: an account and a user name, separated by one '_', are needed (user64_ takes any names)"
             )
+        if ":" in words[0] or any("," in word for word in words):
+            # Users are told apart as account:user, and lists of groups have commas between them.
+            raise ValueError(f"{option}: no ':' in an account's name, no ',' in any")
         user = _parse_user(option, words[0], words[1], value, reseller_prefix)
         users[user.id] = user
     return users
@@ -76,7 +85,12 @@ def _parse_user(option: str, account: str, name: str, value: str, reseller_prefi
         url = groups.pop().rstrip("/")
     else:
         url = f"$HOST/v1/{reseller_prefix}{quote(account)}"
-    return User(account, name, key, tuple(groups), url)
+    user = User(account, name, key, tuple(groups), url)
+    if any("," in group for group in (*groups, user.account_id)):
+        raise ValueError(
+            f"{user.id}: no ',' in a group or the storage account, groups are separated by blanks"
+        )
+    return user
 
 
 def _decode_base64(option: str, word: str) -> str:

@@ -13,7 +13,7 @@ from hashlib import md5
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import acquire_lock, fault_point, forget_durable, write_all, write_durable
+from swift.core.fs import acquire_lock, fault_point, write_all, write_durable
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import is_hash, is_suffix
@@ -234,7 +234,6 @@ def hash_suffix(
     if not found:
         try:
             os.rmdir(suffix_dir)
-            forget_durable(suffix_dir)
         except FileNotFoundError:
             pass
         except OSError:

@@ -76,11 +76,8 @@ class NewObjectFile:
         fs.fault_point("write:opened")
 
     def _open_directory(self) -> None:
-        """Open the hash directory, made if missing; the directories above it are durable on return."""
+        """Open the hash directory, made if missing with those above it; `_link` syncs them."""
         where = self.where
-        suffix_dir = where.suffix_dir
-        if not fs.is_known_durable(suffix_dir):
-            self._make_parents()
         for _ in range(LINK_TRIES):
             try:
                 try:
@@ -90,7 +87,6 @@ class NewObjectFile:
                 except FileExistsError:
                     pass
                 except FileNotFoundError:
-                    fs.forget_durable(suffix_dir)
                     self._make_parents()
                     continue
                 self._dir_fd = os.open(where.hash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -101,7 +97,7 @@ class NewObjectFile:
 
     def _make_parents(self) -> None:
         try:
-            fs.mkdirs_durable(self.where.suffix_dir, self.where.device_path)
+            fs.make_directories(self.where.suffix_dir, self.where.device_path)
         except FileNotFoundError:
             raise DeviceUnavailable(self.where.device_path) from None
 
@@ -195,8 +191,9 @@ class NewObjectFile:
                 self._close_directory()
                 self._open_directory()
         os.fsync(self._dir_fd)
-        # also of a directory that was there: whoever made it may not have synced it yet
-        fs.fsync_dir(where.suffix_dir)
+        # also of directories that were there: whoever made them may not have synced them yet. Ours is not empty now, so
+        # that no other can come in their place.
+        fs.sync_entries(where.suffix_dir, where.device_path, own_entries=True)
 
     def _check_place(self) -> None:
         """Raises FileNotFoundError when the open directory is no longer the one at our path: it was quarantined.

@@ -9,10 +9,11 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memcached_stand_in import StandIn
 
-from swift.cache.memcache import HashRing, MemcacheClient, MemcacheConnectionError, parse_server, wire_key
+from swift.cache.memcache import HashRing, MemcacheClient, MemcacheConnectionError, wire_key
+from swift.cache.memcache_server import parse_server
 from swift.core import concurrency
+from test.memcacheds import StandIn
 
 THREE = ["10.0.0.1:11211", "10.0.0.2:11211", "10.0.0.3:11211"]
 

@@ -405,6 +405,8 @@ def test_writers_wait_for_a_merge_that_cannot_keep_up(app, conf, monkeypatch):
             sleep(0.02)
             return function(*args)
 
+        run_long = run
+
     monkeypatch.setattr(db_server, "pool_for", lambda path: Pool())
     pool = GreenPool()
     for n in range(30):
@@ -430,6 +432,8 @@ def test_who_waits_for_a_merge_may_go(app, conf, monkeypatch):
             while not gate and "shorten" in function.__name__:
                 sleep(0.001)
             return function(*args)
+
+        run_long = run
 
     monkeypatch.setattr(db_server, "pool_for", lambda path: Pool())
     first = spawn(put_row, app, "a")

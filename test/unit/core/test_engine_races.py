@@ -286,3 +286,41 @@ def test_pools_of_a_forked_child_have_threads_of_their_own(tmp_path):
             os._exit(code)
     assert os.waitpid(pid, 0)[1] == 0
     assert pool.run(int, 9) == 9
+
+
+def one_after_the_other(*steps):
+    """Runs each in a green thread of its own, all woken by the same look at the sockets: no time limit is looked at between them.
+
+    The last step keeps the whole process busy, as it is when there is too much to do. Returns the green threads.
+    """
+    pairs = connected(len(steps) + 1)
+
+    def after_input(stream, step):
+        stream.recv(1)
+        return step()
+
+    busy = [*steps, lambda: c.raw_threading.Event().wait(0.2)]
+    threads_ = [c.spawn(after_input, client, step) for (client, _), step in zip(pairs, busy, strict=True)]
+    c.sleep(0)
+    for _, peer in pairs:
+        peer.sendall(b"x")
+    return threads_
+
+
+def test_a_time_limit_does_not_overtake_input_that_came_in_time():
+    ((client, peer),) = connected()
+    waiting, *_ = one_after_the_other(
+        lambda: wait_readable_any([client], 0.05),
+        lambda: peer.sendall(b"x"),
+    )
+    assert waiting.wait() == [client] and client.recv(1) == b"x"
+    close(client, peer)
+
+
+def test_a_time_limit_does_not_overtake_a_connection_that_was_made_in_time():
+    listener = sockets.listen("127.0.0.1", 0)
+    connecting, _ = one_after_the_other(lambda: sockets.connect("127.0.0.1", listener.getsockname()[1], 0.05))
+    stream = connecting.wait()
+    stream.sendall(b"x")
+    close(stream)
+    listener.close()

@@ -236,3 +236,31 @@ def test_fault_point_names_may_have_colons():
         done = run_to_fault(spec, code)
         assert done.returncode == -signal.SIGKILL
         assert done.stdout == lines
+
+
+def test_a_directory_made_anew_under_a_known_path_is_synced(tmp_path, synced):
+    """By another process, of which we hear nothing; file systems give such a directory the same inode number."""
+    root = str(tmp_path)
+    for _ in range(20):
+        fs.mkdirs_durable(f"{root}/a/b", root)
+        os.rmdir(f"{root}/a/b")
+        os.mkdir(f"{root}/a/b")
+        del synced[:]
+        fs.mkdirs_durable(f"{root}/a/b", root)
+        assert f"{root}/a" in synced
+
+
+def test_where_directories_have_no_identity_all_is_synced_each_time(tmp_path, synced, monkeypatch):
+    monkeypatch.setattr(fs, "_name_to_handle_at", None)
+    root = str(tmp_path)
+    for _ in range(2):
+        del synced[:]
+        fs.mkdirs_durable(f"{root}/a/b", root)
+        assert synced == [root, f"{root}/a"]
+
+
+def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(fs, "_KNOWN_DURABLE_MAX", 10)
+    for n in range(50):
+        fs.mkdirs_durable(f"{tmp_path}/{n}", str(tmp_path))
+    assert len(fs._known_durable) == 10

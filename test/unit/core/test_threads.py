@@ -109,3 +109,150 @@ def test_a_system_without_further_threads(monkeypatch):
         second = pool.submit(int, 2)
     gate.set()
     assert (waiting.wait(), second.wait()) == (True, 2)
+
+
+# ---------------------------------------------------------------- devices that hang
+
+
+@pytest.fixture
+def limits():
+    before = threads.LIMITS.calls, threads.LIMITS.stall, threads.LIMITS.longest
+    threads.bound_waits(100, 0.2)
+    yield threads.LIMITS
+    threads.LIMITS.calls, threads.LIMITS.stall, threads.LIMITS.longest = before
+
+
+class Disk:
+    """A device's threads, some of which can be made to hang."""
+
+    def __init__(self, size):
+        self.pool = threads._DiskThreads("test", size, 4096)
+        self.gate = c.raw_threading.Event()
+        self.begun = []
+
+    def hang(self, name):
+        self.begun.append(name)
+        self.gate.wait()
+        return name
+
+    def ask(self, function, *args):
+        """What becomes of a call: a green thread that ends with the result or the error."""
+
+        def run():
+            try:
+                return self.pool.run(function, *args)
+            except Exception as err:
+                return err
+
+        return c.spawn(run)
+
+
+def test_all_who_wait_for_a_hung_device_are_let_go(limits):
+    disk = Disk(2)
+    waiters = [disk.ask(disk.hang, n) for n in range(20)]
+    results = [waiter.wait() for waiter in waiters]
+    assert [type(r) for r in results] == [threads.DeviceStuck] * 20
+    assert sorted(disk.begun) == [0, 1]
+    # whoever comes now is told so without waiting, and nothing more is put in the queue
+    pending = disk.pool.pending
+    for _ in range(200):
+        with pytest.raises(threads.DeviceStuck):
+            disk.pool.run(int)
+    assert disk.pool.pending == pending
+    disk.gate.set()
+    while disk.pool.pending:
+        c.sleep(0.01)
+    assert disk.pool.run(int, 7) == 7
+    assert sorted(disk.begun) == [0, 1]  # what nobody waited for any more was never begun
+    assert not disk.pool.waiting
+
+
+def test_a_device_that_hangs_again_and_again(limits):
+    disk = Disk(1)
+    for n in range(3):
+        disk.gate.clear()
+        assert isinstance(disk.ask(disk.hang, n).wait(), threads.DeviceStuck)
+        disk.gate.set()
+        while disk.pool.pending:
+            c.sleep(0.01)
+        assert disk.ask(disk.hang, n).wait() == n
+
+
+def test_a_device_that_goes_on_finishing_calls_is_not_hung(limits):
+    """One call takes long, the others are served: it is waited for."""
+    disk = Disk(2)
+    long = disk.ask(disk.hang, "long")
+    for _ in range(40):
+        assert disk.ask(int).wait() == 0
+        c.sleep(0.01)
+    assert not long.dead
+    disk.gate.set()
+    assert long.wait() == "long"
+
+
+def test_nobody_waits_for_ever_for_one_call(limits):
+    disk = Disk(2)
+    limits.longest = 0.3
+    assert isinstance(disk.ask(disk.hang, "long").wait(), threads.DeviceStuck)
+    assert disk.pool.run(int) == 0
+    disk.gate.set()
+
+
+def test_long_work_is_waited_for_once_begun(limits):
+    disk = Disk(1)
+    limits.longest = 0.3
+    long = c.spawn(disk.pool.run_long, disk.hang, "long")
+    late = disk.ask(int)
+    assert isinstance(late.wait(), threads.DeviceStuck)
+    assert not long.dead
+    disk.gate.set()
+    assert long.wait() == "long"
+
+
+def test_one_device_holds_a_share_of_the_clients(limits):
+    disk = Disk(1)
+    waiters = [disk.ask(disk.hang, n) for n in range(100)]
+    c.sleep(0)
+    busy = [w for w in waiters if w.dead]
+    assert len(busy) == 25
+    assert {type(w.wait()) for w in busy} == {threads.DeviceBusy}
+    # what gives back resources is taken nevertheless
+    closed = []
+    disk.pool.submit(closed.append, 1, must=True)
+    disk.gate.set()
+    while disk.pool.pending:
+        c.sleep(0.01)
+    assert closed == [1]
+
+
+def test_what_is_given_up_is_freed_when_it_ends(limits):
+    class Thing:
+        pass
+
+    disk = Disk(1)
+    thing = Thing()
+    gone = weakref.ref(thing)
+    waiter = disk.ask(lambda thing: disk.hang("x") and thing, thing)
+    del thing
+    assert isinstance(waiter.wait(), threads.DeviceStuck)
+    del waiter
+    disk.gate.set()
+    while disk.pool.pending:
+        c.sleep(0.01)
+    disk.pool.run(int)  # the thread has let go of what came before
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_mount_is_looked_up_without_touching_it(tmp_path, monkeypatch):
+    asked = []
+    real = threads.os.stat
+    monkeypatch.setattr(threads.os, "stat", lambda path, **k: (asked.append(path), real(path, **k))[1])
+    assert not threads.is_memory_file_system("/proc/self")
+    if threads.os.path.ismount("/dev/shm"):
+        asked.clear()
+        assert threads.is_memory_file_system("/dev/shm/a/b")
+    assert asked == []
+    link = tmp_path / "link"
+    link.symlink_to("/dev/shm")
+    assert threads.is_memory_file_system(str(link)) == threads.is_memory_file_system("/dev/shm")

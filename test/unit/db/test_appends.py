@@ -5,8 +5,9 @@ import os
 import pytest
 
 from swift.core.concurrency import GreenPool, Timeout, kill, sleep, spawn
+from swift.core.fs import locked
 from swift.db import appends, pending
-from swift.db.errors import DatabaseMissing
+from swift.db.errors import DatabaseBusy, DatabaseMissing
 
 
 class Pool:
@@ -105,6 +106,20 @@ def test_a_group_is_bounded(path, monkeypatch):
     green.waitall()
     assert len(rows(path)) == 10
     assert pool.trips >= 4
+
+
+def test_a_lock_that_is_held_for_long_keeps_no_thread(path, monkeypatch):
+    monkeypatch.setattr(appends, "LOCK_SLICE", 0.02)
+    appender, pool = appends.Appender(lambda path: True, False), Pool()
+    pool.open = True
+    with locked(os.path.dirname(path), 1):
+        writer = spawn(appender.append, path, pool, b":x", 10)
+        sleep(0.2)
+        assert pool.trips > 1 and not writer.dead
+        with pytest.raises(DatabaseBusy):
+            spawn(appends.Appender(lambda path: True, False).append, path, pool, b":y", 0.05).wait()
+    assert writer.wait() > 0
+    assert rows(path) == [b"x"]
 
 
 def test_a_sync_that_fails_is_no_success(path, monkeypatch):

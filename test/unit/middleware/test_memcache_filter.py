@@ -94,5 +94,5 @@ def test_tls_options(tmp_path):
     missing = str(tmp_path / "nothing.pem")
     with pytest.raises(ValueError, match="TLS"):
         load(tmp_path, memcache_servers="a:1", tls_enabled="true", tls_cafile=missing)
-    assert load(tmp_path, memcache_servers="a:1", tls_enabled="true")._tls_context is not None
-    assert load(tmp_path, memcache_servers="a:1", tls_cafile=missing)._tls_context is None
+    assert load(tmp_path, memcache_servers="a:1", tls_enabled="true").options.tls_context is not None
+    assert load(tmp_path, memcache_servers="a:1", tls_cafile=missing).options.tls_context is None

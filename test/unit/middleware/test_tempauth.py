@@ -138,11 +138,20 @@ def test_users_and_their_groups():
         ("user64_a_b", "key"),
         ("user64_!!_dGVzdA", "key"),
         ("user64__w_dGVzdA", "key"),
+        ("user64_YTpi_dQ", "key"),  # a:b, u
+        ("user64_YSxi_dQ", "key"),  # a,b
+        ("user64_YQ_dSx2", "key"),  # u,v
     ],
 )
 def test_malformed_users_stop_the_start_with_the_options_name(option, value):
     with pytest.raises(ValueError, match=option):
         parse_users({option: value}, "AUTH_")
+
+
+@pytest.mark.parametrize("value", ["key one,two", "key http://x/v1/AUTH_a%2CAUTH_b"])
+def test_no_name_forges_a_second_group(value):
+    with pytest.raises(ValueError, match="a:u"):
+        parse_users({"user_a_u": value}, "AUTH_")
 
 
 _WORDS = st.text(st.characters(blacklist_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=12)
@@ -153,7 +162,7 @@ def test_any_name_can_be_given_in_base64(account, name):
     def coded(word):
         return base64.b64encode(word.encode()).decode().rstrip("=")
 
-    if "_" in coded(account) + coded(name):
+    if "_" in coded(account) + coded(name) or ":" in account or "," in account + name:
         return
     (user,) = parse_users({f"user64_{coded(account)}_{coded(name)}": "key"}, "AUTH_").values()
     assert (user.account, user.name) == (account, name)
@@ -283,8 +292,10 @@ def test_rubbish_in_the_cache_is_no_token(rubbish):
     auth = build()
     token = token_of(auth)
     auth.cache.set(f"AUTH_/token/{token}", rubbish)
-    assert send(auth, token=token).status_int == 401
-    assert token_of(auth) != token
+    other = build()
+    other.cache = auth.cache
+    assert send(other, token=token).status_int == 401
+    assert token_of(other) != token
 
 
 @pytest.mark.parametrize(
@@ -330,9 +341,14 @@ def test_without_a_cache_that_answers_no_token():
             if raise_on_error:
                 raise MemcacheConnectionError("down")
 
+        def set(self, key, value, time=0, raise_on_error=False):
+            if raise_on_error:
+                raise MemcacheConnectionError("down")
+
     auth = build()
     auth.cache = Down()
-    assert login(auth, "test:tester", "testing").status_int == 503
+    answer = login(auth, "test:tester", "testing")
+    assert (answer.status_int, answer.headers["Retry-After"]) == (503, "2")
     auth.cache = None
     answer = login(auth, "test:tester", "testing")
     assert (answer.status_int, answer.body) == (500, b"Internal server error.\n")
@@ -533,9 +549,9 @@ def test_authorization_by_others_is_honoured():
 
 def test_tokens_are_believed_for_five_seconds_without_asking(monkeypatch):
     auth = build()
-    token = token_of(auth)
     clock = [1000.0]
     monkeypatch.setattr(source, "monotonic", lambda: clock[0])
+    token = token_of(auth)
     assert send(auth, token=token).status_int == 200
     auth.cache.delete(f"AUTH_/token/{token}")
     clock[0] += 4.9
@@ -699,6 +715,77 @@ def test_named_prefixes_go_before_the_empty_one():
     assert auth.authorizer.prefix_of("AUTH_x") == "AUTH_"
     assert auth.authorizer.prefix_of("x") == ""
     assert auth.authorizer.prefix_of(None) is None
+
+
+NAMESAKES = {
+    "user_test_member": "key",
+    "user_test_grouped": "key staff AUTH_test test",
+    "user_staff_boss": "key .admin",
+    # AUTH_test, visitor
+    "user64_QVVUSF90ZXN0_dmlzaXRvcg": "key",
+    "user_svc_worker": "key .service",
+}
+
+
+@pytest.mark.parametrize(
+    "prefix, user, path, status",
+    [
+        ("''", "test:tester", "/v1/test/c", 200),
+        ("''", "test:member", "/v1/test/c", 403),  # the account is the first of anybody's groups
+        ("''", "test:grouped", "/v1/test/c", 403),
+        ("''", "test:grouped", "/v1/staff/c", 403),  # a group that is called like an account
+        ("''", "staff:boss", "/v1/staff/c", 200),
+        ("''", "test:member", "/v1/test:member/c", 403),
+        ("AUTH", "AUTH_test:visitor", "/v1/AUTH_test/c", 403),
+        ("AUTH", "test:grouped", "/v1/AUTH_test/c", 403),
+        ("AUTH, ''", "test:tester", "/v1/test/c", 200),
+        ("AUTH, ''", "test:member", "/v1/test/c", 403),
+        ("'', AUTH", "test:tester", "/v1/AUTH_test/c", 200),
+        ("'', AUTH", "AUTH_test:visitor", "/v1/AUTH_test/c", 403),
+    ],
+)
+def test_only_what_a_user_owns_makes_an_owner(prefix, user, path, status):
+    auth = build(reseller_prefix=prefix, **NAMESAKES)
+    token = token_of(auth, user, "testing" if user == "test:tester" else "key")
+    for method in ("PUT", "GET", "DELETE"):
+        assert send(auth, path, method, token).status_int == status
+    assert bool(auth.app.environ.get("swift_owner")) == (status == 200)
+
+
+def test_a_service_tokens_account_is_no_owner_by_its_name():
+    auth = build(reseller_prefix="''", **NAMESAKES)
+    member, worker = token_of(auth, "test:member", "key"), token_of(auth, "svc:worker", "key")
+    for account in ("svc", "test"):
+        assert send(auth, f"/v1/{account}/c", "PUT", member, {"X-Service-Token": worker}).status_int == 403
+
+
+def test_who_is_no_admin_any_more_owns_nothing():
+    auth = build()
+    token = token_of(auth)
+    assert send(auth, "/v1/AUTH_test/c", token=token).status_int == 200
+    later = build(user_test_tester="testing")
+    later.cache = auth.cache
+    assert send(later, "/v1/AUTH_test/c", token=token).status_int == 403
+    earlier = token_of(later)
+    again = build()
+    again.cache = auth.cache
+    assert send(again, "/v1/AUTH_test/c", token=earlier).status_int == 403
+
+
+def test_the_longer_prefix_rules():
+    conf = {"reseller_prefix": "AUTH, AUTH_SVC", "AUTH_SVC_require_group": ".service"}
+    auth = build(**conf)
+    token = token_of(auth)
+    assert send(auth, "/v1/AUTH_test/c", token=token).status_int == 200
+    assert send(auth, "/v1/AUTH_SVC_test/c", token=token).status_int == 403
+
+
+def test_a_group_that_only_sounds_like_the_resellers():
+    app = App()
+    auth = build(app, user_test_odd="key x.reseller_admin")
+    token = token_of(auth, "test:odd", "key")
+    send(auth, token=token)
+    assert "reseller_request" not in app.environ
 
 
 # -- account ACLs ----------------------------------------------------------------------------------------------------------

@@ -715,7 +715,7 @@ def test_reserve(root):
 
 @pytest.mark.parametrize(
     "code, status",
-    [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 507), (errno.EROFS, 507), (errno.EMFILE, 500)],
+    [(errno.ENOSPC, 507), (errno.EDQUOT, 507), (errno.EIO, 507), (errno.EROFS, 507), (errno.EMFILE, 503)],
 )
 def test_write_errors(app, monkeypatch, code, status):
     def fail(fd, data):

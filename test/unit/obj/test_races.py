@@ -5,6 +5,7 @@ import gc
 import hashlib
 import json
 import os
+import shutil
 import signal
 
 import pytest
@@ -210,6 +211,7 @@ def test_a_swamped_disk_keeps_no_descriptors(app, monkeypatch):
 
     app.put(T1, LARGE)
     monkeypatch.setattr(type(device), "run", run)
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     assert app.put(T2, LARGE).status == 201
     assert app.put(T3, LARGE, Etag="0" * 32).status == 422
@@ -390,7 +392,31 @@ def test_the_order_of_a_write(app, events, verb, size, before):
         assert not removed
     if before == "nothing":
         parents = [app.device, f"{app.device}/objects", where.partition_dir]
-        assert [path for what, path in events[:linked] if what == "fsync" and path in parents] == parents
+        assert [path for what, path in events[linked:] if what == "fsync" and path in parents] == parents
+
+
+def test_directories_that_another_process_made_anew_are_synced_again(app, events):
+    """It is killed before its own sync: what we acknowledge in its directory must not hang on that."""
+    where = app.where()
+    device = app.server.devices.get("sda")
+    for turn, partition_too in enumerate((False, True)):
+        assert app.put(f"17000001{turn}0.00000").status == 201
+        pid = os.fork()
+        if pid == 0:
+            try:
+                device.inline = True
+                shutil.rmtree(where.partition_dir if partition_too else where.suffix_dir)
+                fs._arm_fault("mkdirs_durable:made:2" if partition_too else "mkdirs_durable:made")
+                app.put(f"17000001{turn}1.00000")
+            finally:
+                os._exit(1)
+        assert os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        for attempt in (2, 3):
+            events.clear()
+            assert app.put(f"17000001{turn}{attempt}.00000").status == 201
+            synced = [path for what, path in events if what == "fsync"]
+            assert (where.partition_dir in synced) == (attempt == 2)
+            assert (f"{app.device}/objects" in synced) == (attempt == 2 and partition_too)
 
 
 @pytest.mark.parametrize("verb", ["PUT", "POST", "DELETE"])

@@ -261,6 +261,7 @@ class Cluster:
         set_policies(policies or PolicyCollection([ReplicatedPolicy(0, "gold", is_default=True)]))
         set_limits(Limits())
         PROCESS_CACHE.clear()
+        PROCESS_CACHE.asked("")  # opens what it keeps open
         POOL.clear()
         self.seen = []
         self.script = {}

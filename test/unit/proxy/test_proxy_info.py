@@ -1,21 +1,18 @@
 """What is known about accounts and containers, how long, and when it is forgotten."""
 
+import copy
 import json
 
 import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, Reply
 
+from swift.cache.changes import Changes
 from swift.cache.local_cache import LocalCache
 from swift.core import concurrency
 from swift.middleware import info as infos
-from swift.middleware.info import (
-    PROCESS_CACHE,
-    ProcessCache,
-    container_info_from_headers,
-    get_account_info,
-    get_container_info,
-    get_object_info,
-)
+from swift.middleware.info import PROCESS_CACHE, get_account_info, get_container_info, get_object_info
+from swift.middleware.info.forms import Info, container_info_from_headers, usable_container_info
+from swift.middleware.info.process_cache import ProcessCache
 
 
 class Shared:
@@ -84,8 +81,24 @@ def test_the_form_that_all_proxies_share():
 
 def test_infos_are_read_only(cluster, env):
     info = get_container_info(env, cluster.app, "a", "c")
+    for part in (info, info["meta"], info["cors"], info["sysmeta"]):
+        for change in (
+            lambda part=part: part.update(a=1),
+            lambda part=part: part.pop("status", None),
+            lambda part=part: part.__setitem__("status", 1),
+            lambda part=part: part.clear(),
+        ):
+            with pytest.raises(TypeError):
+                change()
+    mine = copy.deepcopy(info)
+    mine["meta"]["color"] = "blue"
+    mine["status"] = 1
+    again = get_container_info({**env}, cluster.app, "a", "c")
+    assert "color" not in again["meta"] and again["status"] == 204
+    assert json.loads(json.dumps(info)) == {**info}
+    account = get_account_info(env, cluster.app, "a")
     with pytest.raises(TypeError):
-        info["status"] = 1
+        account["storage_policies"][0]["bytes"] = 5
 
 
 def test_a_container_is_asked_about_once_a_second(cluster, env, clock):
@@ -257,24 +270,67 @@ def test_object_infos_are_for_one_request(cluster, env):
 
 
 def test_old_names_of_cached_values_are_read():
-    info = infos.usable_container_info(
-        {"status": 200, "container_size": "7", "bytes": "1", "storage_policy": "2"}
-    )
+    info = usable_container_info({"status": 200, "container_size": "7", "bytes": "1", "storage_policy": "2"})
     assert (info["object_count"], info["bytes"], info["storage_policy"]) == (7, 1, 2)
 
 
-def test_the_cache_is_bounded_and_forgets_safely():
-    now = [0.0]
-    cache = ProcessCache(max_entries=3, clock=lambda: now[0])
+@pytest.fixture
+def changes(tmp_path):
+    return Changes(str(tmp_path / "changes"))
+
+
+def test_the_cache_is_bounded(changes):
+    cache = ProcessCache(max_entries=3, clock=lambda: 0.0, changes=changes)
     for i in range(10):
-        cache.put(f"k{i}", infos.Info(i=i), 0.0, 60)
-    assert sum(cache.get(f"k{i}") is not None for i in range(10)) == 3
-    for i in range(10):
-        now[0] = i + 1.0
-        cache.forget(f"k{i}")
-    # What was asked before the oldest remembered change may have been changed since.
-    assert not cache.put("k0", infos.Info(), 0.5, 60)
-    assert cache.put("k0", infos.Info(), 8.0, 60)
+        cache.put(f"k{i}", Info(status=200, i=i), cache.asked(f"k{i}"), 60)
+    assert [i for i in range(10) if cache.get(f"k{i}")] == [7, 8, 9]
+
+
+def test_what_another_process_changed_is_not_believed(tmp_path):
+    path = str(tmp_path / "changes")
+    here, there = ProcessCache(changes=Changes(path)), ProcessCache(changes=Changes(path))
+    asked = here.asked("k")
+    here.put("k", Info(status=200), asked, 60)
+    assert here.get("k")
+    there.changed("k")
+    assert here.get("k") is None
+    here.put("k", Info(status=200), asked, 60)  # the answer to a question from before
+    assert here.get("k") is None and not here.shall_share("k", asked)
+    here.put("k", Info(status=200), here.asked("k"), 60)
+    there.changed("other")
+    assert here.get("k")
+
+
+def test_what_does_not_exist_is_not_remembered(changes):
+    cache = ProcessCache(changes=changes)
+    for info in (Info(status=404), Info(status=410), Info(status=200, account_really_exists=False)):
+        cache.put("k", info, cache.asked("k"), 60)
+        assert cache.get("k") is None
+
+
+def test_without_the_nodes_table_nothing_is_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr("swift.cache.changes.DIRECTORY", str(tmp_path / "nowhere"))
+    cache = ProcessCache()
+    cache.put("k", Info(status=200), cache.asked("k"), 60)
+    cache.changed("k")
+    assert cache.get("k") is None and "nowhere" in cache.problem
+    assert cache.once("k", lambda: Info(status=201))["status"] == 201
+
+
+def test_nobody_waits_for_a_question_from_before_a_change(changes):
+    cache = ProcessCache(changes=changes)
+    answers = iter((Info(status=200, at="before"), Info(status=200, at="after")))
+
+    def fetch():
+        answer = next(answers)
+        concurrency.sleep(0.05)
+        return answer
+
+    early = concurrency.spawn(cache.once, "k", fetch)
+    concurrency.sleep(0.01)
+    Changes(changes.path).set(changes.slot("k"))  # by another process
+    assert cache.once("k", fetch)["at"] == "after"
+    assert early.wait()["at"] == "before"
 
 
 @pytest.mark.parametrize(
@@ -306,8 +362,71 @@ def test_an_answer_that_took_long_is_not_shared(env, clock):
     """Another process may have changed the container meanwhile, and have deleted the shared copy for the last time."""
     shared = Shared()
     environ = {**env, "swift.cache": shared}
-    infos.remember_container(environ, "a", "c", 204, FULL.items(), clock.now - 0.3)
+    asked = infos.asked_container("a", "c")
+    clock.now += 0.3
+    infos.remember_container(environ, "a", "c", 204, FULL.items(), asked)
     assert shared.values == {}
     assert PROCESS_CACHE.get("container/a/c")["bytes"] == 3  # here it is believed for the rest of its time
-    infos.remember_container(environ, "a", "d", 204, FULL.items(), clock.now - 0.1)
+    asked = infos.asked_container("a", "d")
+    clock.now += 0.1
+    infos.remember_container(environ, "a", "d", 204, FULL.items(), asked)
     assert list(shared.values) == ["container/a/d"]
+
+
+OLD = {**FULL, "X-Container-Read": "old"}
+
+
+def _stored(headers, **more):
+    return json.dumps({**container_info_from_headers(204, headers.items()), **more})
+
+
+def test_a_slow_peers_old_idea_is_deleted_again(cluster, env, monkeypatch):
+    """Its answer from before the change comes into memcached after the change deleted what stood there."""
+    monkeypatch.setattr("swift.middleware.info.asking._LATE_DELETES", (0.03, 0.12))
+    shared = Shared()
+    cluster.on("container", "POST", Reply(204))
+    cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "new"}))
+    assert cluster.request("POST", "/v1/a/c", environ={"swift.cache": shared})[0] == 204
+    for pause in (0.06, 0.12):
+        shared.values["container/a/c"] = _stored(OLD)
+        found = get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")
+        assert found["read_acl"] == "new"
+        shared.values["container/a/c"] = _stored(OLD)
+        concurrency.sleep(pause)
+        assert "container/a/c" not in shared.values
+
+
+def test_what_this_node_wrote_before_a_change_is_not_believed_however_late(cluster, env, monkeypatch):
+    monkeypatch.setattr("swift.middleware.info.process_cache.SETTLED", -1)
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    cluster.on("container", "POST", Reply(204))
+    cluster.on("container", "HEAD", Reply(204, OLD))
+    get_container_info({**env, **environ}, cluster.app, "a", "c")
+    late = shared.values["container/a/c"]
+    cluster.request("POST", "/v1/a/c", environ=environ)
+    shared.values["container/a/c"] = late  # memcached was stopped, and takes commands in the order it likes
+    cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "new"}))
+    assert get_container_info({**env, **environ}, cluster.app, "a", "c")["read_acl"] == "new"
+    PROCESS_CACHE.clear()
+    shared.values["container/a/c"] = _stored({**FULL, "X-Container-Read": "theirs"})
+    assert get_container_info({**env, **environ}, cluster.app, "a", "c")["read_acl"] == "theirs"
+
+
+def test_other_nodes_changes_are_looked_for_in_memcached(cluster, env, clock):
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    cluster.on("container", "HEAD", Reply(204, OLD))
+    get_container_info({**env, **environ}, cluster.app, "a", "c")
+    del shared.values["container/a/c"]
+    cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "new"}))
+    clock.now += 0.11
+    assert get_container_info({**env, **environ}, cluster.app, "a", "c")["read_acl"] == "new"
+
+
+@pytest.mark.parametrize("method, asked", [("GET", 1), ("HEAD", 1), ("PUT", 2), ("POST", 2), ("DELETE", 2)])
+def test_who_changes_something_hardly_believes_what_is_remembered(cluster, env, clock, method, asked):
+    get_container_info({**env, "REQUEST_METHOD": method}, cluster.app, "a", "c")
+    clock.now += 0.06
+    get_container_info({**env, "REQUEST_METHOD": method}, cluster.app, "a", "c")
+    assert len(cluster.of("container")) == asked

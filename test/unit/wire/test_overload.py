@@ -45,7 +45,8 @@ def is_busy_answer(answer):
 # --- connections
 
 
-def test_an_idle_connection_gives_way(start):
+def test_an_idle_connection_gives_way(start, monkeypatch):
+    monkeypatch.setattr(server, "LEAST_IDLE_SECONDS", 0.0)
     running = start(slow_until([1]), max_clients="2", queue_timeout="10")
     first, second = ask(running), ask(running)
     for sock in (first, second):
@@ -56,6 +57,29 @@ def test_an_idle_connection_gives_way(start):
     second.sendall(GET % b"")
     assert read_until(second, b"hello")
     first.close()
+    second.close()
+
+
+def test_whoever_waits_gets_the_place_of_one_who_stays_silent(start, monkeypatch):
+    monkeypatch.setattr(server, "LEAST_IDLE_SECONDS", 0.3)
+    running = start(slow_until([1]), max_clients="1", queue_timeout="30")
+    silent = running.connect()
+    assert wait_for(lambda: running.server.clients.taken == 1)
+    with ask(running) as other:
+        assert read_until(other, b"hello").endswith(b"hello")
+    assert silent.recv(1) == b""
+    silent.close()
+
+
+def test_a_connection_that_has_just_come_does_not_give_way(start):
+    """Its request may be on its way; one that waits for its place has it after the answer."""
+    running = start(slow_until([1]), max_clients="1", queue_timeout="10")
+    first = running.connect()
+    assert wait_for(lambda: running.server.clients.taken == 1)
+    second = ask(running)
+    assert wait_for(lambda: running.server.clients.waiting == 1)
+    first.sendall(GET % b"")
+    assert read_all(first).endswith(b"hello") and read_until(second, b"hello").endswith(b"hello")
     second.close()
 
 

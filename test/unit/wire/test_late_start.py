@@ -2,7 +2,7 @@
 
 import pytest
 
-from swift.middleware.late_start import first_chunk_taken
+from swift.wire.call import first_chunk_taken
 
 
 class Late:

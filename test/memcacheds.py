@@ -1,14 +1,22 @@
-"""A small memcached in a thread of its own, that can also misbehave on demand."""
+"""memcached for tests: a small one in a thread of its own that can also misbehave on demand, and the real one where there is one.
 
+Both can be stopped without a word, killed, and started again without their memory. What never lives here: assertions.
+"""
+
+import os
+import shutil
+import signal
 import socket
 import ssl
+import subprocess
 import threading
+import time
 
 
 class StandIn:
     """``replies``: command → bytes to answer instead of doing it; ``silent``: commands that get no answer at all."""
 
-    def __init__(self, tls_context: ssl.SSLContext | None = None):
+    def __init__(self, tls_context: ssl.SSLContext | None = None, port: int = 0):
         self.store: dict[bytes, tuple[bytes, bytes]] = {}
         self.lines: list[bytes] = []
         self.replies: dict[bytes, bytes] = {}
@@ -16,8 +24,11 @@ class StandIn:
         self.connections: list[socket.socket] = []
         self.accepted = 0
         self._tls_context = tls_context
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen(16)
         self.name = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -29,6 +40,19 @@ class StandIn:
             except OSError:
                 pass
             sock.close()
+
+    def freeze(self):
+        """Connections are taken, nothing is answered."""
+        self._goes_on.clear()
+
+    def go_on(self):
+        self._goes_on.set()
+
+    kill = stop
+
+    def start_again(self):
+        """On the same address, without its memory."""
+        self.__init__(self._tls_context, int(self.name.rpartition(":")[2]))
 
     def drop_connections(self):
         for sock in self.connections:
@@ -58,6 +82,7 @@ class StandIn:
             pass
 
     def _answer(self, stream, line):
+        self._goes_on.wait()
         self.lines.append(line)
         words = line.split()
         command = words[0]
@@ -90,3 +115,48 @@ class StandIn:
             self.store[key] = (flags, new)
             return new + b"\r\n"
         return b"ERROR\r\n"
+
+
+class Memcached:
+    """The real one, in a process of its own."""
+
+    def __init__(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.name = f"127.0.0.1:{self.port}"
+        self.start_again()
+
+    def start_again(self):
+        command = ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "16"]
+        self.process = subprocess.Popen([*command, *(["-u", "root"] if os.geteuid() == 0 else [])])
+        give_up = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(0.02)
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)  # all its threads stand still
+
+    def go_on(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    stop = kill
+
+
+def best_memcached():
+    """The real one where there is one."""
+    return Memcached() if shutil.which("memcached") else StandIn()
+
+
+KINDS = [StandIn, best_memcached]
