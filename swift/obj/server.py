@@ -51,8 +51,7 @@ from swift.obj.updates import ContainerUpdates
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
-from swift.wire.message import HTTPException
-from swift.wire.status import HTML_TYPE, default_body, status_line
+from swift.wire.message import HTML_TYPE, HTTPException, default_body, status_line
 
 _NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 _DISK_ERRORS = frozenset(

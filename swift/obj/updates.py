@@ -22,7 +22,7 @@ from swift.obj.pending import write_pending
 from swift.telemetry.metrics import Metrics
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
-from swift.wire.request import host_url
+from swift.wire.message import host_url
 
 EXPIRER_ACCOUNT = "expiring_objects"
 EXPIRER_DIVISOR = 86400

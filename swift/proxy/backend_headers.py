@@ -12,8 +12,7 @@ from typing import Any
 
 from swift.core.errors import BadRequest
 from swift.core.object_headers import META, SYSMETA, TRANSIENT_SYSMETA
-from swift.wire.headers import environ_key
-from swift.wire.message import header_name, host_url
+from swift.wire.message import environ_key, header_name, host_url
 
 _BACKEND = "X-Backend-"
 _MAX_NAMES = 4096  # remembered names of a table

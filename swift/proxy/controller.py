@@ -23,13 +23,13 @@ from swift.proxy.rows import LostRows
 from swift.proxy.services import Services
 from swift.proxy.updates import NOTHING, Share
 from swift.wire.message import (
+    HTML_TYPE,
     HTTPOk,
     HTTPServiceUnavailable,
     default_body,
     status_line,
     wsgi_to_str,
 )
-from swift.wire.status import HTML_TYPE
 
 Handler = Callable[[Exchange, StartResponse], Body]
 

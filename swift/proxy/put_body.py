@@ -14,13 +14,13 @@ from swift.proxy.exchange import Exchange
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
 from swift.wire.errors import ClientError, ClientTimeout
-from swift.wire.headers import head_headers
 from swift.wire.message import (
     HeaderKeyDict,
     HTTPClientDisconnect,
     HTTPException,
     HTTPRequestTimeout,
     HTTPUnprocessableEntity,
+    head_headers,
     normalize_etag,
 )
 

@@ -21,7 +21,7 @@ from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire import conditional
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, wait_any
-from swift.wire.headers import header_name
+from swift.wire.message import header_name
 from swift.wire.ranges import parse_content_range
 
 _ZERO = frozenset(("0", "0.0", "0000000000.00000"))

@@ -71,6 +71,7 @@ def test_odd_names_are_quoted_as_a_whole(cluster):
     assert cluster.request("GET", "/v1/a/%C3%A9%20c/d%2F/e%3Ff%25")[0] == 200
     (seen,) = cluster.of("object")
     assert seen.entity == "/a/%C3%A9%20c/d//e%3Ff%25"
+    # a ring hashes what is on the wire
     assert cluster.rings["o"].names == [(b"a", "é c".encode(), b"d//e?f%")]
 
 
