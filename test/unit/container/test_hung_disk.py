@@ -5,7 +5,7 @@ No root is needed for that: a pending file that is a named pipe holds whoever op
 
 import json
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -31,12 +31,11 @@ def hung(pending_path):
     over = raw_threading.Event()
 
     def come_back():
-        if not over.is_set():
-            over.set()
-            os.close(os.open(pending_path, os.O_RDWR | os.O_NONBLOCK))
-        end = os.open(pending_path, os.O_WRONLY)  # waits for the reader, and is the end of the file for it
-        os.unlink(pending_path)
-        os.close(end)
+        over.set()
+        with suppress(FileNotFoundError):
+            end = os.open(pending_path, os.O_RDWR | os.O_NONBLOCK)  # lets go of whoever waits for a writer
+            os.unlink(pending_path)
+            os.close(end)  # the end of the file, for whoever reads
 
     rescue = raw_threading.Timer(MUST_NOT_WAIT, come_back)
     rescue.start()
