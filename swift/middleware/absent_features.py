@@ -76,9 +76,9 @@ class AbsentFeatures:
         # With names taken from the host the path does not tell yet what it is about.
         self._by_level = filters.isdisjoint(("domain_remap", "cname_lookup"))
         self._has_s3 = not filters.isdisjoint(S3_FILTERS)
-        keys = [feature.key for feature in self._headers]
+        keys = [feature.key.removeprefix("HTTP_X_") for feature in self._headers]
         # Searched in all keys at once: nearly all requests have none of them.
-        self._suspicious = re.compile("|".join([*keys, "HTTP_X_AMZ_"])) if keys else re.compile("HTTP_X_AMZ_")
+        self._suspicious = re.compile(f"HTTP_X_(?:{'|'.join([*keys, 'AMZ_'])})")
         names = [feature.name for feature in self._parameters]
         self._suspicious_query = re.compile("|".join([*names, *_S3_PARAMETERS, "%"]))
 

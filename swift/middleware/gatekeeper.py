@@ -30,7 +30,7 @@ _KNOWN_NAMES = 4096
 
 
 def is_internal(name: str) -> bool:
-    """Whether a header (in any case) is the cluster's own."""
+    """Returns True if a header (in any case) is the cluster's own."""
     return _INTERNAL_NAME.fullmatch(name) is not None
 
 
