@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from swift.cache import changes
 from swift.core import constraints, hashing, policy, swift_dir
@@ -17,9 +17,11 @@ SETTINGS = [
 
 
 # A check that decides over a change gives the same verdict twice; searching anew each time is for whoever runs the tests by hand.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# How fast examples come says something of the machine, nothing of the code.
+PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", **PATIENT)
+settings.register_profile("ci", derandomize=True, **PATIENT)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 @pytest.fixture(autouse=True, scope="session")

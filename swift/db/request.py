@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from swift.core.constraints import limits
 from swift.core.errors import BadRequest, RequestError
-from swift.wire.accept import Accept
-from swift.wire.headers import header_name
+from swift.wire.message import Accept, header_name
 from swift.wire.storage import Environ
 
 MAX_BODY = 64 * 1024 * 1024  # bytes of a JSON document that a peer may send

@@ -10,9 +10,9 @@ from typing import Any
 from swift.core.concurrency import Timeout
 from swift.core.transaction import new_transaction_id
 from swift.telemetry.log import get_logger, set_transaction
-from swift.wire.body import BodyFilter
 from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
+from swift.wire.message import BodyFilter
 
 ERROR_BODY = b"An error occurred"
 _LONGEST_EXTRA = 32

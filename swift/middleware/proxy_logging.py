@@ -17,10 +17,9 @@ from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry.access_line import proxy_template
 from swift.telemetry.log import INFO, get_logger
 from swift.telemetry.redaction import register_sensitive_header
-from swift.wire.body import BodyFilter
 from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
-from swift.wire.input import InputFilter
+from swift.wire.message import BodyFilter, InputFilter
 
 # An operator may give each of these for the access log alone, with `access_` in front.
 _LOG_OPTIONS = (

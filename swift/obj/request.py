@@ -10,8 +10,7 @@ from swift.core.names import wsgi_to_str
 from swift.core.timestamp import internal_timestamp
 from swift.obj.store import ObjectStore, Place
 from swift.obj.updates import UpdateTarget
-from swift.wire.headers import environ_key, header_name, title_case
-from swift.wire.status import HTML_TYPE, default_body, status_line
+from swift.wire.message import HTML_TYPE, default_body, environ_key, header_name, status_line, title_case
 
 StartResponse = Callable[..., Any]
 Environ = dict[str, Any]

@@ -50,8 +50,7 @@ from swift.obj.updates import ContainerUpdates
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
-from swift.wire.message import HTTPException
-from swift.wire.status import HTML_TYPE, default_body, status_line
+from swift.wire.message import HTML_TYPE, HTTPException, default_body, status_line
 
 DEFAULT_ALLOWED_HEADERS = (
     "Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest, X-Static-Large-Object, "

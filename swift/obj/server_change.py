@@ -15,8 +15,7 @@ from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true
 from swift.obj.server_put import next_part_power
 from swift.obj.store import OpenObject, State, Write
 from swift.obj.updates import UpdateTarget, update_overrides
-from swift.wire.headers import head_headers
-from swift.wire.status import HTML_TYPE, default_body
+from swift.wire.message import HTML_TYPE, default_body, head_headers
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer

@@ -13,8 +13,7 @@ from swift.obj.body import BodyDamaged, ObjectBody
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.request import Environ, NamedObject, StartResponse, is_true
 from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
-from swift.wire.conditional import normalize_etag
-from swift.wire.message import Request, Response
+from swift.wire.message import Request, Response, normalize_etag
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer

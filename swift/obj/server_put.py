@@ -31,10 +31,8 @@ from swift.obj.request import (
 from swift.obj.store import NewObject, State, Write
 from swift.obj.updates import update_overrides
 from swift.obj.upload import Footers, PlainUpload, open_upload
-from swift.wire.conditional import Match
 from swift.wire.errors import ClientError
-from swift.wire.headers import head_headers
-from swift.wire.status import HTML_TYPE
+from swift.wire.message import HTML_TYPE, Match, head_headers
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer

@@ -322,6 +322,12 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def reclaim(self, partition: str) -> Iterator[int]:
+        """Remove what is older than the options say and no replica needs: tombstones, metadata without an object, EC fragments that
+        were never committed. Yields after each trip how many objects it concerned. Raises LockTimeout.
+        """
+
+    @abstractmethod
     def verify(self, place: Place, pace: Callable[[int], None] | None = None) -> int:
         """Read all bytes of an object, one that has expired too, and check them; the number of bytes.
 

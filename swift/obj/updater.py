@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, sleep
+from swift.core.concurrency import GreenPool, sleep, spawn
 from swift.core.config import non_negative_float, non_negative_int, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.policy import policies
@@ -23,7 +23,9 @@ from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, split_policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
-from swift.obj.store import RECLAIM_AGE
+from swift.obj.reclaimer import Reclaimer
+from swift.obj.store import RECLAIM_AGE, StoreOptions
+from swift.obj.stores import Stores
 from swift.obj.tmpfiles import remove_old
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
@@ -176,6 +178,9 @@ class ObjectUpdater(Daemon):
         self.devices = Devices(
             conf.get("devices", "/srv/node"), truthy(conf.get("mount_check", "true")), threads_per_device=2
         )
+        self.reclaimer = Reclaimer(
+            self.devices, Stores(StoreOptions(reclaim_age=self.reclaim_age)), policies(), logger
+        )
         self.recon_file = os.path.join(
             conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), recon_cache.OBJECT
         )
@@ -191,16 +196,22 @@ class ObjectUpdater(Daemon):
 
     def run_forever(self, **options: Any) -> None:
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
+        spawn(self.reclaimer.run_forever)
         sleep(clock.random() * self.interval)
         while True:
             started = clock.time()
-            self.run_once()
+            self.sweep()
             left = self.interval - (clock.time() - started)
             if left > 0:
                 sleep(left)
 
     def run_once(self, **options: Any) -> None:
-        """One sweep over all devices."""
+        """One sweep over all devices, and one pass for what is old enough to be removed."""
+        self.sweep()
+        self.reclaimer.run_once()
+
+    def sweep(self) -> None:
+        """One sweep over the pending updates of all devices."""
         started = clock.time()
         self.logger.info("Begin object update sweep of all devices")
         pool = GreenPool(self.workers)

@@ -20,7 +20,7 @@ from swift.obj.device import Device
 from swift.obj.pending import write_pending
 from swift.telemetry.metrics import Metrics
 from swift.wire.client import POOL, BackendConnection, BackendError, BackendTimeout, header_block
-from swift.wire.request import host_url
+from swift.wire.message import host_url
 
 EXPIRER_ACCOUNT = "expiring_objects"
 EXPIRER_DIVISOR = 86400

@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.obj.errors import Refused
 from swift.obj.request import Environ, Malformed, is_true
-from swift.wire.headers import title_case
+from swift.wire.message import title_case
 
 MAX_FOOTER = 1 << 20
 MAX_PART_HEADERS = 32

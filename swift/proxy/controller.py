@@ -19,6 +19,7 @@ from swift.proxy.reader import Reader, Source
 from swift.proxy.relay import BodyBroken, RangeBody, UnsizedBody, gathered, small_body
 from swift.proxy.routing import Node, NodeSelector
 from swift.wire.message import (
+    HTML_TYPE,
     HTTPBadRequest,
     HTTPOk,
     HTTPServiceUnavailable,
@@ -27,7 +28,6 @@ from swift.wire.message import (
     wsgi_quote,
     wsgi_to_str,
 )
-from swift.wire.status import HTML_TYPE
 
 if TYPE_CHECKING:
     from swift.proxy.app import Application

@@ -29,7 +29,6 @@ from swift.proxy.rows import LostRows, row_headers
 from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.client import POOL, BackendConnection, BackendError, StaleConnection, wait_any
 from swift.wire.errors import ClientError, ClientTimeout
-from swift.wire.headers import head_headers
 from swift.wire.message import (
     HeaderKeyDict,
     HTTPClientDisconnect,
@@ -38,6 +37,7 @@ from swift.wire.message import (
     HTTPRequestTimeout,
     HTTPServiceUnavailable,
     HTTPUnprocessableEntity,
+    head_headers,
     normalize_etag,
 )
 

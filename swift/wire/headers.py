@@ -9,6 +9,8 @@ from typing import Any
 # Both maps only grow, and only to this size: header names come from outside.
 _CACHE_LIMIT = 4096
 _titles: dict[str, str] = {}
+# The one header whose values can't be joined by commas.
+_SEVERAL = "Set-Cookie"
 _environ_keys: dict[str, str] = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 _names: dict[str, str] = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
 
@@ -67,8 +69,28 @@ def header_text(value: Any) -> str:
     return str(value)
 
 
+class SeveralValues(str):
+    """The values of a header that occurs more than once; as text it is the last of them."""
+
+    __slots__ = ("values",)
+
+    values: tuple[str, ...]
+
+    def __new__(cls, values: Iterable[str]) -> "SeveralValues":
+        every = tuple(values)
+        made = super().__new__(cls, every[-1])
+        made.values = every
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SeveralValues, (self.values,)
+
+
 class HeaderKeyDict(dict[str, Any]):
-    """Headers by title-cased name. A missing name reads as None, setting None deletes; update() does not make strings."""
+    """Headers by title-cased name. A missing name reads as None, setting None deletes; update() does not make strings.
+
+    A name occurs once, except Set-Cookie: `add` and pairs given to update() join it, `pairs` shows all of it (RFC 9110 5.3).
+    """
 
     __slots__ = ()
 
@@ -84,8 +106,39 @@ class HeaderKeyDict(dict[str, Any]):
     def update(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         put = dict.__setitem__
         for source in (*args, kwargs):
-            for name, value in source.items() if hasattr(source, "items") else source:
-                put(self, _titles.get(name) or title_case(name), value)
+            if hasattr(source, "items"):
+                for name, value in source.items():
+                    put(self, _titles.get(name) or title_case(name), value)
+                continue
+            for name, value in source:
+                name = _titles.get(name) or title_case(name)
+                if name == _SEVERAL:
+                    self.add(name, value)
+                else:
+                    put(self, name, value)
+
+    def add(self, name: str, value: Any) -> None:
+        """One more value of a name: kept apart for Set-Cookie, behind a comma for any other."""
+        name = _titles.get(name) or title_case(name)
+        value = header_text(value)
+        before = dict.get(self, name)
+        if before is not None:
+            if name == _SEVERAL:
+                value = SeveralValues((*getattr(before, "values", (before,)), value))
+            else:
+                value = f"{before}, {value}"
+        dict.__setitem__(self, name, value)
+
+    def pairs(self) -> list[tuple[str, Any]]:
+        """All headers as they go on the wire."""
+        if type(dict.get(self, _SEVERAL)) is not SeveralValues:
+            return list(self.items())
+        found: list[tuple[str, Any]] = []
+        for name, value in self.items():
+            found += (
+                [(name, one) for one in value.values] if type(value) is SeveralValues else [(name, value)]
+            )
+        return found
 
     def __getitem__(self, name: str) -> Any:
         return dict.get(self, _titles.get(name) or title_case(name))
@@ -95,7 +148,7 @@ class HeaderKeyDict(dict[str, Any]):
         if value is None:
             dict.pop(self, name, None)
         else:
-            dict.__setitem__(self, name, value if type(value) is str else header_text(value))
+            dict.__setitem__(self, name, value if isinstance(value, str) else header_text(value))
 
     def __delitem__(self, name: str) -> None:
         dict.__delitem__(self, title_case(name))

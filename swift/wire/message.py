@@ -1,6 +1,7 @@
 """The one door to requests and responses: everything that handlers and filters need, from where it lives.
 
-Only names are gathered here. Spec: proxy-and-backend.md 22.
+Only names are gathered here. Outside of this package each of them comes through here and no other way; inside, from where it lives.
+Spec: proxy-and-backend.md 22.
 """
 
 import functools
@@ -17,7 +18,7 @@ from swift.core.names import (
     wsgi_unquote,
 )
 from swift.wire.accept import Accept
-from swift.wire.body import close_if_possible
+from swift.wire.body import BodyFilter, close_if_possible
 from swift.wire.conditional import Match, normalize_etag
 from swift.wire.exceptions import (
     HTTPAccepted,
@@ -68,6 +69,7 @@ from swift.wire.headers import (
     header_name,
     title_case,
 )
+from swift.wire.input import InputFilter
 from swift.wire.paths import parsed_path
 from swift.wire.ranges import Range
 from swift.wire.request import Request, host_url
@@ -76,8 +78,11 @@ from swift.wire.status import HTML_TYPE, REASONS, default_body, status_line
 
 __all__ = [
     "Accept",
+    "BodyFilter",
+    "HTML_TYPE",
     "HTTPException",
     "HeaderKeyDict",
+    "InputFilter",
     "Match",
     "REASONS",
     "Range",

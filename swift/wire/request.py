@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 import webob.request
 
 from swift.core.config import truthy
+from swift.core.errors import EntityTooLarge
 from swift.core.names import split_path, wsgi_quote, wsgi_to_str
 from swift.core.timestamp import Timestamp
 from swift.wire.accept import Accept
@@ -20,9 +21,13 @@ from swift.wire.call import Application, call_application
 from swift.wire.conditional import Match, parse_http_date
 from swift.wire.headers import RequestHeaders
 from swift.wire.ranges import Range
+from swift.wire.webob_face import offers
 
 if TYPE_CHECKING:
     from swift.wire.response import Response
+
+# Bytes of a body that are read at once by who does not say how many: documents are shorter, objects are not read that way.
+MAX_BODY = 16 * 1024 * 1024
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -62,6 +67,12 @@ def host_url(environ: Mapping[str, Any]) -> str:
     return f"{scheme}://{host}"
 
 
+@offers(
+    # views of the environ
+    "accept_charset", "accept_encoding", "accept_language", "authorization", "client_addr", "cookies", "date",
+    "domain", "host_port", "http_version", "is_xhr", "max_forwards", "pragma", "remote_host", "scheme", "server_name", "server_port",
+    "urlargs", "urlvars",
+)  # fmt: skip
 class Request(webob.request.BaseRequest):
     """One HTTP request, around (never a copy of) its WSGI environ."""
 
@@ -289,10 +300,8 @@ class Request(webob.request.BaseRequest):
 
     @property
     def body(self) -> bytes:
-        """All of the body; a rewindable copy stays behind for the next reader."""
-        data = self.environ["wsgi.input"].read()
-        self.environ["wsgi.input"] = io.BytesIO(data)
-        return data
+        """read_body(MAX_BODY)"""
+        return self.read_body(MAX_BODY)
 
     @body.setter
     def body(self, data: bytes | str) -> None:
@@ -300,6 +309,23 @@ class Request(webob.request.BaseRequest):
             data = data.encode("utf-8")
         self.environ["wsgi.input"] = io.BytesIO(data)
         self.environ["CONTENT_LENGTH"] = str(len(data))
+
+    def read_body(self, limit: int) -> bytes:
+        """All of the body; a copy stays behind for the next reader. Raises EntityTooLarge above `limit` bytes, ClientError."""
+        source = self.environ["wsgi.input"]
+        parts = []
+        left = limit + 1
+        while left:
+            data = source.read(left)
+            if not data:
+                break
+            parts.append(data)
+            left -= len(data)
+        data = b"".join(parts)
+        if not left:
+            raise EntityTooLarge(f"The body of the request is longer than {limit} bytes.")
+        self.environ["wsgi.input"] = io.BytesIO(data)
+        return data
 
     # --- calling
 

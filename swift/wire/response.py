@@ -6,11 +6,13 @@ Spec: proxy-and-backend.md 22, 29; middleware.md 2.2.
 
 import datetime
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import formatdate
 from typing import Any
 
 import webob
+from webob.cookies import make_cookie
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
@@ -22,9 +24,14 @@ from swift.wire.multipart import byteranges_body, byteranges_length
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.request import Request, host_url
 from swift.wire.status import HTML_TYPE, default_body, status_line
+from swift.wire.webob_face import offers
 
 # A HEAD's body iterator is read to its end only as far as that: enough for it to finish cleanly, not more.
 _DRAIN_LIMIT = 65536
+
+_COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_COOKIE_VALUE = re.compile(r"[!#-+\--:<-\[\]-~]*")
+_COOKIE_ATTRIBUTE = re.compile(r"[ -:<-~]*")
 
 
 class _HeaderList:
@@ -36,18 +43,19 @@ class _HeaderList:
         self.headers = headers
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(list(self.headers.items()))
+        return iter(self.headers.pairs())
 
     def __len__(self) -> int:
         return len(self.headers)
 
     def append(self, pair: tuple[str, str]) -> None:
-        self.headers[pair[0]] = pair[1]
+        self.headers.add(*pair)
 
     def __setitem__(self, _all: slice, pairs: Iterable[tuple[str, str]]) -> None:
         kept = list(pairs)
         self.headers.clear()
-        self.headers.update(kept)
+        for pair in kept:
+            self.headers.add(*pair)
 
 
 def _modified_date(value: Any) -> str | None:
@@ -61,8 +69,14 @@ def _modified_date(value: Any) -> str | None:
     return formatdate(math.ceil(float(value)), usegmt=True)
 
 
+@offers(
+    # headers, which WebOb reads and writes through `_headerlist`
+    "accept_ranges", "age", "allow", "content_disposition", "content_encoding", "content_language", "content_location",
+    "content_md5", "content_range", "date", "expires", "pragma", "retry_after", "server", "vary", "www_authenticate",
+    "charset", "default_charset", "default_content_type", "default_body_encoding", "unicode_errors",
+)  # fmt: skip
 class Response(webob.Response):
-    """One HTTP response; a WSGI application. Headers are one HeaderKeyDict, so a name occurs once."""
+    """One HTTP response; a WSGI application. Headers are one HeaderKeyDict, so a name occurs once, except Set-Cookie."""
 
     conditional_etag: str | None
     request: Request | None
@@ -148,7 +162,7 @@ class Response(webob.Response):
 
     @property
     def headerlist(self) -> list[tuple[str, str]]:
-        return list(self.headers.items())
+        return self.headers.pairs()
 
     @headerlist.setter
     def headerlist(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -199,6 +213,28 @@ class Response(webob.Response):
     @location.setter
     def location(self, value: str | None) -> None:
         self._headers["Location"] = value
+
+    def set_cookie(
+        self,
+        name: str,
+        value: str | None = "",
+        max_age: int | datetime.timedelta | None = None,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: str | None = None,
+    ) -> None:
+        """One more cookie for the client to keep; max_age in seconds, value None takes it away. Raises ValueError."""
+        well_formed = _COOKIE_NAME.fullmatch(name) and _COOKIE_VALUE.fullmatch(value or "")
+        if not well_formed or not _COOKIE_ATTRIBUTE.fullmatch(path + (domain or "")):
+            raise ValueError("not a cookie (RFC 6265 4.1.1)")
+        made = make_cookie(name, value, max_age, path, domain, secure, httponly, samesite=samesite)
+        self._headers.add("Set-Cookie", made)
+
+    def delete_cookie(self, name: str, path: str = "/", domain: str | None = None) -> None:
+        """Ask the client to forget a cookie."""
+        self.set_cookie(name, None, path=path, domain=domain)
 
     # --- body
 
@@ -257,7 +293,7 @@ class Response(webob.Response):
             if location.startswith("/") and not environ.get("swift.leave_relative_location"):
                 headers["Location"] = host_url(environ) + location
         body = self._render(environ)
-        start_response(self._status, list(headers.items()))
+        start_response(self._status, headers.pairs())
         return body
 
     def fix_conditional_response(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import pathlib
 
+from swift.wire import message
+
 ROOT = pathlib.Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "swift").rglob("*.py"))
 
@@ -35,3 +37,16 @@ def test_one_place_asks_for_time_and_chance():
 def test_core_holds_the_trades_words_only():
     lines = sum(len(path.read_text().splitlines()) for path in SOURCES if path.parent.name == "core")
     assert lines < 4500
+
+
+def test_one_door_to_requests_and_responses():
+    """Outside of wire, what swift.wire.message gathers comes from there and not from where it lives."""
+    past = []
+    for path in SOURCES:
+        if path.parent.name == "wire":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            if module.startswith("swift.wire.") and module != "swift.wire.message":
+                past += [f"{path.name}: {a.name}" for a in node.names if a.name in message.__all__]
+    assert past == []

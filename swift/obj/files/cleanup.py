@@ -33,6 +33,31 @@ def _unlink(directory: str, name: str) -> None:
         late_close.unlink(f"{directory}/{name}")
 
 
+def garbage(
+    directory: str,
+    names: list[str],
+    ec: bool,
+    fragments: int | None,
+    reclaim_age: float,
+    commit_window: float,
+    now: float,
+) -> set[str]:
+    """Which of the names in a hash directory no longer count. Ages and `now` in seconds."""
+    return _garbage(directory, decide(names, ec, fragments), reclaim_age, commit_window, now)
+
+
+def _garbage(
+    directory: str, decision: Decision, reclaim_age: float, commit_window: float, now: float
+) -> set[str]:
+    gone = {file.name for file in decision.obsolete}
+    if decision.ts is not None and _age(decision.ts, now) > reclaim_age:
+        gone.add(decision.ts.name)
+    for file in decision.possible_reclaim:
+        if _reclaimable(directory, file, now, reclaim_age, commit_window):
+            gone.add(file.name)
+    return gone
+
+
 def cleanup(
     directory: str,
     ec: bool = False,
@@ -53,15 +78,9 @@ def cleanup(
         except FileNotFoundError:
             return Decision(), []
     decision = decide(names, ec, fragments)
-    if now is None:
-        now = clock.time()
-    gone = {file.name for file in decision.obsolete}
-    if decision.ts is not None and _age(decision.ts, now) > reclaim_age:
-        gone.add(decision.ts.name)
+    gone = _garbage(directory, decision, reclaim_age, commit_window, clock.time() if now is None else now)
+    if decision.ts is not None and decision.ts.name in gone:
         decision.ts = None
-    for file in decision.possible_reclaim:
-        if _reclaimable(directory, file, now, reclaim_age, commit_window):
-            gone.add(file.name)
     for name in gone:
         _unlink(directory, name)
     remaining = sorted((name for name in names if name not in gone), reverse=True)

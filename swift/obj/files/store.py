@@ -20,6 +20,7 @@ from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.purge import purge
 from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import look, open_object
+from swift.obj.files.reclaim import reclaim
 from swift.obj.files.state import FileState, read_state
 from swift.obj.files.suffixes import SuffixDamaged, get_hashes
 from swift.obj.files.writer import NewObjectFile, tombstone, write_file
@@ -249,6 +250,18 @@ class FileStore(ObjectStore):
                             yield self.locate(partition, name_hash, None)
                 finally:
                     self.device.leave(scan.close)
+
+    def reclaim(self, partition: str) -> Iterator[int]:
+        device, partition_dir = self.device, f"{self.datadir}/{partition}"
+        for suffix in device.run_mounted(True, walker.list_suffixes, partition_dir):
+            scan = device.run(walker.SuffixScan, f"{partition_dir}/{suffix}")
+            try:
+                while names := device.run(scan.next):
+                    yield device.run(
+                        reclaim, partition_dir, suffix, names, self.ec, self.fragments, self.options
+                    )
+            finally:
+                device.leave(scan.close)
 
     def verify(self, place: Place, pace: Callable[[int], None] | None = None) -> int:
         found = self.open(place, EXTENT, open_expired=True, frag_prefs=[] if self.ec else None)

@@ -1,4 +1,4 @@
-"""Fixtures of the object room: a directory whose file system holds user xattrs of any size (tmpfs, where there is one)."""
+"""Fixtures of the object room: a directory on a memory file system and one on a real one, where user xattrs are to be had."""
 
 import os
 import shutil
@@ -7,6 +7,11 @@ import tempfile
 import pytest
 
 from swift.core import fs, hashing
+from swift.core.threads import is_memory_file_system
+
+MEMORY = "/dev/shm"
+# What these say of files, threads and syncs is to hold on a disk as well; the others only need some place, or run inline in any case.
+ON_DISK_TOO = {"test_object_http", "test_object_server", "test_races", "test_reader", "test_store"}
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +19,27 @@ def golden_hash_config():
     hashing.set_hash_config("changeme", "changeme")
 
 
+def _is_memory(path):
+    return is_memory_file_system(path) and fs.user_xattr_limit(path) > 0
+
+
+def _kinds(module):
+    disk = tempfile.gettempdir()
+    has_disk = not is_memory_file_system(disk) and fs.user_xattr_limit(disk) > 0
+    kinds = ["memory"] if os.path.isdir(MEMORY) and _is_memory(MEMORY) else []
+    if has_disk and (not kinds or module in ON_DISK_TOO):
+        kinds.append("disk")
+    return kinds
+
+
+def pytest_generate_tests(metafunc):
+    if "root" in metafunc.fixturenames:
+        metafunc.parametrize("root", _kinds(metafunc.module.__name__.rpartition(".")[2]), indirect=True)
+
+
 @pytest.fixture
-def root(tmp_path):
-    on_disk = os.environ.get("SWIFT_TEST_ON_DISK")  # thread pools, real syncs, small xattrs
-    if not on_disk and os.path.isdir("/dev/shm") and fs.user_xattr_limit("/dev/shm"):
-        path = tempfile.mkdtemp(prefix="swift-test-obj-", dir="/dev/shm")
-        yield path
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        yield str(tmp_path)
+def root(request):
+    """An empty directory; on a disk there are thread pools, real syncs and small xattrs."""
+    path = tempfile.mkdtemp(prefix="swift-test-obj-", dir=MEMORY if request.param == "memory" else None)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -701,6 +701,24 @@ def test_footers_without_boundary(app):
     assert (got.status, got.body) == (400, b"no MIME boundary")
 
 
+def test_the_answer_to_a_post_tells_the_type_that_the_object_has_now(app):
+    """Not the one it had before; as the reference."""
+    app.put(T1, Content_Type="a/old")
+    for timestamp, given, now in (
+        (T2, "a/new", "a/new"),
+        (T3, None, "a/new"),
+        ("1700000004.00000", "a/newer", "a/newer"),
+    ):
+        got = app.request("POST", X_Timestamp=timestamp, Content_Type=given)
+        assert (got.status, got.headers["x-backend-content-type"]) == (202, now)
+        assert app.get().headers["content-type"] == now
+    # an older POST whose type is newer than the one that is there
+    got = app.request(
+        "POST", X_Timestamp=T2, Content_Type="a/late", Content_Type_Timestamp="1700000005.00000"
+    )
+    assert (got.status, got.headers["x-backend-content-type"]) == (202, "a/late")
+
+
 # ---------------------------------------------------------------- full and broken disks
 
 

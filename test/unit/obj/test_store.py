@@ -1,13 +1,14 @@
 """The object store behind its interface: what daemons ask of it, the second phase of an EC write, and that nothing more is removed than named."""
 
 import hashlib
+import logging
 import os
 import signal
 
 import pytest
 from obj_app import App
 
-from swift.core import fs
+from swift.core import clock, fs
 from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
@@ -15,6 +16,7 @@ from swift.obj.device import Devices
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.files import metadata
 from swift.obj.files.store import FileStore
+from swift.obj.reclaimer import Reclaimer
 from swift.obj.store import BODY, EXTENT, HEAD, StoreOptions, Times, Write
 from swift.obj.stores import Stores, kind_of
 
@@ -371,3 +373,82 @@ def test_a_purge_and_a_new_object_at_once(root):
         assert app.request("DELETE", X_Timestamp=f"17000002{n:02d}.00000").status == 204
         for name in app.files():
             os.unlink(f"{app.where().hash_dir}/{name}")
+
+
+# ---------------------------------------------------------------- what is old
+
+
+def reclaimer_of(store, age):
+    options = StoreOptions(reclaim_age=age)
+    devices = Devices(os.path.dirname(store.device.path), mount_check=False)
+    devices.get("sda").inline = store.device.inline
+    return Reclaimer(devices, Stores(options), policies(), logging.getLogger("test"))
+
+
+def test_old_tombstones_go_without_replication(devices):
+    device = devices.get("sda")
+    device.inline = True
+    store = FileStore(device, policies().legacy, StoreOptions(reclaim_age=1e12))
+    now = clock.time()
+    old, young = f"{now - 1000:.5f}", f"{now - 10:.5f}"
+    for n in range(20):
+        place = place_of(store, f"/a/c/o{n}", str(n % 3))
+        if n % 2:
+            write(store, place, f"{now - 2000:.5f}")
+        if n % 4 < 2:
+            delete(store, place, old if n % 8 < 4 else young)
+    store.suffix_hashes("0")
+    before = {hash_of for p in "012" for hash_of, _ in store.hashes(p)}
+    expected = {
+        hash_of
+        for p in "012"
+        for hash_of, times in store.hashes(p)
+        if not (times.deleted and times.data == old)
+    }
+    assert 0 < len(expected) < len(before)
+    reclaimer = reclaimer_of(store, 500)
+    assert reclaimer.run_once() == len(before) - len(expected)
+    assert {hash_of for p in "012" for hash_of, _ in store.hashes(p)} == expected
+    assert reclaimer.run_once() == 0
+    for p in "012":
+        # no empty directory is left, and what replication compares says what is there
+        for directory, directories, files_ in os.walk(f"{store.datadir}/{p}"):
+            assert directories or files_, directory
+        hashes = store.suffix_hashes(p).hashes
+        assert store.suffix_hashes(p, hashes).hashes == hashes
+
+
+def test_killed_at_a_reclaim(devices):
+    device = devices.get("sda")
+    device.inline = True
+    store = FileStore(device, policies().legacy, StoreOptions(reclaim_age=1e12))
+    place = place_of(store)
+    delete(store, place, T1)
+    store.suffix_hashes("7")
+    old = FileStore(device, policies().legacy, StoreOptions(reclaim_age=1))
+    for point in ("invalidate:appended", "reclaim:removed"):
+        assert killed(point, lambda: list(old.reclaim("7")))
+        assert files(place) == ([f"{T1}.ts"] if point == "invalidate:appended" else [])
+        hashes = store.suffix_hashes("7").hashes
+        assert store.suffix_hashes("7", [place.suffix]).hashes == hashes
+
+
+def test_a_put_while_its_tombstone_is_reclaimed(devices):
+    device = devices.get("sda")
+    device.inline = True
+    store = FileStore(device, policies().legacy, StoreOptions(reclaim_age=1e12))
+    old = FileStore(device, policies().legacy, StoreOptions(reclaim_age=1))
+    place = place_of(store)
+    for n in range(10, 40):
+        delete(store, place, f"17000000{n}.00000")
+        pid = os.fork()
+        if pid == 0:
+            list(old.reclaim("7"))
+            os._exit(0)
+        body = b"%d" % n
+        write(store, place, f"17000001{n}.00000", body)
+        os.waitpid(pid, 0)
+        assert store.open(place, BODY).body == body
+        delete(store, place, f"17000002{n}.00000")
+        list(old.reclaim("7"))
+        assert files(place) == []

@@ -1,6 +1,7 @@
 """The object-updater against scripted container servers: who is asked, what is left on disk."""
 
 import base64
+import errno
 import json
 import os
 
@@ -325,3 +326,21 @@ def test_old_temporary_files_are_removed(cluster):
             os.utime(f"{app.device}/tmp-1/{name}", (time, time))
     updater.run_once()
     assert os.listdir(f"{app.device}/tmp-1") == ["new"]
+
+
+@pytest.mark.parametrize(
+    "code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.ESTALE, errno.EINTR]
+)
+def test_an_update_that_cannot_be_read_now_is_delivered_by_the_next_sweep(cluster, monkeypatch, code):
+    app, updater, servers = cluster([OK])
+    path = keep(app)
+    with monkeypatch.context() as patch:
+
+        def fail(name):
+            raise OSError(code, os.strerror(code))
+
+        patch.setattr(pending, "_read", fail)
+        updater.run_once()
+    assert app.pendings() == [path] and not os.path.exists(f"{app.device}/quarantined")
+    updater.run_once()
+    assert app.pendings() == [] and len(servers[0].requests) == 1

@@ -71,9 +71,8 @@ def test_odd_names_are_quoted_as_a_whole(cluster):
     assert cluster.request("GET", "/v1/a/%C3%A9%20c/d%2F/e%3Ff%25")[0] == 200
     (seen,) = cluster.of("object")
     assert seen.entity == "/a/%C3%A9%20c/d//e%3Ff%25"
-    assert cluster.rings["o"].names == [(b"a", "é c".encode(), b"d//e?f%")] or cluster.rings["o"].names == [
-        ("a", "é c".encode(), "d//e?f%")
-    ]
+    # a ring hashes what is on the wire
+    assert cluster.rings["o"].names == [("a", "é c".encode(), "d//e?f%")]
 
 
 def test_head_has_no_body_but_its_length(cluster):

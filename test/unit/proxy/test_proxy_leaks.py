@@ -1,14 +1,10 @@
 """Descriptors after everything that can go wrong between proxy and storage servers: as many as before."""
 
-import gc
 import hashlib
-import os
 
 import pytest
-from proxy_backends import T0, Reply
+from proxy_backends import T0, Reply, settle
 
-from swift.core.concurrency import sleep
-from swift.wire.client import POOL
 from swift.wire.errors import ClientDisconnected
 
 BODY = b"hello world" * 1000
@@ -33,22 +29,6 @@ FAULTS = {
     "endless": Reply(200, {"Content-Length": None}, LONG, cut=5000),
     "chunks": Reply(200, {"Content-Length": None, "Transfer-Encoding": "chunked"}, b"3\r\nabc\r\nzz\r\n"),
 }
-
-
-def settle(base=None):
-    """The count once what ends in the background has ended: late answers, peers that see a connection close.
-
-    `base`: good enough; without it, a count that stays.
-    """
-    counts = []
-    for _ in range(60):
-        POOL.clear()
-        sleep(0.03)
-        counts.append(len(os.listdir("/proc/self/fd")))
-        if counts[-1] <= base if base is not None else counts[-4:] == counts[-1:] * 4:
-            break
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
 
 
 class Broken:

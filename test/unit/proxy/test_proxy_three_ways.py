@@ -1,15 +1,12 @@
 """Every kind of GET gives the same answer however its body travels: iterated, spliced, over TLS (spec proxy 10.4)."""
 
-import gc
-import os
-
 import pytest
-from proxy_backends import CONTAINER_HEADERS, T0, Reply
-from three_ways import WAYS, Front
+from proxy_backends import CONTAINER_HEADERS, T0, Reply, settle
 
-from swift.core import concurrency, stream
+from swift.core import stream
 from swift.wire.multipart import byteranges_body
 from test import certificate
+from test.three_ways import WAYS, Front
 
 MARK = b"SECRETsecret"
 BIG = MARK * 200_000
@@ -281,23 +278,18 @@ def test_a_body_that_is_dropped_without_a_word_leaves_no_connection(make_cluster
     path = "/v1/a/c" if kind == "listing" else "/v1/a/c/o"
     wanted = {"Range": "bytes=0-999999,5-8"} if kind == "ranges" else {}
 
-    def open_here():
-        concurrency.sleep(0.05)  # the backends see it too
-        return len(os.listdir("/proc/self/fd"))
-
     def ask():
         return Request.blank(path, headers=wanted).call_application(cluster.app)[2]
 
     for close in (lambda body: body.close(), lambda body: next(iter(body)) and None, lambda body: None):
         body = ask()
         body.close()
-        before = open_here()
+        before = settle()
         for _ in range(3):
             body = ask()
             close(body)
             del body
-        gc.collect()
-        assert open_here() <= before
+        assert settle(before) <= before
 
 
 def test_an_error_between_a_source_and_its_body_leaves_no_connection(make_cluster, monkeypatch):
@@ -309,8 +301,7 @@ def test_an_error_between_a_source_and_its_body_leaves_no_connection(make_cluste
     headers = {**CONTAINER_HEADERS, "Content-Type": "application/json; charset=utf-8"}
     cluster.on("container", "GET", Reply(200, headers, BIG))
     cluster.request("GET", "/v1/a/c/o")
-    concurrency.sleep(0.05)
-    before = len(os.listdir("/proc/self/fd"))
+    before = settle()
 
     def fails(_headers):
         raise ValueError("no such header")
@@ -319,6 +310,4 @@ def test_an_error_between_a_source_and_its_body_leaves_no_connection(make_cluste
         monkeypatch.setattr(module, "split_headers", fails)
     for path in ("/v1/a/c/o", "/v1/a/c") * 3:
         assert cluster.request("GET", path)[0] == 500
-    gc.collect()
-    concurrency.sleep(0.05)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert settle(before) <= before

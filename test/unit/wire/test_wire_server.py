@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from running_server import read_all, read_until, wait_for
 
 from swift.core.concurrency import sleep
-from swift.wire import connection
+from swift.wire import answering
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.parser import HeadLimits
 
@@ -302,7 +302,7 @@ def test_unread_bodies_are_dropped_or_the_connection_is(start):
     request = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
     answer = server.talk(request % 100_000 + b"x" * 100_000 + b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     assert answer.count(b"hello") == 2 and b"Connection: close" not in answer
-    big = connection.DISCARD_LIMIT + 1
+    big = answering.DISCARD_LIMIT + 1
     answer = server.talk(request % big + b"x" * big + b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     assert answer.count(b"hello") == 1 and b"Connection: close" in answer
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
