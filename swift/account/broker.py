@@ -13,6 +13,7 @@ from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import schema
 from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker
 from swift.db.connection import Connection
+from swift.db.errors import DatabaseMissing
 from swift.db.items import container_item
 from swift.db.merge import ContainerItem, ContainerRow, is_zero, merge_containers
 from swift.db.pending import Record
@@ -24,6 +25,10 @@ _INFO_COLUMNS = (
     "account, created_at, put_timestamp, delete_timestamp, status_changed_at, container_count, object_count,"
     " bytes_used, hash, id"
 )
+
+
+class StatusDeleted(DatabaseMissing):
+    """The account has been deleted, and waits for its reaper."""
 
 
 class AccountBroker(Broker):
@@ -154,6 +159,16 @@ class AccountBroker(Broker):
                     " ORDER BY storage_policy_index"
                 )
             }
+
+    def check_alive(self, conn: Connection) -> None:
+        row = self._stat_row(conn, "status, put_timestamp, delete_timestamp, container_count")
+        if is_deleted(row):
+            raise StatusDeleted(self.path) if is_status_deleted(row) else DatabaseMissing(self.path)
+
+    def check_status(self, conn: Connection) -> None:
+        """Raises StatusDeleted if the account is deleted by status or by its timestamps, whatever it still holds."""
+        if is_status_deleted(self._stat_row(conn, "status, put_timestamp, delete_timestamp")):
+            raise StatusDeleted(self.path)
 
     def is_status_deleted(self) -> bool:
         """Deleted by status or by its timestamps, whatever it still holds."""

@@ -11,7 +11,7 @@ from swift.core.constraints import ACCOUNT_LISTING_PARAMS, limits
 from swift.core.errors import BadRequest
 from swift.core.names import check_account_name, check_container_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, normalize_timestamp
-from swift.db.errors import DatabaseExists, DatabaseMissing
+from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing, query_params
 from swift.db.reader import Source
 from swift.db.request import (
@@ -23,12 +23,12 @@ from swift.db.request import (
     native_header,
     shown_metadata,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
+from swift.db.server import LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
-from .broker import AccountBroker, container_record, is_deleted, is_status_deleted
+from .broker import AccountBroker, StatusDeleted, container_record, is_deleted, is_status_deleted
 from .listing import container_listing
 from .snapshot import AccountReader, AccountSnapshot
 
@@ -42,12 +42,13 @@ class _AccountDeleted(DatabaseMissing):
     """There is a database, of an account that has been deleted."""
 
 
-class AccountServer(DatabaseServer):
+class AccountServer(DatabaseServer[AccountBroker]):
     """The WSGI application; see DatabaseServer for its options."""
 
     server_type = "account-server"
     bad_utf8 = "Invalid UTF8"
     data_directory = "accounts"
+    broker_class = AccountBroker
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         super().__init__(conf, logger)
@@ -63,19 +64,7 @@ class AccountServer(DatabaseServer):
         }
 
     def _reader(self, path: str) -> AccountReader:
-        return AccountReader(
-            AccountBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
-        )
-
-    def broker(self, place: Place, reading: bool = False) -> AccountBroker:
-        return AccountBroker(
-            place.path,
-            account=place.account,
-            lock_timeout=READ_LOCK_TIMEOUT if reading else LOCK_TIMEOUT,
-            stale_reads_ok=reading,
-            durable=self.durable,
-            logger=self.logger,
-        )
+        return AccountReader(self.reading_broker(path))
 
     def _account(self, environ: Environ, with_room: bool = False) -> Place:
         device, partition, account, container = self.segments(environ, 3, 4)
@@ -157,29 +146,23 @@ class AccountServer(DatabaseServer):
         place = self._account(environ, with_room=True)
         timestamp = timestamp_of(environ)
         updates = metadata_headers(environ, timestamp, _METADATA)
-        status = self.run_to_create(place, self._store, place, timestamp, updates)
-        if status == 403:
+        try:
+            status = self.run_to_create(place, self._store, place, timestamp, updates)
+        except StatusDeleted:
             headers = [("X-Account-Status", "Deleted")]
             return answer(environ, start_response, 403, "Recently deleted", headers, _DELETED_TYPE)
         return answer(environ, start_response, status)
 
     def _store(self, place: Place, timestamp: str, updates: Mapping[str, tuple[str, str]]) -> int:
-        """Create or update an account; the status."""
+        """Create or update an account; the status. Raises StatusDeleted."""
         broker = self.broker(place)
-        created = False
         if not broker.exists():
             _check_limits(updates)
-            try:
-                broker.create(timestamp)
-                created = True
-            except DatabaseExists:
-                pass
-        if not created and broker.is_status_deleted():
-            return 403
-        broker.touch(None if created else timestamp, updates, _check_limits)
-        if not created and broker.is_deleted():
-            return 409
-        return 201 if created else 202
+            if self._create(place, timestamp):
+                broker.touch(None, updates, _check_limits)
+                return 201
+        broker.touch(timestamp, updates, _check_limits, broker.check_status)
+        return 409 if broker.is_deleted() else 202
 
     def _put_container(
         self, environ: Environ, start_response: StartResponse, parts: list[str]
@@ -211,12 +194,6 @@ class AccountServer(DatabaseServer):
         timeout = UPDATE_LOCK_TIMEOUT if environ.get("HTTP_X_TRANS_ID") else LOCK_TIMEOUT
         self.append(place, record, timeout)
 
-    def _create(self, place: Place, timestamp: str) -> None:
-        try:
-            self.broker(place).create(timestamp)
-        except DatabaseExists:
-            pass
-
     @staticmethod
     def _record(environ: Environ, container: str) -> tuple[Any, ...]:
         """The pending record of a report. Raises BadRequest."""
@@ -245,37 +222,32 @@ class AccountServer(DatabaseServer):
         place = self._account(environ, with_room=True)
         timestamp = timestamp_of(environ)
         updates = metadata_headers(environ, timestamp, _METADATA)
-        missing = self._missing(environ, start_response, place)
-        if missing is not None:
-            return missing
-        self.run(place, self.broker(place).update_metadata, updates, _check_limits)
+        try:
+            self.run(place, self._post, place, updates)
+        except DatabaseMissing as error:
+            return self._gone(environ, start_response, isinstance(error, StatusDeleted))
         return answer(environ, start_response, 204, b"")
 
-    def _missing(
-        self, environ: Environ, start_response: StartResponse, place: Place
-    ) -> Iterable[bytes] | None:
-        """The answer for an account that isn't there, None for one that is."""
-        try:
-            info = self.snapshots.current(place.path).info
-        except DatabaseMissing:
-            return self._gone(environ, start_response, False)
-        return self._gone(environ, start_response, is_status_deleted(info)) if is_deleted(info) else None
+    def _post(self, place: Place, updates: Mapping[str, tuple[str, str]]) -> None:
+        broker = self.broker(place)
+        broker.commit_pending()
+        broker.touch(None, updates, _check_limits, broker.check_alive)
 
     def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """DELETE: marks the account deleted; the reaper does the rest."""
         place = self._account(environ)
         timestamp = timestamp_of(environ)
-        missing = self._missing(environ, start_response, place)
-        if missing is not None:
-            return missing
-        status_deleted = self.run(place, self._delete, place, timestamp)
+        try:
+            status_deleted = self.run(place, self._delete, place, timestamp)
+        except DatabaseMissing as error:
+            return self._gone(environ, start_response, isinstance(error, StatusDeleted))
         headers = [("X-Account-Status", "Deleted")] if status_deleted else []
         return answer(environ, start_response, 204, b"", headers, _DELETED_TYPE)
 
     def _delete(self, place: Place, timestamp: str) -> bool:
         broker = self.broker(place)
         broker.commit_pending()
-        broker.delete_db(timestamp)
+        broker.delete_db(timestamp, broker.check_alive)
         return broker.is_status_deleted()
 
 

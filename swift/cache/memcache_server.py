@@ -20,7 +20,6 @@ from swift.core.resolver import HostAddress
 
 DEFAULT_PORT = 11211
 PROBE_SECONDS = 1.0  # between two tries to reach a server that is left alone
-_TIMEOUT_WEIGHT = 4  # errors
 _LATE = 0.25  # seconds behind a time limit that tell that the event loop is behind
 
 
@@ -165,9 +164,9 @@ class MemcacheServer:
             return
         now = clock.monotonic()
         self._errors = [moment for moment in self._errors if moment > now - options.suppression_interval]
-        # One that hangs costs each request the whole time limit, so that it gets fewer chances than one that refuses.
-        self._errors.extend([now] * (_TIMEOUT_WEIGHT if isinstance(error, TimeoutError) else 1))
-        if len(self._errors) > options.suppression_limit:
+        self._errors.append(now)
+        # One that hangs costs every request the whole time limit, and is back as soon as it answers the first probe.
+        if isinstance(error, TimeoutError) or len(self._errors) > options.suppression_limit:
             self._errors.clear()
             self._logger.error("Error limiting server %s", self.name)
             self.left_alone = True

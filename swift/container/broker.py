@@ -14,7 +14,7 @@ from swift.core.timestamp import Timestamp, normalize_timestamp
 from swift.db import schema
 from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Result, parse_metadata
 from swift.db.connection import Connection
-from swift.db.errors import DatabaseError
+from swift.db.errors import DatabaseError, DatabaseMissing
 from swift.db.items import object_item
 from swift.db.merge import ObjectItem, ObjectRow, is_zero, merge_objects
 from swift.db.pending import Record
@@ -277,6 +277,10 @@ class ContainerBroker(ShardedDatabase):
             index = self._stat_row(conn, "storage_policy_index")["storage_policy_index"]
         assert isinstance(index, int)
         return index
+
+    def check_alive(self, conn: Connection) -> None:
+        if is_deleted(self._merged_info()):
+            raise DatabaseMissing(self.path)
 
     def is_deleted(self) -> bool:
         return not self.exists() or is_deleted(self.info())

@@ -132,12 +132,11 @@ def _flat_texts(source: Source[ContainerSnapshot], listing: Listing, policy: int
             changes = overlay.between(low, bound if bound is not None else high)
             if changes:
                 lay_over(names, texts, overlay.texts(changes, _json_of_pending))
-        found += texts
+        found = found + texts if found else texts
         left -= len(texts)
         if bound is None or left <= 0:
-            break
+            return found if left >= 0 else found[: listing.limit]
         low = bound
-    return found[: listing.limit]
 
 
 def _json_of_pending(row: ObjectRow) -> bytes | None:

@@ -29,7 +29,7 @@ from swift.db.request import (
     native_header,
     read_body,
 )
-from swift.db.server import LOCK_TIMEOUT, READ_LOCK_TIMEOUT, DatabaseServer
+from swift.db.server import LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
@@ -55,11 +55,12 @@ _check_limits = check_metadata_limits("container")
 MAX_ROWS = 100_000  # in one UPDATE
 
 
-class ContainerServer(DatabaseServer):
+class ContainerServer(DatabaseServer[ContainerBroker]):
     """The WSGI application; see DatabaseServer for its options."""
 
     server_type = "container-server"
     data_directory = "containers"
+    broker_class = ContainerBroker
     sample_rates = {"HEAD": 0.1, "REPLICATE": 0.01}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -84,20 +85,7 @@ class ContainerServer(DatabaseServer):
         }
 
     def _reader(self, path: str) -> ContainerReader:
-        return ContainerReader(
-            ContainerBroker(path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger)
-        )
-
-    def broker(self, place: Place, reading: bool = False) -> ContainerBroker:
-        return ContainerBroker(
-            place.path,
-            account=place.account,
-            container=place.container,
-            lock_timeout=READ_LOCK_TIMEOUT if reading else LOCK_TIMEOUT,
-            stale_reads_ok=reading,
-            durable=self.durable,
-            logger=self.logger,
-        )
+        return ContainerReader(self.reading_broker(path))
 
     @staticmethod
     def exists(path: str) -> bool:
@@ -260,13 +248,6 @@ class ContainerServer(DatabaseServer):
             raise DatabaseMissing(place.path)
         return function(broker, *args)
 
-    def _create(self, place: Place, timestamp: str, policy: int) -> bool:
-        try:
-            self.broker(place).create(timestamp, policy)
-        except DatabaseExists:
-            return False
-        return True
-
     def _redirect(self, environ: Environ, place: Place, name: str) -> list[tuple[str, str]] | None:
         stored = self.snapshots.stored(place.path)
         assert isinstance(stored, ContainerStored)
@@ -414,9 +395,8 @@ class ContainerServer(DatabaseServer):
 
     def _post(self, place: Place, timestamp: str | None, updates: Mapping[str, tuple[str, str]]) -> None:
         broker = self.broker(place)
-        if broker.is_deleted():
-            raise DatabaseMissing(place.path)
-        broker.touch(timestamp, updates, _check_limits)
+        broker.commit_pending()
+        broker.touch(timestamp, updates, _check_limits, broker.check_alive)
 
     def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """DELETE of an object row or a container."""

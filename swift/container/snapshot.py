@@ -19,6 +19,7 @@ from .sharded import SHARDED, SHARDING, database_files, is_root, single_file_sta
 ListedRow = tuple[str, str, int, str, str]
 """(name, created_at, size, content type, etag) of a live object."""
 
+_BYTES_PER_RANGE = 1300
 _LISTED = "name, created_at, size, content_type, etag"
 
 
@@ -35,6 +36,7 @@ class ContainerStored(Stored):
     ) -> None:
         super().__init__(info, metadata, totals)
         self.ranges = ranges
+        self.size = _BYTES_PER_RANGE * len(ranges)
         self.usage = usage  # (object count, bytes) where they are not the sum of rows
         own_name = f"{info['account']}/{info['container']}"
         self.updating = shard_ranges.Finder(

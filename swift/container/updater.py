@@ -7,6 +7,7 @@ nobody knows is reported in the log and left where it is: one wrong account ring
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,9 @@ from swift.core.config import non_negative_float, positive_float, positive_int, 
 from swift.core.errors import ConfigError
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import pool_for
+from swift.core.threads import DeviceBusy, pool_for
 from swift.core.timestamp import Timestamp
-from swift.db.errors import DatabaseMissing
+from swift.db.errors import DatabaseError, DatabaseMissing
 from swift.db.marks import mark
 from swift.db.walker import Walker
 from swift.ring.errors import RingError
@@ -163,6 +164,10 @@ class ContainerUpdater(Daemon):
             self._process(device_path, path, counts, resend)
         except DatabaseMissing:
             self._unchanged.pop(path, None)
+        except (DatabaseError, sqlite3.Error, OSError, DeviceBusy) as err:
+            counts.failures += 1
+            self.metrics.increment("failures")
+            self.logger.error("ERROR updating the account of %s: %s", path, err)
         except Exception:
             counts.failures += 1
             self.metrics.increment("failures")

@@ -60,7 +60,7 @@ def parse_acl(acl: str | None) -> tuple[list[str], list[str]]:
 
 
 def referrer_allowed(referrer: str | None, referrers: Iterable[str] | None) -> bool:
-    """Whether the Referer header's host may pass: the last matching item of the list decides."""
+    """Returns True if the Referer header's host may pass: the last matching item of the list decides."""
     try:
         host = urlsplit(referrer or "").hostname or "unknown"
     except ValueError:

@@ -1,7 +1,8 @@
-"""What account and container databases have in common: life cycle, metadata, sync points, reclaim (database.md 5-10).
+"""What account and container databases have in common: life cycle, metadata, reclaim (database.md 5-10).
 
 Lives here: one database directory and the operations on it that do not depend on what its rows are. Subclasses know
-their rows. Merging the pending file is in swift.db.merger, the moving of files in swift.db.moves. Never here: HTTP, rings,
+their rows. Merging the pending file is in swift.db.merger, the moving of
+files in swift.db.moves, sync points in swift.db.sync_points. Never here: HTTP, rings,
 peers. Methods block (SQLite, files); servers decide what runs in a thread.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from .merge import is_zero
 from .merger import MERGE_BATCH, PendingMerger
 from .migrate import made_tables, migrate
 from .pending import DirectoryLock
+from .sync_points import SyncPoints
 
 SQL_VARIABLES = 900  # below the oldest SQLite's limit of 999
 ATTEMPTS = 5  # at changing a database that is being replaced
@@ -48,7 +50,7 @@ Metadata = dict[str, tuple[str, str]]
 Result = TypeVar("Result")
 
 
-class Broker:
+class Broker(SyncPoints):
     """One account or container database.
 
     `path`: `<hash directory>/<hash>.db`. `timeout`: seconds to wait for SQLite's locks; `lock_timeout`: for the
@@ -59,8 +61,6 @@ class Broker:
     kind: str  # "account" or "container", also the name in log lines
     data_directory: str
     ddl: str
-    stat_table: str
-    row_table: str
     rows_commute = False  # rows may be merged more than once and in any order
 
     def __init__(
@@ -334,66 +334,6 @@ class Broker:
             names = [d[0] for d in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
-    # -- sync points with peers
-
-    def sync_table(self, incoming: bool) -> list[dict[str, Any]]:
-        """The sync points with peers: [{remote_id, sync_point, updated_at}] (4.1)."""
-        with self.connection() as conn:
-            cursor = conn.execute(f"SELECT remote_id, sync_point, updated_at FROM {_sync_table(incoming)}")
-            return [{"remote_id": row[0], "sync_point": row[1], "updated_at": row[2]} for row in cursor]
-
-    def sync_point(self, remote_id: str, incoming: bool) -> int:
-        """How far we are with a peer, -1 if we have never met.
-
-        incoming: its highest row id that has been merged here; else: our highest row id known to be merged there.
-        """
-        with self.connection() as conn:
-            found = conn.execute(
-                f"SELECT sync_point FROM {_sync_table(incoming)} WHERE remote_id = ?", (remote_id,)
-            ).fetchone()
-        return found[0] if found else -1
-
-    def merge_syncs(self, points: Iterable[Mapping[str, Any]], incoming: bool = True) -> None:
-        """Raise sync points: of each {remote_id, sync_point} the higher of what is stored and what is given (14.1).
-
-        Raises ValueError for anything else.
-        """
-        wanted = [_checked_point(item) for item in points]
-
-        def raise_points(conn: Connection) -> None:
-            for remote_id, point in wanted:
-                self._raise_sync_point(conn, remote_id, point, incoming)
-
-        if wanted:
-            self.change(raise_points)
-
-    @staticmethod
-    def _raise_sync_point(conn: Connection, remote_id: str, point: int, incoming: bool = True) -> None:
-        table = _sync_table(incoming)
-        cursor = conn.execute(
-            f"UPDATE {table} SET sync_point = max(?, sync_point) WHERE remote_id = ?", (point, remote_id)
-        )
-        if not cursor.rowcount:
-            conn.execute(f"INSERT INTO {table} (sync_point, remote_id) VALUES (?, ?)", (point, remote_id))
-
-    def new_identity(self, remote_id: str, new_id: str | None = None) -> None:
-        """Become a replica of our own: a copy of the database `remote_id` that has just been received (14.5, `newid`).
-
-        A new id, and all of the peer's rows count as merged here. `new_id`: for a file that isn't in its place yet, whose
-        device its path does not tell.
-        """
-
-        def renew(conn: Connection) -> None:
-            conn.execute(f"UPDATE {self.stat_table} SET id = ?", (new_id or self.new_id(),))
-            highest = conn.execute(f"SELECT max(ROWID) FROM {self.row_table}").fetchone()[0]
-            self._raise_sync_point(conn, remote_id, -1 if highest is None else highest)
-            self._renew_other(conn)
-
-        self.change(renew)
-
-    def _renew_other(self, conn: Connection) -> None:
-        """What a subclass has to forget of the replica that it was copied from."""
-
     # -- metadata
 
     def metadata(self) -> Metadata:
@@ -408,13 +348,22 @@ class Broker:
         self.change(lambda conn: self._update_metadata(conn, updates, limits), sync=True)
 
     def touch(
-        self, put_timestamp: str | None, updates: Mapping[str, tuple[str, str]], limits: Any = None
+        self,
+        put_timestamp: str | None,
+        updates: Mapping[str, tuple[str, str]],
+        limits: Any = None,
+        check: Callable[[Connection], None] | None = None,
     ) -> None:
-        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither."""
-        if put_timestamp is None and not updates:
+        """put_timestamp = the later one (None: leave it), and update_metadata: both or neither.
+
+        `check(conn)`: raises what refuses that, as check_alive does, of the state that is about to be changed.
+        """
+        if put_timestamp is None and not updates and check is None:
             return
 
         def store(conn: Connection) -> None:
+            if check is not None:
+                check(conn)
             if put_timestamp is not None:
                 self._raise_timestamp(conn, "put_timestamp", put_timestamp)
             if updates:
@@ -450,9 +399,18 @@ class Broker:
     def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
         conn.execute(f"UPDATE {self.stat_table} SET {column} = ? WHERE {column} < ?", (timestamp, timestamp))
 
-    def delete_db(self, timestamp: str) -> None:
-        """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that."""
-        self.change(lambda conn: self._delete_db(conn, timestamp), sync=True)
+    def delete_db(self, timestamp: str, check: Callable[[Connection], None] | None = None) -> None:
+        """Mark the database deleted at `timestamp` and clear its metadata, unless it was deleted later than that.
+
+        `check`: as for touch.
+        """
+
+        def mark(conn: Connection) -> None:
+            if check is not None:
+                check(conn)
+            self._delete_db(conn, timestamp)
+
+        self.change(mark, sync=True)
 
     def _delete_db(self, conn: Connection, timestamp: str) -> None:
         stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
@@ -477,6 +435,10 @@ class Broker:
         )
         if self.is_deleted() != was_deleted:
             self.update_status_changed_at(normalize_timestamp(clock.time()))
+
+    def check_alive(self, conn: Connection) -> None:
+        """Raises DatabaseMissing if the database counts as deleted now, in the write transaction of `conn`."""
+        raise NotImplementedError
 
     def is_deleted(self) -> bool:
         """Returns True if the database counts as deleted (7.1, 8.1)."""
@@ -536,21 +498,6 @@ class Broker:
                             f"DELETE FROM {table} WHERE deleted = 1 AND name >= ? AND name <= ? AND {column} < ?",
                             (low, marker, age),
                         )
-
-
-def _sync_table(incoming: bool) -> str:
-    return "incoming_sync" if incoming else "outgoing_sync"
-
-
-def _checked_point(item: Mapping[str, Any]) -> tuple[str, int]:
-    """(remote id, sync point) of what a peer says. Raises ValueError."""
-    try:
-        remote_id, point = item["remote_id"], int(item["sync_point"])
-    except (KeyError, TypeError, OverflowError) as err:
-        raise ValueError(f"no sync point: {err!r:.100}") from None
-    if not isinstance(remote_id, str) or not remote_id or not -1 <= point < 2**63:
-        raise ValueError(f"no sync point: {remote_id!r:.100}, {point}")
-    return remote_id, point
 
 
 def _is_before(timestamp: str, age: str | float) -> bool:

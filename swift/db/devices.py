@@ -18,6 +18,17 @@ CHECK_SECONDS = 1.0  # how long it is believed that a device is there and has ro
 MAX_DEVICES = 4096
 
 
+def device_names(root: str) -> list[str]:
+    """Directories and links below `root`, sorted: by what it says of them, without touching what is mounted there. Raises OSError."""
+    with os.scandir(root) as entries:
+        return sorted(e.name for e in entries if e.is_symlink() or e.is_dir(follow_symlinks=False))
+
+
+def is_there(path: str, mount_check: bool) -> bool:
+    """Returns True if a device is mounted at `path`, or is at least a directory where mounts are not checked. Blocks."""
+    return is_mount(path) if mount_check else os.path.isdir(path)
+
+
 class Device:
     """One device that has a directory."""
 
@@ -59,14 +70,10 @@ class DatabaseDevices:
     def _find(self, name: str) -> Device:
         check_device_name(name)
         try:
-            with os.scandir(self.root) as entries:
-                is_there = any(
-                    e.name == name and (e.is_symlink() or e.is_dir(follow_symlinks=False)) for e in entries
-                )
+            if name not in device_names(self.root):
+                raise InsufficientStorage()
         except OSError:
-            is_there = False
-        if not is_there:
-            raise InsufficientStorage()
+            raise InsufficientStorage() from None
         device = Device(name, f"{self.root}/{name}")
         if len(self._devices) < MAX_DEVICES:
             self._devices[name] = device
@@ -75,7 +82,7 @@ class DatabaseDevices:
     def look(self, device: Device) -> None:
         """Look at the device now, as before something is created on it. Blocks. Raises InsufficientStorage."""
         device._there_until = 0.0
-        if not (is_mount(device.path) if self.mount_check else os.path.isdir(device.path)):
+        if not is_there(device.path, self.mount_check):
             raise InsufficientStorage()
         device.has_room = True
         if self.reserve:

@@ -42,7 +42,7 @@ class Overlay:
             else:
                 for name in new:
                     insort(names, name)
-        return Overlay(names, {**self.rows, **rows}, self._texts)
+        return Overlay(names, {**self.rows, **rows}, self._texts if self.names else None)
 
     def texts(self, names: list[str], text: Callable[[Any], bytes | None]) -> dict[str, bytes | None]:
         """{name: text(row)}; always with the same `text`."""

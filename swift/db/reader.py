@@ -67,11 +67,15 @@ class Source(Generic[AnySnapshot]):
     def page(
         self, table: int, low: str, high: str | None, count: int, text: Callable[[Any], bytes]
     ) -> tuple[Page, str | None]:
-        """Up to `count` stored rows as texts, and where to go on (see Stretches.page). `text` is the same for all. Raises NotInMemory."""
+        """Up to `count` stored rows as texts, and where to go on (see Stretches.page). `text` is the same for all. Raises NotInMemory.
+
+        Names are left out where no pending rows of the table need them.
+        """
         stretches = self.snapshot.stored.stretches(table)
         used: list[Stretch] = []
         load = None if self._conn is None else partial(self._load, self._conn, table, text)
-        page = stretches.page(low, high, count, load, used)
+        with_names = bool(self.snapshot.overlay(table).names)
+        page = stretches.page(low, high, count, load, used, with_names)
         if page is None:
             raise NotInMemory
         self._used.append((stretches, used))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from swift.core import swift_dir
 from swift.core.concurrency import Event, spawn_n
@@ -32,7 +32,7 @@ from .appends import Appender
 from .broker import Broker
 from .budget import BUDGET
 from .devices import DatabaseDevices
-from .errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
+from .errors import DatabaseBusy, DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
@@ -42,8 +42,10 @@ PLACES = 8192
 
 _DISK_TEXTS = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
 
+AnyBroker = TypeVar("AnyBroker", bound=Broker)
 
-class DatabaseServer(StorageServer):
+
+class DatabaseServer(StorageServer, Generic[AnyBroker]):
     """Base of both WSGI applications. `conf`: the options of database.md 23.1. Raises ValueError, ConfigError.
 
     Ours beside those: `sync_pending_updates` (no): an acknowledged row survives power loss, not only a crash of the
@@ -52,6 +54,7 @@ class DatabaseServer(StorageServer):
     """
 
     data_directory: str
+    broker_class: type[AnyBroker]
     sample_rates: Mapping[str, float] = {}
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
@@ -198,9 +201,30 @@ class DatabaseServer(StorageServer):
             self.logger.error("%s", error)
             return function(*args)
 
-    def broker(self, place: Place, reading: bool = False) -> Broker:
-        """A broker for a request; readers wait little and put up with what is merged."""
-        raise NotImplementedError
+    def broker(self, place: Place) -> AnyBroker:
+        """A broker for a request that changes something."""
+        return self.broker_class(
+            place.path,
+            account=place.account,
+            container=place.container,
+            lock_timeout=LOCK_TIMEOUT,
+            durable=self.durable,
+            logger=self.logger,
+        )
+
+    def reading_broker(self, path: str) -> AnyBroker:
+        """A broker for the snapshot of a database: it waits little and puts up with what is merged."""
+        return self.broker_class(
+            path, lock_timeout=READ_LOCK_TIMEOUT, stale_reads_ok=True, logger=self.logger
+        )
+
+    def _create(self, place: Place, timestamp: str, policy: int | None = None) -> bool:
+        """Returns True if the database had to be made. Blocks."""
+        try:
+            self.broker(place).create(timestamp, policy)
+        except DatabaseExists:
+            return False
+        return True
 
     @staticmethod
     def exists(path: str) -> bool:

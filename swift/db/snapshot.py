@@ -25,6 +25,8 @@ class Stored:
     `info`: the stat row and more; `totals`: {policy: numbers}. `stretches(table)` remembers what has been read of the rows.
     """
 
+    size = 0  # bytes in memory, about, of what a room adds
+
     def __init__(self, info: dict[str, Any], metadata: Metadata, totals: dict[int, Totals]) -> None:
         self.info = info
         self.metadata = metadata
@@ -86,7 +88,7 @@ class Snapshot:
     @property
     def size(self) -> int:
         """Bytes in memory, about, without stretches and bodies."""
-        return 4096 + _BYTES_PER_PENDING_BYTE * len(self.rows.data)
+        return 4096 + self.stored.size + _BYTES_PER_PENDING_BYTE * len(self.rows.data)
 
     def close(self, successor: Snapshot | None = None) -> None:
         """Give the memory back that is of no use any more, but for what the successor shares."""

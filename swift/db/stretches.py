@@ -69,25 +69,27 @@ class Stretches:
         count: int,
         load: Load | None = None,
         used: list[Stretch] | None = None,
+        with_names: bool = True,
     ) -> tuple[Page, str | None] | None:
         """Up to `count` rows from `low` on, and where to go on (None: no rows are left below `high`).
 
         What isn't kept is loaded; without `load`, None is returned. `used` gets the stretches that were needed, for `keep`.
+        `with_names`: without it the page's names are left out.
         """
         lows, stretches = self._kept
         names: list[str] = []
         texts: list[bytes] = []
         while True:
-            room = count - len(names)
+            room = count - len(texts)
             at = bisect_right(lows, low) - 1
             found = stretches[at] if at >= 0 else None
             if found is None or (found.high is not None and low >= found.high):
                 if load is None:
                     return None
                 limit = lows[at + 1] if at + 1 < len(lows) else None
-                found = _loaded(
-                    low, limit if high is None or (limit is not None and limit < high) else high, room, load
-                )
+                if high is not None and (limit is None or high < limit):
+                    limit = high
+                found = _loaded(low, limit, room, load)
             if used is not None:
                 used.append(found)
             start = bisect_left(found.names, low) if low > found.low else 0
@@ -96,13 +98,15 @@ class Stretches:
             if high is not None and (last or high <= found.high):  # type: ignore[operator]
                 end = bisect_left(found.names, high, start)
                 last = True
-            if end - start >= room:
+            is_full = end - start >= room
+            if is_full:
                 end = start + room
+            piece = found.texts[start:end]
+            texts = texts + piece if texts else piece
+            if with_names:
                 names += found.names[start:end]
-                texts += found.texts[start:end]
-                return (names, texts), names[-1] + "\0" if names else low
-            names += found.names[start:end]
-            texts += found.texts[start:end]
+            if is_full:
+                return (names, texts), found.names[end - 1] + "\0" if end > start else low
             if last:
                 return (names, texts), None
             low = found.high  # type: ignore[assignment]

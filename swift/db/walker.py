@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import is_mount
-from swift.core.threads import pool_for
+from swift.core.threads import DeviceBusy, pool_for
+
+from .devices import device_names, is_there
 
 
 class Walker:
@@ -27,21 +28,30 @@ class Walker:
 
     def _devices(self) -> Iterator[str]:
         try:
-            names = sorted(os.listdir(self.root))
+            names = device_names(self.root)
         except OSError as err:
             self.logger.error("ERROR: Unable to access %s: %s", self.root, err)
             return
         for name in names:
             path = os.path.join(self.root, name)
-            if not os.path.isdir(path):
+            try:
+                is_usable = pool_for(path).run(is_there, path, self.mount_check)
+            except DeviceBusy as err:
+                self.logger.error("Skipping %s: %s", name, err)
                 continue
-            if self.mount_check and not is_mount(path):
+            if is_usable:
+                yield path
+            elif self.mount_check:
                 self.logger.warning("Skipping %s as it is not mounted", name)
-                continue
-            yield path
 
     def on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
-        """As databases, of one device."""
+        """As databases, of one device. Where that hangs, the rest of it is left for another time."""
+        try:
+            yield from self._on_device(device_path)
+        except DeviceBusy as err:
+            self.logger.error("ERROR walking %s: %s", device_path, err)
+
+    def _on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
         root = f"{device_path}/{self.data_directory}"
         partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
         clock.shuffle(partitions)

@@ -1,6 +1,7 @@
 """Filter `gatekeeper`: no header that belongs to the cluster's inside passes the front door, in either direction.
 
-Which names are internal is the table below (spec middleware 4.2). Never here: what any of them means.
+Which names are internal is the table below (spec middleware 4.2). As the one filter that all requests of clients pass, it also
+turns away what nobody behind it would understand (`absent_features`). Never here: what any of it means.
 """
 
 import re
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from swift.core.config import truthy
+from swift.middleware.absent_features import AbsentFeatures
 from swift.telemetry.log import DEBUG, get_logger
 
 _INTERNAL_NAME = re.compile(
@@ -28,7 +30,7 @@ _KNOWN_NAMES = 4096
 
 
 def is_internal(name: str) -> bool:
-    """Whether a header (in any case) is the cluster's own."""
+    """Returns True if a header (in any case) is the cluster's own."""
     return _INTERNAL_NAME.fullmatch(name) is not None
 
 
@@ -50,11 +52,20 @@ class GatekeeperMiddleware:
         self.app = app
         self.logger = logger or get_logger(conf, "proxy-server", log_route="gatekeeper")
         self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
+        self._absent: AbsentFeatures | None = None
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if _SUSPICIOUS_KEYS.search("\n".join(environ)):
+        keys = "\n".join(environ)
+        if _SUSPICIOUS_KEYS.search(keys):
             self._clean_request(environ)
+        absent = self._absent
+        if absent is None:
+            absent = self._absent = self._absent_features()
+        if absent is not None:
+            refusal = absent.refusal(environ, keys)
+            if refusal is not None:
+                return refusal(environ, start_response)
         if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
             timestamp = environ.pop("HTTP_X_TIMESTAMP")
             environ["HTTP_X_BACKEND_INBOUND_X_TIMESTAMP"] = timestamp
@@ -74,6 +85,11 @@ class GatekeeperMiddleware:
             return start_response(status, public, exc_info)
 
         return self.app(environ, respond)
+
+    def _absent_features(self) -> AbsentFeatures | None:
+        """None where the pipeline is unknown: a filter on its own."""
+        names = getattr(self, "_pipeline_names", None)
+        return AbsentFeatures(names) if names else None
 
     def _clean_request(self, environ: dict[str, Any]) -> None:
         removed = []

@@ -50,6 +50,7 @@ from swift.wire.message import (
 )
 
 _FAILED = b"Internal server error.\n"
+_KEYSTONE_VERSIONS = ("v3", "v2.0")
 
 
 class Application:
@@ -196,7 +197,7 @@ class Application:
         if account is None:
             return self._handle_without_account(environ, start_response, version)
         if version not in self._versions:
-            raise self._counted(HTTPBadRequest(request=Request(environ)))
+            raise self._counted(self._unknown_version(environ, version))
         if "\0" in path:
             _check_reserved_names(account, container, obj)
         exchange = Exchange(environ, environ["REQUEST_METHOD"], account, container, obj)
@@ -218,6 +219,14 @@ class Application:
         if client:
             set_client_ip(client)
         return self._dispatch(controller, exchange, start_response)
+
+    def _unknown_version(self, environ: dict[str, Any], version: str | None) -> HTTPException:
+        """Says what is there. Clients with Keystone's settings ask for /v3 and /v2.0, where that would be."""
+        there = ", ".join(sorted(f"/{name}" for name in self._versions))
+        if version in _KEYSTONE_VERSIONS:
+            text = f"No identity service (Keystone) is here; this is an object store, with its API under {there}."
+            return HTTPNotFound(request=Request(environ), body=text)
+        return HTTPBadRequest(request=Request(environ), body=f"Unknown API version; here are {there}.")
 
     def _counted(self, refusal: HTTPException) -> HTTPException:
         """The answer to what never became a request for an account, container or object."""
@@ -253,6 +262,8 @@ class Application:
         path = environ["PATH_INFO"]
         if path == "/info":
             return disclosure.answer(self, environ, start_response)
+        if version in _KEYSTONE_VERSIONS:
+            raise self._counted(self._unknown_version(environ, version))
         if version is not None:
             raise self._counted(HTTPPreconditionFailed(request=Request(environ), body="Bad URL"))
         raise self._counted(HTTPNotFound(request=Request(environ)))

@@ -17,6 +17,7 @@ from paste.deploy import loadwsgi
 
 from swift.core.config import RelaxedInterpolation, fill_parser, one_line
 from swift.core.errors import ConfigError
+from swift.run import pipeline_order
 
 _AUTH = ("staticweb", "tempauth", "keystoneauth")
 _FRONT = ("catch_errors", "gatekeeper", "proxy_logging")
@@ -138,7 +139,7 @@ def load_app(
 
     `name`: of the section, `main` by default. `global_conf` beats the file's [DEFAULT]. With `allow_modify_pipeline` a
     proxy's missing required filters are inserted. Every element gets `_pipeline` (outermost first),
-    `_pipeline_final_app` and `_pipeline_request_logging_app`. Raises ConfigError, and whatever a factory raises.
+    `_pipeline_final_app`, `_pipeline_request_logging_app` and `_pipeline_names` (of entry points). Raises ConfigError, and whatever a factory raises.
     """
     loader = _open(source)
     context = _context(loader, name, global_conf)
@@ -148,6 +149,7 @@ def load_app(
     else:
         if allow_modify_pipeline and context.app_context.entry_point_name == "proxy":
             _insert_required(context, logger)
+            _check_order(loader, context, logger)
         app = _build(context)
     if logger is not None:
         for entry in loader.hidden:
@@ -210,9 +212,7 @@ def _insert_required(context: Any, logger: Any) -> None:
                 loadwsgi.FILTER, f"egg:swift#{name}", global_conf=context.global_conf
             )
         except (LookupError, ImportError):
-            if logger is not None:
-                logger.warning("Required filter %s is not available; the pipeline goes without it", name)
-            continue
+            continue  # not there yet; requests for what it does are refused by name
         added.name = name
         contexts.insert(at, added)
         changed = True
@@ -226,6 +226,17 @@ def _insert_required(context: Any, logger: Any) -> None:
             logger.debug('Pipeline is "%s"', shown)
 
 
+def _check_order(loader: _Loader, context: Any, logger: Any) -> None:
+    refused, warned = pipeline_order.check(_entry_names(context)[:-1])
+    if refused:
+        raise ConfigError(
+            f"Error trying to load config from {loader.shown}: the pipeline: {'; '.join(refused)}"
+        )
+    if logger is not None:
+        for text in warned:
+            logger.warning("%s: the pipeline: %s", loader.shown, text)
+
+
 def _build(context: Any) -> Any:
     final_app = context.app_context.create()
     filters = [part.create() for part in context.filter_contexts]
@@ -236,17 +247,20 @@ def _build(context: Any) -> Any:
         elements.insert(0, app)
     logging_contexts = [p for p in context.filter_contexts if p.entry_point_name == "proxy_logging"]
     request_logging_app = logging_contexts[-1].create()(final_app) if logging_contexts else final_app
-    _mark_elements(elements, request_logging_app)
+    _mark_elements(elements, request_logging_app, frozenset(_entry_names(context)))
     return app
 
 
-def _mark_elements(elements: list[Any], request_logging_app: Any) -> None:
+def _mark_elements(
+    elements: list[Any], request_logging_app: Any, names: frozenset[str] = frozenset()
+) -> None:
     marked = list(elements)
     if request_logging_app not in marked:
         marked.append(request_logging_app)
     for element in marked:
         try:
             element._pipeline = elements
+            element._pipeline_names = names
             element._pipeline_final_app = elements[-1]
             element._pipeline_request_logging_app = request_logging_app
         except AttributeError:  # an element with slots goes without

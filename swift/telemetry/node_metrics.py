@@ -62,10 +62,16 @@ def _processes() -> Iterable[Any]:
 def _disks(disks: NodeDisks) -> Iterable[Any]:
     from prometheus_client.core import GaugeMetricFamily
 
+    try:
+        usage, counts = disks.usage(), disks.quarantined()
+    except (
+        OSError
+    ):  # no folder of disks, or one of them is broken: that must not take the other figures along
+        return
     size = GaugeMetricFamily("swift_disk_size_bytes", "Size of a device.", labels=["device"])
     free = GaugeMetricFamily("swift_disk_available_bytes", "Room on a device.", labels=["device"])
     mounted = GaugeMetricFamily("swift_disk_mounted", "1 if a device is mounted.", labels=["device"])
-    for entry in disks.usage():
+    for entry in usage:
         mounted.add_metric([entry["device"]], 1 if entry["mounted"] is True else 0)
         if entry["size"] != "":
             size.add_metric([entry["device"]], entry["size"])
@@ -74,7 +80,6 @@ def _disks(disks: NodeDisks) -> Iterable[Any]:
     quarantined = GaugeMetricFamily(
         "swift_quarantined", "What was set aside as damaged.", labels=["kind", "policy"]
     )
-    counts = disks.quarantined()
     for kind in ("accounts", "containers"):
         quarantined.add_metric([kind, ""], counts[kind])
     for policy, found in sorted(counts["policies"].items()):

@@ -1,6 +1,6 @@
 """The server of all four server types: accepts connections, bounds their number, and drains them when it stops.
 
-What happens on one connection is in connection.py. Processes, workers and signals are in core.process.
+What happens on one connection is in connection.py. Processes, workers and signals are in run.process.
 Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
 """
 
@@ -330,5 +330,5 @@ def serve(
     on_done: DoneCallback | None = None,
     limits: HeadLimits | None = None,
 ) -> None:
-    """Serve app on a listening socket (core.concurrency.listen) until it is closed or shut down; returns when drained."""
+    """Serve app on a listening socket (core.sockets.listen) until it is closed or shut down; returns when drained."""
     Server(listener, app, conf, logger, on_done, limits).run()

@@ -54,6 +54,11 @@ class TlsStream:
                 else:
                     self._incoming.write_eof()
                 continue
+            except ssl.SSLError:
+                # The alert that says why, if it can leave at once.
+                if self._outgoing.pending:
+                    self._stream.try_send(self._outgoing.read())
+                raise
             self._flush()
             return result
 

@@ -1,9 +1,14 @@
 """Databases change hands: what ours writes the reference reads and goes on with, and the other way round."""
 
+import getpass
 import json
 import os
 import pathlib
+import socket
+import sqlite3
 import subprocess
+import sys
+import time
 
 import pytest
 
@@ -191,3 +196,82 @@ use = egg:swift#container
     finally:
         process.terminate()
         process.wait()
+
+
+REPLACE = """
+import json, os, sqlite3, sys, urllib.error, urllib.request
+port, path, device, count = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+os.makedirs(device + "/tmp", exist_ok=True)
+name = os.path.basename(path)[:-3]
+for n in range(count):
+    copy = sqlite3.connect(device + f"/tmp/replica{n}")
+    source = sqlite3.connect(path)
+    source.backup(copy)
+    copy.close(), source.close()
+    body = json.dumps(["rsync_then_merge", f"replica{n}"]).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/sda1/1/{name}", body, {"Content-Type": "application/json"}, method="REPLICATE"
+    )
+    try:
+        print(urllib.request.urlopen(request, timeout=60).status, flush=True)
+    except urllib.error.HTTPError as err:
+        print(err.code, err.read()[-600:], file=sys.stderr, flush=True)
+"""
+
+
+def test_the_reference_replaces_databases_under_our_hands(conf, tmp_path):
+    """Its rsync_then_merge renames a file over the live one without any lock, while we write."""
+    app = ContainerServer(conf, Logger())
+    fill(app)
+    path = container_path(conf)
+    broker = ContainerBroker(path)
+    broker.commit_pending()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server_conf = tmp_path / "reference.conf"
+    server_conf.write_text(
+        f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nuser = {getpass.getuser()}\n"
+        f"swift_dir = {conf['swift_dir']}\ndevices = {conf['devices']}\nmount_check = false\nfallocate_reserve = 0\n"
+        "[pipeline:main]\npipeline = container-server\n[app:container-server]\nuse = egg:swift#container\n"
+    )
+    server = subprocess.Popen(
+        [pathlib.Path(REFERENCE, "swift-container-server"), server_conf],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        replacer = subprocess.Popen(
+            [sys.executable, "-c", REPLACE, str(port), path, f"{conf['devices']}/sda1", "6"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        written = 0
+        while replacer.poll() is None:
+            items = [
+                broker.item_from_record(
+                    (f"w{written + n:06d}", "1700000002.00000", 1, "t" * 50, "e" * 32, 0, 0)
+                )
+                for n in range(200)
+            ]
+            broker.merge_items(items)
+            written += 200
+            time.sleep(0.05)  # it asks for SQLite's lock now and then, and would never get it
+            broker.update_metadata({"X-Container-Meta-Last": (str(written), f"17{written:08d}.00000")})
+        statuses = replacer.stdout.read().split()
+    finally:
+        server.terminate()
+        server.wait(20)
+    assert len(statuses) > 2 and set(statuses) == {"204"}, "it was to replace the file now and then"
+    check = sqlite3.connect(path)
+    assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    check.close()
+    assert written and broker.info()["object_count"] > 0
+    assert not os.path.exists(f"{conf['devices']}/sda1/quarantined")

@@ -255,6 +255,8 @@ def _cached(
         infocache[key] = info
         _count(app, f"{kind}.info.cache.hit")
         return info, ""
+    if PROCESS_CACHE.problem:
+        _tell(app)
     if shared is None:
         return None, "disabled"
     share = _skip_share(app, f"{kind}_existence_skip_cache_pct")
@@ -287,6 +289,15 @@ def _counts(stored: dict[str, Any], asked: Asked) -> bool:
     if isinstance(mark, list) and mark[:1] == [PROCESS_CACHE.identity]:
         return mark[1:] == [asked.mark]
     return PROCESS_CACHE.is_settled(asked)
+
+
+def _tell(app: Any) -> None:
+    """Once: why each request asks anew."""
+    problem, PROCESS_CACHE.problem = PROCESS_CACHE.problem, ""
+    logger = getattr(getattr(app, "_pipeline_final_app", app), "logger", None)
+    if logger is not None and problem != PROCESS_CACHE.told:
+        PROCESS_CACHE.told = problem
+        logger.warning("What is known of accounts and containers is not remembered: %s", problem)
 
 
 def _count(app: Any, name: str) -> None:

@@ -47,7 +47,7 @@ class ProcessCache:
         self.max_age = max_age
         self.max_entries = max_entries
         self.clock = clock
-        self.problem = ""  # why nothing is remembered
+        self.problem = self.told = ""  # why nothing is remembered; what the log says of that
         self._changes = changes
         self._try_at = float("-inf")
         self._entries: OrderedDict[str, tuple[float, Info, int, int, float]] = OrderedDict()

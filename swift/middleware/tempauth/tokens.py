@@ -66,7 +66,7 @@ class Tokens:
 
     @property
     def sealed(self) -> bool:
-        """Whether new tokens need no cache."""
+        """True if new tokens need no cache."""
         return self._active is not None
 
     def issue(self, cache: Any, user_id: str, groups: str) -> tuple[str, float]:

@@ -4,8 +4,9 @@ import sqlite3
 
 import pytest
 
-from swift.account.broker import AccountBroker
+from swift.account.broker import AccountBroker, StatusDeleted
 from swift.core.hashing import hash_path, set_hash_config
+from swift.db.connection import Connection
 from swift.db.errors import DatabaseBusy
 from swift.db.merge import ContainerItem
 from test.databases import copy_devices, db_path, load, with_our_row_ids
@@ -158,3 +159,23 @@ def test_the_audited_numbers_are_of_one_moment(tmp_path, monkeypatch):
     assert {key: info[key] for key in sums} == sums
     info, sums = other.audited_totals()
     assert sums == {"container_count": 2, "object_count": 12, "bytes_used": 14}
+
+
+@pytest.mark.parametrize("check", ["check_alive", "check_status"])
+def test_nothing_is_stored_in_what_was_deleted_at_the_last_moment(tmp_path, monkeypatch, check):
+    broker = make(tmp_path)
+    begin, raced = Connection.writing, []
+
+    def begin_late(conn, *args, **options):
+        if not raced:
+            raced.append(1)
+            AccountBroker(broker.path).delete_db("1700000001.00000")
+        return begin(conn, *args, **options)
+
+    monkeypatch.setattr(Connection, "writing", begin_late)
+    with pytest.raises(StatusDeleted):
+        broker.touch(
+            "1700000002.00000", {"X-Account-Meta-A": ("b", "1700000002.00000")}, None, getattr(broker, check)
+        )
+    assert broker.info()["put_timestamp"] == "1700000000.00000"
+    assert "X-Account-Meta-A" not in broker.metadata()

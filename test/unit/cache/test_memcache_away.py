@@ -166,8 +166,8 @@ def test_a_delete_that_was_missed_is_made_good(server):
 def test_a_delete_that_found_no_connection_is_made_good(stand_in):
     client = client_of(stand_in, max_connections=1, pool_timeout=0.02, io_timeout=0.2)
     client.set("k", 1)
-    stand_in.silent.add(b"get")
-    holder = concurrency.spawn(client.get, "other")
+    stand_in.silent.add(b"set")
+    holder = concurrency.spawn(client.set, "other", 1)
     concurrency.sleep(0.01)
     client.delete("k")
     assert len(stand_in.store) == 1

@@ -545,3 +545,23 @@ def test_rows_are_removed_in_batches(tmp_path, monkeypatch):
     assert broker.info()["object_count"] == 15 and broker.info()["bytes_used"] == 30
     assert broker.remove_objects("", "") == 15
     assert broker.empty()
+
+
+def test_a_post_does_not_bring_back_what_was_deleted_at_the_last_moment(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    begin, raced = Connection.writing, []
+
+    def begin_late(conn, *args, **options):
+        if not raced:
+            raced.append(None)
+            raced[0] = ContainerBroker(broker.path).delete("1700000001.00000")
+        return begin(conn, *args, **options)
+
+    monkeypatch.setattr(Connection, "writing", begin_late)
+    with pytest.raises(DatabaseMissing):
+        broker.touch(
+            "1700000002.00000", {"X-Container-Meta-A": ("b", "1700000002.00000")}, None, broker.check_alive
+        )
+    assert raced == [True]
+    assert broker.is_deleted()
+    assert "X-Container-Meta-A" not in broker.metadata()

@@ -573,3 +573,45 @@ def test_a_small_cache_hides_nothing(tmp_path, size):
             for query in ("format=json", "format=json&delimiter=/"):
                 assert [entry["name"] for entry in json.loads(call(app, "GET", path, query)[2])] == names
             assert call(app, "HEAD", path)[1]["X-Container-Object-Count"] == str(n + 1)
+
+
+def test_a_cold_listing_is_one_trip_to_the_disk_and_a_warm_one_none(tmp_path, monkeypatch):
+    broker = make(tmp_path)
+    broker.merge_items([ObjectItem(f"o{n:04d}", "1700000001.00000", 1, "t", "e", 0) for n in range(1000)])
+    sleep(2 * marks.TICK_NS / 1e9)
+    trips = []
+
+    class Counting:
+        def run(self, function, *args):
+            trips.append(function)
+            return function(*args)
+
+    monkeypatch.setattr(snapshots, "pool_for", lambda path: Counting())
+    shown = ShownContainer(broker)
+    assert len(json.loads(shown.listing(Listing()))) == 1000
+    assert len(trips) == 1
+    if marks.road_to(shown.reader.directory) is None:
+        pytest.skip("this file system, or this kernel, can't be looked at without waiting")
+    for listing in (Listing(limit=10), Listing(marker="o0500", end_marker="o0700"), Listing(prefix="o09")):
+        assert json.loads(shown.listing(listing))
+    assert shown.info["object_count"] == 1000
+    # a name that nobody has ever looked for is no knowledge of the kernel's: the pending file that there isn't
+    assert len(trips) <= 2
+    del trips[:]
+    assert json.loads(shown.listing(Listing(limit=10))) and shown.info["object_count"] == 1000
+    assert not trips
+
+
+def test_without_a_road_that_never_waits_all_is_right_by_trips(tmp_path, monkeypatch):
+    monkeypatch.setattr(seen, "road_to", lambda directory: None)
+    broker = make(tmp_path)
+    broker.put_object("a", "1700000001.00000", 1, "t", "e")
+    shown = ShownContainer(broker)
+    assert shown.info["object_count"] == 1
+    sleep(2 * marks.TICK_NS / 1e9)
+    first = shown.now
+    with monkeypatch.context() as patched:
+        patched.setattr(shown.reader.broker, "connection", None)  # a look is enough
+        assert shown.now is first
+    broker.put_object("b", "1700000001.00000", 1, "t", "e")
+    assert [entry["name"] for entry in json.loads(shown.listing(Listing()))] == ["a", "b"]

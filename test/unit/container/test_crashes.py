@@ -138,6 +138,16 @@ def test_killed_while_storing_rows(tmp_path, point):
     check_consistency(broker.path)
 
 
+@pytest.mark.parametrize("point", ["db:pending:to_be_synced:1", "db:pending:to_be_synced:17"])
+def test_killed_between_a_row_and_its_sync(tmp_path, point):
+    conf = {**make_conf(tmp_path), "sync_pending_updates": "yes"}
+    live, dead, either = acknowledged(run(conf, point))
+    assert len(either) == 1
+    listed = set(call(ContainerServer(conf, Logger()), "GET", "/sda1/1/AUTH_a/c", "limit=10000")[2].split())
+    assert live <= listed <= live | either
+    assert not dead & listed
+
+
 @pytest.mark.parametrize(
     "point", ["mkdirs_durable:made:1", "mkdirs_durable:made:4", "db:create:written", "db:create:built"]
 )

@@ -390,6 +390,17 @@ def test_damage_is_set_aside_and_the_next_put_makes_it_anew(tmp_path):
     assert broker.info()["object_count"] == 0
 
 
+def test_killed_while_setting_aside(tmp_path):
+    broker = make(tmp_path, 300)
+    CONNECTIONS.forget(broker.directory)
+    spoil(broker.path)
+    code = "import sys; from swift.container.broker import ContainerBroker as B; B(sys.argv[1]).get_objects(1000)"
+    assert python(code, broker.path, point="db:quarantine:renamed").returncode == -signal.SIGKILL
+    assert os.path.exists(tmp_path / f"sda1/quarantined/containers/{HASH}/{HASH}.db")
+    make(tmp_path)
+    assert broker.info()["object_count"] == 0
+
+
 def sqlite_error(code, text="disk I/O error"):
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code

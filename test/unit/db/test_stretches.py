@@ -177,6 +177,15 @@ def test_overlays(names, steps):
     assert shown == sorted(expected)
 
 
+def test_what_is_made_of_rows_goes_with_their_overlay():
+    first, second = NOTHING.with_rows({"a": b"x"}), NOTHING.with_rows({"a": b"y"})
+    for overlay in (first, second):
+        overlay.texts(["a"], upper)
+    assert (first.texts(["a"], upper), second.texts(["a"], upper)) == ({"a": b"X"}, {"a": b"Y"})
+    assert not NOTHING._texts
+    assert first.with_rows({"b": b"z"})._texts is first._texts  # nothing is made twice
+
+
 def upper(row):
     return None if row is None else row.upper()
 

@@ -430,3 +430,14 @@ def test_who_changes_something_hardly_believes_what_is_remembered(cluster, env, 
     clock.now += 0.06
     get_container_info({**env, "REQUEST_METHOD": method}, cluster.app, "a", "c")
     assert len(cluster.of("container")) == asked
+
+
+def test_that_nothing_can_be_remembered_is_said_once(cluster, env, tmp_path, monkeypatch):
+    PROCESS_CACHE.clear()
+    monkeypatch.setattr("swift.cache.changes.DIRECTORY", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(PROCESS_CACHE, "told", "")
+    for _ in range(3):
+        assert get_container_info({**env}, cluster.app, "a", "c")["status"] == 204
+    assert len(cluster.of("container")) == 3
+    assert sum("is not remembered" in line for line in cluster.logger.lines) == 1
+    PROCESS_CACHE.clear()

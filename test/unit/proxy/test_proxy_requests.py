@@ -15,10 +15,7 @@ from swift.proxy.options import parse_options
 from swift.telemetry.log import set_transaction, transaction
 from swift.wire.message import HTTPForbidden, HTTPUnauthorized, Request
 
-BAD_REQUEST = (
-    b"<html><h1>Bad Request</h1><p>The server could not comply with the request since it is either malformed or "
-    b"otherwise incorrect.</p></html>"
-)
+KEYSTONE = b"No identity service (Keystone) is here; this is an object store, with its API under /v1, /v1.0."
 OBJECT = {"Etag": '"e"', "X-Backend-Timestamp": T0, "X-Timestamp": T0, "X-Object-Meta-Foo": "1"}
 
 
@@ -32,7 +29,11 @@ OBJECT = {"Etag": '"e"', "X-Backend-Timestamp": T0, "X-Timestamp": T0, "X-Object
         ("//", 404, None),
         ("/v1//c", 404, None),
         ("/v1/a//o", 404, None),
-        ("/v2/a", 400, BAD_REQUEST),
+        ("/v2/a", 400, b"Unknown API version; here are /v1, /v1.0."),
+        ("/v3", 404, KEYSTONE),
+        ("/v3/", 404, KEYSTONE),
+        ("/v3/auth/tokens", 404, KEYSTONE),
+        ("/v2.0/tokens", 404, KEYSTONE),
         ("/v1/a/%ff", 412, b"Invalid UTF8 or contains NULL"),
         ("/v1/a/%ed%a0%80", 412, b"Invalid UTF8 or contains NULL"),
         ("/v1/a/%00x", 412, b"Invalid UTF8 or contains NULL"),

@@ -2,11 +2,11 @@
 
 import pytest
 from proxy_backends import CONTAINER_HEADERS, T0, Reply, settle
-from three_ways import WAYS, Front
 
 from swift.core import stream
 from swift.wire.multipart import byteranges_body
 from test import certificate
+from test.three_ways import WAYS, Front
 
 MARK = b"SECRETsecret"
 BIG = MARK * 200_000

@@ -99,6 +99,18 @@ def test_plain_http_to_a_tls_port_ends_quietly(start, made):
     assert not server.records
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_a_client_that_speaks_no_common_version_is_told(start, made):
+    server = start(lambda *args: [], cert_file=made[0], key_file=made[1])
+    context = ssl.create_default_context(cafile=made[0])
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match="(?i)alert.protocol.version|no.protocols"):
+        context.wrap_socket(server.connect(), server_hostname="localhost")
+    assert wait_for(lambda: server.server.active == 0) and not server.records
+
+
 def test_a_missing_certificate_is_said_at_the_start(start, tmp_path):
     from swift.wire.tls import server_context
 

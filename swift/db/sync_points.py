@@ -1,0 +1,106 @@
+"""How far replication with each peer has come (database.md 4.1, 14).
+
+Lives here: the tables of sync points, and what makes a received copy a replica of its own. Never here: the talking to peers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from .connection import Connection
+
+Result = TypeVar("Result")
+
+
+class SyncPoints:
+    """The part of a broker that replication asks."""
+
+    stat_table: str
+    row_table: str
+
+    def connection(self, path: str | None = None) -> AbstractContextManager[Connection]:
+        """See Broker."""
+        raise NotImplementedError
+
+    def change(self, function: Callable[[Connection], Result], sync: bool = False) -> Result:
+        """See Broker."""
+        raise NotImplementedError
+
+    def new_id(self) -> str:
+        """See Broker."""
+        raise NotImplementedError
+
+    def sync_table(self, incoming: bool) -> list[dict[str, Any]]:
+        """The sync points with peers: [{remote_id, sync_point, updated_at}] (4.1)."""
+        with self.connection() as conn:
+            cursor = conn.execute(f"SELECT remote_id, sync_point, updated_at FROM {_sync_table(incoming)}")
+            return [{"remote_id": row[0], "sync_point": row[1], "updated_at": row[2]} for row in cursor]
+
+    def sync_point(self, remote_id: str, incoming: bool) -> int:
+        """How far we are with a peer, -1 if we have never met.
+
+        incoming: its highest row id that has been merged here; else: our highest row id known to be merged there.
+        """
+        with self.connection() as conn:
+            found = conn.execute(
+                f"SELECT sync_point FROM {_sync_table(incoming)} WHERE remote_id = ?", (remote_id,)
+            ).fetchone()
+        return found[0] if found else -1
+
+    def merge_syncs(self, points: Iterable[Mapping[str, Any]], incoming: bool = True) -> None:
+        """Raise sync points: of each {remote_id, sync_point} the higher of what is stored and what is given (14.1).
+
+        Raises ValueError for anything else.
+        """
+        wanted = [_checked_point(item) for item in points]
+
+        def raise_points(conn: Connection) -> None:
+            for remote_id, point in wanted:
+                self._raise_sync_point(conn, remote_id, point, incoming)
+
+        if wanted:
+            self.change(raise_points)
+
+    @staticmethod
+    def _raise_sync_point(conn: Connection, remote_id: str, point: int, incoming: bool = True) -> None:
+        table = _sync_table(incoming)
+        cursor = conn.execute(
+            f"UPDATE {table} SET sync_point = max(?, sync_point) WHERE remote_id = ?", (point, remote_id)
+        )
+        if not cursor.rowcount:
+            conn.execute(f"INSERT INTO {table} (sync_point, remote_id) VALUES (?, ?)", (point, remote_id))
+
+    def new_identity(self, remote_id: str, new_id: str | None = None) -> None:
+        """Become a replica of our own: a copy of the database `remote_id` that has just been received (14.5, `newid`).
+
+        A new id, and all of the peer's rows count as merged here. `new_id`: for a file that isn't in its place yet, whose
+        device its path does not tell.
+        """
+
+        def renew(conn: Connection) -> None:
+            conn.execute(f"UPDATE {self.stat_table} SET id = ?", (new_id or self.new_id(),))
+            highest = conn.execute(f"SELECT max(ROWID) FROM {self.row_table}").fetchone()[0]
+            self._raise_sync_point(conn, remote_id, -1 if highest is None else highest)
+            self._renew_other(conn)
+
+        self.change(renew)
+
+    def _renew_other(self, conn: Connection) -> None:
+        """What a subclass has to forget of the replica that it was copied from."""
+
+
+def _sync_table(incoming: bool) -> str:
+    return "incoming_sync" if incoming else "outgoing_sync"
+
+
+def _checked_point(item: Mapping[str, Any]) -> tuple[str, int]:
+    """(remote id, sync point) of what a peer says. Raises ValueError."""
+    try:
+        remote_id, point = item["remote_id"], int(item["sync_point"])
+    except (KeyError, TypeError, OverflowError) as err:
+        raise ValueError(f"no sync point: {err!r:.100}") from None
+    if not isinstance(remote_id, str) or not remote_id or not -1 <= point < 2**63:
+        raise ValueError(f"no sync point: {remote_id!r:.100}, {point}")
+    return remote_id, point
