@@ -210,10 +210,6 @@ def mkdirs_durable(path: str, root: str, remember: bool = True) -> None:
                 raise
 
 
-def forget_durable(path: str) -> None:
-    """Nothing has to be forgotten: directories are remembered by what they are. To go when nobody calls it."""
-
-
 # ---------------------------------------------------------------- whole files
 
 
