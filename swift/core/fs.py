@@ -210,10 +210,6 @@ def mkdirs_durable(path: str, root: str, remember: bool = True) -> None:
                 raise
 
 
-def forget_durable(path: str) -> None:
-    """Nothing has to be forgotten: directories are remembered by what they are. To go when nobody calls it."""
-
-
 # ---------------------------------------------------------------- whole files
 
 
@@ -526,7 +522,12 @@ def is_mount(path: str) -> bool:
 
 
 def is_memory_file_system(path: str) -> bool:
-    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk.
+    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
+    return file_system_of(path) in ("tmpfs", "ramfs")
+
+
+def file_system_of(path: str) -> str:
+    """The kind of file system that path lies on, by the kernel's name (`xfs`); "" when that can't be told.
 
     Asks the table of mounts, not the file system of `path`, which may hang.
     """
@@ -543,9 +544,9 @@ def is_memory_file_system(path: str) -> bool:
                 point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
                 if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
                     best, kind = point, fields[fields.index("-") + 1]
-        return kind in ("tmpfs", "ramfs")
+        return kind
     except (OSError, ValueError, IndexError):
-        return False
+        return ""
 
 
 if sys.platform != "linux":  # pragma: no cover
