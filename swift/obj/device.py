@@ -120,14 +120,14 @@ class Devices:
             check_device_name(name)
         except InsufficientStorage:
             raise DeviceUnavailable(name) from None
-        if name not in self._entries():
+        if name not in self.entries():
             raise DeviceUnavailable(name)
         device = Device(name, f"{self.root}/{name}", self._threads, self.mount_check)
         if len(self._devices) < MAX_DEVICES:
             self._devices[name] = device
         return device
 
-    def _entries(self) -> list[str]:
+    def entries(self) -> list[str]:
         """Directories and links below the root: by what the root says of them, without touching what is mounted on them."""
         try:
             with os.scandir(self.root) as entries:
@@ -138,7 +138,7 @@ class Devices:
     def names(self) -> list[str]:
         """All devices that pass the check, sorted; for daemons."""
         found = []
-        for name in self._entries():
+        for name in self.entries():
             try:
                 device = self.get(name)
                 device.run(device.check)

@@ -157,6 +157,7 @@ _OPTIONS = frozenset(
         "memcache_max_connections",
         "memcache_servers",
         "metrics_path",
+        "missing_container_retry",
         "mount_check",
         "mtime_check_interval",
         "name",
