@@ -71,6 +71,15 @@ class Device:
             if call is not None and call.done:
                 owner.lent = False
 
+    def carry(self, thread: Any, item: Any, weight: int) -> Any:
+        """`run` of an item with others in a thread that takes batches."""
+        try:
+            return thread.carry(item, weight)
+        except DeviceStuck as err:
+            raise DeviceUnavailable(str(err)) from None
+        except DeviceBusy as err:
+            raise DeviceOverloaded(str(err)) from None
+
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
         """Have something done that nobody waits for; never refused. It must raise nothing."""
         if self.inline:
