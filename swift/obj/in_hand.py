@@ -12,10 +12,12 @@ import hashlib
 import mmap
 import os
 import stat
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from swift.core import clock
+from swift.core.concurrency import after_fork
 from swift.obj.store import ObjectStore, Place
 
 SHARED_MEMORY = "/dev/shm"
@@ -35,8 +37,21 @@ class Noted(NamedTuple):
 
 def notes_directory(devices_root: str) -> str:
     """Where the notes of the servers of these devices are; the same for all that run as this user."""
-    digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape")).hexdigest()[
+        :16
+    ]
     return f"{SHARED_MEMORY}/swift-writes-{os.geteuid()}-{digest}"
+
+
+_all: weakref.WeakSet[WritesInHand] = weakref.WeakSet()
+
+
+def _forget() -> None:
+    for notes in list(_all):
+        notes.forget()
+
+
+after_fork.append(_forget)
 
 
 class WritesInHand:
@@ -49,6 +64,23 @@ class WritesInHand:
         self._fd = -1
         self._memory: mmap.mmap | None = None
         self._free: list[int] = []
+        self._path = ""
+        _all.add(self)
+
+    def __del__(self) -> None:
+        if self._fd < 0:
+            return
+        if self._pid == os.getpid() and len(self._free) == RECORDS:
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+                os.rmdir(os.path.dirname(self._path))
+        self.forget()
+
+    def forget(self) -> None:
+        """In a forked child: the notes are the parent's, and so is the lock."""
+        fd, self._pid, self._fd, self._memory, self._free = self._fd, 0, -1, None, []
+        if fd >= 0:
+            os.close(fd)
 
     def begin(self, store: ObjectStore, place: Place) -> int:
         """Note a write; returns what `end` is to be told. Raises nothing."""
@@ -71,28 +103,36 @@ class WritesInHand:
             self._free.append(number)
 
     def _start(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)  # of the process that this one was forked from
-        self._pid, self._fd, self._memory, self._free = os.getpid(), -1, None, []
+        self.forget()
+        self._pid = os.getpid()
         try:
-            directory = notes_directory(self._root)
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(directory, 0o700)
-            _check_ours(directory)
-            name = f"{self._pid}-{clock.random_bytes(8).hex()}"
-            # under a hidden name until it is locked: one that nobody holds is taken for that of a dead process
-            fd = os.open(f"{directory}/.{name}", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, RECORDS * RECORD)
-            self._memory = mmap.mmap(fd, RECORDS * RECORD)
-            os.rename(f"{directory}/.{name}", f"{directory}/{name}")
+            try:
+                self._open()
+            except FileNotFoundError:  # the last of others that left removed the directory just now
+                self._open()
         except (OSError, ValueError) as err:
-            self._memory = None
             self._logger.warning(
                 "Writes can't be noted, what a killed server had in hand won't be reported: %s", err
             )
-            return
-        self._fd = fd
+
+    def _open(self) -> None:
+        directory = notes_directory(self._root)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+        _check_ours(directory)
+        path = f"{directory}/{self._pid}-{clock.random_bytes(8).hex()}"
+        # under a hidden name until it is locked: one that nobody holds is taken for that of a dead process
+        hidden = f"{directory}/.{os.path.basename(path)}"
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, RECORDS * RECORD)
+            memory = mmap.mmap(fd, RECORDS * RECORD)
+            os.rename(hidden, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._path, self._memory = fd, path, memory
         self._free = list(range(RECORDS - 1, -1, -1))
 
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def listed_fields(
-    data: Mapping[str, str], data_timestamp: str, content_type: str
-) -> dict[str, str]:
+def listed_fields(data: Mapping[str, str], data_timestamp: str, content_type: str) -> dict[str, str]:
     """Headers of a container update without overrides. `data`: the .data's metadata; `content_type`: what the object's is now."""
     return {
         "X-Size": data.get("X-Object-Sysmeta-Ec-Content-Length") or data.get("Content-Length", "0"),

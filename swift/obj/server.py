@@ -29,7 +29,8 @@ from swift.core.policy import StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import bound_waits
 from swift.obj import server_change, server_get, server_put, timings
-from swift.obj.device import Devices
+from swift.obj.boots import Beat
+from swift.obj.device import Device, Devices
 from swift.obj.errors import (
     Collision,
     Deleted,
@@ -45,6 +46,7 @@ from swift.obj.errors import (
     WriterLost,
     XattrUnsupported,
 )
+from swift.obj.in_hand import WritesInHand
 from swift.obj.request import Environ, Malformed, NamedObject, StartResponse, answer, timestamp_of
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, Place, StoreOptions
 from swift.obj.stores import Stores
@@ -54,6 +56,7 @@ from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.message import HTML_TYPE, HTTPException, default_body, status_line
 
+_NOTED = "swift.obj.noted"  # in the environ: what `WritesInHand.begin` returned
 _NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 _DISK_ERRORS = frozenset(
     (
@@ -109,6 +112,8 @@ class ObjectServer:
             )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
+        self.in_hand = WritesInHand(self.devices.root, logger)
+        self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
@@ -182,6 +187,9 @@ class ObjectServer:
             place = environ.get(PLACE)
             if place is not None and place.notes is not None:
                 self.log_notes(place)
+            noted = environ.pop(_NOTED, None)
+            if noted is not None:
+                self.in_hand.end(noted)
 
     def _object_error(
         self, environ: Environ, start_response: StartResponse, error: ObjectError
@@ -252,6 +260,19 @@ class ObjectServer:
         store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
         environ[PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
         return NamedObject(store, place, account, container, obj)
+
+    def begin_write(self, environ: Environ, target: NamedObject) -> None:
+        """What may be changed is noted until the request is done. Raises DeviceUnavailable, DeviceOverloaded."""
+        self.beat(target.store.device)
+        environ[_NOTED] = self.in_hand.begin(target.store, target.place)
+
+    def beat(self, device: Device) -> None:
+        """Have a device know that it is written to now. Raises DeviceUnavailable, DeviceOverloaded."""
+        beat = self._beats.get(device.path)
+        if beat is None:
+            beat = self._beats[device.path] = Beat(device.path)
+        if not beat.is_fresh():
+            device.run_mounted(True, beat.beat)
 
     def policy_of(self, environ: Environ) -> StoragePolicy:
         """The storage policy of a request. Raises HTTPException (503) for an unknown one."""

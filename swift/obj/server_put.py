@@ -19,6 +19,7 @@ from swift.core.object_headers import update_overrides
 from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
+from swift.obj.listed import queue_fields
 from swift.obj.request import (
     Environ,
     Malformed,
@@ -95,6 +96,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     """PUT."""
     started = clock.time()
     request = PutRequest(server, environ)
+    server.begin_write(environ, request.target)
     # with an Expect the sender wants to hear of a conflict before it sends anything
     small = (
         request.length is not None
@@ -208,6 +210,7 @@ def _put_large(
         metadata["ETag"] = etag
         metadata.update(upload.stored_footers())
         metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
+        server.beat(target.store.device)  # an upload may take longer than that lasts
         new.finish(metadata)
     finally:
         new.close()
@@ -261,10 +264,7 @@ def _send_updates(
             environ,
             int(new_delete_at),
             request.timestamp,
-            {
-                "X-Content-Type": f"text/plain;swift_expirer_bytes={metadata['Content-Length']}",
-                "X-Content-Type-Timestamp": request.timestamp,
-            },
+            queue_fields(metadata, request.timestamp),
         )
     if old_delete_at and int(old_delete_at) != int(new_delete_at or 0):
         server.updates.update_expirer("DELETE", target, environ, int(old_delete_at), request.timestamp)

@@ -51,6 +51,27 @@ class UpdateTarget:
         self.policy_index = policy_index
 
 
+class ExpirerQueue:
+    """Where the expiry of an object is queued (object-disk 21.1). Options: expiring_objects_*. Raises ValueError."""
+
+    def __init__(self, conf: Mapping[str, Any]) -> None:
+        prefix = conf.get("auto_create_account_prefix", ".")
+        self.account: str = prefix + conf.get("expiring_objects_account_name", EXPIRER_ACCOUNT)
+        self.divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
+        if self.divisor <= 100:
+            raise ValueError("expiring_objects_container_divisor must be more than 100")
+
+    def row(self, delete_at: int, account: str, container: str, obj: str) -> tuple[str, str]:
+        """(container, name) of the row for an object that expires at `delete_at`, seconds."""
+        name = f"{normalize_delete_at(delete_at)}-{account}/{container}/{obj}"
+        return queue_container(self.divisor, delete_at, account, container, obj), name
+
+    @staticmethod
+    def fields() -> dict[str, str]:
+        """What all rows say beside whose they are."""
+        return {"X-Size": "0", "X-Etag": _EMPTY_MD5}
+
+
 class ContainerUpdates:
     """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
 
@@ -61,11 +82,7 @@ class ContainerUpdates:
         self.conn_timeout = float(conf.get("conn_timeout", 0.5))
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
-        prefix = conf.get("auto_create_account_prefix", ".")
-        self.expirer_account = prefix + conf.get("expiring_objects_account_name", EXPIRER_ACCOUNT)
-        self.expirer_divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
-        if self.expirer_divisor <= 100:
-            raise ValueError("expiring_objects_container_divisor must be more than 100")
+        self.queue = ExpirerQueue(conf)
 
     # ------------------------------------------------------------ the object's container
 
@@ -145,8 +162,7 @@ class ContainerUpdates:
         if _truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        names = (target.account, target.container, target.obj)
-        container = queue_container(self.expirer_divisor, delete_at, *names)
+        container, obj = self.queue.row(delete_at, target.account, target.container, target.obj)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,
@@ -165,32 +181,30 @@ class ContainerUpdates:
             partition = environ.get("HTTP_X_DELETE_AT_PARTITION") or ""
             if partition:
                 pairs = self._pairs(environ, "DELETE_AT")
-            headers["X-Size"] = "0"
-            headers["X-Etag"] = _EMPTY_MD5
+            headers.update(self.queue.fields())
             headers.update(fields or {})
         elif not _truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
             return
         headers["User-Agent"] = f"object-server {os.getpid()}"
-        obj = f"{normalize_delete_at(delete_at)}-{target.account}/{target.container}/{target.obj}"
         update = {
             "op": op,
-            "account": self.expirer_account,
+            "account": self.queue.account,
             "container": container,
             "obj": obj,
             "headers": headers,
         }
         queued = UpdateTarget(
             target.device,
-            self.expirer_account,
+            self.queue.account,
             container,
             obj,
-            hash_path(self.expirer_account, container, obj),
+            hash_path(self.queue.account, container, obj),
             target.policy_index,
         )
         if not pairs:
             self._keep(queued, {**update, "db_state": None})
             return
-        self._update(op, queued, self.expirer_account, container, obj, partition, pairs, headers, None, None)
+        self._update(op, queued, self.queue.account, container, obj, partition, pairs, headers, None, None)
 
     # ------------------------------------------------------------ sending
 
