@@ -37,11 +37,11 @@ class Beat:
         return 0 <= clock.time() - self._at < BEAT_SECONDS
 
     def beat(self) -> None:
-        """Have the device know, durably. Where that fails, the write that comes next shows why."""
+        """Have the device know, durably. Where that fails, the write that comes now shows why, and the next one tries again."""
         now = clock.time()
         with contextlib.suppress(OSError):
             self._beat()
-        self._at = now
+            self._at = now
 
     def _beat(self) -> None:
         self._path = self._path or f"{self._directory}/{boot_id()}"
