@@ -132,11 +132,12 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
 
     def head(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """HEAD: totals and metadata."""
-        return server_get.head(self, environ, start_response)
+        return server_get.head(environ, start_response, self.container(environ), self.snapshots)
 
     def get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """GET: a listing of objects, shard ranges or namespaces."""
-        return server_get.get(self, environ, start_response)
+        place = self.container(environ)
+        return server_get.get(environ, start_response, place, self.snapshots, self.policy_index(environ))
 
     # -- object rows
 
