@@ -107,7 +107,7 @@ class Cluster:
             text += (
                 USERS
                 if name == "tempauth"
-                else f"memcache_servers = {self.memcache}\n"
+                else f"memcache_servers = {self.memcache}\nmemcache_max_connections = 64\n"
                 if name == "cache"
                 else ""
             )

@@ -83,6 +83,7 @@ class Figures:
     median: dict[str, list[float]] = field(default_factory=dict)
     p99: dict[str, list[float]] = field(default_factory=dict)
     cpu: dict[str, list[float]] = field(default_factory=dict)
+    failed: dict[str, list[float]] = field(default_factory=dict)  # of all answers, 0 … 1
 
     def add(self, side: str, **values: float) -> None:
         for name, value in values.items():
@@ -159,6 +160,7 @@ class Rounds:
     def note(self, name: str, side: Cluster, number: int, result: Result, cost: float | None = None) -> None:
         figures = self.figures.setdefault(name, Figures())
         figures.add(side.name, rate=result.rate, mean=result.mean, median=result.median, p99=result.p99)
+        figures.add(side.name, failed=1 - result.good / max(1, result.requests))
         if cost is not None:
             figures.add(side.name, cpu=cost)
         say(name, side, number, f"{result.rate:8.0f} /s   p99 {result.p99:8.2f} ms", cost, result.failures)

@@ -74,7 +74,19 @@ def _ratios(part: Part) -> list[str]:
         else:
             row += " | | |"
         lines.append(row)
-    return lines
+    return lines + _failures(part)
+
+
+def _failures(part: Part) -> list[str]:
+    """Whose times say little, since they are those of refusals too."""
+    lines = []
+    for name, figures in part.figures.items():
+        for side, shares in figures.failed.items():
+            if max(shares) > 0.001:
+                lines.append(
+                    f"- {name}, {side}: {max(shares):.1%} of the answers were failures; times and CPU are of all answers"
+                )
+    return ["", *lines] if lines else []
 
 
 def _judged(ratio: float, floor: float | None) -> str:

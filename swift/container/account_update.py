@@ -14,7 +14,8 @@ from swift.core.errors import BadRequest
 from swift.core.names import quote_name
 from swift.db.request import Environ
 from swift.telemetry.log import set_transaction, transaction
-from swift.wire.client import POOL, BackendError, header_block
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, header_block
 from swift.wire.message import host_url, wsgi_quote
 
 MAX_ACCOUNTS = 64
@@ -109,16 +110,18 @@ class AccountReports:
     def _put(self, node: AccountNode, path: str, headers: bytes) -> int:
         target = f"/{quote_name(node.device)}{path}"
         where = f"{node.ip}:{node.port}/{node.device}"
+        call = BackendCall(
+            node.ip,
+            node.port,
+            "PUT",
+            target,
+            headers,
+            conn_timeout=self.conn_timeout,
+            timeout=self.node_timeout,
+        )
         try:
-            conn = POOL.get(node.ip, node.port, self.conn_timeout)
-            try:
-                response = conn.request(
-                    "PUT", target, headers, timeout=self.node_timeout, conn_timeout=self.conn_timeout
-                )
-                response.drain(_ANSWER_LIMIT)
-            except BaseException:
-                conn.close()
-                raise
+            response = call.answer()
+            response.drain(_ANSWER_LIMIT)
         except (BackendError, OSError) as err:
             self.logger.error("ERROR account update failed with %s (will retry later): %s", where, err)
             return 0

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -66,7 +67,10 @@ def fsync_dir(path: str) -> None:
 
 
 _AT_EMPTY_PATH = 0x1000
-_EMPTY_HANDLE = (128).to_bytes(4, sys.byteorder) + bytes(132)
+_MOUNT_AT = 8 + 128
+_HANDLE_SIZE = _MOUNT_AT + 4
+_EMPTY_HANDLE = (128).to_bytes(4, sys.byteorder) + bytes(_HANDLE_SIZE - 4)
+_FS_IOC_GETVERSION = 0x80087601 if sys.maxsize > 2**32 else 0x80047601
 _name_to_handle_at: Any = getattr(_libc, "name_to_handle_at", None)
 if _name_to_handle_at is not None:
     _name_to_handle_at.argtypes = [
@@ -80,24 +84,62 @@ if _name_to_handle_at is not None:
 # Directories whose entry, and those of all above them, this process has seen onto the disk: identity → nothing, oldest first. By what they
 # are and not by their path: another process may remove one and make another in its place, which nobody has synced.
 _KNOWN_DURABLE_MAX = 16384
-_known_durable: dict[bytes, None] = {}
+Identity = tuple[int, int, bytes]
+_known_durable: dict[Identity, None] = {}
+# how it is told apart what has the same inode number: by device
+_generation_by_device: dict[int, Callable[[int], bytes | None]] = {}
 _VANISHED_TRIES = 16
 
 
-def _identity(fd: int) -> bytes | None:
+def _identity(fd: int) -> Identity | None:
     """What an open directory is, never the same as one made later, whatever its path and inode number; None if that can't be told."""
+    st = os.fstat(fd)
+    generation_of = _generation_by_device.get(st.st_dev)
+    if generation_of is None:
+        generation_of = _generation_by_device[st.st_dev] = _how_to_tell(fd)
+    generation = generation_of(fd)
+    return None if generation is None else (st.st_dev, st.st_ino, generation)
+
+
+def _how_to_tell(fd: int) -> Callable[[int], bytes | None]:
+    """How inodes of the same number are told apart on the file system of `fd`."""
+    try:
+        _generation(fd)
+        return _generation
+    except OSError:
+        pass
+    if _handle(fd) is None:
+        return _cannot_tell  # overlayfs: nothing is remembered, all is synced each time
+    if is_memory_file_system(os.readlink(f"/proc/self/fd/{fd}")):
+        return _needs_not_tell
+    return _handle
+
+
+def _generation(fd: int) -> bytes:
+    number = bytearray(8)
+    fcntl.ioctl(fd, _FS_IOC_GETVERSION, number)
+    return bytes(number)
+
+
+def _handle(fd: int) -> bytes | None:
     if _name_to_handle_at is None:
         return None
-    handle = ctypes.create_string_buffer(_EMPTY_HANDLE, len(_EMPTY_HANDLE))
-    mount = ctypes.c_int()
-    if _name_to_handle_at(fd, b"", handle, ctypes.addressof(mount), _AT_EMPTY_PATH):
-        return (
-            None  # a file system without handles (overlayfs): nothing is remembered, all is synced each time
-        )
-    return b"%x " % os.fstat(fd).st_dev + handle.raw[: 8 + handle.raw[0]]
+    handle = ctypes.create_string_buffer(_EMPTY_HANDLE, _HANDLE_SIZE)
+    # the number of the mount comes behind the handle
+    if _name_to_handle_at(fd, b"", handle, ctypes.addressof(handle) + _MOUNT_AT, _AT_EMPTY_PATH):
+        return None
+    return handle.raw
 
 
-def _remember_durable(identity: bytes | None) -> None:
+def _needs_not_tell(fd: int) -> bytes:
+    return b""  # what memory holds no sync makes durable
+
+
+def _cannot_tell(fd: int) -> None:
+    return None
+
+
+def _remember_durable(identity: Identity | None) -> None:
     if identity is None:
         return
     _known_durable[identity] = None
@@ -113,25 +155,25 @@ def sync_entries(path: str, root: str, own_entries: bool = False, remember: bool
     own sync yet, and what we acknowledge must not hang on that. A directory that can't be empty while we look (one that holds
     what we have linked) is the same before and after. `remember=False`: for directories that come and go. Raises OSError.
     """
-    unknown = []
+    unknown: list[Identity | None] = []
     directory = path
-    while directory != root:
+    sync = own_entries
+    while True:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             # before the sync: what is synced afterwards is this one or one made since
-            identity = _identity(fd)
-            if own_entries and directory is path:
+            identity = _identity(fd) if directory != root else None
+            if sync:
                 os.fsync(fd)
         finally:
             os.close(fd)
-        if identity is not None and identity in _known_durable:
+        if directory == root or (identity is not None and identity in _known_durable):
             break
-        unknown.append((directory, identity))
+        unknown.append(identity)
         directory = os.path.dirname(directory)
-    for directory, identity in reversed(unknown):
-        fsync_dir(os.path.dirname(directory))
-        if remember or directory != path:
-            _remember_durable(identity)
+        sync = True
+    for identity in unknown if remember else unknown[1:]:
+        _remember_durable(identity)
 
 
 def make_directories(path: str, root: str) -> None:
@@ -166,10 +208,6 @@ def mkdirs_durable(path: str, root: str, remember: bool = True) -> None:
         except FileNotFoundError:  # removed as empty by somebody just now
             if attempt == _VANISHED_TRIES - 1 or not os.path.isdir(root):
                 raise
-
-
-def forget_durable(path: str) -> None:
-    """Nothing has to be forgotten: directories are remembered by what they are. To go when nobody calls it."""
 
 
 # ---------------------------------------------------------------- whole files
@@ -481,6 +519,34 @@ def is_mount(path: str) -> bool:
     except OSError:
         return False
     return st.st_dev != parent.st_dev or st.st_ino == parent.st_ino
+
+
+def is_memory_file_system(path: str) -> bool:
+    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk."""
+    return file_system_of(path) in ("tmpfs", "ramfs")
+
+
+def file_system_of(path: str) -> str:
+    """The kind of file system that path lies on, by the kernel's name (`xfs`); "" when that can't be told.
+
+    Asks the table of mounts, not the file system of `path`, which may hang.
+    """
+    try:
+        parent, name = os.path.split(os.path.abspath(path))
+        path = os.path.join(os.path.realpath(parent), name)
+        with contextlib.suppress(OSError):
+            os.readlink(path)  # of what is mounted here, the file system is not asked
+            path = os.path.realpath(path)
+        with open("/proc/self/mountinfo") as mounts:
+            best, kind = "", ""
+            for line in mounts:
+                fields = line.split()
+                point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
+                if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
+                    best, kind = point, fields[fields.index("-") + 1]
+        return kind
+    except (OSError, ValueError, IndexError):
+        return ""
 
 
 if sys.platform != "linux":  # pragma: no cover

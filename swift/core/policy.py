@@ -1,13 +1,15 @@
 """Storage policies: what `[storage-policy:N]` of swift.conf says, and where a policy's rings and directories lie.
 
 Kinds of policies register themselves by their `policy_type`; a kind that needs a library (erasure coding) lives in its own
-module. Rings are loaded by swift.ring: here are only their file names.
+module. A type that no module here knows stops no server: its policy has its name, index and ring, and objects of it are
+refused by whoever is asked for them. Rings are loaded by swift.ring: here are only their file names.
 
 Spec: proxy-and-backend 7, 27.3; ring.md 14.1.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,6 +41,7 @@ class StoragePolicy:
     """
 
     policy_type = ""
+    is_served = True  # False: this installation cannot keep objects of such a policy
     OWN_OPTIONS: frozenset[str] = frozenset()
     DEFAULT_DISKFILE = "egg:swift#replication.fs"
 
@@ -78,8 +81,19 @@ class StoragePolicy:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.idx}, {self.aliases!r})"
 
+    @property
+    def unserved(self) -> str:
+        """What those are told who ask for objects of a policy that is not served here."""
+        return (
+            f"Storage policy {self.name} ({self.idx}): objects of type {self.policy_type} are not served here"
+        )
+
     def quorum(self, replicas: int) -> int:
-        """How many nodes must acknowledge a write to a ring of so many replicas."""
+        """How many nodes must acknowledge the PUT of an object to a ring of so many replicas."""
+        return quorum_size(replicas)
+
+    def delete_quorum(self, replicas: int) -> int:
+        """How many nodes must acknowledge what is the same on all of them: a deletion, or new metadata."""
         return quorum_size(replicas)
 
     def check_replicas(self, replicas: float) -> None:
@@ -114,6 +128,20 @@ def register_policy_type(name: str) -> Callable[[type[StoragePolicy]], type[Stor
 @register_policy_type(REPLICATION)
 class ReplicatedPolicy(StoragePolicy):
     """Whole copies of each object."""
+
+
+class UnservedPolicy(StoragePolicy):
+    """A policy of a type that this installation does not know; options of its own are not looked at."""
+
+    is_served = False
+
+    def __init__(self, policy_type: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.policy_type = policy_type
+
+    def quorum(self, replicas: int) -> int:
+        """Nothing is written here. Raises PolicyError."""
+        raise PolicyError(self.unserved)
 
 
 def _check_name(name: str, idx: int) -> None:
@@ -211,17 +239,25 @@ class PolicyCollection:
 def _parse_policy(idx: int, options: Mapping[str, str]) -> StoragePolicy:
     policy_type = options.get("policy_type", REPLICATION)
     cls = _registry.get(policy_type)
-    if cls is None:
-        if policy_type == ERASURE_CODING:
-            raise PolicyError(f"policy {idx}: policy type {policy_type} is not available yet")
-        raise PolicyError(f"Unknown policy type {policy_type!r} for policy {idx}")
-    known = {"name", "aliases", "policy_type", "default", "deprecated", "diskfile_module", *cls.OWN_OPTIONS}
-    for option in options:
-        if option not in known:
-            raise PolicyError(f"Invalid option {option!r} in storage-policy section 'storage-policy:{idx}'")
+    if cls is not None:
+        known = {
+            "name",
+            "aliases",
+            "policy_type",
+            "default",
+            "deprecated",
+            "diskfile_module",
+            *cls.OWN_OPTIONS,
+        }
+        for option in options:
+            if option not in known:
+                raise PolicyError(
+                    f"Invalid option {option!r} in storage-policy section 'storage-policy:{idx}'"
+                )
     if "name" not in options:
         raise PolicyError(f"Missing name of policy {idx}")
-    return cls(
+    make = functools.partial(UnservedPolicy, policy_type) if cls is None else cls
+    return make(
         idx,
         options["name"],
         csv_list(options.get("aliases")),

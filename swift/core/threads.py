@@ -9,7 +9,6 @@ import atexit
 import collections
 import contextlib
 import os
-import re
 import sys
 import weakref
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
+from swift.core.fs import is_memory_file_system
 
 
 class DeviceBusy(Exception):
@@ -388,26 +388,3 @@ atexit.register(_finish)
 
 
 after_fork.append(_forget)
-
-
-def is_memory_file_system(path: str) -> bool:
-    """True when path lies on tmpfs or ramfs, where a sync is free and nothing waits for a disk.
-
-    Asks the table of mounts, not the file system of `path`, which may hang.
-    """
-    try:
-        parent, name = os.path.split(os.path.abspath(path))
-        path = os.path.join(os.path.realpath(parent), name)
-        with contextlib.suppress(OSError):
-            os.readlink(path)  # of what is mounted here, the file system is not asked
-            path = os.path.realpath(path)
-        with open("/proc/self/mountinfo") as mounts:
-            best, kind = "", ""
-            for line in mounts:
-                fields = line.split()
-                point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
-                if len(point) >= len(best) and (path == point or path.startswith(point.rstrip("/") + "/")):
-                    best, kind = point, fields[fields.index("-") + 1]
-        return kind in ("tmpfs", "ramfs")
-    except (OSError, ValueError, IndexError):
-        return False

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 
 from swift.core import clock
-from swift.core.fs import fault_point, forget_durable, fsync_dir, mkdirs_durable, rename_durable
+from swift.core.fs import fault_point, fsync_dir, mkdirs_durable, rename_durable
 
 from .connection import CONNECTIONS, Connection, Identity, identity_of, open_connection
 from .errors import DatabaseMissing, DatabaseReplaced
@@ -105,7 +105,6 @@ def remove(
             os.rmdir(level)
         except OSError:
             break
-        forget_durable(level)
     return True
 
 
@@ -120,7 +119,6 @@ def _take_away(directory: str, device_path: str) -> str:
         os.rename(directory, trash)
     except FileNotFoundError as err:
         raise DatabaseMissing(directory) from err
-    forget_durable(directory)
     fault_point("db:remove:renamed")
     return trash
 
@@ -148,7 +146,6 @@ def set_aside(
                     raise
                 target = f"{target}-{clock.uuid4().hex}"
                 rename_durable(directory, target)
-            forget_durable(directory)
             fault_point("db:quarantine:renamed")
             return target
     except DatabaseMissing:

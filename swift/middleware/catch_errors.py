@@ -40,7 +40,8 @@ class CatchErrorsMiddleware:
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             nonlocal started
             started = headers
-            named = [*headers, ("X-Trans-Id", transaction_id), ("X-Openstack-Request-Id", transaction_id)]
+            # In front of what there is: user metadata goes out last (see swift.proxy.exchange.split_headers).
+            named = [("X-Trans-Id", transaction_id), ("X-Openstack-Request-Id", transaction_id), *headers]
             if exc_info is None:
                 return start_response(status, named)
             return start_response(status, named, exc_info)

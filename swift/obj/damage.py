@@ -28,13 +28,24 @@ def read_or_judge(function: Callable[..., Any], *args: Any) -> Any:
 
     Raises Corrupt when the error is a proof, all other OSErrors as they are.
     """
-    looks = 1
-    while True:
+    try:
+        return function(*args)
+    except OSError as err:
+        return judge(err, function, *args)
+
+
+def judge(err: OSError, function: Callable[..., Any], *args: Any) -> Any:
+    """What comes of the error `err` of function(*args), which reads what is stored: its result at a second look, if that is good.
+
+    Raises Corrupt when it is a proof, other OSErrors as they are.
+    """
+    if err.errno == DOUBT:
         try:
             return function(*args)
-        except OSError as err:
-            if is_proof(err, looks):
+        except OSError as again:
+            err = again
+            if is_proof(err, 2):
                 raise Corrupt(str(err)) from None
-            if err.errno != DOUBT:
-                raise
-            looks += 1
+    if is_proof(err):
+        raise Corrupt(str(err)) from None
+    raise err

@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from swift.core.concurrency import spawn
 from swift.core.names import quote_name, split_path, wsgi_to_str
 from swift.core.timestamp import internal_timestamp
-from swift.wire.client import POOL, BackendError, BackendTimeout, header_block
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, BackendTimeout, header_block
 
 MAX_ANSWER = 65536
 
@@ -95,14 +96,17 @@ class Delivery:
         return headers
 
     def _send(self, node: Mapping[str, Any], op: str, path: str, block: bytes, attempt: Attempt) -> None:
-        conn = None
+        call = BackendCall(
+            node.get("replication_ip") or node["ip"],
+            int(node.get("replication_port") or node["port"]),
+            op,
+            path,
+            block,
+            conn_timeout=self.conn_timeout,
+            timeout=self.node_timeout,
+        )
         try:
-            conn = POOL.get(
-                node.get("replication_ip") or node["ip"],
-                int(node.get("replication_port") or node["port"]),
-                self.conn_timeout,
-            )
-            response = conn.request(op, path, block, b"", self.node_timeout, self.conn_timeout)
+            response = call.answer()
             status = response.status
             attempt.statuses.append(status)
             if 200 <= status < 300:
@@ -116,8 +120,6 @@ class Delivery:
         except BackendError as err:
             attempt.failures += 1
             attempt.statuses.append(499 if isinstance(err, BackendTimeout) else 500)
-            if conn is not None:
-                conn.close()
             self.logger.error("ERROR with remote server %s%s: %s", node.get("device"), path, err)
 
     def _redirected(self, response: Any, attempt: Attempt) -> None:

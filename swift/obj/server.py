@@ -24,6 +24,7 @@ from swift.core.names import (
     valid_wsgi_utf8,
     wsgi_to_str,
 )
+from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import bound_waits
@@ -52,10 +53,6 @@ from swift.telemetry.metrics import get_metrics
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.message import HTML_TYPE, HTTPException, default_body, status_line
 
-DEFAULT_ALLOWED_HEADERS = (
-    "Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest, X-Static-Large-Object, "
-    "Cache-Control, Content-Language, Expires, X-Robots-Tag"
-)
 _NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 _DISK_ERRORS = frozenset(
     (
@@ -266,6 +263,8 @@ class ObjectServer:
                 raise HTTPException(
                     f"No policy with index {header}", 503, headers={"Content-Type": "text/plain"}
                 )
+            if not policy.is_served:
+                raise HTTPException(f"{policy.unserved}\n", 503, headers={"Content-Type": "text/plain"})
             if len(self._policy_by_header) < 1024:
                 self._policy_by_header[header] = policy
         return policy

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from swift.core import clock
 from swift.core.constraints import check_metadata
 from swift.core.errors import BadRequest
+from swift.core.object_headers import update_overrides
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
 from swift.obj.server_put import next_part_power
 from swift.obj.store import OpenObject, State, Write
-from swift.obj.updates import UpdateTarget, update_overrides
+from swift.obj.updates import UpdateTarget
 from swift.wire.message import HTML_TYPE, default_body, head_headers
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
+from swift.core.object_headers import update_overrides
 from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
@@ -29,7 +30,6 @@ from swift.obj.request import (
     timestamp_of,
 )
 from swift.obj.store import NewObject, State, Write
-from swift.obj.updates import update_overrides
 from swift.obj.upload import Footers, PlainUpload, open_upload
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers

@@ -7,7 +7,7 @@ known to have been taken. The format of pending files is in `pending`; later del
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,11 +15,13 @@ from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
+from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
 from swift.obj.pending import write_pending
 from swift.telemetry.metrics import Metrics
-from swift.wire.client import POOL, BackendConnection, BackendError, BackendTimeout, header_block
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, header_block
 from swift.wire.message import host_url
 
 EXPIRER_ACCOUNT = "expiring_objects"
@@ -27,7 +29,6 @@ EXPIRER_DIVISOR = 86400
 MAX_TARGETS = 64
 MAX_ANSWER = 65536
 
-_OVERRIDES = ("X-Backend-Container-Update-Override-", "X-Object-Sysmeta-Container-Update-Override-")
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
@@ -48,17 +49,6 @@ class UpdateTarget:
         self.obj = obj
         self.name_hash = name_hash
         self.policy_index = policy_index
-
-
-def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""
-    found: dict[str, str] = {}
-    for prefix in _OVERRIDES:
-        for source in sources:
-            for name, value in source:
-                if name.startswith(prefix) and len(name) > len(prefix):
-                    found["X-" + name[len(prefix) :]] = value
-    return found
 
 
 class ContainerUpdates:
@@ -142,11 +132,6 @@ class ContainerUpdates:
 
     # ------------------------------------------------------------ the expirer's queue
 
-    def queue_container(self, target: UpdateTarget, delete_at: int) -> str:
-        """Name of the queue container for an object that expires then (object-disk 21.1)."""
-        spread = int(hash_path(target.account, target.container, target.obj), 16) % 100
-        return normalize_delete_at(delete_at // self.expirer_divisor * self.expirer_divisor - spread)
-
     def update_expirer(
         self,
         op: str,
@@ -160,7 +145,8 @@ class ContainerUpdates:
         if _truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        container = self.queue_container(target, delete_at)
+        names = (target.account, target.container, target.obj)
+        container = queue_container(self.expirer_divisor, delete_at, *names)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,
@@ -282,7 +268,7 @@ class _Send:
         self.block = block
         self.done = False
         self.redirect: str | None = None
-        self.late: BackendConnection | None = None
+        self.late: BackendCall | None = None
 
     def run(self, deadline: float) -> None:
         """Send and wait for the answer until `deadline`; never raises for what a server or the network does."""
@@ -295,21 +281,22 @@ class _Send:
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return
-        conn = None
+        call = BackendCall(
+            ip,
+            number,
+            self.op,
+            self.path,
+            self.block,
+            conn_timeout=min(updates.conn_timeout, updates.wait),
+            timeout=min(updates.node_timeout, max(deadline - clock.monotonic(), 0.01)),
+        )
         try:
-            conn = POOL.get(ip, number, min(updates.conn_timeout, updates.wait))
-            timeout = min(updates.node_timeout, max(deadline - clock.monotonic(), 0.01))
-            response = conn.request(self.op, self.path, self.block, b"", timeout, updates.conn_timeout)
-            self._take(response)
-        except BackendTimeout as err:
-            if updates.node_timeout > updates.wait:
-                self.late = conn
-            elif conn is not None:
-                conn.close()
-            self._log(err)
+            call.send()
+            left = max(deadline - clock.monotonic(), 0.01)
+            self._take(call.response(left, keep=updates.node_timeout > updates.wait))
         except BackendError as err:
-            if conn is not None:
-                conn.close()
+            if call.conn is not None:
+                self.late = call
             self._log(err)
 
     def _log(self, err: Exception) -> None:
@@ -343,14 +330,14 @@ class _Send:
 
     def wait_late(self, kept: str, device: Device) -> None:
         """An answer that comes after the client's: when the row was taken after all, nobody needs to send it again."""
-        conn = self.late
-        assert conn is not None
+        call = self.late
+        assert call is not None
         try:
-            self._take(conn.response(self.updates.node_timeout - self.updates.wait))
+            self._take(call.response(self.updates.node_timeout - self.updates.wait))
             if self.done:
                 device.run(_unlink, kept)
         except (BackendError, OSError):
-            conn.close()
+            call.close()
 
 
 def _unlink(path: str) -> None:

@@ -7,11 +7,13 @@ from urllib.parse import urlencode
 from swift.core import clock, constraints
 from swift.core.acl import format_acl_v2, parse_account_acl
 from swift.middleware.info import Asked, asked_account, forget_account, remember_account
-from swift.proxy.backend import transferred_headers
-from swift.proxy.controller import Controller, first_header, owner_headers_removed, ring_name
-from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond, split_headers
+from swift.proxy.backend_headers import transferred_headers
+from swift.proxy.controller import Controller, first_header, owner_headers_removed
+from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond
+from swift.proxy.listings import Listing, fetch
 from swift.proxy.quorum import Answer, best_answer
-from swift.wire.message import HTTPBadRequest, status_line, wsgi_quote, wsgi_to_str
+from swift.proxy.updates import NOTHING
+from swift.wire.message import HTTPBadRequest, status_line, wsgi_to_str
 
 _ACL_SYSMETA = "x-account-sysmeta-core-access-control"
 
@@ -33,28 +35,30 @@ class AccountController(Controller):
         exchange.checked(constraints.check_account_length, account, html=True)
         query = self._backend_query(exchange)
         asked = asked_account(wsgi_to_str(account))
-        part, primaries = self.app.account_ring.get_nodes(ring_name(account))
-        tail = wsgi_quote(f"/{account}")
         # Also what logs show, here and (as Referer) at the account servers.
         exchange.environ["QUERY_STRING"] = query
-        block = self.read_block(exchange, tail)
-        source, answers = self.read(
-            exchange, self.app.account_nodes, part, primaries, f"{tail}?{query}", block
-        )
-        if source is None:
-            return self._missing(exchange, start_response, answers, asked)
-        response = source.response
-        headers, content_type, content_length = split_headers(response.headers)
-        headers.append(("Accept-Ranges", "bytes"))
-        headers = self._finish(exchange, headers, response.status, asked)
-        headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
-        if content_length is not None:
-            headers.append(("Content-Length", content_length))
-        body = self.body_of(exchange, source)
-        start_response(status_line(response.status), headers)
-        return body
+        place = self.services.accounts.place(account)
+        found = fetch(self.services, exchange.environ, place, query)
+        if isinstance(found, list):
+            return self._missing(exchange, start_response, found, asked)
+        try:
+            return self._answer(exchange, start_response, found, asked)
+        except BaseException:
+            found.close()
+            raise
 
     HEAD = GET
+
+    def _answer(
+        self, exchange: Exchange, start_response: StartResponse, found: Listing, asked: Asked
+    ) -> Body:
+        headers, metadata = self._finish(exchange, found.headers, found.metadata, found.status, asked)
+        headers.append(("Content-Type", found.content_type))
+        if found.content_length is not None:
+            headers.append(("Content-Length", found.content_length))
+        body = self.body_of(exchange, found)
+        start_response(status_line(found.status), headers + metadata)
+        return body
 
     def _backend_query(self, exchange: Exchange) -> str:
         params = dict(exchange.request.params)
@@ -71,7 +75,7 @@ class AccountController(Controller):
     ) -> Body:
         best = best_answer(answers)
         if best is None:
-            self.app.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
+            self.services.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
             return respond(exchange, start_response, None)
         if best.status == 404:
             if (best.get("x-account-status") or "").lower() == "deleted":
@@ -95,23 +99,26 @@ class AccountController(Controller):
             ("X-Put-Timestamp", now),
             ("X-Backend-Fake-Account-Listing", "yes"),
         ]
-        headers = self._finish(exchange, headers, 200, asked)
+        headers, _ = self._finish(exchange, headers, [], 200, asked)
         headers += [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", "2")]
         start_response("200 OK", headers)
         return [] if exchange.method == "HEAD" else [b"[]"]
 
-    def _finish(self, exchange: Exchange, headers: Headers, status: int, asked: Asked) -> Headers:
+    def _finish(
+        self, exchange: Exchange, headers: Headers, metadata: Headers, status: int, asked: Asked
+    ) -> tuple[Headers, Headers]:
         """Remember what was learnt, and leave what this client may see."""
         environ = exchange.environ
         headers.append(("X-Backend-Recheck-Account-Existence", str(self.options.recheck_account_existence)))
-        remember_account(environ, wsgi_to_str(exchange.account), status, headers, asked)
+        remember_account(environ, wsgi_to_str(exchange.account), status, headers + metadata, asked)
         if not environ.get("swift_owner"):
-            return owner_headers_removed(headers, self.options.swift_owner_headers)
+            names = self.options.swift_owner_headers
+            return owner_headers_removed(headers, names), owner_headers_removed(metadata, names)
         acl = parse_account_acl(first_header(headers, _ACL_SYSMETA))
         headers = [pair for pair in headers if pair[0].lower() != _ACL_SYSMETA]
         if acl:
             headers.append(("X-Account-Access-Control", format_acl_v2(acl)))
-        return headers
+        return headers, metadata
 
     # -- writes ------------------------------------------------------------------------------------------------------------
 
@@ -140,11 +147,10 @@ class AccountController(Controller):
         """Send the request to all replicas; what was known of the account before is forgotten."""
         environ = exchange.environ
         native = wsgi_to_str(exchange.account)
-        part, primaries = self.app.account_ring.get_nodes(ring_name(exchange.account))
-        tail = wsgi_quote(f"/{exchange.account}")
-        block = self.write_block(exchange, transferred_headers(environ, "account"), tail)
-        nodes = self.app.account_nodes.iterate(part, primaries)
+        place = self.services.accounts.place(exchange.account)
+        block = self.write_block(exchange, transferred_headers(environ, "account"), place.tail)
+        shares = [NOTHING] * len(place.primaries)
         forget_account(environ, native)
-        answers = self.write(exchange, part, tail, [block] * len(primaries), nodes).run()
+        answers = self.write(exchange, place, block, shares, place.nodes(), place.quorum)
         forget_account(environ, native)
         return answers

@@ -6,7 +6,6 @@ looked up then: rings, policies, options, the verbs of each controller.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,27 +13,28 @@ import swift
 from swift.core import capabilities, constraints, swift_dir
 from swift.core.concurrency import Timeout
 from swift.core.config import truthy
-from swift.core.errors import ConfigError, RequestError
+from swift.core.errors import RequestError
 from swift.core.names import check_container_name, check_object_name, check_proxy_path
-from swift.core.policy import REPLICATION, policies
+from swift.core.policy import policies
 from swift.core.timestamp import internal_timestamp, now_internal
 from swift.core.transaction import new_transaction_id
 from swift.middleware.access_fields import client_address
 from swift.middleware.info import get_container_info
-from swift.proxy import cors, disclosure
+from swift.proxy import cors, disclosure, replicated
 from swift.proxy.account import AccountController
-from swift.proxy.backend import Accounts
 from swift.proxy.container import ContainerController
-from swift.proxy.controller import Controller, ring_name
+from swift.proxy.controller import Controller
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.exchange import Body, Exchange, as_response
+from swift.proxy.kinds import is_served, kind_of
+from swift.proxy.node_health import NodeHealth
 from swift.proxy.object import ObjectController
 from swift.proxy.options import Options, parse_options, skip_share
-from swift.proxy.routing import Node, NodeSelector, Timings
+from swift.proxy.routing import NodeSelector, Timings
+from swift.proxy.services import Services
 from swift.ring.lookup import Ring
 from swift.telemetry.log import get_logger, set_client_ip, set_transaction
 from swift.telemetry.metrics import get_metrics
-from swift.wire.errors import ClientTimeout
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPException,
@@ -51,6 +51,9 @@ from swift.wire.message import (
 
 _FAILED = b"Internal server error.\n"
 _KEYSTONE_VERSIONS = ("v3", "v2.0")
+
+KINDS = (replicated,)
+"""Modules that register how the objects of a type of policy are kept."""
 
 
 class Application:
@@ -76,42 +79,48 @@ class Application:
         self.options: Options = parse_options(conf, policies(), inherited, self.logger.warning)
         self.account_existence_skip_cache_pct = skip_share(conf, "account_existence_skip_cache_pct")
         self.container_existence_skip_cache_pct = skip_share(conf, "container_existence_skip_cache_pct")
-        self.backend_user_agent: str | None = None
         options = self.options
         self.limiter = ErrorLimiter(
             options.error_suppression_interval, options.error_suppression_limit, count=self.metrics.increment
         )
-        self.accounts = Accounts(self.limiter, self.logger)
-        self.timings = Timings(options.timing_expiry)
-        self._open_rings(account_ring, container_ring, object_rings or {})
-        self.account = AccountController(self)
-        self.container = ContainerController(self)
-        self.objects: dict[int, Controller] = {int(policy): ObjectController(self) for policy in policies()}
+        self._timings = Timings(options.timing_expiry)
+        self.services = self._services(account_ring, container_ring, object_rings or {})
+        self.account = AccountController(self.services)
+        self.container = ContainerController(self.services)
+        self.objects: dict[int, Controller] = {}
+        for policy in policies():
+            kept = kind_of(self.services, policy)
+            if kept is None:
+                self.logger.warning("%s", policy.unserved)
+            else:
+                self.objects[int(policy)] = ObjectController(self.services, kept)
         self._versions = frozenset(constraints.limits().valid_api_versions)
         self._register()
 
     # -- start -------------------------------------------------------------------------------------------------------------
 
-    def _open_rings(self, account_ring: Any, container_ring: Any, object_rings: Mapping[int, Any]) -> None:
+    def _services(self, account_ring: Any, container_ring: Any, object_rings: Mapping[int, Any]) -> Services:
         directory = self.options.swift_dir
-        self.account_ring = account_ring or Ring(directory, "account", logger=self.logger)
-        self.container_ring = container_ring or Ring(directory, "container", logger=self.logger)
-        self.account_nodes = self._selector("account", self.account_ring)
-        self.container_nodes = self._selector("container", self.container_ring)
-        self.object_nodes: dict[int, NodeSelector] = {}
-        for policy in policies():
-            if policy.policy_type != REPLICATION:
-                raise ConfigError(
-                    f"policy {int(policy)}: no object controller for policy type {policy.policy_type}"
-                )
+        objects = {}
+        for policy in filter(is_served, policies()):
             ring = object_rings.get(int(policy)) or Ring(directory, policy.ring_name, logger=self.logger)
-            self.object_nodes[int(policy)] = self._selector("object", ring, int(policy))
+            objects[int(policy)] = self._selector("object", ring, int(policy))
+        return Services(
+            self,
+            self.options,
+            self.logger,
+            self.metrics,
+            NodeHealth(self.limiter, self.logger),
+            self._selector("account", account_ring or Ring(directory, "account", logger=self.logger)),
+            self._selector("container", container_ring or Ring(directory, "container", logger=self.logger)),
+            objects,
+        )
 
     def _selector(self, kind: str, ring: Any, policy: int | None = None) -> NodeSelector:
         options = self.options
         chosen = options.nodes if policy is None else options.policy_nodes[policy]
         tell = self._excess_handoffs if options.log_handoffs else None
-        return NodeSelector(kind, ring, chosen, options.request_node_count, self.limiter, self.timings, tell)
+        return NodeSelector(kind, ring, chosen, options.request_node_count, self.limiter, self._timings, tell)
 
     def _register(self) -> None:
         options = self.options
@@ -119,41 +128,23 @@ class Application:
             "swift",
             version=swift.__version__,
             strict_cors_mode=options.cors.strict,
-            policies=policies().info(),
+            policies=[
+                policy.info() for policy in policies() if is_served(policy) and not policy.is_deprecated
+            ],
             allow_account_management=options.allow_account_management,
             account_autocreate=options.account_autocreate,
             allow_open_expired=options.allow_open_expired,
             **constraints.limits().info(),
         )
 
-    # -- for the controllers -----------------------------------------------------------------------------------------------
-
     @property
-    def agent(self) -> str:
-        """The User-Agent for storage servers; an internal client has its own."""
-        agent = self.backend_user_agent
-        if agent is None:
-            # Not known at the start: workers are forked later.
-            agent = self.backend_user_agent = f"proxy-server {os.getpid()}"
-        return agent
+    def backend_user_agent(self) -> str | None:
+        """The User-Agent for storage servers; None until the first request names this process."""
+        return self.services.agent_name
 
-    def container_nodes_of(self, account: str, container: str | None) -> tuple[int, tuple[Node, ...]]:
-        """(partition, primaries) of a container; WSGI strings."""
-        return self.container_ring.get_nodes(ring_name(account), ring_name(container or ""))
-
-    def log_unavailable(self, kind: str, method: str, statuses: list[int]) -> None:
-        self.logger.error("%s %s returning 503 for %s", kind.title(), method, statuses)
-
-    def count_client_timeout(self, kind: str) -> Callable[..., None]:
-        """A completion callback that counts clients which did not take their answer in time."""
-
-        def count(
-            environ: Any, status: int, headers: Any, sent: int, received: int, error: Any, *times: float
-        ) -> None:
-            if isinstance(error, ClientTimeout):
-                self.metrics.increment(f"{kind}.client_timeouts")
-
-        return count
+    @backend_user_agent.setter
+    def backend_user_agent(self, agent: str | None) -> None:
+        self.services.agent_name = agent
 
     def _excess_handoffs(self, kind: str, excess: int, primaries: int) -> None:
         self.metrics.increment(f"{kind}.handoff_count")
@@ -166,21 +157,35 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         try:
             return self._handle(environ, start_response)
-        except HTTPException as response:
-            return response(environ, start_response)
-        except RequestError as error:
-            self.metrics.increment("errors")
-            return as_response(error, Request(environ), html=True)(environ, start_response)
-        except UnicodeError:
+        except (Exception, Timeout) as error:
+            return self._failed(error, environ, None, start_response)
+
+    def _failed(
+        self,
+        error: BaseException,
+        environ: dict[str, Any],
+        exchange: Exchange | None,
+        start_response: Callable[..., Any],
+    ) -> Iterable[bytes]:
+        """The answer to a request that ended in an exception; `exchange` None: before a verb took it."""
+        if isinstance(error, HTTPException):
+            return error(environ, start_response)
+        if isinstance(error, UnicodeError):
             self.metrics.increment("errors")
             body = "Invalid UTF8 or contains NULL"
             return HTTPPreconditionFailed(request=Request(environ), body=body)(environ, start_response)
-        except (Exception, Timeout):
-            self.metrics.increment("errors")
+        if exchange is not None:
+            if isinstance(error, RequestError):
+                return as_response(error, exchange.request)(environ, start_response)
             self.logger.exception("ERROR Unhandled exception in request")
-            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
-            start_response("500 Server Error", headers)
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [_FAILED]
+            return HTTPServerError(request=exchange.request)(environ, start_response)
+        self.metrics.increment("errors")
+        if isinstance(error, RequestError):
+            return as_response(error, Request(environ), html=True)(environ, start_response)
+        self.logger.exception("ERROR Unhandled exception in request")
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
+        start_response("500 Server Error", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [_FAILED]
 
     def _handle(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Body:
         get = environ.get
@@ -261,7 +266,7 @@ class Application:
     ) -> Body:
         path = environ["PATH_INFO"]
         if path == "/info":
-            return disclosure.answer(self, environ, start_response)
+            return disclosure.answer(self.options, environ, start_response)
         if version in _KEYSTONE_VERSIONS:
             raise self._counted(self._unknown_version(environ, version))
         if version is not None:
@@ -279,7 +284,11 @@ class Application:
         policy = exchange.policy = policies().get_by_index(index)
         if policy is None:
             raise HTTPServiceUnavailable(request=exchange.request, body=f"Unknown policy index: {index}")
-        return self.objects[int(policy)]
+        controller = self.objects.get(int(policy))
+        if controller is None:
+            body = f"{policy.unserved}\n"
+            raise HTTPServiceUnavailable(request=exchange.request, body=body, content_type="text/plain")
+        return controller
 
     def _dispatch(
         self, controller: Controller, exchange: Exchange, start_response: Callable[..., Any]
@@ -307,17 +316,9 @@ class Application:
                 container_cors = controller.container_info(exchange)["cors"]
                 origin = environ["HTTP_ORIGIN"]
                 start_response = cors.decorating(start_response, container_cors, self.options.cors, origin)
-            try:
-                return handler(exchange, start_response)
-            except HTTPException as response:
-                return response(environ, start_response)
-            except RequestError as error:
-                return as_response(error, exchange.request)(environ, start_response)
-            except UnicodeError:
-                raise
-            except (Exception, Timeout):
-                self.logger.exception("ERROR Unhandled exception in request")
-                return HTTPServerError(request=exchange.request)(environ, start_response)
+            return handler(exchange, start_response)
+        except (Exception, Timeout) as error:
+            return self._failed(error, environ, exchange, start_response)
         finally:
             if allowed:
                 environ["swift.authorize"] = authorize

@@ -5,12 +5,11 @@ Listings are the backend's JSON, passed on as it comes; other formats are made b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from swift.core import constraints
 from swift.core.config import truthy
-from swift.core.policy import policies
+from swift.core.policy import StoragePolicy, policies
 from swift.middleware.info import (
     Asked,
     asked_container,
@@ -19,14 +18,15 @@ from swift.middleware.info import (
     is_success,
     remember_container,
 )
-from swift.proxy.backend import transferred_headers
-from swift.proxy.controller import Controller, first_header, owner_headers_removed, ring_name
-from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond, split_headers
+from swift.proxy.backend_headers import transferred_headers
+from swift.proxy.controller import Controller, first_header, owner_headers_removed
+from swift.proxy.exchange import Body, Exchange, Headers, StartResponse, respond
+from swift.proxy.kinds import is_served
+from swift.proxy.listings import Listing, fetch
 from swift.proxy.quorum import Answer, best_answer
-from swift.proxy.reader import Source
-from swift.proxy.routing import Node
+from swift.proxy.routing import Place
 from swift.proxy.rows import LostRows
-from swift.proxy.updates import hosts_and_devices
+from swift.proxy.updates import NOTHING, account_shares
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPForbidden,
@@ -34,15 +34,14 @@ from swift.wire.message import (
     HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
     status_line,
-    wsgi_quote,
     wsgi_to_str,
 )
 
 _ACL_KEYS = (("X-Container-Read", "HTTP_X_CONTAINER_READ"), ("X-Container-Write", "HTTP_X_CONTAINER_WRITE"))
-_AUTO_LISTING = {
-    "HTTP_X_BACKEND_RECORD_TYPE": "auto",
-    "HTTP_X_BACKEND_RECORD_SHARD_FORMAT": "namespace",
-    "HTTP_X_BACKEND_INCLUDE_DELETED": "false",
+_AUTO_LISTING: dict[str, str | None] = {
+    "X-Backend-Record-Type": "auto",
+    "X-Backend-Record-Shard-Format": "namespace",
+    "X-Backend-Include-Deleted": "false",
 }
 _RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
 _MAX_ROWS = 64 * 1024 * 1024  # bytes of one UPDATE
@@ -59,8 +58,8 @@ class ContainerController(Controller):
         assert exchange.container is not None
         return exchange.account, exchange.container
 
-    def _tail(self, exchange: Exchange) -> str:
-        return wsgi_quote(f"/{exchange.account}/{exchange.container}")
+    def _place(self, exchange: Exchange) -> Place:
+        return self.services.containers.place(*self._names(exchange))
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 
@@ -78,38 +77,38 @@ class ContainerController(Controller):
                 return denied(exchange.environ, start_response)
             raise HTTPNotFound(request=exchange.request)
         asked = asked_container(*self._native(exchange))
-        source, answers = self._read(exchange, params)
-        if source is None:
-            return self._missing(exchange, start_response, answers, asked)
-        return self._answer(exchange, start_response, source, asked)
+        place = self._place(exchange)
+        found = self._fetch(exchange, place, params)
+        if isinstance(found, list):
+            return self._missing(exchange, start_response, found, asked)
+        try:
+            return self._answer(exchange, start_response, place, found, asked)
+        except BaseException:
+            found.close()
+            raise
 
     HEAD = GET
 
-    def _read(self, exchange: Exchange, params: dict[str, str]) -> tuple[Source | None, list[Answer]]:
+    def _fetch(self, exchange: Exchange, place: Place, params: dict[str, str]) -> Listing | list[Answer]:
+        """What the container's own servers list: objects, or the shards that do."""
         environ = exchange.environ
-        extra: dict[str, str] = {}
+        if exchange.method != "GET":
+            return fetch(self.services, environ, place, "format=json")
+        extra = None
         params["format"] = "json"
-        if exchange.method == "GET" and environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() not in (
-            "object",
-            "shard",
-        ):
-            extra.update(_AUTO_LISTING)
+        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() not in ("object", "shard"):
+            extra = _AUTO_LISTING
             params["states"] = "listing"
-        query = "format=json"
-        if exchange.method == "GET":
-            # Also what logs show, here and (as Referer) at the container servers.
-            query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
-        tail = self._tail(exchange)
-        block = self.read_block(exchange, tail, extra)
-        part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
-        return self.read(exchange, self.app.container_nodes, part, primaries, f"{tail}?{query}", block)
+        # Also what logs show, here and (as Referer) at the container servers.
+        query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
+        return fetch(self.services, environ, place, query, extra)
 
     def _missing(
         self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], asked: Asked
     ) -> Body:
         best = best_answer(answers)
         if best is None:
-            self.app.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
+            self.services.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
             return respond(exchange, start_response, None)
         recheck = ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         remember_container(
@@ -128,40 +127,39 @@ class ContainerController(Controller):
         return wsgi_to_str(account), wsgi_to_str(container)
 
     def _answer(
-        self, exchange: Exchange, start_response: StartResponse, source: Source, asked: Asked
+        self, exchange: Exchange, start_response: StartResponse, place: Place, found: Listing, asked: Asked
     ) -> Body:
         environ = exchange.environ
-        response = source.response
-        headers, content_type, content_length = split_headers(response.headers)
-        headers = [pair for pair in headers if pair[0].lower() not in _RECORD_HEADERS]
-        headers.append(("Accept-Ranges", "bytes"))
+        headers = [pair for pair in found.headers if pair[0].lower() not in _RECORD_HEADERS]
         headers.append(
             ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         )
         explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
         if not explicit:
-            remember_container(environ, *self._native(exchange), response.status, headers, asked)
-        denied = exchange.denied(response.get("x-container-read"))
+            known = headers + found.metadata
+            remember_container(environ, *self._native(exchange), found.status, known, asked)
+        denied = exchange.denied(found.get("x-container-read"))
         if denied is not None:
-            response.close()
+            found.close()
             return denied(environ, start_response)
-        if not explicit and response.get("x-backend-record-type", "object") == "shard":
-            response.close()
-            self.app.logger.error("%s is sharded, its listing cannot be assembled here", self._tail(exchange))
+        if not explicit and found.get("x-backend-record-type", "object") == "shard":
+            self.services.logger.error("%s is sharded, its listing cannot be assembled here", place.tail)
             raise HTTPServiceUnavailable(request=exchange.request)
-        headers = self._for_client(exchange, headers)
-        headers.append(("Content-Type", content_type or "text/html; charset=UTF-8"))
-        if content_length is not None:
-            headers.append(("Content-Length", content_length))
-        body = self.body_of(exchange, source)
-        start_response(status_line(response.status), headers)
+        headers, metadata = self._for_client(exchange, headers, found.metadata)
+        headers.append(("Content-Type", found.content_type))
+        if found.content_length is not None:
+            headers.append(("Content-Length", found.content_length))
+        body = self.body_of(exchange, found)
+        start_response(status_line(found.status), headers + metadata)
         return body
 
-    def _for_client(self, exchange: Exchange, headers: Headers) -> Headers:
+    def _for_client(self, exchange: Exchange, headers: Headers, metadata: Headers) -> tuple[Headers, Headers]:
         """What this client may see, and the policy's name."""
         environ = exchange.environ
         if not environ.get("swift_owner"):
-            headers = owner_headers_removed(headers, self.options.swift_owner_headers)
+            names = self.options.swift_owner_headers
+            headers = owner_headers_removed(headers, names)
+            metadata = owner_headers_removed(metadata, names)
         if environ.get("reseller_request"):
             sharding = truthy(first_header(headers, _SHARDING_SYSMETA))
             headers.append(("X-Container-Sharding", str(sharding)))
@@ -169,7 +167,7 @@ class ContainerController(Controller):
         policy = policies().get_by_index(index) if index is not None else None
         if policy is not None:
             headers.append(("X-Storage-Policy", policy.name))
-        return headers
+        return headers, metadata
 
     # -- writes ------------------------------------------------------------------------------------------------------------
 
@@ -231,7 +229,7 @@ class ContainerController(Controller):
                 "X-Backend-Storage-Policy-Index": "0",  # a deleted row counts for none
             }
 
-        return LostRows(self.app, environ, self._tail(exchange), "Account", "PUT", fields)
+        return LostRows(self.services, environ, self._place(exchange).tail, "PUT", fields)
 
     def _rows(self, exchange: Exchange) -> bytes:
         source = exchange.environ["wsgi.input"]
@@ -258,7 +256,10 @@ class ContainerController(Controller):
         """The policy that the client names, or the default for a new container."""
         name = exchange.environ.get("HTTP_X_STORAGE_POLICY")
         if not name:
-            return {"X-Backend-Storage-Policy-Default": str(int(policies().default))}
+            default = policies().default
+            if not is_served(default):
+                self._refuse_new(exchange, default)
+            return {"X-Backend-Storage-Policy-Default": str(int(default))}
         policy = policies().get_by_name(name)
         if policy is None:
             text = f"Invalid X-Storage-Policy '{name}'"
@@ -267,7 +268,16 @@ class ContainerController(Controller):
             raise HTTPBadRequest(
                 request=exchange.request, body=f"Storage Policy '{policy.name}' is deprecated"
             )
+        if not is_served(policy):
+            self._refuse_new(exchange, policy)
         return {"X-Backend-Storage-Policy-Index": str(int(policy))}
+
+    def _refuse_new(self, exchange: Exchange, policy: StoragePolicy) -> None:
+        """Raises HTTPServiceUnavailable, unless the container is there already: a new one would take objects from nobody."""
+        if not is_success(self.container_info(exchange)["status"]):
+            raise HTTPServiceUnavailable(
+                request=exchange.request, body=f"{policy.unserved}\n", content_type="text/plain"
+            )
 
     def _drop_owner_headers(self, exchange: Exchange) -> None:
         environ = exchange.environ
@@ -297,7 +307,7 @@ class ContainerController(Controller):
         limit = options.max_containers_per_account
         if not 0 < limit <= count or wsgi_to_str(account) in options.max_containers_whitelist:
             return
-        info = get_container_info(exchange.environ, self.app, account, container)
+        info = get_container_info(exchange.environ, self.services.application, account, container)
         if not is_success(info["status"]):
             raise HTTPForbidden(request=exchange.request, body=f"Reached container limit of {limit}")
 
@@ -309,31 +319,14 @@ class ContainerController(Controller):
         body: bytes = b"",
         lost_rows: LostRows | None = None,
     ) -> list[Answer]:
-        tail = self._tail(exchange)
-        part, primaries = self.app.container_ring.get_nodes(*map(ring_name, self._names(exchange)))
+        place = self._place(exchange)
         sent = transferred_headers(exchange.environ, "container")
         sent.update(headers)
-        common = self.write_block(exchange, sent, tail)
-        blocks = [common] * len(primaries)
+        common = self.write_block(exchange, sent, place.tail)
+        shares = [NOTHING] * len(place.primaries)
         if with_account:
-            blocks = [common + lines for lines in self._account_update_lines(exchange, len(primaries))]
-        nodes = self.app.container_nodes.iterate(part, primaries)
-        return self.write(exchange, part, tail, blocks, nodes, body=body, lost_rows=lost_rows).run()
-
-    def _account_update_lines(self, exchange: Exchange, requests: int) -> list[bytes]:
-        """For each request the lines that say which account servers to inform (spec 9.2)."""
-        part, nodes = self.app.account_ring.get_nodes(ring_name(exchange.account))
-        replication = truthy(exchange.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK"))
-        shares: list[list[Node]] = [[] for _ in range(requests)]
-        for at, node in enumerate(nodes):
-            shares[at % requests].append(node)
-        return [_update_lines("X-Account", part, share, replication) for share in shares]
-
-
-def _update_lines(prefix: str, part: int, nodes: Sequence[Node], replication: bool) -> bytes:
-    if not nodes:
-        return b""
-    hosts, devices = hosts_and_devices(nodes, replication)
-    return f"{prefix}-Partition: {part}\r\n{prefix}-Host: {hosts}\r\n{prefix}-Device: {devices}\r\n".encode(
-        "latin-1"
-    )
+            account = self.services.accounts.place(exchange.account)
+            shares = account_shares(account, len(place.primaries), exchange.use_replication)
+        return self.write(
+            exchange, place, common, shares, place.nodes(), place.quorum, body=body, lost_rows=lost_rows
+        )

@@ -5,40 +5,33 @@ Verbs are methods in capitals, `(exchange, start_response) -> body`; which of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
-from swift.core.config import truthy
 from swift.core.timestamp import now_internal
 from swift.middleware.info import Info, forget_account, get_account_info, get_container_info, is_success
-from swift.proxy.backend import FanOut, block_of, closing_lines, copied_block
+from swift.proxy.backend import Asking
+from swift.proxy.backend_headers import block_of, closing_lines
 from swift.proxy.cors import Headers, preflight
 from swift.proxy.exchange import Body, Exchange, StartResponse, respond
+from swift.proxy.fan_out import FanOut
+from swift.proxy.kinds import Found
+from swift.proxy.listings import Listing
 from swift.proxy.quorum import Answer, best_answer
-from swift.proxy.reader import Reader, Source
-from swift.proxy.relay import BodyBroken, RangeBody, UnsizedBody, gathered, small_body
-from swift.proxy.routing import Node, NodeSelector
+from swift.proxy.relay import BodyBroken, gathered
+from swift.proxy.routing import NodeIterator, Place
+from swift.proxy.rows import LostRows
+from swift.proxy.services import Services
+from swift.proxy.updates import NOTHING, Share
 from swift.wire.message import (
     HTML_TYPE,
-    HTTPBadRequest,
     HTTPOk,
     HTTPServiceUnavailable,
     default_body,
     status_line,
-    wsgi_quote,
     wsgi_to_str,
 )
 
-if TYPE_CHECKING:
-    from swift.proxy.app import Application
-    from swift.proxy.rows import LostRows
-
 Handler = Callable[[Exchange, StartResponse], Body]
-
-
-def ring_name(name: str) -> str | bytes:
-    """A WSGI string as the rings hash it."""
-    return name if name.isascii() else name.encode("latin-1")
 
 
 class Controller:
@@ -50,14 +43,14 @@ class Controller:
     PRIVATE: frozenset[str] = frozenset()
     DELAYED: frozenset[str] = frozenset()
 
-    def __init__(self, app: Application) -> None:
-        self.app = app
-        self.options = app.options
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.options = services.options
         self.public = self.allowed_methods()
         self.handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.public}
         self.private_handlers: dict[str, Handler] = {verb: getattr(self, verb) for verb in self.PRIVATE}
         self.allow = ", ".join(sorted(self.public))
-        self._count_client_timeout = app.count_client_timeout(self.kind)
+        self._count_client_timeout = services.client_timeout_counter(self.kind)
 
     def allowed_methods(self) -> frozenset[str]:
         """The public verbs under the options in force."""
@@ -65,54 +58,18 @@ class Controller:
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 
-    def read(
-        self,
-        exchange: Exchange,
-        selector: NodeSelector,
-        part: int,
-        primaries: Sequence[Node],
-        tail: str,
-        block: bytes,
-    ) -> tuple[Source | None, list[Answer]]:
-        """(the source of an account or container GET or HEAD, else None and the answers that count)."""
-        environ = exchange.environ
-        reader = Reader(
-            self.app.accounts,
-            exchange.method,
-            part,
-            tail,
-            block,
-            selector.iterate(part, primaries),
-            len(primaries),
-            node_options=selector.options,
-            conn_timeout=self.options.conn_timeout,
-            node_timeout=self.options.node_timeout,
-            newest=truthy(environ.get("HTTP_X_NEWEST")),
-            use_replication=truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
-            timings=selector.timings,
-        )
-        return reader.find(), reader.answers
-
-    def body_of(self, exchange: Exchange, source: Source) -> Body:
-        """The body of an account's or container's answer on its way to the client; never continued elsewhere."""
-        response = source.response
-        if exchange.method == "HEAD" or response.buffered:
-            arrived = small_body(response)
-            return [] if exchange.method == "HEAD" else arrived
-        length = response.remaining
+    def body_of(self, exchange: Exchange, found: Found | Listing) -> Body:
+        """The body for the client; a short one is waited for. To be called before the response is started."""
+        arrived = found.arrived()
+        if exchange.method == "HEAD":
+            return []
+        if arrived is not None:
+            return arrived
         self.watch_client(exchange)
-        if length < 0:
-            return UnsizedBody(source, self.options.node_timeout, self.broke_off)
-        timeout, chunk_size = self.options.node_timeout, self.options.object_chunk_size
-        body = RangeBody(source, 0, length - 1, timeout, chunk_size, None, self.broke_off)
-        return self.gathered(exchange, body, length)
-
-    def gathered(self, exchange: Exchange, body: Body, length: int) -> Body:
-        """The body, read here if it is short. To be called before the response is started."""
         try:
-            return gathered(body, length)
+            return gathered(*found.body())
         except BodyBroken as error:
-            self.app.logger.error("%s %s: %s", exchange.method, exchange.request.path, error)
+            self.services.logger.error("%s %s: %s", exchange.method, exchange.request.path, error)
             raise HTTPServiceUnavailable(request=exchange.request) from None
 
     def watch_client(self, exchange: Exchange) -> None:
@@ -121,58 +78,36 @@ class Controller:
         if callbacks is not None:
             callbacks.append(self._count_client_timeout)
 
-    def broke_off(self, source: Source, error: BaseException) -> None:
-        """A body ended too early: that counts against its node."""
-        self.app.accounts.failed(source.node, error, f"read from a {self.kind} server")
-
-    def read_block(self, exchange: Exchange, tail: str, extra: dict[str, str] | None = None) -> bytes:
-        """The header block of an object request, or an account or container read; `extra`: environ keys to add."""
-        environ = {**exchange.environ, **extra} if extra else exchange.environ
-        try:
-            return copied_block(environ, self.app.agent, "/v1" + tail)
-        except ValueError as error:
-            raise HTTPBadRequest(
-                request=exchange.request, body=str(error), content_type="text/plain"
-            ) from None
-
     # -- writes ------------------------------------------------------------------------------------------------------------
 
     def write(
         self,
         exchange: Exchange,
-        part: int,
-        tail: str,
-        blocks: Iterable[bytes],
-        nodes: Iterator[Node],
+        place: Place,
+        common: bytes,
+        shares: Sequence[Share],
+        nodes: NodeIterator,
+        quorum: int,
         method: str | None = None,
         body: bytes = b"",
         lost_rows: LostRows | None = None,
-    ) -> FanOut:
-        """One request for each block, to the nodes; its `answers` are there when it returns (padded ones from `run`)."""
+    ) -> list[Answer]:
+        """The answers to one request for each share, `common` headers and body the same, padded with 503."""
         options = self.options
-        return FanOut(
-            self.app.accounts,
+        asking = Asking(
             method or exchange.method,
-            part,
-            tail,
-            blocks,
-            nodes,
-            body=body,
-            conn_timeout=options.conn_timeout,
-            node_timeout=options.node_timeout,
-            post_quorum_timeout=options.post_quorum_timeout,
-            use_replication=truthy(exchange.environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
-            lost_rows=lost_rows,
+            place.part,
+            place.tail,
+            options.conn_timeout,
+            options.node_timeout,
+            exchange.use_replication,
+            body,
         )
+        return FanOut(self.services, asking, common, shares, nodes, quorum, lost_rows).run()
 
     def write_block(self, exchange: Exchange, headers: dict[str, str], tail: str) -> bytes:
-        """The header block of an account or container write."""
-        try:
-            return block_of(headers, closing_lines(exchange.environ, self.app.agent, "/v1" + tail))
-        except ValueError as error:
-            raise HTTPBadRequest(
-                request=exchange.request, body=str(error), content_type="text/plain"
-            ) from None
+        """The header block of an account or container write. Raises BadHeader."""
+        return block_of(headers, closing_lines(exchange.environ, self.services.agent, "/v1" + tail))
 
     def respond_best(
         self,
@@ -186,14 +121,14 @@ class Controller:
         """Answer with what speaks for all (spec 7.2), 503 where nothing does."""
         best = best_answer(answers, quorum, overrides)
         if best is None:
-            self.app.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
+            self.services.log_unavailable(self.kind, exchange.method, [answer.status for answer in answers])
         return respond(exchange, start_response, best, extra)
 
     # -- accounts and containers -------------------------------------------------------------------------------------------
 
     def account_info(self, exchange: Exchange) -> Info | None:
         """What is known of the request's account; None if it does not really exist. Raises 503 if that cannot be found out."""
-        info = get_account_info(exchange.environ, self.app, exchange.account)
+        info = get_account_info(exchange.environ, self.services.application, exchange.account)
         if info["status"] >= 500:
             raise HTTPServiceUnavailable(request=exchange.request)
         if not is_success(info["status"]) or not info.get("account_really_exists", True):
@@ -205,30 +140,33 @@ class Controller:
         assert exchange.container is not None
         info = exchange.container_info
         if info is None:
-            info = get_container_info(exchange.environ, self.app, exchange.account, exchange.container)
+            info = get_container_info(
+                exchange.environ, self.services.application, exchange.account, exchange.container
+            )
             exchange.container_info = info
         return info
 
     def autocreate_account(self, exchange: Exchange) -> bool:
-        """Make the account on its servers (spec 8.4); whether it is there now."""
+        """Make the account on its servers (spec 8.4); returns True if it is there now."""
         environ = exchange.environ
-        part, primaries = self.app.account_ring.get_nodes(ring_name(exchange.account))
+        place = self.services.accounts.place(exchange.account)
         trans_id = environ.get("swift.trans_id") or "-"
         headers = {"X-Timestamp": now_internal(), "X-Trans-Id": trans_id, "X-Openstack-Request-Id": trans_id}
         for name, value in exchange.request.headers.items():
             if name.lower().startswith("x-account-sysmeta-"):
                 headers[name] = value
-        block = block_of(headers, ())
-        tail = wsgi_quote(f"/{exchange.account}")
-        nodes = self.app.account_nodes.iterate(part, primaries)
-        answers = self.write(exchange, part, tail, [block] * len(primaries), nodes, "PUT").run()
+        shares = [NOTHING] * len(place.primaries)
+        answers = self.write(
+            exchange, place, block_of(headers, ()), shares, place.nodes(), place.quorum, "PUT"
+        )
         best = best_answer(answers)
         made = best is not None and is_success(best.status)
+        logger, name = self.services.logger, f"/{wsgi_to_str(exchange.account)}"
         if made:
-            self.app.logger.info("autocreate account %r", f"/{wsgi_to_str(exchange.account)}")
+            logger.info("autocreate account %r", name)
             forget_account(environ, wsgi_to_str(exchange.account))
         else:
-            self.app.logger.warning("Could not autocreate account %r", f"/{wsgi_to_str(exchange.account)}")
+            logger.warning("Could not autocreate account %r", name)
         return made
 
     # -- OPTIONS -----------------------------------------------------------------------------------------------------------

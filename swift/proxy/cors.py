@@ -32,7 +32,7 @@ def _words(text: str | None) -> list[str]:
 
 
 def is_origin_allowed(cors: Mapping[str, str | None], options: CorsOptions, origin: str) -> bool:
-    """Whether the container or the proxy lets pages of `origin` in."""
+    """Return True if the container or the proxy lets pages of `origin` in."""
     allowed = options.allow_origin.union(_words(cors.get("allow_origin")))
     return origin in allowed or "*" in allowed
 
@@ -74,9 +74,12 @@ def decorating(
     """A start_response that decorates what passes through it."""
 
     def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        headers = list(headers)
-        decorate(headers, cors, options, origin)
-        return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+        decorated = list(headers)
+        decorate(decorated, cors, options, origin)
+        # User metadata stays behind all that clients need.
+        first = len(headers)
+        decorated = decorated[first:] + decorated[:first]
+        return start_response(status, decorated, exc_info) if exc_info else start_response(status, decorated)
 
     return start
 

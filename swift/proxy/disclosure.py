@@ -8,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift.core import capabilities, clock
+from swift.proxy.options import Options
 from swift.wire.message import HTTPForbidden, HTTPMethodNotAllowed, HTTPUnauthorized, Request
-
-if TYPE_CHECKING:
-    from swift.proxy.app import Application
 
 ALLOWED = ("HEAD", "GET", "OPTIONS")
 _ALLOW = ", ".join(ALLOWED)
@@ -25,7 +23,7 @@ def signature(method: str, expires: int, path: str, key: str) -> str:
     return hmac.new(key.encode(), f"{method}\n{expires}\n{path}".encode(), hashlib.sha1).hexdigest()
 
 
-def answer(app: Application, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+def answer(options: Options, environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Answer a request for exactly `/info`. Raises HTTPException."""
     request = Request(environ)
     method = request.method
@@ -39,22 +37,22 @@ def answer(app: Application, environ: dict[str, Any], start_response: Any) -> li
         headers += [("Allow", _ALLOW), ("Content-Type", "text/html; charset=UTF-8"), ("Content-Length", "0")]
         start_response("200 OK", headers)
         return []
-    if not app.options.expose_info:
+    if not options.expose_info:
         raise HTTPForbidden(request=request)
-    admin = _is_admin_view(app, request)
-    shown = capabilities.disclosed(admin=admin, disallowed_sections=app.options.disallowed_sections)
+    admin = _is_admin_view(options, request)
+    shown = capabilities.disclosed(admin=admin, disallowed_sections=options.disallowed_sections)
     body = json.dumps(shown).encode("ascii")
     headers += [("Content-Type", "application/json; charset=UTF-8"), ("Content-Length", str(len(body)))]
     start_response("200 OK", headers)
     return [] if method == "HEAD" else [body]
 
 
-def _is_admin_view(app: Application, request: Request) -> bool:
+def _is_admin_view(options: Options, request: Request) -> bool:
     params = request.params
     given, expires_text = params.get("swiftinfo_sig", ""), params.get("swiftinfo_expires", "")
     if not given and not expires_text:
         return False
-    key = app.options.admin_key
+    key = options.admin_key
     if not key:
         raise HTTPForbidden(request=request)
     if not (expires_text.isascii() and expires_text.isdigit()) or int(expires_text[:20]) < clock.time():

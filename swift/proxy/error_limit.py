@@ -65,13 +65,17 @@ class ErrorLimiter:
         self._count("error_limiter.forced_limit")
 
     def increment(self, node: Node) -> bool:
-        """Count one error; whether the node is limited now."""
+        """Count one error; returns True if the node is limited now."""
         record = self._touch(node)
         record.count += 1
         if record.count <= self.limit:
             return False
         self._count("error_limiter.incremented_limit")
         return True
+
+    def forget(self, node: Node) -> None:
+        """The node does well again."""
+        self._records.pop(self.key(node), None)
 
     def _touch(self, node: Node) -> _Record:
         record = self._records.setdefault(self.key(node), _Record())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from swift.core.config import truthy
 from swift.core.errors import RequestError
 from swift.core.policy import StoragePolicy
 from swift.middleware.info import Info
@@ -25,7 +26,7 @@ StartResponse = Callable[..., Any]
 Body = Iterable[bytes]
 Headers = list[tuple[str, str]]
 
-_COPY, _DROP, _ETAG, _TYPE, _LENGTH = range(5)
+_COPY, _DROP, _ETAG, _TYPE, _LENGTH, _METADATA = range(6)
 # What becomes of a backend's header, by its name as received; names that are not here yet are looked up in lower case.
 _LOWER_FATES = {
     "date": _DROP,
@@ -40,23 +41,29 @@ _LOWER_FATES = {
     "content-type": _TYPE,
     "content-length": _LENGTH,
 }
+_METADATA_NAMES = ("x-object-meta-", "x-container-meta-", "x-account-meta-")
 _MAX_FATES = 4096
 _fates: dict[str, int] = {}
 
 
 def _fate(name: str) -> int:
-    fate = _LOWER_FATES.get(name.lower(), _COPY)
+    lower = name.lower()
+    fate = _METADATA if lower.startswith(_METADATA_NAMES) else _LOWER_FATES.get(lower, _COPY)
     if len(_fates) < _MAX_FATES:
         _fates[name] = fate
     return fate
 
 
-def split_headers(headers: Iterable[tuple[str, str]]) -> tuple[Headers, str | None, str | None]:
-    """(headers that go on to the client, Content-Type, Content-Length) of a backend's answer (spec 1.4).
+def split_headers(
+    headers: Iterable[tuple[str, str]],
+) -> tuple[Headers, Headers, str | None, str | None]:
+    """(headers that go on to the client, user metadata, Content-Type, Content-Length) of a backend's answer (spec 1.4).
 
-    The ETag loses its quotes. `X-Backend-*` and system metadata stay: the gatekeeper takes them out on the front side.
+    The ETag loses its quotes. `X-Backend-*` and system metadata stay: the gatekeeper takes them out on the front side. User metadata
+    is to stand behind all other headers: its names may be outside ASCII, and Python's http.client reads nothing after such a name.
     """
     kept: Headers = []
+    metadata: Headers = []
     content_type = content_length = None
     for pair in headers:
         name = pair[0]
@@ -65,13 +72,15 @@ def split_headers(headers: Iterable[tuple[str, str]]) -> tuple[Headers, str | No
             fate = _fate(name)
         if fate == _COPY:
             kept.append(pair)
+        elif fate == _METADATA:
+            metadata.append(pair)
         elif fate == _TYPE:
             content_type = pair[1]
         elif fate == _LENGTH:
             content_length = pair[1]
         elif fate == _ETAG:
             kept.append(("Etag", pair[1].replace('"', "")))
-    return kept, content_type, content_length
+    return kept, metadata, content_type, content_length
 
 
 class Exchange:
@@ -102,6 +111,13 @@ class Exchange:
         if request is None:
             request = self._request = Request(self.environ)
         return request
+
+    @property
+    def use_replication(self) -> bool:
+        """Nodes are asked by their addresses for replication."""
+        environ = self.environ
+        key = "HTTP_X_BACKEND_USE_REPLICATION_NETWORK"
+        return key in environ and truthy(environ[key])
 
     @property
     def native_names(self) -> tuple[str, ...]:
@@ -148,7 +164,7 @@ def respond(
     if answer is None:
         return respond_unavailable(exchange, start_response, extra)
     status = answer.status
-    headers, _, _ = split_headers(answer.headers)
+    headers, metadata, _, _ = split_headers(answer.headers)
     if extra:
         replaced = {name for name, _ in extra}
         headers = [pair for pair in headers if pair[0] not in replaced]
@@ -156,6 +172,7 @@ def respond(
     body = answer.body
     headers.append(("Content-Type", "text/html; charset=UTF-8"))
     headers.append(("Content-Length", str(len(body))))
+    headers += metadata
     start_response(status_line(status), headers)
     return [] if exchange.method == "HEAD" or not body else [body]
 

@@ -1,7 +1,7 @@
-"""Objects of replicated policies: their verbs (spec proxy 10-13).
+"""Objects: their verbs (spec proxy 10-13), whatever the kind of their policy.
 
-What is checked, and what the storage servers are told, is here; sending a body to them is `swift.proxy.replicated`, reading
-from them `swift.proxy.reader` and `swift.proxy.relay`.
+What is checked, and what the storage servers are told, is here. How a body is stored and found is a matter of the policy's kind
+(`swift.proxy.kinds`); that of whole copies is `swift.proxy.replicated`.
 """
 
 from __future__ import annotations
@@ -15,36 +15,24 @@ from swift.core import constraints
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp, http_date, parse
 from swift.middleware.info import Info, is_success
-from swift.proxy.backend import copied_block
-from swift.proxy.controller import Controller, ring_name
+from swift.proxy.backend import Asking
+from swift.proxy.controller import Controller
 from swift.proxy.exchange import Body, Exchange, StartResponse, respond, split_headers
+from swift.proxy.fan_out import FanOut
+from swift.proxy.kinds import Kind, Upload
 from swift.proxy.quorum import Answer, best_answer, quorum_size
-from swift.proxy.reader import Reader, Source
-from swift.proxy.relay import (
-    MultirangeBody,
-    RangeBody,
-    Resume,
-    UnsizedBody,
-    multipart_boundary,
-    parse_content_range,
-    small_body,
-)
-from swift.proxy.replicated import Store
-from swift.proxy.routing import Node, NodeSelector
+from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
-from swift.proxy.updates import update_lines
-from swift.wire import conditional
-from swift.wire.client import BackendResponse
+from swift.proxy.services import Services
+from swift.proxy.updates import Share, container_shares
 from swift.wire.message import (
     HTTPAccepted,
     HTTPBadRequest,
     HTTPNotFound,
     HTTPPreconditionFailed,
-    HTTPServerError,
     HTTPServiceUnavailable,
     Match,
     status_line,
-    wsgi_quote,
     wsgi_to_str,
 )
 
@@ -53,149 +41,64 @@ _DEFAULT_TYPE = "application/octet-stream"
 
 
 class ObjectController(Controller):
+    """The objects of one policy."""
+
     kind = "object"
     PUBLIC = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"))
     DELAYED = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE"))
 
-    def _place(self, exchange: Exchange) -> tuple[NodeSelector, int, Sequence[Any], str]:
-        """(node selector, partition, primaries, quoted path) of the object."""
-        account, container, obj = exchange.account, exchange.container, exchange.obj
-        selector = self.app.object_nodes[int(exchange.policy)]  # type: ignore[arg-type]
-        path = f"/{account}/{container}/{obj}"
-        if path.isascii():
-            part, primaries = selector.ring.get_nodes(account, container, obj)
-        else:
-            part, primaries = selector.ring.get_nodes(*map(ring_name, (account, container, obj)))  # type: ignore[arg-type]
-        return selector, part, primaries, wsgi_quote(path)
+    def __init__(self, services: Services, kept: Kind) -> None:
+        super().__init__(services)
+        self.kept = kept
+        self.policy = kept.policy
+        self.selector: NodeSelector = services.objects[int(kept.policy)]
+
+    def _place(self, exchange: Exchange) -> Place:
+        return self.selector.place(exchange.account, exchange.container, exchange.obj, self.policy)
 
     def _set_policy(self, exchange: Exchange) -> None:
         """For the object servers, and for the log and metrics of requests that never get there."""
-        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = str(int(exchange.policy))  # type: ignore[arg-type]
+        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = str(int(self.policy))
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 
     def GET(self, exchange: Exchange, start_response: StartResponse) -> Body:
         """The object, or what is known of it (HEAD)."""
         environ = exchange.environ
-        options = self.options
         self._set_policy(exchange)
         denied = exchange.denied(self.container_info(exchange)["read_acl"])
         if denied is not None:
             return denied(environ, start_response)
-        self._allow_expired(exchange)
-        conditional.drop_overruled(environ)
-        selector, part, primaries, tail = self._place(exchange)
-        newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
-        reader = Reader(
-            self.app.accounts,
-            exchange.method,
-            part,
-            tail,
-            self.read_block(exchange, tail),
-            selector.iterate(part, primaries),
-            len(primaries),
-            node_options=selector.options,
-            conn_timeout=options.conn_timeout,
-            node_timeout=options.node_timeout if newest else options.recoverable_node_timeout,
-            is_object=True,
-            newest=newest,
-            use_replication=truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
-            timings=selector.timings,
-        )
-        source = reader.find()
-        if (
-            source is not None
-            and "HTTP_IF_RANGE" in environ
-            and not _may_be_partial(environ, source.response)
-        ):
-            source = self._whole_instead(exchange, reader, source)
-        if source is None:
-            return self.respond_best(exchange, start_response, reader.answers)
-        response = source.response
-        headers, content_type, content_length = split_headers(response.headers)
-        headers.append(("Accept-Ranges", "bytes"))
-        headers.append(("Content-Type", without_swift_bytes(content_type or _DEFAULT_TYPE)))
-        if content_length is not None:
-            headers.append(("Content-Length", content_length))
-        environ["swift_x_timestamp"] = response.get("x-timestamp")
-        body: Body
-        if exchange.method == "HEAD" or response.buffered:
-            body = small_body(response)
-            if exchange.method == "HEAD":
-                body = []
-        else:
-            body = self.gathered(exchange, self._long_body(exchange, reader, source), response.remaining)
-        start_response(status_line(response.status), headers)
-        return body
+        found = self.kept.get(exchange, self._place(exchange), self._expired_too(exchange))
+        if isinstance(found, list):
+            return self.respond_best(exchange, start_response, found)
+        try:
+            headers, metadata, content_type, content_length = split_headers(found.headers)
+            headers.append(("Accept-Ranges", "bytes"))
+            headers.append(("Content-Type", without_swift_bytes(content_type or _DEFAULT_TYPE)))
+            if content_length is not None:
+                headers.append(("Content-Length", content_length))
+            headers += metadata
+            environ["swift_x_timestamp"] = found.timestamp
+            body = self.body_of(exchange, found)
+            start_response(status_line(found.status), headers)
+            return body
+        except BaseException:
+            found.close()
+            raise
 
     HEAD = GET
 
-    def _allow_expired(self, exchange: Exchange) -> None:
+    def _expired_too(self, exchange: Exchange) -> dict[str, str | None]:
+        """The header for object servers with which those may open expired objects who may, and ask to."""
         environ = exchange.environ
         wanted = "HTTP_X_OPEN_EXPIRED" in environ and truthy(environ["HTTP_X_OPEN_EXPIRED"])
-        if wanted and self.options.allow_open_expired:
-            environ["HTTP_X_BACKEND_OPEN_EXPIRED"] = "true"
-
-    def _whole_instead(self, exchange: Exchange, reader: Reader, source: Source) -> Source | None:
-        """Another answer, without the Range: the node took no notice of If-Range, which names another entity."""
-        source.response.close()
-        environ = dict(exchange.environ)
-        environ.pop("HTTP_RANGE", None)
-        reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
-        reader.ask_again(source.node)
-        return reader.find()
-
-    def _long_body(self, exchange: Exchange, reader: Reader, source: Source) -> Body:
-        """A body that has not arrived yet; continued from another node if it breaks off, except with X-Newest."""
-        response = source.response
-        options = self.options
-        length = response.remaining
-        self.watch_client(exchange)
-        if length < 0:
-            return UnsizedBody(source, reader.node_timeout, self.broke_off)
-        resume = None if reader.newest else self._resumer(exchange, reader, source)
-        timeout, chunk_size = reader.node_timeout, options.object_chunk_size
-        if response.status == 206:
-            if multipart_boundary(response.get("content-type") or ""):
-                header = exchange.environ.get("HTTP_RANGE", "")
-                return MultirangeBody(source, header, timeout, chunk_size, resume, self.broke_off)
-            content_range = parse_content_range(response.get("content-range"))
-            if content_range is None or content_range[1] - content_range[0] + 1 != length:
-                return RangeBody(source, 0, length - 1, timeout, chunk_size, None, self.broke_off)
-            return RangeBody(
-                source, content_range[0], content_range[1], timeout, chunk_size, resume, self.broke_off
-            )
-        if response.status != 200:
-            resume = None
-        return RangeBody(source, 0, length - 1, timeout, chunk_size, resume, self.broke_off)
-
-    def _resumer(self, exchange: Exchange, reader: Reader, source: Source) -> Resume:
-        etag = (source.response.get("etag") or "").replace('"', "")
-
-        def resume(first: int, last: int, node: Node | None) -> Source | None:
-            environ = dict(exchange.environ)
-            environ["HTTP_RANGE"] = f"bytes={first}-{last}"
-            for key in ("HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT", *conditional.KEYS):
-                environ.pop(key, None)
-            reader.block = copied_block(environ, self.app.agent, "/v1" + reader.tail)
-            reader.etag = etag
-            reader.ask_again(node)
-            found = reader.find() if etag else None
-            if found is None:
-                return None
-            content_range = parse_content_range(found.response.get("content-range"))
-            if content_range is not None and content_range[:2] == (first, last):
-                return found
-            if found.response.status == 200 and first == 0 and found.response.content_length == last + 1:
-                return found
-            found.response.close()
-            return None
-
-        return resume
+        return {"X-Backend-Open-Expired": "true"} if wanted and self.options.allow_open_expired else {}
 
     # -- PUT ---------------------------------------------------------------------------------------------------------------
 
     def PUT(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Store the request's body."""
         environ = exchange.environ
         if "HTTP_IF_NONE_MATCH" in environ and "*" not in Match(environ["HTTP_IF_NONE_MATCH"]).tags:
             text = "If-None-Match only supports *"
@@ -214,19 +117,13 @@ class ObjectController(Controller):
         timestamp = parse(environ["HTTP_X_TIMESTAMP"])
         length = exchange.checked(constraints.check_object_creation, environ, exchange.obj, timestamp)
         self._check_content_type_parameters(exchange)
-        selector, part, primaries, tail = self._place(exchange)
-        self._set_next_part_power(exchange, selector)
-        store = Store(
-            self.app,
-            exchange,
-            part,
-            tail,
-            self.read_block(exchange, tail),
-            self._update_lines(exchange, info, len(primaries)),
-            selector.iterate_for_put(part, primaries),
-            length,
+        place = self._place(exchange)
+        common = self.services.headers.put.block(
+            environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
         )
-        return self._conclude_put(exchange, start_response, store.run(), timestamp)
+        shares = self._shares(exchange, info, len(place.primaries), place.quorum)
+        answers, etag = self.kept.put(Upload(exchange, place, common, shares, length))
+        return self._conclude_put(exchange, start_response, place, answers, etag, timestamp)
 
     def _denied_write(self, exchange: Exchange, info: Info) -> Any:
         self._set_policy(exchange)
@@ -252,48 +149,45 @@ class ObjectController(Controller):
                 text = "Invalid Content-Type, swift_* is not a valid parameter name."
                 raise HTTPBadRequest(request=exchange.request, body=text)
 
-    def _set_next_part_power(self, exchange: Exchange, selector: NodeSelector) -> None:
-        power = selector.ring.next_part_power
-        if power:
-            exchange.environ["HTTP_X_BACKEND_NEXT_PART_POWER"] = str(power)
+    def _next_part_power(self) -> dict[str, str | None] | None:
+        """The header for object servers while a ring is about to have more partitions."""
+        power = self.selector.ring.next_part_power
+        return {"X-Backend-Next-Part-Power": str(power)} if power else None
 
-    def _update_lines(self, exchange: Exchange, info: Info, requests: int) -> list[bytes]:
+    def _shares(self, exchange: Exchange, info: Info, requests: int, quorum: int) -> list[Share]:
+        """What each of the requests of a PUT or POST tells about servers to inform."""
         delete_at = exchange.environ.get("HTTP_X_DELETE_AT")
         if delete_at:
             exchange.environ.setdefault("swift.log_info", []).append(f"x-delete-at:{delete_at}")
-        quorum = exchange.policy.quorum(requests)  # type: ignore[union-attr]
-        return update_lines(self.app, exchange, info, requests, quorum, delete_at)
+        return container_shares(self.services, exchange, info, requests, quorum, delete_at)
 
     def _conclude_put(
-        self, exchange: Exchange, start_response: StartResponse, answers: list[Answer], timestamp: Timestamp
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        place: Place,
+        answers: list[Answer],
+        etag: str | None,
+        timestamp: Timestamp,
     ) -> Body:
-        environ = exchange.environ
         statuses = [answer.status for answer in answers]
-        if 412 in statuses and "HTTP_IF_NONE_MATCH" in environ:
+        if 412 in statuses and "HTTP_IF_NONE_MATCH" in exchange.environ:
             raise HTTPPreconditionFailed(request=exchange.request)
         if 409 in statuses:
             # Something newer is there already: as good as stored, and then overwritten.
             raise HTTPAccepted(request=exchange.request)
-        etags = {
-            (answer.get("etag") or "").replace('"', "") for answer in answers if is_success(answer.status)
-        }
-        if len(etags) > 1:
-            self.app.logger.error(
-                "Object servers returned %d mismatched etags for %s", len(etags), exchange.request.path
-            )
-            raise HTTPServerError(request=exchange.request)
         extra = [("Last-Modified", http_date(timestamp))]
-        if etags:
-            extra.append(("Etag", etags.pop()))
-        return self.respond_best(exchange, start_response, answers, extra=extra)
+        if etag is not None:
+            extra.append(("Etag", etag))
+        return self.respond_best(exchange, start_response, answers, place.quorum, extra=extra)
 
     # -- POST --------------------------------------------------------------------------------------------------------------
 
     def POST(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Replace the object's metadata."""
         environ = exchange.environ
         info = self.container_info(exchange)
         self._set_policy(exchange)
-        self._allow_expired(exchange)
         denied = exchange.denied(info["write_acl"])
         if denied is not None:
             return denied(environ, start_response)
@@ -301,44 +195,54 @@ class ObjectController(Controller):
             raise HTTPNotFound(request=exchange.request)
         exchange.checked(constraints.check_metadata, environ, "object")
         exchange.checked(constraints.check_delete_headers, environ, parse(environ["HTTP_X_TIMESTAMP"]))
-        selector, part, primaries, tail = self._place(exchange)
-        self._set_next_part_power(exchange, selector)
-        common = self.read_block(exchange, tail)
-        blocks = [common + lines for lines in self._update_lines(exchange, info, len(primaries))]
-        return self._post(exchange, start_response, selector, part, primaries, tail, blocks)
+        place = self._place(exchange)
+        extra = {**self._expired_too(exchange), **(self._next_part_power() or {})}
+        common = self.services.headers.post.block(environ, self.services.agent, "/v1" + place.tail, extra)
+        shares = self._shares(exchange, info, len(place.primaries), place.quorum)
+        return self._post(exchange, start_response, place, common, shares)
 
     def _post(
         self,
         exchange: Exchange,
         start_response: StartResponse,
-        selector: NodeSelector,
-        part: int,
-        primaries: Sequence[Any],
-        tail: str,
-        blocks: list[bytes],
+        place: Place,
+        common: bytes,
+        shares: Sequence[Share],
     ) -> Body:
-        nodes = selector.iterate(part, primaries)
-        fan_out = self.write(exchange, part, tail, blocks, nodes)
+        options = self.options
+        nodes = place.nodes()
+        requests = len(place.primaries)
+        needed = self.policy.delete_quorum(requests)
+        asking = Asking(
+            "POST",
+            place.part,
+            place.tail,
+            options.conn_timeout,
+            options.node_timeout,
+            exchange.use_replication,
+        )
+        fan_out = FanOut(self.services, asking, common, shares, nodes, needed)
         answers = fan_out.run()
-        quorum = None
+        quorum = needed
         taken = sum(answer.status == 202 for answer in answers)
-        if 0 < taken < quorum_size(len(answers)):
+        if 0 < taken < needed:
             # The copies disagree: those that primaries lack may be on handoffs.
             lacking = sum(answer.status == 404 for answer in answers)
-            others = [leg.headers for leg in fan_out.legs if leg.answer is None or leg.answer.status != 202]
+            others = [leg.share for leg in fan_out.legs if leg.answer is None or leg.answer.status != 202]
             if lacking and others:
-                answers += self.write(exchange, part, tail, others[:lacking], nodes).run()
-            quorum = quorum_size(len(primaries))
+                more = others[:lacking]
+                answers += FanOut(self.services, asking, common, more, nodes, quorum_size(len(more))).run()
         best = best_answer(answers, quorum)
         if best is not None and best.status == 404 and taken:
             raise HTTPServiceUnavailable(request=exchange.request)
         if best is None:
-            self.app.log_unavailable(self.kind, "POST", [answer.status for answer in answers])
+            self.services.log_unavailable(self.kind, "POST", [answer.status for answer in answers])
         return respond(exchange, start_response, best)
 
     # -- DELETE ------------------------------------------------------------------------------------------------------------
 
     def DELETE(self, exchange: Exchange, start_response: StartResponse) -> Body:
+        """Leave a tombstone in the object's place."""
         environ = exchange.environ
         info = self.container_info(exchange)
         denied = self._denied_write(exchange, info)
@@ -346,29 +250,16 @@ class ObjectController(Controller):
             return denied(environ, start_response)
         if not is_success(info["status"]):
             raise HTTPNotFound(request=exchange.request)
-        selector, part, primaries, tail = self._place(exchange)
-        self._set_next_part_power(exchange, selector)
-        nodes, count = selector.iterate_for_delete(part, primaries)
-        common = self.read_block(exchange, tail)
-        quorum = exchange.policy.quorum(len(primaries))  # type: ignore[union-attr]
-        blocks = [common + lines for lines in update_lines(self.app, exchange, info, count, quorum, None)]
-        rows = LostRows(self.app, environ, tail, "Container", "DELETE", lambda: row_headers(environ))
-        answers = self.write(exchange, part, tail, blocks, nodes, lost_rows=rows).run()
-        return self.respond_best(exchange, start_response, answers, overrides=_DELETE_OVERRIDES)
-
-
-def _may_be_partial(environ: dict[str, Any], response: BackendResponse) -> bool:
-    """Returns True unless a node answered with a part although If-Range names another entity: older servers ignore that header."""
-    if response.status not in (206, 416):
-        return True
-    etag = response.get("etag")
-    for name in environ.get("HTTP_X_BACKEND_ETAG_IS_AT", "").split(","):
-        other = response.get(name.strip().lower())
-        if other:
-            etag = other
-            break
-    modified = conditional.parse_http_date(response.get("last-modified") or "")
-    return conditional.range_applies(environ, conditional.normalize_etag(etag), modified)
+        place = self._place(exchange)
+        nodes, count = self.selector.iterate_for_delete(place.part, place.primaries)
+        common = self.services.headers.delete.block(
+            environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
+        )
+        shares = container_shares(self.services, exchange, info, count, place.quorum, None)
+        rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ))
+        quorum = self.policy.delete_quorum(count)
+        answers = self.write(exchange, place, common, shares, nodes, quorum, lost_rows=rows)
+        return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES)
 
 
 def without_swift_bytes(content_type: str) -> str:

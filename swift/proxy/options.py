@@ -24,6 +24,7 @@ from swift.core.config import (
     write_affinity,
 )
 from swift.core.errors import ConfigError
+from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import PolicyCollection
 from swift.proxy.cors import CorsOptions
 
@@ -63,7 +64,6 @@ class Options:
     node_timeout: float
     recoverable_node_timeout: float
     conn_timeout: float
-    client_timeout: float
     post_quorum_timeout: float
     object_chunk_size: int
     client_chunk_size: int
@@ -88,6 +88,7 @@ class Options:
     disallowed_sections: tuple[str, ...]
     expirer_divisor: int
     expirer_account: str
+    allowed_headers: tuple[str, ...]
 
 
 def _node_options(conf: Mapping[str, str], label: str, warn: Callable[[str], None]) -> NodeOptions:
@@ -197,7 +198,6 @@ def _parse(
         node_timeout=node_timeout,
         recoverable_node_timeout=positive_float(get("recoverable_node_timeout", node_timeout)),
         conn_timeout=positive_float(get("conn_timeout", "0.5")),
-        client_timeout=positive_float(get("client_timeout", "60")),
         post_quorum_timeout=non_negative_float(get("post_quorum_timeout", "0.5")),
         object_chunk_size=positive_int(get("object_chunk_size", "65536")),
         client_chunk_size=positive_int(get("client_chunk_size", "65536")),
@@ -228,6 +228,7 @@ def _parse(
         disallowed_sections=tuple(csv_list(get("disallowed_sections", DISALLOWED_SECTIONS))),
         expirer_divisor=divisor,
         expirer_account="." + get("expiring_objects_account_name", "expiring_objects").lstrip("."),
+        allowed_headers=tuple(csv_list(get("allowed_headers", DEFAULT_ALLOWED_HEADERS))),
     )
 
 

@@ -48,10 +48,9 @@ def is_success(status: int) -> bool:
     return 200 <= status < 300
 
 
-def have_quorum(statuses: Iterable[int], count: int) -> bool:
-    """Whether some class below 500 has a quorum of the `count` requests asked for."""
+def have_quorum(statuses: Iterable[int], needed: int) -> bool:
+    """Return True if some class below 500 has `needed` answers."""
     classes = [0, 0, 0, 0, 0]
-    needed = quorum_size(count)
     for status in statuses:
         hundred = status // 100
         if hundred < 5:

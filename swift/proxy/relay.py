@@ -5,7 +5,6 @@ Bytes are spliced from socket to socket where the receiver lets them. Finding no
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,9 +14,8 @@ from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse
 from swift.wire.errors import ResponseBroken
 from swift.wire.multipart import part_head
-from swift.wire.ranges import parse_range, ranges_for_length
+from swift.wire.ranges import parse_content_range, parse_range, ranges_for_length
 
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
 _MAX_PART_HEAD = 16 * 1024
 SHORT_BODY = 128 * 1024
 
@@ -30,15 +28,6 @@ OnBroken = Callable[[Source, BaseException], None]
 
 class BodyBroken(ResponseBroken):
     """The body cannot be brought to its end: fewer bytes than announced went to the client."""
-
-
-def parse_content_range(value: str | None) -> tuple[int, int, int] | None:
-    """(first, last, length of the whole object) of a Content-Range header; None for anything else."""
-    match = _CONTENT_RANGE.fullmatch(value or "")
-    if match is None:
-        return None
-    first, last, length = map(int, match.groups())
-    return (first, last, length) if first <= last < length else None
 
 
 class _SourceBody:

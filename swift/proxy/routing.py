@@ -1,8 +1,10 @@
 """In which order the nodes of a partition are tried (spec proxy 6.1-6.3, 6.5).
 
-What lives here: the order of primaries, the iterator over primaries and handoffs, and the choice between a
-node's two addresses. What never does: connections, and what counts as an error.
+What lives here: where something is kept, the order of primaries, the iterator over primaries and handoffs, and the choice between
+a node's two addresses. What never does: connections, and what counts as an error.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, permutations
@@ -10,9 +12,10 @@ from operator import itemgetter
 from typing import Any
 
 from swift.core import clock
-from swift.core.policy import quorum_size
+from swift.core.policy import StoragePolicy, quorum_size
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.options import NodeOptions
+from swift.wire.message import wsgi_quote
 
 Node = Mapping[str, Any]
 
@@ -74,21 +77,51 @@ def local_handoffs(handoffs: Iterable[Node], is_local: Callable[[Node], bool], c
     return list(islice(filter(is_local, handoffs), count))
 
 
-def iterate_nodes(
+class NodeIterator:
+    """Nodes worth trying, at most `budget` that were not found to be failing while they were tried (spec 6.1).
+
+    May be shared between green threads. `on_handoff(n)` is called before the n-th node that is not of `first`. When fewer
+    than a quorum of `first` are left, those of them that failed lately follow after all: they may be back, and without them the
+    answer would be no, or even "there is no such object".
+    """
+
+    __slots__ = ("_resting", "walk")
+
+    def __init__(
+        self,
+        limiter: ErrorLimiter,
+        first: Sequence[Node],
+        others: Callable[[], Iterable[Node]],
+        budget: int,
+        on_handoff: Callable[[int], None] | None = None,
+    ) -> None:
+        self._resting: list[Node] = []
+        # Iterating over this is iterating over the object, and costs less.
+        self.walk = _walk(limiter, first, others, budget, on_handoff, self._resting)
+
+    def __iter__(self) -> Iterator[Node]:
+        return self.walk
+
+    def __next__(self) -> Node:
+        return next(self.walk)
+
+    def last_resort(self) -> Iterator[Node]:
+        """For those who have asked all others and would have to give up: nodes left alone for past errors, each once."""
+        resting = self._resting
+        while resting:
+            yield resting.pop(0)
+
+
+def _walk(
     limiter: ErrorLimiter,
     first: Sequence[Node],
     others: Callable[[], Iterable[Node]],
     budget: int,
-    on_handoff: Callable[[int], None] | None = None,
+    on_handoff: Callable[[int], None] | None,
+    resting: list[Node],
 ) -> Iterator[Node]:
-    """Nodes worth trying, at most `budget` that were not found to be failing while they were tried (spec 6.1).
-
-    May be shared between green threads. `on_handoff(n)` is called before the n-th node that is not of `first`. When fewer
-    than a quorum of `first` are left, those that failed lately follow after all: they may be back, and without them the
-    answer would be no, or even "there is no such object".
-    """
     is_limited = limiter.is_limited
-    resting: list[Node] = []
+    most = len(first) + budget
     offered = 0
     for node in first:
         if is_limited(node):
@@ -100,9 +133,12 @@ def iterate_nodes(
             budget -= 1
             if budget <= 0:
                 return
+    resting_first = len(resting)
     used = 0
     for node in others():
         if is_limited(node):
+            if len(resting) < most:
+                resting.append(node)
             continue
         offered += 1
         used += 1
@@ -114,7 +150,9 @@ def iterate_nodes(
             if budget <= 0:
                 return
     if offered < quorum_size(len(first)):
-        yield from resting
+        for _ in range(resting_first):
+            if resting:
+                yield resting.pop(0)
 
 
 class NodeSelector:
@@ -146,12 +184,38 @@ class NodeSelector:
         elif options.sorting_method == "affinity":
             self._rank = options.read_affinity
 
-    def iterate(self, part: int, primaries: Sequence[Node]) -> Iterator[Node]:
+    def lookup(
+        self, account: str, container: str | None = None, obj: str | None = None
+    ) -> tuple[int, Sequence[Node]]:
+        """(partition, primaries) of something named by WSGI strings."""
+        if f"{account}{container}{obj}".isascii():
+            return self.ring.get_nodes(account, container, obj)
+        names = [None if name is None else name.encode("latin-1") for name in (account, container, obj)]
+        return self.ring.get_nodes(*names)
+
+    def place(
+        self,
+        account: str,
+        container: str | None = None,
+        obj: str | None = None,
+        policy: StoragePolicy | None = None,
+    ) -> Place:
+        """Where something is kept. Names are WSGI strings; `policy`: that of the object."""
+        path = f"/{account}"
+        if container is not None:
+            path = f"{path}/{container}" if obj is None else f"{path}/{container}/{obj}"
+        if path.isascii():
+            part, primaries = self.ring.get_nodes(account, container, obj)
+        else:
+            part, primaries = self.lookup(account, container, obj)
+        return Place(self, part, primaries, wsgi_quote(path), policy)
+
+    def iterate(self, part: int, primaries: Sequence[Node]) -> NodeIterator:
         """Primaries, then handoffs, for reads and most writes."""
         ring = self.ring
         return self._iterate(primaries, lambda: ring.get_more_nodes(part), len(primaries))
 
-    def iterate_for_put(self, part: int, primaries: Sequence[Node]) -> Iterator[Node]:
+    def iterate_for_put(self, part: int, primaries: Sequence[Node]) -> NodeIterator:
         """As `iterate`, with local nodes first where write affinity is set."""
         is_local = self.options.write_affinity
         if is_local is None:
@@ -161,7 +225,7 @@ class NodeSelector:
         first, others = local_first(primaries, lambda: ring.get_more_nodes(part), is_local, count)
         return self._iterate(first, lambda: others, len(primaries))
 
-    def iterate_for_delete(self, part: int, primaries: Sequence[Node]) -> tuple[Iterator[Node], int]:
+    def iterate_for_delete(self, part: int, primaries: Sequence[Node]) -> tuple[NodeIterator, int]:
         """(nodes, number of requests): with write affinity, the local handoffs that may hold a copy are asked, too."""
         is_local = self.options.write_affinity
         if is_local is None:
@@ -178,12 +242,12 @@ class NodeSelector:
 
     def _iterate(
         self, first: Sequence[Node], others: Callable[[], Iterable[Node]], primaries: int
-    ) -> Iterator[Node]:
+    ) -> NodeIterator:
         budget = self.node_count(primaries) + len(first) - primaries
         on_handoff = None
         if self.on_excess is not None:
             on_handoff = self._excess_watch(budget - len(first), primaries, self.on_excess)
-        return iterate_nodes(self.limiter, in_order(first, self._rank), others, budget, on_handoff)
+        return NodeIterator(self.limiter, in_order(first, self._rank), others, budget, on_handoff)
 
     def _excess_watch(
         self, allowed: int, primaries: int, tell: Callable[[str, int, int], None]
@@ -195,7 +259,41 @@ class NodeSelector:
         return on_handoff
 
 
+class Place:
+    """Where an account, container or object (of `policy`) is kept. `tail`: quoted path after the partition."""
+
+    __slots__ = ("_policy", "_quorum", "part", "primaries", "selector", "tail")
+
+    def __init__(
+        self,
+        selector: NodeSelector,
+        part: int,
+        primaries: Sequence[Node],
+        tail: str,
+        policy: StoragePolicy | None,
+    ) -> None:
+        self.selector = selector
+        self.part = part
+        self.primaries = primaries
+        self.tail = tail
+        self._policy = policy
+        self._quorum: int | None = None
+
+    @property
+    def quorum(self) -> int:
+        """How many of the `primaries` must acknowledge that it is made there."""
+        if self._quorum is None:
+            count = len(self.primaries)
+            self._quorum = quorum_size(count) if self._policy is None else self._policy.quorum(count)
+        return self._quorum
+
+    def nodes(self) -> NodeIterator:
+        """Primaries, then handoffs, in the order in which they are to be asked."""
+        return self.selector.iterate(self.part, self.primaries)
+
+
 def is_handoff(node: Node) -> bool:
+    """Return True for a node that is not among the primaries of the partition that it was taken for."""
     return "handoff_index" in node
 
 

@@ -1,23 +1,20 @@
-"""Which container servers an object server is to inform: lines of object writes (spec proxy 13).
+"""Which servers of the listing above a storage server is to inform of a write: its share of them (spec proxy 9.2, 13).
 
-One set of lines for each request, wherever that request ends up. Containers in shards: the object's own container is told
+One share for each request, wherever that request ends up. Containers in shards: the object's own container is told
 as long as nobody looks the shard up; its server passes the row on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from swift.core.config import truthy
-from swift.core.hashing import hash_path
+from swift.core.object_headers import queue_container
 from swift.core.policy import quorum_size
-from swift.proxy.routing import Node, address
+from swift.proxy.exchange import Exchange
+from swift.proxy.routing import Node, Place, address
+from swift.proxy.services import Services
 from swift.wire.message import wsgi_to_bytes
-
-if TYPE_CHECKING:
-    from swift.proxy.app import Application
-    from swift.proxy.exchange import Exchange
 
 
 def number_of_updates(requests: int, object_quorum: int, container_replicas: int) -> int:
@@ -25,10 +22,28 @@ def number_of_updates(requests: int, object_quorum: int, container_replicas: int
     return max(quorum_size(container_replicas) + requests - object_quorum, container_replicas)
 
 
-def expirer_container(divisor: int, delete_at: int, account: bytes, container: bytes, obj: bytes) -> str:
-    """The name of the container in which the expiry of an object is queued (13.3)."""
-    spread = int(hash_path(account, container, obj), 16) % 100
-    return f"{max(delete_at // divisor * divisor - spread, 0):010d}"
+class Share:
+    """What one of the requests of a write has besides the headers that all have.
+
+    `lines`: header lines; `part`, `hosts`, `devices`: the servers of the listing above that it is to inform, as their parallel lists
+    stand in the headers; '' for none.
+    """
+
+    __slots__ = ("devices", "hosts", "lines", "part")
+
+    def __init__(self, lines: bytes = b"", part: int = 0, hosts: str = "", devices: str = "") -> None:
+        self.lines = lines
+        self.part = part
+        self.hosts = hosts
+        self.devices = devices
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """(`ip:port`, device) of each server to inform."""
+        return list(zip(self.hosts.split(","), self.devices.split(","), strict=True)) if self.hosts else []
+
+
+NOTHING = Share()
 
 
 def _share(nodes: Sequence[Node], updates: int, requests: int) -> list[list[Node]]:
@@ -48,24 +63,39 @@ def hosts_and_devices(nodes: Sequence[Node], replication: bool) -> tuple[str, st
     return ",".join(hosts), ",".join([node["device"] for node in nodes])
 
 
-def update_lines(
-    app: Application,
+def account_shares(place: Place, requests: int, replication: bool) -> list[Share]:
+    """For each request of a container write which servers of its account, kept at `place`, it informs (spec 9.2)."""
+    shares = []
+    for nodes in _share(place.primaries, len(place.primaries), requests):
+        if not nodes:
+            shares.append(NOTHING)
+            continue
+        hosts, devices = hosts_and_devices(nodes, replication)
+        text = (
+            f"X-Account-Partition: {place.part}\r\nX-Account-Host: {hosts}\r\nX-Account-Device: {devices}\r\n"
+        )
+        shares.append(Share(text.encode("latin-1"), place.part, hosts, devices))
+    return shares
+
+
+def container_shares(
+    services: Services,
     exchange: Exchange,
     info: Mapping[str, Any],
     requests: int,
     object_quorum: int,
     delete_at: str | None,
-) -> list[bytes]:
-    """For each of `requests` the header lines that its object server gets besides the common ones."""
+) -> list[Share]:
+    """For each of the `requests` of an object write what its object server is told besides the common headers."""
     environ = exchange.environ
-    replication = truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK"))
-    part, nodes = app.container_nodes_of(exchange.account, exchange.container)
+    replication = exchange.use_replication
+    part, nodes = services.containers.lookup(exchange.account, exchange.container)
     state = info["sharding_state"]
     updates = number_of_updates(requests, object_quorum, len(nodes))
     clean_queue = "HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE" not in environ
-    lines = []
+    texts, told = [], []
     for at, share in enumerate(_share(nodes, updates, requests)):
-        text = ""
+        text = hosts = devices = ""
         if share:
             hosts, devices = hosts_and_devices(share, replication)
             text = (
@@ -74,23 +104,25 @@ def update_lines(
             )
         if clean_queue:
             text += f"X-Backend-Clean-Expiring-Object-Queue: {'t' if at < 2 else 'f'}\r\n"
-        lines.append(text)
+        texts.append(text)
+        told.append((hosts, devices))
     if delete_at:
-        _add_expirer_lines(app, exchange, lines, updates, delete_at, replication)
-    return [text.encode("latin-1") for text in lines]
+        _add_expirer_lines(services, exchange, texts, updates, delete_at)
+    return [Share(text.encode("latin-1"), part, *who) for text, who in zip(texts, told, strict=True)]
 
 
 def _add_expirer_lines(
-    app: Application, exchange: Exchange, lines: list[str], updates: int, delete_at: str, replication: bool
+    services: Services, exchange: Exchange, texts: list[str], updates: int, delete_at: str
 ) -> None:
+    options = services.options
     names = [wsgi_to_bytes(name or "") for name in (exchange.account, exchange.container, exchange.obj)]
-    container = expirer_container(app.options.expirer_divisor, int(delete_at), *names)
-    part, nodes = app.container_nodes_of(app.options.expirer_account, container)
+    container = queue_container(options.expirer_divisor, int(delete_at), *names)
+    part, nodes = services.containers.lookup(options.expirer_account, container)
     # From the other end, so that no request carries more than it must.
-    for at, share in enumerate(reversed(_share(nodes, updates, len(lines)))):
+    for at, share in enumerate(reversed(_share(nodes, updates, len(texts)))):
         if share:
-            hosts, devices = hosts_and_devices(share, replication)
-            lines[at] += (
+            hosts, devices = hosts_and_devices(share, exchange.use_replication)
+            texts[at] += (
                 f"X-Delete-At-Container: {container}\r\nX-Delete-At-Partition: {part}\r\n"
                 f"X-Delete-At-Host: {hosts}\r\nX-Delete-At-Device: {devices}\r\n"
             )

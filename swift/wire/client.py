@@ -122,38 +122,6 @@ class BackendConnection:
         except OSError as err:
             raise BackendError(f"send: {err}") from err
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        headers: bytes,
-        body: bytes = b"",
-        timeout: float | None = 10.0,
-        conn_timeout: float = 0.5,
-        retry: bool = True,
-    ) -> BackendResponse:
-        """send + response; when a pooled connection was already dead, once more on a fresh one.
-
-        All backend verbs carry an X-Timestamp that makes them repeatable; pass retry=False for what is not. Raises BackendError.
-        """
-        try:
-            self.send(method, path, headers, body, timeout)
-            return self.response(timeout)
-        except StaleConnection:
-            self.close()
-            if not retry:
-                raise
-        self.reopen(conn_timeout)
-        self.send(method, path, headers, body, timeout)
-        return self.response(timeout)
-
-    def reopen(self, conn_timeout: float) -> None:
-        """Replaces a dead connection by a fresh one to the same node. Raises ConnectError."""
-        self.close()
-        self.stream = open_stream(self._key, conn_timeout)
-        self.buffer = b""
-        self.reused = False
-
     def response(self, timeout: float | None = None) -> BackendResponse:
         """The final response (interim ones are passed over). Raises BackendError."""
         while True:

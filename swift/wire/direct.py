@@ -15,7 +15,8 @@ from swift.core.concurrency import sleep
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
 from swift.core.unpickle import UnpickleError, loads
-from swift.wire.client import POOL, BackendError, BackendResponse, header_block
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, BackendResponse, header_block
 from swift.wire.headers import HeaderKeyDict
 
 CONN_TIMEOUT = 5.0
@@ -94,18 +95,18 @@ def _send(
         if length is None:
             headers["Transfer-Encoding"] = "chunked"
     block = header_block((name, str(value)) for name, value in headers.items())
+    whole = body if isinstance(body, bytes) else b""
+    call = BackendCall(
+        ip, port, method, path, block, whole, conn_timeout=conn_timeout, timeout=response_timeout
+    )
     try:
         if body is None or isinstance(body, bytes):
-            conn = POOL.get(ip, port, conn_timeout)
-            try:
-                return conn.request(method, path, block, body or b"", response_timeout, conn_timeout)
-            except BaseException:
-                conn.close()
-                raise
+            return call.answer()
         # A body that can be given only once goes over a connection that is known to be alive.
-        conn = POOL.fresh(ip, port, conn_timeout)
+        call.send_fresh()
+        conn = call.conn
+        assert conn is not None
         try:
-            conn.send(method, path, block, timeout=response_timeout)
             for data in body:
                 if length is not None:
                     conn.send_bytes(data)
@@ -113,9 +114,9 @@ def _send(
                     conn.send_bytes([b"%x\r\n" % len(data), data, b"\r\n"])
             if length is None:
                 conn.send_bytes(b"0\r\n\r\n")
-            return conn.response(response_timeout)
+            return call.response(response_timeout)
         except BaseException:
-            conn.close()
+            call.close()
             raise
     except BackendError as error:
         raise DirectError(method, node, path, ip, port, reason=str(error)) from error

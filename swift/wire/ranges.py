@@ -10,6 +10,8 @@ _SPEC = re.compile(r"([0-9]*)-([0-9]*)\Z", re.ASCII)
 # A number of more digits than any length has cannot change the meaning and would only cost time.
 _MAX_DIGITS = 40
 
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-(\d{1,20})/(\d{1,20})")
+
 RangeSpec = tuple[int | None, int | None]
 
 
@@ -40,6 +42,15 @@ def parse_range(header: str | None) -> list[RangeSpec] | None:
         else:
             return None
     return specs
+
+
+def parse_content_range(value: str | None) -> tuple[int, int, int] | None:
+    """(first, last, length of the whole object) of a Content-Range header; None for anything else."""
+    match = _CONTENT_RANGE.fullmatch(value or "")
+    if match is None:
+        return None
+    first, last, length = map(int, match.groups())
+    return (first, last, length) if first <= last < length else None
 
 
 def ranges_for_length(specs: list[RangeSpec], length: int) -> list[tuple[int, int]] | None:

@@ -79,8 +79,8 @@ def test_info(anybody):
     assert "valid_api_versions" not in found["swift"]
     assert anybody.raw("HEAD", "/info").status == 200
     assert anybody.raw("OPTIONS", "/info").headers["allow"] == "HEAD, GET, OPTIONS"
-    assert anybody.raw("PUT", "/info", b"x").status in (403, 404, 405)
-    assert anybody.raw("GET", "/info?swiftinfo_sig=0&swiftinfo_expires=1").status in (401, 403)
+    assert anybody.raw("PUT", "/info", b"x").status == 405
+    assert anybody.raw("GET", "/info?swiftinfo_sig=0&swiftinfo_expires=1").status == 403
     assert (
         anybody.raw("GET", "/info", headers={"Origin": ORIGIN}).headers["access-control-allow-origin"]
         == ORIGIN

@@ -98,7 +98,7 @@ def test_plain_text(user, listed):
         ("reverse=true&delimiter=/&limit=3", ["\U0001f600", "☃/", "é"]),
         ("reverse=nonsense&limit=1", ["a"]),
         ("unknown=x&limit=1", ["a"]),
-        ("limit=2&limit=3", None),
+        ("limit=2&limit=3", in_order(NAMES)[:3]),
         ("limit=", in_order(NAMES)),
         ("limit=x", in_order(NAMES)),
         ("limit=-1", in_order(NAMES)),
@@ -108,8 +108,7 @@ def test_parameters(user, listed, query, expected):
     found = names_of(user("GET", f"{listed}?{query}"))
     rows = json.loads(user("GET", f"{listed}?{query}&format=json").body)
     assert [row.get("name", row.get("subdir")) for row in rows] == found
-    if expected is not None:
-        assert found == expected
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_parameters(user, listed, query, expected):
         ("delimiter=%ff", 400),
         ("end_marker=%fe", 400),
         ("path=%ff", 400),
-        ("format=%ff", None),
+        ("format=%ff", 400),
         ("marker=" + "x" * 5000, 200),
         ("delimiter=" + "%C3%A9" * 600, 200),
         ("format=bogus", 200),
@@ -136,8 +135,7 @@ def test_parameters(user, listed, query, expected):
 def test_odd_parameters(user, listed, query, status):
     answer = user("GET", f"{listed}?{query}")
     assert answer.status < 500
-    if status is not None:
-        assert answer.status in ((200, 204) if status == 200 else (status,)), answer
+    assert answer.status in ((200, 204) if status == 200 else (status,)), answer
     if answer.status >= 400:
         assert len(answer.body) < 300
 

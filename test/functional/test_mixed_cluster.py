@@ -157,3 +157,68 @@ def test_reads_with_one_half_gone(mixed, clients, half):
             mixed.kill(conf)
             mixed.start_one(conf, "proxy", folder)
             mixed.wait(port)
+
+
+FOOTERS_SCRIPT = """
+import json, sys
+from swift.core import swift_dir
+swift_dir.use(sys.argv[1])
+from swift.proxy.app import Application
+from swift.wire import direct
+from swift.wire.message import Request
+
+app = Application({"swift_dir": sys.argv[1]}, inherited={})
+FOOTERS = {
+    "X-Object-Sysmeta-Crypto": "yes",
+    "X-Object-Sysmeta-Container-Update-Override-Etag": "f" * 32,
+    "X-Backend-Container-Update-Override-Size": "7",
+    "X-Object-Transient-Sysmeta-Key": "caf\\u00c3\\u00a9",
+    "X-Object-Meta-Colour": "overridden",
+    "X-Unknown": "not kept",
+}
+found = {}
+for name, size in (("small", 11), ("long", 100_000)):
+    environ = {
+        "REQUEST_METHOD": "PUT",
+        "swift.callback.update_footers": lambda footers: footers.update(FOOTERS),
+        "swift.authorize_override": True,
+    }
+    headers = {"Content-Type": "a/b", "X-Object-Meta-Colour": "red", "X-Object-Meta-Other": "o"}
+    request = Request.blank(f"/v1/AUTH_test/footers/{name}", environ=environ, headers=headers)
+    request.body = b"x" * size
+    status, _, body = request.call_application(app)
+    assert status.startswith("201"), (status, b"".join(body))
+    ring = app.services.objects[0].ring
+    part, primaries = ring.get_nodes("AUTH_test", "footers", name)
+    for node in primaries:
+        kept = direct.head_object(node, part, "AUTH_test", "footers", name)
+        wanted = {k: v for k, v in kept.items() if k.startswith("X-Object-") or k in ("Content-Length", "Content-Type")}
+        found.setdefault(name, {})[node["id"]] = wanted
+print(json.dumps(found))
+"""
+
+
+def test_what_filters_add_is_stored_alike_on_all_nodes(mixed, clients):
+    """With the body in hand it goes as headers, else behind the body: the same is kept, by each node."""
+    ours, reference = clients
+    assert ours("PUT", "/footers")[0] in (201, 202)
+    output = subprocess.run(
+        [sys.executable, "-c", FOOTERS_SCRIPT, str(mixed.etc)], capture_output=True, text=True, timeout=60
+    )
+    assert output.returncode == 0, output.stderr
+    found = json.loads(output.stdout.splitlines()[-1])
+    kept = []
+    for name, length in (("small", "11"), ("long", "100000")):
+        assert len(found[name]) == 3
+        for headers in found[name].values():
+            assert headers.pop("Content-Length") == length
+            kept.append(headers)
+    assert all(headers == kept[0] for headers in kept), kept
+    assert kept[0]["X-Object-Meta-Colour"] == "overridden" and kept[0]["X-Object-Meta-Other"] == "o"
+    assert kept[0]["X-Object-Sysmeta-Crypto"] == "yes"
+    for client in clients:
+        rows = json.loads(client("GET", "/footers?format=json")[2])
+        assert [(row["name"], row["hash"], row["bytes"]) for row in rows] == [
+            ("long", "f" * 32, 7),
+            ("small", "f" * 32, 7),
+        ]

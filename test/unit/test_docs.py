@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "doc").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "doc").glob("*.md"))]
 COMMANDS = sorted(path.name for path in (ROOT / "bin").iterdir())
 ROOMS = sorted(path.name for path in (ROOT / "swift").iterdir() if (path / "__init__.py").exists())
 

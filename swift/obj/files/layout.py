@@ -45,12 +45,17 @@ class ObjectLocation(Place):
         fragments: int | None = None,
         etag_validate_pct: float = 100.0,
     ) -> None:
-        super().__init__(partition, name_hash, name)
+        # as Place.__init__, which is not worth a call in each request
+        self.partition = partition
+        self.name_hash = name_hash
+        self.suffix = suffix = name_hash[-3:]
+        self.name = name
+        self.notes = None
         self.device_path = device_path
         self.policy_index = policy_index
         datadir = f"{DATADIR}-{policy_index}" if policy_index else DATADIR
         self.partition_dir = f"{device_path}/{datadir}/{partition}"
-        self.hash_dir = f"{self.partition_dir}/{self.suffix}/{name_hash}"
+        self.hash_dir = f"{self.partition_dir}/{suffix}/{name_hash}"
         self.ec = ec
         self.fragments = fragments
         self.etag_validate_pct = etag_validate_pct

@@ -14,7 +14,7 @@ from hashlib import md5
 
 from swift.core.fs import get_xattr, set_xattr
 from swift.core.unpickle import UnpickleError, loads
-from swift.obj.damage import DOUBT, is_proof, read_or_judge
+from swift.obj.damage import judge
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, StateChanged, XattrUnsupported
 
 XATTR = "user.swift.metadata"
@@ -185,10 +185,8 @@ def _attribute(fd: int, name: str) -> bytes | None:
             raise XattrUnsupported(str(err)) from None
         if err.errno == errno.ENOENT:
             raise StateChanged(str(err)) from None
-        if is_proof(err) or err.errno == DOUBT:
-            value: bytes = read_or_judge(get_xattr, fd, name)  # a second look
-            return value
-        raise
+        value: bytes = judge(err, get_xattr, fd, name)
+        return value
 
 
 def read(fd: int) -> dict[str, str]:

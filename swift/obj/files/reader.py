@@ -14,7 +14,7 @@ from swift.core import clock
 from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
 from swift.obj.checks import is_good
-from swift.obj.damage import read_or_judge
+from swift.obj.damage import judge, read_or_judge
 from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Quarantined, StateChanged
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.decide import Decision, decide
@@ -101,25 +101,31 @@ def look(
 
 def _list(hash_dir: str) -> list[str]:
     try:
-        names: list[str] = read_or_judge(os.listdir, hash_dir)
-        return names
+        return os.listdir(hash_dir)
     except FileNotFoundError:
         return []
     except NotADirectoryError:
         raise _Damaged("a file where a hash directory should be") from None
-    except Corrupt as err:
-        raise _Damaged(f"can't be listed: {err}") from None
+    except OSError as err:
+        try:
+            names: list[str] = judge(err, os.listdir, hash_dir)
+            return names
+        except Corrupt as damage:
+            raise _Damaged(f"can't be listed: {damage}") from None
 
 
 def _open_file(path: str, damaged: str | None, data: str | None) -> int:
     """A descriptor of the file. Raises StateChanged; _Damaged for `damaged` and `data`; OSError."""
     try:
-        fd: int = read_or_judge(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
-        return fd
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise StateChanged(path) from None
-    except Corrupt as err:
-        raise _Damaged(f"can't be opened: {err}", damaged, data) from None
+    except OSError as err:
+        try:
+            fd: int = judge(err, os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+            return fd
+        except Corrupt as damage:
+            raise _Damaged(f"can't be opened: {damage}", damaged, data) from None
 
 
 def _open(
@@ -258,31 +264,31 @@ def _verify(
         length = int(metadata["Content-Length"])
     except (KeyError, ValueError):
         raise _Damaged("no good Content-Length in the metadata") from None
-    st = os.fstat(found.fd)
-    if st.st_size != length:
-        raise _Damaged(f"metadata says {length} bytes, the file has {st.st_size}")
     found.size = length
     if want == BODY and length <= INLINE_LIMIT:
         body = _read_all(found.fd, length)
         if len(body) != length:
-            raise _Damaged(f"metadata says {length} bytes, {len(body)} can be read")
+            raise _Damaged(f"metadata says {length} bytes, the file has {os.fstat(found.fd).st_size}")
         if not is_good(body, metadata, where.etag_validate_pct):
             raise _Damaged("checksum differs")
         found.body = body
         found.close()
-    elif want != HEAD:
-        found.identity = st.st_dev, st.st_ino, st.st_ctime_ns, st.st_size
+        return
+    st = os.fstat(found.fd)
+    if st.st_size != length:
+        raise _Damaged(f"metadata says {length} bytes, the file has {st.st_size}")
+    found.identity = st.st_dev, st.st_ino, st.st_ctime_ns, st.st_size
 
 
 def _read_all(fd: int, length: int) -> bytes:
-    """`length` bytes, or as many as there are."""
-    body = b""
+    """`length` bytes, one more if there are more, or as many as there are."""
     try:
+        body: bytes = read_or_judge(os.pread, fd, length + 1, 0)
         while len(body) < length:
-            more = read_or_judge(os.pread, fd, length - len(body), len(body))
+            more = read_or_judge(os.pread, fd, length + 1 - len(body), len(body))
             if not more:
                 break
-            body = body + more if body else more
+            body += more
     except Corrupt as err:
         raise _Damaged(f"can't be read: {err}") from None
     return body

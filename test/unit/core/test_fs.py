@@ -28,14 +28,14 @@ def synced(monkeypatch):
 def test_new_directories_are_synced_in_every_parent(tmp_path, synced):
     root = str(tmp_path)
     fs.mkdirs_durable(f"{root}/objects/1/abc/hash", root)
-    assert synced == [root, f"{root}/objects", f"{root}/objects/1", f"{root}/objects/1/abc"]
+    assert synced == [f"{root}/objects/1/abc", f"{root}/objects/1", f"{root}/objects", root]
 
 
 def test_directories_found_are_synced_once_because_their_maker_may_not_have_done_so(tmp_path, synced):
     root = str(tmp_path)
     os.makedirs(f"{root}/objects/1")
     fs.mkdirs_durable(f"{root}/objects/1/abc", root)
-    assert synced == [root, f"{root}/objects", f"{root}/objects/1"]
+    assert synced == [f"{root}/objects/1", f"{root}/objects", root]
     del synced[:]
     fs.mkdirs_durable(f"{root}/objects/1/abd", root)
     assert synced == [f"{root}/objects/1"]
@@ -49,7 +49,7 @@ def test_directories_removed_meanwhile_are_made_and_synced_again(tmp_path, synce
     del synced[:]
     fs.mkdirs_durable(f"{root}/a/b/c", root)
     assert os.path.isdir(f"{root}/a/b/c")
-    assert synced == [root, f"{root}/a", f"{root}/a/b"]
+    assert synced == [f"{root}/a/b", f"{root}/a", root]
 
 
 def test_directory_not_remembered_is_synced_each_time(tmp_path, synced):
@@ -251,12 +251,12 @@ def test_a_directory_made_anew_under_a_known_path_is_synced(tmp_path, synced):
 
 
 def test_where_directories_have_no_identity_all_is_synced_each_time(tmp_path, synced, monkeypatch):
-    monkeypatch.setattr(fs, "_name_to_handle_at", None)
+    monkeypatch.setattr(fs, "_generation_by_device", {os.stat(tmp_path).st_dev: fs._cannot_tell})
     root = str(tmp_path)
     for _ in range(2):
         del synced[:]
         fs.mkdirs_durable(f"{root}/a/b", root)
-        assert synced == [root, f"{root}/a"]
+        assert synced == [f"{root}/a", root]
 
 
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
@@ -264,3 +264,16 @@ def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
     for n in range(50):
         fs.mkdirs_durable(f"{tmp_path}/{n}", str(tmp_path))
     assert len(fs._known_durable) == 10
+
+
+@pytest.mark.parametrize("way", ["_generation", "_handle"])
+def test_each_way_to_tell_directories_apart(tmp_path, synced, monkeypatch, way):
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        getattr(fs, way)(fd)
+    except OSError:
+        return  # not on this file system: then it is not taken
+    finally:
+        os.close(fd)
+    monkeypatch.setattr(fs, "_generation_by_device", {os.stat(tmp_path).st_dev: getattr(fs, way)})
+    test_a_directory_made_anew_under_a_known_path_is_synced(tmp_path, synced)

@@ -61,7 +61,6 @@ def test_directories():
         section(0, deprecated="yes"),
         section(0, deprecated="yes", default="yes"),
         section(0, colour="blue"),
-        section(0, policy_type="magic"),
         {"storage-policy:x": {"name": "p"}},
         {"storage-policy:-1": {"name": "p"}},
         {"storage-policy:0": {}},
@@ -97,3 +96,22 @@ def test_kinds_register_themselves(monkeypatch):
 def test_quorum():
     assert [quorum_size(n) for n in range(1, 7)] == [1, 1, 2, 2, 3, 3]
     assert parse_policies({})[0].quorum(3) == 2
+
+
+@pytest.mark.parametrize("policy_type", ["erasure_coding", "magic"])
+def test_a_type_that_nothing_here_knows_stops_nobody(policy_type):
+    sections = {**section(0, default="yes"), **section(1, policy_type=policy_type, ec_num_data_fragments="4")}
+    found = parse_policies(sections)
+    assert [policy.is_served for policy in found] == [True, False]
+    other = found[1]
+    assert (other.policy_type, other.ring_name, other.directory("objects")) == (
+        policy_type,
+        "object-1",
+        "objects-1",
+    )
+    assert found.get_by_name("p1") is other and found.split_directory("objects-1") == ("objects", other)
+    assert policy_type in other.unserved
+    with pytest.raises(PolicyError):
+        other.quorum(6)
+    with pytest.raises(PolicyError):  # the rules for names hold for it, too
+        parse_policies({**section(0), **section(1, name="p0", policy_type=policy_type)})

@@ -22,9 +22,9 @@ def test_every_response_names_its_transaction():
     name = app.environ["swift.trans_id"]
     assert re.fullmatch(ID, name)
     assert answer.header_list == [
-        ("Content-Length", "0"),
         ("X-Trans-Id", name),
         ("X-Openstack-Request-Id", name),
+        ("Content-Length", "0"),
     ]
     assert app.headers == [("Content-Length", "0")]
     assert transaction()[0] == name

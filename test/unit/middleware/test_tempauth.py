@@ -720,6 +720,7 @@ def test_named_prefixes_go_before_the_empty_one():
 NAMESAKES = {
     "user_test_member": "key",
     "user_test_grouped": "key staff AUTH_test test",
+    "user_test_poser": "key test2:tester2 AUTH_test2",
     "user_staff_boss": "key .admin",
     # AUTH_test, visitor
     "user64_QVVUSF90ZXN0_dmlzaXRvcg": "key",
@@ -738,6 +739,7 @@ NAMESAKES = {
         ("''", "test:member", "/v1/test:member/c", 403),
         ("AUTH", "AUTH_test:visitor", "/v1/AUTH_test/c", 403),
         ("AUTH", "test:grouped", "/v1/AUTH_test/c", 403),
+        ("AUTH", "test:poser", "/v1/AUTH_test2/c", 403),  # a group that is called like a user
         ("AUTH, ''", "test:tester", "/v1/test/c", 200),
         ("AUTH, ''", "test:member", "/v1/test/c", 403),
         ("'', AUTH", "test:tester", "/v1/AUTH_test/c", 200),

@@ -7,7 +7,7 @@ import tempfile
 import pytest
 
 from swift.core import fs, hashing
-from swift.core.threads import is_memory_file_system
+from swift.core.fs import is_memory_file_system
 
 MEMORY = "/dev/shm"
 # What these say of files, threads and syncs is to hold on a disk as well; the others only need some place, or run inline in any case.

@@ -9,6 +9,7 @@ from obj_container import ContainerServer
 from obj_golden import load
 
 from swift.core.concurrency import sleep
+from swift.core.object_headers import queue_container
 from swift.obj import pending
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
@@ -303,17 +304,13 @@ def test_expiry_is_queued(app, container):
 
 
 def test_container_of_the_queue_is_the_reference_s(root):
-    app = App(root)
+    App(root)  # sets the hash settings
     for name, at, expected in (
         ("AUTH_test/c/o", 1700000100, "1699919955"),
         ("AUTH_test/c/expiring", 1700000100, "1699919932"),
         ("a/c/o", 5, "0000000000"),
     ):
-        a, c, o = name.split("/")
-        from swift.obj.updates import UpdateTarget
-
-        target = UpdateTarget(None, a, c, o, "", 0)
-        assert app.server.updates.queue_container(target, at) == expected
+        assert queue_container(86400, at, *name.split("/")) == expected
 
 
 def test_queue_without_a_host_is_left_to_others_and_with_an_unusable_one_kept(app):

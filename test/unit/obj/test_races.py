@@ -216,10 +216,10 @@ def test_a_swamped_disk_keeps_no_descriptors(app, monkeypatch):
     assert app.put(T2, LARGE).status == 201
     assert app.put(T3, LARGE, Etag="0" * 32).status == 422
     for _ in range(500):  # closed when the disk comes to it
-        if len(os.listdir("/proc/self/fd")) == before:
+        if len(os.listdir("/proc/self/fd")) <= before:
             break
         sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_what_a_thread_opened_for_nobody_is_closed(app):
@@ -230,7 +230,7 @@ def test_what_a_thread_opened_for_nobody_is_closed(app):
     reader.open_object(app.where())
     writer.NewObjectFile(app.where(), app.server.stores.options)
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     assert app.get().status == 200
 
 
@@ -392,7 +392,9 @@ def test_the_order_of_a_write(app, events, verb, size, before):
         assert not removed
     if before == "nothing":
         parents = [app.device, f"{app.device}/objects", where.partition_dir]
-        assert [path for what, path in events[linked:] if what == "fsync" and path in parents] == parents
+        assert [path for what, path in events[linked:] if what == "fsync" and path in parents] == parents[
+            ::-1
+        ]
 
 
 def test_directories_that_another_process_made_anew_are_synced_again(app, events):

@@ -48,7 +48,7 @@ class Seen:
 @dataclass
 class Reply:
     """`cut`: close after so many bytes of the body; `hang`: seconds of silence before; `drop`: close without an answer;
-    `early`: answer before the body is asked for."""
+    `early`: answer before the body is asked for; `pause`: (bytes of the body, seconds of silence after them)."""
 
     status: int = 200
     headers: dict = field(default_factory=dict)
@@ -59,6 +59,7 @@ class Reply:
     early: bool = False
     capable: bool = True
     close: bool = False
+    pause: tuple[int, float] | None = None
 
 
 class Backend:
@@ -180,7 +181,13 @@ class Backend:
         if reply.cut is not None:
             stream.sendall(head + body[: reply.cut])
             return False
-        stream.sendall(head + body)
+        if reply.pause is not None:
+            size, seconds = reply.pause
+            stream.sendall(head + body[:size])
+            concurrency.sleep(seconds)
+            stream.sendall(body[size:])
+        else:
+            stream.sendall(head + body)
         return not reply.close
 
 

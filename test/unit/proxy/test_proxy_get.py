@@ -72,7 +72,7 @@ def test_odd_names_are_quoted_as_a_whole(cluster):
     (seen,) = cluster.of("object")
     assert seen.entity == "/a/%C3%A9%20c/d//e%3Ff%25"
     # a ring hashes what is on the wire
-    assert cluster.rings["o"].names == [("a", "é c".encode(), "d//e?f%")]
+    assert cluster.rings["o"].names == [(b"a", "é c".encode(), b"d//e?f%")]
 
 
 def test_head_has_no_body_but_its_length(cluster):

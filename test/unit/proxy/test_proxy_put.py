@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import io
+import re
 import zlib
 
 import pytest
@@ -473,10 +474,10 @@ def test_expiry_is_queued_from_the_other_end(cluster):
 
 def test_the_name_of_an_expirer_container():
     from swift.core.hashing import set_hash_config
-    from swift.proxy.updates import expirer_container
+    from swift.core.object_headers import queue_container
 
     set_hash_config("pfx", "sfx")
-    assert expirer_container(86400, 1795323498, b"AUTH_test", b"c", b"o") == "1795305528"
+    assert queue_container(86400, 1795323498, b"AUTH_test", b"c", b"o") == "1795305528"
 
 
 @pytest.mark.parametrize(
@@ -501,28 +502,66 @@ def test_a_delete_after_becomes_a_delete_at(cluster):
     assert {seen.headers["x-delete-at"] for seen in cluster.of("object")} == {"1700000060"}
 
 
-def test_footers_of_filters_reach_the_servers(cluster):
+FOOTERS = {
+    "X-Object-Sysmeta-Crypto": "yes",
+    "X-Object-Sysmeta-Container-Update-Override-Etag": "of the plaintext",
+    "X-Object-Transient-Sysmeta-Key": "k",
+    "X-Object-Meta-Colour": "overridden",
+    "X-Backend-Container-Update-Override-Size": "7",
+    "X-Unknown": "not kept with an object",
+}
+
+
+def test_footers_of_filters_reach_the_servers(cluster, body):
     cluster.on("object", "PUT", stores)
     called = []
 
     def add(footers):
-        called.append(1)
-        footers["X-Object-Sysmeta-Crypto"] = "yes"
+        called.append(cluster.app.metrics)
+        footers.update(FOOTERS)
 
     environ = {"swift.callback.update_footers": add}
-    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY, environ)[0] == 201
-    assert called == [1]
+    sent = {
+        "Content-Type": "a/b",
+        "X-Object-Meta-Colour": "red",
+        "X-Object-Meta-Other": "o",
+        "Etag": "0" * 32,
+    }
+    status, headers, _ = cluster.request("PUT", "/v1/a/c/o", sent, body, environ)
+    etag = hashlib.md5(body).hexdigest()
+    assert (status, headers["etag"]) == (201, etag)
+    assert len(called) == 1
     for seen in cluster.of("object"):
-        data, digest, footers = mime_parts(seen)
-        assert data == BODY
-        assert footers["X-Object-Sysmeta-Crypto"] == "yes"
-        assert footers["Etag"] == ETAG
+        if len(body) <= 65536:
+            # It is known before the head goes out: no second document, nothing to wait for.
+            data, kept = seen.body, seen.headers
+            assert "expect" not in kept and "x-backend-obj-metadata-footer" not in kept
+            assert kept["x-object-meta-colour"] == "overridden"
+            assert "x-unknown" not in kept
+        else:
+            data, _, footers = mime_parts(seen)
+            kept = {name.lower(): value for name, value in footers.items()}
+        assert data == body
+        assert seen.headers["x-object-meta-other"] == "o"
+        for name, value in FOOTERS.items():
+            assert name == "X-Unknown" or kept[name.lower()] == value
+        assert kept["etag"] == etag
+        assert re.fullmatch("[0-9a-f]{8}", kept["x-backend-body-crc32"])
 
 
-def test_a_footer_etag_that_is_wrong_is_422(cluster):
+def test_a_footer_with_a_line_break_is_no_header(cluster):
+    environ = {
+        "swift.callback.update_footers": lambda footers: footers.update({"X-Object-Meta-A": "b\r\nX-Evil: 1"})
+    }
+    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY, environ)[0] == 400
+    assert cluster.of("object") == []
+
+
+def test_a_footer_etag_that_is_wrong_is_422(cluster, body):
     cluster.on("object", "PUT", stores)
     environ = {"swift.callback.update_footers": lambda footers: footers.update({"Etag": "0" * 32})}
-    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY, environ)[0] == 422
+    assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, body, environ)[0] == 422
+    assert not any(seen.complete for seen in cluster.of("object"))
 
 
 def test_the_partition_power_being_increased_is_told(cluster):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.proxy.error_limit import ErrorLimiter
-from swift.proxy.routing import Timings, in_order, iterate_nodes, local_first, shuffled
+from swift.proxy.routing import NodeIterator, Timings, in_order, local_first, shuffled
 
 
 def nodes(count, start=0):
@@ -34,7 +34,7 @@ def test_the_budget_is_not_used_up_by_nodes_found_failing():
     limiter = ErrorLimiter(60, 0)
     primaries, handoffs = nodes(3), nodes(5, 3)
     tried = []
-    for node in iterate_nodes(limiter, primaries, lambda: iter(handoffs), 4):
+    for node in NodeIterator(limiter, primaries, lambda: iter(handoffs), 4):
         tried.append(node["id"])
         if node["id"] in (1, 3):
             limiter.limit_now(node)
@@ -46,7 +46,7 @@ def test_limited_nodes_are_skipped_and_excess_handoffs_told():
     primaries, handoffs = nodes(3), nodes(5, 3)
     limiter.limit_now(primaries[0])
     used = []
-    found = ids(iterate_nodes(limiter, primaries, lambda: iter(handoffs), 6, used.append))
+    found = ids(NodeIterator(limiter, primaries, lambda: iter(handoffs), 6, used.append))
     assert found == [1, 2, 3, 4, 5, 6]
     assert used == [1, 2, 3, 4]
 
@@ -57,12 +57,12 @@ def test_limited_nodes_follow_when_no_quorum_is_left_without_them():
     primaries, handoffs = nodes(3), nodes(2, 3)
     for node in [*primaries, *handoffs]:
         limiter.limit_now(node)
-    assert ids(iterate_nodes(limiter, primaries, lambda: iter(handoffs), 6)) == [0, 1, 2]
+    assert ids(NodeIterator(limiter, primaries, lambda: iter(handoffs), 6)) == [0, 1, 2]
     limiter = ErrorLimiter(60, 0)
     for node in [*primaries[:2], *handoffs]:
         limiter.limit_now(node)
-    assert ids(iterate_nodes(limiter, primaries, lambda: iter(handoffs), 6)) == [2, 0, 1]
-    assert ids(iterate_nodes(limiter, primaries, lambda: iter(nodes(1, 9)), 6)) == [2, 9]
+    assert ids(NodeIterator(limiter, primaries, lambda: iter(handoffs), 6)) == [2, 0, 1]
+    assert ids(NodeIterator(limiter, primaries, lambda: iter(nodes(1, 9)), 6)) == [2, 9]
 
 
 def test_error_limits_end_after_their_interval():

@@ -293,7 +293,7 @@ def test_a_body_that_is_dropped_without_a_word_leaves_no_connection(make_cluster
 
 
 def test_an_error_between_a_source_and_its_body_leaves_no_connection(make_cluster, monkeypatch):
-    from swift.proxy import container as container_module
+    from swift.proxy import listings as listings_module
     from swift.proxy import object as object_module
 
     cluster = make_cluster()
@@ -306,7 +306,7 @@ def test_an_error_between_a_source_and_its_body_leaves_no_connection(make_cluste
     def fails(_headers):
         raise ValueError("no such header")
 
-    for module in (object_module, container_module):
+    for module in (object_module, listings_module):
         monkeypatch.setattr(module, "split_headers", fails)
     for path in ("/v1/a/c/o", "/v1/a/c") * 3:
         assert cluster.request("GET", path)[0] == 500

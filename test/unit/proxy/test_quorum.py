@@ -51,10 +51,10 @@ def test_deletes_count_a_404_as_done_where_there_is_no_quorum(statuses, best):
 
 
 def test_have_quorum():
-    assert have_quorum([201, 202], 3)
-    assert not have_quorum([201, 404], 3)
-    assert not have_quorum([503, 503, 503], 3)
-    assert have_quorum([404], 2)
+    assert have_quorum([201, 202], 2)
+    assert not have_quorum([201, 404], 2)
+    assert not have_quorum([503, 503, 503], 2)
+    assert have_quorum([404], 1)
 
 
 @given(st.lists(st.sampled_from([200, 201, 204, 304, 400, 404, 409, 500, 503, 507]), max_size=7))

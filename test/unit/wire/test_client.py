@@ -7,7 +7,8 @@ import pytest
 from swift.core import concurrency as c
 from swift.core import sockets
 from swift.core.stream import Stream
-from swift.wire import client
+from swift.wire import backend_call, client
+from swift.wire.backend_call import BackendCall
 from swift.wire.client import (
     BackendError,
     BackendTimeout,
@@ -60,16 +61,28 @@ class Peer:
 
 
 @pytest.fixture
-def pool():
+def pool(monkeypatch):
     pool = ConnectionPool()
+    monkeypatch.setattr(backend_call, "POOL", pool)
     yield pool
     pool.clear()
 
 
-def get(pool, peer, method="GET", **kwargs):
-    return pool.get("127.0.0.1", peer.port).request(
-        method, "/sda/1/a/c/o", header_block([("X-A", "b")]), **kwargs
+def get(pool, peer, method="GET", timeout=10.0, **kwargs):
+    return called(peer, method, timeout, **kwargs).answer()
+
+
+def called(peer, method="GET", timeout=10.0, **kwargs):
+    block = header_block([("X-A", "b")])
+    return BackendCall(
+        "127.0.0.1", peer.port, method, "/sda/1/a/c/o", block, conn_timeout=0.5, timeout=timeout, **kwargs
     )
+
+
+def asked(conn):
+    """The answer to a request over this very connection."""
+    conn.send("GET", "/", b"")
+    return conn.response(10)
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nEtag: x\r\n\r\nhello"
@@ -127,7 +140,46 @@ def test_without_retry_the_caller_is_told(pool):
     peer = Peer(OK, None)
     get(pool, peer).read_all(100)
     with pytest.raises(StaleConnection):
-        get(pool, peer, retry=False)
+        asked(pool.idle("127.0.0.1", peer.port))
+
+
+def test_a_call_to_a_connection_that_died_is_on_its_way_again(pool):
+    """For those who wait for many calls: nothing was waited for where the answer was to be."""
+    peer = Peer(OK, None, OK)
+    get(pool, peer).read_all(100)
+    call = called(peer)
+    assert call.send_idle()
+    client.wait_any([call.conn], 5)
+    assert call.arrived() is None
+    assert client.wait_any([call.conn], 5) == [call.conn]
+    assert call.arrived().read_all(100) == b"hello"
+    assert peer.connections == 2
+
+
+def test_a_call_without_an_idle_connection_is_not_sent(pool):
+    peer = Peer(OK)
+    call = called(peer)
+    assert not call.send_idle() and call.conn is None
+    call.send_fresh()
+    assert call.response().read_all(100) == b"hello"
+
+
+def test_a_call_that_fails_leaves_no_connection(pool):
+    for answer in (None, b"", b"nonsense\r\n\r\n"):
+        call = called(Peer(answer), timeout=0.05)
+        with pytest.raises(BackendError):
+            call.answer()
+        assert call.conn is None
+
+
+def test_who_wants_to_wait_longer_keeps_the_connection(pool):
+    peer = Peer(b"")
+    call = called(peer, timeout=5)
+    call.send()
+    with pytest.raises(BackendTimeout):
+        call.response(0.05, keep=True)
+    assert call.conn is not None and call.conn.stream.fd >= 0
+    call.close()
 
 
 def test_a_fresh_connection_that_breaks_is_an_error(pool):
@@ -303,7 +355,7 @@ def test_what_a_peer_has_closed_is_closed_here_though_nobody_asks_for_it(pool, q
     got = [pool.fresh("127.0.0.1", peer.port) for _ in range(3)]
     streams = [conn.stream for conn in got]
     for conn in got:
-        conn.request("GET", "/", b"").read_all(100)
+        asked(conn).read_all(100)
     assert all(stream.fd >= 0 for stream in streams)
     del got, conn
     for stream in streams:  # the answer to a second request is the end of the connection
@@ -318,7 +370,7 @@ def test_what_was_idle_for_too_long_is_closed(pool, quick_reaper, monkeypatch):
     old = pool.fresh("127.0.0.1", peer.port)
     young = pool.fresh("127.0.0.1", peer.port)
     for conn in (old, young):
-        conn.request("GET", "/", b"").read_all(100)
+        asked(conn).read_all(100)
     old.idle_since -= client.MAX_IDLE_SECONDS + 1
     until(lambda: old.stream.fd < 0)
     c.sleep(0.05)
@@ -328,11 +380,11 @@ def test_what_was_idle_for_too_long_is_closed(pool, quick_reaper, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_uses_no_connection_of_its_parent():
     peer = Peer(OK, OK)
-    client.POOL.fresh("127.0.0.1", peer.port).request("GET", "/", b"").read_all(100)
+    asked(client.POOL.fresh("127.0.0.1", peer.port)).read_all(100)
     pid = c.fork()
     if pid == 0:
         os._exit(0 if client.POOL.idle("127.0.0.1", peer.port) is None else 1)
     assert os.waitpid(pid, 0)[1] == 0
     conn = client.POOL.idle("127.0.0.1", peer.port)
-    assert conn is not None and conn.request("GET", "/", b"").read_all(100) == b"hello"
+    assert conn is not None and asked(conn).read_all(100) == b"hello"
     client.POOL.clear()

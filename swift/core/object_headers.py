@@ -1,0 +1,39 @@
+"""Words of object requests that the proxy and the object server must agree on: what is kept, what a listing is told.
+
+Names and values only; where they come from and go to is decided by the callers. Spec: proxy-and-backend 13.3, 15.1, 15.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swift.core.hashing import hash_path
+from swift.core.timestamp import normalize_delete_at
+
+# Headers kept with an object besides its metadata, unless `allowed_headers` says otherwise.
+DEFAULT_ALLOWED_HEADERS = (
+    "Content-Disposition, Content-Encoding, X-Delete-At, X-Object-Manifest, X-Static-Large-Object, "
+    "Cache-Control, Content-Language, Expires, X-Robots-Tag"
+)
+META, SYSMETA, TRANSIENT_SYSMETA = "X-Object-Meta-", "X-Object-Sysmeta-", "X-Object-Transient-Sysmeta-"
+# The later ones win.
+OVERRIDES = ("X-Backend-Container-Update-Override-", "X-Object-Sysmeta-Container-Update-Override-")
+
+
+def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""
+    found: dict[str, str] = {}
+    for prefix in OVERRIDES:
+        for source in sources:
+            for name, value in source:
+                if name.startswith(prefix) and len(name) > len(prefix):
+                    found["X-" + name[len(prefix) :]] = value
+    return found
+
+
+def queue_container(
+    divisor: int, delete_at: int, account: str | bytes, container: str | bytes, obj: str | bytes
+) -> str:
+    """The name of the container in which the expiry of an object is queued. `divisor`, `delete_at`: seconds."""
+    spread = int(hash_path(account, container, obj), 16) % 100
+    return normalize_delete_at(delete_at // divisor * divisor - spread)

@@ -1,0 +1,90 @@
+"""Listings and figures of accounts and containers, as their servers give them: fetched here, answered by the controllers.
+
+A fetched listing knows nothing of caches, permissions and clients; so it can be one of many of which another is put together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from swift.core.config import truthy
+from swift.proxy.backend_headers import LISTING
+from swift.proxy.exchange import Body, Headers, split_headers
+from swift.proxy.quorum import Answer
+from swift.proxy.reader import Lookup, Reader, Source
+from swift.proxy.relay import RangeBody, UnsizedBody, small_body
+from swift.proxy.routing import Place
+from swift.proxy.services import Services
+
+
+class Listing:
+    """A listing whose body is still to come. `headers`, `metadata`: of the answer, user metadata apart."""
+
+    __slots__ = ("_services", "_source", "content_length", "content_type", "headers", "metadata", "status")
+
+    def __init__(self, services: Services, source: Source) -> None:
+        self._services = services
+        self._source = source
+        self.status = source.response.status
+        headers, metadata, content_type, content_length = split_headers(source.response.headers)
+        headers.append(("Accept-Ranges", "bytes"))
+        self.headers: Headers = headers
+        self.metadata: Headers = metadata
+        self.content_type = content_type or "text/html; charset=UTF-8"
+        self.content_length = content_length
+
+    def get(self, lower_name: str, default: str | None = None) -> str | None:
+        """A header of the answer."""
+        return self._source.response.get(lower_name, default)
+
+    def arrived(self) -> list[bytes] | None:
+        """The whole body if it is here already, then nothing is left to close; else None."""
+        response = self._source.response
+        return small_body(response) if response.buffered else None
+
+    def body(self) -> tuple[Body, int]:
+        """The body as it comes, never continued elsewhere, and its length in bytes, -1 if nobody knows it."""
+        response = self._source.response
+        length = response.remaining
+        options = self._services.options
+        if length < 0:
+            return UnsizedBody(self._source, options.node_timeout, self._broke_off), length
+        timeout, chunk_size = options.node_timeout, options.object_chunk_size
+        return RangeBody(self._source, 0, length - 1, timeout, chunk_size, None, self._broke_off), length
+
+    def close(self) -> None:
+        """No body is wanted."""
+        self._source.response.close()
+
+    def _broke_off(self, source: Source, error: BaseException) -> None:
+        self._services.health.failed(source.node, error, "read a listing")
+
+
+def fetch(
+    services: Services,
+    environ: Mapping[str, Any],
+    place: Place,
+    query: str,
+    extra: Mapping[str, str | None] | None = None,
+) -> Listing | list[Answer]:
+    """The listing (GET) or figures (HEAD, as `environ` says), else the answers that count. `extra`: headers for the servers."""
+    lookup = Lookup(
+        place,
+        environ,
+        LISTING,
+        services.options.node_timeout,
+        query,
+        extra,
+        newest=truthy(environ.get("HTTP_X_NEWEST")),
+        use_replication=truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
+    )
+    reader = Reader(services, lookup)
+    source = reader.find()
+    if source is None:
+        return reader.answers
+    try:
+        return Listing(services, source)
+    except BaseException:
+        source.response.close()
+        raise

@@ -1,0 +1,48 @@
+"""What answers and failures of nodes mean for the error limiter, and what the log says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swift.proxy.error_limit import ErrorLimiter, Node
+from swift.wire.client import BackendResponse
+
+
+class NodeHealth:
+    """Keeps count of how nodes did. `doing` completes "trying to ...": the verb and the path."""
+
+    __slots__ = ("limiter", "logger")
+
+    def __init__(self, limiter: ErrorLimiter, logger: Any) -> None:
+        self.limiter = limiter
+        self.logger = logger
+
+    def answered(self, node: Node, response: BackendResponse, doing: str) -> None:
+        """The node answered: 507 and other statuses from 500 on count against it, unless it just has too much to do."""
+        status = response.status
+        if status == 507:
+            self.limiter.limit_now(node)
+            self.logger.error(
+                "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
+            )
+        elif status >= 500:
+            if status != 503 or response.get("retry-after") is None:
+                self._count(node)
+            self.logger.error(
+                "ERROR %d trying to %s from %s:%s/%s", status, doing, node["ip"], node["port"], node["device"]
+            )
+
+    def failed(self, node: Node, error: BaseException, doing: str) -> None:
+        """The node could not be reached, broke off, or took too long."""
+        self._count(node)
+        self.logger.error(
+            "ERROR with %s:%s/%s trying to %s: %s", node["ip"], node["port"], node["device"], doing, error
+        )
+
+    def recovered(self, node: Node) -> None:
+        """A node that was left alone for past errors answers: it is a node like others again."""
+        self.limiter.forget(node)
+
+    def _count(self, node: Node) -> None:
+        if self.limiter.increment(node):
+            self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])

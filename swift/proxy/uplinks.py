@@ -1,0 +1,298 @@
+"""The connections of one upload whose body still comes: asked with `Expect`, fed in step, ended by footers, answers collected.
+
+What kinds of policies share of a streamed PUT (spec proxy 11.2-11.5, 14.3): the conversation and its framing, a second
+`100 Continue` and what is sent after it included. What goes over which connection is decided by the stores. The sockets' buffers are
+the queues that keep one slow server from stopping the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from swift.core import clock
+from swift.core.concurrency import spawn, spawn_n
+from swift.core.hashing import md5
+from swift.proxy.backend import Answers, Asking, let_go, read_answer
+from swift.proxy.exchange import Exchange
+from swift.proxy.quorum import Answer, have_quorum, is_success, pad
+from swift.proxy.routing import Node, NodeIterator
+from swift.proxy.services import Services
+from swift.proxy.updates import Share
+from swift.telemetry.log import Transaction, set_transaction, transaction
+from swift.wire.backend_call import BackendCall
+from swift.wire.client import BackendError, BackendResponse, wait_any
+from swift.wire.message import HTTPServiceUnavailable
+
+FOOTERS, COMMIT = "x-obj-metadata-footer", "x-obj-multiphase-commit"
+"""What a server says in its 100 Continue that it can do."""
+
+
+class Uplink:
+    """One of the connections, wherever it ends up: its header block and share of updates are bound to it, not to a node.
+
+    `call` is None once it has broken, `answer` the final one; `boundary`: of its documents.
+    """
+
+    __slots__ = ("answer", "boundary", "call", "headers", "node", "share")
+
+    def __init__(self, headers: bytes, share: Share) -> None:
+        self.headers = headers
+        self.share = share
+        self.boundary = b""
+        self.node: Node | None = None
+        self.call: BackendCall | None = None
+        self.answer: Answer | None = None
+
+    @property
+    def wants_data(self) -> bool:
+        """It is connected, and its server waits for what comes next."""
+        return self.call is not None and self.answer is None
+
+
+class Uplinks:
+    """`common`: header block of all, without framing; `shares`: what each has besides; `quorum`: how many of them must be there at
+    each step; `needed`: capabilities that a server must announce. Whatever ends an upload early must `abandon` it, so that the
+    servers see a document without an end."""
+
+    def __init__(
+        self,
+        services: Services,
+        exchange: Exchange,
+        asking: Asking,
+        common: bytes,
+        shares: Sequence[Share],
+        nodes: NodeIterator,
+        quorum: int,
+        needed: Sequence[str] = (FOOTERS,),
+    ) -> None:
+        self.health = services.health
+        self.services = services
+        self.options = services.options
+        self.exchange = exchange
+        self.asking = asking
+        self.nodes = nodes
+        self.quorum = quorum
+        self.needed = needed
+        common += (
+            b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\nX-Backend-Obj-Metadata-Footer: yes\r\n"
+        )
+        if COMMIT in needed:
+            common += b"X-Backend-Obj-Multiphase-Commit: yes\r\n"
+        self.links = [Uplink(common + share.lines, share) for share in shares]
+
+    def live(self) -> list[Uplink]:
+        """Those whose servers wait for what comes next."""
+        return [link for link in self.links if link.wants_data]
+
+    # -- connecting --------------------------------------------------------------------------------------------------------
+
+    def connect(self) -> list[Answer] | None:
+        """Find each link a node that wants the body, all at the same time.
+
+        None: a quorum wants it. Else the answers (padded with 503) that are clear before the body was asked for. Raises
+        HTTPServiceUnavailable.
+        """
+        self._connect_all(self.links, iter(self.nodes))
+        missing = [link for link in self.links if link.node is None]
+        if missing and len(self.links) - len(missing) < self.quorum:
+            # It would be 503: nodes that failed lately may be back.
+            self._connect_all(missing, self.nodes.last_resort())
+            for link in missing:
+                if link.node is not None:
+                    self.health.recovered(link.node)
+        answers = [link.answer for link in self.links if link.answer is not None]
+        statuses = [answer.status for answer in answers]
+        wanting = len(self.live())
+        decided = 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in self.exchange.environ
+        if not decided and wanting + len(answers) < self.quorum:
+            raise self._unavailable()
+        if decided or wanting < self.quorum and have_quorum(statuses, self.quorum):
+            self.abandon()
+            return pad(answers, len(self.links))
+        return None
+
+    def _connect_all(self, links: Sequence[Uplink], nodes: Iterator[Node]) -> None:
+        request = transaction()
+        for opener in [spawn(self._connect, link, nodes, request) for link in links]:
+            opener.wait()
+
+    def _connect(self, link: Uplink, nodes: Iterator[Node], request: Transaction) -> None:
+        """Find the link a node that wants the body, or that has a final answer without it."""
+        set_transaction(*request)
+        for node in nodes:
+            link.boundary = b"%064x" % clock.getrandbits(256)
+            boundary = b"X-Backend-Obj-Multipart-Mime-Boundary: %s\r\n" % link.boundary
+            call = self.asking.call(node, link.headers + boundary)
+            try:
+                call.send()
+                response = call.wait_continue()
+            except BackendError as error:
+                self.health.failed(node, error, self.asking.doing)
+                continue
+            if response.status == 100:
+                if self._is_capable(response):
+                    link.node, link.call = node, call
+                    return
+                call.close()
+                self.health.failed(node, BackendError("does not take footers"), self.asking.doing)
+                continue
+            self.health.answered(node, response, self.asking.doing)
+            if response.status < 500:
+                link.node = node
+                link.answer = read_answer(response, node, self.options.node_timeout)
+                return
+            let_go(response)
+
+    def _is_capable(self, response: BackendResponse) -> bool:
+        return all((response.get(name) or "").lower() == "yes" for name in self.needed)
+
+    # -- sending -----------------------------------------------------------------------------------------------------------
+
+    def send(self, link: Uplink, parts: list[Any]) -> None:
+        """Send the parts, framing included. A link that fails is dropped. Raises HTTPServiceUnavailable without a quorum."""
+        call, node = link.call, link.node
+        assert call is not None and call.conn is not None and node is not None
+        try:
+            call.conn.send_bytes(parts, self.options.node_timeout)
+        except BackendError as error:
+            self._drop(link, error)
+            if sum(link.call is not None or link.answer is not None for link in self.links) < self.quorum:
+                raise self._unavailable() from None
+
+    def _drop(self, link: Uplink, error: BaseException) -> None:
+        assert link.call is not None and link.node is not None
+        link.call.close()
+        link.call = None
+        self.health.failed(link.node, error, self.asking.doing)
+
+    def _unavailable(self) -> HTTPServiceUnavailable:
+        statuses = [link.answer.status if link.answer else 503 for link in self.links]
+        self.services.log_unavailable("object", "PUT", statuses)
+        return HTTPServiceUnavailable(request=self.exchange.request)
+
+    # -- the end -----------------------------------------------------------------------------------------------------------
+
+    def await_continue(self) -> list[Answer]:
+        """Wait until every server has said that it goes on (a second 100), given up, or run out of time.
+
+        Returns the final answers that came instead; `live` are those that go on. Raises HTTPServiceUnavailable where neither
+        a quorum goes on nor one agrees on an answer.
+        """
+        end = clock.monotonic() + self.options.node_timeout
+        pending = self.live()
+        while pending:
+            conns = [
+                link.call.conn for link in pending if link.call is not None and link.call.conn is not None
+            ]
+            ready = wait_any(conns, max(end - clock.monotonic(), 0))
+            if not ready:
+                for link in pending:
+                    self._drop(link, self.asking.overdue())
+                break
+            for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
+                pending.remove(link)
+                self._take_continue(link)
+        answers = [link.answer for link in self.links if link.answer is not None]
+        if len(self.live()) < self.quorum and not have_quorum(
+            [answer.status for answer in answers], self.quorum
+        ):
+            raise self._unavailable()
+        return answers
+
+    def _take_continue(self, link: Uplink) -> None:
+        assert link.call is not None and link.node is not None
+        try:
+            response = link.call.wait_continue()
+        except BackendError as error:
+            self._drop(link, error)
+            return
+        if response.status == 100:
+            return
+        self.health.answered(link.node, response, self.asking.doing)
+        link.answer = read_answer(response, link.node, self.options.node_timeout)
+        link.call = None
+
+    def collect(self, lost: Callable[[list[Share]], None]) -> list[Answer]:
+        """Final answers: all that come until a quorum agrees and the others had their grace; padded with 503.
+
+        `lost(shares)` is called if the upload is stored, for servers that broke off before they said so: what they were to tell
+        the listings, nobody tells. For those whose answer comes too late to be waited for, it is called later.
+        """
+        collected = Answers()
+        for link in self.links:
+            if link.answer is not None:
+                collected.add(link.answer)
+        gone = [link for link in self.links if link.call is None and link.answer is None]
+        pending = self.live()
+        end = clock.monotonic() + self.options.node_timeout
+        has_quorum = False
+        while pending:
+            if not has_quorum and have_quorum(collected.statuses, self.quorum):
+                has_quorum = True
+                end = min(end, clock.monotonic() + self.options.post_quorum_timeout)
+            conns = [
+                link.call.conn for link in pending if link.call is not None and link.call.conn is not None
+            ]
+            ready = wait_any(conns, max(end - clock.monotonic(), 0))
+            if not ready and clock.monotonic() >= end:
+                break
+            for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
+                pending.remove(link)
+                if not self._take_final(link, collected, end - clock.monotonic()):
+                    gone.append(link)
+        collected.finish(self.options.post_quorum_timeout)
+        answers = collected.answers
+        stored = sum(is_success(answer.status) for answer in answers) >= self.quorum
+        if stored and gone:
+            lost([link.share for link in gone])
+        for link in pending:
+            spawn_n(self._await_late, link, stored, lost, transaction())
+        return pad(answers, len(self.links))
+
+    def _take_final(self, link: Uplink, collected: Answers, seconds: float) -> bool:
+        """Take a final answer; returns False for none, or an error, after which nobody can say what the server told the listing."""
+        assert link.call is not None and link.node is not None
+        try:
+            response = link.call.response(max(seconds, 0.001))
+        except BackendError as error:
+            self._drop(link, error)
+            return False
+        self.health.answered(link.node, response, self.asking.doing)
+        collected.add(collected.made_of(response, link.node))
+        return response.status < 500
+
+    def _await_late(
+        self, link: Uplink, stored: bool, lost: Callable[[list[Share]], None], request: Transaction
+    ) -> None:
+        set_transaction(*request)
+        late = Answers()
+        taken = self._take_final(link, late, self.options.node_timeout)
+        late.finish(self.options.post_quorum_timeout)
+        if stored and not taken:
+            lost([link.share])
+
+    def abandon(self) -> None:
+        """Drop the connections in the middle of the document: nothing of it will be stored."""
+        for link in self.links:
+            if link.call is not None:
+                link.call.close()
+                link.call = None
+
+
+NO_BOUNDARY = b"0" * 64
+"""As long as a boundary."""
+
+
+def body_head(boundary: bytes) -> bytes:
+    """What precedes the object's bytes."""
+    return b"--%s\r\nX-Document: object body\r\n\r\n" % boundary
+
+
+def metadata_document(boundary: bytes, footers: Mapping[str, str], is_last: bool = True) -> bytes:
+    """What follows the object's bytes, to the end of the request, or else (not `is_last`) to the commit document."""
+    text = json.dumps(footers).encode("ascii")
+    digest = md5(text).hexdigest().encode()
+    head = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n" % (boundary, digest)
+    return b"%s%s\r\n--%s%s" % (head, text, boundary, b"--" if is_last else b"\r\n")

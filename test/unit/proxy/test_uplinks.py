@@ -1,0 +1,148 @@
+"""The conversation of an upload with a second 100 Continue, and a document after it, as erasure-coded policies need it."""
+
+import pytest
+from proxy_backends import Cluster
+
+from swift.core import concurrency, sockets
+from swift.core.stream import Stream
+from swift.proxy.backend import Asking
+from swift.proxy.exchange import Exchange
+from swift.proxy.updates import Share
+from swift.proxy.uplinks import COMMIT, FOOTERS, Uplinks, body_head, metadata_document
+from swift.wire.message import HTTPServiceUnavailable, Request
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\nX-Obj-Metadata-Footer: yes\r\nX-Obj-Multiphase-Commit: yes\r\n\r\n"
+COMMITMENT = b"X-Document: put commit\r\n\r\nput_commit_confirmation\r\n--%s--"
+
+
+def chunk(data):
+    return b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
+
+
+class Server:
+    """Answers as told: what it says instead of the second 100, or after the commit."""
+
+    def __init__(self, second=CONTINUE, first=CONTINUE):
+        self.sock = sockets.listen("127.0.0.1", 0)
+        self.listener = sockets.Listener(self.sock)
+        self.first, self.second = first, second
+        self.received = b""
+        concurrency.spawn_n(self._serve)
+
+    def _serve(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            stream = Stream(sock, 5)
+            try:
+                self._until(stream, b"\r\n\r\n", 1)
+                stream.sendall(self.first)
+                self._until(stream, b"0\r\n\r\n", 1)
+                if self.second is None:
+                    continue
+                stream.sendall(self.second)
+                self._until(stream, b"0\r\n\r\n", 2)
+                stream.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 0\r\nEtag: "e"\r\n\r\n')
+            except OSError:
+                pass
+
+    def _until(self, stream, mark, times):
+        while self.received.count(mark) < times:
+            data = stream.recv(65536)
+            if not data:
+                raise OSError("gone")
+            self.received += data
+
+
+@pytest.fixture
+def talk(request):
+    cluster = Cluster(nodes=3, node_timeout="0.5", post_quorum_timeout="0.1")
+    servers = []
+
+    def make(*those):
+        servers.extend(those)
+        nodes = [
+            {
+                "id": i, "device": f"o{i}", "ip": "127.0.0.1", "port": server.sock.getsockname()[1], "region": 1, "zone": i,
+                "replication_ip": "", "replication_port": 0, "index": i,
+            }
+            for i, server in enumerate(those)
+        ]  # fmt: skip
+        from swift.proxy.routing import NodeIterator
+
+        environ = Request.blank("/v1/a/c/o", environ={"REQUEST_METHOD": "PUT"}).environ
+        exchange = Exchange(environ, "PUT", "a", "c", "o")
+        asking = Asking("PUT", 7, "/a/c/o", 0.5, 0.5)
+        supply = NodeIterator(cluster.app.limiter, nodes, lambda: (), 6)
+        shares = [Share() for _ in those]
+        return Uplinks(cluster.app.services, exchange, asking, b"", shares, supply, 2, (FOOTERS, COMMIT))
+
+    yield make
+    for server in servers:
+        server.listener.close()
+    cluster.close()
+
+
+def send_document(uplinks):
+    for link in uplinks.live():
+        document = (
+            body_head(link.boundary) + b"data" + metadata_document(link.boundary, {"A": "b"}, is_last=False)
+        )
+        uplinks.send(link, [chunk(document)])
+
+
+def commit(uplinks):
+    for link in uplinks.live():
+        uplinks.send(link, [chunk(COMMITMENT % link.boundary)])
+
+
+def test_a_commit_within_one_request(talk):
+    servers = [Server(), Server(), Server()]
+    uplinks = talk(*servers)
+    assert uplinks.connect() is None
+    send_document(uplinks)
+    assert uplinks.await_continue() == []
+    commit(uplinks)
+    assert [answer.status for answer in uplinks.collect(lambda shares: None)] == [201] * 3
+    for server, link in zip(servers, sorted(uplinks.links, key=lambda link: link.node["id"]), strict=True):
+        head, _, rest = server.received.partition(b"\r\n\r\n")
+        assert b"X-Backend-Obj-Multiphase-Commit: yes" in head and link.boundary in head
+        assert rest.endswith(chunk(COMMITMENT % link.boundary))
+
+
+@pytest.mark.parametrize(
+    "second", [b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n", b"", None], ids=["full", "closed", "silent"]
+)
+def test_one_that_does_not_go_on_is_not_committed(talk, second):
+    odd = Server(second=second)
+    if second == b"":
+        odd.second = b"HTTP/1.1 "
+    uplinks = talk(Server(), odd, Server())
+    assert uplinks.connect() is None
+    send_document(uplinks)
+    assert len(uplinks.await_continue()) == (1 if second else 0)
+    assert len(uplinks.live()) == 2
+    commit(uplinks)
+    statuses = sorted(answer.status for answer in uplinks.collect(lambda shares: None))
+    assert statuses == [201, 201, 507 if second else 503]
+
+
+def test_without_a_quorum_nothing_is_committed(talk):
+    full = b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n"
+    uplinks = talk(Server(), Server(second=full), Server(second=full))
+    assert uplinks.connect() is None
+    send_document(uplinks)
+    with pytest.raises(HTTPServiceUnavailable):
+        uplinks.await_continue()
+    uplinks.abandon()
+    assert uplinks.live() == []
+
+
+def test_a_server_without_the_capability_is_not_used(talk):
+    plain = Server(first=b"HTTP/1.1 100 Continue\r\nX-Obj-Metadata-Footer: yes\r\n\r\n")
+    uplinks = talk(Server(), Server(), plain)
+    assert uplinks.connect() is None
+    assert len(uplinks.live()) == 2
+    uplinks.abandon()
