@@ -295,22 +295,12 @@ class Stream(Watched):
 
     def has_come(self) -> bool:
         """Returns True if there is something to read, an end too, of which the hub may not know yet."""
-        if self.fd >= 0 and not self._has_input():
-            return False
-        self.readable = True
-        return True
+        self.readable = self.fd < 0 or self._has_input()
+        return self.readable
 
     def is_quiet(self) -> bool:
         """Returns True if nothing has come, an end neither: as the socket says, which may know more than the hub."""
-        if self.fd < 0 or self.gone:
-            return False
-        try:
-            self.sock.recv(1, raw_socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return self.fd >= 0 and not self.gone and not self._has_input()
 
     def _has_input(self) -> bool:
         try:

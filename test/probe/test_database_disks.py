@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from disks import Disk
+from real_disks import Disk
 from servers import ROOT, Server, environment, wait_until
 
 T = "1700000001.00000"
