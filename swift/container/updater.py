@@ -141,7 +141,7 @@ class ContainerUpdater(Daemon):
         return known is None or known != self._state(path)
 
     def _is_due(self, path: str) -> bool:
-        """Whether this sweep is the one in which a container is reported in any case."""
+        """Returns True if this sweep is the one in which a container is reported in any case."""
         if not self.resend_interval:
             return False
         sweeps = max(1, int(self.resend_interval / self.interval))

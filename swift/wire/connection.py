@@ -136,7 +136,7 @@ class Connection(Answering):
         apply_proxy_line(line, self.base)
 
     def _serve(self, environ: dict[str, Any]) -> bool:
-        """Answer one request; whether the connection is kept."""
+        """Answer one request; returns True if the connection is kept."""
         start = clock.time()
         server = self.server
         self.status = None

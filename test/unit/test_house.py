@@ -40,7 +40,7 @@ def test_core_holds_the_trades_words_only():
 
 
 # Rooms in which circles still stand.
-CIRCLES = {"obj", "proxy"}
+CIRCLES = {"obj"}
 
 
 def module_name(path: pathlib.Path) -> str:
