@@ -1,6 +1,7 @@
 """The container-updater: tells accounts what their containers hold now (database.md 16).
 
-Lives here: finding the databases, deciding which have news, the sweeps. Sending is account_update's. A container whose account
+Lives here: deciding which have news, the sweeps. Sending is account_update's. Each device is swept by a green thread of its own, and all
+that touches it is done in its threads: one that hangs is left for another sweep, and no other waits for it. A container whose account
 nobody knows is reported in the log and left where it is: one wrong account ring must not move every container aside.
 """
 
@@ -12,15 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, sleep
+from swift.core.concurrency import GreenPool, Semaphore, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, pool_for
+from swift.core.threads import DeviceBusy, DevicePool, pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.errors import DatabaseError, DatabaseMissing
-from swift.db.marks import mark
+from swift.db.marks import Mark, mark
 from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
@@ -31,10 +32,11 @@ from swift.telemetry.metrics import get_metrics
 
 from .account_update import AccountNode, AccountReports
 from .broker import ContainerBroker
+from .resend import Resends
+from .unchanged import Unchanged
 
 LOCK_TIMEOUT = 10.0
-SETTLED_NS = 1_000_000_000  # a file may change twice within a tick of its clock
-KNOWN_UNCHANGED = 200_000  # containers whose files are remembered to have had no news
+RESENT_UNTIL = "container_updater_resent_until"  # in the recon file: seconds, `Resends.end`
 
 
 class SweepCounts:
@@ -78,7 +80,9 @@ class ContainerUpdater(Daemon):
         self.reports = AccountReports(conf, self.logger)
         self.ring = ring or _account_ring(swift_dir, self.logger)
         self._suppressed: dict[str, float] = {}
-        self._unchanged: dict[str, Any] = {}
+        self._unchanged = Unchanged()
+        self._sending = Semaphore(self.concurrency)
+        self._resends: dict[str, Resends] = {}
 
     # -- sweeps
 
@@ -97,7 +101,11 @@ class ContainerUpdater(Daemon):
                 counts.failures,
                 counts.no_changes,
             )
-            recon_cache.dump({"container_updater_sweep": elapsed}, self.recon_file, self.logger)
+            figures = {
+                "container_updater_sweep": elapsed,
+                RESENT_UNTIL: {name: resends.done_until for name, resends in self._resends.items()},
+            }
+            recon_cache.dump(figures, self.recon_file, self.logger)
             if elapsed < self.interval:
                 sleep(self.interval - elapsed)
 
@@ -120,94 +128,23 @@ class ContainerUpdater(Daemon):
         counts = SweepCounts()
         now = clock.time()
         self._suppressed = {account: until for account, until in self._suppressed.items() if until > now}
-        pool = GreenPool(self.concurrency)
-        for device_path, path in self.walker.databases():
-            if not self._has_changed(path) and not (resend and self._is_due(path)):
-                counts.no_changes += 1
-                continue
-            self.pace.wait()
-            pool.spawn_n(self._process_logged, device_path, path, counts, resend)
-        pool.waitall()
+        sweeps = [
+            spawn(DeviceSweep(self, path, counts, self._resends_of(path) if resend else Resends(0)).run)
+            for path in self.walker.device_paths()
+        ]
+        for sweep in sweeps:
+            sweep.wait()
         return counts
 
-    # -- which have news
-
-    @staticmethod
-    def _state(path: str) -> Any:
-        return mark(os.path.dirname(path)), mark(path), mark(path + ".pending")
-
-    def _has_changed(self, path: str) -> bool:
-        known = self._unchanged.get(path)
-        return known is None or known != self._state(path)
-
-    def _is_due(self, path: str) -> bool:
-        """Returns True if this sweep is the one in which a container is reported in any case."""
-        if not self.resend_interval:
-            return False
-        sweeps = max(1, int(self.resend_interval / self.interval))
-        place = int(os.path.basename(path)[:8], 16) if _is_hex(os.path.basename(path)[:8]) else 0
-        return place % sweeps == int(clock.time() / self.interval) % sweeps
-
-    def _remember_unchanged(self, path: str, state: Any) -> None:
-        newest = max((found[3] for found in state if found is not None), default=0)
-        if clock.time_ns() - newest < SETTLED_NS:
-            return
-        if len(self._unchanged) >= KNOWN_UNCHANGED:
-            self._unchanged.clear()
-        self._unchanged[path] = state
-
-    # -- one container
-
-    def _process_logged(self, device_path: str, path: str, counts: SweepCounts, resend: bool) -> None:
-        started = clock.time()
-        try:
-            self._process(device_path, path, counts, resend)
-        except DatabaseMissing:
-            self._unchanged.pop(path, None)
-        except (DatabaseError, sqlite3.Error, OSError, DeviceBusy) as err:
-            counts.failures += 1
-            self.metrics.increment("failures")
-            self.logger.error("ERROR updating the account of %s: %s", path, err)
-        except Exception:
-            counts.failures += 1
-            self.metrics.increment("failures")
-            self.logger.exception("ERROR updating the account of %s", path)
-        self.metrics.timing_since("timing", started)
-
-    def _process(self, device_path: str, path: str, counts: SweepCounts, resend: bool) -> None:
-        broker = ContainerBroker(path, lock_timeout=LOCK_TIMEOUT, logger=self.logger)
-        pool = pool_for(device_path)
-        state = self._state(path)  # before the look inside, so that whatever comes later differs from it
-        info = pool.run(_reportable_info, broker)
-        if info is None or self._suppressed.get(info["account"], 0) > clock.time():
-            return
-        if not _has_news(info) and not (resend and self._is_due(path)):
-            counts.no_changes += 1
-            self.metrics.increment("no_changes")
-            self._remember_unchanged(path, state)
-            return
-        statuses = self._report(info)
-        accepted = sum(1 for status in statuses if 200 <= status < 300)
-        if accepted >= len(statuses) // 2 + 1:
-            counts.successes += 1
-            self.metrics.increment("successes")
-            if _has_news(info):
-                pool.run(
-                    broker.reported,
-                    info["put_timestamp"],
-                    info["delete_timestamp"],
-                    info["object_count"],
-                    info["bytes_used"],
-                )
-            return
-        counts.failures += 1
-        self.metrics.increment("failures")
-        if statuses and all(status == 404 for status in statuses):
-            self.logger.warning(
-                "No account server knows the account of %s/%s (%s)", info["account"], info["container"], path
-            )
-        self.logger.debug("Update report failed for %s %s", info["container"], path)
-        self._suppressed[info["account"]] = clock.time() + self.suppression_time
+    def _resends_of(self, device_path: str) -> Resends:
+        name = os.path.basename(device_path)
+        found = self._resends.get(name)
+        if found is None:
+            known = recon_cache.read(self.recon_file).get(RESENT_UNTIL)
+            until = known.get(name) if isinstance(known, dict) else None
+            found = Resends(self.resend_interval, until if isinstance(until, (int, float)) else None)
+            self._resends[name] = found
+        return found
 
     def _report(self, info: Mapping[str, Any]) -> list[int]:
         partition, ring_nodes = self.ring.get_nodes(info["account"])
@@ -219,6 +156,145 @@ class ContainerUpdater(Daemon):
         return self.reports.send(
             partition, nodes, info, [("X-Account-Override-Deleted", "yes"), ("User-Agent", agent)]
         )
+
+
+class DeviceSweep:
+    """One sweep over the containers of one device."""
+
+    def __init__(
+        self, updater: ContainerUpdater, device_path: str, counts: SweepCounts, resends: Resends
+    ) -> None:
+        self.updater = updater
+        self.device_path = device_path
+        self.counts = counts
+        self.resends = resends
+        self.logger = updater.logger
+        self.disk: DevicePool = pool_for(device_path)
+
+    def run(self) -> None:
+        """Look at all of them; never raises for what disks or servers do."""
+        self.resends.begin(clock.time())
+        pool = GreenPool(self.updater.concurrency)
+        try:
+            for _, path in self.updater.walker.on_device(self.device_path):
+                if self._is_idle(path):
+                    self.counts.no_changes += 1
+                    continue
+                self.updater.pace.wait()
+                pool.spawn_n(self._process_logged, path)
+            pool.waitall()
+        except DeviceBusy as err:
+            self.logger.error(
+                "ERROR sweeping %s, the rest is left for the next time: %s", self.device_path, err
+            )
+            return
+        except Exception:
+            self.logger.exception("ERROR sweeping %s", self.device_path)
+            return
+        self.resends.end()
+
+    def _is_idle(self, path: str) -> bool:
+        """True if it had no news before, its files are the same, and it need not be reported in any case. Raises DeviceBusy."""
+        if self.disk.inline:
+            sleep(0)
+        if self._is_due(path):
+            return False
+        try:
+            marks = self.disk.run(_marks, path)
+        except OSError:
+            return False  # what it is shows when it is opened
+        return (path, marks) in self.updater._unchanged
+
+    def _is_due(self, path: str) -> bool:
+        return self.resends.is_due(os.path.basename(os.path.dirname(path)))
+
+    # -- one container
+
+    def _process_logged(self, path: str) -> None:
+        started = clock.time()
+        try:
+            self._process(path)
+        except DatabaseMissing:
+            self.updater._unchanged.forget(path)
+        except (DatabaseError, sqlite3.Error, OSError, DeviceBusy) as err:
+            self._failed(path, err)
+        except Exception:
+            self._failed(path, None)
+            self.logger.exception("ERROR updating the account of %s", path)
+        self.updater.metrics.timing_since("timing", started)
+
+    def _failed(self, path: str, err: Exception | None) -> None:
+        self._count_failure(path)
+        if err is not None:
+            self.logger.error("ERROR updating the account of %s: %s", path, err)
+
+    def _count_failure(self, path: str) -> None:
+        self.counts.failures += 1
+        self.updater.metrics.increment("failures")
+        self._owe(path)
+
+    def _owe(self, path: str) -> None:
+        if self._is_due(path):
+            self.resends.owe(os.path.basename(os.path.dirname(path)))
+
+    def _process(self, path: str) -> None:
+        updater = self.updater
+        broker = ContainerBroker(path, lock_timeout=LOCK_TIMEOUT, logger=self.logger)
+        # before the look inside, so that whatever comes later differs from it
+        read_at = clock.time_ns()
+        marks, info = self.disk.run(_look, broker, path)
+        if info is None:
+            return
+        if updater._suppressed.get(info["account"], 0) > clock.time():
+            self._owe(path)
+            return
+        if not _has_news(info) and not self._is_due(path):
+            self.counts.no_changes += 1
+            updater.metrics.increment("no_changes")
+            if marks is not None:
+                updater._unchanged.learn(path, marks, read_at)
+            return
+        with updater._sending:  # not held while a disk is waited for
+            statuses = updater._report(info)
+        accepted = sum(1 for status in statuses if 200 <= status < 300)
+        if accepted >= len(statuses) // 2 + 1:
+            self.counts.successes += 1
+            updater.metrics.increment("successes")
+            if _has_news(info):
+                self.disk.run(
+                    broker.reported,
+                    info["put_timestamp"],
+                    info["delete_timestamp"],
+                    info["object_count"],
+                    info["bytes_used"],
+                )
+            return
+        self._count_failure(path)
+        if statuses and all(status == 404 for status in statuses):
+            self.logger.warning(
+                "No account server knows the account of %s/%s (%s)", info["account"], info["container"], path
+            )
+        self.logger.debug("Update report failed for %s %s", info["container"], path)
+        updater._suppressed[info["account"]] = clock.time() + updater.suppression_time
+
+
+Marks = tuple["Mark | None", "Mark | None", "Mark | None"]
+
+
+def _marks(path: str) -> Marks:
+    """Of the directory, the database and the pending rows. Blocks."""
+    return mark(os.path.dirname(path)), mark(path), mark(path + ".pending")
+
+
+def _look(broker: ContainerBroker, path: str) -> tuple[Marks | None, dict[str, Any] | None]:
+    """The marks from before, None where they don't tell, and what is to be reported. Blocks."""
+    marks = _marks(path)
+    own = os.path.basename(path)
+    try:
+        others = [name for name in os.listdir(os.path.dirname(path)) if name.endswith(".db") and name != own]
+    except FileNotFoundError:
+        others = []
+    return None if others else marks, _reportable_info(broker)
 
 
 def _reportable_info(broker: ContainerBroker) -> dict[str, Any] | None:
@@ -240,14 +316,6 @@ def _has_news(info: Mapping[str, Any]) -> bool:
         or info["object_count"] != info["reported_object_count"]
         or info["bytes_used"] != info["reported_bytes_used"]
     )
-
-
-def _is_hex(text: str) -> bool:
-    try:
-        int(text, 16)
-    except ValueError:
-        return False
-    return True
 
 
 def _account_ring(swift_dir: str, logger: Any) -> Ring:

@@ -256,7 +256,7 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             written += os.write(fd, view[written:])
 
 
-_no_tmpfile: set[str] = set()
+no_tmpfile: set[str] = set()  # tmp directories of file systems of which that was found out
 
 
 class NewFile:
@@ -271,7 +271,7 @@ class NewFile:
         """Open in `directory` (or the open directory `dir_fd`); `tmp_dir` is created when the fallback needs it. Raises OSError."""
         self.fd = -1
         self._tmp_path: str | None = None
-        if tmp_dir not in _no_tmpfile:
+        if tmp_dir not in no_tmpfile:
             try:
                 self.fd = os.open(
                     directory if dir_fd is None else ".", os.O_TMPFILE | os.O_WRONLY, 0o666, dir_fd=dir_fd
@@ -280,7 +280,7 @@ class NewFile:
             except OSError as err:
                 if err.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
                     raise
-                _no_tmpfile.add(tmp_dir)
+                no_tmpfile.add(tmp_dir)
         with contextlib.suppress(FileExistsError):
             os.mkdir(tmp_dir)  # never the device above it
         self.fd, self._tmp_path = tempfile.mkstemp(dir=tmp_dir, suffix=".tmp")

@@ -22,34 +22,30 @@ class Walker:
         self.logger = logger
 
     def databases(self) -> Iterator[tuple[str, str]]:
-        """(device path, path of `<hash>.db`), device by device, partitions in random order. The file may bear an epoch."""
-        for device_path in self._devices():
-            yield from self.on_device(device_path)
+        """(device path, path of `<hash>.db`), device by device, partitions in random order. The file may bear an epoch.
 
-    def _devices(self) -> Iterator[str]:
+        Where a device hangs, the rest of it is left for another time.
+        """
+        for device_path in self.device_paths():
+            try:
+                yield from self.on_device(device_path)
+            except DeviceBusy as err:
+                self.logger.error("ERROR walking %s: %s", device_path, err)
+
+    def device_paths(self) -> list[str]:
+        """All devices that have a directory, sorted; touches none of them."""
         try:
-            names = device_names(self.root)
+            return [os.path.join(self.root, name) for name in device_names(self.root)]
         except OSError as err:
             self.logger.error("ERROR: Unable to access %s: %s", self.root, err)
-            return
-        for name in names:
-            path = os.path.join(self.root, name)
-            try:
-                is_usable = pool_for(path).run(is_there, path, self.mount_check)
-            except DeviceBusy as err:
-                self.logger.error("Skipping %s: %s", name, err)
-                continue
-            if is_usable:
-                yield path
-            elif self.mount_check:
-                self.logger.warning("Skipping %s as it is not mounted", name)
+            return []
 
     def on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
-        """As databases, of one device. Where that hangs, the rest of it is left for another time."""
-        try:
+        """As databases, of one device, if it is there. Raises DeviceBusy where it hangs."""
+        if pool_for(device_path).run(is_there, device_path, self.mount_check):
             yield from self._on_device(device_path)
-        except DeviceBusy as err:
-            self.logger.error("ERROR walking %s: %s", device_path, err)
+        elif self.mount_check:
+            self.logger.warning("Skipping %s as it is not mounted", os.path.basename(device_path))
 
     def _on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
         root = f"{device_path}/{self.data_directory}"

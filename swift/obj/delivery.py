@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from swift.core.concurrency import spawn
 from swift.core.names import quote_name, split_path, wsgi_to_str
 from swift.core.timestamp import internal_timestamp
+from swift.obj.missing import MissingDatabases
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendTimeout, header_block
 
@@ -20,19 +21,26 @@ MAX_ANSWER = 65536
 
 
 class Attempt:
-    """What the servers of one container said. `redirect`: the newest (timestamp, path) that any of them named."""
+    """What the servers of one container said. `redirect`: the newest (timestamp, path) that any of them named.
+
+    `resting`: servers that were not asked, see `missing`.
+    """
 
     def __init__(self) -> None:
         self.successes: list[int] = []
         self.failures = 0
+        self.resting = 0
         self.statuses: list[int] = []
         self.redirect: tuple[str, str] | None = None
 
 
 class Delivery:
-    """Sends pending updates. `ring`: the container ring; times in seconds."""
+    """Sends pending updates. `ring`: the container ring; `missing`: whom not to ask; times in seconds."""
 
-    def __init__(self, ring: Any, conn_timeout: float, node_timeout: float, logger: Any) -> None:
+    def __init__(
+        self, ring: Any, conn_timeout: float, node_timeout: float, missing: MissingDatabases, logger: Any
+    ) -> None:
+        self.missing = missing
         self.ring = ring
         self.conn_timeout = conn_timeout
         self.node_timeout = node_timeout
@@ -52,6 +60,16 @@ class Delivery:
         if attempt.redirect is not None:
             self._follow(update, attempt.redirect[1])
         return done, True, attempt
+
+    def all_rest(self, update: Mapping[str, Any]) -> bool:
+        """True if nobody who lacks the update is to be asked yet."""
+        path = path_of(update)
+        if not len(self.missing) or len(path) != 2:
+            return False
+        account, container = path
+        known = update.get("successes") or []
+        nodes = [node for node in self.ring.get_nodes(account, container)[1] if node["id"] not in known]
+        return bool(nodes) and all(self.missing.rests(node, account, container) for node in nodes)
 
     @staticmethod
     def _follow(update: dict[str, Any], path: str) -> None:
@@ -74,15 +92,21 @@ class Delivery:
         part, nodes = self.ring.get_nodes(account, container)
         known = list(update.get("successes") or [])
         targets = [node for node in nodes if node["id"] not in known]
+        asked = [node for node in targets if not self.missing.rests(node, account, container)]
         full_path = quote_name(f"{account}/{container}/{update['obj']}")
         block = header_block(self._headers(update["headers"], policy_index).items())
         attempt = Attempt()
+        attempt.resting = len(targets) - len(asked)
         threads = [
             spawn(self._send, node, update["op"], f"/{node['device']}/{part}/{full_path}", block, attempt)
-            for node in targets
+            for node in asked
         ]
-        for thread in threads:
-            thread.wait()
+        for node, thread in zip(asked, threads, strict=True):
+            status = thread.wait()
+            if status == 404:
+                self.missing.found(node, account, container, str(update["headers"].get("X-Timestamp")))
+            elif 200 <= status < 300:
+                self.missing.has_it(node, account, container)
         if attempt.successes:
             update["successes"] = known + sorted(attempt.successes)
         return len(attempt.successes) == len(targets), bool(attempt.successes), attempt
@@ -95,7 +119,7 @@ class Delivery:
         headers.setdefault("X-Backend-Accept-Quoted-Location", "true")
         return headers
 
-    def _send(self, node: Mapping[str, Any], op: str, path: str, block: bytes, attempt: Attempt) -> None:
+    def _send(self, node: Mapping[str, Any], op: str, path: str, block: bytes, attempt: Attempt) -> int:
         call = BackendCall(
             node.get("replication_ip") or node["ip"],
             int(node.get("replication_port") or node["port"]),
@@ -118,9 +142,11 @@ class Delivery:
                 self.logger.debug("Update failed for %s %s: %s", op, path, status)
             response.drain(MAX_ANSWER)
         except BackendError as err:
+            status = 499 if isinstance(err, BackendTimeout) else 500
             attempt.failures += 1
-            attempt.statuses.append(499 if isinstance(err, BackendTimeout) else 500)
+            attempt.statuses.append(status)
             self.logger.error("ERROR with remote server %s%s: %s", node.get("device"), path, err)
+        return status
 
     def _redirected(self, response: Any, attempt: Attempt) -> None:
         location = response.get("location") or ""

@@ -71,6 +71,15 @@ class Device:
             if call is not None and call.done:
                 owner.lent = False
 
+    def carry(self, thread: Any, item: Any, weight: int) -> Any:
+        """`run` of an item with others in a thread that takes batches."""
+        try:
+            return thread.carry(item, weight)
+        except DeviceStuck as err:
+            raise DeviceUnavailable(str(err)) from None
+        except DeviceBusy as err:
+            raise DeviceOverloaded(str(err)) from None
+
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
         """Have something done that nobody waits for; never refused. It must raise nothing."""
         if self.inline:
@@ -111,14 +120,14 @@ class Devices:
             check_device_name(name)
         except InsufficientStorage:
             raise DeviceUnavailable(name) from None
-        if name not in self._entries():
+        if name not in self.entries():
             raise DeviceUnavailable(name)
         device = Device(name, f"{self.root}/{name}", self._threads, self.mount_check)
         if len(self._devices) < MAX_DEVICES:
             self._devices[name] = device
         return device
 
-    def _entries(self) -> list[str]:
+    def entries(self) -> list[str]:
         """Directories and links below the root: by what the root says of them, without touching what is mounted on them."""
         try:
             with os.scandir(self.root) as entries:
@@ -129,7 +138,7 @@ class Devices:
     def names(self) -> list[str]:
         """All devices that pass the check, sorted; for daemons."""
         found = []
-        for name in self._entries():
+        for name in self.entries():
             try:
                 device = self.get(name)
                 device.run(device.check)

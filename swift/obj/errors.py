@@ -56,6 +56,14 @@ class StateChanged(ObjectError):
     """Files vanished between listing and opening: ask again."""
 
 
+class Elsewhere(ObjectError):
+    """Not to be done in haste, together with others: the write takes a trip of its own from the start. Nothing of it was done."""
+
+
+class WriterLost(ObjectError):
+    """What carried a write to the disk died under it: it may be done, whole, or not at all."""
+
+
 class NoSpace(ObjectError):
     """The device is full, or as full as `fallocate_reserve` allows."""
 

@@ -12,7 +12,7 @@ from typing import Any
 from swift import __version__
 from swift.core import clock
 from swift.core.concurrency import sleep
-from swift.core.config import auto_int, csv_list, positive_float, positive_int, truthy
+from swift.core.config import auto_int, csv_list, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import RequestError
 from swift.core.fs import LockTimeout, Reserve
 from swift.core.hashing import hash_path
@@ -42,6 +42,7 @@ from swift.obj.errors import (
     ObjectError,
     SameTimeConflict,
     StateChanged,
+    WriterLost,
     XattrUnsupported,
 )
 from swift.obj.request import Environ, Malformed, NamedObject, StartResponse, answer, timestamp_of
@@ -103,6 +104,8 @@ class ObjectServer:
                 float(conf.get("reclaim_age", RECLAIM_AGE)),
                 float(conf.get("commit_window", COMMIT_WINDOW)),
                 float(conf.get("etag_validate_pct", 100)),
+                non_negative_int(conf.get("warm_objects_mb", 32)) << 20,
+                truthy(conf.get("writer_process", "true")),
             )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
@@ -190,7 +193,7 @@ class ObjectServer:
             return answer(environ, start_response, 404, headers=headers)
         if isinstance(error, Collision):
             return answer(environ, start_response, 403)
-        if isinstance(error, (StateChanged, DeviceOverloaded)):
+        if isinstance(error, (StateChanged, DeviceOverloaded, WriterLost)):
             return answer(environ, start_response, 503)
         if isinstance(error, SameTimeConflict):
             return answer(

@@ -14,8 +14,9 @@ from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
 from swift.obj.server_put import next_part_power
-from swift.obj.store import OpenObject, State, Write
+from swift.obj.store import OpenObject, Write
 from swift.obj.updates import UpdateTarget
+from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, head_headers
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class PostRequest:
         "ctype_timestamp",
         "headers",
         "overrides",
+        "change",
         "write",
     )
 
@@ -67,10 +69,7 @@ class PostRequest:
             environ, "HTTP_X_BACKEND_REPLICATION"
         )
         self.write = Write(self.now, next_part_power(environ), open_expired=open_expired)
-
-    def change(self, found: OpenObject) -> dict[str, str]:
-        """What the new .meta says. Raises Refused."""
-        return _stored_already(found, self) or new_metadata(found, self)
+        self.change = PostChange(self.timestamp, self.content_type, self.ctype_timestamp, self.headers)
 
 
 def post(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -98,41 +97,6 @@ def post(server: ObjectServer, environ: Environ, start_response: StartResponse) 
     ]
     start_response("202 Accepted", headers)
     return [page]
-
-
-def _stored_already(found: OpenObject, request: PostRequest) -> dict[str, str] | None:
-    """What the .meta says if it is this very request's, sent again because its answer got lost; else None."""
-    meta = found.meta_metadata
-    if meta is None or request.timestamp != found.timestamp:
-        return None
-    metadata = {key: value for key, value in meta.items() if key != "name"}
-    content_type = metadata.get("Content-Type"), metadata.get("Content-Type-Timestamp")
-    if request.content_type and content_type != (request.content_type, request.ctype_timestamp):
-        return None
-    own = {key: value for key, value in metadata.items() if not key.startswith("Content-Type")}
-    return metadata if own == request.headers else None
-
-
-def new_metadata(found: OpenObject, request: PostRequest) -> dict[str, str]:
-    """What the new .meta says. Raises Refused (409) when all that is known is as new as the request."""
-    is_newer = request.timestamp > found.timestamp
-    if not is_newer and request.ctype_timestamp <= found.ctype_timestamp:
-        raise Refused(409, found.timestamp)
-    if is_newer:
-        metadata = dict(request.headers)
-    else:
-        # an older POST with a newer content type: only that is taken from it
-        metadata = dict(found.meta_metadata or {"X-Timestamp": found.timestamp})
-        metadata.pop("name", None)
-        metadata.pop("Content-Type", None)
-        metadata.pop("Content-Type-Timestamp", None)
-    if request.ctype_timestamp > found.ctype_timestamp:
-        metadata["Content-Type"] = request.content_type
-        metadata["Content-Type-Timestamp"] = request.ctype_timestamp
-    elif found.ctype_timestamp != found.data_timestamp:
-        metadata["Content-Type"] = found.metadata["Content-Type"]
-        metadata["Content-Type-Timestamp"] = found.ctype_timestamp
-    return metadata
 
 
 def _send_post_updates(
@@ -194,56 +158,22 @@ def with_swift_bytes(content_type: str, data_type: str) -> str:
 
 
 class DeleteRequest:
-    """The checked head of a DELETE, and what it comes to.
+    """The checked head of a DELETE."""
 
-    `status`, `text`: of the answer; `known`: what is known afterwards, internal form.
-    """
-
-    __slots__ = ("if_delete_at", "known", "status", "text", "timestamp", "write")
+    __slots__ = ("check", "timestamp", "write")
 
     def __init__(self, environ: Environ) -> None:
         """Raises BadRequest."""
         self.timestamp = timestamp_of(environ)
-        self.if_delete_at: int | None = None
+        if_delete_at = None
         condition = environ.get("HTTP_X_IF_DELETE_AT")
         if condition is not None:
             try:
-                self.if_delete_at = int(Timestamp(condition))
+                if_delete_at = int(Timestamp(condition))
             except ValueError:
                 raise Malformed("Bad X-If-Delete-At header value") from None
         self.write = Write(float(self.timestamp[:16]), next_part_power(environ))
-        self.status = 404
-        self.text: str | None = None
-        self.known = self.timestamp
-
-    def check(self, state: State) -> bool:
-        """True if a tombstone is to be written; sets the answer. Runs where the disk's work is done."""
-        timestamp = self.timestamp
-        self.known = max(state.timestamp, timestamp)
-        if state.found is not None:
-            self.status = 204 if state.timestamp < timestamp else 409
-        if self.if_delete_at is not None and self._is_forbidden(state, self.if_delete_at):
-            return False
-        if state.timestamp < timestamp:
-            return True
-        # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
-        # container not told.
-        return state.timestamp == timestamp and state.found is None and not state.expired
-
-    def _is_forbidden(self, state: State, if_delete_at: int) -> bool:
-        """True if the expirer's condition forbids the DELETE; sets the answer either way."""
-        if not state.timestamp:
-            self.status = 404
-            return True
-        if state.timestamp >= self.timestamp:
-            self.status = 409
-            return True
-        stored = state.metadata.get("X-Delete-At")
-        if stored is None or int(stored) != if_delete_at:
-            self.status, self.text = 412, "X-If-Delete-At and X-Delete-At do not match"
-            return True
-        self.status = 204
-        return False
+        self.check = DeleteCheck(self.timestamp, if_delete_at)
 
 
 def delete(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -253,6 +183,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
     target = server.locate(environ)
     timestamp = request.timestamp
     state, written = target.store.delete(target.place, timestamp, request.check, request.write)
+    verdict = request.check.verdict(state)
     on_disk = clock.time()
     if written:
         update = target.for_update()
@@ -271,10 +202,10 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
             ended - started,
         )
     headers = [
-        ("X-Backend-Timestamp", request.known),
+        ("X-Backend-Timestamp", max(state.timestamp, timestamp)),
         ("X-Backend-Content-Type", state.metadata.get("Content-Type", "")),
     ]
-    if request.status == 204:
+    if verdict.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])
         return [b""]
-    return answer(environ, start_response, request.status, request.text, headers, html=True)
+    return answer(environ, start_response, verdict.status, verdict.text, headers, html=True)

@@ -31,6 +31,7 @@ from swift.obj.request import (
 )
 from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, PlainUpload, open_upload
+from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers
 
@@ -52,7 +53,7 @@ class PutRequest:
         "now",
         "length",
         "etag",
-        "if_none_match",
+        "check",
         "write",
     )
 
@@ -65,23 +66,12 @@ class PutRequest:
         self.length = check_object_creation(environ, self.target.obj, timestamp)
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        self.if_none_match = Match(condition) if condition else None
+        self.check = PutCheck(self.timestamp, Match(condition) if condition else None)
         self.write = Write(
             self.now,
             next_part_power(environ),
             _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index"),
         )
-
-    def check(self, state: State) -> None:
-        """Raises Refused when the PUT may not go on.
-
-        Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
-        """
-        condition = self.if_none_match
-        if condition is not None and state.found is not None and state.metadata.get("ETag") in condition:
-            raise Refused(412)
-        if state.timestamp > self.timestamp or (state.timestamp == self.timestamp and state.found is None):
-            raise Refused(409, state.timestamp)
 
 
 def _integer(environ: Environ, key: str, name: str) -> int | None:

@@ -31,9 +31,21 @@ class StoreOptions:
 
     `preallocate`: reserve the size of a body on disk when it is known. `reserve`: the space that stays free. `sync_every`: bytes
     of a body after which they are synced. `reclaim_age`, `commit_window`: seconds. `validate_pct`: share of reads that are checked.
+    `warm_bytes`: memory for what is remembered of objects that the kernel has in its caches, for all stores together; 0: none.
+    `writer_process`: small writes are carried to the disks by a process of their own. `shared`: what the stores of one kind share, by its name.
     """
 
-    __slots__ = ("commit_window", "preallocate", "reclaim_age", "reserve", "sync_every", "validate_pct")
+    __slots__ = (
+        "commit_window",
+        "preallocate",
+        "reclaim_age",
+        "reserve",
+        "shared",
+        "sync_every",
+        "validate_pct",
+        "warm_bytes",
+        "writer_process",
+    )
 
     def __init__(
         self,
@@ -43,6 +55,8 @@ class StoreOptions:
         reclaim_age: float = RECLAIM_AGE,
         commit_window: float = COMMIT_WINDOW,
         validate_pct: float = 100.0,
+        warm_bytes: int = 32 << 20,
+        writer_process: bool = False,
     ) -> None:
         self.preallocate = preallocate
         self.reserve = reserve or Reserve(0)
@@ -50,6 +64,9 @@ class StoreOptions:
         self.reclaim_age = reclaim_age
         self.commit_window = commit_window
         self.validate_pct = validate_pct
+        self.warm_bytes = warm_bytes
+        self.writer_process = writer_process
+        self.shared: dict[str, Any] = {}
 
 
 class Place:

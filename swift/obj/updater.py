@@ -12,15 +12,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, sleep, spawn
-from swift.core.config import non_negative_float, non_negative_int, positive_int, truthy
+from swift.core.concurrency import GreenPool, Semaphore, sleep, spawn
+from swift.core.config import non_negative_float, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
+from swift.core.threads import LIMITS, bound_waits
 from swift.obj.delivery import Delivery, path_of
 from swift.obj.device import Device, Devices
 from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, split_policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
+from swift.obj.missing import MissingDatabases
 from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
 from swift.obj.reclaimer import Reclaimer
@@ -33,6 +35,7 @@ from swift.run.daemon import Daemon
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import Metrics, get_metrics
+from swift.wire.storage import DISK_STALL_TIMEOUT
 
 _COUNTS = (
     "successes",
@@ -46,6 +49,9 @@ _COUNTS = (
     "deferrals",
     "drains",
 )
+
+
+MISSING_CONTAINER_RETRY = 3600.0  # seconds
 
 
 class SweepStats:
@@ -175,6 +181,7 @@ class ObjectUpdater(Daemon):
         self.tracker_shown = non_negative_int(conf.get("async_tracker_dump_count", 5))
         self.report_interval = non_negative_float(conf.get("report_interval", 300))
         self.reclaim_age = float(conf.get("reclaim_age", RECLAIM_AGE))
+        bound_waits(LIMITS.calls, positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)))
         self.devices = Devices(
             conf.get("devices", "/srv/node"), truthy(conf.get("mount_check", "true")), threads_per_device=2
         )
@@ -185,12 +192,18 @@ class ObjectUpdater(Daemon):
             conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), recon_cache.OBJECT
         )
         self.metrics = get_metrics(conf, "object-updater", logger)
+        self.missing = MissingDatabases(
+            non_negative_float(conf.get("missing_container_retry", MISSING_CONTAINER_RETRY)), logger
+        )
         self.delivery = Delivery(
             ring or _container_ring(swift_dir, logger),
             float(conf.get("conn_timeout", 0.5)),
             float(conf.get("node_timeout", 10)),
+            self.missing,
             logger,
         )
+        self._slots = Semaphore(self.workers)
+        self._left: dict[str, int] = {}
 
     # ------------------------------------------------------------ sweeps
 
@@ -211,21 +224,21 @@ class ObjectUpdater(Daemon):
         self.reclaimer.run_once()
 
     def sweep(self) -> None:
-        """One sweep over the pending updates of all devices."""
+        """One sweep over the pending updates of all devices.
+
+        Each is looked at by a green thread of its own, so that one that hangs holds up no other; it is left for the next sweep.
+        """
         started = clock.time()
         self.logger.info("Begin object update sweep of all devices")
-        pool = GreenPool(self.workers)
+        self.missing.begin_sweep()
         tracked: dict[str, Any] = {}
-        for name in self._names():
-            try:
-                device = self.devices.get(name)
-                device.run(device.check)
-            except (DeviceUnavailable, DeviceOverloaded):
-                self.metrics.increment("errors")
-                self.logger.warning("Skipping %s as it is not mounted", name)
-                continue
-            pool.spawn(self._sweep_logged, device, started, tracked)
-        pool.waitall()
+        names = self.devices.entries()
+        if not names and not os.path.isdir(self.devices.root):
+            self.logger.error("ERROR: Unable to access %s", self.devices.root)
+        sweeps = [spawn(self._sweep_device, name, started, tracked) for name in names]
+        for sweep in sweeps:
+            sweep.wait()
+        self._left = {name: count for name, count in self._left.items() if name in names}
         elapsed = clock.time() - started
         self.logger.info("Object update sweep of all devices completed: %.2fs", elapsed)
         recon_cache.dump(
@@ -234,24 +247,34 @@ class ObjectUpdater(Daemon):
                 "object_updater_last": clock.time(),
                 "object_updater_stats": _merged_stats(tracked, self.tracker_shown),
                 "object_updater_per_device": tracked or {},
+                "async_pending": sum(self._left.values()),
+                "async_pending_last": clock.time(),
             },
             self.recon_file,
             self.logger,
         )
 
-    def _names(self) -> list[str]:
+    def _sweep_device(self, name: str, started: float, tracked: dict[str, Any]) -> None:
         try:
-            return sorted(os.listdir(self.devices.root))
-        except OSError as err:
-            self.logger.error("ERROR: Unable to access %s: %s", self.devices.root, err)
-            return []
-
-    def _sweep_logged(self, device: Device, started: float, tracked: dict[str, Any]) -> None:
-        try:
-            tracked[device.name] = DeviceSweep(self, device, started).run()
-        except Exception:
+            device = self.devices.get(name)
+            device.run(device.check)
+        except (DeviceUnavailable, DeviceOverloaded):
             self.metrics.increment("errors")
-            self.logger.exception("ERROR sweeping %s", device.path)
+            self.logger.warning("Skipping %s as it is not mounted or hangs", name)
+            return
+        with self._slots:
+            try:
+                sweep = DeviceSweep(self, device, started)
+                tracked[name] = sweep.run()
+                self._left[name] = sweep.left
+            except (DeviceUnavailable, DeviceOverloaded) as err:
+                self.metrics.increment("errors")
+                self.logger.error(
+                    "ERROR sweeping %s, the rest is left for the next time: %s", device.path, err
+                )
+            except Exception:
+                self.metrics.increment("errors")
+                self.logger.exception("ERROR sweeping %s", device.path)
 
 
 def _container_ring(swift_dir: str, logger: Any) -> Ring:
@@ -288,6 +311,7 @@ class DeviceSweep:
         self.deadline = started + updater.interval
         self.deferred: deque[tuple[Pending, dict[str, Any]]] = deque()
         self.reported = clock.time()
+        self.left = 0  # files that are there at the end, as far as they were seen
 
     def run(self) -> dict[str, Any]:
         """Process the device; returns what recon shows of it."""
@@ -296,20 +320,12 @@ class DeviceSweep:
         self.logger.info("Object update sweep starting on %s (pid: %d)", self.device.path, pid)
         self.device.run(remove_old, self.device.path, self.updater.reclaim_age)
         pool = GreenPool(self.updater.concurrency)
-        for pending in self._files():
-            update = self._load(pending)
-            if update is None:
-                continue
-            bucket = self.container_pace.bucket(update)
-            if self.container_pace.delay(bucket) > 0:
-                self._defer(pending, update)
-                continue
-            self.container_pace.take(bucket)
-            self.pace.wait()
-            pool.spawn(self._process, pending, update)
-            self._report()
-        self._drain(pool)
-        pool.waitall()
+        try:
+            for pending in self._files():
+                self._begin(pending, pool)
+            self._drain(pool)
+        finally:
+            pool.waitall()
         self.logger.info(
             "Object update sweep completed on %s in %.02fs seconds:, %s (pid: %d)",
             self.device.path,
@@ -318,6 +334,29 @@ class DeviceSweep:
             pid,
         )
         return self.failures.stats()
+
+    def _begin(self, pending: Pending, pool: GreenPool) -> None:
+        update = self._load(pending)
+        if update is None:
+            return
+        bucket = self.container_pace.bucket(update)
+        if self.container_pace.delay(bucket) > 0:
+            self._defer(pending, update)
+            return
+        if self.updater.delivery.all_rest(update):
+            self._rested(pending, update)
+            return
+        self.container_pace.take(bucket)
+        self.pace.wait()
+        pool.spawn(self._process, pending, update)
+        self._report()
+
+    def _rested(self, pending: Pending, update: dict[str, Any]) -> None:
+        """None of those who lack it is asked yet. What has waited longest is shown all the same."""
+        self.stats.add("skips")
+        self.failures.add(update["account"], update["container"], pending.timestamp)
+        if self.device.inline:
+            sleep(0)
 
     def _report(self) -> None:
         if clock.time() - self.reported > self.updater.report_interval:
@@ -357,7 +396,9 @@ class DeviceSweep:
 
     def _prefix(self, path: str, policy_index: int) -> Iterator[Pending]:
         last_hash = None
-        for name in sorted(self._listed(path), reverse=True):
+        names = sorted(self._listed(path), reverse=True)
+        self.left += len(names)
+        for name in names:
             name_hash, dash, timestamp = name.partition("-")
             if not dash or "-" in timestamp or not is_hash(name_hash):
                 self.stats.add("errors")
@@ -376,6 +417,7 @@ class DeviceSweep:
         try:
             return self.device.run(read_pending, pending.path)
         except FileNotFoundError:
+            self.left -= 1
             return None
         except OSError as err:
             self.stats.add("errors")
@@ -386,6 +428,7 @@ class DeviceSweep:
             self.logger.exception("ERROR Pickle problem, quarantining %s: %s", pending.path, err)
             try:
                 self.device.run(quarantine_stray, self.device.path, DATADIR, pending.path)
+                self.left -= 1
             except OSError as failed:
                 self.logger.error("ERROR quarantining %s: %s", pending.path, failed)
             return None
@@ -409,6 +452,9 @@ class DeviceSweep:
             self.failures.add(update["account"], update["container"], pending.timestamp)
             if changed:
                 self.device.run(rewrite_pending, self.device.path, pending.policy_index, pending.path, update)
+        except (DeviceUnavailable, DeviceOverloaded) as err:
+            self.stats.add("errors")
+            self.logger.error("ERROR updating %s: %s", pending.path, err)
         except Exception:
             self.stats.add("errors")
             self.logger.exception("ERROR updating %s", pending.path)
@@ -416,6 +462,7 @@ class DeviceSweep:
     def _unlink(self, pending: Pending) -> None:
         try:
             self.device.run(_unlink, pending.path)
+            self.left -= 1
         except OSError as err:
             self.stats.add("errors")
             self.logger.error("ERROR unlinking %s: %s", pending.path, err)

@@ -157,6 +157,7 @@ _OPTIONS = frozenset(
         "memcache_max_connections",
         "memcache_servers",
         "metrics_path",
+        "missing_container_retry",
         "mount_check",
         "mtime_check_interval",
         "name",
@@ -217,10 +218,12 @@ _OPTIONS = frozenset(
         "updater_workers",
         "user",
         "valid_api_versions",
+        "warm_objects_mb",
         "workers",
         "write_affinity",
         "write_affinity_handoff_delete_count",
         "write_affinity_node_count",
+        "writer_process",
     ]
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.

@@ -15,11 +15,21 @@ from swift.core.hashing import hash_path
 from swift.core.timestamp import internal_timestamp
 from swift.obj.checks import is_good
 from swift.obj.damage import judge, read_or_judge
-from swift.obj.errors import Collision, Corrupt, Deleted, Expired, NotExist, Quarantined, StateChanged
+from swift.obj.errors import (
+    Collision,
+    Corrupt,
+    Deleted,
+    Elsewhere,
+    Expired,
+    NotExist,
+    Quarantined,
+    StateChanged,
+)
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.decide import Decision, decide
 from swift.obj.files.layout import FileName, ObjectLocation, parse_name
 from swift.obj.files.quarantine import quarantine
+from swift.obj.files.witness import Sign, settled
 from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
 
 OPEN_TRIES = 5
@@ -56,13 +66,14 @@ def open_object(
     frag_index: int | None = None,
     frag_prefs: Sequence[dict[str, Any]] | None = None,
     want: int = EXTENT,
+    signs: list[Sign | None] | None = None,
 ) -> OpenObject:
     """Open the object at `where`.
 
-    `now`: seconds, for the expiry test. `want`: see `ObjectStore.open`; BODY reads and checks up to INLINE_LIMIT bytes.
+    `now`: seconds, for the expiry test. `want`: see `ObjectStore.open`; BODY reads and checks up to INLINE_LIMIT bytes. `signs`: see `look`.
     Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
     """
-    listed = look(where, now, open_expired, frag_index, frag_prefs, want)
+    listed = look(where, now, open_expired, frag_index, frag_prefs, want, signs=signs)
     if listed.found is None:
         assert listed.missing is not None
         raise listed.missing
@@ -76,22 +87,35 @@ def look(
     frag_index: int | None = None,
     frag_prefs: Sequence[dict[str, Any]] | None = None,
     want: int = EXTENT,
+    hasty: bool = False,
+    signs: list[Sign | None] | None = None,
 ) -> Listed:
-    """As `open_object`, for who wants to know what is in the hash directory as well. NotExist is returned, not raised."""
+    """As `open_object`, for who wants to know what is in the hash directory as well. NotExist is returned, not raised.
+
+    `hasty`: nothing is waited for and nothing set aside; where that would be needed, Elsewhere is raised.
+    `signs`: a list to put the signs of the directory and, when all is as usual, of the one file in it into.
+    """
     tries = 0
     while True:
         names: list[str] = []
         try:
+            if signs is not None:
+                signs[:] = [_sign_of(where.hash_dir)]
             names = _list(where.hash_dir)
-            return Listed(names, _open(where, names, now, open_expired, frag_index, frag_prefs, want), None)
+            found = _open(where, names, now, open_expired, frag_index, frag_prefs, want, signs)
+            return Listed(names, found, None)
         except NotExist as missing:
             return Listed(names, None, missing)
-        except StateChanged:
+        except StateChanged as error:
+            if hasty:
+                raise Elsewhere(str(error)) from None
             # another writer replaced what we had listed: its file is there by now
             tries += 1
             if tries == OPEN_TRIES:
                 raise
         except _Damaged as damage:
+            if hasty:
+                raise Elsewhere(str(damage)) from None
             quarantine(where, str(damage), damage.path, damage.data)
             tries += 1
             if tries == OPEN_TRIES or (damage.path is None and not os.path.isdir(where.hash_dir)):
@@ -112,6 +136,13 @@ def _list(hash_dir: str) -> list[str]:
             return names
         except Corrupt as damage:
             raise _Damaged(f"can't be listed: {damage}") from None
+
+
+def _sign_of(hash_dir: str) -> Sign | None:
+    try:
+        return settled(hash_dir)
+    except OSError:  # what is wrong shows in the listing
+        return None
 
 
 def _open_file(path: str, damaged: str | None, data: str | None) -> int:
@@ -136,6 +167,7 @@ def _open(
     frag_index: int | None,
     frag_prefs: Sequence[dict[str, Any]] | None,
     want: int,
+    signs: list[Sign | None] | None,
 ) -> OpenObject:
     decision = None
     data: FileName | None
@@ -156,6 +188,8 @@ def _open(
     fd = _open_file(f"{where.hash_dir}/{data.name}", None, data.name)
     found = OpenObject(fd, data.name)
     try:
+        if signs is not None and decision is None:
+            signs.append(settled(fd))
         try:
             merged = found.data_metadata = _metadata.read(fd)
         except Corrupt as err:

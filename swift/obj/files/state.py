@@ -21,9 +21,11 @@ class FileState(State):
         self.names = names
 
 
-def read_state(where: ObjectLocation, now: float | None, frag_index: int | None = None) -> FileState:
-    """Look at an object as of `now` (seconds). Raises Collision, StateChanged, OSError."""
-    listed = look(where, now, frag_index=frag_index, want=HEAD)
+def read_state(
+    where: ObjectLocation, now: float | None, frag_index: int | None = None, hasty: bool = False
+) -> FileState:
+    """Look at an object as of `now` (seconds). `hasty`: see `look`. Raises Collision, StateChanged, Elsewhere, OSError."""
+    listed = look(where, now, frag_index=frag_index, want=HEAD, hasty=hasty)
     state = FileState(listed.names)
     found, missing = listed.found, listed.missing
     if found is not None:

@@ -1,7 +1,8 @@
-"""The object store of files: what each method of `ObjectStore` does on the disk, and that it is done in the device's threads.
+"""The object store of files: what each method of `ObjectStore` does on the disk, and on which road.
 
-The road of a write: `put` or `begin` → `state` (what is there) → `writer`. Of a read: `open` → `reader`. Their functions block;
-each `_…_trip` here is one trip to the device's pool.
+A read takes the short road through `warm`, in the event loop, if the kernel has all of it in memory, else a trip to `reader`. A write
+whose body is at hand goes into the device's next `batch`; a large one, or one that the batch gives back, takes trips: `state` (what is
+there), `writer`. Their functions block; each `_…_trip` here is one trip to the device's pool. On a memory file system all is done inline.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ from swift.core.policy import ERASURE_CODING, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
-from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, SameTimeConflict
+from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
 from swift.obj.files import walker
+from swift.obj.files.batch import SmallWrite
+from swift.obj.files.carriers import Writers
 from swift.obj.files.commit import commit
 from swift.obj.files.layout import ObjectLocation
+from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
 from swift.obj.files.purge import purge
 from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
-from swift.obj.files.reader import look, open_object
+from swift.obj.files.reader import INLINE_LIMIT, open_object
 from swift.obj.files.reclaim import reclaim
 from swift.obj.files.state import FileState, read_state
 from swift.obj.files.suffixes import SuffixDamaged, get_hashes
+from swift.obj.files.warm import WarmObjects
+from swift.obj.files.witness import Sign
 from swift.obj.files.writer import NewObjectFile, tombstone, write_file
 from swift.obj.store import (
     EXTENT,
-    HEAD,
     FragmentPreferences,
     HashedSuffixes,
     NewObject,
@@ -39,6 +44,13 @@ from swift.obj.store import (
     Write,
 )
 
+MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
+
+
+def _location(place: Place) -> ObjectLocation:
+    assert isinstance(place, ObjectLocation)
+    return place
+
 
 class FileStore(ObjectStore):
     """Each object in a directory of its own; its places are `ObjectLocation`s."""
@@ -48,6 +60,11 @@ class FileStore(ObjectStore):
         self.ec = policy.policy_type == ERASURE_CODING
         self.fragments: int | None = None
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
+        shared = options.shared
+        self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
+        self.writers: Any = None
+        if not device.inline and not self.ec:
+            self.writers = shared.setdefault("writers", Writers(options))
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
         return ObjectLocation(
@@ -72,17 +89,41 @@ class FileStore(ObjectStore):
         frag_index: int | None = None,
         frag_prefs: FragmentPreferences | None = None,
     ) -> OpenObject:
-        found: OpenObject = self.device.run_mounted(
-            False, self._open_trip, place, now, open_expired, frag_index, frag_prefs, want
+        device, warm, where = self.device, self.warm, _location(place)
+        signs: list[Sign | None] | None = None
+        if not self.ec and warm.is_open(device):
+            known = warm.open(device, where, want, now, open_expired)
+            if known is not None:
+                return known
+            signs = []
+        found: OpenObject = device.run_mounted(
+            False, self._open_trip, where, now, open_expired, frag_index, frag_prefs, want, signs
         )
+        if signs is not None:
+            warm.remember(device, where, found, signs)
         return found
 
-    def _open_trip(self, where: ObjectLocation, *how: Any) -> OpenObject:
+    def _open_trip(
+        self,
+        where: ObjectLocation,
+        now: float | None,
+        open_expired: bool,
+        frag_index: int | None,
+        frag_prefs: FragmentPreferences | None,
+        want: int,
+        signs: list[Sign | None] | None,
+    ) -> OpenObject:
         try:
-            return open_object(where, *how)
+            return open_object(where, now, open_expired, frag_index, frag_prefs, want, signs)
         except NotExist:
             self.device.check()  # nothing is found on a disk that has gone, either
             raise
+
+    def _in_batch(self, item: SmallWrite, write: Write) -> Any:
+        """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
+        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
+            raise Elsewhere("no batch")
+        return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 
     def put(
         self,
@@ -92,7 +133,15 @@ class FileStore(ObjectStore):
         check: Callable[[State], None],
         write: Write,
     ) -> State:
-        state: State = self.device.run_mounted(True, self._put_trip, place, metadata, body, check, write)
+        where = _location(place)
+
+        state: State
+        try:
+            state = self._in_batch(
+                SmallWrite(where, PutPlan(where, metadata, body, check, write), len(body)), write
+            )
+        except Elsewhere:
+            state = self.device.run_mounted(True, self._put_trip, where, metadata, body, check, write)
         return state
 
     def _put_trip(
@@ -145,19 +194,19 @@ class FileStore(ObjectStore):
     def post(
         self, place: Place, change: Callable[[OpenObject], dict[str, str]], write: Write
     ) -> tuple[OpenObject, dict[str, str]]:
-        done: tuple[OpenObject, dict[str, str]] = self.device.run_mounted(
-            True, self._post_trip, place, change, write
-        )
+        where = _location(place)
+
+        done: tuple[OpenObject, dict[str, str]]
+        try:
+            done = self._in_batch(SmallWrite(where, PostPlan(where, change, write)), write)
+        except Elsewhere:
+            done = self.device.run_mounted(True, self._post_trip, where, change, write)
         return done
 
     def _post_trip(
         self, where: ObjectLocation, change: Callable[[OpenObject], dict[str, str]], write: Write
     ) -> tuple[OpenObject, dict[str, str]]:
-        listed = look(where, write.now, write.open_expired, want=HEAD)
-        found = listed.found
-        if found is None:
-            assert listed.missing is not None
-            raise listed.missing
+        listed, found = look_at(where, write, False)
         metadata = change(found)
         write_file(
             where,
@@ -172,9 +221,13 @@ class FileStore(ObjectStore):
     def delete(
         self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
     ) -> tuple[State, bool]:
-        done: tuple[State, bool] = self.device.run_mounted(
-            True, self._delete_trip, place, timestamp, check, write
-        )
+        where = _location(place)
+
+        done: tuple[State, bool]
+        try:
+            done = self._in_batch(SmallWrite(where, DeletePlan(where, timestamp, check, write)), write)
+        except Elsewhere:
+            done = self.device.run_mounted(True, self._delete_trip, where, timestamp, check, write)
         return done
 
     def _delete_trip(

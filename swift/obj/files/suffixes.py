@@ -67,13 +67,13 @@ class Invalidation:
         os.close(self._lock)
 
 
-def append_invalid(partition_dir: str, suffix: str) -> None:
-    """Add a line to hashes.invalid. The caller holds the partition lock."""
+def append_invalid(partition_dir: str, *suffixes: str) -> None:
+    """Add lines to hashes.invalid. The caller holds the partition lock."""
     fd = os.open(
         f"{partition_dir}/{INVALID_FILE}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666
     )
     try:
-        write_all(fd, suffix.encode() + b"\n")
+        write_all(fd, "".join(f"{suffix}\n" for suffix in suffixes).encode())
     finally:
         os.close(fd)
 

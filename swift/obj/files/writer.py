@@ -26,7 +26,8 @@ LINK_TRIES = 3
 PREALLOCATE_FROM = 65536  # bytes
 
 
-def _no_space(err: OSError) -> BaseException:
+def as_no_space(err: OSError) -> Exception:
+    """NoSpace for an error that says so, else the error itself."""
     if err.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(str(err))
     return err
@@ -72,7 +73,7 @@ class NewObjectFile:
             self._file = fs.NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
         except OSError as err:
             self.close()
-            raise _no_space(err) from None
+            raise as_no_space(err) from None
         fs.fault_point("write:opened")
 
     def _open_directory(self) -> None:
@@ -115,14 +116,14 @@ class NewObjectFile:
                 if size > PREALLOCATE_FROM:
                     fs.fallocate(self._file.fd, size)
         except OSError as err:
-            raise _no_space(err) from None
+            raise as_no_space(err) from None
 
     def write(self, data: bytes | memoryview) -> None:
         """Append. Raises NoSpace, OSError."""
         try:
             fs.write_all(self._file.fd, data)
         except OSError as err:
-            raise _no_space(err) from None
+            raise as_no_space(err) from None
         self.written += len(data)
         self._unsynced += len(data)
         if self._unsynced >= self.options.sync_every:
@@ -155,7 +156,7 @@ class NewObjectFile:
         try:
             os.fsync(fd)
         except OSError as err:
-            raise _no_space(err) from None
+            raise as_no_space(err) from None
         fs.fault_point("write:synced")
         if drop_cache and self.written:
             fs.drop_cache(fd, 0, 0)
@@ -166,7 +167,7 @@ class NewObjectFile:
             if next_part_power is not None:
                 self._link_next(name, next_part_power)
         except OSError as err:
-            raise _no_space(err) from None
+            raise as_no_space(err) from None
         fs.fault_point("write:durable")
         if fragment is None:
             self._cleanup(where, name, next_part_power)
@@ -183,7 +184,7 @@ class NewObjectFile:
                     fs.fault_point("write:linked")
                 break
             except FileExistsError:
-                self._check_same(name, metadata)
+                check_same(name, metadata, self._dir_fd)
                 break
             except FileNotFoundError:
                 if attempt == LINK_TRIES - 1:
@@ -204,23 +205,6 @@ class NewObjectFile:
         there, ours = os.stat(path), os.fstat(self._dir_fd)
         if there.st_ino != ours.st_ino or there.st_dev != ours.st_dev:
             raise FileNotFoundError(errno.ENOENT, "the directory was replaced", path)
-
-    def _check_same(self, name: str, metadata: dict[str, str]) -> None:
-        """A file of that name is there: fine if it says the same. Raises SameTimeConflict."""
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._dir_fd)
-        except FileNotFoundError:
-            return  # removed as obsolete meanwhile: so would ours be
-        try:
-            theirs = _metadata.read(fd)
-            # neither must what it acknowledges be lost because its writer has not come to its sync yet
-            os.fsync(fd)
-        except ObjectError as err:
-            raise SameTimeConflict(f"{name} is there and can't be read: {err}") from None
-        finally:
-            os.close(fd)
-        if without_checksums(theirs) != without_checksums(metadata):
-            raise SameTimeConflict(f"{name} is there with other content")
 
     def _link_next(self, name: str, power: int) -> None:
         """The same file in the partition it will have after a partition power increase; failure is only logged."""
@@ -280,6 +264,24 @@ class NewObjectFile:
         # whoever asked for it may have been told to stop while a thread still made it or wrote to it
         self.lent = False
         self.close()
+
+
+def check_same(path: str, metadata: dict[str, str], dir_fd: int | None = None) -> None:
+    """A file of that name is there: fine if it says the same. Raises SameTimeConflict, OSError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return  # removed as obsolete meanwhile: so would ours be
+    try:
+        theirs = _metadata.read(fd)
+        # neither must what it acknowledges be lost because its writer has not come to its sync yet
+        os.fsync(fd)
+    except ObjectError as err:
+        raise SameTimeConflict(f"{path} is there and can't be read: {err}") from None
+    finally:
+        os.close(fd)
+    if without_checksums(theirs) != without_checksums(metadata):
+        raise SameTimeConflict(f"{path} is there with other content")
 
 
 def without_checksums(metadata: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,9 @@ from swift.container import updater as updater_module
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.container.updater import ContainerUpdater
+from swift.core.concurrency import Event, sleep, spawn
+from swift.core.threads import DeviceStuck
+from swift.db import walker as walker_module
 from test.databases import Logger, call, make_conf
 
 
@@ -127,7 +130,7 @@ def test_a_shard_reports_nothing_of_its_own(cluster):
 
 
 def test_what_has_not_changed_is_not_opened_again(cluster, monkeypatch):
-    monkeypatch.setattr(updater_module, "SETTLED_NS", 0)
+    monkeypatch.setattr("swift.container.unchanged.is_settled", lambda *_: True)
     cluster.container()
     cluster.sweep()
     assert cluster.sweep() == []
@@ -140,10 +143,19 @@ def test_what_has_not_changed_is_not_opened_again(cluster, monkeypatch):
 def test_reports_are_repeated_now_and_then(cluster):
     cluster.container()
     cluster.sweep()
-    cluster.updater.resend_interval = cluster.updater.interval
     cluster.sent.clear()
-    assert cluster.updater._sweep(resend=True).successes == 1
+    assert cluster.updater._sweep(resend=True).successes == 1, "nothing is known of when it was reported last"
     assert len(cluster.sent) == 3
+    assert cluster.updater._sweep(resend=True).successes == 0
+    resends = cluster.updater._resends["sda1"]
+    resends._since -= 86400
+    cluster.statuses = [500] * 3
+    assert cluster.updater._sweep(resend=True).failures == 1
+    cluster.statuses = [201] * 3
+    assert cluster.updater._sweep(resend=True).successes == 0, "the account is left alone for a while"
+    cluster.updater._suppressed.clear()
+    assert cluster.updater._sweep(resend=True).successes == 1, "what could not be reported is still due"
+    assert cluster.updater._sweep(resend=True).successes == 0
 
 
 def test_a_damaged_database_does_not_end_the_sweep(cluster):
@@ -161,3 +173,63 @@ def test_figures(cluster, tmp_path):
     cluster.sweep()
     assert "1 successes, 0 failures, 0 with no changes" in cluster.logger.lines[-1]
     assert json.loads((tmp_path / "container.recon").read_text())["container_updater_sweep"] > 0
+
+
+def test_disks_are_touched_in_their_threads_and_a_hung_one_stalls_no_other(cluster, tmp_path, monkeypatch):
+    """All that touches a device goes through its pool; the sweep of another goes on meanwhile, and later the hung one is swept."""
+    (tmp_path / "node" / "sdb1").mkdir()
+    cluster.container("c")
+    cluster.app.devices._devices.clear()
+    headers = {"X-Timestamp": "1700000000.00000"}
+    assert call(cluster.app, "PUT", "/sdb1/1/AUTH_a/d", "", headers)[0] == 201
+    hung = str(tmp_path / "node" / "sda1")
+    free = Event()
+    held = []
+
+    class Pool:
+        inline = False
+
+        def __init__(self, path):
+            self.path = path
+
+        def run(self, function, *args):
+            if self.path == hung and function is not walker_module.is_there:
+                held.append(function)
+                if not free.ready():
+                    free.wait()
+                    raise DeviceStuck(self.path)
+            inside.append(self.path)
+            try:
+                return function(*args)
+            finally:
+                inside.pop()
+
+    inside = []
+    pools = {}
+
+    def pool_for(path, size=4):
+        return pools.setdefault(path, Pool(path))
+
+    def guarded(function):
+        def call_it(path, *args):
+            if os.fsdecode(path).startswith(str(tmp_path / "node") + "/"):
+                assert inside, f"{function.__name__} of {path} in the event loop"
+            return function(path, *args)
+
+        return call_it
+
+    monkeypatch.setattr(updater_module, "pool_for", pool_for)
+    monkeypatch.setattr(walker_module, "pool_for", pool_for)
+    for name in ("stat", "listdir", "open"):
+        monkeypatch.setattr(os, name, guarded(getattr(os, name)))
+    sweep = spawn(cluster.updater.run_once)
+    give_up = time.monotonic() + 20
+    while len(cluster.sent) < 3 and time.monotonic() < give_up:
+        sleep(0.01)
+    assert {path for _, path, _ in cluster.sent} == {"/5/AUTH_a/d"} and held
+    free.send(None)
+    sweep.wait()
+    assert any("left for the next time" in line for line in cluster.logger.lines)
+    cluster.sent.clear()
+    cluster.updater.run_once()
+    assert {path for _, path, _ in cluster.sent} == {"/5/AUTH_a/c"}

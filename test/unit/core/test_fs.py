@@ -100,7 +100,7 @@ def test_new_file_appears_when_linked_and_never_replaces(tmp_path, named):
     directory, tmp_dir = str(tmp_path / "d"), str(tmp_path / "tmp")
     os.mkdir(directory)
     if named:
-        fs._no_tmpfile.add(tmp_dir)
+        fs.no_tmpfile.add(tmp_dir)
     file = fs.NewFile(directory, tmp_dir)
     fs.write_all(file.fd, b"body")
     assert os.listdir(directory) == []

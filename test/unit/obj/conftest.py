@@ -19,6 +19,12 @@ def golden_hash_config():
     hashing.set_hash_config("changeme", "changeme")
 
 
+@pytest.fixture(params=["trip", "batch"])
+def road(request):
+    """How small writes come to the disk; for `App(root, batch=road == "batch")`."""
+    return request.param
+
+
 def _is_memory(path):
     return is_memory_file_system(path) and fs.user_xattr_limit(path) > 0
 

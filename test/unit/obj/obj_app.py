@@ -4,7 +4,9 @@ import io
 import os
 import types
 
+from swift.core.concurrency import sleep
 from swift.core.hashing import hash_path
+from swift.obj.files.batch import write_batch
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.server import ObjectServer
 
@@ -47,10 +49,29 @@ class Input(io.BytesIO):
         self.hundred_headers = dict(headers)
 
 
-class App:
-    """One server over `root`/sda, without mount check. Names hash with `changeme`."""
+class InlineBatches:
+    """In place of the thread that carries batches: each item is one, carried out on the spot."""
 
-    def __init__(self, root, **conf):
+    def __init__(self, options):
+        self.options = options
+
+    def carrier(self, device):
+        return self
+
+    def carry(self, item, weight):
+        (value,) = write_batch([item], self.options)
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+
+class App:
+    """One server over `root`/sda, without mount check. Names hash with `changeme`.
+
+    `batch`: small writes go through `write_batch` also on a memory file system, where they would take the trip.
+    """
+
+    def __init__(self, root, batch=False, **conf):
         self.root = root
         self.device = f"{root}/sda"
         os.makedirs(self.device, exist_ok=True)
@@ -68,8 +89,13 @@ class App:
             "mount_check": "false",
             "fallocate_reserve": "0",
             "reclaim_age": "1e12",
+            "writer_process": "false",
         }
         self.server = ObjectServer({**base, **conf}, self.log)
+        if batch:
+            for policy in self.server.policies:
+                store = self.server.stores.get(self.server.devices.get("sda"), policy)
+                store.writers = InlineBatches(store.options)
 
     def request(self, method, path="/sda/7/a/c/o", body=b"", error=None, **headers):
         """Call the server; header names with _ for -. Returns an object with status, headers (lower case) and body."""
@@ -112,6 +138,14 @@ class App:
         if "content-length" in got.headers and method != "HEAD":
             assert int(got.headers["content-length"]) == len(got.body)
         return got
+
+    def settle(self):
+        """Wait until what was left to the device's threads is done."""
+        pool = self.server.devices.get("sda").pool._pool
+        for _ in range(500):
+            if pool is None or not pool.pending:
+                return
+            sleep(0.01)
 
     def put(self, timestamp, body=b"body", **headers):
         return self.request("PUT", body=body, X_Timestamp=timestamp, **headers)

@@ -32,8 +32,8 @@ PENDING_POINTS = ["write_durable:written", "write_durable:synced", "write_durabl
 
 
 @pytest.fixture
-def app(root):
-    app = App(root)
+def app(root, road):
+    app = App(root, batch=road == "batch")
     app.server.devices.get("sda").inline = True  # no threads: these tests fork
     return app
 
@@ -164,11 +164,11 @@ def test_named_temporary_files_go_after_the_reclaim_age(app, point):
     from swift.obj.tmpfiles import remove_old
 
     where = app.where()
-    fs._no_tmpfile.add(where.tmp_dir)
+    fs.no_tmpfile.add(where.tmp_dir)
     try:
         assert killed(point, lambda: app.put(T1))
     finally:
-        fs._no_tmpfile.clear()
+        fs.no_tmpfile.clear()
     assert app.get().status == 404
     left = os.listdir(where.tmp_dir)
     assert len(left) == 1

@@ -194,6 +194,7 @@ def test_delete_of_what_is_not_there_leaves_a_tombstone(app):
 
 
 def nothing_left(app):
+    app.settle()
     left = []
     for directory, dirs, files in os.walk(app.device):
         left += [f for f in files if f not in (".lock", "hashes.invalid")]
@@ -847,7 +848,7 @@ def test_no_descriptor_leaks(app):
 
 
 def test_file_systems_without_unnamed_files(app, monkeypatch):
-    fs._no_tmpfile.add(app.where().tmp_dir)
+    fs.no_tmpfile.add(app.where().tmp_dir)
     try:
         assert app.put(T1).status == 201
         assert app.put(T1, b"other").status == 409
@@ -855,7 +856,7 @@ def test_file_systems_without_unnamed_files(app, monkeypatch):
         assert os.listdir(f"{app.device}/tmp") == []
         assert app.get().body == b"body"
     finally:
-        fs._no_tmpfile.clear()
+        fs.no_tmpfile.clear()
 
 
 def test_hash_directory_removed_while_writing(app):

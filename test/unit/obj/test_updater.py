@@ -10,12 +10,17 @@ from obj_app import App
 from obj_container import ContainerServer
 from obj_golden import load
 
+from swift.core.concurrency import Event, Timeout, sleep, spawn
+from swift.obj import missing as missing_module
 from swift.obj import pending
+from swift.obj.device import Device
+from swift.obj.errors import DeviceUnavailable
 from swift.obj.updater import ObjectUpdater
+from swift.telemetry.node_metrics import state_families
 
 CASES = load("updater_and_quarantine.json")["updater"]
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
-OK, BAD = ("201 Created", []), ("500 Internal Error", [])
+OK, BAD, NONE = ("201 Created", []), ("500 Internal Error", []), ("404 Not Found", [])
 
 
 def moved(path, time="1800000000.00000"):
@@ -344,3 +349,102 @@ def test_an_update_that_cannot_be_read_now_is_delivered_by_the_next_sweep(cluste
     assert app.pendings() == [path] and not os.path.exists(f"{app.device}/quarantined")
     updater.run_once()
     assert app.pendings() == [] and len(servers[0].requests) == 1
+
+
+def lines_about(app, text):
+    return [line for line in app.log.lines if text in line]
+
+
+def test_a_server_without_the_database_is_asked_ever_more_rarely_and_named_once(cluster, monkeypatch):
+    """100 updates of a container that one server lacks: 100 requests to it in each sweep, and no word of why."""
+    app, updater, servers = cluster([OK], [NONE])
+    now = [1000.0]
+    monkeypatch.setattr(missing_module.clock, "monotonic", lambda: now[0])
+    updater.concurrency = 1
+    for n in range(20):
+        keep(app, f"/a/c/o{n}")
+    keep(app, "/a/other/o")
+    counts = []
+    for _ in range(200):  # two hours
+        updater.run_once()
+        counts.append(len(servers[1].requests))
+        now[0] += 36
+    assert len(servers[0].requests) == 21, "those that have it are told all at once"
+    assert counts[0] == 2, "one question for each container"
+    assert counts[99] <= 14 and counts[-1] - counts[99] <= 4
+    told = lines_about(app, "has no database of a/c (404)")
+    assert len(told) == 1 and f"127.0.0.1:{servers[1].host.rpartition(':')[2]}/d1" in told[0]
+    assert len(app.pendings()) == 21
+    servers[1].answers[:] = [OK]
+    now[0] += 3600
+    updater.run_once()
+    assert app.pendings() == [] and len(updater.missing) == 0
+    assert lines_about(app, "has a database of a/c now")
+
+
+def test_what_is_known_of_missing_databases_is_bounded(cluster):
+    app, updater, servers = cluster([NONE])
+    rests = updater.missing
+    for n in range(30_000):
+        rests.found({"id": 1, "ip": "1", "port": 1, "device": "d"}, "a", f"c{n}", "1")
+    assert len(rests) == 10_000 and len(lines_about(app, "has no database")) == 100
+    rests.begin_sweep()
+    assert lines_about(app, "lack 29900 more databases")
+
+
+def test_missing_databases_need_not_be_remembered(cluster):
+    app, updater, servers = cluster([NONE], missing_container_retry="0")
+    for n in range(3):
+        keep(app, f"/a/c/o{n}")
+    updater.run_once()
+    updater.run_once()
+    assert len(servers[0].requests) == 6
+
+
+def test_recon_and_metrics_know_how_many_updates_wait(cluster):
+    app, updater, _ = cluster([OK], [BAD])
+    for n in range(7):
+        keep(app, f"/a/c/o{n}")
+    keep(app, "/a/c/o1", T2)
+    os.makedirs(f"{app.device}/async_pending-1/abc")
+    updater.run_once()
+    with open(f"{app.root}/object.recon") as f:
+        recon = json.load(f)
+    assert recon["async_pending"] == 7 == len(app.pendings())
+    assert recon["async_pending_last"] == pytest.approx(recon["object_updater_last"], abs=60)
+    families = state_families("object-server", {"devices": app.root, "recon_cache_path": app.root})
+    assert [f.samples[0].value for f in families() if f.name == "swift_async_pending"] == [7]
+
+
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_a_hung_device_is_left_for_another_sweep_and_holds_up_no_other(cluster, monkeypatch, when):
+    app, updater, servers = cluster([OK], updater_workers="1")
+    other = f"{app.root}/zzz"
+    os.mkdir(other)
+    keep(app)
+    update = pending.read_pending(app.pendings()[0])
+    pending.write_pending(other, 0, "0" * 29 + "abc", T1, {**update, "obj": "other"})
+    stuck = updater.devices.get("sda")
+    free = Event()
+    run = Device.run
+
+    def hang(device, function, *args):
+        if device is stuck and (when == "before" or function is pending.read_pending):
+            if when == "before":
+                free.wait()
+            raise DeviceUnavailable(device.name)
+        return run(device, function, *args)
+
+    monkeypatch.setattr(Device, "run", hang)
+    sweep = spawn(updater.sweep)
+    with Timeout(20):
+        while not servers[0].requests:
+            sleep(0.01)
+    assert asked(servers) == [["/d0/7/a/c/other"]]
+    free.send(None)
+    sweep.wait()
+    assert len(app.pendings()) == 1
+    monkeypatch.setattr(Device, "run", run)
+    updater.sweep()
+    assert app.pendings() == []
+    assert not lines_about(app, "Traceback")

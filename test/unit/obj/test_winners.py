@@ -20,9 +20,9 @@ C = "/sdb/1/a/c"
 
 
 @pytest.fixture
-def servers(root, tmp_path):
+def servers(root, road, tmp_path):
     """An object server and a container server that it tells."""
-    app = App(root)
+    app = App(root, batch=road == "batch")
     (tmp_path / "sdb").mkdir()
     conf = {
         "swift_dir": f"{root}/etc",

@@ -1,0 +1,317 @@
+"""Small writes carried out together: one sync of each shared directory, and the disk has all data before it is asked to sync any.
+
+What a batch leaves on disk at any step is, item by item, what `writer` leaves, in the same order: data and metadata into a file
+without a name, synced; then, under the partition lock, the suffix marked and the file linked; then its directory and the new
+directories above it synced; then older files removed; and only then the answer. Fault points bear the same names.
+
+`write_batch` is a plain function. It waits for the disk and for nothing else: what would wait for a lock, or needs more than the
+usual steps, comes back as Elsewhere, with nothing done. Who calls it is in `store`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from swift.core import fs
+from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
+from swift.obj.files import metadata as _metadata
+from swift.obj.files.calls import names_in, start_writing
+from swift.obj.files.layout import ObjectLocation, file_name
+from swift.obj.files.suffixes import append_invalid
+from swift.obj.files.writer import as_no_space, check_same, clean_up
+from swift.obj.store import StoreOptions
+
+MAX_ITEMS = 64
+MAX_BYTES = 2 << 20
+
+
+class SmallFile:
+    """What is to be written: a `.data` with its body, a `.meta` or a `.ts`.
+
+    `names`: what is in the hash directory, as listed just now. `may_conflict`: another file of the same time is no error.
+    """
+
+    __slots__ = ("metadata", "extension", "body", "names", "may_conflict")
+
+    def __init__(
+        self,
+        metadata: dict[str, str],
+        extension: str,
+        body: bytes,
+        names: list[str],
+        may_conflict: bool = False,
+    ) -> None:
+        self.metadata = metadata
+        self.extension = extension
+        self.body = body
+        self.names = names
+        self.may_conflict = may_conflict
+
+
+class SmallWrite:
+    """One item. `plan`: a call that looks at the object in haste (see `look`) and decides: (result, what is to be written or None).
+
+    It raises what the caller of the write is to see. `bytes`: of the body.
+    """
+
+    __slots__ = ("where", "plan", "bytes")
+
+    def __init__(
+        self, where: ObjectLocation, plan: Callable[[], tuple[Any, SmallFile | None]], size: int = 0
+    ) -> None:
+        self.where = where
+        self.plan = plan
+        self.bytes = size
+
+
+def write_batch(items: Sequence[SmallWrite], options: StoreOptions) -> list[Any]:
+    """For each item its plan's result, once what that result promises is on disk, or the exception in its place; raises nothing.
+
+    Elsewhere means that the item is to take a trip of its own: there is nothing of it, or nothing any more. Items of the same object are written one after the other.
+    """
+    steps = [_Step(item) for item in items]
+    rest = steps
+    while rest:
+        seen: set[str] = set()
+        now: list[_Step] = []
+        later: list[_Step] = []
+        for step in rest:
+            (later if step.where.hash_dir in seen else now).append(step)
+            seen.add(step.where.hash_dir)
+        _write(now, options)
+        rest = later
+    return [step.value if step.error is None else step.error for step in steps]
+
+
+class _Step:
+    """How far an item has come."""
+
+    __slots__ = ("item", "where", "value", "error", "file", "name", "fd", "dir_fd", "is_new", "is_linked")
+
+    def __init__(self, item: SmallWrite) -> None:
+        self.item = item
+        self.where = item.where
+        self.value: Any = None
+        self.error: Exception | None = None
+        self.file: SmallFile | None = None
+        self.name = ""
+        self.fd = self.dir_fd = -1
+        self.is_new = False  # we have made the hash directory
+        self.is_linked = False
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self.dir_fd >= 0:
+            os.close(self.dir_fd)
+            self.dir_fd = -1
+        if self.is_new and not self.is_linked:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.where.hash_dir)
+
+
+def _write(steps: list[_Step], options: StoreOptions) -> None:
+    try:
+        _each(steps, _plan)
+        writing = [step for step in steps if step.file is not None]
+        writing = _each(writing, _open)
+        writing = _each(writing, _fill, options)
+        for step in writing:
+            if step.item.bytes:
+                start_writing(step.fd)
+        writing = _each(writing, _sync)
+        writing = _link_all(writing)
+        writing = _each(writing, _sync_directory)
+        _sync_above(writing)
+        _each([step for step in writing if step.error is None], _clean, options)
+    finally:
+        for step in steps:
+            step.close()
+
+
+def _each(steps: Iterable[_Step], function: Callable[..., None], *args: Any) -> list[_Step]:
+    """Calls function(step, *args); who fails drops out. Returns those that are left."""
+    left = []
+    for step in steps:
+        try:
+            function(step, *args)
+        except OSError as err:
+            step.error = _told(err)
+        except Exception as err:
+            step.error = err
+        else:
+            left.append(step)
+    return left
+
+
+def _told(err: OSError) -> Exception:
+    """One of its own for each item: exceptions that are raised twice keep what they met."""
+    return as_no_space(OSError(err.errno, err.strerror, err.filename))
+
+
+def _plan(step: _Step) -> None:
+    step.value, step.file = step.item.plan()
+
+
+# ---------------------------------------------------------------- directories
+
+
+def _open(step: _Step) -> None:
+    """The hash directory, made if missing with those above it, and a file without a name in it."""
+    where, file = step.where, step.file
+    assert file is not None
+    if where.tmp_dir in fs.no_tmpfile:
+        raise Elsewhere("no unnamed files")
+    try:
+        if not file.names:
+            step.is_new = _make_hash_dir(where)
+        step.fd = os.open(where.hash_dir, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+    except OSError as err:
+        if err.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+            raise Elsewhere(str(err)) from None
+        raise
+    fs.fault_point("write:opened")
+
+
+def _make_hash_dir(where: ObjectLocation) -> bool:
+    """False if somebody else has made it meanwhile. Raises DeviceUnavailable, OSError."""
+    for attempt in (1, 2):
+        try:
+            os.mkdir(where.hash_dir)
+            return True
+        except FileExistsError:
+            return False
+        except FileNotFoundError:
+            if attempt == 2:
+                raise
+        try:
+            fs.make_directories(where.suffix_dir, where.device_path)
+        except FileNotFoundError:
+            raise DeviceUnavailable(where.device_path) from None
+    return False
+
+
+def _sync_above(steps: list[_Step]) -> None:
+    """Sync the entries of all directories above those of `steps`, once for each suffix; whose can't be synced fails."""
+    groups: dict[str, list[_Step]] = {}
+    for step in steps:
+        groups.setdefault(step.where.suffix_dir, []).append(step)
+    for suffix_dir, group in groups.items():
+        try:
+            # also of directories that were there: whoever made them may not have synced them yet
+            fs.sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
+        except OSError as err:
+            _fail(group, err)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _fill(step: _Step, options: StoreOptions) -> None:
+    where, file = step.where, step.file
+    assert file is not None and where.name is not None
+    size = len(file.body)
+    if file.extension != ".ts" and (options.preallocate or not size):
+        options.reserve.check(step.fd, size, where.device_path)
+    if size:
+        fs.write_all(step.fd, file.body)
+    fs.fault_point("write:written")
+    metadata = file.metadata
+    metadata["name"] = where.name
+    _metadata.write(step.fd, metadata)
+    ctype_time = metadata.get("Content-Type-Timestamp") if file.extension == ".meta" else None
+    step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time)
+    fs.fault_point("write:attributes")
+
+
+def _sync(step: _Step) -> None:
+    # an error is final: the pages count as written afterwards
+    os.fsync(step.fd)
+    fs.fault_point("write:synced")
+
+
+def _link_all(steps: list[_Step]) -> list[_Step]:
+    groups: dict[str, list[_Step]] = {}
+    for step in steps:
+        groups.setdefault(step.where.partition_dir, []).append(step)
+    for partition_dir, group in groups.items():
+        try:
+            lock = fs.acquire_lock(partition_dir, 0)
+        except (fs.LockTimeout, FileNotFoundError) as err:
+            for step in group:
+                step.error = Elsewhere(str(err))
+            continue
+        except OSError as err:
+            _fail(group, err)
+            continue
+        try:
+            append_invalid(partition_dir, *dict.fromkeys(step.where.suffix for step in group))
+            fs.fault_point("invalidate:appended")
+            _each(group, _link)
+        except OSError as err:
+            _fail([step for step in group if not step.is_linked], err)
+        finally:
+            os.close(lock)
+    return _each([step for step in steps if step.error is None], _compare)
+
+
+def _fail(steps: list[_Step], err: OSError) -> None:
+    for step in steps:
+        step.error = _told(err)
+
+
+def _link(step: _Step) -> None:
+    # by its path, under the lock that directories are moved away under: into whatever directory is there now
+    try:
+        # (the path is absolute: dst_dir_fd only has Python call linkat, which follows the link in /proc)
+        os.link(
+            f"/proc/self/fd/{step.fd}",
+            f"{step.where.hash_dir}/{step.name}",
+            dst_dir_fd=step.fd,
+            follow_symlinks=True,
+        )
+    except FileExistsError:
+        return  # see `_compare`
+    except FileNotFoundError as err:
+        raise Elsewhere(str(err)) from None
+    step.is_linked = True
+    fs.fault_point("write:linked")
+
+
+def _compare(step: _Step) -> None:
+    """A file of our name was there before us."""
+    file = step.file
+    if step.is_linked or file is None:
+        return
+    try:
+        check_same(f"{step.where.hash_dir}/{step.name}", file.metadata)
+    except SameTimeConflict:
+        if not file.may_conflict:
+            raise
+
+
+def _sync_directory(step: _Step) -> None:
+    try:
+        step.dir_fd = os.open(step.where.hash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as err:
+        raise Elsewhere(
+            str(err)
+        ) from None  # ours is gone as well: it was overtaken, or damage was found beside it
+    os.fsync(step.dir_fd)
+
+
+def _clean(step: _Step, options: StoreOptions) -> None:
+    fs.fault_point("write:durable")
+    # listed now, whatever was there before: a racing writer and its cleanup may have come in between
+    try:
+        names: list[str] | None = names_in(step.dir_fd)
+    except OSError:  # the write has succeeded nevertheless
+        names = None
+    if names != [step.name]:
+        clean_up(step.where, options, names)
+    fs.fault_point("write:cleaned")

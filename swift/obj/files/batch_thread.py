@@ -1,0 +1,90 @@
+"""A thread that takes all that waits at once. What never lives here: what a batch does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from swift.core.concurrency import raw_queue
+from swift.core.threads import Call, _busy, _ThreadPool
+
+
+def end(call: Call, value: Any) -> None:
+    """Give a call its result, or the exception that its caller gets. Whoever waits is to be woken if there is a `waiter` after it."""
+    call._value = value
+    call._raised = isinstance(value, BaseException)
+    call.done = True  # before the waiter is looked at, see `Call`
+
+
+class BatchThread(_ThreadPool):
+    """One thread of a device that takes all that waits and has it done together; what waits meanwhile is the next batch.
+
+    `carry_out` gets a list of items and returns for each its result, or the exception that its caller gets. A batch has at most
+    `max_items`, and no further one once their weights make `max_weight`.
+    """
+
+    bounded = True
+
+    def __init__(
+        self, name: str, carry_out: Callable[[list[Any]], list[Any]], max_items: int, max_weight: int
+    ) -> None:
+        super().__init__(name, 1, 4096)
+        self._carry_out = carry_out
+        self._max_items = max_items
+        self._max_weight = max_weight
+
+    def forget_threads(self) -> None:
+        os.close(self._wake)
+        self.__init__(self.name, self._carry_out, self._max_items, self._max_weight)  # type: ignore[misc]
+
+    def carry(self, item: Any, weight: int) -> Any:
+        """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
+        return self.submit(self._carry_out, item, weight).wait()
+
+    def _take(self) -> list[tuple[Call, Any]]:
+        """What waits; waits for something."""
+        calls = self._calls
+        taken = []
+        weight = 0
+        call, _, (item, more) = calls.get()
+        with contextlib.suppress(raw_queue.Empty):
+            while True:
+                call.running = True  # before `cancelled` is looked at: see `give_up`
+                if not call.cancelled:
+                    taken.append((call, item))
+                    weight += more
+                else:
+                    self._finished[0][0] += 1
+                if len(taken) >= self._max_items or weight >= self._max_weight:
+                    break
+                call, _, (item, more) = calls.get_nowait()
+        return taken
+
+    def _work(self) -> None:
+        busy = [False]
+        _busy.append(busy)
+        finished = [0]
+        self._finished.append(finished)
+        while True:
+            taken = self._take()
+            busy[0] = True
+            try:
+                values = self._carry_out([item for _, item in taken])
+            except BaseException as err:
+                values = [err] * len(taken)
+            busy[0] = False
+            finished[0] += len(taken)
+            self._hand_out(taken, values)
+            del taken, values
+
+    def _hand_out(self, taken: list[tuple[Call, Any]], values: list[Any]) -> None:
+        is_awaited = False
+        for (call, _), value in zip(taken, values, strict=True):
+            end(call, value)
+            if call.waiter is not None:
+                self._results.append(call)
+                is_awaited = True
+        if is_awaited:
+            os.eventfd_write(self._wake, 1)

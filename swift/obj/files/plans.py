@@ -1,0 +1,71 @@
+"""The three plans of small writes (see `batch`): look in haste, have it decided, and say what is to be written.
+
+They are values that can be sent to another process. What never lives here: what is decided (`swift.obj.verdicts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swift.obj.files.batch import SmallFile
+from swift.obj.files.layout import ObjectLocation
+from swift.obj.files.reader import Listed, look
+from swift.obj.files.state import read_state
+from swift.obj.store import HEAD, OpenObject, State, Write
+
+
+@dataclass(slots=True)
+class PutPlan:
+    """`ObjectStore.put`."""
+
+    where: ObjectLocation
+    metadata: dict[str, str]
+    body: bytes
+    check: Callable[[State], None]
+    write: Write
+
+    def __call__(self) -> tuple[State, SmallFile]:
+        state = read_state(self.where, self.write.now, None, True)
+        self.check(state)
+        return state, SmallFile(self.metadata, ".data", self.body, state.names)
+
+
+@dataclass(slots=True)
+class PostPlan:
+    """`ObjectStore.post`."""
+
+    where: ObjectLocation
+    change: Callable[[OpenObject], dict[str, str]]
+    write: Write
+
+    def __call__(self) -> tuple[tuple[OpenObject, dict[str, str]], SmallFile]:
+        listed, found = look_at(self.where, self.write, True)
+        metadata = self.change(found)
+        return (found, metadata), SmallFile(dict(metadata), ".meta", b"", listed.names)
+
+
+@dataclass(slots=True)
+class DeletePlan:
+    """`ObjectStore.delete`."""
+
+    where: ObjectLocation
+    timestamp: str
+    check: Callable[[State], bool]
+    write: Write
+
+    def __call__(self) -> tuple[tuple[State, bool], SmallFile | None]:
+        state = read_state(self.where, self.write.now, hasty=True)
+        if not self.check(state):
+            return (state, False), None
+        again = state.timestamp == self.timestamp
+        return (state, True), SmallFile({"X-Timestamp": self.timestamp}, ".ts", b"", state.names, again)
+
+
+def look_at(where: ObjectLocation, write: Write, hasty: bool) -> tuple[Listed, OpenObject]:
+    """What a POST finds. Raises NotExist, and as `look`."""
+    listed = look(where, write.now, write.open_expired, want=HEAD, hasty=hasty)
+    if listed.found is None:
+        assert listed.missing is not None
+        raise listed.missing
+    return listed, listed.found

@@ -1,0 +1,125 @@
+"""What a write's verb decides once it is seen what is there: callables that stores call where the disk's work is done.
+
+That may be another thread or another process: they are plain values that can be sent, and change nothing. Never here: HTTP, disks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from swift.obj.errors import Refused
+from swift.obj.store import OpenObject, State
+
+if TYPE_CHECKING:
+    from swift.wire.message import Match
+
+
+@dataclass(slots=True)
+class PutCheck:
+    """Raises Refused when a PUT may not go on.
+
+    Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
+    """
+
+    timestamp: str
+    if_none_match: Match | None = None
+
+    def __call__(self, state: State) -> None:
+        condition = self.if_none_match
+        if condition is not None and state.found is not None and state.metadata.get("ETag") in condition:
+            raise Refused(412)
+        if state.timestamp > self.timestamp or (state.timestamp == self.timestamp and state.found is None):
+            raise Refused(409, state.timestamp)
+
+
+@dataclass(slots=True)
+class PostChange:
+    """What the new .meta says. Raises Refused.
+
+    `content_type` and `ctype_timestamp` are empty when it doesn't change that. `headers`: what else it says.
+    """
+
+    timestamp: str
+    content_type: str
+    ctype_timestamp: str
+    headers: dict[str, str]
+
+    def __call__(self, found: OpenObject) -> dict[str, str]:
+        return self._stored_already(found) or self._new_metadata(found)
+
+    def _stored_already(self, found: OpenObject) -> dict[str, str] | None:
+        """What the .meta says if it is this very request's, sent again because its answer got lost; else None."""
+        meta = found.meta_metadata
+        if meta is None or self.timestamp != found.timestamp:
+            return None
+        metadata = {key: value for key, value in meta.items() if key != "name"}
+        content_type = metadata.get("Content-Type"), metadata.get("Content-Type-Timestamp")
+        if self.content_type and content_type != (self.content_type, self.ctype_timestamp):
+            return None
+        own = {key: value for key, value in metadata.items() if not key.startswith("Content-Type")}
+        return metadata if own == self.headers else None
+
+    def _new_metadata(self, found: OpenObject) -> dict[str, str]:
+        """Raises Refused (409) when all that is known is as new as the request."""
+        is_newer = self.timestamp > found.timestamp
+        if not is_newer and self.ctype_timestamp <= found.ctype_timestamp:
+            raise Refused(409, found.timestamp)
+        if is_newer:
+            metadata = dict(self.headers)
+        else:
+            # an older POST with a newer content type: only that is taken from it
+            metadata = dict(found.meta_metadata or {"X-Timestamp": found.timestamp})
+            metadata.pop("name", None)
+            metadata.pop("Content-Type", None)
+            metadata.pop("Content-Type-Timestamp", None)
+        if self.ctype_timestamp > found.ctype_timestamp:
+            metadata["Content-Type"] = self.content_type
+            metadata["Content-Type-Timestamp"] = self.ctype_timestamp
+        elif found.ctype_timestamp != found.data_timestamp:
+            metadata["Content-Type"] = found.metadata["Content-Type"]
+            metadata["Content-Type-Timestamp"] = found.ctype_timestamp
+        return metadata
+
+
+class Verdict(NamedTuple):
+    """`writes`: a tombstone is to be written. `status`, `text`: of the answer."""
+
+    writes: bool
+    status: int
+    text: str | None = None
+
+
+@dataclass(slots=True)
+class DeleteCheck:
+    """True if a DELETE is to write a tombstone. `if_delete_at`: the expirer's condition."""
+
+    timestamp: str
+    if_delete_at: int | None = None
+
+    def __call__(self, state: State) -> bool:
+        return self.verdict(state).writes
+
+    def verdict(self, state: State) -> Verdict:
+        """What becomes of it, given what is or was there."""
+        timestamp = self.timestamp
+        status = 404 if state.found is None else 204 if state.timestamp < timestamp else 409
+        if self.if_delete_at is not None:
+            refusal = self._refusal(state, self.if_delete_at)
+            if refusal is not None:
+                return refusal
+            status = 204
+        # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
+        # container not told.
+        again = state.timestamp == timestamp and state.found is None and not state.expired
+        return Verdict(state.timestamp < timestamp or again, status)
+
+    def _refusal(self, state: State, if_delete_at: int) -> Verdict | None:
+        if not state.timestamp:
+            return Verdict(False, 404)
+        if state.timestamp >= self.timestamp:
+            return Verdict(False, 409)
+        stored = state.metadata.get("X-Delete-At")
+        if stored is None or int(stored) != if_delete_at:
+            return Verdict(False, 412, "X-If-Delete-At and X-Delete-At do not match")
+        return None
