@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -64,6 +65,7 @@ class WritesInHand:
         self._fd = -1
         self._memory: mmap.mmap | None = None
         self._free: list[int] = []
+        self._doubtful: deque[int] = deque()
         self._path = ""
         _all.add(self)
 
@@ -79,6 +81,7 @@ class WritesInHand:
     def forget(self) -> None:
         """In a forked child: the notes are the parent's, and so is the lock."""
         fd, self._pid, self._fd, self._memory, self._free = self._fd, 0, -1, None, []
+        self._doubtful.clear()
         if fd >= 0:
             os.close(fd)
 
@@ -88,9 +91,9 @@ class WritesInHand:
             self._start()
         memory = self._memory
         text = f"{store.device.name} {store.policy.idx} {place.partition} {place.name_hash}\n".encode()
-        if memory is None or not self._free or len(text) >= RECORD:
+        if memory is None or len(text) >= RECORD or not (self._free or self._doubtful):
             return -1
-        number = self._free.pop()
+        number = self._free.pop() if self._free else self._doubtful.popleft()
         first = number * RECORD
         memory[first + 1 : first + 1 + len(text)] = text
         memory[first] = 1  # last, so that half a note is none
@@ -101,6 +104,11 @@ class WritesInHand:
         if number >= 0 and self._memory is not None and self._pid == os.getpid():
             self._memory[number * RECORD] = 0
             self._free.append(number)
+
+    def doubt(self, number: int) -> None:
+        """Nobody knows what became of the write: it stays noted, so that it is looked at when this process has ended."""
+        if number >= 0 and self._memory is not None and self._pid == os.getpid():
+            self._doubtful.append(number)
 
     def _start(self) -> None:
         self.forget()

@@ -13,12 +13,13 @@ from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
-from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
+from swift.obj.request import Malformed, stored_headers
 from swift.obj.server_put import next_part_power
 from swift.obj.store import OpenObject, Write
 from swift.obj.updates import UpdateTarget
 from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, head_headers
+from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer
@@ -194,4 +195,4 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
     if verdict.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])
         return [b""]
-    return answer(environ, start_response, verdict.status, verdict.text, headers, html=True)
+    return answer(environ, start_response, verdict.status, verdict.text, headers)

@@ -20,21 +20,13 @@ from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
 from swift.obj.listed import queue_fields
-from swift.obj.request import (
-    Environ,
-    Malformed,
-    NamedObject,
-    StartResponse,
-    answer,
-    is_true,
-    stored_headers,
-    timestamp_of,
-)
+from swift.obj.request import Malformed, NamedObject, stored_headers
 from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, PlainUpload, open_upload
 from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers
+from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer
@@ -121,7 +113,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
             overrides = overrides or bool(footers)
     except Refused as refused:
         headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
-        return answer(environ, start_response, refused.status, refused.text, headers, html=True)
+        return answer(environ, start_response, refused.status, refused.text, headers)
     _send_updates(server, environ, request, metadata, state, footers, overrides)
     server.at_least_slow(started)
     start_response(

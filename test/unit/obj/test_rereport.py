@@ -152,6 +152,26 @@ def test_rows_that_cannot_be_delivered_are_kept(cluster):
     assert [h["X-Timestamp"] for _, _, h in told(server)] == [T1] and app.pendings() == []
 
 
+def test_a_row_that_could_not_even_be_kept_is_reported_when_the_server_has_ended(cluster, monkeypatch):
+    """The object is there, the client got an error, and its disk took no pending file."""
+    app, updater, server = cluster
+
+    def fail(*args):
+        raise OSError(28, "full")
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            monkeypatch.setattr("swift.obj.updates.write_pending", fail)
+            status = app.put(T1, b"hello", **ROW).status
+            status += app.put(T1, b"other", **ROW).status  # 409, and nothing in doubt
+        finally:
+            os._exit(0 if status == 507 + 409 else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    updater.rereports.run_once()
+    assert [h["X-Size"] for _, _, h in told(server)] == ["5"]
+
+
 def test_notes_about_a_device_that_is_away_wait_for_it(cluster):
     app, updater, server = cluster
     assert killed("write:durable", lambda: app.put(T1, b"hello", **ROW))
@@ -262,4 +282,6 @@ def test_more_writes_than_notes_go_on(root, monkeypatch):
     assert first >= 0 > second
     app.server.in_hand.end(second)
     app.server.in_hand.end(first)
-    assert app.server.in_hand.begin(store, place) >= 0
+    again = app.server.in_hand.begin(store, place)
+    app.server.in_hand.doubt(again)
+    assert app.server.in_hand.begin(store, place) == again >= 0, "doubts make room"
