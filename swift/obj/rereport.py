@@ -24,7 +24,7 @@ from swift.obj.device import Device, Devices
 from swift.obj.errors import Deleted, DeviceUnavailable, NotExist, ObjectError
 from swift.obj.in_hand import Abandoned, abandoned
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
-from swift.obj.pending import write_pending
+from swift.obj.pending import ContainerUpdate, write_pending
 from swift.obj.store import HEAD, ObjectStore, OpenObject, Place
 from swift.obj.stores import Stores
 from swift.obj.updates import ExpirerQueue
@@ -34,9 +34,6 @@ MARGIN = (
 )
 REST = 9.0  # times as long as a look at a disk took is rested after it
 GRACE = 2.0  # seconds; what a killed server had given to others to write is on disk by then
-
-Row = tuple[str, str, str, str, dict[str, str]]
-"""(op, account, container, object, headers) of an update; native text."""
 
 
 class Rereports:
@@ -163,14 +160,18 @@ class Rereports:
         except Deleted as gone:
             if gone.name:
                 account, container, obj = split_path(gone.name, 3, 3, True)
-                self._send(store, ("DELETE", account, container, obj, {"X-Timestamp": gone.timestamp}), index)
+                self._send(
+                    store,
+                    ContainerUpdate("DELETE", account, container, obj, {"X-Timestamp": gone.timestamp}),
+                    index,
+                )
             return
         except NotExist:
             return
-        for row in self._rows(found):
-            self._send(store, row, index if row[1] != self.queue.account else 0)
+        for update in self._updates(found):
+            self._send(store, update, index if update.account != self.queue.account else 0)
 
-    def _rows(self, found: OpenObject) -> list[Row]:
+    def _updates(self, found: OpenObject) -> list[ContainerUpdate]:
         account, container, obj = split_path(found.metadata["name"], 3, 3, True)
         data = found.data_metadata
         fields = listed_fields(data, found.data_timestamp, found.metadata.get("Content-Type", ""))
@@ -178,7 +179,7 @@ class Rereports:
             fields["X-Content-Type-Timestamp"] = found.ctype_timestamp
             fields["X-Meta-Timestamp"] = found.timestamp
         fields.update(update_overrides(stored_overrides(data)))
-        rows: list[Row] = [("PUT", account, container, obj, fields)]
+        updates = [ContainerUpdate("PUT", account, container, obj, fields)]
         delete_at = found.metadata.get("X-Delete-At")
         if delete_at and delete_at.isdecimal():
             container, obj = self.queue.row(int(delete_at), account, container, obj)
@@ -187,24 +188,16 @@ class Rereports:
                 **self.queue.fields(),
                 **queue_fields(data, found.data_timestamp),
             }
-            rows.append(("PUT", self.queue.account, container, obj, queued))
-        return rows
+            updates.append(ContainerUpdate("PUT", self.queue.account, container, obj, queued))
+        return updates
 
-    def _send(self, store: ObjectStore, row: Row, policy_index: int) -> None:
-        op, account, container, obj, fields = row
+    def _send(self, store: ObjectStore, update: ContainerUpdate, policy_index: int) -> None:
         self.pace.wait()
-        update: dict[str, Any] = {
-            "op": op,
-            "account": account,
-            "container": container,
-            "obj": obj,
-            "headers": {**fields, "X-Backend-Storage-Policy-Index": str(policy_index)},
-            "db_state": None,
-        }
-        done, _, _ = self.delivery.deliver(update, policy_index)
+        update.headers["X-Backend-Storage-Policy-Index"] = str(policy_index)
+        stored = update.stored()
+        done, _, _ = self.delivery.deliver(stored, policy_index)
         if done:
             return
-        timestamp = fields.get("X-Meta-Timestamp") or fields["X-Timestamp"]
-        name_hash = hash_path(account, container, obj)
+        name_hash = hash_path(update.account, update.container, update.obj)
         device = store.device
-        device.run(write_pending, device.path, store.policy.idx, name_hash, timestamp, update)
+        device.run(write_pending, device.path, store.policy.idx, name_hash, update.timestamp, stored)

@@ -45,9 +45,10 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def root(request, monkeypatch, tmp_path_factory):
+def root(request, tmp_path_factory):
     """An empty directory; on a disk there are thread pools, real syncs and small xattrs."""
     path = tempfile.mkdtemp(prefix="swift-test-obj-", dir=MEMORY if request.param == "memory" else None)
-    monkeypatch.setattr(in_hand, "SHARED_MEMORY", str(tmp_path_factory.mktemp("notes")))
-    yield path
+    with pytest.MonkeyPatch.context() as patch:  # a test's own is undone before the directory goes
+        patch.setattr(in_hand, "SHARED_MEMORY", str(tmp_path_factory.mktemp("notes")))
+        yield path
     shutil.rmtree(path, ignore_errors=True)
