@@ -15,16 +15,17 @@ import stat
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from swift.core import clock
-from swift.core.concurrency import after_fork
 from swift.obj.store import ObjectStore, Place
 
 SHARED_MEMORY = "/dev/shm"
-RECORD = 256  # bytes
-RECORDS = 8192  # a write beyond so many is not noted
+RECORD = 128  # bytes
+RECORDS = 4096  # a write beyond so many is not noted
 MAX_FILES = 10_000
+MAX_CLEANED = 100
 
 
 class Noted(NamedTuple):
@@ -52,7 +53,7 @@ def _forget() -> None:
         notes.forget()
 
 
-after_fork.append(_forget)
+os.register_at_fork(after_in_child=_forget)
 
 
 class WritesInHand:
@@ -61,7 +62,7 @@ class WritesInHand:
     def __init__(self, devices_root: str, logger: Any) -> None:
         self._root = devices_root
         self._logger = logger
-        self._pid = 0
+        self._started = False
         self._fd = -1
         self._memory: mmap.mmap | None = None
         self._free: list[int] = []
@@ -72,7 +73,7 @@ class WritesInHand:
     def __del__(self) -> None:
         if self._fd < 0:
             return
-        if self._pid == os.getpid() and len(self._free) == RECORDS:
+        if len(self._free) == RECORDS:
             with contextlib.suppress(OSError):
                 os.unlink(self._path)
                 os.rmdir(os.path.dirname(self._path))
@@ -80,14 +81,14 @@ class WritesInHand:
 
     def forget(self) -> None:
         """In a forked child: the notes are the parent's, and so is the lock."""
-        fd, self._pid, self._fd, self._memory, self._free = self._fd, 0, -1, None, []
+        fd, self._started, self._fd, self._memory, self._free = self._fd, False, -1, None, []
         self._doubtful.clear()
         if fd >= 0:
             os.close(fd)
 
     def begin(self, store: ObjectStore, place: Place) -> int:
         """Note a write; returns what `end` is to be told. Raises nothing."""
-        if self._pid != os.getpid():
+        if not self._started:
             self._start()
         memory = self._memory
         text = f"{store.device.name} {store.policy.idx} {place.partition} {place.name_hash}\n".encode()
@@ -101,18 +102,17 @@ class WritesInHand:
 
     def end(self, number: int) -> None:
         """The listings know, or what they are to be told is on disk, or nothing was written."""
-        if number >= 0 and self._memory is not None and self._pid == os.getpid():
+        if number >= 0 and self._memory is not None:
             self._memory[number * RECORD] = 0
             self._free.append(number)
 
     def doubt(self, number: int) -> None:
         """Nobody knows what became of the write: it stays noted, so that it is looked at when this process has ended."""
-        if number >= 0 and self._memory is not None and self._pid == os.getpid():
+        if number >= 0 and self._memory is not None:
             self._doubtful.append(number)
 
     def _start(self) -> None:
-        self.forget()
-        self._pid = os.getpid()
+        self._started = True
         try:
             try:
                 self._open()
@@ -128,13 +128,14 @@ class WritesInHand:
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
         _check_ours(directory)
-        path = f"{directory}/{self._pid}-{clock.random_bytes(8).hex()}"
+        _clean_up(self._root)
+        path = f"{directory}/{os.getpid()}-{clock.random_bytes(8).hex()}"
         # under a hidden name until it is locked: one that nobody holds is taken for that of a dead process
         hidden = f"{directory}/.{os.path.basename(path)}"
         fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, RECORDS * RECORD)
+            os.posix_fallocate(fd, 0, RECORDS * RECORD)  # or a store where there is no room would be our end
             memory = mmap.mmap(fd, RECORDS * RECORD)
             os.rename(hidden, path)
         except BaseException:
@@ -149,6 +150,13 @@ def _check_ours(directory: str) -> None:
     st = os.lstat(directory)
     if not stat.S_ISDIR(st.st_mode) or st.st_uid != os.geteuid() or st.st_mode & 0o022:
         raise PermissionError(f"{directory} is not ours alone")
+
+
+def _clean_up(devices_root: str) -> None:
+    """Where no object-updater runs, the notes of those that had nothing in hand would become ever more."""
+    for notes in islice(abandoned(devices_root), MAX_CLEANED):
+        if not notes.writes:
+            notes.remove()
 
 
 class Abandoned:

@@ -272,6 +272,19 @@ def test_notes_are_not_taken_from_others(root, monkeypatch, tmp_path):
         list(in_hand.abandoned(root))
 
 
+def test_no_room_for_notes_stops_nobody(root, monkeypatch):
+    """A store to memory that there is no room for would be the end of the process."""
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    app = App(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        assert app.put(T1, b"x").status == 201
+    assert any("can't be noted" in line for line in app.log.lines)
+
+
 def test_more_writes_than_notes_go_on(root, monkeypatch):
     monkeypatch.setattr(in_hand, "RECORDS", 1)
     app = App(root)
