@@ -140,6 +140,7 @@ class WritesInHand:
             os.rename(hidden, path)
         except BaseException:
             os.close(fd)
+            os.unlink(hidden)
             raise
         self._fd, self._path, self._memory = fd, path, memory
         self._free = list(range(RECORDS - 1, -1, -1))

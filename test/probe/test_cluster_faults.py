@@ -339,6 +339,25 @@ def test_listings_unreachable_while_objects_are_written(cluster, container):
         assert listed == written | {"old"}
 
 
+def test_every_node_killed_in_the_middle_of_uploads_and_what_is_there_is_listed(cluster, container):
+    """Objects that reached their disks before their servers were killed, and whose rows didn't, are reported again."""
+    cluster.kill("daemons")
+
+    def kill_all():
+        for node in NODES:
+            cluster.kill(f"node{node}")
+
+    acknowledged, refused = upload_during(cluster, container, kill_all, after=8)
+    cluster.make_whole()
+    update_once(cluster)
+    names = [*acknowledged, *refused]
+    there = {name for name in names if cluster.request("HEAD", f"{container}/{name}").status == 200}
+    assert set(acknowledged) <= there
+    # An upload that reached one node told one copy of the listing; the others have it from replication of containers. And the
+    # updater among the daemons may have begun before ours.
+    wait_until(lambda: set().union(*listings(cluster, container, 30)) == there)
+
+
 # -- writers in each other's way -------------------------------------------------------------------------------------------
 
 
