@@ -1,1 +1,4 @@
-"""The commands; bin/ holds only thin starters that call into here."""
+"""The commands: what is asked for, who does it, and what a person reads afterwards; `bin/` only starts them.
+
+What never lives here: the work itself, so that nobody has to import from here.
+"""

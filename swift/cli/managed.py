@@ -383,7 +383,7 @@ def _has_section(path: str, section: str) -> bool:
 
 
 def wait_for_end(services: list[Service], seconds: float, waiting: dict[Service, dict[int, str]]) -> bool:
-    """Waits for processes to end, naming each that has; whether all have. `waiting` keeps those that have not."""
+    """Waits for processes to end, naming each that has; returns True if all have. `waiting` keeps those that have not."""
     give_up = clock.monotonic() + seconds
     while True:
         for service in services:

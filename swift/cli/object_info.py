@@ -144,7 +144,7 @@ def _content_digest(path: str) -> str:
 
 
 def print_content_checks(path: str, found: dict[str, str], check_etag: bool) -> None:
-    """Whether ETag and length are those of the file's content; without check_etag the content is not read."""
+    """Returns True if ETag and length are those of the file's content; without check_etag the content is not read."""
     lower = {key.lower(): value for key, value in found.items()}
     etag, length = lower.get("etag"), lower.get("content-length")
     if etag is None:

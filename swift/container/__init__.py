@@ -1,1 +1,4 @@
-"""Containers: their broker, listings, storage server and daemons."""
+"""Containers: their databases, listings of objects, shard ranges, storage server and daemons.
+
+What never lives here: what databases of accounts and containers have in common (`swift.db`), and access lists as they are enforced.
+"""

@@ -132,11 +132,12 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
 
     def head(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """HEAD: totals and metadata."""
-        return server_get.head(self, environ, start_response)
+        return server_get.head(environ, start_response, self.container(environ), self.snapshots)
 
     def get(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """GET: a listing of objects, shard ranges or namespaces."""
-        return server_get.get(self, environ, start_response)
+        place = self.container(environ)
+        return server_get.get(environ, start_response, place, self.snapshots, self.policy_index(environ))
 
     # -- object rows
 
@@ -227,7 +228,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         function: Callable[..., Result],
         *args: Any,
     ) -> tuple[bool, Result]:
-        """(whether the database had to be created, function(broker, *args)). Raises DatabaseMissing, BadRequest."""
+        """(True if the database had to be created, function(broker, *args)). Raises DatabaseMissing, BadRequest."""
         if not self._may_create(environ, place):
             return False, self.run_long(place, self._change, place, function, *args)
 
@@ -295,7 +296,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
     def _is_unknown(
         self, environ: Environ, accounts: tuple[str, list[account_update.AccountNode]], info: dict[str, Any]
     ) -> bool:
-        """Tell the account servers; whether every one of them knows of no such account (13.8)."""
+        """Tell the account servers; returns True if every one of them knows of no such account (13.8)."""
         partition, nodes = accounts
         statuses = self.account_reports.send(partition, nodes, info, account_update.request_headers(environ))
         return bool(statuses) and all(status == 404 for status in statuses)
@@ -320,7 +321,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         new_policy: int,
         updates: Mapping[str, tuple[str, str]],
     ) -> tuple[bool, bool, dict[str, Any]]:
-        """(whether the database was made, or the container is new or alive again, its info).
+        """(True if the database was made, True if the container is new or alive again, its info).
 
         Raises PolicyConflict, TooOld, BadRequest.
         """
@@ -415,7 +416,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         return answer(environ, start_response, 204 if existed else 404, b"" if existed else None)
 
     def _delete(self, place: Place, timestamp: str) -> tuple[bool, dict[str, Any]] | None:
-        """(whether there was a container, its info), None for one that can't be deleted. Raises DatabaseMissing."""
+        """(True if there was a container, its info), None for one that can't be deleted. Raises DatabaseMissing."""
         broker = self.broker(place)
         if not broker.exists():
             raise DatabaseMissing(place.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift.core.config import truthy
 from swift.core.constraints import CONTAINER_LISTING_PARAMS, limits
@@ -12,11 +12,8 @@ from swift.core.timestamp import Timestamp, http_date
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing, query_params
 from swift.db.reader import Source
-from swift.db.request import (
-    FORMAT_PARAM,
-    media_type,
-    shown_metadata,
-)
+from swift.db.request import FORMAT_PARAM, Place, media_type, shown_metadata
+from swift.db.snapshots import Snapshots
 from swift.wire.storage import Environ, StartResponse, answer, is_true
 
 from . import shard_ranges
@@ -24,9 +21,6 @@ from .broker import is_deleted
 from .listing import object_listing, shard_listing
 from .sharded import SHARDED, SHARDING, select_shard_ranges
 from .snapshot import ContainerSnapshot
-
-if TYPE_CHECKING:
-    from .server import ContainerServer
 
 _Answer = tuple[int, "bytes | None", list[tuple[str, str]]]
 """(status, body, headers)."""
@@ -40,12 +34,13 @@ _NOWHERE = [
 ]
 
 
-def head(server: ContainerServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def head(
+    environ: Environ, start_response: StartResponse, place: Place, snapshots: Snapshots[ContainerSnapshot]
+) -> Iterable[bytes]:
     """HEAD: totals and metadata."""
-    place = server.container(environ)
     kind = media_type(environ, query_params(environ.get("QUERY_STRING", ""), FORMAT_PARAM))
     try:
-        snapshot = server.snapshots.current(place.path)
+        snapshot = snapshots.current(place.path)
     except DatabaseMissing:
         return answer(environ, start_response, 404, None, _NOWHERE)
     if is_deleted(snapshot.info):
@@ -53,9 +48,14 @@ def head(server: ContainerServer, environ: Environ, start_response: StartRespons
     return answer(environ, start_response, 204, b"", headers_of(snapshot), f"{kind}; charset=utf-8")
 
 
-def get(server: ContainerServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """GET: a listing of objects, shard ranges or namespaces."""
-    place = server.container(environ)
+def get(
+    environ: Environ,
+    start_response: StartResponse,
+    place: Place,
+    snapshots: Snapshots[ContainerSnapshot],
+    policy: int | None,
+) -> Iterable[bytes]:
+    """GET: a listing of objects (of one storage policy; None: the container's), shard ranges or namespaces."""
     params = query_params(environ.get("QUERY_STRING", ""), CONTAINER_LISTING_PARAMS)
     allow_reserved = "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES" in environ and is_true(
         environ, "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"
@@ -63,7 +63,6 @@ def get(server: ContainerServer, environ: Environ, start_response: StartResponse
     listing = Listing.from_params(params, limits().container_listing_limit, allow_reserved, paths=True)
     kind = media_type(environ, params)
     record_type = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
-    policy = server.policy_index(environ)
 
     def shown(source: Source[ContainerSnapshot]) -> _Answer:
         info = source.snapshot.info
@@ -83,7 +82,7 @@ def get(server: ContainerServer, environ: Environ, start_response: StartResponse
         return 200 if body else 204, body, headers
 
     try:
-        status, body, headers = server.snapshots.answer(place.path, shown)
+        status, body, headers = snapshots.answer(place.path, shown)
     except DatabaseMissing:
         return answer(environ, start_response, 404, None, _NOWHERE)
     content_type = None if status == 404 else f"{kind}; charset=utf-8"

@@ -162,18 +162,18 @@ class ShardedDatabase(Broker):
         return shard_ranges.usage(self.all_shard_ranges(), self.path_name)
 
     def sharding_initiated(self) -> bool:
-        """Whether somebody has asked for sharding (11.3)."""
+        """Returns True if somebody has asked for sharding (11.3)."""
         own = self.own_shard_range()
         assert own is not None
         return own["state"] in shard_ranges.CLEAVING and bool(self.other_shard_ranges())
 
     def sharding_required(self) -> bool:
-        """Whether the sharder has work here (11.3)."""
+        """Returns True if the sharder has work here (11.3)."""
         state = self.db_state()
         return state == SHARDING or (state == UNSHARDED and self.sharding_initiated())
 
     def is_root(self) -> bool:
-        """Whether this is no shard of another container (11.3)."""
+        """Returns True if this is no shard of another container (11.3)."""
         return is_root(self.metadata(), self.path_name, self.own_shard_range(default=False))
 
     # -- reclaim
@@ -244,7 +244,7 @@ def _old_databases() -> Iterator[None]:
 
 
 def is_root(metadata: Metadata, own_name: str, own_range: ShardRange | None) -> bool:
-    """Whether these make a root container (11.3)."""
+    """Returns True if these make a root container (11.3)."""
     quoted = metadata.get("X-Container-Sysmeta-Shard-Quoted-Root")
     if quoted and quoted[0]:
         return unquote(quoted[0]) == own_name

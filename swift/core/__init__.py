@@ -1,1 +1,4 @@
-"""The trade's words: timestamps, hashing, configuration, policies, durable files. Imports nothing above it."""
+"""The trade's words: timestamps, hashing, configuration, policies, durable files, green threads, time and chance.
+
+What never lives here: what only one room needs, and anything that knows another room.
+"""

@@ -508,7 +508,7 @@ def locked(directory: str, timeout: float, limit: int = 1, name: str | None = No
 
 
 def is_mount(path: str) -> bool:
-    """Whether something is mounted at `path`, or a `.ismount` file inside says so (object-disk 1). Never raises."""
+    """Returns True if something is mounted at `path`, or a `.ismount` file inside says so (object-disk 1). Never raises."""
     try:
         if os.path.lexists(os.path.join(path, ".ismount")):
             return True

@@ -85,7 +85,7 @@ def quote_name(text: str | bytes, safe: str = "/") -> str:
 
 
 def valid_utf8(text: str | bytes, allow_nul: bool = False) -> bool:
-    """Whether a native string is non-empty, encodable UTF-8 (no surrogates) and, unless `allow_nul`, free of NUL."""
+    """Returns True if a native string is non-empty, encodable UTF-8 (no surrogates) and, unless `allow_nul`, free of NUL."""
     if not text:
         return False
     if isinstance(text, bytes):

@@ -55,7 +55,7 @@ class RateLimiter:
                 self._pause(early / 1000)
 
     def is_allowed(self, amount: float = 1) -> bool:
-        """Whether `amount` events are allowed now; if not, they aren't counted."""
+        """Returns True if `amount` events are allowed now; if not, they aren't counted."""
         if not self._step:
             return True
         before = self._running_time

@@ -11,13 +11,11 @@ Spec: database 5, object-disk 4.1, 11.5, 14.2, 16, ring 6.1.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable
 from struct import Struct
 from struct import error as struct_error
-from sys import byteorder
-from typing import Any
+from typing import Any, Protocol
 
 MAX_SIZE = 256 * 1024 * 1024
 MAX_EXPANDED_NODES = 10_000_000  # of a value in which containers occur more than once
@@ -65,15 +63,6 @@ def _reconstruct(args: tuple) -> dict:
     return dict(state)
 
 
-def _make_array(args: tuple) -> array:
-    typecode, values = args
-    if typecode not in ("B", "H", "I", "L", "Q") or type(values) not in (list, array):
-        raise UnpickleError("array of another type in a pickle")
-    if typecode == "B" and type(values) is array:
-        return array("B", _low_bytes(values))
-    return array(typecode, values)
-
-
 _HEADERS = _Global("HeaderKeyDict", None)
 _DICT = _Global("dict", None)
 _GLOBALS = {
@@ -86,38 +75,16 @@ _GLOBALS = {
     ("copy_reg", "_reconstructor"): _Global("_reconstructor", _reconstruct),
     ("copyreg", "_reconstructor"): _Global("_reconstructor", _reconstruct),
 }
-_ARRAY = _Global("array", _make_array)
-
-# what an array's list of values consists of: there are millions of them in a builder file
-_PUT = re.compile(rb"q.|r....", re.DOTALL)
-_INTEGERS = re.compile(rb"\(((?:K.|M..){1,1024})e|(K.|M..)a", re.DOTALL)
-_NARROW = re.compile(rb"((?:M..)*)K(.)", re.DOTALL)
 
 
-def _integers(run: bytes) -> array:
-    """What the opcodes of a run push: BININT1 and BININT2, and nothing else."""
-    if run[::2] == b"K" * (len(run) // 2):
-        pairs = bytearray(len(run))
-        pairs[::2] = run[1::2]
-    else:
-        # With a last one behind it, each match ends where the next opcode begins; so all have two bytes in the end.
-        pieces = _NARROW.findall(run + b"K\0")
-        wide = b"".join([part for pair in pieces for part in (pair[0], b"M", pair[1], b"\0")])[:-3]
-        pairs = bytearray(len(wide) // 3 * 2)
-        pairs[::2], pairs[1::2] = wide[1::3], wide[2::3]
-    numbers = array("H", bytes(pairs))
-    if byteorder == "big":
-        numbers.byteswap()
-    return numbers
+class Arrays(Protocol):
+    """How the arrays of integers in a pickle are read, for a room that has such."""
 
+    def values(self, data: bytes, at: int) -> tuple[array, int] | None:
+        """(the list of values whose opcodes begin at `at`, where they end); None to have them read one by one."""
 
-def _low_bytes(numbers: array) -> bytes:
-    """Those of an array('H') whose numbers are all below 256."""
-    raw = numbers.tobytes()
-    low = 0 if byteorder == "little" else 1
-    if raw[1 - low :: 2].count(0) != len(numbers):
-        raise UnpickleError("a byte above 255 in a pickle")
-    return raw[low::2]
+    def make(self, args: tuple) -> array:
+        """The array that array.array(*args) would be. Raises UnpickleError."""
 
 
 _SCALARS = frozenset((str, bytes, int, float, bool, type(None)))
@@ -125,12 +92,12 @@ _CONTAINERS = frozenset((list, tuple, dict, set, frozenset))
 
 
 def loads(
-    data: bytes, *, encoding: str | None = "utf-8", arrays: bool = False, max_size: int = MAX_SIZE
+    data: bytes, *, encoding: str | None = "utf-8", arrays: Arrays | None = None, max_size: int = MAX_SIZE
 ) -> Any:
     """The plain value that `data` is a pickle (protocol 0 to 5) of.
 
     `encoding`: how byte strings of Python 2 become text (surrogates escaped), or None to keep them as bytes.
-    `arrays`: accept array.array of unsigned integers (builder files). An instance of the reference's
+    `arrays`: accept array.array, read in that way (builder files). An instance of the reference's
     HeaderKeyDict becomes a dict. Raises UnpickleError.
     """
     if len(data) > max_size:
@@ -202,11 +169,12 @@ def _check_key(key: Any) -> None:
 class _Machine:
     """The state of decoding one pickle; `run` returns the value. Methods named op_* are opcodes off the hot path."""
 
-    def __init__(self, data: bytes, encoding: str | None, arrays: bool) -> None:
+    def __init__(self, data: bytes, encoding: str | None, arrays: Arrays | None) -> None:
         self.data = data
         self.at = 0
         self.encoding = encoding
         self.arrays = arrays
+        self.array = None if arrays is None else _Global("array", arrays.make)
         self.stack: list[Any] = []  # what was made since the last mark
         self.marked: list[list[Any]] = []  # the stacks below each mark
         self.memo: dict[int, Any] = {}
@@ -295,22 +263,13 @@ class _Machine:
 
     def op_empty_list(self) -> None:
         stack = self.stack
-        is_values = len(stack) > 1 and stack[-2] is _ARRAY
-        stack.append(self.array_values() if is_values else [])
-
-    def array_values(self) -> list[int] | array:
-        """The list that is the argument of an array: as one, without a Python object for each of its integers."""
-        data, at = self.data, self.at
-        if put := _PUT.match(data, at):
-            at = put.end()
-        values = array("H")
-        while run := _INTEGERS.match(data, at):
-            values += _integers(run[1] or run[2])
-            at = run.end()
-        if data[at] in b"(KMJIL":
-            return []  # larger integers among them: one by one
-        self.at = at
-        return values
+        if self.arrays is not None and len(stack) > 1 and stack[-2] is self.array:
+            found = self.arrays.values(self.data, self.at)
+            if found is not None:
+                values, self.at = found
+                stack.append(values)
+                return
+        stack.append([])
 
     def pop_mark(self) -> list[Any]:
         """The items above the topmost mark, which goes too."""
@@ -460,8 +419,8 @@ class _Machine:
 
     def push_global(self, module: str, name: str) -> None:
         found = _GLOBALS.get((module, name))
-        if found is None and self.arrays and (module, name) == ("array", "array"):
-            found = _ARRAY
+        if found is None and (module, name) == ("array", "array"):
+            found = self.array
         if found is None:
             raise UnpickleError(f"{str(module)[:100]}.{str(name)[:100]} in a pickle")
         self.named = True

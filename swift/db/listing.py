@@ -115,7 +115,7 @@ class Listing:
 
     @property
     def flat(self) -> bool:
-        """Whether it is nothing but rows between two bounds, in ascending order."""
+        """Returns True if it is nothing but rows between two bounds, in ascending order."""
         return not self.delimiter and not self.reverse
 
     def bounds(self) -> tuple[str, str | None]:

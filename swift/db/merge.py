@@ -15,7 +15,7 @@ from swift.core.timestamp import Timestamp, decode_timestamps, encode_timestamps
 MAX_INTEGER = 2**63 - 1  # what an SQLite column holds
 
 is_plain = re.compile(r"[0-9]{10}\.[0-9]{5}", re.ASCII).fullmatch
-"""Whether timestamp text is in the normal form that nearly all have: such compare as strings."""
+"""Returns True if timestamp text is in the normal form that nearly all have: such compare as strings."""
 
 
 class ObjectItem(NamedTuple):
@@ -195,7 +195,7 @@ def _decode(created_at: str) -> tuple[Timestamp, Timestamp, Timestamp]:
 
 
 def is_zero(count: Any) -> bool:
-    """Whether a count is absent or zero, in any of the forms that it travels in."""
+    """Returns True if a count is absent or zero, in any of the forms that it travels in."""
     return count is None or count == "" or count == 0 or count == "0"
 
 
@@ -209,7 +209,7 @@ def later(first: str, second: str) -> str:
 
 
 def is_deleted_container(put_timestamp: str, delete_timestamp: str, object_count: Any) -> bool:
-    """Whether a container row counts as deleted: deleted after its last PUT, and without objects."""
+    """Returns True if a container row counts as deleted: deleted after its last PUT, and without objects."""
     if not is_zero(object_count) or put_timestamp == delete_timestamp:
         return False
     if is_plain(put_timestamp) and is_plain(delete_timestamp):

@@ -52,7 +52,7 @@ def made_tables(conn: Connection, kind: str) -> dict[str, Any]:
 
 
 def _is_current(made: dict[str, Any], kind: str) -> bool:
-    """Whether every table has all of its columns, judged by the statements that made them."""
+    """Returns True if every table has all of its columns, judged by the statements that made them."""
     for table in ("incoming_sync", "outgoing_sync"):
         if "updated_at" not in (made.get(table) or "updated_at"):
             return False

@@ -24,7 +24,7 @@ from swift.core.names import (
 from swift.core.policy import policies
 from swift.core.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
-from swift.wire.server import DEFAULT_MAX_CLIENTS
+from swift.wire.serving import DEFAULT_MAX_CLIENTS
 from swift.wire.storage import DISK_STALL_TIMEOUT, Environ, StartResponse, StorageServer, answer
 
 from . import pending

@@ -1,1 +1,4 @@
-"""Where data lives: ring files, lookup and handoffs, builder and placement. Never talks to the network."""
+"""Where data lives: ring files, lookup and handoffs, builder, placement and movement.
+
+What never lives here: the network, and what is stored.
+"""

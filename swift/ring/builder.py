@@ -231,7 +231,7 @@ class RingBuilder:
         return dev
 
     def is_removed(self, dev: Device) -> bool:
-        """Whether the device is marked for removal."""
+        """Returns True if the device is marked for removal."""
         return any(marked is dev for marked in self.state.removed)
 
     def remove_dev(self, dev_id: int) -> None:

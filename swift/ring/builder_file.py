@@ -19,6 +19,7 @@ from swift.core.unpickle import UnpickleError, loads
 from swift.ring.devices import Device, fill_defaults
 from swift.ring.errors import BuilderFileError, BuilderLockedError, BuilderStateError
 from swift.ring.format import TYPECODE
+from swift.ring.integer_arrays import IntegerArrays
 
 LOCK_TIMEOUT = 15
 _REQUIRED = (
@@ -82,7 +83,7 @@ def load_state(path: str) -> BuilderState:
     with open(path, "rb") as f:
         data = f.read()
     try:
-        content = loads(data, arrays=True)
+        content = loads(data, arrays=IntegerArrays())
     except UnpickleError as error:
         raise BuilderFileError(f"Ring Builder file is invalid: {path} ({error})") from None
     if not isinstance(content, dict):

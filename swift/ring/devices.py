@@ -215,7 +215,7 @@ def _comparable_address(text: str) -> str:
 
 
 def matches(dev: Mapping[str, Any], conditions: Mapping[str, Any]) -> bool:
-    """Whether all conditions hold: meta by substring, addresses normalised, the rest by equality."""
+    """Returns True if all conditions hold: meta by substring, addresses normalised, the rest by equality."""
     for key, wanted in conditions.items():
         value = dev.get(key)
         if key == "meta":

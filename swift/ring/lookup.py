@@ -1,19 +1,15 @@
-"""Names → partitions → devices: primaries, handoffs, and the reload of ring files under a running server.
+"""Names → partitions → devices, and the reload of ring files under a running server.
 
-What lives here: the read side of a ring (spec ring 1.3, 3, 4). Numbers of devices and partitions make it the hottest
-code of the proxy, so that everything that can be computed once per file is, and nothing here imports numpy.
+What lives here: the read side of a ring (spec ring 1.3, 3, 4.1); the order of handoffs is in `handoffs`. Numbers of devices and
+partitions make it the hottest code of the proxy, so that everything that can be computed once per file is, and nothing here imports numpy.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import weakref
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, filterfalse
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, NoReturn
 
@@ -21,21 +17,10 @@ from swift.core import clock
 from swift.core.hashing import hash_config, hash_path
 from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
+from swift.ring.handoffs import Handoffs
 
 DEFAULT_RELOAD_TIME = 15
-try:
-    # a third faster than OpenSSL's for a few bytes; nothing secret is hashed
-    from _md5 import md5 as _md5
-except ImportError:
-
-    def _md5(data: bytes) -> Any:
-        return hashlib.md5(data, usedforsecurity=False)
-
-
 _HEAD = Struct(">I").unpack_from
-_PATIENCE = 1024  # entries that a pass looks at, at least, before it asks the postings
-_LAST = 3  # the pass over single devices
-_MAX_POSTINGS = 1 << 22  # entries (4 bytes each) kept per ring
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
 
 
@@ -66,33 +51,8 @@ class Snapshot:
         self.even = len({len(row) for row in data.rows}) <= 1
         self.primary_nodes: list[dict[int, Node]] = [{} for _ in data.rows]
         self.handoff_nodes: list[dict[int, Node]] = [{} for _ in range(_SHARED_HANDOFF_NODES)]
-        self.step = max(1, self.partition_count // 65536)
-        self.near = 4 * self.step
         self._handoff_forms: list[dict[str, Any]] = []
-        self._number_tiers()
-        self._known_rare: list[set[int]] = [set() for _ in range(4)]
-        self._postings: dict[tuple[int, int, int], array] = {}
-        self._postings_size = 0
-
-    def _number_tiers(self) -> None:
-        """``tier_of[k][id]``: a small number for the device's region, zone or server; ``totals[k]``: how many occur."""
-        self.tier_of: list[list[int]] = []
-        self.tiers: list[set[int]] = []
-        for depth in range(1, 4):
-            numbers: dict[tuple, int] = {}
-            tier_of = [-1] * len(self.devs)
-            for dev_id in self.data.assigned:
-                dev = self.devs[dev_id]
-                assert dev is not None
-                key = (dev["region"], dev["zone"], dev["ip"])[:depth]
-                tier_of[dev_id] = numbers.setdefault(key, len(numbers))
-            self.tier_of.append(tier_of)
-            self.tiers.append(set(numbers.values()))
-        self.tier_of.append(list(range(len(self.devs))))
-        self.tiers.append(self.data.assigned)
-        self.tier_tables = [
-            (len(tiers), tier_of) for tiers, tier_of in zip(self.tiers, self.tier_of, strict=True)
-        ]
+        self._handoffs = Handoffs(data)
 
     def primary_ids(self, part: int) -> list[int]:
         """Device ids of a part's rows, each once, in the order of rows (4.1)."""
@@ -123,7 +83,11 @@ class Snapshot:
 
     def more_nodes(self, part: int) -> Iterator[dict[str, Any]]:
         """All handoffs of a part, in the order that every server of a cluster must agree on."""
-        ids = self._handoff_ids(part)
+        if self.even and 0 <= part < self.partition_count:
+            primaries = {row[part] for row in self.rows}
+        else:
+            primaries = set(self.primary_ids(part))
+        ids = self._handoffs.ids(part, primaries)
         index = 0
         for dev_id in ids:
             node = self.handoff_nodes[index].get(dev_id)
@@ -142,143 +106,6 @@ class Snapshot:
             own["handoff_index"] = index
             index += 1
             yield own
-
-    def _handoff_ids(self, part: int) -> Iterator[int]:
-        rows = self.rows
-        if not rows:
-            return
-        start = _HEAD(_md5(b"%d" % part).digest())[0] >> self.part_shift
-        if self.even and 0 <= part < self.partition_count:
-            taken = {row[part] for row in rows}
-        else:
-            taken = set(self.primary_ids(part))
-        for depth, (total, tier_of) in enumerate(self.tier_tables):
-            if total == 1 and taken:
-                continue
-            seen = {tier_of[dev_id] for dev_id in taken} if depth < _LAST else taken
-            if len(seen) == total:
-                continue
-            # nearly always the next device is found at the first part or two: no pieces for those
-            near = start + self.near if self.even and start + self.near <= self.partition_count else start
-            for at in range(start, near, self.step):
-                for row in rows:
-                    dev_id = row[at]
-                    if tier_of[dev_id] not in seen:
-                        yield dev_id
-                        seen.add(tier_of[dev_id])
-                        taken.add(dev_id)
-                        if len(seen) == total:
-                            break
-                if len(seen) == total:
-                    break
-            else:
-                yield from self._far(depth, start, near, seen, taken)
-
-    def _far(self, depth: int, start: int, begin: int, seen: set[int], taken: set[int]) -> Iterator[int]:
-        """The rest of one pass, from ``begin`` on."""
-        total, tier_of = self.tier_tables[depth]
-        missing = self.tiers[depth] - seen
-        residue = start % self.step
-        rare = self._known_rare[depth]
-        patience = 0 if missing <= rare else max(_PATIENCE, 20 * total)
-        for count, ids in self._walk(start, begin) if patience else ():
-            if depth == _LAST:
-                fresh = dict.fromkeys(filterfalse(taken.__contains__, ids))
-                taken.update(fresh)
-                yield from fresh
-            else:
-                for dev_id in ids:
-                    if tier_of[dev_id] not in seen:
-                        yield dev_id
-                        seen.add(tier_of[dev_id])
-                        taken.add(dev_id)
-                        if len(seen) == total:
-                            return
-            if len(seen) == total:
-                return
-            patience -= count
-            if patience < 0:
-                missing = self.tiers[depth] - seen
-                rare |= missing
-                break
-        else:
-            if patience:
-                return
-        # what is still missing is rare: look it up instead of walking on
-        for dev_id in self._rare(depth, missing, start, residue):
-            yield dev_id
-            taken.add(dev_id)
-
-    def _walk(self, start: int, begin: int) -> Iterator[tuple[int, Iterable[int]]]:
-        """Ids in the order of the walk from ``start``, without what lies before ``begin``; in pieces of growing size,
-        each with the number of its entries."""
-        step, parts = self.step, self.partition_count
-        first = step - (parts - start) % step
-        size = 4 * step
-        for at, stop in ((begin, parts), (first, start)):
-            while at < stop:
-                end = min(at + size, stop)
-                count = (end - at + step - 1) // step
-                yield count * len(self.rows), self._entries(at, end, step)
-                at += count * step
-                size = min(size * 4, step * 1024)
-
-    def _entries(self, at: int, end: int, step: int) -> Iterable[int]:
-        """All rows' entries of parts at, at + step, … < end, part by part."""
-        rows = self.rows
-        if not self.even:
-            short = len(rows[-1])
-            if end > short > at:
-                middle = at + (short - at + step - 1) // step * step
-                return chain(
-                    self._entries(at, short, step), self._entries(middle, end, step) if middle < end else ()
-                )
-            if short <= at:
-                rows = rows[:-1]
-        return chain.from_iterable(zip(*[row[at:end:step] for row in rows], strict=True))
-
-    def _rare(self, depth: int, missing: set[int], start: int, residue: int) -> list[int]:
-        """The first device of each missing tier, in the order of the walk; tiers that it never meets are left out."""
-        unknown = [tier for tier in missing if (depth, tier, residue) not in self._postings]
-        if unknown:
-            self._post(depth, residue, set(unknown))
-        # the walk never wraps to part 0 when start is a multiple of step, unless it begins there
-        lowest = residue or (self.step if start else 0)
-        hits = []
-        for tier in missing:
-            posting = self._postings[depth, tier, residue]
-            at = bisect_left(posting, start)
-            if at < len(posting):
-                hits.append((0, posting[at]))
-                continue
-            at = bisect_left(posting, lowest)
-            if at < len(posting):
-                hits.append((1, posting[at]))
-        hits.sort()
-        tier_of = self.tier_of[depth]
-        result = []
-        for _, at_part in hits:
-            for dev_id in self._entries(at_part, at_part + 1, 1):
-                if tier_of[dev_id] in missing:
-                    missing.discard(tier_of[dev_id])
-                    result.append(dev_id)
-        return result
-
-    def _post(self, depth: int, residue: int, tiers: set[int]) -> None:
-        """Remember at which parts of a residue class these tiers occur."""
-        tier_of, step = self.tier_of[depth], self.step
-        if self._postings_size > _MAX_POSTINGS:
-            self._postings.clear()
-            self._postings_size = 0
-        found: dict[int, set[int]] = {tier: set() for tier in tiers}
-        wanted = {dev_id for dev_id in self.data.assigned if tier_of[dev_id] in tiers}
-        for row in self.rows:
-            for index, dev_id in enumerate(row[residue::step]):
-                if dev_id in wanted:
-                    found[tier_of[dev_id]].add(residue + index * step)
-        for tier, parts in found.items():
-            self._postings[depth, tier, residue] = array("L", sorted(parts))
-            self._postings_size += len(parts)
 
 
 # equal files opened twice in a process (several daemons, several policies' users) share one snapshot
@@ -337,7 +164,7 @@ class Ring:
     # ---- reload
 
     def has_changed(self) -> bool:
-        """Whether the file is another one than the one in use; False while it is missing."""
+        """Returns True if another file stands at the path than the one in use; False while there is none."""
         try:
             return _identity(os.stat(self.path)) != self._identity
         except OSError:

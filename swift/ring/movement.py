@@ -3,7 +3,12 @@
 Work is in proportion to the change. Entries that have to go somewhere (removed devices, new replicas, replicas that
 break the plan) are placed first, then devices above their quota give directly to devices below theirs, preferably
 within the same server, zone or region. Candidates are drawn at random and checked in bulk, so that a device's peers
-stay many; what luck does not settle is searched for.
+stay many; what luck does not settle is searched for. Each of the two goes from the quick way to the thorough one:
+
+- Placing: devices with room are drawn (``_place``); then the emptiest of some that the plan allows is taken, with room or not
+  (``_place_anywhere``); the last entries get the best of all devices (``_best_home``).
+- Evening out: pairs of a full and an empty device are drawn, near ones first (``_even_out``); then parts are looked through for each
+  device that is still too empty (``_search``); then a third device gives to the empty one and is given to (``_chain``).
 
 The first placement lives in ``placement``, tables of files and their rows in ``builder``.
 """
@@ -20,13 +25,28 @@ from swift.ring.dispersion import held_counts, tier_numbers
 from swift.ring.placement import generator
 
 Array = np.ndarray
-_BULK = 1 << 16  # candidates checked together
-_PIECE = 1 << 15
-_PATIENCE = 3  # rounds without success before a phase gives up
-_MAX_ROUNDS = 400
-_MAX_SEARCHES = 512
-_SOME = 1024  # entries placed together where room has to be looked at anew
-_FEW = 64  # entries for which all devices are looked at, one entry after the other
+
+# Candidates (a part, and a device for one of its replicas) that are drawn and checked together: so many that numpy's calls cost
+# little for each, so few that their arrays are a few megabytes.
+_CANDIDATES = 1 << 16
+# Parts of the table that are looked at together, for the same reasons: all replicas of each are.
+_COLUMNS = 1 << 15
+# Rounds of drawing without success after which a phase is left to the next one, which looks more closely.
+_FRUITLESS_ROUNDS = 3
+# Rounds of a phase in all: an end, whatever is drawn.
+_MOST_ROUNDS = 400
+# Devices that are searched for by looking through _COLUMNS entries for each: milliseconds, so seconds for all.
+_MOST_SEARCHES = 512
+# Entries that are placed on the emptiest of several devices before it is looked anew which are the emptiest.
+_PLACED_TOGETHER = 1024
+# Entries left for which all devices are looked at, one entry after the other: the most thorough way, and the dearest.
+_PLACED_SINGLY = 64
+# Pairs of devices for which a third one in between is drawn together.
+_CHAINED_TOGETHER = 1024
+# Of the entries tried in a round, fewer placed than one in so many is no success.
+_LEAST_SHARE_PLACED = 50
+# Halvings of an interval of 1: the level to which devices are filled is then known to a millionth of their quota.
+_HALVINGS = 20
 
 
 class Bounds:
@@ -60,7 +80,7 @@ class Bounds:
         return self.tier_of[depth - 1][ids] if depth else np.zeros_like(ids)
 
     def allowed(self, others: Array, target: Array, source: Array | None = None) -> Array:
-        """Whether a replica may come to ``target`` (and leave ``source``), for each column.
+        """For each column: True if a replica may come to ``target`` (and leave ``source``).
 
         others: rows x columns, ids of the part's other replicas, ``none`` where there are none.
         """
@@ -194,15 +214,15 @@ class Mover:
     def _pick_faults(self) -> tuple[Array, Array]:
         """One entry of each movable part that breaks the plan: from the highest broken tier, the fullest device."""
         broken = [
-            start + np.flatnonzero(self.bounds.faults(self.table[:, start : start + _PIECE]).any(axis=0))
-            for start in range(0, self.table.shape[1], _PIECE)
+            start + np.flatnonzero(self.bounds.faults(self.table[:, start : start + _COLUMNS]).any(axis=0))
+            for start in range(0, self.table.shape[1], _COLUMNS)
         ]
         candidates = np.concatenate(broken)
         candidates = self.rng.permutation(candidates[self.free[candidates]])[: max(0, self.budget)]
         surplus = (self.held - self.quota).astype(np.float64)
         rows = np.empty(len(candidates), dtype=np.int64)
         # in pieces, so that one device does not stay the fullest for all
-        size = min(_PIECE, max(8, len(candidates) // 256))
+        size = min(_COLUMNS, max(8, len(candidates) // 256))
         for start in range(0, len(candidates), size):
             ids = self.table[:, candidates[start : start + size]]
             score = self.bounds.faults(ids).astype(np.float64)
@@ -220,15 +240,15 @@ class Mover:
         """Give every entry a device. Without ``origin`` it must get one, else it may stay there."""
         todo = self.rng.permutation(len(parts))
         stalled = rounds = 0
-        while len(todo) and stalled < _PATIENCE and rounds < _MAX_ROUNDS:
+        while len(todo) and stalled < _FRUITLESS_ROUNDS and rounds < _MOST_ROUNDS:
             rounds += 1
             room = self._room(len(todo) if not stalled else self.table.size)
             slots = np.repeat(np.arange(len(room)), room)
             if not len(slots):
                 break
             _, first = np.unique(parts[todo], return_index=True)
-            now = todo[first][:_BULK]
-            tries = int(np.clip(_BULK // len(now), 1, 16))
+            now = todo[first][:_CANDIDATES]
+            tries = int(np.clip(_CANDIDATES // len(now), 1, 16))
             drawn = slots[self.rng.integers(0, len(slots), size=(tries, len(now)))]
             others = self._others(parts[now], rows[now])
             good = np.stack([self.bounds.allowed(others, target) for target in drawn])
@@ -238,7 +258,7 @@ class Mover:
             chosen = now[hit]
             self._settle(parts[chosen], rows[chosen], target[hit], origin[chosen])
             todo = np.setdiff1d(todo, chosen, assume_unique=True)
-            stalled = stalled + 1 if len(hit) * 50 < len(now) else 0
+            stalled = stalled + 1 if len(hit) * _LEAST_SHARE_PLACED < len(now) else 0
         todo = self._place_anywhere(parts, rows, origin, todo)
         for entry in todo.tolist():
             target = self._best_home(int(parts[entry]), int(rows[entry]), int(origin[entry]))
@@ -250,11 +270,11 @@ class Mover:
         Returns those that found none."""
         shares = np.cumsum(self.quota[self.live])
         missed = []
-        while len(todo) > _FEW:
+        while len(todo) > _PLACED_SINGLY:
             _, first = np.unique(parts[todo], return_index=True)
-            now = todo[first][:_SOME]
+            now = todo[first][:_PLACED_TOGETHER]
             todo = np.setdiff1d(todo, now, assume_unique=True)
-            drawn = self.rng.integers(0, shares[-1], size=(_BULK // _SOME, len(now)))
+            drawn = self.rng.integers(0, shares[-1], size=(_CANDIDATES // _PLACED_TOGETHER, len(now)))
             drawn = self.live[np.searchsorted(shares, drawn, side="right")]
             others = self._others(parts[now], rows[now])
             good = np.stack([self.bounds.allowed(others, target) for target in drawn])
@@ -272,7 +292,7 @@ class Mover:
         if room.sum() <= count:
             return room
         low, high = 0.0, 1.0
-        for _ in range(20):
+        for _ in range(_HALVINGS):
             level = (low + high) / 2
             if np.ceil(np.maximum(0, room - level * self.quota)).sum() >= count:
                 low = level
@@ -312,13 +332,14 @@ class Mover:
     # ---- from the full to the empty
 
     def _even_out(self) -> None:
+        """Devices above their quota give to devices below theirs, until there is nothing to give, no budget or no success."""
         sources = _Holdings(self)
         if not sources.count.any():
             return
         stalled = rounds = 0
-        while stalled < 2 * _PATIENCE and rounds < _MAX_ROUNDS and self.budget > 0:
+        while stalled < 2 * _FRUITLESS_ROUNDS and rounds < _MOST_ROUNDS and self.budget > 0:
             rounds += 1
-            source, target = self._pairs(sources, near=stalled < _PATIENCE)
+            source, target = self._pairs(sources, near=stalled < _FRUITLESS_ROUNDS)
             if not len(source):
                 return
             done = self._give(sources, source, target)
@@ -352,7 +373,7 @@ class Mover:
         count = min(len(source), len(target))
         found.append((source[:count], target[:count]))
         pairs = np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found])
-        limit = min(_BULK, max(0, self.budget))
+        limit = min(_CANDIDATES, max(0, self.budget))
         if len(pairs[0]) > limit:
             some = self.rng.permutation(len(pairs[0]))[:limit]
             return pairs[0][some], pairs[1][some]
@@ -360,7 +381,7 @@ class Mover:
 
     def _give(self, sources: _Holdings, source: Array, target: Array) -> int:
         """Try to move one part for each pair; returns how many moved."""
-        tries = int(np.clip(_BULK // len(source), 1, 64))
+        tries = int(np.clip(_CANDIDATES // len(source), 1, 64))
         parts, rows = sources.draw(source, tries)
         wide_source, wide_target = np.tile(source, tries), np.tile(target, tries)
         good = np.flatnonzero(self.free[parts])
@@ -376,9 +397,9 @@ class Mover:
 
     def _search(self, sources: _Holdings) -> None:
         """Look through very many parts for each device that is still below its quota."""
-        for target in self._units((self.quota - self.held)[:-1])[:_MAX_SEARCHES].tolist():
+        for target in self._units((self.quota - self.held)[:-1])[:_MOST_SEARCHES].tolist():
             surplus = self.held - self.quota
-            parts, rows, holder = sources.sample(_PIECE)
+            parts, rows, holder = sources.sample(_COLUMNS)
             usable = self.free[parts] & (surplus[holder] > 0)
             parts, rows, holder = parts[usable], rows[usable], holder[usable]
             if not len(parts) or self.budget < 1:
@@ -392,9 +413,9 @@ class Mover:
     def _chain(self, sources: _Holdings) -> None:
         """Where no part of a full device may go to an empty one: a third device gives to the empty one and is given to."""
         stalled = 0
-        while stalled < _PATIENCE and self.budget > 1:
+        while stalled < _FRUITLESS_ROUNDS and self.budget > 1:
             source, target = self._pairs(sources, near=False)
-            source, target = source[:1024], target[:1024]
+            source, target = source[:_CHAINED_TOGETHER], target[:_CHAINED_TOGETHER]
             if not len(source):
                 return
             stalled = 0 if self._chain_once(sources, source, target) else stalled + 1
@@ -403,7 +424,7 @@ class Mover:
         free = np.flatnonzero(self.free)
         if not len(free):
             return 0
-        tries = int(np.clip(_BULK // len(source), 1, 64))
+        tries = int(np.clip(_CANDIDATES // len(source), 1, 64))
         parts = free[self.rng.integers(0, len(free), size=tries * len(source))]
         rows = self.rng.integers(0, len(self.table), size=len(parts))
         middle = self.table[rows, parts]

@@ -58,7 +58,7 @@ def _resolved(name: str) -> frozenset[str]:
 def is_own_device(
     device: Mapping[str, Any], addresses: Collection[str], port: int | None, replication: bool = False
 ) -> bool:
-    """Whether a ring's device is served at one of `addresses` and (unless None) `port`.
+    """Returns True if a ring's device is served at one of `addresses` and (unless None) `port`.
 
     `replication`: by its replication address. A host name that doesn't resolve is nobody's.
     """

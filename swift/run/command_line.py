@@ -23,7 +23,7 @@ def parse(
 ) -> tuple[str, dict[str, Any]]:
     """(absolute config path, options). Ends the process with 1 for a missing config and 2 for an unknown option.
 
-    `once`, `test_config`: whether there is such an option. Further words that are the name of a switch turn it on; the
+    `once`, `test_config`: True if there is such an option. Further words that are the name of a switch turn it on; the
     rest is in `extra_args`.
     """
     parser.add_option("-v", "--verbose", default=False, action="store_true", help="log to console")

@@ -106,7 +106,7 @@ class Service:
 
     @property
     def is_shareable(self) -> bool:
-        """Whether workers may go on with the app that the parent loaded: only our own elements are known to allow it."""
+        """Returns True if workers may go on with the app that the parent loaded: only our own elements are known to allow it."""
         return all(
             type(element).__module__.startswith("swift.") for element in getattr(self.app, "_pipeline", ())
         )

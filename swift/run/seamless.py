@@ -52,7 +52,7 @@ class Inherited:
 
     @property
     def reloading(self) -> bool:
-        """Whether an old generation waits for us."""
+        """Returns True if an old generation waits for us."""
         return self._notify_fd is not None
 
     def take(self, address: Address) -> Any:

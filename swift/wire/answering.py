@@ -4,15 +4,13 @@ What never lives here: requests, and which of them a connection serves (connecti
 """
 
 import errno
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from swift.core.concurrency import sleep
 from swift.wire.errors import ClientDisconnected, ClientTimeout, ResponseTooShort
 from swift.wire.input import RequestBody, Source
-
-if TYPE_CHECKING:
-    from swift.wire.server import Server
+from swift.wire.serving import Serving
 
 # A response up to that size is copied behind its head, which costs less than a second buffer in the system call.
 JOIN_LIMIT = 32768
@@ -60,7 +58,7 @@ class Answering(Source):
         "status",
     )
 
-    def __init__(self, server: "Server", stream: Any) -> None:
+    def __init__(self, server: Serving, stream: Any) -> None:
         super().__init__(stream)
         self.server = server
         self.status: str | None = None
@@ -270,31 +268,22 @@ class Answering(Source):
     # --- the socket
 
     def _send(self, data: bytes) -> None:
-        self.head_sent = True
-        try:
-            self.stream.sendall(data)
-        except TimeoutError as error:
-            raise ClientTimeout("timed out while sending") from error
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+        self._out(self.stream.sendall, data)
 
-    def _send_parts(self, parts: Any) -> None:
-        self.head_sent = True
-        try:
-            if len(parts) == 1:
-                self.stream.sendall(parts[0])
-            else:
-                self.stream.sendmsg_all(parts)
-        except TimeoutError as error:
-            raise ClientTimeout("timed out while sending") from error
-        except OSError as error:
-            raise ClientDisconnected(str(error)) from error
+    def _send_parts(self, parts: Sequence[bytes]) -> None:
+        if len(parts) == 1:
+            self._out(self.stream.sendall, parts[0])
+        else:
+            self._out(self.stream.sendmsg_all, parts)
 
     def _send_more(self, head: bytes) -> None:
         """Send a head that the kernel shall join with the body behind it."""
+        self._out(self.stream.send_more, head)
+
+    def _out(self, send: Callable[[Any], Any], what: Any) -> None:
         self.head_sent = True
         try:
-            self.stream.send_more(head)
+            send(what)
         except TimeoutError as error:
             raise ClientTimeout("timed out while sending") from error
         except OSError as error:

@@ -143,7 +143,7 @@ class FileBody:
 
 
 def in_page_cache(fd: int, offset: int, count: int) -> bool:
-    """Whether reading these bytes will not wait for a disk, as far as their first and last byte tell."""
+    """Returns True if reading these bytes will not wait for a disk, as far as their first and last byte tell."""
     byte = bytearray(1)
     try:
         os.preadv(fd, (byte,), offset, os.RWF_NOWAIT)

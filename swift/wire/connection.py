@@ -7,7 +7,7 @@ server.py. Spec: proxy-and-backend.md 21.
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from swift.core import clock
@@ -26,10 +26,8 @@ from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
 from swift.wire.proxy_protocol import apply_proxy_line
 from swift.wire.refusal import BUSY_BODY, BUSY_STATUS, busy_headers, refusal
+from swift.wire.serving import Serving
 from swift.wire.status import status_line
-
-if TYPE_CHECKING:
-    from swift.wire.server import Server
 
 # Most heads, and most small PUTs with their head, arrive whole in one read of that size.
 HEAD_READ = 16384
@@ -47,7 +45,7 @@ class Connection(Answering):
 
     __slots__ = ("base",)
 
-    def __init__(self, server: "Server", stream: Any, base: dict[str, Any]) -> None:
+    def __init__(self, server: Serving, stream: Any, base: dict[str, Any]) -> None:
         super().__init__(server, stream)
         self.base = base
 
@@ -138,7 +136,7 @@ class Connection(Answering):
         apply_proxy_line(line, self.base)
 
     def _serve(self, environ: dict[str, Any]) -> bool:
-        """Answer one request; whether the connection is kept."""
+        """Answer one request; returns True if the connection is kept."""
         start = clock.time()
         server = self.server
         self.status = None

@@ -70,9 +70,9 @@ from swift.wire.headers import (
     title_case,
 )
 from swift.wire.input import InputFilter
-from swift.wire.paths import parsed_path
+from swift.wire.paths import host_url, parsed_path
 from swift.wire.ranges import Range
-from swift.wire.request import Request, host_url
+from swift.wire.request import Request
 from swift.wire.response import HTTPException, Response
 from swift.wire.status import HTML_TYPE, REASONS, default_body, status_line
 

@@ -7,7 +7,7 @@ import datetime
 import io
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes, urlencode
 
 import webob.request
@@ -20,16 +20,13 @@ from swift.wire.accept import Accept
 from swift.wire.call import Application, call_application
 from swift.wire.conditional import Match, parse_http_date
 from swift.wire.headers import RequestHeaders
+from swift.wire.paths import DEFAULT_PORTS, host_url
 from swift.wire.ranges import Range
+from swift.wire.response import Response
 from swift.wire.webob_face import offers
-
-if TYPE_CHECKING:
-    from swift.wire.response import Response
 
 # Bytes of a body that are read at once by who does not say how many: documents are shorter, objects are not read that way.
 MAX_BODY = 16 * 1024 * 1024
-
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def _environ_attribute(key: str, default: Any = None) -> Any:
@@ -53,18 +50,6 @@ def _environ_attribute(key: str, default: Any = None) -> Any:
         self.environ.pop(key, None)
 
     return property(get, put, remove, f"environ[{key!r}]")
-
-
-def host_url(environ: Mapping[str, Any]) -> str:
-    """scheme://host of the request, without :80 for http and :443 for https."""
-    scheme = environ.get("wsgi.url_scheme", "http")
-    host = environ.get("HTTP_HOST")
-    if not host:
-        host = f"{environ.get('SERVER_NAME', 'localhost')}:{environ.get('SERVER_PORT', '80')}"
-    port = _DEFAULT_PORTS.get(scheme)
-    if port and host.endswith(port):
-        host = host[: -len(port)]
-    return f"{scheme}://{host}"
 
 
 @offers(
@@ -341,9 +326,7 @@ class Request(webob.request.BaseRequest):
         status, headers, body, exc_info = call_application(application, self.environ)
         return (status, headers, body, exc_info) if catch_exc_info else (status, headers, body)
 
-    def get_response(self, application: Application) -> "Response":  # type: ignore[override]
-        from swift.wire.response import Response
-
+    def get_response(self, application: Application) -> Response:  # type: ignore[override]
         status, headers, body = self.call_application(application)
         return Response(status=status, headers=headers, app_iter=body, request=self)
 
@@ -381,7 +364,7 @@ def _blank_environ(path: str) -> dict[str, Any]:
         server, slash, path = rest.partition("/")
         path = slash + path
         if ":" not in server:
-            server += _DEFAULT_PORTS.get(scheme, ":80")
+            server += DEFAULT_PORTS.get(scheme, ":80")
     raw, _, query = path.partition("?")
     try:
         decoded = unquote_to_bytes(raw.encode("latin-1"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import webob
 from webob.cookies import make_cookie
+from webob.request import BaseRequest
 
 from swift.core import clock
 from swift.core.names import wsgi_quote
@@ -21,8 +22,8 @@ from swift.wire.call import StartResponse
 from swift.wire.conditional import evaluate, normalize_etag, parse_http_date, range_applies
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.multipart import byteranges_body, byteranges_length
+from swift.wire.paths import host_url
 from swift.wire.ranges import parse_range, ranges_for_length
-from swift.wire.request import Request, host_url
 from swift.wire.status import HTML_TYPE, default_body, status_line
 from swift.wire.webob_face import offers
 
@@ -79,7 +80,7 @@ class Response(webob.Response):
     """One HTTP response; a WSGI application. Headers are one HeaderKeyDict, so a name occurs once, except Set-Cookie."""
 
     conditional_etag: str | None
-    request: Request | None
+    request: BaseRequest | None
     environ: dict[str, Any] | None
 
     def __init__(
@@ -88,7 +89,7 @@ class Response(webob.Response):
         status: int | str = 200,
         headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
         app_iter: Any = None,
-        request: Request | None = None,
+        request: BaseRequest | None = None,
         conditional_response: bool = False,
         conditional_etag: str | None = None,
         **attributes: Any,
@@ -422,7 +423,7 @@ class HTTPException(Response, Exception):
         status: int | str | None = None,
         headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None = None,
         app_iter: Any = None,
-        request: Request | None = None,
+        request: BaseRequest | None = None,
         **attributes: Any,
     ) -> None:
         Exception.__init__(self)

@@ -1,32 +1,25 @@
 """The server of all four server types: accepts connections, bounds their number, and drains them when it stops.
 
-What happens on one connection is in connection.py. Processes, workers and signals are in run.process.
+What happens on one connection is in connection.py, what all of them share in serving.py. Processes, workers and signals are in run.process.
 Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
 """
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from swift.core import clock, constraints
+from swift.core import clock
 from swift.core.concurrency import Event, Timeout, raw_socket, sleep, spawn_n
-from swift.core.config import truthy
 from swift.core.sockets import Listener
 from swift.core.stream import Stream
-from swift.wire.admission import Admission, Refused
+from swift.wire.admission import Refused
 from swift.wire.call import Application
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
+from swift.wire.serving import DoneCallback, Serving
 from swift.wire.tls import TlsStream, server_context
 
-# callback(environ, status, headers, sent, received, error, start, end)
-DoneCallback = Callable[[dict[str, Any], int, list[tuple[str, str]], int, int, Any, float, float], None]
-
-DEFAULT_MAX_CLIENTS = 4096
-# Below what a proxy waits for an answer (node_timeout): it shall hear of a full server, not take it for a broken one.
-DEFAULT_QUEUE_TIMEOUT = 2.0
-DEFAULT_CLIENT_TIMEOUT = 60.0
 # Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one
 # would lose it, and with most clients the user would see that.
 DRAIN_GRACE = 1.0
@@ -42,36 +35,9 @@ _TURN_AWAY_SECONDS = 1.0
 # A connection that has been quiet for less may have its request on its way.
 LEAST_IDLE_SECONDS = 1.0
 _IDLE_LOOKS = 16
-_REPORT_SECONDS = 60.0
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def _seconds(conf: Mapping[str, Any], key: str, default: float) -> float:
-    value = conf.get(key)
-    if value is None or value == "":
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        raise ValueError(f"{key} must be a number of seconds, not {value!r}")
-    if not 0 <= seconds < float("inf"):
-        raise ValueError(f"{key} must be a number of seconds, not {value!r}")
-    return seconds
-
-
-def _count(key: str, value: Any) -> int:
-    try:
-        count = int(value or 0)
-    except ValueError:
-        raise ValueError(f"{key} must be a number, not {value!r}")
-    if count < 0:
-        raise ValueError(f"{key} must not be negative")
-    return count
-
-
-class Server:
+class Server(Serving):
     """Serves one application on one listening socket until stop() or until that socket is shut down.
 
     conf: max_clients (open connections), max_requests (of those a worker works on at the same time; 0: no limit), queue_timeout
@@ -88,39 +54,13 @@ class Server:
         on_done: DoneCallback | None = None,
         limits: HeadLimits | None = None,
     ) -> None:
-        self.app = app
-        self.logger = logger
-        self.on_done = on_done
-        self.limits = limits or HeadLimits.of(constraints.limits())
-        patience = _seconds(conf, "queue_timeout", DEFAULT_QUEUE_TIMEOUT)
-        self.clients = Admission(
-            _count("max_clients", conf.get("max_clients")) or DEFAULT_MAX_CLIENTS,
-            patience,
-            make_room=self._close_longest_idle,
-        )
-        most = _count("max_requests", conf.get("max_requests"))
-        self.requests = Admission(most, patience, lends=True) if most else None
-        self.client_timeout = _seconds(conf, "client_timeout", 0) or DEFAULT_CLIENT_TIMEOUT
-        keepalive = _seconds(conf, "keepalive_timeout", self.client_timeout)
-        self.keepalive = keepalive > 0
-        self.keepalive_timeout = keepalive or self.client_timeout
-        self.require_proxy_protocol = truthy(conf.get("require_proxy_protocol"))
-        self.trans_id_suffix = str(conf.get("trans_id_suffix") or "")
+        super().__init__(app, conf, logger, on_done, limits)
         cert_file = conf.get("cert_file")
         self.tls = server_context(str(cert_file), conf.get("key_file")) if cert_file else None
-        self.draining = False
-        # From then on a connection without a request is closed.
-        self.closing_idle = False
         self._listener = Listener(listener)
-        # Connections without a request → since when, the longest idle first.
-        self.idle: dict[Connection, float] = {}
         self._turned_away = 0
-        self._next_report = 0.0
-        self._reported = 0
         self._active = 0
         self._all_done: Any = None
-        self._date_second = 0
-        self._date_line = ""
 
     def run(self) -> None:
         """Accept until the listening socket ends, then return when all connections have."""
@@ -140,7 +80,7 @@ class Server:
                     if self.draining or error.errno not in _PASSING_ACCEPT_ERRORS:
                         break
                     self.logger.error("cannot accept connections: %s", error)
-                    self._close_longest_idle()
+                    self._make_room()
                     sleep(_ACCEPT_RETRY_SECONDS)
                     continue
                 self._active += 1
@@ -173,14 +113,6 @@ class Server:
             self._active += 1
             spawn_n(self._handle_last, sock, peer)
 
-    def date_line(self) -> str:
-        """The Date header line, made once a second."""
-        now = int(clock.time())
-        if now != self._date_second:
-            self._date_second = now
-            self._date_line = f"Date: {_http_date(now)}\r\n"
-        return self._date_line
-
     @property
     def active(self) -> int:
         """Open connections."""
@@ -191,7 +123,7 @@ class Server:
         place = None
         try:
             if self.clients.taken >= self.clients.places:
-                self._close_longest_idle()
+                self._make_room()
             place = self.clients.enter()
             self._handle(sock, peer)
         except Refused as refused:
@@ -234,7 +166,7 @@ class Server:
             finally:
                 self._turned_away -= 1
 
-    def _close_longest_idle(self) -> bool:
+    def _make_room(self) -> bool:
         """Make room, if there is somebody: who has not asked for anything for longest loses his connection. Not one whose next request is on its way."""
         now = clock.monotonic()
         for connection, since in list(islice(self.idle.items(), _IDLE_LOOKS)):
@@ -245,22 +177,6 @@ class Server:
                 connection.stream.close()
                 return True
         return False
-
-    def note_refusal(self) -> None:
-        """Somebody was told to come back later: now and then the log says how often."""
-        now = clock.monotonic()
-        if now < self._next_report:
-            return
-        self._next_report = now + _REPORT_SECONDS
-        requests = self.requests
-        refused = self.clients.refused + (requests.refused if requests is not None else 0)
-        self.logger.warning(
-            "too busy: %d refused with 503 since the last such line; %d of %d connections, %d of %s requests, %d wait",
-            refused - self._reported, self.clients.taken, self.clients.places,
-            requests.taken if requests is not None else 0, requests.places if requests is not None else "any number of",
-            self.clients.waiting + (requests.waiting if requests is not None else 0),
-        )  # fmt: skip
-        self._reported = refused
 
     def _handle(self, sock: Any, peer: Any) -> None:
         connection = None
@@ -312,14 +228,6 @@ _PASSING_ACCEPT_ERRORS = frozenset(
         errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENONET,
     )
 )  # fmt: skip
-
-
-def _http_date(second: int) -> str:
-    when = clock.gmtime(second)
-    return (
-        f"{_DAYS[when.tm_wday]}, {when.tm_mday:02d} {_MONTHS[when.tm_mon - 1]} {when.tm_year} "
-        f"{when.tm_hour:02d}:{when.tm_min:02d}:{when.tm_sec:02d} GMT"
-    )
 
 
 def serve(

@@ -39,6 +39,55 @@ def test_core_holds_the_trades_words_only():
     assert lines < 4500
 
 
+# Rooms in which circles still stand.
+CIRCLES = {"obj"}
+
+
+def module_name(path: pathlib.Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Module → the modules of ours that it imports anywhere: at run time, late in a function, or for types only."""
+    modules = {module_name(path): path for path in SOURCES}
+    graph = {}
+    for name, path in modules.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: 1 - node.level or None] if node.level else []
+                base = ".".join([*above, *filter(None, [node.module])])
+                found |= {whole if (whole := f"{base}.{a.name}") in modules else base for a in node.names}
+        graph[name] = found & modules.keys() - {name}
+    return graph
+
+
+def within_circles(graph: dict[str, set[str]]) -> set[str]:
+    """The modules of circles, and what lies between two circles: what is left when ends are cut off until there are none."""
+    left = {name: set(targets) for name, targets in graph.items()}
+    while True:
+        aimed_at = set().union(*left.values())
+        free = {name for name, targets in left.items() if not targets or name not in aimed_at}
+        if not free:
+            return set(left)
+        left = {name: targets - free for name, targets in left.items() if name not in free}
+
+
+def test_circles_are_found():
+    assert within_circles({"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set()}) == {"b", "c"}
+    assert within_circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == set()
+
+
+def test_no_circle_of_imports():
+    """Also not under TYPE_CHECKING: two modules that know each other are one module in two files."""
+    circling = within_circles(import_graph())
+    assert sorted(name for name in circling if name.split(".")[1] not in CIRCLES) == []
+    assert {name.split(".")[1] for name in circling} == CIRCLES, "a room without circles stands in CIRCLES"
+
+
 def test_one_door_to_requests_and_responses():
     """Outside of wire, what swift.wire.message gathers comes from there and not from where it lives."""
     past = []

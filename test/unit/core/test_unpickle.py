@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from swift.core import unpickle
 from swift.core.unpickle import UnpickleError
+from swift.ring.integer_arrays import IntegerArrays
 
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()
@@ -159,7 +160,7 @@ def test_a_few_bytes_do_not_take_memory_or_time():
 def test_calls_of_the_same_do_not_take_memory(call):
     program = b"\x80\x02(" + call % (b"", b"") + b"tt."
     with pytest.raises(UnpickleError, match="repeated calls"):
-        unpickle.loads(program, arrays=True)
+        unpickle.loads(program, arrays=IntegerArrays())
 
 
 def test_shared_containers_stay_shared():
@@ -178,7 +179,7 @@ def test_python2_strings():
 
 def test_arrays_only_when_asked_for():
     data = pickle.dumps({"a": array.array("H", [1, 2, 3])}, 2)
-    assert unpickle.loads(data, arrays=True) == {"a": array.array("H", [1, 2, 3])}
+    assert unpickle.loads(data, arrays=IntegerArrays()) == {"a": array.array("H", [1, 2, 3])}
     with pytest.raises(UnpickleError):
         unpickle.loads(data)
 
@@ -203,7 +204,7 @@ def test_memo_index_of_any_size_is_only_a_name():
 @given(st.lists(st.integers(0, 65535), min_size=16, max_size=3000))
 def test_long_runs_of_small_integers(numbers):
     made = array.array("H", numbers)
-    assert unpickle.loads(pickle.dumps([made, numbers], 2), arrays=True) == [made, numbers]
+    assert unpickle.loads(pickle.dumps([made, numbers], 2), arrays=IntegerArrays()) == [made, numbers]
 
 
 @given(
@@ -215,13 +216,13 @@ def test_long_runs_of_small_integers(numbers):
 )
 def test_arrays_of_any_width_and_protocol(rows, typecode, protocol):
     made = {"rows": [array.array(typecode, row) for row in rows], "after": [1, 300, 70000]}
-    assert unpickle.loads(pickle.dumps(made, protocol), arrays=True) == made
+    assert unpickle.loads(pickle.dumps(made, protocol), arrays=IntegerArrays()) == made
 
 
 @given(st.lists(st.integers(0, 255), max_size=2500), st.integers(0, 2))
 def test_arrays_of_bytes(numbers, protocol):
     made = [array.array("B", numbers), array.array("B", numbers[:1])]
-    assert unpickle.loads(pickle.dumps(made, protocol), arrays=True) == made
+    assert unpickle.loads(pickle.dumps(made, protocol), arrays=IntegerArrays()) == made
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_arrays_of_bytes(numbers, protocol):
 )
 def test_arrays_that_are_none(program):
     with pytest.raises(UnpickleError):
-        unpickle.loads(program, arrays=True)
+        unpickle.loads(program, arrays=IntegerArrays())
 
 
 _ARRAY_OPS = [
@@ -253,7 +254,7 @@ _ARRAY_OPS = [
 @given(st.lists(st.sampled_from(_ARRAY_OPS)))
 def test_random_programs_around_arrays_make_plain_data_and_arrays_or_nothing(ops):
     try:
-        value = unpickle.loads(b"carray\narray\nX\1\0\0\0H]" + b"".join(ops) + b".", arrays=True)
+        value = unpickle.loads(b"carray\narray\nX\1\0\0\0H]" + b"".join(ops) + b".", arrays=IntegerArrays())
     except UnpickleError:
         return
     assert_plain(value, array.array)
@@ -268,7 +269,7 @@ def test_the_standard_machine_is_never_used(monkeypatch):
     data = pickle.dumps([array.array("H", range(1000)), {"a": 1}], 2)
     monkeypatch.setattr(pickle, "loads", refuse)
     monkeypatch.setattr(pickle, "Unpickler", refuse)
-    assert unpickle.loads(data, arrays=True)[1] == {"a": 1}
+    assert unpickle.loads(data, arrays=IntegerArrays())[1] == {"a": 1}
     root = pathlib.Path(unpickle.__file__).parents[1]
     for path in root.rglob("*.py"):
         assert not re.search(r"\bpickle\.(loads?|Unpickler)\b|marshal|shelve", path.read_text()), path

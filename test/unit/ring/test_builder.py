@@ -24,6 +24,7 @@ from swift.ring.errors import (
     RingValidationError,
 )
 from swift.ring.format import RingData
+from swift.ring.integer_arrays import IntegerArrays
 
 
 def plain(value):
@@ -80,7 +81,7 @@ def test_saves_exactly_what_the_reference_would(data, tmp_path, name):
     builder.save(path)
     raw = (tmp_path / name).read_bytes()
     assert raw[:2] == b"\x80\x02"
-    content = loads(raw, arrays=True)
+    content = loads(raw, arrays=IntegerArrays())
     original = load_json("expected", name + ".json")["pickled_dict"]
     assert set(content) == set(original) | {
         "id",
@@ -131,7 +132,7 @@ def test_files_that_are_no_builders(tmp_path, content):
     ],
 )  # fmt: skip
 def test_senseless_builders(data, tmp_path, change):
-    content = loads((data / "rings" / "saio.builder").read_bytes(), arrays=True)
+    content = loads((data / "rings" / "saio.builder").read_bytes(), arrays=IntegerArrays())
     path = tmp_path / "x.builder"
     path.write_bytes(pickle.dumps({**content, **change}, protocol=2))
     with pytest.raises(BuilderStateError):

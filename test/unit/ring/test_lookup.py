@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ring_golden import golden_rings, load_json
 
 from swift.core.hashing import md5
-from swift.ring import lookup
+from swift.ring import handoffs, lookup
 from swift.ring.errors import RingFileError, RingLoadError
 from swift.ring.format import RingData
 from swift.ring.lookup import Ring, Snapshot
@@ -23,16 +23,16 @@ def ids(nodes):
 @pytest.mark.parametrize("patience", [1024, 0])
 def test_same_primaries_and_handoffs_as_the_reference(data, monkeypatch, name, patience):
     # without patience every pass asks the postings: they must give the same order as the walk
-    monkeypatch.setattr(lookup, "_PATIENCE", patience)
+    monkeypatch.setattr(handoffs, "_PATIENCE", patience)
     expected = load_json("expected", name + ".json")
     ring = Ring(str(data / "rings" / name))
     for case in expected["placement"]:
         primaries = ring.get_part_nodes(case["part"])
         assert ids(primaries) == case["primaries"]
         assert [node["index"] for node in primaries] == list(range(len(primaries)))
-        handoffs = list(ring.get_more_nodes(case["part"]))
-        assert ids(handoffs) == case["handoffs"], case["part"]
-        assert [node["handoff_index"] for node in handoffs] == list(range(len(handoffs)))
+        others = list(ring.get_more_nodes(case["part"]))
+        assert ids(others) == case["handoffs"], case["part"]
+        assert [node["handoff_index"] for node in others] == list(range(len(others)))
     for case in expected["paths"]:
         part, nodes = ring.get_nodes(case["account"], case["container"], case["object"])
         assert (part, ids(nodes)) == (case["part"], case["primaries"])
@@ -137,20 +137,20 @@ def test_handoffs_follow_the_rule(data):
     ring = RingData(devs, rows, 32 - power)
     ring.assigned = {d for row in rows for d in row}
     snapshot = Snapshot(ring)
-    patience = lookup._PATIENCE
+    patience = handoffs._PATIENCE
     try:
-        for lookup._PATIENCE in (0, patience):
+        for handoffs._PATIENCE in (0, patience):
             for part in {0, parts - 1, data.draw(st.integers(0, parts - 1))}:
                 assert ids(snapshot.more_nodes(part)) == handoffs_by_the_book(
                     rows, devs, ring.part_shift, part
                 )
     finally:
-        lookup._PATIENCE = patience
+        handoffs._PATIENCE = patience
 
 
 @pytest.mark.parametrize("patience", [0, 1024])
 def test_handoffs_with_a_rare_region_in_a_large_ring(monkeypatch, patience):
-    monkeypatch.setattr(lookup, "_PATIENCE", patience)
+    monkeypatch.setattr(handoffs, "_PATIENCE", patience)
     parts = 1 << 17
     devs = [
         {"id": i, "region": 1, "zone": i % 4, "ip": str(i // 2), "port": 1, "device": "d"} for i in range(40)
