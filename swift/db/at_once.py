@@ -1,7 +1,7 @@
 """Rows appended to a pending file in the event loop, where that can't wait for a disk: getting out of a thread costs more than the append.
 
 All of it is done by calls that fail rather than wait: names are opened by openat2(RESOLVE_CACHED), the lock is asked for by LOCK_NB, the
-bytes are written through a ring (swift.core.uring; pwritev2(RWF_NOWAIT) waits for a frozen file system). The kernel says EAGAIN whenever
+bytes are written through a ring (swift.db.uring; pwritev2(RWF_NOWAIT) waits for a frozen file system). The kernel says EAGAIN whenever
 the file's time must change, which is the first write in each tick of its clock: so this road is for databases that get many rows.
 
 Lives here: that road, from the lock to the write, and when it is worth trying. Whatever is cold, missing, held, full or odd takes the trip.
@@ -16,10 +16,12 @@ import os
 import struct
 from typing import Any
 
-from swift.core import clock, uring
+from swift.core import clock
 from swift.core.fs import fault_point, file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.core.threads import DevicePool
+
+from . import uring
 
 # where opening what is in memory asks the disk for nothing, and where a write can be refused. ext4 may read quotas.
 FILE_SYSTEMS = frozenset(("xfs",))

@@ -7,10 +7,9 @@ import time
 import pytest
 from real_disks import Disk
 
-from swift.core import uring
 from swift.core.fs import file_system_of, locked
 from swift.core.threads import DevicePool
-from swift.db import at_once, pending
+from swift.db import at_once, pending, uring
 
 FROZEN = 20.0  # seconds after which the disk is thawed, and the test fails
 

@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from swift.core import uring
 from swift.core.concurrency import Timeout, spawn
 from swift.core.fs import locked
-from swift.db import appends, at_once, pending
+from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 
 

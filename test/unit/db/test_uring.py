@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from swift.core import uring
 from swift.core.concurrency import after_fork
+from swift.db import uring
 
 
 @pytest.fixture
@@ -76,3 +76,18 @@ def test_kernels_that_wait_for_a_frozen_file_system_are_not_asked(monkeypatch, r
         with pytest.raises(OSError) as caught:
             uring.write_at_once(1, b"x")
         assert caught.value.errno == errno.ENOSYS
+
+
+@pytest.mark.parametrize("answer", [-1, 0, 1])
+def test_a_ring_that_does_not_answer_is_given_up(pipe, monkeypatch, answer):
+    monkeypatch.setattr(uring, "_ring", uring._Ring())
+    monkeypatch.setattr(uring, "_is_closed", False)
+    monkeypatch.setattr(uring, "_syscall", lambda *args: answer)
+    with pytest.raises(OSError) as caught:
+        uring.write_at_once(pipe[1], b"x")
+    assert isinstance(caught.value, uring.RingBroken) == (answer == 1), "only then may it have been written"
+    monkeypatch.undo()
+    monkeypatch.setattr(uring, "_is_closed", True)
+    with pytest.raises(OSError) as caught:
+        uring.write_at_once(pipe[1], b"x")
+    assert caught.value.errno in uring.CLOSED

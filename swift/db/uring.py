@@ -72,8 +72,10 @@ class _Ring:
         words = self.words
         words[self.tail] = (words[self.tail] + 1) & 0xFFFFFFFF
         submitted = _syscall(_ENTER, self.fd, 1, 0, 0, None, 0)
+        if submitted != 1:  # no memory: it stays in a ring that is never entered again
+            raise OSError(errno.ENOSYS, "the ring took nothing")
         head = words[self.done_head]
-        if submitted != 1 or head == words[self.done_tail]:
+        if head == words[self.done_tail]:
             raise RingBroken()
         result: int = _RESULT.unpack_from(self.ring, self.done + (head & 1) * _RESULT_SIZE)[1]
         words[self.done_head] = (head + 1) & 0xFFFFFFFF
@@ -123,7 +125,7 @@ def write_at_once(fd: int, data: bytes) -> int:
             raise
     try:
         written = _ring.write(fd, data)
-    except RingBroken:
+    except OSError:
         _is_closed = True
         raise
     if written < 0:
