@@ -2,7 +2,7 @@
 
 While one trip to a disk is under way for a database, the rows that come for it wait, and share the next: one lock, one write
 and, with sync_pending_updates, one sync for all of them. A failed trip fails every row of its group, as none is known to be
-stored. On a memory file system nothing blocks, and each row is appended at once. Lives here: the grouping and the trip. Never
+stored. Where a row can be stored without waiting it takes no trip (swift.db.at_once). On a memory file system nothing blocks. Lives here: the grouping and the trip. Never
 here: the format (swift.db.pending), when a file is merged (swift.db.server).
 """
 
@@ -17,6 +17,7 @@ from swift.core.fs import fault_point, fsync_dir
 from swift.core.threads import DevicePool
 
 from . import pending
+from .at_once import AtOnce
 from .errors import DatabaseBusy, DatabaseMissing
 from .pending import DirectoryLock
 
@@ -49,6 +50,7 @@ class Appender:
         self._exists = exists
         self.durable = durable
         self._waiting: dict[str, list[_Group]] = {}  # by database, only while a trip is under way
+        self._at_once = AtOnce()
 
     def append(self, path: str, pool: DevicePool, row: bytes, timeout: float) -> int:
         """Return when the row is stored for the database at `path`; the pending file's size then.
@@ -59,6 +61,9 @@ class Appender:
             return self._store(path, row, timeout)
         groups = self._waiting.get(path)
         if groups is None:
+            size = self._without_trip(path, pool, row)
+            if size is not None:
+                return size
             group = _Group()
             self._waiting[path] = [group]
             # a green thread that nobody knows and so nobody kills: others may hang on the trip as well
@@ -78,10 +83,15 @@ class Appender:
     def _carry(self, path: str, pool: DevicePool) -> None:
         """Trip after trip, until nobody waits."""
         groups = self._waiting[path]
+        size: int | None = None
+        is_first = True  # which was just found to need a trip
         while groups:
             group = groups.pop(0)  # whoever comes from now on waits for the next
             try:
-                group.size = self._trip(path, pool, group)
+                if not is_first:
+                    size = self._without_trip(path, pool, b"".join(group.rows))
+                is_first = False
+                group.size = self._trip(path, pool, group) if size is None else size
             except Exception as err:
                 group.error = err
             except BaseException:
@@ -92,6 +102,10 @@ class Appender:
                     del self._waiting[path]
                 group.done.send()
 
+    def _without_trip(self, path: str, pool: DevicePool, rows: bytes) -> int | None:
+        """The pending file's size if the rows could be stored right here."""
+        return None if self.durable else self._at_once.append(path, pool, rows)
+
     def _trip(self, path: str, pool: DevicePool, group: _Group) -> int:
         """Store a group. Whoever holds the lock for long is not waited for in a thread of the device: others need those."""
         rows, give_up = b"".join(group.rows), clock.monotonic() + group.timeout
@@ -99,6 +113,7 @@ class Appender:
             left = give_up - clock.monotonic()
             try:
                 size: int = pool.run(self._store, path, rows, max(0.0, min(left, LOCK_SLICE)))
+                self._at_once.stored(path)
                 return size
             except DatabaseBusy:
                 if left <= LOCK_SLICE:
