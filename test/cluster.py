@@ -111,11 +111,12 @@ class Cluster:
 
     def kill(self, name: str) -> None:
         """kill -9 of a whole node (or the proxy); returns when it is gone."""
-        pids = self.pids(name)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        while any(saio._start_time(pid) for pid in pids):
+        leader = saio._running(self.layout).get(name)
+        # again and again: a parent that sees a worker die may have started another one before it dies itself
+        while leader and (left := saio._members({leader})):
+            for pid in sorted(left, key=lambda pid: pid != leader):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
 
     def revive(self, name: str, servers: Iterable[str] = saio_layout.SERVERS) -> None:
