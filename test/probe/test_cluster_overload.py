@@ -108,7 +108,9 @@ def test_a_crowd_hears_nothing_but_success_and_503(cluster, verb):
         crowd = Crowd(cluster, verb)
         crowd.run()
         assert sum(crowd.statuses.values()) == CLIENTS * REQUESTS
-        assert crowd.statuses[good] and set(crowd.statuses) <= {good, 503} and crowd.missing == 0, crowd.statuses
+        assert crowd.statuses[good] and set(crowd.statuses) <= {good, 503} and crowd.missing == 0, (
+            crowd.statuses
+        )
         sizes.append(proxy_memory(cluster))
     # What was said to be stored is there, and whoever comes now is served: all places have come back.
     for name in crowd.stored[:20]:
