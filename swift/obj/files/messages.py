@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+import orjson
+
 from swift.core.fs import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
@@ -16,7 +18,19 @@ from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
 from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
 
-_dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+def _dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # text with lone surrogates (names and values that are not UTF-8), which only the slow one has a form for
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _loads(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        return json.loads(data)
 
 
 class Terms(NamedTuple):
@@ -33,14 +47,12 @@ class Terms(NamedTuple):
         reserve = f"{options.reserve.value:.0f}"
         if options.reserve.percent:
             reserve = f"{options.reserve.value!r}%"
-        return _dumps([self.path, self.mount_check, reserve, fields]).encode()
+        return _dumps([self.path, self.mount_check, reserve, fields])
 
     @classmethod
     def decode(cls, message: bytes) -> Terms:
         """From the message."""
-        path, mount_check, reserve, (preallocate, sync_every, reclaim_age, commit_window) = json.loads(
-            message
-        )
+        path, mount_check, reserve, (preallocate, sync_every, reclaim_age, commit_window) = _loads(message)
         options = StoreOptions(preallocate, Reserve(reserve), sync_every, reclaim_age, commit_window)
         return cls(path, mount_check, options)
 
@@ -67,13 +79,13 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         rest = "M", plan.write.now, plan.write.open_expired, fields
     else:
         raise errors.Elsewhere("a plan that has no form")
-    return _dumps((number, place, where.etag_validate_pct, rest)).encode() + b"\n" + body
+    return _dumps((number, place, where.etag_validate_pct, rest)) + b"\n" + body
 
 
 def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     """(its number, the item)."""
     head, _, body = message.partition(b"\n")
-    number, place, validate_pct, (kind, now, *rest) = json.loads(head)
+    number, place, validate_pct, (kind, now, *rest) = _loads(head)
     device_path, policy_index, partition, name_hash, name = place
     where = ObjectLocation(
         device_path, policy_index, partition, name_hash, name, etag_validate_pct=validate_pct
@@ -115,7 +127,7 @@ def encode_result(number: int, item: SmallWrite, value: Any) -> bytes:
         form = ["D", _state_form(value[0]), value[1]]
     else:
         form = ["M", _found_form(value[0]), value[1]]
-    return _dumps((number, item.where.notes, form)).encode()
+    return _dumps((number, item.where.notes, form))
 
 
 def join_results(results: list[bytes]) -> bytes:
@@ -125,7 +137,7 @@ def join_results(results: list[bytes]) -> bytes:
 
 def decode_results(message: bytes) -> list[tuple[int, list[str] | None, Any]]:
     """(number, notes of the place, value or exception) of each."""
-    return [(number, notes, _value(*form)) for number, notes, form in json.loads(message)]
+    return [(number, notes, _value(*form)) for number, notes, form in _loads(message)]
 
 
 def _value(kind: str, first: Any, *rest: Any) -> Any:
