@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from swift.core.concurrency import spawn
-from swift.core.names import quote_name, split_path, wsgi_to_str
+from swift.core.names import quote_name, split_path
 from swift.core.timestamp import internal_timestamp
 from swift.obj.missing import MissingDatabases
+from swift.obj.pending import redirect_of
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendTimeout, header_block
 
@@ -149,24 +149,17 @@ class Delivery:
         return status
 
     def _redirected(self, response: Any, attempt: Attempt) -> None:
-        location = response.get("location") or ""
-        quoted = (response.get("x-backend-location-is-quoted") or "").lower() in (
-            "true",
-            "1",
-            "yes",
-            "on",
-            "t",
-            "y",
-        )
-        location = unquote(location, errors="surrogateescape") if quoted else wsgi_to_str(location)
         try:
-            account, container, _ = split_path(location, 2, 3, True)
-            time = internal_timestamp(response.get("x-backend-redirect-timestamp") or "")
+            found = (
+                internal_timestamp(response.get("x-backend-redirect-timestamp") or ""),
+                redirect_of(response),
+            )
         except ValueError as err:
             attempt.failures += 1
-            self.logger.error("Container update failed: bad redirect to %r: %s", location, err)
+            self.logger.error(
+                "Container update failed: bad redirect to %r: %s", response.get("location"), err
+            )
             return
-        found = (time, f"{account}/{container}")
         if attempt.redirect is None or found > attempt.redirect:
             attempt.redirect = found
 

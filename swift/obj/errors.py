@@ -24,11 +24,12 @@ class NotExist(ObjectError):
 
 
 class Deleted(NotExist):
-    """There is a tombstone. `timestamp`: its time, internal form."""
+    """There is a tombstone. `timestamp`: its time, internal form; `name`: of the object, `/account/container/object`, where it says so."""
 
-    def __init__(self, timestamp: str) -> None:
+    def __init__(self, timestamp: str, name: str | None = None) -> None:
         super().__init__(f"deleted at {timestamp}")
         self.timestamp = timestamp
+        self.name = name
 
 
 class Expired(NotExist):

@@ -1,4 +1,4 @@
-"""Container updates that were not delivered yet: files below async_pending (object-disk 14.2).
+"""Container updates: what one says, and those that were not delivered yet, files below async_pending (object-disk 14.2).
 
 The format and its place. Who makes them is `updates`, who delivers them later is `updater`.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
+from swift.core.config import truthy
 from swift.core.fs import fault_point, mkdirs_durable, write_durable
+from swift.core.names import split_path, wsgi_to_str
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import ASYNCDIR, TMPDIR, policy_dir
@@ -20,6 +23,44 @@ MAX_SIZE = 1 << 20
 WRITE_TRIES = 5
 
 _TEXTS = ("op", "account", "container", "obj")
+
+
+class ContainerUpdate(NamedTuple):
+    """What a container is to be told of an object. Names are native text; `container_path`: of the shard to tell, if it isn't the root.
+
+    `op`: PUT or DELETE; `headers`: of the request, X-Timestamp at least; `db_state`: of the root, as the proxy said.
+    """
+
+    op: str
+    account: str
+    container: str
+    obj: str
+    headers: dict[str, str]
+    db_state: str | None = None
+    container_path: str | None = None
+
+    @property
+    def timestamp(self) -> str:
+        """By which its pending file is named: of the object's last change, internal form."""
+        return self.headers.get("X-Meta-Timestamp") or self.headers["X-Timestamp"]
+
+    def stored(self, container_path: str | None = None) -> dict[str, Any]:
+        """What `write_pending` takes. `container_path`: where a server pointed to."""
+        update: dict[str, Any] = {**self._asdict(), "container_path": container_path or self.container_path}
+        if not update["container_path"]:
+            del update["container_path"]
+        return update
+
+
+def redirect_of(response: Any) -> str:
+    """The `account/container`, native text, that the Location of a 301 names. Raises ValueError."""
+    location = response.get("location") or ""
+    if truthy(response.get("x-backend-location-is-quoted")):
+        location = unquote(location, errors="surrogateescape")
+    else:
+        location = wsgi_to_str(location)
+    account, container, _ = split_path(location, 2, 3, True)
+    return f"{account}/{container}"
 
 
 class BadPending(ValueError):

@@ -1,19 +1,13 @@
-"""What the object server's verbs share about a request: its target, its timestamp, the headers to store, short answers."""
+"""What the object server's verbs share about a request: its target, and the headers to store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
-
 from swift.core.errors import BadRequest
 from swift.core.names import wsgi_to_str
-from swift.core.timestamp import internal_timestamp
 from swift.obj.store import ObjectStore, Place
 from swift.obj.updates import UpdateTarget
-from swift.wire.message import HTML_TYPE, default_body, environ_key, header_name, status_line, title_case
-
-StartResponse = Callable[..., Any]
-Environ = dict[str, Any]
+from swift.wire.message import environ_key, header_name, title_case
+from swift.wire.storage import Environ
 
 MAX_REPLICATION_HEADERS = 256
 
@@ -42,47 +36,8 @@ class NamedObject:
         )
 
 
-def timestamp_of(environ: Environ) -> str:
-    """The request's X-Timestamp in internal form. Raises BadRequest."""
-    text = environ.get("HTTP_X_TIMESTAMP")
-    if not text:
-        raise BadRequest("Missing X-Timestamp header")
-    try:
-        return internal_timestamp(text)
-    except ValueError:
-        raise BadRequest("Invalid X-Timestamp header") from None
-
-
 class Malformed(BadRequest):
     """A bad request whose text the reference sends as HTML."""
-
-
-def answer(
-    environ: Environ,
-    start_response: StartResponse,
-    status: int,
-    text: str | None = None,
-    headers: Iterable[tuple[str, str]] = (),
-    html: bool = False,
-) -> Iterable[bytes]:
-    """A short answer: `text` as text/plain (or `html`), or the status's standard page."""
-    if text is None:
-        body, kind = default_body(status), HTML_TYPE
-    else:
-        body, kind = text.encode("utf-8", "replace"), HTML_TYPE if html else "text/plain"
-    if environ["REQUEST_METHOD"] == "HEAD":
-        start_response(status_line(status), [("Content-Type", kind), *headers])
-        return [b""]
-    start_response(
-        status_line(status), [("Content-Type", kind), ("Content-Length", str(len(body))), *headers]
-    )
-    return [body]
-
-
-def is_true(environ: Environ, key: str) -> bool:
-    """Whether a header says yes."""
-    value = environ.get(key)
-    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 _META, _TRANSIENT, _SYSMETA = (

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from swift import __version__
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import auto_int, csv_list, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import RequestError
-from swift.core.fs import LockTimeout, Reserve
+from swift.core.fs import Reserve
 from swift.core.hashing import hash_path
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
     check_device_partition,
     check_object_name,
     split_path,
-    valid_wsgi_utf8,
     wsgi_to_str,
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
@@ -29,7 +28,8 @@ from swift.core.policy import StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import bound_waits
 from swift.obj import server_change, server_get, server_put, timings
-from swift.obj.device import Devices
+from swift.obj.boots import Beat
+from swift.obj.device import Device, Devices
 from swift.obj.errors import (
     Collision,
     Deleted,
@@ -45,43 +45,40 @@ from swift.obj.errors import (
     WriterLost,
     XattrUnsupported,
 )
-from swift.obj.request import Environ, Malformed, NamedObject, StartResponse, answer, timestamp_of
+from swift.obj.in_hand import WritesInHand
+from swift.obj.request import Malformed, NamedObject
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, Place, StoreOptions
 from swift.obj.stores import Stores
 from swift.obj.updates import ContainerUpdates
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
-from swift.wire.message import HTML_TYPE, HTTPException, default_body, status_line
-
-_NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
-_DISK_ERRORS = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EROFS,
-        errno.EUCLEAN,
-        errno.ENODEV,
-        errno.ENXIO,
-        errno.ESTALE,
-    )
+from swift.wire.message import HTTPException
+from swift.wire.storage import (
+    DISK_STALL_TIMEOUT,
+    Environ,
+    Handler,
+    StartResponse,
+    StorageServer,
+    answer,
+    timestamp_of,
 )
+
+_NOTED = "swift.obj.noted"  # in the environ: what `WritesInHand.begin` returned
+_NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 # of the machine, not of a disk: another node may take the request, or this one a moment later
 _PASSING_ERRORS = frozenset(
     (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT)
 )
-DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
 PLACE = "swift.object_place"  # environ key: where the request's object is, for the notes taken on the way
 
 
-class ObjectServer:
+class ObjectServer(StorageServer):
     """The WSGI application. `conf`: the options of object-disk 23.1. Raises ValueError and ConfigError for bad ones."""
 
     server_type = "object-server"
 
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
-        self.logger = logger
+        super().__init__(logger)
         use_swift_dir(conf.get("swift_dir"))
         self.policies = policies()
         # servers_per_port gives each disk processes of its own: one thread in each is then enough
@@ -109,6 +106,8 @@ class ObjectServer:
             )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
+        self.in_hand = WritesInHand(self.devices.root, logger)
+        self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
@@ -123,14 +122,6 @@ class ObjectServer:
         self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
         self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
         self._policy_by_header: dict[str | None, StoragePolicy] = {}
-        self._verbs = {
-            "GET": server_get.get,
-            "HEAD": server_get.get,
-            "PUT": server_put.put,
-            "POST": server_change.post,
-            "DELETE": server_change.delete,
-            "OPTIONS": options,
-        }
         self._respond: Callable[..., Iterable[bytes]] = self._answer
         if timings.are_wanted(conf):
             self._respond = timings.timed(self._answer, self._verbs, conf, self.metrics, logger)
@@ -140,48 +131,39 @@ class ObjectServer:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         return self._respond(environ, start_response)
 
+    def verbs(self) -> dict[str, Handler]:
+        return {
+            "GET": partial(server_get.get, self),
+            "HEAD": partial(server_get.get, self),
+            "PUT": partial(server_put.put, self),
+            "POST": partial(server_change.post, self),
+            "DELETE": partial(server_change.delete, self),
+        }
+
     def _answer(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
-            path = environ["PATH_INFO"]
-            if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):
-                return answer(environ, start_response, 412, "Invalid UTF8 or contains NULL", html=True)
-            handler = self._verbs.get(environ["REQUEST_METHOD"])
-            if handler is None:
-                return answer(environ, start_response, 405)
-            return handler(self, environ, start_response)
-        except HTTPException as error:
-            return error(environ, start_response)
-        except RequestError as error:
-            return answer(
-                environ, start_response, error.status, error.body or None, (), isinstance(error, Malformed)
-            )
-        except ObjectError as error:
-            return self._object_error(environ, start_response, error)
-        except ClientTimeout:
-            return answer(environ, start_response, 408)
-        except ClientDisconnected:
-            return answer(environ, start_response, 499)
-        except BadChunk as error:
-            return answer(environ, start_response, 400, str(error))
-        except LockTimeout as error:
-            self.logger.error("%s", error)
-            return answer(environ, start_response, 503)
-        except OSError as error:
-            self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
-            if error.errno in _DISK_ERRORS:
-                return self._no_storage(environ, start_response)
-            if error.errno in _PASSING_ERRORS:
-                return answer(environ, start_response, 503)
-            return answer(environ, start_response, 500)
-        except Exception:
-            self.logger.exception(
-                "ERROR __call__ error with %s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"]
-            )
-            return answer(environ, start_response, 500)
+            return self.respond(environ, start_response)
         finally:
             place = environ.get(PLACE)
             if place is not None and place.notes is not None:
                 self.log_notes(place)
+            noted = environ.pop(_NOTED, None)
+            if noted is not None:
+                self.in_hand.end(noted)
+
+    def room_error(
+        self, environ: Environ, start_response: StartResponse, error: Exception
+    ) -> Iterable[bytes] | None:
+        if isinstance(error, (DeviceUnavailable, WriterLost, OSError)):
+            self.in_hand.doubt(environ.pop(_NOTED, -1))
+        if isinstance(error, ObjectError):
+            return self._object_error(environ, start_response, error)
+        if isinstance(error, Malformed):
+            return answer(environ, start_response, error.status, error.body or None)
+        if isinstance(error, OSError) and error.errno in _PASSING_ERRORS:
+            self.log_failure(environ, error)
+            return answer(environ, start_response, 503)
+        return None
 
     def _object_error(
         self, environ: Environ, start_response: StartResponse, error: ObjectError
@@ -201,20 +183,18 @@ class ObjectServer:
             )
         if isinstance(error, MetadataTooLarge):
             return answer(
-                environ, start_response, 400, f"Metadata too large for this server's disks: {error}"
+                environ,
+                start_response,
+                400,
+                f"Metadata too large for this server's disks: {error}",
+                content_type="text/plain",
             )
         if isinstance(error, (NoSpace, XattrUnsupported, DeviceUnavailable)):
             if not isinstance(error, DeviceUnavailable):
-                self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
-            return self._no_storage(environ, start_response)
-        self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
+                self.log_failure(environ, error)
+            return self.no_storage(environ, start_response)
+        self.log_failure(environ, error)
         return answer(environ, start_response, 500)
-
-    def _no_storage(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        drive = environ["PATH_INFO"].split("/", 2)[1]
-        page = default_body(507, drive)
-        start_response(status_line(507), [("Content-Type", HTML_TYPE), ("Content-Length", str(len(page)))])
-        return [page]
 
     def log_notes(self, place: Place) -> None:
         """Log what disk work noted and forget it."""
@@ -253,6 +233,19 @@ class ObjectServer:
         environ[PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
         return NamedObject(store, place, account, container, obj)
 
+    def begin_write(self, environ: Environ, target: NamedObject) -> None:
+        """What may be changed is noted until the request is done. Raises DeviceUnavailable, DeviceOverloaded."""
+        self.beat(target.store.device)
+        environ[_NOTED] = self.in_hand.begin(target.store, target.place)
+
+    def beat(self, device: Device) -> None:
+        """Have a device know that it is written to now. Raises DeviceUnavailable, DeviceOverloaded."""
+        beat = self._beats.get(device.path)
+        if beat is None:
+            beat = self._beats[device.path] = Beat(device.path)
+        if not beat.is_fresh():
+            device.run_mounted(True, beat.beat)
+
     def policy_of(self, environ: Environ) -> StoragePolicy:
         """The storage policy of a request. Raises HTTPException (503) for an unknown one."""
         header = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
@@ -278,20 +271,6 @@ class ObjectServer:
             left = self.slow - (clock.time() - started)
             if left > 0:
                 sleep(left)
-
-
-def options(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """OPTIONS, of any path: the verbs, and the header by which swift-recon tells server types."""
-    start_response(
-        status_line(200),
-        [
-            ("Allow", ", ".join(sorted(server._verbs))),
-            ("Server", f"{server.server_type}/{__version__}"),
-            ("Content-Length", "0"),
-            ("Content-Type", HTML_TYPE),
-        ],
-    )
-    return [b""]
 
 
 def app_factory(global_conf: Mapping[str, Any], **local_conf: Any) -> ObjectServer:

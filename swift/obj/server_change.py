@@ -12,12 +12,14 @@ from swift.core.object_headers import update_overrides
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
-from swift.obj.request import Environ, Malformed, StartResponse, answer, is_true, stored_headers, timestamp_of
+from swift.obj.listed import listed_fields, queue_fields, stored_overrides
+from swift.obj.request import Malformed, stored_headers
 from swift.obj.server_put import next_part_power
 from swift.obj.store import OpenObject, Write
 from swift.obj.updates import UpdateTarget
 from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, head_headers
+from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer
@@ -76,6 +78,7 @@ def post(server: ObjectServer, environ: Environ, start_response: StartResponse) 
     """POST: new metadata for an object."""
     target = server.locate(environ)
     request = PostRequest(server, environ)
+    server.begin_write(environ, target)
     try:
         found, metadata = target.store.post(target.place, request.change, request.write)
     except Refused as refused:
@@ -118,10 +121,7 @@ def _send_post_updates(
                 environ,
                 int(new),
                 request.timestamp,
-                {
-                    "X-Content-Type": f"text/plain;swift_expirer_bytes={data.get('Content-Length', '0')}",
-                    "X-Content-Type-Timestamp": found.data_timestamp,
-                },
+                queue_fields(data, found.data_timestamp),
             )
         if old and int(old) != int(new or 0):
             updates.update_expirer("DELETE", target, environ, int(old), request.timestamp)
@@ -130,28 +130,14 @@ def _send_post_updates(
     if content_type is None:
         content_type = found.metadata.get("Content-Type", "")
     fields = {
-        "X-Size": data.get("X-Object-Sysmeta-Ec-Content-Length") or data.get("Content-Length", "0"),
-        "X-Content-Type": with_swift_bytes(content_type, data.get("Content-Type", "")),
-        "X-Timestamp": found.data_timestamp,
+        **listed_fields(data, found.data_timestamp, content_type),
         "X-Content-Type-Timestamp": ctype_timestamp,
         "X-Meta-Timestamp": metadata["X-Timestamp"],
-        "X-Etag": data.get("X-Object-Sysmeta-Ec-Etag") or data.get("ETag", ""),
     }
-    stored = [item for item in data.items() if item[0].startswith("X-Object-Sysmeta-")]
+    stored = stored_overrides(data)
     if request.overrides or stored:
         fields.update(update_overrides(stored, head_headers(environ) if request.overrides else ()))
     updates.update_container("PUT", target, environ, fields)
-
-
-def with_swift_bytes(content_type: str, data_type: str) -> str:
-    """`content_type` with the swift_bytes parameter that the data's own content type has."""
-    if content_type == data_type:
-        return content_type
-    for parameter in data_type.split(";")[1:]:
-        name, _, value = parameter.strip().partition("=")
-        if name == "swift_bytes":
-            return f"{content_type};swift_bytes={value}"
-    return content_type
 
 
 # ---------------------------------------------------------------- DELETE
@@ -181,6 +167,7 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
     started = clock.time()
     request = DeleteRequest(environ)
     target = server.locate(environ)
+    server.begin_write(environ, target)
     timestamp = request.timestamp
     state, written = target.store.delete(target.place, timestamp, request.check, request.write)
     verdict = request.check.verdict(state)
@@ -208,4 +195,4 @@ def delete(server: ObjectServer, environ: Environ, start_response: StartResponse
     if verdict.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])
         return [b""]
-    return answer(environ, start_response, verdict.status, verdict.text, headers, html=True)
+    return answer(environ, start_response, verdict.status, verdict.text, headers)

@@ -11,9 +11,10 @@ from swift.core.timestamp import http_date, internal_timestamp
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.body import BodyDamaged, ObjectBody
 from swift.obj.errors import NotExist, Quarantined
-from swift.obj.request import Environ, NamedObject, StartResponse, is_true
+from swift.obj.request import NamedObject
 from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
 from swift.wire.message import Request, Response, normalize_etag
+from swift.wire.storage import Environ, StartResponse, is_true
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer

@@ -19,21 +19,14 @@ from swift.core.object_headers import update_overrides
 from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
-from swift.obj.request import (
-    Environ,
-    Malformed,
-    NamedObject,
-    StartResponse,
-    answer,
-    is_true,
-    stored_headers,
-    timestamp_of,
-)
+from swift.obj.listed import queue_fields
+from swift.obj.request import Malformed, NamedObject, stored_headers
 from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, PlainUpload, open_upload
 from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers
+from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 if TYPE_CHECKING:
     from swift.obj.server import ObjectServer
@@ -95,6 +88,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
     """PUT."""
     started = clock.time()
     request = PutRequest(server, environ)
+    server.begin_write(environ, request.target)
     # with an Expect the sender wants to hear of a conflict before it sends anything
     small = (
         request.length is not None
@@ -119,7 +113,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
             overrides = overrides or bool(footers)
     except Refused as refused:
         headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
-        return answer(environ, start_response, refused.status, refused.text, headers, html=True)
+        return answer(environ, start_response, refused.status, refused.text, headers)
     _send_updates(server, environ, request, metadata, state, footers, overrides)
     server.at_least_slow(started)
     start_response(
@@ -208,6 +202,7 @@ def _put_large(
         metadata["ETag"] = etag
         metadata.update(upload.stored_footers())
         metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
+        server.beat(target.store.device)  # an upload may take longer than that lasts
         new.finish(metadata)
     finally:
         new.close()
@@ -261,10 +256,7 @@ def _send_updates(
             environ,
             int(new_delete_at),
             request.timestamp,
-            {
-                "X-Content-Type": f"text/plain;swift_expirer_bytes={metadata['Content-Length']}",
-                "X-Content-Type-Timestamp": request.timestamp,
-            },
+            queue_fields(metadata, request.timestamp),
         )
     if old_delete_at and int(old_delete_at) != int(new_delete_at or 0):
         server.updates.update_expirer("DELETE", target, environ, int(old_delete_at), request.timestamp)

@@ -339,6 +339,13 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def changed(self, partition: str, since: float) -> Iterator[list[Place]]:
+        """The places in a partition where something was written or deleted since then (seconds, of this machine's clock), or not long before.
+
+        A list, which may be empty, after each step of the work, so that whoever asks can rest. Memory is bounded.
+        """
+
+    @abstractmethod
     def reclaim(self, partition: str) -> Iterator[int]:
         """Remove what is older than the options say and no replica needs: tombstones, metadata without an object, EC fragments that
         were never committed. Yields after each trip how many objects it concerned. Raises LockTimeout.

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from swift.core import clock
-from swift.obj.request import Environ, StartResponse
 from swift.telemetry.metrics import LabeledMetrics, Metrics, get_labeled_metrics
+from swift.wire.storage import Environ, StartResponse
 
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 

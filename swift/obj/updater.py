@@ -26,6 +26,7 @@ from swift.obj.missing import MissingDatabases
 from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
 from swift.obj.reclaimer import Reclaimer
+from swift.obj.rereport import Rereports
 from swift.obj.store import RECLAIM_AGE, StoreOptions
 from swift.obj.stores import Stores
 from swift.obj.tmpfiles import remove_old
@@ -202,6 +203,15 @@ class ObjectUpdater(Daemon):
             self.missing,
             logger,
         )
+        self.rereports = Rereports(
+            conf,
+            self.devices,
+            self.reclaimer.stores,
+            policies(),
+            self.delivery,
+            self.objects_per_second,
+            logger,
+        )
         self._slots = Semaphore(self.workers)
         self._left: dict[str, int] = {}
 
@@ -210,6 +220,7 @@ class ObjectUpdater(Daemon):
     def run_forever(self, **options: Any) -> None:
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
         spawn(self.reclaimer.run_forever)
+        spawn(self.rereports.run_forever, self.interval)
         sleep(clock.random() * self.interval)
         while True:
             started = clock.time()
@@ -219,7 +230,10 @@ class ObjectUpdater(Daemon):
                 sleep(left)
 
     def run_once(self, **options: Any) -> None:
-        """One sweep over all devices, and one pass for what is old enough to be removed."""
+        """One sweep over all devices, and one pass for what is old enough to be removed. `report_again`: see the command's help."""
+        self.rereports.run_once()
+        if options.get("report_again"):
+            self.rereports.report_since(clock.time() - float(options["report_again"]))
         self.sweep()
         self.reclaimer.run_once()
 

@@ -13,12 +13,13 @@ from urllib.parse import unquote
 
 from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
+from swift.core.config import truthy
 from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.device import Device
-from swift.obj.pending import write_pending
+from swift.obj.pending import ContainerUpdate, redirect_of, write_pending
 from swift.telemetry.metrics import Metrics
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
@@ -51,6 +52,27 @@ class UpdateTarget:
         self.policy_index = policy_index
 
 
+class ExpirerQueue:
+    """Where the expiry of an object is queued (object-disk 21.1). Options: expiring_objects_*. Raises ValueError."""
+
+    def __init__(self, conf: Mapping[str, Any]) -> None:
+        prefix = conf.get("auto_create_account_prefix", ".")
+        self.account: str = prefix + conf.get("expiring_objects_account_name", EXPIRER_ACCOUNT)
+        self.divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
+        if self.divisor <= 100:
+            raise ValueError("expiring_objects_container_divisor must be more than 100")
+
+    def row(self, delete_at: int, account: str, container: str, obj: str) -> tuple[str, str]:
+        """(container, name) of the row for an object that expires at `delete_at`, seconds."""
+        name = f"{normalize_delete_at(delete_at)}-{account}/{container}/{obj}"
+        return queue_container(self.divisor, delete_at, account, container, obj), name
+
+    @staticmethod
+    def fields() -> dict[str, str]:
+        """What all rows say beside whose they are."""
+        return {"X-Size": "0", "X-Etag": _EMPTY_MD5}
+
+
 class ContainerUpdates:
     """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
 
@@ -61,11 +83,7 @@ class ContainerUpdates:
         self.conn_timeout = float(conf.get("conn_timeout", 0.5))
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
-        prefix = conf.get("auto_create_account_prefix", ".")
-        self.expirer_account = prefix + conf.get("expiring_objects_account_name", EXPIRER_ACCOUNT)
-        self.expirer_divisor = int(conf.get("expiring_objects_container_divisor", EXPIRER_DIVISOR))
-        if self.expirer_divisor <= 100:
-            raise ValueError("expiring_objects_container_divisor must be more than 100")
+        self.queue = ExpirerQueue(conf)
 
     # ------------------------------------------------------------ the object's container
 
@@ -84,20 +102,11 @@ class ContainerUpdates:
             "X-Backend-Storage-Policy-Index": str(target.policy_index),
             "User-Agent": f"object-server {os.getpid()}",
         }
-        container_path = self._container_path(environ)
         state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
-        self._update(
-            op,
-            target,
-            target.account,
-            target.container,
-            target.obj,
-            partition,
-            pairs,
-            headers,
-            state,
-            container_path,
+        update = ContainerUpdate(
+            op, target.account, target.container, target.obj, headers, state, self._container_path(environ)
         )
+        self._update(target, update, partition, pairs)
 
     def _container_path(self, environ: Mapping[str, Any]) -> str | None:
         """`account/container` of the shard to update, native text; None for the object's own container."""
@@ -142,11 +151,10 @@ class ContainerUpdates:
         fields: dict[str, str] | None = None,
     ) -> None:
         """Add (PUT) an object to the expirer's queue, or take (DELETE) it from it. `timestamp`: the request's."""
-        if _truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
+        if truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        names = (target.account, target.container, target.obj)
-        container = queue_container(self.expirer_divisor, delete_at, *names)
+        container, obj = self.queue.row(delete_at, target.account, target.container, target.obj)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,
@@ -165,55 +173,39 @@ class ContainerUpdates:
             partition = environ.get("HTTP_X_DELETE_AT_PARTITION") or ""
             if partition:
                 pairs = self._pairs(environ, "DELETE_AT")
-            headers["X-Size"] = "0"
-            headers["X-Etag"] = _EMPTY_MD5
+            headers.update(self.queue.fields())
             headers.update(fields or {})
-        elif not _truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
+        elif not truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
             return
         headers["User-Agent"] = f"object-server {os.getpid()}"
-        obj = f"{normalize_delete_at(delete_at)}-{target.account}/{target.container}/{target.obj}"
-        update = {
-            "op": op,
-            "account": self.expirer_account,
-            "container": container,
-            "obj": obj,
-            "headers": headers,
-        }
+        update = ContainerUpdate(op, self.queue.account, container, obj, headers)
         queued = UpdateTarget(
             target.device,
-            self.expirer_account,
+            self.queue.account,
             container,
             obj,
-            hash_path(self.expirer_account, container, obj),
+            hash_path(self.queue.account, container, obj),
             target.policy_index,
         )
-        if not pairs:
-            self._keep(queued, {**update, "db_state": None})
-            return
-        self._update(op, queued, self.expirer_account, container, obj, partition, pairs, headers, None, None)
+        if pairs:
+            self._update(queued, update, partition, pairs)
+        else:
+            self._keep(queued, update)
 
     # ------------------------------------------------------------ sending
 
     def _update(
-        self,
-        op: str,
-        target: UpdateTarget,
-        account: str,
-        container: str,
-        obj: str,
-        partition: str,
-        pairs: list[tuple[str, str]],
-        headers: dict[str, str],
-        db_state: str | None,
-        container_path: str | None,
+        self, target: UpdateTarget, update: ContainerUpdate, partition: str, pairs: list[tuple[str, str]]
     ) -> None:
         if not pairs:
             return
-        path = quote_name(f"/{partition}/{container_path or f'{account}/{container}'}/{obj}")
-        block = header_block(headers.items())
+        container_path = update.container_path or f"{update.account}/{update.container}"
+        path = quote_name(f"/{partition}/{container_path}/{update.obj}")
+        block = header_block(update.headers.items())
         deadline = clock.monotonic() + self.wait
         sends = [
-            _Send(self, host, device, op, f"/{quote_name(device)}{path}", block) for host, device in pairs
+            _Send(self, host, device, update.op, f"/{quote_name(device)}{path}", block)
+            for host, device in pairs
         ]
         if len(sends) == 1:
             sends[0].run(deadline)
@@ -224,18 +216,8 @@ class ContainerUpdates:
                 thread.wait()
             if all(send.done for send in sends):
                 return
-        update: dict[str, Any] = {
-            "op": op,
-            "account": account,
-            "container": container,
-            "obj": obj,
-            "headers": headers,
-            "db_state": db_state,
-        }
         redirect = next((send.redirect for send in sends if send.redirect), None)
-        if redirect or container_path:
-            update["container_path"] = redirect or container_path
-        kept = self._keep(target, update)
+        kept = self._keep(target, update, redirect)
         if len(sends) == 1 and sends[0].late is not None:
             spawn_n(sends[0].wait_late, kept, target.device)
             return
@@ -243,13 +225,18 @@ class ContainerUpdates:
             if send.late is not None:
                 send.late.close()
 
-    def _keep(self, target: UpdateTarget, update: dict[str, Any]) -> str:
-        headers = update["headers"]
-        timestamp = headers.get("X-Meta-Timestamp") or headers["X-Timestamp"]
+    def _keep(self, target: UpdateTarget, update: ContainerUpdate, redirect: str | None = None) -> str:
         self.metrics.increment("async_pendings")
-        return target.device.run(
-            write_pending, target.device.path, target.policy_index, target.name_hash, timestamp, update
+        device = target.device
+        kept: str = device.run(
+            write_pending,
+            device.path,
+            target.policy_index,
+            target.name_hash,
+            update.timestamp,
+            update.stored(redirect),
         )
+        return kept
 
 
 class _Send:
@@ -313,18 +300,13 @@ class _Send:
         if 200 <= status < 300:
             self.done = True
             return
-        location = response.get("location")
-        quoted = _truthy(response.get("x-backend-location-is-quoted"))
-        if status == 301 and location:
+        if status == 301 and response.get("location"):
             try:
-                if quoted:
-                    location = unquote(location, errors="surrogateescape")
-                else:
-                    location = wsgi_to_str(location)
-                account, container, _ = split_path(location, 2, 3, True)
-                self.redirect = f"{account}/{container}"
+                self.redirect = redirect_of(response)
             except ValueError:
-                self.updates.logger.error("Container update: bad Location %r from %s", location, self.host)
+                self.updates.logger.error(
+                    "Container update: bad Location %r from %s", response.get("location"), self.host
+                )
         else:
             self._log(BackendError(f"status {status}"))
 
@@ -349,10 +331,6 @@ def _unlink(path: str) -> None:
 
 def _words(header: str | None) -> list[str]:
     return [word.strip() for word in header.split(",")] if header else []
-
-
-def _truthy(value: str | None) -> bool:
-    return value is not None and value.lower() in ("true", "1", "yes", "on", "t", "y")
 
 
 def referer(environ: Mapping[str, Any]) -> str:

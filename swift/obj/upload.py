@@ -11,8 +11,9 @@ from hashlib import md5
 from typing import Any
 
 from swift.obj.errors import Refused
-from swift.obj.request import Environ, Malformed, is_true
+from swift.obj.request import Malformed
 from swift.wire.message import title_case
+from swift.wire.storage import Environ, is_true
 
 MAX_FOOTER = 1 << 20
 MAX_PART_HEADERS = 32

@@ -178,6 +178,7 @@ _OPTIONS = frozenset(
         "recon_cache_path",
         "recoverable_node_timeout",
         "replication_server",
+        "report_again_seconds",
         "report_interval",
         "request_node_count",
         "require_group",

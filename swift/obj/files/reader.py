@@ -181,7 +181,7 @@ def _open(
         decision = decide(names, where.ec, where.fragments, frag_index, frag_prefs)
         data = decision.data
         if data is None and decision.ts is not None:
-            raise Deleted(_tombstone_time(where, decision.ts))
+            raise Deleted(*_tombstone(where, decision.ts))
     if data is None:
         raise NotExist(where.hash_dir)
 
@@ -218,10 +218,11 @@ def _open(
     return found
 
 
-def _tombstone_time(where: ObjectLocation, tombstone: FileName) -> str:
+def _tombstone(where: ObjectLocation, tombstone: FileName) -> tuple[str, str | None]:
     path = f"{where.hash_dir}/{tombstone.name}"
     try:
-        return internal_timestamp(_read_file(path)["X-Timestamp"])
+        metadata = _read_file(path)
+        return internal_timestamp(metadata["X-Timestamp"]), metadata.get("name")
     except (KeyError, ValueError):
         raise _Damaged("tombstone without a good X-Timestamp", path) from None
 

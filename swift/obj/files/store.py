@@ -304,6 +304,17 @@ class FileStore(ObjectStore):
                 finally:
                     self.device.leave(scan.close)
 
+    def changed(self, partition: str, since: float) -> Iterator[list[Place]]:
+        device, partition_dir = self.device, f"{self.datadir}/{partition}"
+        for suffix in device.run_mounted(False, walker.list_suffixes, partition_dir):
+            scan = device.run(walker.SuffixScan, f"{partition_dir}/{suffix}")
+            try:
+                while names := device.run(scan.next):
+                    found = device.run(walker.changed_since, f"{partition_dir}/{suffix}", names, since)
+                    yield [self.locate(partition, name_hash, None) for name_hash in found]
+            finally:
+                device.leave(scan.close)
+
     def reclaim(self, partition: str) -> Iterator[int]:
         device, partition_dir = self.device, f"{self.datadir}/{partition}"
         for suffix in device.run_mounted(True, walker.list_suffixes, partition_dir):

@@ -64,6 +64,20 @@ class SuffixScan:
             self._entries.close()
 
 
+def changed_since(suffix_dir: str, names: list[str], since: float) -> list[str]:
+    """Those of the hash directories in which a file came or went since then (seconds). What can't be looked at counts as changed."""
+    found = []
+    for name in names:
+        try:
+            if os.stat(f"{suffix_dir}/{name}").st_mtime >= since:
+                found.append(name)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            found.append(name)
+    return found
+
+
 def suffix_times(suffix_dir: str, ec: bool, fragments: int | None) -> list[tuple[str, Times]]:
     """(name hash, its times) of what is in a suffix, in order; what can't be listed is left out. Raises OSError."""
     try:

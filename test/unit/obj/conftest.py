@@ -8,6 +8,7 @@ import pytest
 
 from swift.core import fs, hashing
 from swift.core.fs import is_memory_file_system
+from swift.obj import in_hand
 
 MEMORY = "/dev/shm"
 # What these say of files, threads and syncs is to hold on a disk as well; the others only need some place, or run inline in any case.
@@ -44,8 +45,10 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def root(request):
+def root(request, tmp_path_factory):
     """An empty directory; on a disk there are thread pools, real syncs and small xattrs."""
     path = tempfile.mkdtemp(prefix="swift-test-obj-", dir=MEMORY if request.param == "memory" else None)
-    yield path
+    with pytest.MonkeyPatch.context() as patch:  # a test's own is undone before the directory goes
+        patch.setattr(in_hand, "SHARED_MEMORY", str(tmp_path_factory.mktemp("notes")))
+        yield path
     shutil.rmtree(path, ignore_errors=True)

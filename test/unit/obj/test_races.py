@@ -446,6 +446,7 @@ def test_a_pending_update_is_synced_before_the_answer(app, events, verb):
 
 def test_a_sync_that_fails_is_no_success(app, monkeypatch):
     """Of the file, of the directory, of its parent: each failure is told, and the object is whole or absent."""
+    app.server.beat(app.server.devices.get("sda"))
     real = os.fsync
     for failing in range(1, 8):
         calls = iter(range(1, 100))

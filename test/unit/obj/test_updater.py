@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import types
 
 import pytest
 from obj_app import App
@@ -359,7 +360,7 @@ def test_a_server_without_the_database_is_asked_ever_more_rarely_and_named_once(
     """100 updates of a container that one server lacks: 100 requests to it in each sweep, and no word of why."""
     app, updater, servers = cluster([OK], [NONE])
     now = [1000.0]
-    monkeypatch.setattr(missing_module.clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(missing_module, "clock", types.SimpleNamespace(monotonic=lambda: now[0]))
     updater.concurrency = 1
     for n in range(20):
         keep(app, f"/a/c/o{n}")
