@@ -15,7 +15,7 @@ from swift.core.unpickle import UnpickleError
 _PUT = re.compile(rb"q.|r....", re.DOTALL)
 _INTEGERS = re.compile(rb"\(((?:K.|M..){1,1024})e|(K.|M..)a", re.DOTALL)
 _NARROW = re.compile(rb"((?:M..)*)K(.)", re.DOTALL)
-_OTHER_INTEGERS = b"(KMJIL"
+_OTHER_INTEGERS = b"(KMJIL\x8a\x8b"
 
 
 class IntegerArrays:
