@@ -98,7 +98,7 @@ _SHOWN_MAX = 4096
 
 
 def _is_shown(server: ObjectService, name: str) -> bool:
-    """Whether a stored header is part of a response."""
+    """Returns True if a stored header is part of a response."""
     lower = name.lower()
     shown = name != BLOCK_CRC32 and (lower.startswith(_USER_PREFIXES) or lower in server.shown_headers)
     if len(server.shown) < _SHOWN_MAX:
