@@ -15,6 +15,7 @@ from swift.middleware.memcache import MemcacheMiddleware
 from swift.middleware.proxy_logging import ProxyLoggingMiddleware
 from swift.middleware.tempauth import TempAuth
 from swift.telemetry.log import Logger
+from swift.telemetry.served import Served
 
 TOKEN = "AUTH_tk" + "0" * 32
 HEADERS = [
@@ -80,7 +81,7 @@ def main(requests=20_000):
         app(environ, start_response)
         now = time.time()
         for callback in callbacks:
-            callback(environ, 200, sent, 5, 0, None, now, now)
+            callback(Served(environ, 200, sent, 5, 0, None, now, now))
 
     best = min(timeit.repeat(one_request, timer=time.process_time, number=requests, repeat=7)) / requests
     print(f"{best * 1e6:.1f} us a request")

@@ -90,17 +90,7 @@ class ContainerUpdater(Daemon):
         """Sweep after sweep, one in `interval` seconds, the first at a random moment of the first interval."""
         sleep(clock.random() * self.interval)
         while True:
-            started = clock.time()
-            self.logger.info("Begin container update sweep")
-            counts = self._sweep(resend=True)
-            elapsed = clock.time() - started
-            self.logger.info(
-                "Container update sweep completed: %.02fs, %d successes, %d failures, %d with no changes",
-                elapsed,
-                counts.successes,
-                counts.failures,
-                counts.no_changes,
-            )
+            elapsed = self._told_sweep("sweep", resend=True)
             figures = {
                 "container_updater_sweep": elapsed,
                 RESENT_UNTIL: {name: resends.done_until for name, resends in self._resends.items()},
@@ -111,18 +101,24 @@ class ContainerUpdater(Daemon):
 
     def run_once(self, **options: Any) -> None:
         """One sweep over all containers."""
+        elapsed = self._told_sweep("single threaded sweep", resend=False)
+        recon_cache.dump({"container_updater_sweep": elapsed}, self.recon_file, self.logger)
+
+    def _told_sweep(self, kind: str, resend: bool) -> float:
+        """One sweep, called `kind` in the log; returns the seconds that it took."""
         started = clock.time()
-        self.logger.info("Begin container update single threaded sweep")
-        counts = self._sweep(resend=False)
+        self.logger.info("Begin container update %s", kind)
+        counts = self._sweep(resend)
         elapsed = clock.time() - started
         self.logger.info(
-            "Container update single threaded sweep completed: %.02fs, %s successes, %s failures, %s with no changes",
+            "Container update %s completed: %.02fs, %d successes, %d failures, %d with no changes",
+            kind,
             elapsed,
             counts.successes,
             counts.failures,
             counts.no_changes,
         )
-        recon_cache.dump({"container_updater_sweep": elapsed}, self.recon_file, self.logger)
+        return elapsed
 
     def _sweep(self, resend: bool) -> SweepCounts:
         counts = SweepCounts()

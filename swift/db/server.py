@@ -24,6 +24,7 @@ from swift.core.names import (
 from swift.core.policy import policies
 from swift.core.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.served import Served
 from swift.wire.serving import DEFAULT_MAX_CLIENTS
 from swift.wire.storage import DISK_STALL_TIMEOUT, Environ, StartResponse, StorageServer, answer
 
@@ -103,25 +104,15 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
             return self.no_storage(environ, start_response)
         return None
 
-    def on_done(
-        self,
-        environ: Environ,
-        status: int,
-        headers: list[tuple[str, str]],
-        sent: int,
-        received: int,
-        error: BaseException | None,
-        start: float,
-        end: float,
-    ) -> None:
+    def on_done(self, served: Served) -> None:
         """A completion callback of the server loop: counts the request."""
-        method = environ["REQUEST_METHOD"]
+        method = served.environ["REQUEST_METHOD"]
         if method not in self._verbs:
             return
-        suffix = ".errors.timing" if status >= 500 else ".timing"
-        milliseconds = (end - start) * 1000
+        suffix = ".errors.timing" if served.status >= 500 else ".timing"
+        milliseconds = (served.end - served.start) * 1000
         self.metrics.timing(method + suffix, milliseconds, self.sample_rates.get(method))
-        kind = environ.get("swift.db.kind")
+        kind = served.environ.get("swift.db.kind")
         if kind is not None:
             self.metrics.timing(kind + suffix, milliseconds)
 

@@ -17,6 +17,7 @@ from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry.access_line import proxy_template
 from swift.telemetry.log import INFO, get_logger
 from swift.telemetry.redaction import register_sensitive_header
+from swift.telemetry.served import Served
 from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
 from swift.wire.message import BodyFilter, InputFilter
@@ -88,27 +89,16 @@ class ProxyLoggingMiddleware:
 
         return self.app(environ, respond)
 
-    def _done(
-        self,
-        exchange: Exchange,
-        environ: dict[str, Any],
-        status: int,
-        headers: list[tuple[str, str]],
-        sent: int,
-        received: int,
-        error: BaseException | None,
-        start: float,
-        end: float,
-    ) -> None:
+    def _done(self, exchange: Exchange, served: Served) -> None:
         """The server loop's word that the response is out, or broke."""
-        exchange.wire_status = status
-        exchange.status = environ.get(_STATUS) or _status_after(status, error)
-        exchange.sent = sent
-        exchange.received = received
-        exchange.start = start
-        exchange.end = end
+        exchange.wire_status = served.status
+        exchange.status = served.environ.get(_STATUS) or _status_after(served.status, served.error)
+        exchange.sent = served.sent
+        exchange.received = served.received
+        exchange.start = served.start
+        exchange.end = served.end
         if exchange.ttfb is not None:
-            exchange.ttfb -= start
+            exchange.ttfb -= served.start
         self.report(exchange)
 
     def report(self, exchange: Exchange) -> None:

@@ -35,10 +35,10 @@ def split_policy_dir(name: str) -> tuple[str, int]:
 
 
 def is_suffix(name: str) -> bool:
-    """Whether a directory entry is named like a suffix directory: 3 lower-case hex digits."""
+    """Returns True if a directory entry is named like a suffix directory: 3 lower-case hex digits."""
     return _SUFFIX(name) is not None
 
 
 def is_hash(name: str) -> bool:
-    """Whether a directory entry is named like a hash directory: 32 lower-case hex digits."""
+    """Returns True if a directory entry is named like a hash directory: 32 lower-case hex digits."""
     return _HASH(name) is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from swift.core import clock
 from swift.core.constraints import check_metadata
@@ -15,14 +14,12 @@ from swift.obj.errors import Refused
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
 from swift.obj.request import Malformed, stored_headers
 from swift.obj.server_put import next_part_power
+from swift.obj.service import ObjectService
 from swift.obj.store import OpenObject, Write
 from swift.obj.updates import UpdateTarget
 from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, head_headers
 from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
-
-if TYPE_CHECKING:
-    from swift.obj.server import ObjectServer
 
 # ---------------------------------------------------------------- POST
 
@@ -41,7 +38,7 @@ class PostRequest:
         "write",
     )
 
-    def __init__(self, server: ObjectServer, environ: Environ) -> None:
+    def __init__(self, server: ObjectService, environ: Environ) -> None:
         """Raises BadRequest."""
         self.timestamp = timestamp_of(environ)
         self.now = float(self.timestamp[:16])
@@ -74,7 +71,7 @@ class PostRequest:
         self.change = PostChange(self.timestamp, self.content_type, self.ctype_timestamp, self.headers)
 
 
-def post(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def post(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """POST: new metadata for an object."""
     target = server.locate(environ)
     request = PostRequest(server, environ)
@@ -103,7 +100,7 @@ def post(server: ObjectServer, environ: Environ, start_response: StartResponse) 
 
 
 def _send_post_updates(
-    server: ObjectServer,
+    server: ObjectService,
     environ: Environ,
     request: PostRequest,
     target: UpdateTarget,
@@ -162,7 +159,7 @@ class DeleteRequest:
         self.check = DeleteCheck(self.timestamp, if_delete_at)
 
 
-def delete(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def delete(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """DELETE: a tombstone, also for an object that isn't here."""
     started = clock.time()
     request = DeleteRequest(environ)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift.core.errors import BadRequest
 from swift.core.timestamp import http_date, internal_timestamp
@@ -12,12 +12,10 @@ from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.body import BodyDamaged, ObjectBody
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.request import NamedObject
+from swift.obj.service import ObjectService
 from swift.obj.store import BODY, EXTENT, HEAD, OpenObject
 from swift.wire.message import Request, Response, normalize_etag
 from swift.wire.storage import Environ, StartResponse, is_true
-
-if TYPE_CHECKING:
-    from swift.obj.server import ObjectServer
 
 MAX_PREFERENCES = 256
 
@@ -31,7 +29,7 @@ _CONDITIONS = (
 )
 
 
-def get(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def get(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """GET and HEAD."""
     is_get = environ["REQUEST_METHOD"] == "GET"
     plain = True
@@ -99,8 +97,8 @@ def _fragment_preferences(environ: Environ) -> list[dict[str, Any]] | None:
 _SHOWN_MAX = 4096
 
 
-def _is_shown(server: ObjectServer, name: str) -> bool:
-    """Whether a stored header is part of a response."""
+def _is_shown(server: ObjectService, name: str) -> bool:
+    """Returns True if a stored header is part of a response."""
     lower = name.lower()
     shown = name != BLOCK_CRC32 and (lower.startswith(_USER_PREFIXES) or lower in server.shown_headers)
     if len(server.shown) < _SHOWN_MAX:
@@ -108,7 +106,7 @@ def _is_shown(server: ObjectServer, name: str) -> bool:
     return shown
 
 
-def _headers(server: ObjectServer, environ: Environ, found: OpenObject) -> list[tuple[str, str]]:
+def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list[tuple[str, str]]:
     """Response headers less Content-Length."""
     metadata = found.metadata
     timestamp = found.timestamp
@@ -135,7 +133,7 @@ def _headers(server: ObjectServer, environ: Environ, found: OpenObject) -> list[
     return headers
 
 
-def _body(server: ObjectServer, target: NamedObject, environ: Environ, found: OpenObject) -> ObjectBody:
+def _body(server: ObjectService, target: NamedObject, environ: Environ, found: OpenObject) -> ObjectBody:
     keep = found.size < server.keep_cache_size and (
         server.keep_cache_private
         or ("HTTP_X_AUTH_TOKEN" not in environ and "HTTP_X_STORAGE_TOKEN" not in environ)
@@ -149,7 +147,7 @@ def _body(server: ObjectServer, target: NamedObject, environ: Environ, found: Op
 
 
 def _conditional(
-    server: ObjectServer,
+    server: ObjectService,
     target: NamedObject,
     environ: Environ,
     start_response: StartResponse,

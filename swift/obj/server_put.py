@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from hashlib import md5
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from swift.core import clock
 from swift.core.checksum import crc32
@@ -21,15 +21,13 @@ from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crc
 from swift.obj.errors import Refused
 from swift.obj.listed import queue_fields
 from swift.obj.request import Malformed, NamedObject, stored_headers
+from swift.obj.service import ObjectService
 from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, PlainUpload, open_upload
 from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers
 from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
-
-if TYPE_CHECKING:
-    from swift.obj.server import ObjectServer
 
 SMALL_BODY = MIN_BLOCK  # bytes; has one checksum block
 PIECE = 1 << 20
@@ -50,7 +48,7 @@ class PutRequest:
         "write",
     )
 
-    def __init__(self, server: ObjectServer, environ: Environ) -> None:
+    def __init__(self, server: ObjectService, environ: Environ) -> None:
         """Raises RequestError, HTTPException, DeviceUnavailable."""
         self.timestamp = timestamp_of(environ)
         self.target: NamedObject = server.locate(environ)
@@ -84,7 +82,7 @@ def next_part_power(environ: Environ) -> int | None:
     return power
 
 
-def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+def put(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """PUT."""
     started = clock.time()
     request = PutRequest(server, environ)
@@ -127,7 +125,7 @@ def put(server: ObjectServer, environ: Environ, start_response: StartResponse) -
 
 
 def _put_small(
-    server: ObjectServer, environ: Environ, request: PutRequest, metadata: dict[str, str]
+    server: ObjectService, environ: Environ, request: PutRequest, metadata: dict[str, str]
 ) -> State:
     length = request.length
     assert length is not None
@@ -172,7 +170,7 @@ class _Sums:
 
 
 def _put_large(
-    server: ObjectServer, environ: Environ, request: PutRequest, metadata: dict[str, str]
+    server: ObjectService, environ: Environ, request: PutRequest, metadata: dict[str, str]
 ) -> tuple[State, Footers]:
     upload = open_upload(environ, request.length)
     # the proxy takes the MD5 and promises it, with a CRC to check the body by
@@ -211,7 +209,7 @@ def _put_large(
     return state, footers
 
 
-def _receive(server: ObjectServer, upload: PlainUpload, new: NewObject, sums: _Sums) -> None:
+def _receive(server: ObjectService, upload: PlainUpload, new: NewObject, sums: _Sums) -> None:
     """The body, in pieces as large as what arrives allows. Raises Refused, ClientError, NoSpace, OSError."""
     deadline = clock.monotonic() + server.max_upload_time
     longest = limits().max_file_size
@@ -236,7 +234,7 @@ def _receive(server: ObjectServer, upload: PlainUpload, new: NewObject, sums: _S
 
 
 def _send_updates(
-    server: ObjectServer,
+    server: ObjectService,
     environ: Environ,
     request: PutRequest,
     metadata: dict[str, str],

@@ -15,7 +15,7 @@ _SAMPLE_RATES = {"HEAD": 0.8}
 
 
 def are_wanted(conf: Mapping[str, Any]) -> bool:
-    """Whether there is anybody to send timings to."""
+    """Returns True if there is anybody to send timings to."""
     return bool(conf.get("log_statsd_host"))
 
 

@@ -6,13 +6,14 @@ Made once by the application; here at the bottom, so that no part needs to know 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swift.proxy.backend_headers import HeaderTables
 from swift.proxy.node_health import NodeHealth
 from swift.proxy.options import Options
 from swift.proxy.routing import NodeSelector
+from swift.telemetry.served import DoneCallback, Served
 from swift.wire.errors import ClientTimeout
 
 
@@ -61,13 +62,11 @@ class Services:
         """A line for an answer of 503 that the backends' statuses led to."""
         self.logger.error("%s %s returning 503 for %s", kind.title(), method, list(statuses) or "no answers")
 
-    def client_timeout_counter(self, kind: str) -> Callable[..., None]:
+    def client_timeout_counter(self, kind: str) -> DoneCallback:
         """A completion callback that counts clients which did not take their answer in time."""
 
-        def count(
-            environ: Any, status: int, headers: Any, sent: int, received: int, error: Any, *times: float
-        ) -> None:
-            if isinstance(error, ClientTimeout):
+        def count(served: Served) -> None:
+            if isinstance(served.error, ClientTimeout):
                 self.metrics.increment(f"{kind}.client_timeouts")
 
         return count

@@ -41,6 +41,7 @@ from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
 from swift.telemetry.log import capture_stdio, get_logger
 from swift.telemetry.node_metrics import state_families
+from swift.telemetry.served import DoneCallback, Served
 
 SECTIONS = ("proxy-server", "account-server", "container-server", "object-server")
 DEFAULT_BIND_TIMEOUT = 30
@@ -119,7 +120,7 @@ class Service:
             return self.app
         return prometheus.with_endpoint(self.app, path, state_families(self.section, self.conf))
 
-    def on_done(self) -> Callable[..., None]:
+    def on_done(self) -> DoneCallback:
         """What is to be done with each finished request: counting, and the access line of storage servers."""
         meter = prometheus.RequestMeter(self.section).on_done
         if self.section == "proxy-server":
@@ -130,10 +131,10 @@ class Service:
             return meter
         log = access.on_done
 
-        def done(environ: Mapping[str, Any], *args: Any) -> None:
-            meter(environ, *args)
-            if not environ["PATH_INFO"].startswith(("/recon/", "/healthcheck", "/metrics")):
-                log(environ, *args)
+        def done(served: Served) -> None:
+            meter(served)
+            if not served.environ["PATH_INFO"].startswith(("/recon/", "/healthcheck", "/metrics")):
+                log(served)
 
         return done
 

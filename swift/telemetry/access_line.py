@@ -20,6 +20,7 @@ from urllib.parse import quote_from_bytes
 from swift.core import clock
 from swift.core.config import truthy
 from swift.telemetry.log import DEBUG, INFO, Logger, escape_controls
+from swift.telemetry.served import Served
 
 STORAGE_TEMPLATE = (
     '{remote_addr} - - [{time.d}/{time.b}/{time.Y}:{time.H}:{time.M}:{time.S} +0000] "{method} {path}" {status} '
@@ -336,23 +337,15 @@ class StorageAccessLog:
         )
         self._quiet = quiet or _is_replication
 
-    def on_done(
-        self,
-        environ: Mapping[str, Any],
-        status: int,
-        headers: Iterable[tuple[str, str]],
-        sent: int,
-        received: int,
-        error: BaseException | None,
-        start: float,
-        end: float,
-    ) -> None:
+    def on_done(self, served: Served) -> None:
         """A completion callback of the server loop: logs the request."""
         if not self.enabled:
             return
+        environ = served.environ
         level = DEBUG if self._quiet(environ) else INFO
         if level >= self.logger.level:
-            self.logger.access(level, self.line(environ, status, headers, start, end))
+            line = self.line(environ, served.status, served.headers, served.start, served.end)
+            self.logger.access(level, line)
 
     def line(
         self,

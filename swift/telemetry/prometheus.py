@@ -21,6 +21,7 @@ from typing import Any
 from swift.core.concurrency import Timeout, spawn_after
 from swift.core.threads import DeviceBusy, run_in_thread
 from swift.telemetry.log_sinks import dropped_messages
+from swift.telemetry.served import Served
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -238,24 +239,15 @@ class RequestMeter:
     def __init__(self, server: str) -> None:
         self._server = server
 
-    def on_done(
-        self,
-        environ: Mapping[str, Any],
-        status: int,
-        headers: Iterable[tuple[str, str]],
-        sent: int,
-        received: int,
-        error: BaseException | None,
-        start: float,
-        end: float,
-    ) -> None:
+    def on_done(self, served: Served) -> None:
+        environ = served.environ
         method = environ["REQUEST_METHOD"]
         TABLE.request(
             self._server,
             method if method in KNOWN_METHODS else "BAD_METHOD",
-            str(status),
+            str(served.status),
             environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", ""),
-            end - start,
+            served.end - served.start,
         )
 
 

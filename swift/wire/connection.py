@@ -6,12 +6,12 @@ server.py. Spec: proxy-and-backend.md 21.
 """
 
 import sys
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from swift.core import clock
 from swift.core.concurrency import Timeout, sleep
+from swift.telemetry.served import DoneCallback, Served
 from swift.wire.admission import Admission, Pass, Refused
 from swift.wire.answering import DISCARD_LIMIT, UNTIL_CLOSE, Answering
 from swift.wire.errors import (
@@ -144,7 +144,7 @@ class Connection(Answering):
         self.sent = 0
         self.close_after = self._wants_close(environ)
         body = environ["wsgi.input"] = self._request_body(environ)
-        callbacks: list[Callable[..., Any]] = []
+        callbacks: list[DoneCallback] = []
         environ["swift.on_response_done"] = callbacks
         error: BaseException | None = None
         place = None
@@ -292,13 +292,13 @@ class Connection(Answering):
         self, environ: dict[str, Any], body: RequestBody, error: BaseException | None, start: float
     ) -> None:
         status = int(self.status[:3]) if self.status else 500
-        arguments = (environ, status, self.headers, self.sent, body.received, error, start, clock.time())
+        served = Served(environ, status, self.headers, self.sent, body.received, error, start, clock.time())
         callbacks = environ["swift.on_response_done"]
         if self.server.on_done is not None:
             callbacks = [*callbacks, self.server.on_done]
         for callback in callbacks:
             try:
-                callback(*arguments)
+                callback(served)
             except Exception:
                 self.server.logger.exception("error in a completion callback")
 

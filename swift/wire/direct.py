@@ -181,6 +181,66 @@ def _listing(
         raise DirectError("GET", node, path, reason=f"not JSON: {error}") from error
 
 
+# --- calls of which only the verb differs; they return the headers of the answer
+
+
+class _OnAccount:
+    """A call for an account."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def __call__(
+        self, node: Node, part: int | str, account: str, headers: Headers | None = None, **options: Any
+    ) -> HeaderKeyDict:
+        return _simple(node, self.method, _path(node, part, account), headers, **options)
+
+
+class _OnContainer:
+    """A call for a container."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def __call__(
+        self,
+        node: Node,
+        part: int | str,
+        account: str,
+        container: str,
+        headers: Headers | None = None,
+        **options: Any,
+    ) -> HeaderKeyDict:
+        return _simple(node, self.method, _path(node, part, account, container), headers, **options)
+
+
+class _OnObject:
+    """A call for an object, or for its record in its container's database."""
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def __call__(
+        self,
+        node: Node,
+        part: int | str,
+        account: str,
+        container: str,
+        obj: str,
+        headers: Headers | None = None,
+        **options: Any,
+    ) -> HeaderKeyDict:
+        return _simple(node, self.method, _path(node, part, account, container, obj), headers, **options)
+
+
+head_account, put_account = _OnAccount("HEAD"), _OnAccount("PUT")
+post_account, delete_account = _OnAccount("POST"), _OnAccount("DELETE")
+head_container, post_container = _OnContainer("HEAD"), _OnContainer("POST")
+delete_container = _OnContainer("DELETE")
+head_object, post_object, delete_object = _OnObject("HEAD"), _OnObject("POST"), _OnObject("DELETE")
+put_container_object, delete_container_object = _OnObject("PUT"), _OnObject("DELETE")
+
+
 # --- accounts
 
 
@@ -207,30 +267,6 @@ def get_account(
         "reverse": reverse,
     }
     return _listing(node, _path(node, part, account), headers, query, **options)
-
-
-def head_account(
-    node: Node, part: int | str, account: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "HEAD", _path(node, part, account), headers, **options)
-
-
-def put_account(
-    node: Node, part: int | str, account: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "PUT", _path(node, part, account), headers, **options)
-
-
-def post_account(
-    node: Node, part: int | str, account: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "POST", _path(node, part, account), headers, **options)
-
-
-def delete_account(
-    node: Node, part: int | str, account: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "DELETE", _path(node, part, account), headers, **options)
 
 
 # --- containers
@@ -264,12 +300,6 @@ def get_container(
     return _listing(node, _path(node, part, account, container), headers, query, **options)
 
 
-def head_container(
-    node: Node, part: int | str, account: str, container: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "HEAD", _path(node, part, account, container), headers, **options)
-
-
 def put_container(
     node: Node,
     part: int | str,
@@ -281,12 +311,6 @@ def put_container(
 ) -> HeaderKeyDict:
     """contents: shard ranges as JSON, with the headers that say so."""
     return _simple(node, "PUT", _path(node, part, account, container), headers, body=contents, **options)
-
-
-def post_container(
-    node: Node, part: int | str, account: str, container: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "POST", _path(node, part, account, container), headers, **options)
 
 
 def update_container(
@@ -304,50 +328,7 @@ def update_container(
     )
 
 
-def delete_container(
-    node: Node, part: int | str, account: str, container: str, headers: Headers | None = None, **options: Any
-) -> HeaderKeyDict:
-    return _simple(node, "DELETE", _path(node, part, account, container), headers, **options)
-
-
-def put_container_object(
-    node: Node,
-    part: int | str,
-    account: str,
-    container: str,
-    obj: str,
-    headers: Headers | None = None,
-    **options: Any,
-) -> HeaderKeyDict:
-    """The record of an object in its container's database."""
-    return _simple(node, "PUT", _path(node, part, account, container, obj), headers, **options)
-
-
-def delete_container_object(
-    node: Node,
-    part: int | str,
-    account: str,
-    container: str,
-    obj: str,
-    headers: Headers | None = None,
-    **options: Any,
-) -> HeaderKeyDict:
-    return _simple(node, "DELETE", _path(node, part, account, container, obj), headers, **options)
-
-
 # --- objects
-
-
-def head_object(
-    node: Node,
-    part: int | str,
-    account: str,
-    container: str,
-    obj: str,
-    headers: Headers | None = None,
-    **options: Any,
-) -> HeaderKeyDict:
-    return _simple(node, "HEAD", _path(node, part, account, container, obj), headers, **options)
 
 
 def get_object(
@@ -425,30 +406,6 @@ def _pieces(contents: Any, size: int) -> Iterator[bytes]:
     if hasattr(contents, "read"):
         return iter(lambda: contents.read(size), b"")
     return iter(contents)
-
-
-def post_object(
-    node: Node,
-    part: int | str,
-    account: str,
-    container: str,
-    obj: str,
-    headers: Headers | None = None,
-    **options: Any,
-) -> HeaderKeyDict:
-    return _simple(node, "POST", _path(node, part, account, container, obj), headers, **options)
-
-
-def delete_object(
-    node: Node,
-    part: int | str,
-    account: str,
-    container: str,
-    obj: str,
-    headers: Headers | None = None,
-    **options: Any,
-) -> HeaderKeyDict:
-    return _simple(node, "DELETE", _path(node, part, account, container, obj), headers, **options)
 
 
 # --- a node's own affairs

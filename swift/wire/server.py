@@ -13,11 +13,12 @@ from swift.core import clock
 from swift.core.concurrency import Event, Timeout, raw_socket, sleep, spawn_n
 from swift.core.sockets import Listener
 from swift.core.stream import Stream
+from swift.telemetry.served import DoneCallback
 from swift.wire.admission import Refused
 from swift.wire.call import Application
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
-from swift.wire.serving import DoneCallback, Serving
+from swift.wire.serving import Serving
 from swift.wire.tls import TlsStream, server_context
 
 # Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one

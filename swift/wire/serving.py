@@ -3,17 +3,15 @@
 What never lives here: sockets, and who is let in when (`swift.wire.server`). Spec: proxy-and-backend.md 21; operations.md 2.1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from swift.core import clock, constraints
 from swift.core.config import truthy
+from swift.telemetry.served import DoneCallback
 from swift.wire.admission import Admission
 from swift.wire.call import Application
 from swift.wire.parser import HeadLimits
-
-# callback(environ, status, headers, sent, received, error, start, end)
-DoneCallback = Callable[[dict[str, Any], int, list[tuple[str, str]], int, int, Any, float, float], None]
 
 DEFAULT_MAX_CLIENTS = 4096
 # Below what a proxy waits for an answer (node_timeout): it shall hear of a full server, not take it for a broken one.

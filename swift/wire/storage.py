@@ -39,6 +39,11 @@ DISK_ERRORS = frozenset(
 )
 """What says that the disk, not the request, is at fault: answered with 507, so that another one is asked."""
 
+PASSING_ERRORS = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ETIMEDOUT)
+)
+"""Of the machine, not of a disk: answered with 503, since another node may take the request, or this one a moment later."""
+
 DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
 
 
@@ -75,7 +80,8 @@ def timestamp_of(environ: Environ) -> str:
 
 def is_true(environ: Environ, key: str) -> bool:
     """Returns True if the header of this environ key is there and says yes."""
-    return truthy(environ.get(key))
+    value = environ.get(key)
+    return value is not None and truthy(value)
 
 
 class StorageServer:
@@ -141,7 +147,7 @@ class StorageServer:
             self.log_failure(environ, error)
             if error.errno in DISK_ERRORS:
                 return self.no_storage(environ, start_response)
-            return answer(environ, start_response, 500)
+            return answer(environ, start_response, 503 if error.errno in PASSING_ERRORS else 500)
         self.logger.exception(
             "ERROR __call__ error with %s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"]
         )

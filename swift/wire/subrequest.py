@@ -63,15 +63,10 @@ def make_environ(
 
 
 def make_pre_authed_environ(
-    environ: Mapping[str, Any],
-    method: str | None = None,
-    path: str | None = None,
-    query: str | None = None,
-    agent: str | None = "Swift",
-    source: str | None = None,
+    environ: Mapping[str, Any], method: str | None = None, path: str | None = None, **options: Any
 ) -> dict[str, Any]:
-    """As make_environ, for a request that no auth middleware shall refuse."""
-    made = make_environ(environ, method, path, query, agent, source)
+    """As make_environ, for a request that no auth middleware shall refuse; `options` as there."""
+    made = make_environ(environ, method, path, **options)
     made["swift.authorize"] = _allow_all
     made["swift.authorize_override"] = True
     made["REMOTE_USER"] = PRE_AUTHED_USER

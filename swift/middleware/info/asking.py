@@ -222,7 +222,7 @@ def get_object_info(environ: dict[str, Any], app: Any, path: str, source: str | 
     parts = wsgi_to_str(path).split("/", 2)
     key = f"object/{parts[2]}" if len(parts) == 3 else f"object{path}"
     if key not in infocache:
-        sub = make_pre_authed_environ(environ, "HEAD", path, "", "Swift", source)
+        sub = make_pre_authed_environ(environ, "HEAD", path, query="", source=source)
         infocache[key] = object_info_from_headers(*status_and_headers(app, sub))
     return infocache[key]
 
@@ -230,7 +230,7 @@ def get_object_info(environ: dict[str, Any], app: Any, path: str, source: str | 
 def _head(environ: dict[str, Any], app: Any, path: str, source: str) -> tuple[int, list[tuple[str, str]]]:
     """(status, headers) of a HEAD through the side pipeline; the path is a WSGI string."""
     app = getattr(app, "_pipeline_request_logging_app", app)
-    sub = make_pre_authed_environ(environ, "HEAD", path, "", "Swift", source)
+    sub = make_pre_authed_environ(environ, "HEAD", path, query="", source=source)
     sub.pop("HTTP_ORIGIN", None)
     sub["swift_owner"] = True
     sub["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"

@@ -217,7 +217,7 @@ def write(fd: int, metadata: dict[str, str]) -> None:
 
 
 def _has_space(fd: int) -> bool:
-    """Whether a small xattr could be had: then ENOSPC meant the size of the value, not the disk."""
+    """Returns True if a small xattr could be had: then ENOSPC meant the size of the value, not the disk."""
     try:
         set_xattr(fd, XATTR, b"x" * 1024)
     except OSError:

@@ -9,6 +9,7 @@ from swift.middleware.proxy_logging import ProxyLoggingMiddleware, filter_factor
 from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry import redaction
 from swift.telemetry.metrics import LabeledMetrics
+from swift.telemetry.served import Served
 from swift.wire.errors import ClientDisconnected
 from swift.wire.message import Request
 
@@ -35,7 +36,7 @@ def served(filter_, status=200, sent=0, received=0, error=None, start=START, end
         request["headers"] = {k: v for k, v in request["headers"].items() if v is not None}
     answer = call(filter_, environ=environ, read=False, **request)
     for callback in callbacks:
-        callback(environ_of(filter_), status, answer.header_list, sent, received, error, start, end)
+        callback(Served(environ_of(filter_), status, answer.header_list, sent, received, error, start, end))
     return answer
 
 

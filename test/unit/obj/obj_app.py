@@ -91,7 +91,8 @@ class App:
             "reclaim_age": "1e12",
             "writer_process": "false",
         }
-        self.server = ObjectServer({**base, **conf}, self.log)
+        self.application = ObjectServer({**base, **conf}, self.log)
+        self.server = self.application.service
         if batch:
             for policy in self.server.policies:
                 store = self.server.stores.get(self.server.devices.get("sda"), policy)
@@ -127,7 +128,7 @@ class App:
             got.headers = {name.lower(): value for name, value in headers}
             assert len(got.headers) == len(headers), "a header twice"
 
-        iterable = self.server(environ, start_response)
+        iterable = self.application(environ, start_response)
         got.iterable = iterable
         try:
             got.body = b"".join(iterable)

@@ -24,7 +24,7 @@ def cert(tmp_path_factory):
 def front(request, root, cert):
     app = App(root)
     assert app.put("1700000001.00000", CONTENT).status == 201
-    made = Front(app.server, request.param, cert, app.log)
+    made = Front(app.application, request.param, cert, app.log)
     checks._checked.clear()
     yield made
     made.stop()

@@ -23,7 +23,7 @@ def app(root):
 @pytest.fixture
 def address(app):
     sock = listen("127.0.0.1", 0)
-    server = Server(sock, app.server, {"client_timeout": "5"}, app.log)
+    server = Server(sock, app.application, {"client_timeout": "5"}, app.log)
     thread = spawn(server.run)
     yield sock.getsockname()
     server.stop()

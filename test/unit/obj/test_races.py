@@ -109,7 +109,7 @@ def test_damage_found_late_does_not_take_newer_files_away(app, newer):
     request = {
         "REQUEST_METHOD": "GET", "PATH_INFO": "/sda/7/a/c/o", "wsgi.input": Input(b""), "QUERY_STRING": "", "CONTENT_TYPE": "",
     }  # fmt: skip
-    body = app.server(request, start_response)
+    body = app.application(request, start_response)
     if newer == "put":
         assert app.put(T2, b"new").status == 201
     else:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from swift.telemetry import access_line
 from swift.telemetry.access_line import Anonymizer, StorageAccessLog, Template, proxy_template
+from swift.telemetry.served import Served
 
 T = 1700000000.123456717
 
@@ -65,14 +66,14 @@ def test_which_lines_are_written():
     for changes in (
         {"REQUEST_METHOD": "REPLICATE"}, {"REQUEST_METHOD": "SSYNC"}, {"HTTP_X_BACKEND_REPLICATION": ""},
     ):  # fmt: skip
-        log.on_done(environ(**changes), 200, [], 0, 0, None, T, T)
+        log.on_done(Served(environ(**changes), 200, [], 0, 0, None, T, T))
     assert not lines.lines
-    log.on_done(environ(), 200, [], 0, 0, None, T, T)
+    log.on_done(Served(environ(), 200, [], 0, 0, None, T, T))
     assert [level for level, _ in lines.lines] == [20]
     lines.level = 10
-    log.on_done(environ(REQUEST_METHOD="REPLICATE"), 200, [], 0, 0, None, T, T)
+    log.on_done(Served(environ(REQUEST_METHOD="REPLICATE"), 200, [], 0, 0, None, T, T))
     assert [level for level, _ in lines.lines] == [20, 10]
-    StorageAccessLog({"log_requests": "no"}, lines).on_done(environ(), 200, [], 0, 0, None, T, T)
+    StorageAccessLog({"log_requests": "no"}, lines).on_done(Served(environ(), 200, [], 0, 0, None, T, T))
     assert len(lines.lines) == 2
 
 

@@ -9,6 +9,7 @@ import pytest
 from swift.core.concurrency import sleep
 from swift.telemetry import metrics, prometheus
 from swift.telemetry.metrics import get_labeled_metrics, get_metrics
+from swift.telemetry.served import Served
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_counts_of_all_workers_are_added_up(fresh_table, monkeypatch):
         get_metrics({}, "t").timing("b", 500)
         meter = prometheus.RequestMeter("object-server")
         environ = {"REQUEST_METHOD": "GET", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX": "1"}
-        meter.on_done(environ, 200, [], 5, 0, None, 1.0, 1.004)
+        meter.on_done(Served(environ, 200, [], 5, 0, None, 1.0, 1.004))
         fresh_table.write()
         sibling = json.loads((open(os.path.join(directory, str(os.getpid())))).read())
         for pid in ("1", "2"):

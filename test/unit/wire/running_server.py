@@ -35,8 +35,9 @@ class Running:
         self.thread.start()
         assert ready.wait(10)
 
-    def _on_done(self, environ, status, headers, sent, received, error, start, end):
-        self.done.append((environ["REQUEST_METHOD"], status, sent, received, error))
+    def _on_done(self, served):
+        method = served.environ["REQUEST_METHOD"]
+        self.done.append((method, served.status, served.sent, served.received, served.error))
 
     @property
     def logged(self):

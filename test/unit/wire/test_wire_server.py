@@ -241,16 +241,17 @@ def test_completion_callbacks(start):
     seen = []
 
     def app(environ, start_response):
-        environ["swift.on_response_done"].append(lambda *args: seen.append(args))
-        environ["swift.on_response_done"].append(lambda *args: 1 / 0)
+        environ["swift.on_response_done"].append(seen.append)
+        environ["swift.on_response_done"].append(lambda served: 1 / 0)
         return echo(environ, start_response)
 
     server = start(app)
     server.talk(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
     assert wait_for(lambda: server.done)
-    environ, status, headers, sent, received, error, begin, end = seen[0]
-    assert (environ["PATH_INFO"], status, sent, received, error) == ("/x", 201, 3, 3, None)
-    assert ("X-Path", "/x") in headers and 0 < begin <= end
+    served = seen[0]
+    assert served.environ["PATH_INFO"] == "/x"
+    assert (served.status, served.sent, served.received, served.error) == (201, 3, 3, None)
+    assert ("X-Path", "/x") in served.headers and 0 < served.start <= served.end
     assert server.done == [("PUT", 201, 3, 3, None)]
 
 

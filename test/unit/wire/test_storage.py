@@ -1,0 +1,43 @@
+"""The frame of the storage servers: what errors of the machine and of disks become."""
+
+import errno
+import logging
+
+import pytest
+
+from swift.wire.storage import StorageServer
+
+
+class Server(StorageServer):
+    server_type = "test-server"
+
+    def __init__(self, error):
+        super().__init__(logging.getLogger("storage-test"))
+        self.error = error
+
+    def verbs(self):
+        return {"GET": self.get}
+
+    def get(self, environ, start_response):
+        raise self.error
+
+
+def status_of(error):
+    seen = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/sda/1/a"}
+    Server(error).respond(environ, lambda status, headers: seen.append(int(status[:3])))
+    return seen[0]
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR])
+def test_what_is_of_the_machine_may_be_tried_again(number):
+    assert status_of(OSError(number, "")) == 503
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.ENOSPC])
+def test_what_is_of_the_disk_is_answered_with_507(number):
+    assert status_of(OSError(number, "")) == 507
+
+
+def test_what_nobody_knows_is_500():
+    assert status_of(OSError(errno.ENOTDIR, "")) == status_of(KeyError("x")) == 500
