@@ -80,6 +80,7 @@ class Hub(epolls.Hub):
 
     def watch(self, stream: Watched) -> None:
         """Registers a stream for its whole life."""
+        self.callbacks.pop(stream.fd, None)
         self.streams[stream.fd] = stream
         self.poll.register(stream.fd, _EDGE)
 
@@ -89,6 +90,16 @@ class Hub(epolls.Hub):
             del self.streams[stream.fd]
             with contextlib.suppress(OSError, ValueError):
                 self.poll.unregister(stream.fd)
+
+    def add(self, evtype: str, fileno: int, *args: Any) -> Any:
+        """A wait through eventlet's own interface."""
+        if fileno in self.callbacks or fileno in self.streams:
+            # closed behind our back and its number given anew: it would swallow the events
+            self.callbacks.pop(fileno, None)
+            self.streams.pop(fileno, None)
+            with contextlib.suppress(OSError, ValueError):
+                self.poll.unregister(fileno)
+        return super().add(evtype, fileno, *args)
 
     def watch_callback(self, fd: int, callback: Callable[[], None]) -> None:
         """Calls callback in the hub whenever fd is readable (level-triggered)."""

@@ -324,3 +324,26 @@ def test_a_time_limit_does_not_overtake_a_connection_that_was_made_in_time():
     stream.sendall(b"x")
     close(stream)
     listener.close()
+
+
+def test_a_number_that_is_given_again_does_not_go_to_whoever_had_it():
+    """A callback whose descriptor was closed behind the hub's back swallows nobody's events."""
+    from eventlet.green import socket as green
+
+    wake = os.eventfd(0, os.EFD_NONBLOCK)
+    c.hub().watch_callback(wake, lambda: None)
+    os.close(wake)
+    kept = []
+    while True:
+        ours, theirs = green.socketpair()
+        kept += [ours, theirs]
+        if wake in (ours.fileno(), theirs.fileno()):
+            break
+    reader, writer = (ours, theirs) if ours.fileno() == wake else (theirs, ours)
+    got = c.spawn(reader.recv, 1)
+    c.sleep(0)
+    writer.send(b"x")
+    with c.Timeout(20):
+        assert got.wait() == b"x"
+    for sock in kept:
+        sock.close()
