@@ -39,6 +39,11 @@ class BatchThread(_ThreadPool):
         os.close(self._wake)
         self.__init__(self.name, self._carry_out, self._max_items, self._max_weight)  # type: ignore[misc]
 
+    @property
+    def is_stuck(self) -> bool:
+        """True while what it was given hangs in the disk."""
+        return self._stuck and self._done == self._seen_finished
+
     def carry(self, item: Any, weight: int) -> Any:
         """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
         return self.submit(self._carry_out, item, weight).wait()

@@ -169,13 +169,15 @@ class Writers:
         """What takes the next item for a device. Raises Elsewhere where all is done inline."""
         if device.inline:
             raise Elsewhere("inline")
+        thread = self._threads.get(device.path)
+        if thread is not None and thread.is_stuck:
+            return thread  # no second writer beside it: whoever comes is told at once
         if self._options.writer_process:
             channel = self._channels.get(device.path)
             if channel is None or not channel.is_open:
                 channel = self._open(device)
             if channel is not None and channel.is_ready:
                 return channel
-        thread = self._threads.get(device.path)
         if thread is None:
             thread = BatchThread(
                 f"write {device.path}", lambda items: self._write(device, items), MAX_ITEMS, MAX_BYTES
