@@ -245,13 +245,20 @@ def _reload(home: pathlib.Path, args: argparse.Namespace) -> None:
 
 
 def _reload_now(layout: Layout, pids: dict[str, int]) -> None:
-    """Each parent starts anew in its place; returns once new workers serve. Raises SaioError if one refuses."""
+    """Each parent starts anew in its place; returns once only new workers serve, or old ones but finish what is long.
+
+    Raises SaioError if one refuses.
+    """
     for name, pid in pids.items():
-        before = _members({pid})
+        old = set(_members({pid}))
         os.kill(pid, signal.SIGUSR1)
-        end = clock.monotonic() + START_LIMIT
-        while not set(_members({pid})) - set(before) - {pid}:
-            if clock.monotonic() > end:
+        started = clock.monotonic()
+        while True:
+            now = set(_members({pid})) - {pid}
+            waited = clock.monotonic() - started
+            if now - old and (not now & old or waited > STOP_LIMIT):
+                break
+            if waited > START_LIMIT:
                 raise SaioError(f"{name} did not reload; see ./saio logs")
             clock.sleep(0.05)
 
