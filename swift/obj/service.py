@@ -29,6 +29,7 @@ from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand
 from swift.obj.request import NamedObject
+from swift.obj.ssync.turnstile import Turnstile
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, Place, StoreOptions
 from swift.obj.stores import Stores
 from swift.obj.updates import ContainerUpdates
@@ -80,6 +81,10 @@ class ObjectService:
         self.in_hand = WritesInHand(self.devices.root, logger)
         self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
+        self.replication_server = truthy(conf.get("replication_server", "true"))
+        self.turnstile = Turnstile(conf, self.devices.root, logger)
+        self.replication_failure_threshold = positive_int(conf.get("replication_failure_threshold", 100))
+        self.replication_failure_ratio = float(conf.get("replication_failure_ratio", 1.0))
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
         self.slow = float(conf.get("slow", 0))

@@ -53,3 +53,13 @@ def start_writing(fd: int) -> None:
     """Have the disk begin to write what `fd` has in memory, without waiting. Promises nothing: an error shows in the fsync."""
     if _sync_file_range is not None:
         _sync_file_range(fd, 0, 0, _WRITE)
+
+
+_syncfs: Any = _libc.syncfs
+
+
+def sync_file_system(fd: int) -> None:
+    """Have all that was written to the file system of `fd` on its disk. Raises OSError."""
+    if _syncfs(fd):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -7,18 +7,20 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from swift.core.errors import LockTimeout
 from swift.core.policy import ERASURE_CODING, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
-from swift.obj.files import walker
+from swift.obj.files import partitions, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import Writers
 from swift.obj.files.commit import commit
+from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
 from swift.obj.files.purge import purge
@@ -32,11 +34,13 @@ from swift.obj.files.witness import Sign
 from swift.obj.files.writer import NewObjectFile, tombstone, write_file
 from swift.obj.store import (
     EXTENT,
+    Digest,
     FragmentPreferences,
     HashedSuffixes,
     NewObject,
     ObjectStore,
     OpenObject,
+    PartitionLock,
     Place,
     State,
     StoreOptions,
@@ -252,6 +256,53 @@ class FileStore(ObjectStore):
 
     def partitions(self) -> list[str]:
         found: list[str] = self.device.run_mounted(False, walker.list_partitions, self.datadir)
+        return found
+
+    def begin_pass(self) -> list[str]:
+        found: list[str] = self.device.run_mounted(
+            True, partitions.begin_pass, self.device.path, self.datadir, self.options.reclaim_age
+        )
+        return found
+
+    def lock_partition(self, partition: str) -> PartitionLock:
+        lock: PartitionLock = self.device.run_mounted(
+            True, partitions.lock, f"{self.datadir}/{partition}", self.device.path
+        )
+        return lock
+
+    def drop_partition(self, partition: str) -> bool:
+        return bool(self.device.run_mounted(True, partitions.drop, f"{self.datadir}/{partition}"))
+
+    def invalidate(self, partition: str, suffixes: Iterable[str]) -> None:
+        wanted = sorted(set(filter(is_suffix, suffixes)))
+        self.device.run_mounted(True, partitions.take_over, f"{self.datadir}/{partition}", wanted)
+
+    def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:
+        found: list[Digest | None] = self.device.run_mounted(
+            True, self._digests_trip, list(partitions), look_for_new
+        )
+        return found
+
+    def _digests_trip(self, names: list[str], look_for_new: bool) -> list[Digest | None]:
+        found: list[Digest | None] = []
+        for name in names:
+            try:
+                hashed = self._hashes_trip(f"{self.datadir}/{name}", [], look_for_new)
+            except (OSError, LockTimeout):
+                found.append(None)
+                continue
+            value = partitions.digest(hashed.hashes)
+            if value is None:
+                found.append(None)
+            else:
+                found.append(Digest(value, len(hashed.hashes), hashed.hashed, tuple(hashed.damaged)))
+        return found
+
+    def verified_times(
+        self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
+    ) -> list[Times | None]:
+        places = [self.locate(partition, name_hash, None) for name_hash in name_hashes]
+        found: list[Times | None] = self.device.run_mounted(True, verified_times, places, fragment)
         return found
 
     def suffix_hashes(

@@ -84,6 +84,18 @@ def invalidate(partition_dir: str, suffix: str) -> None:
         pass
 
 
+def invalidate_all(partition_dir: str, suffixes: list[str]) -> None:
+    """Mark suffixes to be hashed again; a partition that is not there has none. Raises LockTimeout, OSError."""
+    try:
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    except FileNotFoundError:
+        return
+    try:
+        append_invalid(partition_dir, *suffixes)
+    finally:
+        os.close(lock)
+
+
 # ---------------------------------------------------------------- hashes.pkl
 
 

@@ -1,0 +1,94 @@
+"""Who may replicate into this server: how many sessions at a time in all, on a device, and one on a partition (object-disk 12).
+
+Whoever waits here does so as a green thread; locks are files, so that all workers and other programs on the disks respect them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from swift.core import clock
+from swift.core.concurrency import sleep
+from swift.core.config import non_negative_int, positive_float, truthy
+from swift.core.fs import LockTimeout, acquire_lock
+from swift.obj import in_hand
+from swift.obj.device import Device
+from swift.obj.store import ObjectStore, PartitionLock
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  # seconds
+
+
+class NoSession(Exception):
+    """As many sessions as may be are under way on this server."""
+
+
+class Turnstile:
+    """Options replication_concurrency, replication_concurrency_per_device (0: no limit) and replication_lock_timeout (seconds)."""
+
+    def __init__(self, conf: Mapping[str, Any], devices_root: str, logger: Any) -> None:
+        self.sessions = non_negative_int(conf.get("replication_concurrency", 16))
+        per_device = conf.get("replication_concurrency_per_device")
+        old = conf.get("replication_one_per_device")
+        if per_device is None and old is not None:
+            logger.warning(
+                "Option replication_one_per_device is deprecated and will be removed in a future version. "
+                "Update your configuration to use option replication_concurrency_per_device."
+            )
+            per_device = 1 if truthy(old) else 0
+        elif old is not None:
+            logger.warning(
+                "Option replication_one_per_device ignored as replication_concurrency_per_device is defined."
+            )
+        self.per_device = non_negative_int(4 if per_device is None else per_device)
+        self.timeout = positive_float(conf.get("replication_lock_timeout", 15))
+        digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape"))
+        self._name = f"swift-ssync-{os.geteuid()}-{digest.hexdigest()[:16]}"
+
+    def enter(self, store: ObjectStore, partition: str) -> list[PartitionLock]:
+        """What a session holds while it lasts; give all of it back. Raises NoSession, LockTimeout, DeviceUnavailable, OSError."""
+        held: list[PartitionLock] = []
+        try:
+            if self.sessions:
+                held.append(self._session())
+            deadline = clock.monotonic() + self.timeout
+            held.append(_wait(lambda: store.lock_partition(partition), deadline, self.timeout))
+            if self.per_device:
+                held.append(_wait(lambda: self._on_device(store.device), deadline, self.timeout))
+            return held
+        except BaseException:
+            for lock in held:
+                lock.close()
+            raise
+
+    def _session(self) -> PartitionLock:
+        """In memory that all workers share."""
+        directory = f"{in_hand.SHARED_MEMORY}/{self._name}"
+        try:
+            os.makedirs(directory, 0o700, exist_ok=True)
+            return PartitionLock(acquire_lock(directory, 0, self.sessions))
+        except LockTimeout:
+            raise NoSession from None
+
+    def _on_device(self, device: Device) -> PartitionLock:
+        lock: PartitionLock = device.run(_lock_device, device.path, self.per_device)
+        return lock
+
+
+def _lock_device(path: str, limit: int) -> PartitionLock:
+    return PartitionLock(acquire_lock(path, 0, limit))
+
+
+def _wait(take: Callable[[], PartitionLock], deadline: float, timeout: float) -> PartitionLock:
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return take()
+        except LockTimeout as busy:
+            left = deadline - clock.monotonic()
+            if left <= 0:
+                raise LockTimeout(timeout, busy.path) from None
+            sleep(min(pause, left))
+            pause = min(pause * 2, _LONGEST_PAUSE)
