@@ -33,12 +33,18 @@ default = yes
 name = silver
 """
 DATA = (".data", ".meta", ".ts")
+# Daemons of the reference read /etc/swift/swift.conf whatever their configuration says: each gets an /etc of its own to see.
+IN_OWN_ETC = (
+    'mount -t tmpfs none "$1" && mkdir "$1/upper" "$1/work" && '
+    'mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/upper,workdir=$1/work" /etc && '
+    'mkdir -p /etc/swift && cp "$2" /etc/swift/swift.conf && shift 2 && exec "$@"'
+)
 
 
 class ObjectNodes:
     """Nodes 1 to `count`, each with the disk `sda` and in a zone of its own; use as a context manager.
 
-    `kinds`: the folder of commands of each node. `more`: lines of each [object-replicator].
+    `kinds`: the folder of commands of each node. `more`: lines of each [object-replicator]. No debug messages: the reference hangs in its own threads over them.
     """
 
     def __init__(
@@ -76,7 +82,7 @@ class ObjectNodes:
         self.conf(node).write_text(
             f"[DEFAULT]\nuser = root\ndevices = {self.home}/node{node}\nmount_check = false\n"
             f"bind_ip = 127.0.0.{node}\nbind_port = {self.base + node}\nworkers = 1\nswift_dir = {self.home}\n"
-            f"recon_cache_path = {self.home}/cache{node}\nlog_level = DEBUG\nreclaim_age = 1000000000\n\n"
+            f"recon_cache_path = {self.home}/cache{node}\nlog_level = INFO\nreclaim_age = 1000000000\n\n"
             "[pipeline:main]\npipeline = object-server\n\n"
             f"[app:object-server]\nuse = egg:swift#object\n{server}\n[object-replicator]\n{more}\n"
         )
@@ -135,6 +141,15 @@ class ObjectNodes:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def _command(self, node: int, name: str) -> list[str]:
+        folder = self.kinds[node - 1]
+        if folder == OURS:
+            return [str(folder / name)]
+        own = self.home / f"etc{node}"
+        own.mkdir(exist_ok=True)
+        conf = str(self.home / "swift.conf")
+        return ["unshare", "-m", "sh", "-c", IN_OWN_ETC, "sh", str(own), conf, str(folder / name)]
+
     def _environ(self, node: int) -> dict[str, str]:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         return {**environ, "PATH": f"{self.kinds[node - 1]}:{os.environ['PATH']}", "PYTHONUTF8": "1"}
@@ -144,7 +159,7 @@ class ObjectNodes:
         said = ""
         for node in nodes or self.nodes:
             done = subprocess.run(
-                [str(self.kinds[node - 1] / "swift-object-replicator"), str(self.conf(node)), "once", "-v", *args],
+                [*self._command(node, "swift-object-replicator"), str(self.conf(node)), "once", "-v", *args],
                 capture_output=True,
                 text=True,
                 timeout=120,
