@@ -214,9 +214,7 @@ class ObjectNodes:
     def files(self, node: int) -> list[str]:
         """partition/suffix/hash/file of all that is on a node's disk, of policy 0."""
         top = self.disk(node) / "objects"
-        return sorted(
-            str(path.relative_to(top)) for path in top.glob("*/*/*/*") if path.name.endswith(DATA)
-        )
+        return sorted(str(path.relative_to(top)) for path in top.glob("*/*/*/*") if path.name.endswith(DATA))
 
     def partitions(self, node: int) -> list[str]:
         top = self.disk(node) / "objects"

@@ -25,14 +25,10 @@ REPLICATORS = {"http": "sync_method = ssync\nconcurrency = 4\n"}
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(kinds, marks=needs_reference if kinds != "ours" else ()) for kinds in KINDS
-    ]
+    params=[pytest.param(kinds, marks=needs_reference if kinds != "ours" else ()) for kinds in KINDS]
 )
 def nodes(request, tmp_path, golden_hashes):
-    with ObjectNodes(
-        tmp_path / "nodes", KINDS[request.param], more=REPLICATORS["http"]
-    ) as nodes:
+    with ObjectNodes(tmp_path / "nodes", KINDS[request.param], more=REPLICATORS["http"]) as nodes:
         yield nodes
 
 
@@ -48,7 +44,12 @@ def golden_hashes():
 def fill(nodes):
     chance = random.Random(1)
     for number, name in enumerate(NAMES):
-        nodes.put(name, chance.randbytes((0, 1, 4096, 200_000)[number % 4]), T[1], X_Object_Meta_Color="r\u00c3\u00b6t")
+        nodes.put(
+            name,
+            chance.randbytes((0, 1, 4096, 200_000)[number % 4]),
+            T[1],
+            X_Object_Meta_Color="r\u00c3\u00b6t",
+        )
     for name in NAMES[:5]:
         for node in nodes.primaries(name):
             assert nodes.request(node, "POST", name, timestamp=T[2], X_Object_Meta_Color="blue")[0] == 202
@@ -64,7 +65,13 @@ def check_whole(nodes, files):
     for name in NAMES:
         answers = [nodes.request(node, "GET", name) for node in nodes.primaries(name)]
         told = [
-            (status, body, headers.get("etag"), headers.get("x-object-meta-color"), headers.get("x-timestamp"))
+            (
+                status,
+                body,
+                headers.get("etag"),
+                headers.get("x-object-meta-color"),
+                headers.get("x-timestamp"),
+            )
             for status, headers, body in answers
         ]
         assert len(set(told)) == 1, name

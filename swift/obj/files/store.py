@@ -331,6 +331,8 @@ class FileStore(ObjectStore):
             options.commit_window,
             set_aside,
         )
+        if not hashes:
+            self.device.check()  # nothing is found on a disk that has gone, either
         return HashedSuffixes(count, hashes, damaged)
 
     def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:

@@ -23,9 +23,7 @@ from swift.obj.ssync.turnstile import NoSession
 from swift.obj.store import HEAD, ObjectStore, PartitionLock, Times
 from swift.wire.call import status_and_headers
 from swift.wire.errors import ClientDisconnected, ClientTimeout
-from swift.wire.headers import environ_key
-from swift.wire.input import InputFilter
-from swift.wire.message import HTML_TYPE
+from swift.wire.message import HTML_TYPE, InputFilter, environ_key
 from swift.wire.storage import Environ, StartResponse, answer
 
 LOOKED_AT = 100  # objects, in one trip to the disk

@@ -411,9 +411,13 @@ def test_errors_as_recorded(target):
     start = b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n"
     got = raw(target.node, chunked(start, b"GET /a/c/o\r\n\r\n"))
     assert b":ERROR: 0 'Invalid subrequest method GET'\n" in got
-    got = raw(target.node, chunked(start, b"PUT /a/c/o\r\nContent-Length: 1\r\n\r\n", b"x", b":UPDATES: END\r\n"))
+    got = raw(
+        target.node, chunked(start, b"PUT /a/c/o\r\nContent-Length: 1\r\n\r\n", b"x", b":UPDATES: END\r\n")
+    )
     assert b":ERROR: 500 b'ERROR: With :UPDATES: 1 failures to 0 successes'\n" in got
-    got = raw(target.node, HEAD.replace(b"\r\n\r\n", b"\r\nX-Backend-Ssync-Frag-Index: x\r\n\r\n") + b"0\r\n\r\n")
+    got = raw(
+        target.node, HEAD.replace(b"\r\n\r\n", b"\r\nX-Backend-Ssync-Frag-Index: x\r\n\r\n") + b"0\r\n\r\n"
+    )
     assert got.partition(b"\r\n\r\n")[2].startswith(body_of(recorded["bad_frag_index"]))
     assert b" 400 " in got.partition(b"\r\n")[0]
     got = raw(target.node, HEAD.replace(b"/sda/", b"/nodev/") + b"0\r\n\r\n")
@@ -430,7 +434,10 @@ def test_errors_as_recorded(target):
         [b":MISSING_CHECK: START\r\n", b"\xff\xfe\r\n"],
         [b":MISSING_CHECK: START\r\n", b"4d3f950d42b5a4cf099a404509f7dfff 1e400\r\n"],
         [b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n", b"PUT /a/c/o\r\n"],
-        [b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n", b"PUT /a/c/o\r\n" + b"x: y\r\n" * 5],
+        [
+            b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n",
+            b"PUT /a/c/o\r\n" + b"x: y\r\n" * 5,
+        ],
         [
             b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n",
             b"POST /a/c/o\r\n" + b"".join(b"x%d: y\r\n" % n for n in range(2000)) + b"\r\n",
@@ -446,7 +453,8 @@ def test_nonsense_is_told_and_leaves_no_trace(target, pieces):
     assert not any("raceback" in line or line.startswith("exception") for line in target.app.log.lines)
     # and the next one is served
     assert b":UPDATES: END" in raw(
-        target.node, chunked(b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n:UPDATES: END\r\n")
+        target.node,
+        chunked(b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n:UPDATES: END\r\n"),
     )
 
 
@@ -464,7 +472,9 @@ def test_too_many_failures_end_the_session(root):
 def test_a_sender_that_breaks_off_leaves_no_lock(source, target):
     put(source, "/a/c/o", T[1])
     start = b":MISSING_CHECK: START\r\n:MISSING_CHECK: END\r\n:UPDATES: START\r\n"
-    request = b"PUT /a/c/o\r\nContent-Length: 100000\r\nContent-Type: a/b\r\nX-Timestamp: 1700000001.00000\r\n\r\n"
+    request = (
+        b"PUT /a/c/o\r\nContent-Length: 100000\r\nContent-Type: a/b\r\nX-Timestamp: 1700000001.00000\r\n\r\n"
+    )
     data = HEAD + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (start, request, b"x" * 70_000))
     raw(target.node, data, None)
     assert target.app.files() == []
