@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from swift.core.config import truthy
-from swift.core.fs import fault_point, mkdirs_durable, write_durable
+from swift.core.durable import mkdirs_durable, write_durable
+from swift.core.fault_points import fault_point
 from swift.core.names import split_path, wsgi_to_str
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge

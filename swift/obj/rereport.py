@@ -17,7 +17,6 @@ from swift.core.hashing import hash_path
 from swift.core.names import split_path
 from swift.core.object_headers import update_overrides
 from swift.core.policy import PolicyCollection
-from swift.core.rate import RateLimiter
 from swift.obj.boots import earlier_boots, forget_boots
 from swift.obj.delivery import Delivery
 from swift.obj.device import Device, Devices
@@ -28,6 +27,7 @@ from swift.obj.pending import ContainerUpdate, write_pending
 from swift.obj.store import HEAD, ObjectStore, OpenObject, Place
 from swift.obj.stores import Stores
 from swift.obj.updates import ExpirerQueue
+from swift.run.rate import RateLimiter
 
 MARGIN = (
     600.0  # seconds; a listing's row is on its disk some 35 s after it was acknowledged, whatever its options

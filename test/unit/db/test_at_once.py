@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from swift.core.concurrency import Timeout, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 
@@ -259,7 +259,6 @@ def test_killed_after_an_append_in_the_loop(path):
     script = f"""
 import os
 from types import SimpleNamespace
-from swift.core import fs
 from swift.db import appends, at_once
 at_once.file_system_of = lambda path: "xfs"
 at_once._needs_stable_pages = lambda number: False

@@ -12,8 +12,9 @@ import pytest
 from obj_app import App, Input
 from obj_container import ContainerServer
 
-from swift.core import fs
+from swift.core import durable, fault_points
 from swift.core.concurrency import sleep
+from swift.core.new_file import NewFile
 from swift.obj import pending
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer
@@ -265,7 +266,7 @@ def test_a_delete_that_died_before_it_told_the_container_tells_it_the_next_time(
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.request("DELETE", X_Timestamp=T2, **NOBODY)
         finally:
             os._exit(0)
@@ -295,7 +296,7 @@ def test_a_vanished_device_is_not_made_anew(tmp_path):
     with pytest.raises(FileNotFoundError):
         pending.write_pending(device, 0, "0" * 32, T1, update)
     with pytest.raises(FileNotFoundError):
-        fs.NewFile(device, f"{device}/tmp")
+        NewFile(device, f"{device}/tmp")
     assert not os.path.exists(device)
 
 
@@ -418,7 +419,7 @@ def test_directories_that_another_process_made_anew_are_synced_again(app, events
             try:
                 device.inline = True
                 shutil.rmtree(where.partition_dir if partition_too else where.suffix_dir)
-                fs._arm_fault("mkdirs_durable:made:2" if partition_too else "mkdirs_durable:made")
+                fault_points.arm("mkdirs_durable:made:2" if partition_too else "mkdirs_durable:made")
                 app.put(f"17000001{turn}1.00000")
             finally:
                 os._exit(1)
@@ -456,7 +457,7 @@ def test_a_sync_that_fails_is_no_success(app, monkeypatch):
                 raise OSError(errno.EIO, "I/O error")
             return real(fd)
 
-        fs._known_durable.clear()
+        durable._known_durable.clear()
         monkeypatch.setattr(os, "fsync", fsync)
         status = app.put(f"170000{failing:04d}.00000", b"x" * 10).status
         monkeypatch.undo()
@@ -479,7 +480,7 @@ def test_a_post_that_died_before_it_told_the_container_tells_it_the_next_time(ap
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.request("POST", **headers)
         finally:
             os._exit(0)
@@ -520,7 +521,7 @@ def test_a_put_that_died_before_it_told_the_container_tells_it_the_next_time(app
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.put(T1, b"x" * size, **NOBODY)
         finally:
             os._exit(0)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from obj_app import App
 
 from swift.core import clock, openat2
-from swift.core.fs import file_system_of
+from swift.core.mounts import file_system_of
 from swift.obj.files import warm, witness
 from test import disks
 
