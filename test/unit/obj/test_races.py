@@ -20,6 +20,7 @@ from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer
 from swift.wire.client import POOL
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from test.descriptors import none_left_open
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 LARGE = b"0123456789abcdef" * 20000
@@ -213,28 +214,20 @@ def test_a_swamped_disk_keeps_no_descriptors(app, monkeypatch):
     app.put(T1, LARGE)
     monkeypatch.setattr(type(device), "run", run)
     app.settle()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
-    assert app.put(T2, LARGE).status == 201
-    assert app.put(T3, LARGE, Etag="0" * 32).status == 422
-    app.settle()
-    for _ in range(500):  # closed when the disk comes to it
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    with none_left_open(lambda: sleep(0.01), turns=500):  # closed when the disk comes to it
+        assert app.put(T2, LARGE).status == 201
+        assert app.put(T3, LARGE, Etag="0" * 32).status == 422
+        app.settle()
 
 
 def test_what_a_thread_opened_for_nobody_is_closed(app):
     """A caller that was told to stop does not get what the thread has opened for it meanwhile."""
     app.put(T1, LARGE)
     app.settle()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
-    reader.open_object(app.where())
-    writer.NewObjectFile(app.where(), app.server.stores.options)
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    with none_left_open():
+        reader.open_object(app.where())
+        writer.NewObjectFile(app.where(), app.server.stores.options)
+        gc.collect()
     assert app.get().status == 200
 
 
@@ -329,13 +322,9 @@ def test_slow_answers_of_several_servers_keep_no_connections(root):
         sleep(0.8)
         POOL.clear()
         sleep(0.05)
-        before = len(os.listdir("/proc/self/fd"))
-        for timestamp in (T2, T3):
-            app.put(timestamp, **hosts)
-        sleep(0.8)
-        POOL.clear()
-        sleep(0.05)
-        assert len(os.listdir("/proc/self/fd")) == before
+        with none_left_open(lambda: (POOL.clear(), sleep(0.05))):
+            for timestamp in (T2, T3):
+                app.put(timestamp, **hosts)
     finally:
         for server in servers:
             server.close()
