@@ -15,7 +15,7 @@ from obj_container import ContainerServer
 from swift.core import durable, fault_points
 from swift.core.concurrency import sleep
 from swift.core.new_file import NewFile
-from swift.obj import pending
+from swift.obj import async_pending
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer
 from swift.wire.client import POOL
@@ -266,7 +266,7 @@ def test_a_delete_that_died_before_it_told_the_container_tells_it_the_next_time(
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     assert app.pendings() == []
     assert app.request("DELETE", X_Timestamp=T2, **NOBODY).status == 404
-    assert [pending.read_pending(path)["op"] for path in app.pendings()] == ["DELETE"]
+    assert [async_pending.read_update(path)["op"] for path in app.pendings()] == ["DELETE"]
     # an older one changes nothing and tells nobody
     assert app.request("DELETE", X_Timestamp=T1, **NOBODY).status == 404
     assert len(app.pendings()) == 1
@@ -287,7 +287,7 @@ def test_a_vanished_device_is_not_made_anew(tmp_path):
     update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
     device = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError):
-        pending.write_pending(device, 0, "0" * 32, T1, update)
+        async_pending.write_update(device, 0, "0" * 32, T1, update)
     with pytest.raises(FileNotFoundError):
         NewFile(device, f"{device}/tmp")
     assert not os.path.exists(device)
@@ -296,7 +296,7 @@ def test_a_vanished_device_is_not_made_anew(tmp_path):
 def test_the_updater_removes_the_directory_just_now(tmp_path, monkeypatch):
     """As often as it may happen within reason."""
     update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
-    real = pending.write_durable
+    real = async_pending.write_durable
     times = iter(range(10))
 
     def late(path, data, tmp_dir):
@@ -304,9 +304,9 @@ def test_the_updater_removes_the_directory_just_now(tmp_path, monkeypatch):
             os.rmdir(os.path.dirname(path))
         return real(path, data, tmp_dir)
 
-    monkeypatch.setattr(pending, "write_durable", late)
-    path = pending.write_pending(str(tmp_path), 0, "0" * 32, T1, update)
-    assert pending.read_pending(path)["op"] == "PUT"
+    monkeypatch.setattr(async_pending, "write_durable", late)
+    path = async_pending.write_update(str(tmp_path), 0, "0" * 32, T1, update)
+    assert async_pending.read_update(path)["op"] == "PUT"
 
 
 def test_slow_answers_of_several_servers_keep_no_connections(root):
@@ -477,7 +477,7 @@ def test_a_post_that_died_before_it_told_the_container_tells_it_the_next_time(ap
     assert app.pendings() == []
     assert app.request("POST", **headers).status == 202
     (path,) = app.pendings()
-    told = pending.read_pending(path)["headers"]
+    told = async_pending.read_update(path)["headers"]
     assert (told["X-Meta-Timestamp"], told["X-Content-Type"]) == (T2, content_type or "text/plain")
     assert app.get().headers["x-object-meta-a"] == "b"
 
@@ -518,4 +518,4 @@ def test_a_put_that_died_before_it_told_the_container_tells_it_the_next_time(app
     assert app.pendings() == []
     assert app.put(T1, b"x" * size, **NOBODY).status == 201
     (path,) = app.pendings()
-    assert pending.read_pending(path)["headers"]["X-Size"] == str(size)
+    assert async_pending.read_update(path)["headers"]["X-Size"] == str(size)
