@@ -16,7 +16,7 @@ from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
 from swift.obj.files import walker
-from swift.obj.files.batch import SmallWrite
+from swift.obj.files.batch import SmallWrite, write_batch
 from swift.obj.files.carriers import Writers
 from swift.obj.files.commit import commit
 from swift.obj.files.layout import ObjectLocation
@@ -121,9 +121,17 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
+        if self.ec or write.next_part_power is not None or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
-        return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
+        device = self.device
+        if self.writers is not None:
+            return device.carry(self.writers.carrier(device), item, item.bytes)
+        if device.mount_check:
+            device.check()
+        done = write_batch([item], self.options)[0]
+        if isinstance(done, BaseException):
+            raise done
+        return done
 
     def put(
         self,
