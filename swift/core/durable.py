@@ -51,14 +51,14 @@ if _name_to_handle_at is not None:
 # Directories whose entry, and those of all above them, this process has seen onto the disk: identity → nothing, oldest first. By what they
 # are and not by their path: another process may remove one and make another in its place, which nobody has synced.
 _KNOWN_DURABLE_MAX = 16384
-Identity = tuple[int, int, bytes]
-_known_durable: dict[Identity, None] = {}
+DirectoryIdentity = tuple[int, int, bytes]
+_known_durable: dict[DirectoryIdentity, None] = {}
 # how it is told apart what has the same inode number: by device
 _generation_by_device: dict[int, Callable[[int], bytes | None]] = {}
 _VANISHED_TRIES = 16
 
 
-def _identity(fd: int) -> Identity | None:
+def _identity(fd: int) -> DirectoryIdentity | None:
     """What an open directory is, never the same as one made later, whatever its path and inode number; None if that can't be told."""
     st = os.fstat(fd)
     generation_of = _generation_by_device.get(st.st_dev)
@@ -104,7 +104,7 @@ def _cannot_tell(fd: int) -> None:
     return None
 
 
-def _remember_durable(identity: Identity | None) -> None:
+def _remember_durable(identity: DirectoryIdentity | None) -> None:
     if identity is None:
         return
     _known_durable[identity] = None
@@ -120,7 +120,7 @@ def sync_entries(path: str, root: str, own_entries: bool = False, remember: bool
     own sync yet, and what we acknowledge must not hang on that. A directory that can't be empty while we look (one that holds
     what we have linked) is the same before and after. `remember=False`: for directories that come and go. Raises OSError.
     """
-    unknown: list[Identity | None] = []
+    unknown: list[DirectoryIdentity | None] = []
     directory = path
     sync = own_entries
     while True:

@@ -16,6 +16,7 @@ from swift.obj.files import suffixes
 from swift.obj.files.batch import SmallFile, SmallWrite, write_batch
 from swift.obj.files.batch_thread import BatchThread
 from swift.obj.files.state import read_state
+from test.descriptors import none_left_open
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -222,11 +223,10 @@ def test_nothing_leaks(app, monkeypatch):
         write(app, [item_of(app, n, T1) for n in range(5)])
 
     some()
-    before = len(os.listdir("/proc/self/fd"))
-    some()
-    failing(monkeypatch, "link", lambda *args: True, errno.EIO)
-    write(app, [item_of(app, n, T3) for n in range(5)])
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        some()
+        failing(monkeypatch, "link", lambda *args: True, errno.EIO)
+        write(app, [item_of(app, n, T3) for n in range(5)])
 
 
 # ---------------------------------------------------------------- killed

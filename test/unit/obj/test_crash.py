@@ -7,7 +7,7 @@ import pytest
 from obj_app import App
 
 from swift.core import fault_points, new_file
-from swift.obj import pending
+from swift.obj import async_pending
 from swift.obj.files import batch, suffixes, writer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -151,7 +151,7 @@ def test_container_update_that_nobody_took(app, verb, point):
     written = PENDING_POINTS.index(point) >= PENDING_POINTS.index("write_durable:renamed")
     assert len(app.pendings()) == written
     for path in app.pendings():
-        assert pending.read_pending(path)["op"] == verb
+        assert async_pending.read_update(path)["op"] == verb
     assert app.get().status == (200 if verb == "PUT" else 404)
     got = app.request(verb, X_Timestamp=T3, body=b"x", **CONTAINER)
     assert got.status == (201 if verb == "PUT" else 404)

@@ -162,7 +162,7 @@ def test_a_row_that_could_not_even_be_kept_is_reported_when_the_server_has_ended
     pid = os.fork()
     if pid == 0:
         try:
-            monkeypatch.setattr("swift.obj.updates.write_pending", fail)
+            monkeypatch.setattr("swift.obj.updates.write_update", fail)
             status = app.put(T1, b"hello", **ROW).status
             status += app.put(T1, b"other", **ROW).status  # 409, and nothing in doubt
         finally:
