@@ -2,7 +2,7 @@
 
 A read takes the short road through `warm`, in the event loop, if the kernel has all of it in memory, else a trip to `reader`. A write
 whose body is at hand goes into the device's next `batch`; a large one, or one that the batch gives back, takes trips: `state` (what is
-there), `writer`. Their functions block; each `_…_trip` here is one trip to the device's pool. On a memory file system all is done inline.
+there), `writer`. Their functions block; each `_…_trip` here is one trip to the device's pool. On a memory file system all is done on the spot.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
 from swift.obj.files import walker
-from swift.obj.files.batch import SmallWrite, write_batch
-from swift.obj.files.carriers import Writers
+from swift.obj.files.batch import SmallWrite
+from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
@@ -63,7 +63,9 @@ class FileStore(ObjectStore):
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
         self.writers: Any = None
-        if not device.inline and not self.ec:
+        if device.inline and not self.ec:
+            self.writers = OnTheSpot(options)
+        elif not self.ec:
             self.writers = shared.setdefault("writers", Writers(options))
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
@@ -121,17 +123,9 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if self.ec or write.next_part_power is not None or item.bytes > MAX_SMALL:
+        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
-        device = self.device
-        if self.writers is not None:
-            return device.carry(self.writers.carrier(device), item, item.bytes)
-        if device.mount_check:
-            device.check()
-        done = write_batch([item], self.options)[0]
-        if isinstance(done, BaseException):
-            raise done
-        return done
+        return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 
     def put(
         self,
