@@ -20,7 +20,8 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, hub
-from swift.core.fs import fault_point, file_system_of
+from swift.core.fault_points import fault_point
+from swift.core.mounts import file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.core.threads import DevicePool
 

@@ -6,7 +6,7 @@ import pytest
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, kill, sleep, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.db import appends, at_once, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 

@@ -10,10 +10,11 @@ import pytest
 
 from swift.core import clock
 from swift.core.concurrency import GreenletExit, Timeout, kill, sleep, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.core.threads import DeviceStuck
 from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
+from test.descriptors import open_files
 
 
 class Pool:
@@ -105,12 +106,16 @@ def failing(error):
     return write
 
 
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
+def open_below(folder):
+    """How many files in or below a folder are open."""
+    return sum(f" -> {folder}/" in text for text in open_files().values())
+
+
+def open_of(path):
+    return open_below(os.path.dirname(path))
 
 
 def test_a_row_in_the_tick_of_another_needs_no_thread_and_any_other_one_call(path, appender, pool, ticks):
-    before = descriptors()
     assert appender.append(path, pool, b":x", 1) == 15
     assert (pool.trips, pool.writes) == (0, 0)
     ticks.tick = 2
@@ -119,17 +124,17 @@ def test_a_row_in_the_tick_of_another_needs_no_thread_and_any_other_one_call(pat
     assert appender.append(path, pool, b":z", 1) == 19
     assert (pool.trips, pool.writes) == (0, 1)
     assert rows(path) == [b"first", b"second", b"x", b"y", b"z"]
-    assert descriptors() == before
+    assert open_of(path) == 2
     with locked(os.path.dirname(path), 0.01):
         pass
 
 
 def test_files_that_nobody_uses_are_closed(path, appender, pool, ticks):
-    open_ones = descriptors()
+    assert open_of(path) == 2
     ticks.idle = 2 * at_once.MAX_IDLE
     appender._at_once._sweep()
     pool.catch_up()
-    assert descriptors() == open_ones - 2
+    assert open_of(path) == 0
     assert not appender._at_once._open
     assert appender.append(path, pool, b":x", 1) == 15
     assert rows(path)[-1] == b"x"
@@ -145,7 +150,6 @@ def test_files_in_use_are_not_closed(path, appender, pool, ticks):
 
 def test_open_files_are_bounded(tmp_path, path, appender, pool, monkeypatch):
     monkeypatch.setattr(at_once, "MAX_OPEN", 3)
-    before = descriptors()
     for n in range(20):
         os.mkdir(tmp_path / str(n))
         other = str(tmp_path / str(n) / "h.db")
@@ -154,7 +158,7 @@ def test_open_files_are_bounded(tmp_path, path, appender, pool, monkeypatch):
             appender.append(other, pool, b":x", 1)
     pool.catch_up()
     assert len(appender._at_once._open) == 3
-    assert descriptors() == before + 2 * 2
+    assert open_below(tmp_path) == 3 * 2
 
 
 def test_a_forked_child_has_no_hold_on_the_files(path, appender, pool):
@@ -180,14 +184,13 @@ def test_durable_rows_always_take_a_trip(path):
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOSPC, errno.EIO, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_what_cannot_be_written_at_once_is_written_by_a_thread(path, appender, pool, monkeypatch, error):
     monkeypatch.setattr(at_once.uring, "write_at_once", failing(error))
-    before = descriptors()
     assert appender.append(path, pool, b":x", 1) == 15
     assert (pool.trips, pool.writes) == (0, 1)
     monkeypatch.setattr(at_once.uring, "write_at_once", os.write)
     assert appender.append(path, pool, b":y", 1) == 17
     assert pool.writes == (2 if error in uring.CLOSED else 1), "a ring that does not exist is not tried again"
     assert rows(path) == [b"first", b"second", b"x", b"y"]
-    assert descriptors() == before
+    assert open_of(path) == 2
 
 
 @pytest.mark.parametrize("answer", ["short", errno.EAGAIN, errno.ENOSPC])
@@ -199,14 +202,13 @@ def test_half_a_record_is_cut_before_anything_follows(path, appender, pool, monk
         return written
 
     monkeypatch.setattr(at_once.uring, "write_at_once", write_half)
-    before = descriptors()
     files = appender._at_once.lock(path, pool)
     assert appender._at_once.write(files, b":half of this") is None
     with pytest.raises(DatabaseBusy):
         appender._store(path, b":other", 0.01)  # as another process would
     assert appender._at_once.write_in_thread(files, b":half of this") == 26
     assert rows(path) == [b"first", b"second", b"half of this"]
-    assert descriptors() == before
+    assert open_of(path) == 2
 
 
 def test_half_a_record_of_a_thread_is_cut_too(path, appender, pool, ticks, monkeypatch):
@@ -242,7 +244,7 @@ class HangingPool(Pool):
 
 def test_a_write_that_hangs_keeps_its_lock_until_it_is_over(path, appender, ticks):
     ticks.tick = 2
-    pool, before = HangingPool(), descriptors()
+    pool = HangingPool()
     appender._at_once._open[path].pool = pool
     with pytest.raises(DeviceStuck):
         appender.append(path, pool, b":x", 1)
@@ -253,7 +255,7 @@ def test_a_write_that_hangs_keeps_its_lock_until_it_is_over(path, appender, tick
     assert rows(path) == [b"first", b"second", b"x"]
     with locked(os.path.dirname(path), 0.01):
         pass
-    assert descriptors() == before - 2
+    assert open_of(path) == 0
 
 
 def test_whoever_is_killed_in_his_write_leaves_nobody_behind(path, appender, pool, ticks, monkeypatch):
@@ -388,12 +390,11 @@ def test_a_pipe_in_the_place_of_the_file_holds_nobody(path, appender, pool):
 
 
 def test_a_file_that_is_gone_is_closed_by_a_thread(path, appender, pool):
-    before = descriptors()
     pending.replace(path + ".pending", b":kept")
     assert appender._at_once.lock(path, pool)
     assert [function for function, args in pool.left] == [os.close]
     pool.catch_up()
-    assert descriptors() == before
+    assert open_of(path) == 2
 
 
 @pytest.mark.parametrize("kind", ["ext4", "nfs", ""])
@@ -418,7 +419,6 @@ def test_killed_after_an_append_in_the_loop(path):
     script = f"""
 import os
 from types import SimpleNamespace
-from swift.core import fs
 from swift.db import appends, at_once
 at_once.file_system_of = lambda path: "xfs"
 at_once._needs_stable_pages = lambda number: False
