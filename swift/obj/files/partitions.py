@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from swift.core import fs
+from swift.core.durable import make_directories
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
 from swift.obj.directories import is_suffix
 from swift.obj.files import calls, walker
 from swift.obj.files.suffixes import HASHES_FILE, INVALID_FILE, LOCK_TIMEOUT, invalidate_all
@@ -46,19 +48,19 @@ def begin_pass(device_path: str, datadir: str, reclaim_age: float) -> list[str]:
 def lock(partition_dir: str, device_path: str) -> PartitionLock:
     """The partition's replication lock, without waiting. Raises LockTimeout, OSError."""
     try:
-        return PartitionLock(fs.acquire_lock(partition_dir, 0, name=REPLICATION))
+        return PartitionLock(acquire_lock(partition_dir, 0, name=REPLICATION))
     except FileNotFoundError:
-        fs.make_directories(partition_dir, device_path)
-        return PartitionLock(fs.acquire_lock(partition_dir, 0, name=REPLICATION))
+        make_directories(partition_dir, device_path)
+        return PartitionLock(acquire_lock(partition_dir, 0, name=REPLICATION))
 
 
 def drop(partition_dir: str) -> bool:
     """Remove a partition that holds no object; True if it is gone, False if something is (or has just been put) there.
 
-    The lock files go with it: whoever waits for one notices that (`fs.acquire_lock`). Raises LockTimeout, OSError.
+    The lock files go with it: whoever waits for one notices that (`core.locks`). Raises LockTimeout, OSError.
     """
     try:
-        held = fs.acquire_lock(partition_dir, LOCK_TIMEOUT)
+        held = acquire_lock(partition_dir, LOCK_TIMEOUT)
     except FileNotFoundError:
         return True
     try:
@@ -74,7 +76,7 @@ def drop(partition_dir: str) -> bool:
         for name in sorted(names, key=lambda name: name.startswith(".lock")):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{partition_dir}/{name}")
-        fs.fault_point("drop:emptied")
+        fault_point("drop:emptied")
         with contextlib.suppress(OSError):
             os.rmdir(partition_dir)
         return not os.path.isdir(partition_dir)

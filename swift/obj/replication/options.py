@@ -8,7 +8,6 @@ from typing import Any
 
 from swift.core.config import non_negative_float, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
-from swift.core.rate import RateLimiter
 from swift.obj.replication.peers import Peers
 from swift.obj.replication.push import Rsync, Ssync
 from swift.obj.replication.rsync_sync import RsyncOptions, is_installed
@@ -16,6 +15,7 @@ from swift.obj.replication.work import Method
 from swift.obj.ssync.sender import Options as SsyncOptions
 from swift.obj.store import RECLAIM_AGE
 from swift.run.addresses import own_addresses
+from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 
 

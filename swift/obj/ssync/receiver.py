@@ -13,13 +13,13 @@ from io import BytesIO
 from typing import Any
 
 from swift.core.concurrency import GreenPool, Timeout
-from swift.core.fs import LockTimeout
+from swift.core.errors import LockTimeout
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, ObjectError, StateChanged
 from swift.obj.server_replicate import target_of
 from swift.obj.service import ObjectService
 from swift.obj.ssync import protocol
 from swift.obj.ssync.protocol import ProtocolError, Subrequest
-from swift.obj.ssync.turnstile import NoSession
+from swift.obj.ssync.turnstile import NoSession, NotInTime
 from swift.obj.store import HEAD, ObjectStore, PartitionLock, Times
 from swift.wire.call import status_and_headers
 from swift.wire.errors import ClientDisconnected, ClientTimeout
@@ -107,17 +107,13 @@ class Session:
             except NoSession:
                 self._log("too many sessions")
                 yield protocol.encode_error(503, b"Too many replication sessions, try again later")
-            except LockTimeout as busy:
-                text = f"{busy.seconds:g} seconds: {busy.path}"
-                self._log(text)
-                yield protocol.encode_error(0, text)
-            except ProtocolError as wrong:
+            except (NotInTime, ProtocolError) as wrong:
                 self._log(str(wrong))
                 yield protocol.encode_error(0, str(wrong))
             except ClientTimeout:
                 self._log("timeout")
                 yield protocol.encode_error(408, b"timed out reading")
-            except (ObjectError, OSError) as error:
+            except (ObjectError, LockTimeout, OSError) as error:
                 self._log(str(error))
                 unavailable = isinstance(error, (DeviceUnavailable, DeviceOverloaded))
                 yield protocol.encode_error(507 if unavailable else 500, type(error).__name__)

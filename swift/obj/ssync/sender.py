@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.core.errors import SwiftError
-from swift.core.rate import RateLimiter
 from swift.obj.checks import CheckedReader
 from swift.obj.errors import Deleted, ObjectError, Quarantined
 from swift.obj.ssync import protocol
 from swift.obj.ssync.protocol import ProtocolError
 from swift.obj.store import BODY, FragmentPreferences, ObjectStore, OpenObject, Place, Times
+from swift.run.rate import RateLimiter
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 

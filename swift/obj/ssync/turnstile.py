@@ -13,7 +13,8 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_int, positive_float, truthy
-from swift.core.fs import LockTimeout, acquire_lock
+from swift.core.errors import LockTimeout
+from swift.core.locks import acquire_lock
 from swift.obj import in_hand
 from swift.obj.device import Device
 from swift.obj.store import ObjectStore, PartitionLock
@@ -23,6 +24,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.25  # seconds
 
 class NoSession(Exception):
     """As many sessions as may be are under way on this server."""
+
+
+class NotInTime(Exception):
+    """A lock was not to be had. The text says how long it was waited for, and its file."""
 
 
 class Turnstile:
@@ -48,7 +53,7 @@ class Turnstile:
         self._name = f"swift-ssync-{os.geteuid()}-{digest.hexdigest()[:16]}"
 
     def enter(self, store: ObjectStore, partition: str) -> list[PartitionLock]:
-        """What a session holds while it lasts; give all of it back. Raises NoSession, LockTimeout, DeviceUnavailable, OSError."""
+        """What a session holds while it lasts; give all of it back. Raises NoSession, NotInTime, DeviceUnavailable, OSError."""
         held: list[PartitionLock] = []
         try:
             if self.sessions:
@@ -89,6 +94,7 @@ def _wait(take: Callable[[], PartitionLock], deadline: float, timeout: float) ->
         except LockTimeout as busy:
             left = deadline - clock.monotonic()
             if left <= 0:
-                raise LockTimeout(timeout, busy.path) from None
+                path = str(busy).removeprefix("no lock on ").rpartition(" within ")[0]
+                raise NotInTime(f"{timeout:g} seconds: {path}") from None
             sleep(min(pause, left))
             pause = min(pause * 2, _LONGEST_PAUSE)

@@ -7,7 +7,8 @@ import obj_golden
 import pytest
 from obj_app import App
 
-from swift.core import fs
+from swift.core import locks
+from swift.core.errors import LockTimeout
 from swift.obj.files import calls, partitions, suffixes
 from swift.obj.server_replicate import MAX_COMPARED
 
@@ -153,19 +154,19 @@ def test_what_a_crash_left_of_hashes_does_not_keep_it(app, store):
 
 def test_a_lock_that_was_removed_is_none(root):
     """Two that wait for a lock whose file goes away must not both believe that they have it."""
-    first = fs.acquire_lock(root, 1)
+    first = locks.acquire_lock(root, 1)
     waiting = os.open(f"{root}/.lock", os.O_WRONLY)
     os.unlink(f"{root}/.lock")
-    second = fs.acquire_lock(root, 1)  # the new file
+    second = locks.acquire_lock(root, 1)  # the new file
     os.close(first)
-    with pytest.raises(fs.LockTimeout):
-        fs.acquire_lock(root, 0.05)
+    with pytest.raises(LockTimeout):
+        locks.acquire_lock(root, 0.05)
     os.close(waiting)
     os.close(second)
 
 
 def test_a_waiter_takes_the_new_lock(root, monkeypatch):
-    flock = fs.fcntl.flock
+    flock = locks.fcntl.flock
     removed = []
 
     def race(fd, what):
@@ -173,8 +174,8 @@ def test_a_waiter_takes_the_new_lock(root, monkeypatch):
         if not removed:
             removed.append(os.unlink(f"{root}/.lock"))  # between opening and locking
 
-    monkeypatch.setattr(fs.fcntl, "flock", race)
-    fd = fs.acquire_lock(root, 1)
+    monkeypatch.setattr(locks.fcntl, "flock", race)
+    fd = locks.acquire_lock(root, 1)
     assert os.fstat(fd).st_nlink == 1
     assert os.fstat(fd).st_ino == os.stat(f"{root}/.lock").st_ino
     os.close(fd)
