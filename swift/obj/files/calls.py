@@ -1,4 +1,4 @@
-"""System calls that Python does not have, for writes in batches.
+"""System calls that Python does not have, for writes in batches and for what others have written.
 
 Everything here blocks. What never lives here: what is written.
 """
