@@ -161,6 +161,26 @@ class WriterChannel(BatchThread):
         self.wake()  # who found it out need not be in the hub
 
 
+class OnTheSpot:
+    """For memory file systems: each item is a batch of its own, carried out by whoever brings it."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+
+    def carrier(self, device: Device) -> OnTheSpot:
+        """What takes the next item for a device. Raises DeviceUnavailable."""
+        if device.mount_check:
+            device.check()
+        return self
+
+    def carry(self, item: SmallWrite, weight: int) -> Any:
+        """As `BatchThread.carry`."""
+        value = write_batch([item], self._options)[0]
+        if isinstance(value, BaseException):
+            raise value
+        return value
+
+
 class Writers:
     """The carriers of all devices of a process: the writer process with its channels, and the threads that stand in for it."""
 
@@ -176,9 +196,7 @@ class Writers:
         _all_writers.add(self)
 
     def carrier(self, device: Device) -> BatchThread:
-        """What takes the next item for a device. Raises Elsewhere where all is done inline."""
-        if device.inline:
-            raise Elsewhere("inline")
+        """What takes the next item for a device."""
         thread = self._threads.get(device.path)
         if thread is not None and thread.is_stuck:
             return thread  # no second writer beside it: whoever comes is told at once
