@@ -9,6 +9,7 @@ Spec: proxy-and-backend 3.1, 3.2, 22.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
@@ -64,8 +65,13 @@ def str_to_wsgi(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
+_needs_no_quoting = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
+
+
 def wsgi_quote(text: str, safe: str = "/") -> str:
     """Percent-quotes a WSGI string."""
+    if safe == "/" and _needs_no_quoting(text):
+        return text
     return quote_from_bytes(text.encode("latin-1"), safe)
 
 

@@ -90,7 +90,13 @@ class Stream(Watched):
             raise TimeoutError("timed out")
         self.reader = getcurrent()
         try:
-            self._switch()
+            # as _switch
+            hub = self._hub
+            greenlet = hub.greenlet
+            if greenlet.dead:
+                hub.switch()
+            else:
+                greenlet.switch()
         finally:
             self.reader = None
 

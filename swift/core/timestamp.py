@@ -264,7 +264,8 @@ def internal_timestamp(value: Any) -> str:
 
 def now_internal() -> str:
     """The current time in internal form; what a new X-Timestamp is."""
-    return _normal_text(round(_time() * RAW_PER_SECOND))
+    raw = round(_time() * RAW_PER_SECOND)
+    return f"{raw // RAW_PER_SECOND:010d}.{raw % RAW_PER_SECOND:05d}"
 
 
 def raw_to_isoformat(raw: int) -> str:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from swift.core.config import truthy
 from swift.middleware.absent_features import AbsentFeatures
 from swift.telemetry.log import DEBUG, get_logger
+from swift.wire.message import HTTPException
 
 _INTERNAL_NAME = re.compile(
     r"x-(?:(?:account|container|object)-sysmeta-.*"
@@ -53,17 +54,12 @@ class GatekeeperMiddleware:
         self.logger = logger or get_logger(conf, "proxy-server", log_route="gatekeeper")
         self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
         self._absent: AbsentFeatures | None = None
+        self._harmless: set[str] = set()  # keys of environs
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        keys = "\n".join(environ)
-        if _SUSPICIOUS_KEYS.search(keys):
-            self._clean_request(environ)
-        absent = self._absent
-        if absent is None:
-            absent = self._absent = self._absent_features()
-        if absent is not None:
-            refusal = absent.refusal(environ, keys)
+        if not (self._harmless.issuperset(environ) and not environ.get("QUERY_STRING")):
+            refusal = self._looked_at(environ)
             if refusal is not None:
                 return refusal(environ, start_response)
         if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
@@ -85,6 +81,31 @@ class GatekeeperMiddleware:
             return start_response(status, public, exc_info)
 
         return self.app(environ, respond)
+
+    def _looked_at(self, environ: dict[str, Any]) -> HTTPException | None:
+        """Take out what is internal; the answer to a request that nobody behind would understand, else None."""
+        keys = "\n".join(environ)
+        if _SUSPICIOUS_KEYS.search(keys):
+            self._clean_request(environ)
+        absent = self._absent
+        if absent is None:
+            absent = self._absent = self._absent_features()
+        refusal = None if absent is None else absent.refusal(environ, keys)
+        if refusal is None:
+            self._note_harmless(environ, absent)
+        return refusal
+
+    def _note_harmless(self, environ: dict[str, Any], absent: AbsentFeatures | None) -> None:
+        """Keys of which nothing has to be known but that they are there."""
+        for key in environ:
+            if (
+                len(self._harmless) < _KNOWN_NAMES
+                and len(key) < 128
+                and not is_internal(key.removeprefix("HTTP_").replace("_", "-"))
+                and not _SUSPICIOUS_KEYS.search(key)
+                and (absent is None or absent.is_harmless(key))
+            ):
+                self._harmless.add(key)
 
     def _absent_features(self) -> AbsentFeatures | None:
         """None where the pipeline is unknown: a filter on its own."""

@@ -284,7 +284,7 @@ class Application:
         policy = exchange.policy = policies().get_by_index(index)
         if policy is None:
             raise HTTPServiceUnavailable(request=exchange.request, body=f"Unknown policy index: {index}")
-        controller = self.objects.get(int(policy))
+        controller = self.objects.get(policy.idx)
         if controller is None:
             body = f"{policy.unserved}\n"
             raise HTTPServiceUnavailable(request=exchange.request, body=body, content_type="text/plain")

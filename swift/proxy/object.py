@@ -52,13 +52,14 @@ class ObjectController(Controller):
         self.kept = kept
         self.policy = kept.policy
         self.selector: NodeSelector = services.objects[int(kept.policy)]
+        self._policy_index = str(int(kept.policy))
 
     def _place(self, exchange: Exchange) -> Place:
         return self.selector.place(exchange.account, exchange.container, exchange.obj, self.policy)
 
     def _set_policy(self, exchange: Exchange) -> None:
         """For the object servers, and for the log and metrics of requests that never get there."""
-        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = str(int(self.policy))
+        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = self._policy_index
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def set_transaction(txn: str | None, client_ip: str | None = None) -> None:
 def set_client_ip(client_ip: str | None) -> None:
     """Adds the client's address to the current green thread's request."""
     current = getcurrent()
-    current.swift_transaction = (transaction()[0], client_ip)
+    current.swift_transaction = (getattr(current, "swift_transaction", _NO_TRANSACTION)[0], client_ip)
 
 
 def transaction() -> Transaction:

@@ -62,12 +62,23 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
 class BackendConnection:
     """One connection to a storage server; one request at a time."""
 
-    __slots__ = ("_body_sent", "_key", "_pool", "_sent_method", "buffer", "idle_since", "reused", "stream")
+    __slots__ = (
+        "_body_sent",
+        "_host",
+        "_key",
+        "_pool",
+        "_sent_method",
+        "buffer",
+        "idle_since",
+        "reused",
+        "stream",
+    )
 
     def __init__(self, stream: Stream, pool: ConnectionPool, key: tuple[str, int]) -> None:
         self.stream = stream
         self._pool = pool
         self._key = key
+        self._host = f" HTTP/1.1\r\nHost: {key[0]}:{key[1]}\r\n".encode()
         self._sent_method = ""
         self._body_sent = False
         self.buffer = b""
@@ -85,14 +96,7 @@ class BackendConnection:
         self._sent_method = method
         self._body_sent = bool(body)
         stream = self.stream
-        ip, port = self._key
-        head = b"%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n" % (
-            method.encode(),
-            path.encode("latin-1"),
-            ip.encode(),
-            port,
-            headers,
-        )
+        head = b"%s%s%s\r\n" % (f"{method} {path}".encode("latin-1"), self._host, headers)
         stream.set_timeout(timeout)
         try:
             if body:
@@ -100,11 +104,11 @@ class BackendConnection:
             else:
                 stream.sendall(head)
         except TimeoutError as err:
-            raise BackendTimeout(f"send to {ip}:{port}") from err
+            raise BackendTimeout(f"send to {self._key[0]}:{self._key[1]}") from err
         except OSError as err:
             if self.reused:
                 raise StaleConnection(str(err)) from err
-            raise BackendError(f"send to {ip}:{port}: {err}") from err
+            raise BackendError(f"send to {self._key[0]}:{self._key[1]}: {err}") from err
 
     def send_bytes(self, data: bytes | memoryview | list[bytes], timeout: float | None = None) -> None:
         """Sends a piece of a request body, framed by the caller. Raises BackendError."""
@@ -272,6 +276,21 @@ class BackendResponse:
     def buffered(self) -> bool:
         """The whole body has already arrived: read_all will not wait."""
         return self._done or not self.chunked and 0 <= self._left <= len(self.conn.buffer)
+
+    def take_whole(self) -> list[bytes] | None:
+        """The whole body in pieces, and `release`, if it has arrived; else None."""
+        conn = self.conn
+        data = conn.buffer
+        if self._done or self.chunked or self._left != len(data):
+            if not self.buffered:
+                return None
+            data = self.take_buffered()
+        else:
+            conn.buffer = b""
+            self._left = 0
+            self._done = True
+        self.release()
+        return [data] if data else []
 
     @property
     def remaining(self) -> int:
@@ -493,7 +512,6 @@ class ConnectionPool:
         if len(idle) >= MAX_IDLE_PER_NODE:
             conn.close()
             return
-        stream.set_timeout(None)
         conn.idle_since = clock.monotonic()
         idle.append(conn)
         self._count += 1
