@@ -16,7 +16,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
-from swift.core.fs import is_memory_file_system
+from swift.core.mounts import is_memory_file_system
 
 
 class DeviceBusy(Exception):
@@ -94,7 +94,7 @@ class Call:
             del value  # or the error, its traceback and we would keep each other, and what was passed, until a collection
 
 
-class Limits:
+class StallLimits:
     """How long and how many may wait for a device. One for the process, changed by `bound_waits`.
 
     `calls`: so many may wait for one device. `stall`: seconds without any call finishing, while all threads of a device are busy,
@@ -109,14 +109,14 @@ class Limits:
         self.longest = 600.0
 
 
-LIMITS = Limits()
+LIMITS = StallLimits()
 _TICK_SHARE = 8  # looks at a pool in the time after which it counts as stuck
 
 
 def bound_waits(max_clients: int, stall: float) -> None:
     """For a server: one device holds at most three quarters of its clients, and none of them for long when it hangs.
 
-    `stall`: seconds, see `Limits`; six times that for a single call on a device that goes on working otherwise.
+    `stall`: seconds, see `StallLimits`; six times that for a single call on a device that goes on working otherwise.
     """
     LIMITS.calls = max(4, max_clients * 3 // 4)
     LIMITS.stall = stall

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from swift.core import clock
 from swift.core.concurrency import Event, sleep, spawn_n
-from swift.core.fs import fault_point, fsync_dir
+from swift.core.durable import fsync_dir
+from swift.core.fault_points import fault_point
 from swift.core.threads import DevicePool
 
 from . import pending

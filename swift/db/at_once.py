@@ -17,7 +17,8 @@ import struct
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import fault_point, file_system_of
+from swift.core.fault_points import fault_point
+from swift.core.mounts import file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.core.threads import DevicePool
 

@@ -17,7 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from swift.core.concurrency import getcurrent, sleep
-from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir, write_all
+from swift.core.durable import fsync_dir
+from swift.core.errors import LockTimeout
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
+from swift.core.new_file import write_all
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
 

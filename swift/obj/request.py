@@ -1,11 +1,11 @@
-"""What the object server's verbs share about a request: its target, and the headers to store."""
+"""What the object server's verbs share about a request: the object it names, and the headers to store."""
 
 from __future__ import annotations
 
 from swift.core.errors import BadRequest
 from swift.core.names import wsgi_to_str
 from swift.obj.store import ObjectStore, Place
-from swift.obj.updates import UpdateTarget
+from swift.obj.updates import UpdatedObject
 from swift.wire.message import environ_key, header_name, title_case
 from swift.wire.storage import Environ
 
@@ -24,9 +24,9 @@ class NamedObject:
         self.container = container
         self.obj = obj
 
-    def for_update(self) -> UpdateTarget:
+    def for_update(self) -> UpdatedObject:
         """What container updates need to know of it."""
-        return UpdateTarget(
+        return UpdatedObject(
             self.store.device,
             wsgi_to_str(self.account),
             wsgi_to_str(self.container),

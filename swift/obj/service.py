@@ -12,7 +12,6 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import auto_int, csv_list, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import RequestError
-from swift.core.fs import Reserve
 from swift.core.hashing import hash_path
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
@@ -23,6 +22,7 @@ from swift.core.names import (
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import StoragePolicy, policies
+from swift.core.space import Reserve
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import bound_waits
 from swift.obj.boots import Beat

@@ -1,7 +1,7 @@
 """Telling container servers about changed objects while the client waits (object-disk 14.1, 14.3).
 
-Sends the updates that a request's headers ask for and stores as pending, before the caller goes on, those that are not
-known to have been taken. The format of pending files is in `pending`; later delivery is the object-updater's.
+Sends the updates that a request's headers ask for and keeps below async_pending, before the caller goes on, those that are not
+known to have been taken. The format of async pending files is in `async_pending`; later delivery is the object-updater's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
+from swift.obj.async_pending import ContainerUpdate, redirect_of, write_update
 from swift.obj.device import Device
-from swift.obj.pending import ContainerUpdate, redirect_of, write_pending
 from swift.telemetry.metrics import Metrics
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
@@ -33,7 +33,7 @@ MAX_ANSWER = 65536
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
-class UpdateTarget:
+class UpdatedObject:
     """The object that an update is about, and the device that keeps the update if it can't be delivered.
 
     Names are native text. `name_hash`: of the object, whatever the update's own path is. `policy_index`: of the object.
@@ -74,7 +74,7 @@ class ExpirerQueue:
 
 
 class ContainerUpdates:
-    """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
+    """Sends updates within the time limits of the server's options. Raises what storing an async pending file raises."""
 
     def __init__(self, conf: Mapping[str, Any], logger: Any, metrics: Metrics) -> None:
         """Options: conn_timeout, node_timeout, container_update_timeout, expiring_objects_*. Raises ValueError."""
@@ -88,9 +88,9 @@ class ContainerUpdates:
     # ------------------------------------------------------------ the object's container
 
     def update_container(
-        self, op: str, target: UpdateTarget, environ: Mapping[str, Any], fields: dict[str, str]
+        self, op: str, about: UpdatedObject, environ: Mapping[str, Any], fields: dict[str, str]
     ) -> None:
-        """Report a PUT or DELETE of `target` to the container servers named in the request; `fields`: its headers."""
+        """Report a PUT or DELETE of `about` to the container servers named in the request; `fields`: its headers."""
         partition = environ.get("HTTP_X_CONTAINER_PARTITION")
         if not partition:
             return
@@ -99,14 +99,14 @@ class ContainerUpdates:
             **fields,
             "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
             "Referer": referer(environ),
-            "X-Backend-Storage-Policy-Index": str(target.policy_index),
+            "X-Backend-Storage-Policy-Index": str(about.policy_index),
             "User-Agent": f"object-server {os.getpid()}",
         }
         state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
         update = ContainerUpdate(
-            op, target.account, target.container, target.obj, headers, state, self._container_path(environ)
+            op, about.account, about.container, about.obj, headers, state, self._container_path(environ)
         )
-        self._update(target, update, partition, pairs)
+        self._update(about, update, partition, pairs)
 
     def _container_path(self, environ: Mapping[str, Any]) -> str | None:
         """`account/container` of the shard to update, native text; None for the object's own container."""
@@ -144,7 +144,7 @@ class ContainerUpdates:
     def update_expirer(
         self,
         op: str,
-        target: UpdateTarget,
+        about: UpdatedObject,
         environ: Mapping[str, Any],
         delete_at: int,
         timestamp: str,
@@ -154,7 +154,7 @@ class ContainerUpdates:
         if truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        container, obj = self.queue.row(delete_at, target.account, target.container, target.obj)
+        container, obj = self.queue.row(delete_at, about.account, about.container, about.obj)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,
@@ -179,13 +179,13 @@ class ContainerUpdates:
             return
         headers["User-Agent"] = f"object-server {os.getpid()}"
         update = ContainerUpdate(op, self.queue.account, container, obj, headers)
-        queued = UpdateTarget(
-            target.device,
+        queued = UpdatedObject(
+            about.device,
             self.queue.account,
             container,
             obj,
             hash_path(self.queue.account, container, obj),
-            target.policy_index,
+            about.policy_index,
         )
         if pairs:
             self._update(queued, update, partition, pairs)
@@ -195,7 +195,7 @@ class ContainerUpdates:
     # ------------------------------------------------------------ sending
 
     def _update(
-        self, target: UpdateTarget, update: ContainerUpdate, partition: str, pairs: list[tuple[str, str]]
+        self, about: UpdatedObject, update: ContainerUpdate, partition: str, pairs: list[tuple[str, str]]
     ) -> None:
         if not pairs:
             return
@@ -217,22 +217,22 @@ class ContainerUpdates:
             if all(send.done for send in sends):
                 return
         redirect = next((send.redirect for send in sends if send.redirect), None)
-        kept = self._keep(target, update, redirect)
+        kept = self._keep(about, update, redirect)
         if len(sends) == 1 and sends[0].late is not None:
-            spawn_n(sends[0].wait_late, kept, target.device)
+            spawn_n(sends[0].wait_late, kept, about.device)
             return
         for send in sends:
             if send.late is not None:
                 send.late.close()
 
-    def _keep(self, target: UpdateTarget, update: ContainerUpdate, redirect: str | None = None) -> str:
+    def _keep(self, about: UpdatedObject, update: ContainerUpdate, redirect: str | None = None) -> str:
         self.metrics.increment("async_pendings")
-        device = target.device
+        device = about.device
         kept: str = device.run(
-            write_pending,
+            write_update,
             device.path,
-            target.policy_index,
-            target.name_hash,
+            about.policy_index,
+            about.name_hash,
             update.timestamp,
             update.stored(redirect),
         )

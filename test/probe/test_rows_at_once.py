@@ -7,7 +7,8 @@ import time
 import pytest
 from real_disks import Disk
 
-from swift.core.fs import file_system_of, locked
+from swift.core.locks import locked
+from swift.core.mounts import file_system_of
 from swift.core.threads import DevicePool
 from swift.db import at_once, pending, uring
 

@@ -16,7 +16,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from swift.core import fs
+from swift.core import new_file
+from swift.core.durable import make_directories, sync_entries
+from swift.core.errors import LockTimeout
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
+from swift.core.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.calls import names_in, start_writing
@@ -165,7 +170,7 @@ def _open(step: _Step) -> None:
     """The hash directory, made if missing with those above it, and a file without a name in it."""
     where, file = step.where, step.file
     assert file is not None
-    if where.tmp_dir in fs.no_tmpfile:
+    if where.tmp_dir in new_file.no_tmpfile:
         raise Elsewhere("no unnamed files")
     try:
         if not file.names:
@@ -175,7 +180,7 @@ def _open(step: _Step) -> None:
         if err.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise Elsewhere(str(err)) from None
         raise
-    fs.fault_point("write:opened")
+    fault_point("write:opened")
 
 
 def _make_hash_dir(where: ObjectLocation) -> bool:
@@ -190,7 +195,7 @@ def _make_hash_dir(where: ObjectLocation) -> bool:
             if attempt == 2:
                 raise
         try:
-            fs.make_directories(where.suffix_dir, where.device_path)
+            make_directories(where.suffix_dir, where.device_path)
         except FileNotFoundError:
             raise DeviceUnavailable(where.device_path) from None
     return False
@@ -204,7 +209,7 @@ def _sync_above(steps: list[_Step]) -> None:
     for suffix_dir, group in groups.items():
         try:
             # also of directories that were there: whoever made them may not have synced them yet
-            fs.sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
+            sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
         except OSError as err:
             _fail(group, err)
 
@@ -219,20 +224,20 @@ def _fill(step: _Step, options: StoreOptions) -> None:
     if file.extension != ".ts" and (options.preallocate or not size):
         options.reserve.check(step.fd, size, where.device_path)
     if size:
-        fs.write_all(step.fd, file.body)
-    fs.fault_point("write:written")
+        write_all(step.fd, file.body)
+    fault_point("write:written")
     metadata = file.metadata
     metadata["name"] = where.name
     _metadata.write(step.fd, metadata)
     ctype_time = metadata.get("Content-Type-Timestamp") if file.extension == ".meta" else None
     step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time)
-    fs.fault_point("write:attributes")
+    fault_point("write:attributes")
 
 
 def _sync(step: _Step) -> None:
     # an error is final: the pages count as written afterwards
     os.fsync(step.fd)
-    fs.fault_point("write:synced")
+    fault_point("write:synced")
 
 
 def _link_all(steps: list[_Step]) -> list[_Step]:
@@ -241,8 +246,8 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
         groups.setdefault(step.where.partition_dir, []).append(step)
     for partition_dir, group in groups.items():
         try:
-            lock = fs.acquire_lock(partition_dir, 0)
-        except (fs.LockTimeout, FileNotFoundError) as err:
+            lock = acquire_lock(partition_dir, 0)
+        except (LockTimeout, FileNotFoundError) as err:
             for step in group:
                 step.error = Elsewhere(str(err))
             continue
@@ -251,7 +256,7 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
             continue
         try:
             append_invalid(partition_dir, *dict.fromkeys(step.where.suffix for step in group))
-            fs.fault_point("invalidate:appended")
+            fault_point("invalidate:appended")
             _each(group, _link)
         except OSError as err:
             _fail([step for step in group if not step.is_linked], err)
@@ -280,7 +285,7 @@ def _link(step: _Step) -> None:
     except FileNotFoundError as err:
         raise Elsewhere(str(err)) from None
     step.is_linked = True
-    fs.fault_point("write:linked")
+    fault_point("write:linked")
 
 
 def _compare(step: _Step) -> None:
@@ -306,7 +311,7 @@ def _sync_directory(step: _Step) -> None:
 
 
 def _clean(step: _Step, options: StoreOptions) -> None:
-    fs.fault_point("write:durable")
+    fault_point("write:durable")
     # listed now, whatever was there before: a racing writer and its cleanup may have come in between
     try:
         names: list[str] | None = names_in(step.dir_fd)
@@ -314,4 +319,4 @@ def _clean(step: _Step, options: StoreOptions) -> None:
         names = None
     if names != [step.name]:
         clean_up(step.where, options, names)
-    fs.fault_point("write:cleaned")
+    fault_point("write:cleaned")

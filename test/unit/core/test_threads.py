@@ -7,7 +7,8 @@ import weakref
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import fs, threads
+from swift.core import threads
+from swift.core.mounts import is_memory_file_system
 
 
 def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
@@ -248,11 +249,11 @@ def test_a_mount_is_looked_up_without_touching_it(tmp_path, monkeypatch):
     asked = []
     real = threads.os.stat
     monkeypatch.setattr(threads.os, "stat", lambda path, **k: (asked.append(path), real(path, **k))[1])
-    assert not fs.is_memory_file_system("/proc/self")
+    assert not is_memory_file_system("/proc/self")
     if threads.os.path.ismount("/dev/shm"):
         asked.clear()
-        assert fs.is_memory_file_system("/dev/shm/a/b")
+        assert is_memory_file_system("/dev/shm/a/b")
     assert asked == []
     link = tmp_path / "link"
     link.symlink_to("/dev/shm")
-    assert fs.is_memory_file_system(str(link)) == fs.is_memory_file_system("/dev/shm")
+    assert is_memory_file_system(str(link)) == is_memory_file_system("/dev/shm")

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from swift.core.concurrency import GreenPool, Timeout, kill, sleep, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.db import appends, at_once, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 

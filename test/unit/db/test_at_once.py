@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from swift.core.concurrency import Timeout, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
+from test.descriptors import Opened
 
 
 class Pool:
@@ -73,12 +74,8 @@ def failing(error):
     return write
 
 
-def descriptors():
-    return len(os.listdir("/proc/self/fd"))
-
-
 def test_a_row_in_the_tick_of_another_takes_no_trip(path, appender, monkeypatch):
-    pool, before = Pool(), descriptors()
+    pool, opened = Pool(), Opened()
     assert appender.append(path, pool, b":x", 1) == 8
     assert pool.trips == 0
     set_tick(monkeypatch, 2)
@@ -87,7 +84,7 @@ def test_a_row_in_the_tick_of_another_takes_no_trip(path, appender, monkeypatch)
     assert appender.append(path, pool, b":z", 1) == 12
     assert pool.trips == 1
     assert rows(path) == [b"first", b"x", b"y", b"z"]
-    assert descriptors() == before
+    assert opened.still() == []
     with locked(os.path.dirname(path), 0.01):
         pass
 
@@ -102,14 +99,14 @@ def test_durable_rows_always_take_a_trip(path):
 @pytest.mark.parametrize("error", [errno.EAGAIN, errno.ENOSPC, errno.EIO, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_what_cannot_be_written_at_once_takes_a_trip(path, appender, monkeypatch, error):
     monkeypatch.setattr(at_once.uring, "write_at_once", failing(error))
-    pool, before = Pool(), descriptors()
+    pool, opened = Pool(), Opened()
     assert appender.append(path, pool, b":x", 1) == 8
     assert pool.trips == 1
     monkeypatch.setattr(at_once.uring, "write_at_once", os.write)
     assert appender.append(path, pool, b":y", 1) == 10
     assert pool.trips == (2 if error in uring.CLOSED else 1), "a road that does not exist is not tried again"
     assert rows(path) == [b"first", b"x", b"y"]
-    assert descriptors() == before
+    assert opened.still() == []
 
 
 @pytest.mark.parametrize("answer", ["short", errno.EAGAIN, errno.ENOSPC])
@@ -121,7 +118,7 @@ def test_half_a_record_is_cut_before_anything_follows(path, appender, monkeypatc
         return written
 
     monkeypatch.setattr(at_once.uring, "write_at_once", write_half)
-    pool, before = Pool(), descriptors()
+    pool, opened = Pool(), Opened()
     assert appender._at_once.append(path, pool, b":half of this") is None
     with pytest.raises(DatabaseBusy):
         appender._store(path, b":other", 0.01)  # as another process would
@@ -129,7 +126,7 @@ def test_half_a_record_is_cut_before_anything_follows(path, appender, monkeypatc
     assert rows(path) == [b"first"]
     assert appender.append(path, pool, b":half of this", 1) > 0
     assert rows(path) == [b"first", b"half of this"]
-    assert descriptors() == before
+    assert opened.still() == []
 
 
 def test_a_disk_that_is_full_stores_nothing(path, appender, monkeypatch):
@@ -222,11 +219,11 @@ def test_a_file_that_is_gone_is_closed_by_a_thread(path, appender, monkeypatch):
         return os.write(fd, data)
 
     monkeypatch.setattr(at_once.uring, "write_at_once", write_and_lose)
-    pool, before = Pool(), descriptors()
+    pool, opened = Pool(), Opened()
     assert appender.append(path, pool, b":x", 1) == 8
     assert [function for function, args in pool.left] == [os.close]
     pool.catch_up()
-    assert descriptors() == before
+    assert opened.still() == []
 
 
 @pytest.mark.parametrize("kind", ["ext4", "nfs", ""])
@@ -259,7 +256,6 @@ def test_killed_after_an_append_in_the_loop(path):
     script = f"""
 import os
 from types import SimpleNamespace
-from swift.core import fs
 from swift.db import appends, at_once
 at_once.file_system_of = lambda path: "xfs"
 at_once._needs_stable_pages = lambda number: False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from obj_app import App
 
 from swift.core.concurrency import hub, sleep, spawn
-from swift.core.fs import Reserve
+from swift.core.space import Reserve
 from swift.obj.errors import Deleted, Elsewhere, Expired, Refused
 from swift.obj.files import carriers, messages
 from swift.obj.files.batch import SmallWrite
