@@ -369,7 +369,7 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
         stream.reader = me
         stream.read_by = deadline
     timer = None
-    if seconds is not None and seconds < SWEEP_INTERVAL * 5:
+    if seconds is not None and seconds < SWEEP_INTERVAL * 2:
         timer = hub.schedule_call_global(max(seconds, 0), me.throw, TimeoutError("timed out"))
         for stream in streams:
             stream.read_by = _FOREVER

@@ -155,7 +155,7 @@ class ObjectController(Controller):
         power = self.selector.ring.next_part_power
         return {"X-Backend-Next-Part-Power": str(power)} if power else None
 
-    def _shares(self, exchange: Exchange, info: Info, requests: int, quorum: int) -> list[Share]:
+    def _shares(self, exchange: Exchange, info: Info, requests: int, quorum: int) -> Sequence[Share]:
         """What each of the requests of a PUT or POST tells about servers to inform."""
         delete_at = exchange.environ.get("HTTP_X_DELETE_AT")
         if delete_at:

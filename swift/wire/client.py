@@ -172,18 +172,20 @@ class BackendConnection:
             raise self._broken("not an HTTP response")
         minor, code, reason = match.groups()
         headers: list[tuple[str, str]] = []
+        lower: dict[str, str] = {}
         if match.end() < end:
             for line in buffer[match.end() : end].decode("latin-1").split("\r\n"):
                 name, colon, value = line.partition(":")
                 if not colon:
                     raise self._broken("bad header line in the response")
-                headers.append((name, value.strip(" \t")))
+                value = lower[name.lower()] = value.strip(" \t")
+                headers.append((name, value))
             if len(headers) > MAX_HEADERS:
                 raise self._broken("too many headers in the response")
         self.buffer = buffer[end + 4 :]
         self.reused = False
         return BackendResponse(
-            self, int(code), reason.decode("latin-1") if reason else "", headers, minor == b"1"
+            self, int(code), reason.decode("latin-1") if reason else "", headers, lower, minor == b"1"
         )
 
     def _broken(self, why: str) -> BackendError:
@@ -227,13 +229,19 @@ class BackendResponse:
     )
 
     def __init__(
-        self, conn: BackendConnection, status: int, reason: str, headers: list[tuple[str, str]], http11: bool
+        self,
+        conn: BackendConnection,
+        status: int,
+        reason: str,
+        headers: list[tuple[str, str]],
+        lower: dict[str, str],
+        http11: bool,
     ) -> None:
         self.conn = conn
         self.status = status
         self.reason = reason
         self.headers = headers
-        lower = self._lower = {name.lower(): value for name, value in headers}
+        self._lower = lower
         self.chunked = False
         self.content_length: int | None = None
         self._chunk_left = 0
