@@ -111,10 +111,11 @@ def check_metadata(environ: Mapping[str, Any], target: str) -> None:
     skip = len(prefix)
     shown = f"x-{target}-meta-"
     count = size = 0
+    longest = limit.max_header_size
     for key, value in environ.items():
         if key[:5] != "HTTP_" or type(value) is not str:
             continue
-        if len(value) > limit.max_header_size:
+        if len(value) > longest:
             name = key[5:].replace("_", "-").title()
             raise BadRequest(f"Header value too long: {name[: limit.max_meta_name_length]}")
         if not key.startswith(prefix):

@@ -344,6 +344,8 @@ def http_date(value: Any) -> str:
     """RFC 1123 date of a timestamp, its text or a number of seconds, rounded up to a whole second."""
     if type(value) is int:
         return _http_date(value)
+    if type(value) is Timestamp:
+        return _http_date(value.ceil())
     if type(value) is str and len(value) == 16 and _CANONICAL(value):
         second = int(value[:10])
         return _http_date(second if value[11:] == "00000" else second + 1)

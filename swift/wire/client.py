@@ -26,9 +26,15 @@ MAX_IDLE_PER_NODE = 256
 MAX_IDLE = 4096
 REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?(?:\r\n|\Z)")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _EMPTY = memoryview(b"")
+
+# (status, reason, headers, the last value by lower-case name, whether HTTP/1.1) of a response; read only
+ParsedHead = tuple[int, str, list[tuple[str, str]], dict[str, str], bool]
+_MOST_PARSED = 256
+_LONGEST_PARSED = 2048  # bytes
+_parsed: dict[bytes, ParsedHead] = {}
 
 
 class BackendError(Exception):
@@ -167,26 +173,35 @@ class BackendConnection:
             if not buffer and self.reused:
                 raise StaleConnection(str(err)) from err
             raise self._broken(str(err)) from err
-        match = _STATUS_LINE.match(buffer)
+        head = buffer[:end]
+        parsed = _parsed.get(head) or self._parse(head)
+        self.buffer = buffer[end + 4 :]
+        self.reused = False
+        return BackendResponse(self, *parsed)
+
+    def _parse(self, head: bytes) -> ParsedHead:
+        """What a head says, remembered: all servers that store the same thing say the same. Raises BackendError."""
+        text = head.decode("latin-1")
+        match = _STATUS_LINE.match(text)
         if match is None:
             raise self._broken("not an HTTP response")
         minor, code, reason = match.groups()
         headers: list[tuple[str, str]] = []
         lower: dict[str, str] = {}
-        if match.end() < end:
-            for line in buffer[match.end() : end].decode("latin-1").split("\r\n"):
-                name, colon, value = line.partition(":")
-                if not colon:
-                    raise self._broken("bad header line in the response")
-                value = lower[name.lower()] = value.strip(" \t")
-                headers.append((name, value))
-            if len(headers) > MAX_HEADERS:
-                raise self._broken("too many headers in the response")
-        self.buffer = buffer[end + 4 :]
-        self.reused = False
-        return BackendResponse(
-            self, int(code), reason.decode("latin-1") if reason else "", headers, lower, minor == b"1"
-        )
+        for line in text[match.end() :].split("\r\n") if match.end() < len(text) else ():
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise self._broken("bad header line in the response")
+            value = lower[name.lower()] = value.strip(" \t")
+            headers.append((name, value))
+        if len(headers) > MAX_HEADERS:
+            raise self._broken("too many headers in the response")
+        parsed = int(code), reason or "", headers, lower, minor == "1"
+        if len(_parsed) >= _MOST_PARSED:
+            _parsed.clear()
+        if len(head) <= _LONGEST_PARSED:
+            _parsed[head] = parsed
+        return parsed
 
     def _broken(self, why: str) -> BackendError:
         return BackendError(f"{self._key[0]}:{self._key[1]}: {why}")
@@ -211,7 +226,7 @@ class BackendConnection:
 class BackendResponse:
     """A response head, and its body as far as the caller asks for it.
 
-    status: int; headers: list of (name, value) as received; content_length: int, or None when chunked or until close.
+    status: int; headers: list of (name, value) as received, read only; content_length: int, or None when chunked or until close.
     """
 
     __slots__ = (
