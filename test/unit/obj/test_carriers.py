@@ -322,7 +322,7 @@ def test_on_a_memory_file_system_there_is_none(root):
     if not app.server.devices.get("sda").inline:
         pytest.skip("needs tmpfs")
     app.put(T1)
-    assert writers_of(app) is None
+    assert isinstance(writers_of(app), carriers.OnTheSpot)
 
 
 def test_where_no_process_can_be_had_a_thread_writes(app, monkeypatch):
