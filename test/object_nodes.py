@@ -44,22 +44,23 @@ IN_OWN_ETC = (
 class ObjectNodes:
     """Nodes 1 to `count`, each with the disk `sda` and in a zone of its own; use as a context manager.
 
-    `kinds`: the folder of commands of each node. `more`: lines of each [object-replicator]. No debug messages: the reference hangs in its own threads over them.
+    `kinds`: the folder of commands of each node. `method`: how replicators push; rsync brings a daemon for all nodes.
     """
 
     def __init__(
         self,
         home: pathlib.Path,
         kinds: list[pathlib.Path],
+        method: str = "ssync",
         replicas: int = 3,
-        more: str = "",
-        server: str = "",
         regions: list[int] | None = None,
     ) -> None:
         self.home = home
         self.kinds = kinds
         self.nodes = range(1, len(kinds) + 1)
-        self.base = free_ports()[1]
+        self.rsync_port, self.base = free_ports()
+        self.rsyncd: subprocess.Popen | None = None
+        self.method = method
         self.processes: dict[int, subprocess.Popen] = {}
         self.regions = regions or [1] * len(kinds)
         home.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ class ObjectNodes:
         for node in self.nodes:
             self.disk(node).mkdir(parents=True)
             (home / f"cache{node}").mkdir()
-            self.configure(node, more, server)
+            self.configure(node)
         for policy, name in enumerate(("object", "object-1")):
             builder = RingBuilder(4, min(replicas, len(kinds)) if not policy else 2, 0)
             for node in self.nodes:
@@ -77,15 +78,33 @@ class ObjectNodes:
             builder.get_ring().save(str(home / f"{name}.ring.gz"))
         self.ring = self.open_ring()
 
-    def configure(self, node: int, more: str = "", server: str = "") -> None:
-        """Write a node's configuration."""
+    def configure(self, node: int) -> None:
+        """Write a node's configuration. No debug messages: daemons of the reference may hang over those of their threads."""
         self.conf(node).write_text(
             f"[DEFAULT]\nuser = root\ndevices = {self.home}/node{node}\nmount_check = false\n"
             f"bind_ip = 127.0.0.{node}\nbind_port = {self.base + node}\nworkers = 1\nswift_dir = {self.home}\n"
             f"recon_cache_path = {self.home}/cache{node}\nlog_level = INFO\nreclaim_age = 1000000000\n\n"
             "[pipeline:main]\npipeline = object-server\n\n"
-            f"[app:object-server]\nuse = egg:swift#object\n{server}\n[object-replicator]\n{more}\n"
+            "[app:object-server]\nuse = egg:swift#object\n\n"
+            f"[object-replicator]\nsync_method = {self.method}\nconcurrency = 4\n"
+            f"rsync_module = rsync://127.0.0.1:{self.rsync_port}/object{{replication_port}}\n"
         )
+
+    def _start_rsync(self) -> None:
+        """One daemon with a module for each node, as in all-in-one set-ups."""
+        text = f"uid = root\ngid = root\nuse chroot = no\npid file = {self.home}/rsyncd.pid\n"
+        for node in self.nodes:
+            text += f"[object{self.base + node}]\npath = {self.home}/node{node}\nread only = false\n"
+        (self.home / "rsyncd.conf").write_text(text)
+        command = ["rsync", "--daemon", "--no-detach", f"--config={self.home}/rsyncd.conf"]
+        with open(self.home / "rsyncd.log", "ab") as log:
+            self.rsyncd = subprocess.Popen(
+                [*command, "--address=127.0.0.1", f"--port={self.rsync_port}", "--log-file=/dev/stderr"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        wait_for_port("127.0.0.1", self.rsync_port)
 
     def device(self, node: int, weight: float) -> dict[str, object]:
         """As ring builders have it."""
@@ -116,11 +135,16 @@ class ObjectNodes:
     def __enter__(self) -> ObjectNodes:
         for node in self.nodes:
             self.start(node)
+        if self.method == "rsync":
+            self._start_rsync()
         return self
 
     def __exit__(self, *exc: object) -> None:
         for node in list(self.processes):
             self.stop(node)
+        if self.rsyncd is not None:
+            self.rsyncd.kill()
+            self.rsyncd.wait()
 
     def start(self, node: int) -> None:
         with open(self.home / f"server{node}.log", "ab") as log:

@@ -3,9 +3,11 @@
 import os
 import pathlib
 import random
+import shutil
 
 import pytest
 
+from swift.core import hashing
 from test.object_nodes import OURS, ObjectNodes
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
@@ -17,28 +19,26 @@ needs_reference = [
 T = [f"17000000{n:02d}.00000" for n in range(30)]
 NAMES = [f"object-{n}" for n in range(25)] + ["näme ☃ %41+ü"]
 KINDS = {
-    "ours": [OURS] * 4,
-    "mixed": [OURS, OURS, THEIRS, THEIRS],
-    "mixed the other way": [THEIRS, THEIRS, OURS, OURS],
+    "ours": ([OURS] * 4, "ssync"),
+    "ours with rsync": ([OURS] * 4, "rsync"),
+    "mixed": ([OURS, OURS, THEIRS, THEIRS], "ssync"),
+    "mixed the other way": ([THEIRS, THEIRS, OURS, OURS], "ssync"),
+    "mixed with rsync": ([OURS, THEIRS, OURS, THEIRS], "rsync"),
 }
-REPLICATORS = {"http": "sync_method = ssync\nconcurrency = 4\n"}
 
 
 @pytest.fixture(
-    params=[pytest.param(kinds, marks=needs_reference if kinds != "ours" else ()) for kinds in KINDS]
+    params=[pytest.param(kinds, marks=needs_reference if "mixed" in kinds else ()) for kinds in KINDS]
 )
-def nodes(request, tmp_path, golden_hashes):
-    with ObjectNodes(tmp_path / "nodes", KINDS[request.param], more=REPLICATORS["http"]) as nodes:
-        yield nodes
-
-
-@pytest.fixture
-def golden_hashes():
-    from swift.core import hashing
-
-    before = hashing._config if hasattr(hashing, "_config") else None
+def nodes(request, tmp_path, monkeypatch):
+    for name in ("_config", "_primed", "_suffix"):
+        monkeypatch.setattr(hashing, name, getattr(hashing, name))  # to be put back
     hashing.set_hash_config("changeme", "changeme")
-    yield before
+    kinds, method = KINDS[request.param]
+    if method == "rsync" and shutil.which("rsync") is None:
+        pytest.skip("there is no rsync on this machine")
+    with ObjectNodes(tmp_path / "nodes", kinds, method) as nodes:
+        yield nodes
 
 
 def fill(nodes):

@@ -36,13 +36,19 @@ def begin_pass(device_path: str, datadir: str, reclaim_age: float) -> list[str]:
     """
     remove_old(device_path, reclaim_age)
     found = walker.list_partitions(datadir)
-    if not found and not os.path.isdir(datadir):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(datadir)
+    if not found:
+        make_room(datadir)
     stray = [name for name in found if os.path.isfile(f"{datadir}/{name}")]
     for name in stray:
         os.unlink(f"{datadir}/{name}")
     return [name for name in found if name not in stray] if stray else found
+
+
+def make_room(datadir: str) -> None:
+    """Make the directory of all partitions if it is missing: rsync, with which a peer may fill an empty disk, does not. Raises OSError."""
+    if not os.path.isdir(datadir):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(datadir)
 
 
 def lock(partition_dir: str, device_path: str) -> PartitionLock:

@@ -335,6 +335,7 @@ class FileStore(ObjectStore):
         )
         if not hashes:
             self.device.check()  # nothing is found on a disk that has gone, either
+            partitions.make_room(self.datadir)
         return HashedSuffixes(count, hashes, damaged)
 
     def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
