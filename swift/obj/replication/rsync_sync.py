@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
-import string
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +23,7 @@ from swift.obj.replication.peers import Node
 MAX_LINES = 1000  # of what one run says
 MAX_TEXT = 65536
 DEFAULT_MODULE = "{replication_ip}::object"
+_FIELD = re.compile(r"\{([^{}]*)\}")
 _FIELDS = ("ip", "port", "replication_ip", "replication_port", "region", "zone", "device", "meta")
 
 
@@ -47,14 +48,16 @@ def module_of(template: str, node: Mapping[str, Any]) -> str:
     for key in ("ip", "replication_ip"):
         if ":" in values[key]:
             values[key] = f"[{values[key]}]"
-    try:
-        return string.Formatter().vformat(template, (), values)
-    except (KeyError, IndexError) as error:
-        raise ConfigError(
-            f"Cannot interpolate rsync_module, invalid variable: {str(error.args[0])!r}"
-        ) from None
-    except ValueError as error:
-        raise ConfigError(f"Cannot interpolate rsync_module: {error}") from None
+
+    def value(match: re.Match[str]) -> str:
+        try:
+            return values[match[1]]
+        except KeyError:
+            raise ConfigError(f"Cannot interpolate rsync_module, invalid variable: {match[1]!r}") from None
+
+    if set("{}").intersection(_FIELD.sub("", template)):
+        raise ConfigError(f"Cannot interpolate rsync_module: a brace too many in {template!r}")
+    return _FIELD.sub(value, template)
 
 
 def command(
