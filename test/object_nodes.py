@@ -54,6 +54,7 @@ class ObjectNodes:
         method: str = "ssync",
         replicas: int = 3,
         regions: list[int] | None = None,
+        part_power: int = 4,
     ) -> None:
         self.home = home
         self.kinds = kinds
@@ -70,7 +71,7 @@ class ObjectNodes:
             (home / f"cache{node}").mkdir()
             self.configure(node)
         for policy, name in enumerate(("object", "object-1")):
-            builder = RingBuilder(4, min(replicas, len(kinds)) if not policy else 2, 0)
+            builder = RingBuilder(part_power, min(replicas, len(kinds)) if not policy else 2, 0)
             for node in self.nodes:
                 builder.add_dev(self.device(node, 1.0))
             builder.rebalance(seed="1")
@@ -83,7 +84,7 @@ class ObjectNodes:
         self.conf(node).write_text(
             f"[DEFAULT]\nuser = root\ndevices = {self.home}/node{node}\nmount_check = false\n"
             f"bind_ip = 127.0.0.{node}\nbind_port = {self.base + node}\nworkers = 1\nswift_dir = {self.home}\n"
-            f"recon_cache_path = {self.home}/cache{node}\nlog_level = INFO\nreclaim_age = 1000000000\n\n"
+            f"recon_cache_path = {self.home}/cache{node}\nconn_timeout = 10\nnode_timeout = 60\nlog_level = INFO\nreclaim_age = 1000000000\n\n"
             "[pipeline:main]\npipeline = object-server\n\n"
             "[app:object-server]\nuse = egg:swift#object\n\n"
             f"[object-replicator]\nsync_method = {self.method}\nconcurrency = 4\n"

@@ -36,6 +36,7 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     A header may name more partitions with the digests that the sender has of them; an answer says which are the same here.
     """
     store, partition, rest = target_of(server, environ)
+    server.turnstile.carried_out += 1
     headers = []
     if rest:
         store.invalidate(partition, rest.split("-"))

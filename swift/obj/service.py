@@ -79,6 +79,7 @@ class ObjectService:
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or SERVER_TYPE, logger)
         self.in_hand = WritesInHand(self.devices.root, logger)
+        self.answered = 0  # requests; what replicates into this server sees by it that it has others to serve
         self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.replication_server = truthy(conf.get("replication_server", "true"))
@@ -171,6 +172,7 @@ class ObjectService:
 
     def done(self, environ: Environ) -> None:
         """A request has been dealt with: log what its disk work noted; what it may have changed is in hand no more."""
+        self.answered += 1
         place = environ.get(_PLACE)
         if place is not None and place.notes is not None:
             self.log_notes(place)

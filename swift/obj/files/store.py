@@ -7,9 +7,11 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
+from swift.core import clock
+from swift.core.concurrency import Semaphore
 from swift.core.errors import LockTimeout
 from swift.core.policy import ERASURE_CODING, StoragePolicy
 from swift.obj.checks import CheckedReader
@@ -28,7 +30,7 @@ from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
 from swift.obj.files.reclaim import reclaim
 from swift.obj.files.state import FileState, read_state
-from swift.obj.files.suffixes import SuffixDamaged, get_hashes
+from swift.obj.files.suffixes import Hashing, SuffixDamaged, hash_some
 from swift.obj.files.warm import WarmObjects
 from swift.obj.files.witness import Sign
 from swift.obj.files.writer import NewObjectFile, tombstone, write_file
@@ -48,12 +50,23 @@ from swift.obj.store import (
     Write,
 )
 
+HASHING_SECONDS = (
+    0.25  # of one step; with many steps at a time nobody else would get at the disk, so there is one
+)
+MAX_STEPS = 8192  # of one partition: each hashes a suffix at least
 MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
 
 
 def _location(place: Place) -> ObjectLocation:
     assert isinstance(place, ObjectLocation)
     return place
+
+
+class _Step(NamedTuple):
+    """`damaged`: what was moved away, for the log."""
+
+    hashing: Hashing
+    damaged: list[str]
 
 
 class FileStore(ObjectStore):
@@ -66,6 +79,7 @@ class FileStore(ObjectStore):
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
+        self._hashing = Semaphore(1)
         self.writers: Any = None
         if device.inline and not self.ec:
             self.writers = OnTheSpot(options)
@@ -280,25 +294,45 @@ class FileStore(ObjectStore):
         self.device.run_mounted(True, partitions.take_over, f"{self.datadir}/{partition}", wanted)
 
     def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:
-        found: list[Digest | None] = self.device.run_mounted(
-            True, self._digests_trip, list(partitions), look_for_new
-        )
+        left = list(partitions)
+        found: list[Digest | None] = []
+        while left:
+            with self._hashing:
+                steps = self.device.run_mounted(True, self._digests_step, left, look_for_new)
+            for partition, step in zip(left, steps, strict=False):
+                found.append(self._digest(partition, step))
+            left = left[len(steps) :]
         return found
 
-    def _digests_trip(self, names: list[str], look_for_new: bool) -> list[Digest | None]:
-        found: list[Digest | None] = []
+    def _digests_step(self, names: list[str], look_for_new: bool) -> list[_Step | None]:
+        """The first of them, as many as there is time for; the last one may be unfinished."""
+        until = clock.monotonic() + HASHING_SECONDS
+        steps: list[_Step | None] = []
         for name in names:
             try:
-                hashed = self._hashes_trip(f"{self.datadir}/{name}", [], look_for_new)
+                step = self._hashes_step(f"{self.datadir}/{name}", [], look_for_new, ())
             except (OSError, LockTimeout):
-                found.append(None)
-                continue
-            value = partitions.digest(hashed.hashes)
-            if value is None:
-                found.append(None)
+                steps.append(None)
             else:
-                found.append(Digest(value, len(hashed.hashes), hashed.hashed, tuple(hashed.damaged)))
-        return found
+                steps.append(step)
+            if clock.monotonic() >= until:
+                break
+        return steps
+
+    def _digest(self, partition: str, step: _Step | None) -> Digest | None:
+        if step is None:
+            return None
+        whole = HashedSuffixes(step.hashing.hashed, step.hashing.hashes, step.damaged)
+        if step.hashing.left:
+            try:
+                rest = self.suffix_hashes(partition)
+            except (OSError, LockTimeout):
+                return None
+            whole = HashedSuffixes(whole.hashed + rest.hashed, rest.hashes, [*whole.damaged, *rest.damaged])
+        value = partitions.digest(whole.hashes)
+        if value is None:
+            return None
+        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged))
 
     def verified_times(
         self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
@@ -310,12 +344,27 @@ class FileStore(ObjectStore):
     def suffix_hashes(
         self, partition: str, recalculate: Iterable[str] = (), look_for_new: bool = False
     ) -> HashedSuffixes:
-        found: HashedSuffixes = self.device.run_mounted(
-            True, self._hashes_trip, f"{self.datadir}/{partition}", list(recalculate), look_for_new
-        )
-        return found
+        hashed = 0
+        damaged: list[str] = []
+        skip: set[str] = set()
+        wanted = list(recalculate)
+        for _ in range(MAX_STEPS):
+            with self._hashing:
+                step: _Step = self.device.run_mounted(
+                    True, self._hashes_step, f"{self.datadir}/{partition}", wanted, look_for_new, skip
+                )
+            hashed += step.hashing.hashed
+            damaged += step.damaged
+            if not step.hashing.left:
+                break
+            skip.update(step.hashing.failed)
+            wanted, look_for_new = [], False
+        return HashedSuffixes(hashed, step.hashing.hashes, damaged)
 
-    def _hashes_trip(self, partition_dir: str, recalculate: list[str], look_for_new: bool) -> HashedSuffixes:
+    def _hashes_step(
+        self, partition_dir: str, recalculate: list[str], look_for_new: bool, skip: Collection[str]
+    ) -> _Step:
+        """Short enough that others wait for the disk no longer than for a slow write, however large the partition is."""
         damaged = []
 
         def set_aside(damage: SuffixDamaged) -> None:
@@ -323,7 +372,7 @@ class FileStore(ObjectStore):
             damaged.append(f"Quarantined object {damage.path}: {damage} (moved to {target})")
 
         options = self.options
-        count, hashes = get_hashes(
+        hashing = hash_some(
             partition_dir,
             self.ec,
             self.fragments,
@@ -332,11 +381,13 @@ class FileStore(ObjectStore):
             options.reclaim_age,
             options.commit_window,
             set_aside,
+            HASHING_SECONDS,
+            skip,
         )
-        if not hashes:
+        if not hashing.hashes:
             self.device.check()  # nothing is found on a disk that has gone, either
             partitions.make_room(self.datadir)
-        return HashedSuffixes(count, hashes, damaged)
+        return _Step(hashing, damaged)
 
     def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
         run = self.device.run

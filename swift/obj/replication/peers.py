@@ -22,7 +22,8 @@ from swift.wire.client import BackendError, ConnectError, header_block
 Node = Mapping[str, Any]
 
 MAX_BODY = 64 << 20
-REST_SECONDS = 10.0  # a node that could not be reached is not asked again sooner
+REST_SECONDS = 5.0  # a node that could not be reached is not asked again sooner …
+MISSES = 3  # … once it has refused a connection, or let so many time out, one after the other
 TRY_AGAIN_SECONDS = 3600.0  # a node that does not compare may have been replaced by one that does
 SUFFIXES_AT_ONCE = 1000  # in one path, whose length is limited
 
@@ -48,6 +49,7 @@ class Peers:
         self.node_timeout = node_timeout
         self.http_timeout = http_timeout
         self._away: dict[tuple[str, int], float] = {}
+        self._misses: dict[tuple[str, int], int] = {}
         self._plain: dict[tuple[str, int], float] = {}
 
     def hashes(self, node: Node, policy_index: int, partition: str) -> dict[str, Any]:
@@ -104,6 +106,7 @@ class Peers:
         )
         try:
             response = call.answer()
+            self._misses.pop(key, None)
             if response.status != 200:
                 response.drain()
                 raise PeerError(f"{name_of(node)} answered {response.status}", response.status)
@@ -111,8 +114,13 @@ class Peers:
             return {name.lower(): value for name, value in response.headers}, response.read_all(MAX_BODY)
         except BackendError as error:
             if isinstance(error, ConnectError):
-                self._away[key] = clock.monotonic() + REST_SECONDS
+                self._missed(key, isinstance(error.__cause__, ConnectionRefusedError))
             raise PeerError(str(error)) from None
+
+    def _missed(self, key: tuple[str, int], refused: bool) -> None:
+        misses = self._misses[key] = self._misses.get(key, 0) + 1
+        if refused or misses >= MISSES:
+            self._away[key] = clock.monotonic() + REST_SECONDS
 
 
 def _address(node: Node) -> tuple[str, int]:

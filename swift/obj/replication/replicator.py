@@ -23,6 +23,7 @@ from swift.obj.replication import report, update
 from swift.obj.replication.jobs import Holding, Partitions, chunks, own_devices, partitions_of
 from swift.obj.replication.options import ReplicatorOptions
 from swift.obj.replication.revert import revert
+from swift.obj.replication.standing import Standing
 from swift.obj.replication.work import Work
 from swift.obj.store import StoreOptions
 from swift.obj.stores import Stores
@@ -58,6 +59,7 @@ class ObjectReplicator(Daemon):
         self._cycle = int(clock.random() * update.LOOK_EACH)
         self._planned: frozenset[str] = frozenset()
         self._told = 0.0
+        self._standing = Standing()
 
     # ------------------------------------------------------------ processes
 
@@ -196,8 +198,11 @@ class ObjectReplicator(Daemon):
 
     def _pass(self, overrides: Overrides, worker: int | None, publish: bool) -> None:
         options = self.options
-        work = Work(options.peers, options.method, self._handoff_delete(), self.metrics, self.logger)
+        work = Work(
+            options.peers, options.method, self._handoff_delete(), self._standing, self.metrics, self.logger
+        )
         everything = self._partitions(overrides, work)
+        self._standing.begin(everything)
         self._cycle = (self._cycle + 1) % update.LOOK_EACH
         pool = GreenPool(options.concurrency)
         watches = [
@@ -315,8 +320,9 @@ class ObjectReplicator(Daemon):
 
     def _publish(self, work: Work, worker: int | None, names: list[str]) -> None:
         found = work.report.recon()
+        standing = self._standing.recon()
         if worker is None:
-            recon_cache.dump(found, self.options.recon_file, self.logger)
+            recon_cache.dump({**found, **standing}, self.options.recon_file, self.logger)
             return
         # a worker that has several devices counts them together: the first one stands for all
         empty = report.Report().recon()["replication_stats"]
@@ -324,7 +330,7 @@ class ObjectReplicator(Daemon):
             name: found if number == 0 else {**found, "replication_stats": empty}
             for number, name in enumerate(names)
         }
-        recon_cache.dump({report.PER_DISK: per_disk}, self.options.recon_file, self.logger)
+        recon_cache.dump({report.PER_DISK: per_disk, **standing}, self.options.recon_file, self.logger)
 
     def _sum_up(self) -> None:
         """One document of what all workers left, once each device has been seen; devices that are no longer ours go."""

@@ -47,6 +47,7 @@ def revert(work: Work, holding: Holding, partition: str) -> None:
         work.metrics.increment(f"partition.delete.count.{holding.device['device']}")
     else:
         report.guests_left += 1
+    work.standing.note(holding, partition, gone)
     report.finish(1, clock.monotonic() - started)
     work.metrics.timing("partition.delete.timing", (clock.monotonic() - started) * 1000)
     work.progress()

@@ -50,6 +50,7 @@ def compare(work: Work, holding: Holding, partitions: list[str], cycle: int) -> 
             differing.append(Differing(partition, nodes))
         else:
             report.add("success")
+            work.standing.note(holding, partition, True)
     report.add("attempted", len(partitions))
     if done := len(partitions) - len(differing):
         report.finish(done, clock.monotonic() - started)
@@ -97,13 +98,15 @@ def update(work: Work, holding: Holding, differing: Differing) -> None:
     """Have all other primaries get what we have of a partition. Counts; raises nothing that concerns one partition."""
     started = clock.monotonic()
     partition = differing.partition
+    whole = False
     try:
-        if _Update(work, holding, partition).run(differing.nodes):
-            work.report.add("success")
+        whole = _Update(work, holding, partition).run(differing.nodes)
+        work.report.add("success", int(whole))
     except (ObjectError, LockTimeout, OSError) as error:
         work.report.fail(differing.nodes)
         work.logger.error("ERROR syncing partition %s of %s: %s", partition, holding.device["device"], error)
     finally:
+        work.standing.note(holding, partition, whole)
         work.report.finish(1, clock.monotonic() - started)
         work.metrics.timing("partition.update.timing", (clock.monotonic() - started) * 1000)
         work.progress()

@@ -10,6 +10,7 @@ from swift.obj.replication.jobs import Holding
 from swift.obj.replication.peers import Node, Peers
 from swift.obj.replication.push import Offer
 from swift.obj.replication.report import Report
+from swift.obj.replication.standing import Standing
 from swift.telemetry.metrics import Metrics
 
 
@@ -29,11 +30,18 @@ class Work:
     """One pass. `handoff_delete`: so many primaries are enough before a handoff's copy goes; 0: all of them."""
 
     def __init__(
-        self, peers: Peers, method: Method, handoff_delete: int, metrics: Metrics, logger: Any
+        self,
+        peers: Peers,
+        method: Method,
+        handoff_delete: int,
+        standing: Standing,
+        metrics: Metrics,
+        logger: Any,
     ) -> None:
         self.peers = peers
         self.method = method
         self.handoff_delete = handoff_delete
+        self.standing = standing
         self.metrics = metrics
         self.logger = logger
         self.report = Report()

@@ -11,8 +11,10 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
-from swift.core.concurrency import GreenPool, Timeout
+from swift.core import clock
+from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.errors import LockTimeout
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, ObjectError, StateChanged
 from swift.obj.server_replicate import target_of
@@ -26,8 +28,9 @@ from swift.wire.errors import ClientDisconnected, ClientTimeout
 from swift.wire.message import HTML_TYPE, InputFilter, environ_key
 from swift.wire.storage import Environ, StartResponse, answer
 
-LOOKED_AT = 100  # objects, in one trip to the disk
+LOOKED_AT = 50  # objects, in one trip to the disk
 AT_ONCE = 16  # requests that are carried out beside each other
+LONGEST_REST = 1.0  # seconds, after a request that took long
 SMALL = 65536  # bytes of a body that is held in memory for that
 LINES_IN_PIECE = 1000
 
@@ -57,6 +60,7 @@ def ssync(
             return answer(environ, start_response, 400, f"Invalid X-Backend-Ssync-Frag-Index {text[:100]!r}")
         fragment = int(text)
     store.device.run(store.device.check)
+    server.turnstile.carried_out += 1
     session = Session(server, app, environ, store, partition, fragment)
     start_response("200 OK", [("Content-Type", HTML_TYPE), ("X-Backend-Accept-No-Commit", "True")])
     return session.answers()
@@ -217,26 +221,32 @@ class Session:
 
     def _carry_out(self, request: Subrequest, body: Any) -> None:
         """Have the server do it, and count how that went. Raises nothing."""
-        try:
-            status, headers = status_and_headers(self._app, self._environ_of(request, body))
-        except (Exception, Timeout) as error:
-            self.failures += 1
-            self.server.logger.warning(
-                "ssync subrequest %s %s failed: %s", request.method, request.path, error
-            )
-            return
-        if _is_settled(request, status, headers):
+        began = clock.monotonic()
+        others = self._others()
+        error = self._error_of(request, body)
+        self.server.turnstile.carried_out += 1
+        if error is None:
             self.successes += 1
         else:
             self.failures += 1
+            where = f"/{self.store.device.name}/{self.partition}{request.path}"
             self.server.logger.warning(
-                "ssync subrequest failed with %d: %s /%s/%s%s",
-                status,
-                request.method,
-                self.store.device.name,
-                self.partition,
-                request.path,
+                "ssync subrequest failed: %s %s: %s", request.method, quote(where), error
             )
+        if self._others() > others:
+            # clients are at work, too: they get at least half of the time
+            sleep(min(clock.monotonic() - began, LONGEST_REST))
+
+    def _error_of(self, request: Subrequest, body: Any) -> str | None:
+        try:
+            status, headers = status_and_headers(self._app, self._environ_of(request, body))
+        except (Exception, Timeout) as error:
+            return str(error) or type(error).__name__
+        return None if _is_settled(request, status, headers) else str(status)
+
+    def _others(self) -> int:
+        """Requests that have been answered and are no part of a session."""
+        return self.server.answered - self.server.turnstile.carried_out
 
     def _environ_of(self, request: Subrequest, body: Any) -> Environ:
         environ: Environ = {
@@ -313,6 +323,7 @@ class _Lines:
 
     def __init__(self, source: Any) -> None:
         self._read = source.read_available
+        self._read_into = source.recv_into
         self._buffer = b""
         self._at = 0
 
@@ -357,6 +368,19 @@ class _Lines:
         self._at += size
         return data
 
+    def recv_into(self, view: memoryview) -> int:
+        """Fill `view` as far as bytes are there, at least one. Raises ClientError."""
+        have = len(self._buffer) - self._at
+        if have:
+            count = min(have, len(view))
+            view[:count] = self._buffer[self._at : self._at + count]
+            self._at += count
+            return count
+        received: int = self._read_into(view)
+        if not received:
+            raise ClientDisconnected("the body ended in the middle of an object")
+        return received
+
     def read_available(self, size: int) -> bytes:
         """At least one byte and at most so many. Raises ClientError."""
         if self._at == len(self._buffer) and not self._more():
@@ -379,6 +403,13 @@ class _Part(InputFilter):
         data = self._read_below(min(max(size, 1), self._left))
         self._left -= len(data)
         return data
+
+    def recv_into(self, buffer: Any) -> int:
+        if self._ahead or not self._left:
+            return super().recv_into(buffer)
+        count: int = self._below.recv_into(memoryview(buffer)[: self._left])
+        self._left -= count
+        return count
 
     def discard(self, limit: int) -> bool:
         """What the server left unread."""

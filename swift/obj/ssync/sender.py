@@ -7,11 +7,13 @@ a reconstructor what it makes of other nodes' fragments (`read`). Words and line
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from swift.core.errors import SwiftError
+from swift.core.concurrency import spawn
+from swift.core.errors import LockTimeout, SwiftError
 from swift.obj.checks import CheckedReader
 from swift.obj.errors import Deleted, ObjectError, Quarantined
 from swift.obj.ssync import protocol
@@ -22,6 +24,7 @@ from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 
 MOST_OFFERED = 10_000  # objects that should be offered in one session, which keeps them in memory
+OPENED_AHEAD = 8  # objects that are opened, and small ones read, before those in front of them are sent
 _SEND_AT = 16384  # bytes of lines that are sent together
 _SHOWN = 1024
 
@@ -36,6 +39,9 @@ class SyncError(SwiftError):
 
 class Busy(SyncError):
     """The peer has other sessions: worth another try."""
+
+
+Opened = OpenObject | Deleted | None
 
 
 class Content(NamedTuple):
@@ -165,8 +171,8 @@ class Session:
                 del offered[name_hash]
             return Result(offered, 0, 0)
         out.add(protocol.UPDATES_START + b"\r\n")
-        for name_hash, parts in wanted.items():
-            if not self._send(out, name_hash, parts):
+        for name_hash, opened in self._opened(wanted):
+            if not self._send(out, name_hash, wanted[name_hash], opened):
                 del offered[name_hash]
         out.add(protocol.UPDATES_END + b"\r\n")
         out.end()
@@ -205,26 +211,50 @@ class Session:
 
     # ------------------------------------------------------------ the objects
 
-    def _send(self, out: _Chunks, name_hash: str, parts: str) -> bool:
-        """Send what is wanted of an object; False if that is not to be had any more. Raises BackendError, SyncError, DeviceUnavailable."""
-        store = self.store
-        place = store.locate(self.partition, name_hash, None)
+    def _opened(self, names: Iterable[str]) -> Iterator[tuple[str, Opened]]:
+        """Each object, opened; the next ones are on their way meanwhile."""
+        ahead: deque[tuple[str, Any]] = deque()
+        for name_hash in names:
+            ahead.append((name_hash, spawn(self._open, name_hash)))
+            if len(ahead) >= OPENED_AHEAD:
+                first, thread = ahead.popleft()
+                yield first, thread.wait()
+        while ahead:
+            first, thread = ahead.popleft()
+            yield first, thread.wait()
+
+    def _open(self, name_hash: str) -> Opened:
+        """What there is of an object. Raises nothing."""
         try:
-            found = store.open(
-                place, BODY, open_expired=True, frag_index=self.frag_index, frag_prefs=self.frag_prefs
+            return self.store.open(
+                self._place(name_hash),
+                BODY,
+                open_expired=True,
+                frag_index=self.frag_index,
+                frag_prefs=self.frag_prefs,
             )
         except Deleted as deleted:
-            if "d" not in parts or not deleted.name:
+            return deleted
+        except (ObjectError, LockTimeout, OSError):
+            return None
+
+    def _place(self, name_hash: str) -> Place:
+        return self.store.locate(self.partition, name_hash, None)
+
+    def _send(self, out: _Chunks, name_hash: str, parts: str, opened: Opened) -> bool:
+        """Send what is wanted of an object; False if that is not to be had any more. Raises BackendError, SyncError, DeviceUnavailable."""
+        if opened is None:
+            return False
+        if isinstance(opened, Deleted):
+            if "d" not in parts or not opened.name:
                 return False
-            out.add(protocol.encode_subrequest("DELETE", deleted.name, {"X-Timestamp": deleted.timestamp}))
+            out.add(protocol.encode_subrequest("DELETE", opened.name, {"X-Timestamp": opened.timestamp}))
             self._sent += 1
             return True
-        except (ObjectError, OSError):
-            return False
         try:
-            return self._send_found(out, place, found, parts)
+            return self._send_found(out, self._place(name_hash), opened, parts)
         finally:
-            store.device.leave(found.close)
+            self.store.device.leave(opened.close)
 
     def _send_found(self, out: _Chunks, place: Place, found: OpenObject, parts: str) -> bool:
         name = found.metadata["name"]

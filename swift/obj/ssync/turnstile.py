@@ -50,14 +50,16 @@ class Turnstile:
         self.per_device = non_negative_int(4 if per_device is None else per_device)
         self.timeout = positive_float(conf.get("replication_lock_timeout", 15))
         digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape"))
+        self.carried_out = 0  # requests within sessions, and others of replication
         self._name = f"swift-ssync-{os.geteuid()}-{digest.hexdigest()[:16]}"
 
     def enter(self, store: ObjectStore, partition: str) -> list[PartitionLock]:
         """What a session holds while it lasts; give all of it back. Raises NoSession, NotInTime, DeviceUnavailable, OSError."""
         held: list[PartitionLock] = []
         try:
-            if self.sessions:
-                held.append(self._session())
+            session = self._session() if self.sessions else None
+            if session is not None:
+                held.append(session)
             deadline = clock.monotonic() + self.timeout
             held.append(_wait(lambda: store.lock_partition(partition), deadline, self.timeout))
             if self.per_device:
@@ -68,14 +70,16 @@ class Turnstile:
                 lock.close()
             raise
 
-    def _session(self) -> PartitionLock:
-        """In memory that all workers share."""
+    def _session(self) -> PartitionLock | None:
+        """In memory that all workers share; None where there is none: then nothing is counted."""
         directory = f"{in_hand.SHARED_MEMORY}/{self._name}"
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
             return PartitionLock(acquire_lock(directory, 0, self.sessions))
         except LockTimeout:
             raise NoSession from None
+        except OSError:
+            return None
 
     def _on_device(self, device: Device) -> PartitionLock:
         lock: PartitionLock = device.run(_lock_device, device.path, self.per_device)

@@ -192,3 +192,64 @@ def test_a_pass_makes_its_place_and_clears_what_is_in_the_way(app, store):
         pass
     assert store.begin_pass() == ["7"]
     assert sorted(os.listdir(f"{app.device}/objects")) == ["7", "auditor_status_ALL.json"]
+
+
+# ---------------------------------------------------------------- large partitions
+
+
+def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
+    """No step keeps the others from the disk for long, and none of what was hashed is lost between them."""
+    for n in range(30):
+        app.request("PUT", "/sda/7/a/c/o%d" % n, b"x", X_Timestamp=T1)
+        app.request("PUT", "/sda/8/a/c/o%d" % n, b"x", X_Timestamp=T1)
+    whole = suffixes.get_hashes(f"{store.datadir}/8", reclaim_age=1e12)
+    os.unlink(f"{store.datadir}/8/hashes.pkl")
+    from swift.obj.files import store as files_store
+
+    steps = []
+    hash_some = files_store.hash_some
+
+    def counted(*args, **kwargs):
+        steps.append(hash_some(*args, **kwargs))
+        return steps[-1]
+
+    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    monkeypatch.setattr(files_store, "hash_some", counted)
+    found = store.suffix_hashes("7")
+    assert (found.hashed, found.hashes) == whole
+    assert len(steps) == whole[0]
+    assert all(step.hashed == 1 for step in steps)
+    steps.clear()
+    (eight, seven, none) = store.digests(["8", "7", "9"])
+    assert (eight.value, eight.hashed) == (seven.value, whole[0])
+    assert none.suffixes == 0
+
+
+def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
+    from swift.obj.files import store as files_store
+
+    for n in range(10):
+        app.request("PUT", "/sda/7/a/c/o%d" % n, b"x", X_Timestamp=T1)
+    hash_suffix = suffixes.hash_suffix
+    bad = app.where("/a/c/o3").suffix
+
+    def broken(path, *args):
+        if path.endswith(bad):
+            raise OSError(5, "I/O error")
+        return hash_suffix(path, *args)
+
+    monkeypatch.setattr(suffixes, "hash_suffix", broken)
+    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    found = store.suffix_hashes("7")
+    assert found.hashes[bad] is None
+    assert sum(value is not None for value in found.hashes.values()) == found.hashed > 5
+    assert store.digests(["7"]) == [None]
+
+
+def test_a_look_that_finds_nothing_new_writes_nothing(app, store):
+    app.put(T1)
+    store.suffix_hashes("7")
+    before = os.stat(f"{store.datadir}/7/hashes.pkl")
+    store.suffix_hashes("7", look_for_new=True)
+    after = os.stat(f"{store.datadir}/7/hashes.pkl")
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)

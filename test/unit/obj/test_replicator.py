@@ -490,3 +490,25 @@ def test_failures_of_one_session_leave_the_others(farm, monkeypatch):
     for name in NAMES:
         assert len(farm.having(name)) == 3
     assert revert.LOCK_SECONDS < 1
+
+
+def test_what_is_behind_and_since_when(farm):
+    name = next(n for n in NAMES if 1 in farm.primaries(n))
+    guest = next(n for n in NAMES if farm.handoff(n) == 1)
+    farm.put(name, T[1], 1)
+    farm.put(guest, T[1], 1)
+    away = next(n for n in farm.primaries(name) if n != 1 and n in farm.primaries(guest))
+    farm.served[away].stop()
+    daemon = farm.replicator(1)
+
+    def standing():
+        daemon.run_once()
+        return recon_cache.read(f"{farm.root}/n1/object.recon")["object_replication_standing"]["sda"]["0"]
+
+    first = standing()
+    assert (first["partitions"], first["handoffs"], first["behind"]) == (1, 1, 2)
+    assert 0 < first["behind_since"] <= first["checked"]
+    assert standing()["behind_since"] == first["behind_since"]
+    shutil.rmtree(farm.served[1].store().datadir)
+    after = standing()
+    assert (after["partitions"], after["handoffs"], after["behind"], after["behind_since"]) == (0, 0, 0, None)

@@ -502,3 +502,25 @@ def test_a_peer_that_is_not_there(source):
 def test_portions():
     offers = [(str(n), Times(T[1])) for n in range(7)]
     assert [len(portion) for portion in sender.in_portions(iter(offers), 3)] == [3, 3, 1]
+
+
+def test_clients_come_first(source, target, monkeypatch):
+    """A session rests when others were served meanwhile, and only then."""
+    rests = []
+    monkeypatch.setattr(receiver, "sleep", rests.append)
+    for n in range(5):
+        put(source, f"/a/c/o{n}", T[1])
+    push(source, target.node)
+    assert rests == []
+    carry_out = receiver.status_and_headers
+
+    def with_a_client(app, environ):
+        target.app.request("HEAD")
+        return carry_out(app, environ)
+
+    monkeypatch.setattr(receiver, "status_and_headers", with_a_client)
+    for n in range(5):
+        put(source, f"/a/c/p{n}", T[1])
+    push(source, target.node)
+    assert len(rests) == 5
+    assert all(0 <= rest <= receiver.LONGEST_REST for rest in rests)
