@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable
 
+from swift.core import clock
 from swift.core.errors import BadRequest
 from swift.core.names import check_device_partition, split_path
 from swift.obj.service import ObjectService
@@ -14,7 +15,10 @@ from swift.wire.storage import Environ, StartResponse
 COMPARE = "X-Backend-Compare-Partitions"
 EQUAL = "X-Backend-Equal-Partitions"
 MAX_COMPARED = 128  # partitions in one request
-PER_TRIP = 16  # of those that are looked at in one trip to the disk
+PER_TRIP = 16  # of those that are looked at together
+COMPARE_SECONDS = (
+    10.0  # then the answer is given for those that were looked at: whoever asks does not wait for ever
+)
 
 
 def target_of(server: ObjectService, environ: Environ) -> tuple[ObjectStore, str, str | None]:
@@ -63,6 +67,7 @@ def _equal(server: ObjectService, store: ObjectStore, compared: str) -> list[str
     if len(pairs) > MAX_COMPARED or not all(p.isascii() and p.isdecimal() and d for p, _, d in pairs):
         raise BadRequest(f"Invalid {COMPARE}")
     equal = []
+    until = clock.monotonic() + COMPARE_SECONDS
     for at in range(0, len(pairs), PER_TRIP):
         some = pairs[at : at + PER_TRIP]
         for (partition, _, theirs), ours in zip(some, store.digests([p for p, _, _ in some]), strict=True):
@@ -71,6 +76,8 @@ def _equal(server: ObjectService, store: ObjectStore, compared: str) -> list[str
             log_damage(server, ours.damaged)
             if ours.value == theirs:
                 equal.append(partition)
+        if clock.monotonic() >= until:
+            break
     return equal
 
 

@@ -32,6 +32,7 @@ LOOKED_AT = 50  # objects, in one trip to the disk
 AT_ONCE = 16  # requests that are carried out beside each other
 LONGEST_REST = 1.0  # seconds, after a request that took long
 SMALL = 65536  # bytes of a body that is held in memory for that
+SIGN_SECONDS = 5.0
 LINES_IN_PIECE = 1000
 
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -86,6 +87,8 @@ class Session:
         self._environ = environ
         self._app = app
         self._peer = environ.get("REMOTE_ADDR", "-")
+        self._has_updates = False
+        self._said = clock.monotonic()
         self.successes = self.failures = 0
 
     def answers(self) -> Iterator[bytes]:
@@ -96,12 +99,14 @@ class Session:
         try:
             try:
                 held = self.server.turnstile.enter(self.store, self.partition)
-                wanted = self._missing_check()
+                wanted: list[str] = []
+                yield from self._missing_check(wanted)
                 yield protocol.MISSING_START + b"\r\n"
                 yield from _joined(wanted)
                 yield b"\r\n"
                 yield protocol.MISSING_END + b"\r\n"
-                if not self._updates():
+                yield from self._updates()
+                if not self._has_updates:
                     return
                 yield protocol.UPDATES_START + b"\r\n"
                 yield protocol.UPDATES_END + b"\r\n"
@@ -132,13 +137,18 @@ class Session:
 
     # ------------------------------------------------------------ the peer's list
 
-    def _missing_check(self) -> list[str]:
-        """The lines to answer. Raises ProtocolError, ClientError, and what the store raises."""
+    def _signs_of_life(self) -> Iterator[bytes]:
+        """An empty line now and then while there is work: peers pass over it, and know that we are here."""
+        if clock.monotonic() - self._said >= SIGN_SECONDS:
+            self._said = clock.monotonic()
+            yield b"\r\n"
+
+    def _missing_check(self, wanted: list[str]) -> Iterator[bytes]:
+        """Puts the lines to answer into `wanted`. Raises ProtocolError, ClientError, and what the store raises."""
         lines = self._lines
         line = lines.next()
         if line.strip() != protocol.MISSING_START:
             raise ProtocolError(f"Looking for :MISSING_CHECK: START got {lines.shown(line)!r}")
-        wanted: list[str] = []
         offers: list[tuple[str, Times]] = []
         while True:
             line = lines.next()
@@ -148,8 +158,9 @@ class Session:
             if offers and (end or len(offers) >= LOOKED_AT or not lines.has_next()):
                 wanted += self._wanted(offers)
                 offers = []
+                yield from self._signs_of_life()
             if end:
-                return wanted
+                return
 
     def _wanted(self, offers: list[tuple[str, Times]]) -> Iterator[str]:
         names = [name_hash for name_hash, _ in offers]
@@ -180,12 +191,12 @@ class Session:
 
     # ------------------------------------------------------------ what it sends
 
-    def _updates(self) -> bool:
-        """Take what the peer sends; False if it sends nothing. Raises Aborted, ProtocolError, ClientError."""
+    def _updates(self) -> Iterator[bytes]:
+        """Take what the peer sends, if it does. Raises Aborted, ProtocolError, ClientError."""
         lines = self._lines
         line = lines.next()
         if not line:
-            return False
+            return
         if line.strip() != protocol.UPDATES_START:
             raise ProtocolError(f"Looking for :UPDATES: START got {lines.shown(line)!r}")
         work = _Work(self._carry_out)
@@ -203,11 +214,12 @@ class Session:
                     work.alone(request, rest)
                     rest.discard(request.length)
                 self._check_failures()
+                yield from self._signs_of_life()
         finally:
             work.wait()
         if self.failures:
             raise Aborted(500, self._counts())
-        return True
+        self._has_updates = True
 
     def _check_failures(self) -> None:
         server = self.server

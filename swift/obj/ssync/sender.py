@@ -23,7 +23,7 @@ from swift.run.rate import RateLimiter
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 
-MOST_OFFERED = 10_000  # objects that should be offered in one session, which keeps them in memory
+MOST_OFFERED = 2_000  # objects that should be offered in one session, which keeps them in memory
 OPENED_AHEAD = 8  # objects that are opened, and small ones read, before those in front of them are sent
 _SEND_AT = 16384  # bytes of lines that are sent together
 _SHOWN = 1024

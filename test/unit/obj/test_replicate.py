@@ -200,8 +200,8 @@ def test_a_pass_makes_its_place_and_clears_what_is_in_the_way(app, store):
 def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
     """No step keeps the others from the disk for long, and none of what was hashed is lost between them."""
     for n in range(30):
-        app.request("PUT", "/sda/7/a/c/o%d" % n, b"x", X_Timestamp=T1)
-        app.request("PUT", "/sda/8/a/c/o%d" % n, b"x", X_Timestamp=T1)
+        app.request("PUT", f"/sda/7/a/c/o{n}", b"x", X_Timestamp=T1)
+        app.request("PUT", f"/sda/8/a/c/o{n}", b"x", X_Timestamp=T1)
     whole = suffixes.get_hashes(f"{store.datadir}/8", reclaim_age=1e12)
     os.unlink(f"{store.datadir}/8/hashes.pkl")
     from swift.obj.files import store as files_store
@@ -229,7 +229,7 @@ def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
     from swift.obj.files import store as files_store
 
     for n in range(10):
-        app.request("PUT", "/sda/7/a/c/o%d" % n, b"x", X_Timestamp=T1)
+        app.request("PUT", f"/sda/7/a/c/o{n}", b"x", X_Timestamp=T1)
     hash_suffix = suffixes.hash_suffix
     bad = app.where("/a/c/o3").suffix
 

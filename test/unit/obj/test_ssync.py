@@ -524,3 +524,16 @@ def test_clients_come_first(source, target, monkeypatch):
     push(source, target.node)
     assert len(rests) == 5
     assert all(0 <= rest <= receiver.LONGEST_REST for rest in rests)
+
+
+def test_a_receiver_that_takes_its_time_says_so(source, target, monkeypatch):
+    """Whoever waits for it gives up after http_timeout without a word."""
+    monkeypatch.setattr(receiver, "SIGN_SECONDS", 0)
+    monkeypatch.setattr(receiver, "LOOKED_AT", 1)
+    for n in range(5):
+        put(source, f"/a/c/o{n}", T[1])
+    assert push(source, target.node).sent == 5
+    assert target.state() == source.state()
+    got = raw(target.node, as_recorded(GOLDEN["replicated_in_sync"]["sender_to_receiver"], "7"))
+    assert got.count(b"2\r\n\r\n\r\n") > 5
+    assert b":UPDATES: END" in got
