@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 from swift.core import clock
@@ -33,7 +34,7 @@ def revert(work: Work, holding: Holding, partition: str) -> None:
     if nodes is None or not holding.is_guest(partition):
         return  # the ring has changed
     try:
-        with _Held(_lock(holding, partition)):
+        with closing(_lock(holding, partition)):
             gone = _Revert(work, holding, partition, nodes).run()
     except LockTimeout:
         work.metrics.increment("partition.lock-failure.count")
@@ -51,17 +52,6 @@ def revert(work: Work, holding: Holding, partition: str) -> None:
     report.finish(1, clock.monotonic() - started)
     work.metrics.timing("partition.delete.timing", (clock.monotonic() - started) * 1000)
     work.progress()
-
-
-class _Held:
-    def __init__(self, lock: PartitionLock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exc: object) -> None:
-        self._lock.close()
 
 
 def _lock(holding: Holding, partition: str) -> PartitionLock:

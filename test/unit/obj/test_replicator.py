@@ -13,6 +13,7 @@ from swift.obj.replication.peers import Peers
 from swift.obj.server_replicate import EQUAL
 from swift.obj.ssync.sender import Session, SyncError
 from swift.telemetry import recon_cache
+from swift.telemetry.node_metrics import state_families
 
 T = [f"17000000{n:02d}.00000" for n in range(20)]
 NAMES = [f"o{n}" for n in range(20)]
@@ -509,6 +510,18 @@ def test_what_is_behind_and_since_when(farm):
     assert (first["partitions"], first["handoffs"], first["behind"]) == (1, 1, 2)
     assert 0 < first["behind_since"] <= first["checked"]
     assert standing()["behind_since"] == first["behind_since"]
+    families = {
+        family.name: family
+        for family in state_families("object-server", {"recon_cache_path": f"{farm.root}/n1"})()
+    }
+    told = {
+        name: families[f"swift_object_replication_{name}"].samples for name in ("handoffs", "behind_since")
+    }
+    assert [(s.labels, s.value) for s in told["handoffs"]] == [
+        ({"device": "sda", "policy": "0"}, 1),
+        ({"device": "sda", "policy": "1"}, 0),
+    ]
+    assert [s.value for s in told["behind_since"]] == [first["behind_since"]]
     shutil.rmtree(farm.served[1].store().datadir)
     after = standing()
     assert (after["partitions"], after["handoffs"], after["behind"], after["behind_since"]) == (0, 0, 0, None)
