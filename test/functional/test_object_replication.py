@@ -1,5 +1,6 @@
 """Copies of objects come back to where they belong: real servers, real passes of swift-object-replicator, ours and the reference's in turn."""
 
+import json
 import os
 import pathlib
 import random
@@ -43,12 +44,15 @@ def nodes(request, tmp_path, monkeypatch):
 
 def fill(nodes):
     chance = random.Random(1)
+    expired = {"X_Delete_At": "1700000500", "X_Backend_Replication": "true"}
     for number, name in enumerate(NAMES):
         nodes.put(
             name,
             chance.randbytes((0, 1, 4096, 200_000)[number % 4]),
             T[1],
             X_Object_Meta_Color="r\u00c3\u00b6t",
+            X_Object_Sysmeta_Kept="s",
+            **(expired if name in NAMES[8:10] else {}),
         )
     for name in NAMES[:5]:
         for node in nodes.primaries(name):
@@ -148,3 +152,22 @@ def test_nothing_to_do(nodes):
     assert "0 failures" in said
     assert nodes.everything() == before
     check_whole(nodes, before)
+
+
+def test_workers(tmp_path, monkeypatch):
+    """`once` ends when all of them have, and one document says what they did."""
+    for name in ("_config", "_primed", "_suffix"):
+        monkeypatch.setattr(hashing, name, getattr(hashing, name))  # to be put back
+    hashing.set_hash_config("changeme", "changeme")
+    with ObjectNodes(tmp_path / "nodes", [OURS] * 4) as nodes:
+        fill(nodes)
+        files = nodes.everything()
+        nodes.empty(1)
+        for node in nodes.nodes:
+            nodes.conf(node).write_text(nodes.conf(node).read_text() + "replicator_workers = 2\n")
+        nodes.replicate(2, 3, 4)
+        check_whole(nodes, files)
+        recon = json.loads((nodes.home / "cache2" / "object.recon").read_text())
+        assert list(recon["object_replication_per_disk"]) == ["sda"]
+        assert recon["replication_stats"]["attempted"] > 0
+        assert recon["replication_last"] > 0

@@ -1,6 +1,8 @@
 """SSYNC between two object servers, and as recorded with the reference."""
 
+import contextlib
 import os
+import random
 import socket
 
 import obj_golden
@@ -13,6 +15,7 @@ from swift.core.threads import run_in_thread
 from swift.obj.ssync import receiver, sender
 from swift.obj.ssync.sender import Busy, Options, SyncError
 from swift.obj.store import Times
+from swift.wire.errors import ClientError
 
 GOLDEN = obj_golden.load("ssync_transcripts.json")
 T = [f"17000000{n:02d}.00000" for n in range(20)]
@@ -537,3 +540,40 @@ def test_a_receiver_that_takes_its_time_says_so(source, target, monkeypatch):
     got = raw(target.node, as_recorded(GOLDEN["replicated_in_sync"]["sender_to_receiver"], "7"))
     assert got.count(b"2\r\n\r\n\r\n") > 5
     assert b":UPDATES: END" in got
+
+
+def test_no_bytes_whatever_make_it_stumble(target):
+    """Sessions of all kinds, cut, mixed and spoiled: told or dropped, never an error of ours."""
+    chance = random.Random(1)
+    good = [
+        b":MISSING_CHECK: START\r\n",
+        b"4d3f950d42b5a4cf099a404509f7dfff 1700000000.00001 m:f423f\r\n",
+        b":MISSING_CHECK: END\r\n",
+        b":UPDATES: START\r\n",
+        b"PUT /a/c/o\r\nContent-Length: 3\r\nContent-Type: a/b\r\nX-Timestamp: 1700000001.00000\r\n\r\nabc",
+        b"POST /a/c/o\r\nX-Timestamp: 1700000002.00000\r\n\r\n",
+        b"DELETE /a/c/o\r\nX-Timestamp: 1700000003.00000\r\n\r\n",
+        b":UPDATES: END\r\n",
+    ]
+    for _ in range(300):
+        pieces = list(good)
+        for _ in range(chance.randrange(4)):
+            at = chance.randrange(len(pieces))
+            what = chance.randrange(4)
+            if what == 0:
+                pieces[at] = pieces[at][: chance.randrange(len(pieces[at]) + 1)]
+            elif what == 1:
+                data = bytearray(pieces[at])
+                if data:
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+                pieces[at] = bytes(data)
+            elif what == 2:
+                del pieces[at]
+                pieces.append(b"")
+            else:
+                pieces.insert(at, chance.choice(good))
+        with contextlib.suppress(ClientError):
+            got = target.app.request("SSYNC", "/sda/7", b"".join(pieces))
+            assert got.status == 200
+    assert not [line for line in target.app.log.lines if line.startswith(("exception", "critical"))]
+    assert b":ERROR:" not in target.app.request("SSYNC", "/sda/7", b"".join(good[:4] + good[-1:])).body
