@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from swift.cache import changes
-from swift.core import constraints, hashing, policy, swift_dir
+from swift.core import constraints, hashing, policy, swift_dir, threads
+from swift.obj.files import carriers
 
 SETTINGS = [
     (hashing, ("_config", "_primed", "_suffix")),
@@ -36,3 +37,14 @@ def process_wide_settings_stay_as_they_were():
     yield
     for module, name, value in before:
         setattr(module, name, value)
+
+
+@pytest.fixture(autouse=True)
+def threads_end_with_their_test():
+    """Or a run of all tests ends with a thousand, each of them with a descriptor."""
+    before = dict(threads._pools)
+    yield
+    carriers.close_writers()
+    threads.close_pools()
+    threads._pools.clear()
+    threads._pools.update(before)

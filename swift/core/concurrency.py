@@ -107,6 +107,12 @@ class Hub(epolls.Hub):
         self.callbacks[fd] = callback
         self.poll.register(fd, _select.EPOLLIN)
 
+    def forget_callback(self, fd: int) -> None:
+        """Takes one out, before its descriptor is closed."""
+        if self.callbacks.pop(fd, None) is not None:
+            with contextlib.suppress(OSError, ValueError):  # it was registered with another hub
+                self.poll.unregister(fd)
+
     def wait(self, seconds: float | None = None) -> None:
         if self.streams:
             seconds = SWEEP_INTERVAL if seconds is None or seconds > SWEEP_INTERVAL else seconds

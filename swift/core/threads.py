@@ -126,6 +126,29 @@ def bound_waits(max_clients: int, stall: float) -> None:
 _all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
 
 
+class _Bell:
+    """What threads ring to be heard in the hub: an eventfd, closed when nobody holds it any more."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def ring(self) -> None:
+        """For any thread."""
+        os.eventfd_write(self.fd, 1)
+
+    def silence(self) -> None:
+        """In the hub, when it was heard."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+
 class _ThreadPool:
     """A few native threads that take calls from green threads; results come back through one eventfd."""
 
@@ -140,7 +163,7 @@ class _ThreadPool:
         self._threads = 0
         self._calls = raw_queue.SimpleQueue()
         self._results: collections.deque[Call] = collections.deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = _Bell()
         self._hub: Hub | None = None
         self.waiting: set[Call] = set()
         self._stuck = False
@@ -152,8 +175,20 @@ class _ThreadPool:
 
     def forget_threads(self) -> None:
         """In a forked child: the threads stayed with the parent, and so did whoever waits for them."""
-        os.close(self._wake)
         _ThreadPool.__init__(self, self.name, self.size, self.limit)
+
+    def close(self) -> bool:
+        """Its threads end and its descriptor is closed; whoever submits later starts new ones. False while it has work: then nothing happens."""
+        if self.pending or self.waiting:
+            return False
+        if self._hub is not None:
+            self._hub.forget_callback(self._bell.fd)
+        for _ in range(self._threads):
+            self._calls.put(None)
+        watched = self._watched
+        self.forget_threads()
+        self._watched = watched
+        return True
 
     @property
     def _done(self) -> int:
@@ -192,7 +227,7 @@ class _ThreadPool:
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
             self._watched = False
-            current.watch_callback(self._wake, self._deliver)
+            current.watch_callback(self._bell.fd, self._deliver)
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
@@ -239,39 +274,40 @@ class _ThreadPool:
         self._deliver()
 
     def _start_thread(self) -> None:
+        finished = [0]
+        args = self._calls, finished
         try:
-            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            raw_threading.Thread(target=self._work, args=args, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
                 raise DeviceBusy(f"{self.name}: no thread can be started") from None
         else:
             self._threads += 1
+            self._finished.append(finished)
 
     def sleep(self) -> None:
         """Lets others run until one of the pool's calls has somebody to wake."""
         assert self._hub is not None
         self._hub.switch()
 
-    def _work(self) -> None:
-        calls, results = self._calls, self._results
+    def _work(self, calls: Any, finished: list[int]) -> None:
+        """A thread: takes from `calls` and counts in `finished` until it gets None."""
         busy = [False]
-        _busy.append(busy)
-        finished = [0]
-        self._finished.append(finished)
-        while True:
-            call, function, args = calls.get()
+        _busy[id(busy)] = busy
+        while (entry := calls.get()) is not None:
+            call, function, args = entry
             busy[0] = True
             call.carry_out(function, args)
             busy[0] = False
             finished[0] += 1
             if call.waiter is not None:
-                results.append(call)
-                os.eventfd_write(self._wake, 1)
-            del call, function, args
+                self._results.append(call)
+                self._bell.ring()
+            del entry, call, function, args
+        del _busy[id(busy)]
 
     def _deliver(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
+        self._bell.silence()
         results = self._results
         while results:
             waiter = results.popleft().waiter
@@ -332,7 +368,7 @@ class DevicePool:
 
 
 EXIT_SECONDS = 5.0
-_busy: list[list[bool]] = []  # a flag for each thread that there is
+_busy: dict[int, list[bool]] = {}  # a flag for each thread that there is, by its id()
 _pools: dict[str, DevicePool] = {}
 _shared_pool: _ThreadPool | None = None
 
@@ -369,6 +405,12 @@ def lane() -> Callable[..., Call]:
     return _lanes[_lanes_given % len(_lanes)].submit
 
 
+def close_pools() -> None:
+    """The threads of all pools that have nothing to do end; whoever needs one later starts it anew."""
+    for pool in list(_all_pools):
+        pool.close()
+
+
 def _forget() -> None:
     """In a forked child there are no threads. The pools stay: others hold them."""
     for pool in list(_all_pools):
@@ -380,7 +422,7 @@ def _finish() -> None:
     """An interpreter that ends while a thread is inside of a C library (SQLite) aborts: let short work end first."""
     never = raw_threading.Event()
     give_up = clock.monotonic() + EXIT_SECONDS
-    while any(busy[0] for busy in _busy) and clock.monotonic() < give_up:
+    while any(busy[0] for busy in list(_busy.values())) and clock.monotonic() < give_up:
         never.wait(0.005)
 
 

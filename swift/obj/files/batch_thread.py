@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +35,6 @@ class BatchThread(_ThreadPool):
         self._max_weight = max_weight
 
     def forget_threads(self) -> None:
-        os.close(self._wake)
         self.__init__(self.name, self._carry_out, self._max_items, self._max_weight)  # type: ignore[misc]
 
     @property
@@ -48,12 +46,14 @@ class BatchThread(_ThreadPool):
         """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
         return self.submit(self._carry_out, item, weight).wait()
 
-    def _take(self) -> list[tuple[Call, Any]]:
-        """What waits; waits for something."""
-        calls = self._calls
-        taken = []
+    def _take(self, calls: Any, finished: list[int]) -> list[tuple[Call, Any]] | None:
+        """What waits; waits for something. None when the thread is to end."""
+        taken: list[tuple[Call, Any]] = []
         weight = 0
-        call, _, (item, more) = calls.get()
+        entry = calls.get()
+        if entry is None:
+            return None
+        call, _, (item, more) = entry
         with contextlib.suppress(raw_queue.Empty):
             while True:
                 call.running = True  # before `cancelled` is looked at: see `give_up`
@@ -61,19 +61,16 @@ class BatchThread(_ThreadPool):
                     taken.append((call, item))
                     weight += more
                 else:
-                    self._finished[0][0] += 1
+                    finished[0] += 1
                 if len(taken) >= self._max_items or weight >= self._max_weight:
                     break
                 call, _, (item, more) = calls.get_nowait()
         return taken
 
-    def _work(self) -> None:
+    def _work(self, calls: Any, finished: list[int]) -> None:
         busy = [False]
-        _busy.append(busy)
-        finished = [0]
-        self._finished.append(finished)
-        while True:
-            taken = self._take()
+        _busy[id(busy)] = busy
+        while (taken := self._take(calls, finished)) is not None:
             busy[0] = True
             try:
                 values = self._carry_out([item for _, item in taken])
@@ -83,6 +80,7 @@ class BatchThread(_ThreadPool):
             finished[0] += len(taken)
             self._hand_out(taken, values)
             del taken, values
+        del _busy[id(busy)]
 
     def _hand_out(self, taken: list[tuple[Call, Any]], values: list[Any]) -> None:
         is_awaited = False
@@ -92,4 +90,4 @@ class BatchThread(_ThreadPool):
                 self._results.append(call)
                 is_awaited = True
         if is_awaited:
-            os.eventfd_write(self._wake, 1)
+            self._bell.ring()

@@ -54,8 +54,16 @@ class WriterChannel(BatchThread):
     def forget_threads(self) -> None:
         if self._sock is not None:
             self._sock.close()
-        os.close(self._wake)
         self.__init__(self.name)  # type: ignore[misc]
+
+    def close(self) -> bool:
+        if self.pending or self.waiting:
+            return False
+        self._lose()
+        if self._hub is not None:
+            self._hub.forget_callback(self._bell.fd)
+        self.forget_threads()
+        return True
 
     @property
     def is_open(self) -> bool:
@@ -140,17 +148,14 @@ class WriterChannel(BatchThread):
         if sock is None:
             return
         self.is_ready = False
-        loop = hub()
-        loop.callbacks.pop(sock.fileno(), None)
-        with contextlib.suppress(OSError):  # another hub than the one that it was registered with
-            loop.poll.unregister(sock.fileno())
+        hub().forget_callback(sock.fileno())
         sock.close()
         self._backlog.clear()
         self._backlog_bytes = 0
         flying, self._flying = self._flying, {}
         for call, _ in flying.values():
             self._end(call, WriterLost("the writer process has died: the write may be done or not"))
-        os.eventfd_write(self._wake, 1)  # who found it out need not be in the hub
+        self._bell.ring()  # who found it out need not be in the hub
 
 
 class Writers:
@@ -239,6 +244,13 @@ class Writers:
             self._control.close()
             self._control = None
 
+    def close(self) -> None:
+        """Whoever writes later starts it all anew. What is being written keeps its carrier."""
+        self._threads = {path: thread for path, thread in self._threads.items() if not thread.close()}
+        self._channels = {path: channel for path, channel in self._channels.items() if not channel.close()}
+        if not self._channels:
+            self._close()
+
     def forget(self) -> None:
         """In a forked child: the process is the parent's."""
         self._close()
@@ -249,6 +261,12 @@ class Writers:
 
 
 _all_writers: weakref.WeakSet[Writers] = weakref.WeakSet()
+
+
+def close_writers() -> None:
+    """All of this process, as far as they have nothing to do."""
+    for writers in list(_all_writers):
+        writers.close()
 
 
 def _forget() -> None:
