@@ -108,10 +108,10 @@ class Hub(epolls.Hub):
         self.poll.register(fd, _select.EPOLLIN)
 
     def forget_callback(self, fd: int) -> None:
-        """Takes one out, before its descriptor is closed."""
-        if self.callbacks.pop(fd, None) is not None:
-            with contextlib.suppress(OSError, ValueError):  # it was registered with another hub
-                self.poll.unregister(fd)
+        """Ends `watch_callback`, if it was this hub's. To be called before the descriptor is closed."""
+        self.callbacks.pop(fd, None)
+        with contextlib.suppress(OSError, ValueError):
+            self.poll.unregister(fd)
 
     def wait(self, seconds: float | None = None) -> None:
         if self.streams:

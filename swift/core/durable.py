@@ -37,6 +37,7 @@ _MOUNT_AT = 8 + 128
 _HANDLE_SIZE = _MOUNT_AT + 4
 _EMPTY_HANDLE = (128).to_bytes(4, sys.byteorder) + bytes(_HANDLE_SIZE - 4)
 _FS_IOC_GETVERSION = 0x80087601 if sys.maxsize > 2**32 else 0x80047601
+_EIGHT_BYTES = bytes(8)
 _name_to_handle_at: Any = getattr(_libc, "name_to_handle_at", None)
 if _name_to_handle_at is not None:
     _name_to_handle_at.argtypes = [
@@ -82,9 +83,7 @@ def _how_to_tell(fd: int) -> Callable[[int], bytes | None]:
 
 
 def _generation(fd: int) -> bytes:
-    number = bytearray(8)
-    fcntl.ioctl(fd, _FS_IOC_GETVERSION, number)
-    return bytes(number)
+    return fcntl.ioctl(fd, _FS_IOC_GETVERSION, _EIGHT_BYTES)
 
 
 def _handle(fd: int) -> bytes | None:
@@ -136,7 +135,7 @@ def sync_entries(path: str, root: str, own_entries: bool = False, remember: bool
         if directory == root or (identity is not None and identity in _known_durable):
             break
         unknown.append(identity)
-        directory = os.path.dirname(directory)
+        directory = directory[: directory.rindex("/")]
         sync = True
     for identity in unknown if remember else unknown[1:]:
         _remember_durable(identity)

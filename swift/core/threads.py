@@ -43,7 +43,7 @@ class Call:
         "waiter",
     )
 
-    def __init__(self, pool: _ThreadPool, tick: int, patient: bool) -> None:
+    def __init__(self, pool: ThreadPool, tick: int, patient: bool) -> None:
         self._pool = pool
         self.tick = tick  # of the watch, when it was submitted
         self.patient = patient  # it may take as long as it likes once it has begun
@@ -66,6 +66,12 @@ class Call:
             self._value = err
             self._raised = True
         self.done = True  # before the waiter is looked at, who looks here after he has put down his name
+
+    def end(self, value: Any) -> None:
+        """In the place of `carry_out`: its result, or the exception that its caller gets. The waiter is to be woken as there."""
+        self._value = value
+        self._raised = isinstance(value, BaseException)
+        self.done = True
 
     def give_up(self) -> None:
         """Its waiter gets DeviceStuck; what has not begun will never be done. Called in the thread of the waiters."""
@@ -123,7 +129,7 @@ def bound_waits(max_clients: int, stall: float) -> None:
     LIMITS.longest = 6 * stall
 
 
-_all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
+_all_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
 
 
 class _Bell:
@@ -149,8 +155,12 @@ class _Bell:
             os.eventfd_read(self.fd)
 
 
-class _ThreadPool:
-    """A few native threads that take calls from green threads; results come back through one eventfd."""
+class ThreadPool:
+    """A few native threads that take calls from green threads; results come back through one eventfd.
+
+    A subclass takes from `calls` in its own `work`, counts what has come to its end in the thread's own `finished`, and has who waits
+    woken by `hand_back` and `wake`. `size` 0: the work is done elsewhere, no thread is started.
+    """
 
     bounded = False  # by LIMITS: it waits for one device
 
@@ -161,7 +171,7 @@ class _ThreadPool:
         self._submitted = 0
         self._finished: list[list[int]] = []  # each thread counts for itself
         self._threads = 0
-        self._calls = raw_queue.SimpleQueue()
+        self.calls = raw_queue.SimpleQueue()
         self._results: collections.deque[Call] = collections.deque()
         self._bell = _Bell()
         self._hub: Hub | None = None
@@ -175,7 +185,7 @@ class _ThreadPool:
 
     def forget_threads(self) -> None:
         """In a forked child: the threads stayed with the parent, and so did whoever waits for them."""
-        _ThreadPool.__init__(self, self.name, self.size, self.limit)
+        self.begin_anew()
 
     def close(self) -> bool:
         """Its threads end and its descriptor is closed; whoever submits later starts new ones. False while it has work: then nothing happens."""
@@ -184,15 +194,24 @@ class _ThreadPool:
         if self._hub is not None:
             self._hub.forget_callback(self._bell.fd)
         for _ in range(self._threads):
-            self._calls.put(None)
+            self.calls.put(None)
         watched = self._watched
-        self.forget_threads()
+        self.begin_anew()
         self._watched = watched
         return True
+
+    def begin_anew(self) -> None:
+        """As `__init__`, with the arguments that it had."""
+        ThreadPool.__init__(self, self.name, self.size, self.limit)
 
     @property
     def _done(self) -> int:
         return sum(count[0] for count in self._finished)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True while what it was given hangs in the disk."""
+        return self._stuck and self._done == self._seen_finished
 
     @property
     def pending(self) -> int:
@@ -227,12 +246,12 @@ class _ThreadPool:
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
             self._watched = False
-            current.watch_callback(self._bell.fd, self._deliver)
+            current.watch_callback(self._bell.fd, self.deliver)
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
         call = Call(self, self._tick, patient)
-        self._calls.put((call, function, args))
+        self.calls.put((call, function, args))
         if not self._watched and self.bounded:
             self._progress = self._tick
             self._watch()
@@ -243,9 +262,9 @@ class _ThreadPool:
     def _watch(self) -> None:
         assert self._hub is not None
         self._watched = True
-        self._hub.schedule_call_global(LIMITS.stall / _TICK_SHARE, self._look)
+        self._hub.schedule_call_global(LIMITS.stall / _TICK_SHARE, self.look)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Now and then while there are calls: does the device still finish any, and has anybody waited too long?"""
         self._watched = False
         self._tick += 1
@@ -271,29 +290,41 @@ class _ThreadPool:
             if late and not call.given_up:
                 call.give_up()
                 self._results.append(call)
-        self._deliver()
+        self.deliver()
 
     def _start_thread(self) -> None:
-        finished = [0]
-        args = self._calls, finished
         try:
-            raw_threading.Thread(target=self._work, args=args, name=self.name, daemon=True).start()
+            args = self.calls, self.counter()
+            raw_threading.Thread(target=self.work, args=args, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
                 raise DeviceBusy(f"{self.name}: no thread can be started") from None
         else:
             self._threads += 1
-            self._finished.append(finished)
 
     def sleep(self) -> None:
         """Lets others run until one of the pool's calls has somebody to wake."""
         assert self._hub is not None
         self._hub.switch()
 
-    def _work(self, calls: Any, finished: list[int]) -> None:
-        """A thread: takes from `calls` and counts in `finished` until it gets None."""
-        busy = [False]
-        _busy[id(busy)] = busy
+    def counter(self) -> list[int]:
+        """Of calls that have come to their end: `[0]`, for one thread to count up."""
+        finished = [0]
+        self._finished.append(finished)
+        return finished
+
+    def hand_back(self, call: Call) -> None:
+        """Whoever waits for this call goes on at the next `wake` or `deliver`."""
+        if call.waiter is not None:
+            self._results.append(call)
+
+    def wake(self) -> None:
+        """Have `deliver` called in the hub. From any thread."""
+        self._bell.ring()
+
+    def work(self, calls: Any, finished: list[int]) -> None:
+        """The life of a thread: it takes from `calls`, until it gets None, and counts in `finished` what has come to its end."""
+        busy = busy_flag()
         while (entry := calls.get()) is not None:
             call, function, args = entry
             busy[0] = True
@@ -304,9 +335,10 @@ class _ThreadPool:
                 self._results.append(call)
                 self._bell.ring()
             del entry, call, function, args
-        del _busy[id(busy)]
+        forget_flag(busy)
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """In the hub: those whose calls were handed back go on."""
         self._bell.silence()
         results = self._results
         while results:
@@ -320,7 +352,7 @@ class _ThreadPool:
                     hub().squelch_generic_exception(sys.exc_info())
 
 
-class _DiskThreads(_ThreadPool):
+class _DiskThreads(ThreadPool):
     """The threads of a device."""
 
     bounded = True
@@ -370,7 +402,7 @@ class DevicePool:
 EXIT_SECONDS = 5.0
 _busy: dict[int, list[bool]] = {}  # a flag for each thread that there is, by its id()
 _pools: dict[str, DevicePool] = {}
-_shared_pool: _ThreadPool | None = None
+_shared_pool: ThreadPool | None = None
 
 
 def pool_for(device_path: str, size: int = 4) -> DevicePool:
@@ -381,15 +413,27 @@ def pool_for(device_path: str, size: int = 4) -> DevicePool:
     return pool
 
 
+def busy_flag() -> list[bool]:
+    """`[True]` while the thread that asked for it must not be cut off by the end of the process."""
+    busy = [False]
+    _busy[id(busy)] = busy
+    return busy
+
+
+def forget_flag(busy: list[bool]) -> None:
+    """Its thread ends."""
+    _busy.pop(id(busy), None)
+
+
 def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
     global _shared_pool
     if _shared_pool is None:
-        _shared_pool = _ThreadPool("shared", 4, 8192)
+        _shared_pool = ThreadPool("shared", 4, 8192)
     return _shared_pool.run(function, *args)
 
 
-_lanes: list[_ThreadPool] = []
+_lanes: list[ThreadPool] = []
 _lanes_given = 0
 
 
@@ -400,7 +444,7 @@ def lane() -> Callable[..., Call]:
     """
     global _lanes_given
     if len(_lanes) < (os.cpu_count() or 1):
-        _lanes.append(_ThreadPool(f"lane {len(_lanes)}", 1, 65536))
+        _lanes.append(ThreadPool(f"lane {len(_lanes)}", 1, 65536))
     _lanes_given += 1
     return _lanes[_lanes_given % len(_lanes)].submit
 

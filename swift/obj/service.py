@@ -89,7 +89,7 @@ class ObjectService:
         self.keep_cache_slo_manifest = truthy(conf.get("keep_cache_slo_manifest", "false"))
         allowed = csv_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
         self.allowed_headers = [h.title() for h in allowed if h.lower() not in _NEVER_ALLOWED]
-        self.allowed_keys = [(h, "HTTP_" + h.upper().replace("-", "_")) for h in self.allowed_headers]
+        self.allowed_keys = {"HTTP_" + h.upper().replace("-", "_"): h for h in self.allowed_headers}
         self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
         self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
         self._policy_by_header: dict[str | None, StoragePolicy] = {}
@@ -119,7 +119,7 @@ class ObjectService:
             check_object_name(account, container, obj)
         store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
         environ[_PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
-        return NamedObject(store, place, account, container, obj)
+        return NamedObject(store, place, obj)
 
     def begin_write(self, environ: Environ, target: NamedObject) -> None:
         """What may be changed is noted until the request is done. Raises DeviceUnavailable, DeviceOverloaded."""

@@ -7,17 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core.concurrency import raw_queue
-from swift.core.threads import Call, _busy, _ThreadPool
+from swift.core.threads import Call, ThreadPool, busy_flag, forget_flag
 
 
-def end(call: Call, value: Any) -> None:
-    """Give a call its result, or the exception that its caller gets. Whoever waits is to be woken if there is a `waiter` after it."""
-    call._value = value
-    call._raised = isinstance(value, BaseException)
-    call.done = True  # before the waiter is looked at, see `Call`
-
-
-class BatchThread(_ThreadPool):
+class BatchThread(ThreadPool):
     """One thread of a device that takes all that waits and has it done together; what waits meanwhile is the next batch.
 
     `carry_out` gets a list of items and returns for each its result, or the exception that its caller gets. A batch has at most
@@ -27,20 +20,20 @@ class BatchThread(_ThreadPool):
     bounded = True
 
     def __init__(
-        self, name: str, carry_out: Callable[[list[Any]], list[Any]], max_items: int, max_weight: int
+        self,
+        name: str,
+        carry_out: Callable[[list[Any]], list[Any]],
+        max_items: int,
+        max_weight: int,
+        threads: int = 1,
     ) -> None:
-        super().__init__(name, 1, 4096)
+        super().__init__(name, threads, 4096)
         self._carry_out = carry_out
         self._max_items = max_items
         self._max_weight = max_weight
 
-    def forget_threads(self) -> None:
+    def begin_anew(self) -> None:
         self.__init__(self.name, self._carry_out, self._max_items, self._max_weight)  # type: ignore[misc]
-
-    @property
-    def is_stuck(self) -> bool:
-        """True while what it was given hangs in the disk."""
-        return self._stuck and self._done == self._seen_finished
 
     def carry(self, item: Any, weight: int) -> Any:
         """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
@@ -67,9 +60,8 @@ class BatchThread(_ThreadPool):
                 call, _, (item, more) = calls.get_nowait()
         return taken
 
-    def _work(self, calls: Any, finished: list[int]) -> None:
-        busy = [False]
-        _busy[id(busy)] = busy
+    def work(self, calls: Any, finished: list[int]) -> None:
+        busy = busy_flag()
         while (taken := self._take(calls, finished)) is not None:
             busy[0] = True
             try:
@@ -80,14 +72,10 @@ class BatchThread(_ThreadPool):
             finished[0] += len(taken)
             self._hand_out(taken, values)
             del taken, values
-        del _busy[id(busy)]
+        forget_flag(busy)
 
     def _hand_out(self, taken: list[tuple[Call, Any]], values: list[Any]) -> None:
-        is_awaited = False
         for (call, _), value in zip(taken, values, strict=True):
-            end(call, value)
-            if call.waiter is not None:
-                self._results.append(call)
-                is_awaited = True
-        if is_awaited:
-            self._bell.ring()
+            call.end(value)
+            self.hand_back(call)
+        self.wake()

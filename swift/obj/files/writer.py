@@ -13,15 +13,16 @@ import contextlib
 import errno
 import os
 
-from swift.core import late_close, space
+from swift.core import space
 from swift.core.durable import fsync_dir, make_directories, mkdirs_durable, sync_entries
 from swift.core.errors import LockTimeout
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
+from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
-from swift.obj.files.cleanup import cleanup
+from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions
@@ -293,8 +294,18 @@ def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, options: StoreOptions, names: list[str] | None = None) -> None:
-    """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
+def clean_up(
+    where: ObjectLocation, options: StoreOptions, names: list[str] | None = None, newest: str | None = None
+) -> None:
+    """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded.
+
+    `newest`: the name that was written just now.
+    """
+    if newest is not None and names is not None and len(names) == 2 and not where.ec:
+        older = names[names[0] == newest]
+        if is_superseded(older, newest, options.reclaim_age):
+            unlink_quietly(where.hash_dir, older)
+            return
     try:
         cleanup(where.hash_dir, where.ec, None, options.reclaim_age, options.commit_window, None, names)
     except OSError as err:

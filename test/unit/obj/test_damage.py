@@ -89,7 +89,8 @@ def test_only_a_proof_sets_an_object_aside(app, monkeypatch, call, method):
         before = len(quarantined(app))
         with monkeypatch.context() as patch:
             if call == "list":
-                failing(patch, os, "listdir", lambda path: path == where.hash_dir, code, 3)
+                looks = 3 if method in ("GET", "HEAD") else 5  # writes look in haste first
+                failing(patch, os, "listdir", lambda path: path == where.hash_dir, code, looks)
             elif call == "open":
                 failing(patch, os, "open", lambda path, *a: str(path).endswith(".data"), code)
             elif call == "xattr":
