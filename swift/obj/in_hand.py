@@ -160,6 +160,18 @@ def _clean_up(devices_root: str) -> None:
             notes.remove()
 
 
+def take_away(devices_root: str, unreported: bool = False) -> None:
+    """Remove what ended processes have left in memory; what they had in hand stays for the object-updater, unless `unreported`.
+
+    Raises OSError.
+    """
+    for notes in abandoned(devices_root):
+        if unreported or not notes.writes:
+            notes.remove()
+    with contextlib.suppress(OSError):  # there is none, or something is left in it
+        os.rmdir(notes_directory(devices_root))
+
+
 class Abandoned:
     """The notes of a process that is no more. `remove` them when all is reported; `close` it in any case."""
 
