@@ -272,6 +272,9 @@ class _ThreadPool:
     def _deliver(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake)
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
         results = self._results
         while results:
             waiter = results.popleft().waiter

@@ -34,6 +34,12 @@ _EMPTY = memoryview(b"")
 
 _forms: dict[tuple[str, ...], str] = {}
 
+# Short heads recur, since only the date tells the answers to most PUTs, updates and DELETEs from each other.
+MAX_RECURRING = 192  # bytes
+MAX_REMEMBERED = 128
+_Head = tuple[int, str, list[tuple[str, str]], dict[str, str], bool]
+_recurring: dict[bytes, _Head] = {}
+
 
 class BackendError(Exception):
     """A storage server could not be reached, broke off, or answered with something that is not HTTP."""
@@ -181,6 +187,20 @@ class BackendConnection:
             if not buffer and self.reused:
                 raise StaleConnection(str(err)) from err
             raise self._broken(str(err)) from err
+        head = buffer[:end]
+        parsed = _recurring.get(head)
+        if parsed is None:
+            parsed = self._parse_head(buffer, end)
+            if end <= MAX_RECURRING:
+                if len(_recurring) >= MAX_REMEMBERED:
+                    _recurring.clear()
+                _recurring[head] = parsed
+        self.buffer = buffer[end + 4 :]
+        self.reused = False
+        status, reason, headers, lower, http11 = parsed
+        return BackendResponse(self, status, reason, headers.copy(), lower, http11)
+
+    def _parse_head(self, buffer: bytes, end: int) -> _Head:
         match = _STATUS_LINE.match(buffer)
         if match is None:
             raise self._broken("not an HTTP response")
@@ -194,11 +214,8 @@ class BackendConnection:
                 headers.append((name, value.strip(" \t")))
             if len(headers) > MAX_HEADERS:
                 raise self._broken("too many headers in the response")
-        self.buffer = buffer[end + 4 :]
-        self.reused = False
-        return BackendResponse(
-            self, int(code), reason.decode("latin-1") if reason else "", headers, minor == b"1"
-        )
+        lower = {name.lower(): value for name, value in headers}
+        return int(code), reason.decode("latin-1") if reason else "", headers, lower, minor == b"1"
 
     def _broken(self, why: str) -> BackendError:
         return BackendError(f"{self._key[0]}:{self._key[1]}: {why}")
@@ -241,13 +258,19 @@ class BackendResponse:
     )
 
     def __init__(
-        self, conn: BackendConnection, status: int, reason: str, headers: list[tuple[str, str]], http11: bool
+        self,
+        conn: BackendConnection,
+        status: int,
+        reason: str,
+        headers: list[tuple[str, str]],
+        lower: dict[str, str],
+        http11: bool,
     ) -> None:
         self.conn = conn
         self.status = status
         self.reason = reason
         self.headers = headers
-        lower = self._lower = {name.lower(): value for name, value in headers}
+        self._lower = lower  # by lower-case names; shared between responses
         self.chunked = False
         self.content_length: int | None = None
         self._chunk_left = 0

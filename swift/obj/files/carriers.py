@@ -58,6 +58,10 @@ class WriterChannel(BatchThread):
         self.__init__(self.name)  # type: ignore[misc]
 
     @property
+    def _done(self) -> int:
+        return self._count[0]
+
+    @property
     def is_open(self) -> bool:
         """False when there is no process, or it has died."""
         return self._sock is not None
@@ -108,20 +112,23 @@ class WriterChannel(BatchThread):
             self._results.append(call)
 
     def _receive(self) -> None:
+        sock = self._sock
+        if sock is None:
+            return
         try:
-            while self._sock is not None:
-                count = self._sock.recv_into(self._buffer)
-                if not count:
-                    self._lose()
-                elif not self.is_ready and self._buffer[:count] == READY:
-                    self.is_ready = True
-                else:
-                    self._arrived(bytes(self._buffer[:count]))
+            # one message: the hub comes back at once if there are more
+            count = sock.recv_into(self._buffer)
+            if not count:
+                self._lose()
+            elif not self.is_ready and self._buffer[:count] == READY:
+                self.is_ready = True
+            else:
+                self._arrived(bytes(self._buffer[:count]))
         except BlockingIOError:
             pass
         except OSError:
             self._lose()
-        self._deliver()
+        self._wake_waiters()
 
     def _arrived(self, message: bytes) -> None:
         for number, notes, value in decode_results(message):
