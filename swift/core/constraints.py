@@ -166,6 +166,12 @@ def message_length(environ: Mapping[str, Any]) -> int | None:
     return int(text[:20])
 
 
+def too_large() -> EntityTooLarge:
+    """What becomes of an upload that is longer than an object may be."""
+    most = limits().max_file_size
+    return EntityTooLarge(f"Your request is too large. An object may have at most {most} bytes.")
+
+
 def check_object_creation(
     environ: MutableMapping[str, Any], object_name: str, timestamp: Timestamp
 ) -> int | None:
@@ -177,7 +183,7 @@ def check_object_creation(
     limit = limits()
     length = message_length(environ)
     if length is not None and length > limit.max_file_size:
-        raise EntityTooLarge("Your request is too large.")
+        raise too_large()
     if length is None and not environ.get("HTTP_TRANSFER_ENCODING"):
         raise LengthRequired("Missing Content-Length header.")
     name_length = wsgi_name_length(object_name)

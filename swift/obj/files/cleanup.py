@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from swift.core import clock, late_close
+from swift.core import clock
+from swift.obj.files import late_close
 from swift.obj.files.decide import Decision, decide
 from swift.obj.files.layout import FileName, is_plain
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from swift.core import late_close
 from swift.core.fault_points import fault_point
+from swift.obj.files import late_close
 from swift.obj.files.layout import FileName, ObjectLocation, parse_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import Times

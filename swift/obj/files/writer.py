@@ -13,13 +13,14 @@ import contextlib
 import errno
 import os
 
-from swift.core import late_close, space
+from swift.core import space
 from swift.core.durable import fsync_dir, make_directories, mkdirs_durable, sync_entries
 from swift.core.errors import LockTimeout
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
+from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
 from swift.obj.files.layout import ObjectLocation, file_name

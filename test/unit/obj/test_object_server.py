@@ -227,7 +227,10 @@ def test_right_etag_in_quotes(app):
 
 def test_too_large(app):
     got = app.put(T1, Content_Length="6000000000")
-    assert (got.status, got.body) == (413, b"Your request is too large.")
+    assert (got.status, got.body) == (
+        413,
+        b"Your request is too large. An object may have at most 5368709122 bytes.",
+    )
 
 
 @pytest.mark.parametrize(
