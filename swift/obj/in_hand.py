@@ -91,8 +91,10 @@ class WritesInHand:
         if not self._started:
             self._start()
         memory = self._memory
+        if memory is None or not (self._free or self._doubtful):
+            return -1
         text = f"{store.device.name} {store.policy.idx} {place.partition} {place.name_hash}\n".encode()
-        if memory is None or len(text) >= RECORD or not (self._free or self._doubtful):
+        if len(text) >= RECORD:
             return -1
         number = self._free.pop() if self._free else self._doubtful.popleft()
         first = number * RECORD
