@@ -1,12 +1,19 @@
 """What one test sets for the whole process (hash settings, policies, limits) is taken back before the next."""
 
 import os
+import sys
 
-import pytest
-from hypothesis import HealthCheck, settings
+# A run starts hundreds of processes, each of which would compile anew all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-from swift.cache import changes
-from swift.core import constraints, hashing, policy, swift_dir
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from swift.cache import changes  # noqa: E402
+from swift.core import constraints, hashing, policy, swift_dir, threads  # noqa: E402
+from swift.obj import in_hand  # noqa: E402
+from swift.obj.files import carriers  # noqa: E402
 
 SETTINGS = [
     (hashing, ("_config", "_primed", "_suffix")),
@@ -24,10 +31,40 @@ settings.register_profile("ci", derandomize=True, **PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+MEMORY = "/dev/shm"
+
+
 @pytest.fixture(autouse=True, scope="session")
-def a_table_of_changes_of_its_own(tmp_path_factory):
-    """Processes of other test runs have nothing to tell to this one."""
+def tables_in_memory_of_its_own(tmp_path_factory):
+    """Processes of other test runs have nothing to tell to this one; what servers of this one have left in memory goes with it."""
     changes.DIRECTORY = str(tmp_path_factory.mktemp("changes"))
+    in_hand.SHARED_MEMORY = str(tmp_path_factory.mktemp("notes"))
+    before = set(notes_in_memory())
+    yield
+    left = set(notes_in_memory()) - before
+    if left:
+        in_hand.SHARED_MEMORY = MEMORY
+        for root in directories(str(tmp_path_factory.getbasetemp()), 4):
+            if in_hand.notes_directory(root) in left:
+                in_hand.take_away(root, unreported=True)
+
+
+def notes_in_memory():
+    try:
+        return [f"{MEMORY}/{name}" for name in os.listdir(MEMORY) if name.startswith("swift-writes-")]
+    except OSError:
+        return []
+
+
+def directories(top, depth):
+    yield top
+    if depth:
+        try:
+            below = [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        for path in below:
+            yield from directories(path, depth - 1)
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +73,14 @@ def process_wide_settings_stay_as_they_were():
     yield
     for module, name, value in before:
         setattr(module, name, value)
+
+
+@pytest.fixture(autouse=True)
+def threads_end_with_their_test():
+    """Or a run of all tests ends with a thousand, each of them with a descriptor."""
+    before = dict(threads._pools)
+    yield
+    carriers.close_writers()
+    threads.close_pools()
+    threads._pools.clear()
+    threads._pools.update(before)
