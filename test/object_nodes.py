@@ -16,6 +16,8 @@ import sysconfig
 import time
 from urllib.parse import quote
 
+from swift.obj import in_hand
+from swift.obj.ssync import turnstile
 from swift.ring.builder import RingBuilder
 from swift.ring.lookup import Ring
 from test.cluster import free_ports, wait_for_port
@@ -143,9 +145,18 @@ class ObjectNodes:
     def __exit__(self, *exc: object) -> None:
         for node in list(self.processes):
             self.stop(node)
+        self._take_away()
         if self.rsyncd is not None:
             self.rsyncd.kill()
             self.rsyncd.wait()
+
+    def _take_away(self) -> None:
+        """What the servers shared in memory."""
+        before, in_hand.SHARED_MEMORY = in_hand.SHARED_MEMORY, "/dev/shm"
+        for node in self.nodes:
+            in_hand.take_away(f"{self.home}/node{node}", unreported=True)
+            turnstile.take_away(f"{self.home}/node{node}")
+        in_hand.SHARED_MEMORY = before
 
     def start(self, node: int) -> None:
         with open(self.home / f"server{node}.log", "ab") as log:

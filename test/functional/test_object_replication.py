@@ -31,9 +31,7 @@ KINDS = {
 @pytest.fixture(
     params=[pytest.param(kinds, marks=needs_reference if "mixed" in kinds else ()) for kinds in KINDS]
 )
-def nodes(request, tmp_path, monkeypatch):
-    for name in ("_config", "_primed", "_suffix"):
-        monkeypatch.setattr(hashing, name, getattr(hashing, name))  # to be put back
+def nodes(request, tmp_path):
     hashing.set_hash_config("changeme", "changeme")
     kinds, method = KINDS[request.param]
     if method == "rsync" and shutil.which("rsync") is None:
@@ -154,10 +152,8 @@ def test_nothing_to_do(nodes):
     check_whole(nodes, before)
 
 
-def test_workers(tmp_path, monkeypatch):
+def test_workers(tmp_path):
     """`once` ends when all of them have, and one document says what they did."""
-    for name in ("_config", "_primed", "_suffix"):
-        monkeypatch.setattr(hashing, name, getattr(hashing, name))  # to be put back
     hashing.set_hash_config("changeme", "changeme")
     with ObjectNodes(tmp_path / "nodes", [OURS] * 4) as nodes:
         fill(nodes)

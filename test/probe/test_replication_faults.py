@@ -16,9 +16,7 @@ NAMES = [f"o{n}" for n in range(120)]
 
 
 @pytest.fixture
-def nodes(tmp_path, monkeypatch):
-    for name in ("_config", "_primed", "_suffix"):
-        monkeypatch.setattr(hashing, name, getattr(hashing, name))  # to be put back
+def nodes(tmp_path):
     hashing.set_hash_config("changeme", "changeme")
     with ObjectNodes(tmp_path / "nodes", [OURS] * 4) as nodes:
         yield nodes

@@ -5,6 +5,7 @@ Whoever waits here does so as a green thread; locks are files, so that all worke
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Mapping
@@ -30,6 +31,21 @@ class NotInTime(Exception):
     """A lock was not to be had. The text says how long it was waited for, and its file."""
 
 
+def sessions_directory(devices_root: str) -> str:
+    """Where the sessions of all workers that serve these devices are counted; the same for all that run as this user."""
+    digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape"))
+    return f"{in_hand.SHARED_MEMORY}/swift-ssync-{os.geteuid()}-{digest.hexdigest()[:16]}"
+
+
+def take_away(devices_root: str) -> None:
+    """Remove what ended servers have left there. Raises OSError."""
+    directory = sessions_directory(devices_root)
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(directory):
+            os.unlink(f"{directory}/{name}")
+        os.rmdir(directory)
+
+
 class Turnstile:
     """Options replication_concurrency, replication_concurrency_per_device (0: no limit) and replication_lock_timeout (seconds)."""
 
@@ -49,9 +65,8 @@ class Turnstile:
             )
         self.per_device = non_negative_int(4 if per_device is None else per_device)
         self.timeout = positive_float(conf.get("replication_lock_timeout", 15))
-        digest = hashlib.sha256(os.path.realpath(devices_root).encode("utf-8", "surrogateescape"))
         self.carried_out = 0  # requests within sessions, and others of replication
-        self._name = f"swift-ssync-{os.geteuid()}-{digest.hexdigest()[:16]}"
+        self._root = devices_root
 
     def enter(self, store: ObjectStore, partition: str) -> list[PartitionLock]:
         """What a session holds while it lasts; give all of it back. Raises NoSession, NotInTime, DeviceUnavailable, OSError."""
@@ -72,7 +87,7 @@ class Turnstile:
 
     def _session(self) -> PartitionLock | None:
         """In memory that all workers share; None where there is none: then nothing is counted."""
-        directory = f"{in_hand.SHARED_MEMORY}/{self._name}"
+        directory = sessions_directory(self._root)
         try:
             os.makedirs(directory, 0o700, exist_ok=True)
             return PartitionLock(acquire_lock(directory, 0, self.sessions))
