@@ -2,7 +2,7 @@
 
 The same files are laid under both: they are written once, through our servers, and copied. Passes of all nodes run at the same time.
 
-usage: repair.py [--objects N] [--size BYTES] [--reference BIN] [--method ssync|rsync] [--root DIR]
+usage: repair_objects.py [--objects N] [--size BYTES] [--reference BIN] [--method ssync|rsync] [--root DIR]
 """
 
 from __future__ import annotations
