@@ -21,6 +21,7 @@ from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.items import object_item
 from swift.db.merge import is_plain
+from swift.db.replication.rpc import Operation
 from swift.db.request import (
     Place,
     check_metadata_limits,
@@ -83,6 +84,9 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
             "DELETE": self.delete,
             "UPDATE": self.update,
         }
+
+    def replication_operations(self) -> Mapping[str, Operation]:
+        return {"merge_shard_ranges": _merge_ranges_of_peer, "get_shard_ranges": _shard_ranges_for_peer}
 
     def _reader(self, path: str) -> ContainerReader:
         return ContainerReader(self.reading_broker(path))
@@ -444,6 +448,23 @@ def _merge_ranges(
     broker.touch(None, updates, _check_limits)
     broker.merge_shard_ranges(ranges)
     return broker.storage_policy_index
+
+
+def _merge_ranges_of_peer(broker: Any, arguments: list[Any]) -> tuple[int, bytes | None]:
+    """REPLICATE merge_shard_ranges (14.1). Raises BadRequest."""
+    if not 1 <= len(arguments) <= 2 or not isinstance(arguments[0], list) or len(arguments[0]) > MAX_ROWS:
+        raise BadRequest("merge_shard_ranges needs a list of ranges")
+    try:
+        ranges = [shard_ranges.from_wire(item) for item in arguments[0]]
+    except (ValueError, KeyError, TypeError) as err:
+        raise BadRequest(f"Invalid body: {err!r}"[:1024]) from None
+    broker.merge_ranges_of_peer(ranges)
+    return 202, None
+
+
+def _shard_ranges_for_peer(broker: Any, arguments: list[Any]) -> tuple[int, bytes | None]:
+    """REPLICATE get_shard_ranges: all of them, own and deleted ones too (14.1)."""
+    return 200, json.dumps(sorted(broker.all_shard_ranges(), key=shard_ranges.sort_key)).encode()
 
 
 def _merge_rows(broker: ContainerBroker, items: list[Any]) -> None:

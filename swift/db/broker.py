@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from swift.core import clock
 from swift.core.fs import NewFile, fault_point, fsync_dir, mkdirs_durable, write_all
-from swift.core.timestamp import Timestamp, normalize_timestamp
+from swift.core.timestamp import Timestamp
 
 from . import moves, pending, schema
 from .connection import CONNECTIONS, Connection, Identity, identity_of
@@ -39,18 +39,19 @@ from .errors import (
 )
 from .merge import is_zero
 from .merger import MERGE_BATCH, PendingMerger
+from .metadata import Metadata, merge_metadata, parse_metadata
 from .migrate import made_tables, migrate
 from .pending import DirectoryLock
 from .sync_points import SyncPoints
+from .taking_over import TakingOver
 
 SQL_VARIABLES = 900  # below the oldest SQLite's limit of 999
 ATTEMPTS = 5  # at changing a database that is being replaced
 
-Metadata = dict[str, tuple[str, str]]
 Result = TypeVar("Result")
 
 
-class Broker(SyncPoints):
+class Broker(SyncPoints, TakingOver):
     """One account or container database.
 
     `path`: `<hash directory>/<hash>.db`. `timeout`: seconds to wait for SQLite's locks; `lock_timeout`: for the
@@ -319,9 +320,12 @@ class Broker(SyncPoints):
     def max_row(self, table: str | None = None) -> int:
         """The highest row id ever given out, -1 if none was."""
         with self.connection() as conn:
-            found = conn.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = ?", (table or self.row_table,)
-            ).fetchone()
+            return self.read_max_row(conn, table or self.row_table)
+
+    @staticmethod
+    def read_max_row(conn: Connection, table: str) -> int:
+        """max_row on a connection."""
+        found = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return found[0] if found else -1
 
     def items_since(self, start: int, count: int) -> list[dict[str, Any]]:
@@ -423,19 +427,6 @@ class Broker(SyncPoints):
             (timestamp, timestamp, timestamp),
         )
 
-    def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
-        """Take over a peer's times: the earliest creation, the latest PUT and DELETE (10.1)."""
-        was_deleted = self.is_deleted()
-        self.change(
-            lambda conn: conn.execute(
-                f"UPDATE {self.stat_table} SET created_at = min(?, created_at), put_timestamp = max(?, put_timestamp),"
-                " delete_timestamp = max(?, delete_timestamp)",
-                (created_at, put_timestamp, delete_timestamp),
-            )
-        )
-        if self.is_deleted() != was_deleted:
-            self.update_status_changed_at(normalize_timestamp(clock.time()))
-
     def check_alive(self, conn: Connection) -> None:
         """Raises DatabaseMissing if the database counts as deleted now, in the write transaction of `conn`."""
         raise NotImplementedError
@@ -505,27 +496,6 @@ def _is_before(timestamp: str, age: str | float) -> bool:
         return Timestamp(timestamp) < Timestamp(max(float(age), 0))
     except ValueError:
         return False
-
-
-def parse_metadata(text: str | None) -> Metadata:
-    """The metadata column as a dictionary. Raises ContentDamaged when it is not what any writer writes."""
-    if not text:
-        return {}
-    try:
-        return {key: (value, timestamp) for key, (value, timestamp) in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as err:
-        raise ContentDamaged(f"metadata: {err}") from None
-
-
-def merge_metadata(stored: Metadata, updates: Mapping[str, tuple[str, str]]) -> bool:
-    """Put the newer items of `updates` into `stored`; returns True if any was (6)."""
-    changed = False
-    for key, (value, timestamp) in updates.items():
-        old = stored.get(key)
-        if old is None or timestamp > old[1]:
-            stored[key] = (value, timestamp)
-            changed = True
-    return changed
 
 
 __all__ = ["MERGE_BATCH", "Broker", "Metadata", "is_zero", "merge_metadata", "parse_metadata"]
