@@ -209,6 +209,14 @@ class ShardedDatabase(Broker):
 
     # -- reclaim
 
+    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
+        if super()._is_reclaim_due(conn, age, sync_age):
+            return True
+        with _old_databases():
+            query = "SELECT 1 FROM shard_range WHERE deleted = 1 AND timestamp < ? AND name <> ? LIMIT 1"
+            return conn.execute(query, (sync_age, self.path_name)).fetchone() is not None
+        return False
+
     def _reclaim_other(self, conn: Connection, sync_age: str) -> None:
         with _old_databases():
             conn.execute(

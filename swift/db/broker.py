@@ -443,6 +443,29 @@ class Broker(SyncPoints, TakingOver):
 
     _tombstone_column: str
 
+    def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
+        """Returns True if the whole database may be removed (10.5)."""
+        raise NotImplementedError
+
+    def reclaim_if_due(self, age: float, sync_age: float) -> None:
+        """`reclaim` if there is anything to remove: a look takes no lock that others wait for."""
+        self.commit_pending()
+        with self.connection() as conn, conn.reading():
+            is_due = self._is_reclaim_due(conn, str(age), str(sync_age))
+        if is_due:
+            self.reclaim(age, sync_age)
+
+    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
+        for table, condition, limit in (
+            (self.row_table, f"deleted = 1 AND {self._tombstone_column}", age),
+            ("outgoing_sync", "updated_at", sync_age),
+            ("incoming_sync", "updated_at", sync_age),
+        ):
+            if conn.execute(f"SELECT 1 FROM {table} WHERE {condition} < ? LIMIT 1", (limit,)).fetchone():
+                return True
+        stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
+        return any(item[0] == "" and _is_before(item[1], age) for item in stored.values())
+
     def reclaim(self, age: str | float, sync_age: str | float) -> int:
         """Physically remove what is deleted since before `age` (seconds); returns how many tombstones are left (10.4)."""
         self.commit_pending()

@@ -274,5 +274,7 @@ def without_old_numbers(old: ContainerRow | None, item: ContainerItem) -> Contai
     if put == old.put_timestamp and delete == old.delete_timestamp:
         return item  # from the same time: nothing tells which numbers are newer but that these came later
     return item._replace(
-        object_count=old.object_count, bytes_used=old.bytes_used, storage_policy_index=old.storage_policy_index
+        object_count=old.object_count,
+        bytes_used=old.bytes_used,
+        storage_policy_index=old.storage_policy_index,
     )

@@ -21,7 +21,6 @@ class _OtherFile(Exception):
     """The database is another file than it was."""
 
 
-
 class SyncPoints:
     """The part of a broker that replication asks."""
 
@@ -86,9 +85,7 @@ class SyncPoints:
                 continue  # what went into the old one is to be merged again, before the point is set
         raise DatabaseReplaced("a database is being replaced all the time")
 
-    def _merge_batch(
-        self, identity: Identity, items: Sequence[Any], reached: tuple[str, int] | None
-    ) -> None:
+    def _merge_batch(self, identity: Identity, items: Sequence[Any], reached: tuple[str, int] | None) -> None:
         def merge(conn: Connection) -> None:
             if conn.identity != identity:
                 raise _OtherFile

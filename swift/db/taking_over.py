@@ -47,7 +47,11 @@ class TakingOver:
     def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
         """Take over a peer's times: the earliest creation, the latest PUT and DELETE (10.1)."""
         self.commit_pending()
-        times = {"created_at": created_at, "put_timestamp": put_timestamp, "delete_timestamp": delete_timestamp}
+        times = {
+            "created_at": created_at,
+            "put_timestamp": put_timestamp,
+            "delete_timestamp": delete_timestamp,
+        }
         self.change(lambda conn: self.take_over(conn, times, {}, None), sync=True)
 
     def take_over(

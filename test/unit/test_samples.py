@@ -26,6 +26,8 @@ DAEMONS = {
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",
+    "account-replicator": "account-server",
+    "container-replicator": "container-server",
 }
 
 # Whose options stand in which samples: the first line that fits counts.

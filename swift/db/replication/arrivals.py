@@ -36,7 +36,9 @@ MakeBroker = Callable[..., Broker]
 """(path, **options of Broker)."""
 
 
-def complete(spot: Spot, file: str, arrival: str, remote_id: str, make_broker: MakeBroker, logger: Any) -> bool:
+def complete(
+    spot: Spot, file: str, arrival: str, remote_id: str, make_broker: MakeBroker, logger: Any
+) -> bool:
     """Make the file at `arrival` the replica's `file`, if there is none by that name; returns False if there is.
 
     Raises BadRequest for what is no database of this account or container, DatabaseMissing if nothing has arrived.

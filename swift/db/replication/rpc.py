@@ -148,7 +148,10 @@ class ReplicationCalls:
             raise BadRequest(f"Invalid {FILES} header")
         file = where.file(environ.get(_key(FILE_NAME)))
         remote_id = peer_state.checked_id(environ.get(_key(FILE_ID)))
-        length, checksum = _digits(environ, "CONTENT_LENGTH", MAX_FILE), _digits(environ, _key(FILE_CRC), 2**32)
+        length, checksum = (
+            _digits(environ, "CONTENT_LENGTH", MAX_FILE),
+            _digits(environ, _key(FILE_CRC), 2**32),
+        )
         pool = pool_for(where.device_path)
         if pool.run(os.path.exists, file) == (use == COMPLETE):
             return 404, None

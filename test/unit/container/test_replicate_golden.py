@@ -56,7 +56,9 @@ def test_the_conversation(servers):
         if operation in ("complete_rsync", "rsync_then_merge"):
             continue  # below: the recorded files are of other containers than the ones that they replace
         status, headers, reply = answered(servers, step)
-        wanted = 400 if step["status"] == 500 else step["status"]  # what a peer does wrong is no fault of the server
+        wanted = (
+            400 if step["status"] == 500 else step["status"]
+        )  # what a peer does wrong is no fault of the server
         assert status == wanted, step
         if isinstance(step["reply"], dict):
             assert headers["Content-Type"] == "text/html; charset=UTF-8"
