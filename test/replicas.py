@@ -125,8 +125,12 @@ class Nodes:
         """A request of a proxy to one node's server; `path` is below device and partition."""
         names = path.split("/", 2)[: 1 if self.kind == "account" else 2]
         part = self.ring.get_part(*names)
+        return self.call(node, method, f"/sd{node}/{part}/{path}", timestamp, body, **headers)
+
+    def call(self, node: int, method: str, path: str, timestamp: str, body: str = "", **headers: Any) -> int:
+        """The same with the whole path."""
         given = {"X-Timestamp": timestamp, **{k.replace("_", "-"): str(v) for k, v in headers.items()}}
-        return int(call(self.apps[node], method, f"/sd{node}/{part}/{path}", "", given, body)[0])
+        return int(call(self.apps[node], method, path, "", given, body)[0])
 
     def put_object(self, node: int, path: str, timestamp: str, size: int = 7, policy: int = 0) -> int:
         return self.request(

@@ -18,6 +18,8 @@ from swift.core import concurrency
 DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
+    "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
+    "account-replicator": ("swift.account.replicator", "AccountReplicator"),
 }
 
 

@@ -22,7 +22,11 @@ PART_POWER = 10
 REPLICAS = 3
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
-DAEMONS = {"object": ("object-updater",), "container": ("container-updater",)}
+DAEMONS = {
+    "object": ("object-updater",),
+    "container": ("container-updater", "container-replicator"),
+    "account": ("account-replicator",),
+}
 User = tuple[str, str, str, str]  # account, name, key, groups
 USERS: tuple[User, ...] = (
     ("admin", "admin", "admin", ".admin .reseller_admin"),
