@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from swift.core.fs import Reserve
 from swift.core.policy import StoragePolicy
+from swift.core.space import Reserve
 from swift.obj.device import Device
 
 RECLAIM_AGE = 604800.0

@@ -169,6 +169,8 @@ class Application:
     ) -> Iterable[bytes]:
         """The answer to a request that ended in an exception; `exchange` None: before a verb took it."""
         if isinstance(error, HTTPException):
+            if error.status_int == 503:
+                self._say_when(error)
             return error(environ, start_response)
         if isinstance(error, UnicodeError):
             self.metrics.increment("errors")
@@ -186,6 +188,12 @@ class Application:
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
         start_response("500 Server Error", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [_FAILED]
+
+    def _say_when(self, error: HTTPException) -> None:
+        """Tell whoever gets this 503 when to come again, if nodes have said so of themselves."""
+        seconds = self.services.health.retry_after()
+        if seconds is not None:
+            error.headers.setdefault("Retry-After", str(seconds))
 
     def _handle(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Body:
         get = environ.get

@@ -38,7 +38,7 @@ class Node(dict):
     __setitem__ = __delitem__ = __ior__ = update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
 
 
-class Snapshot:
+class LoadedRing:
     """One loaded ring file with what lookups derive from it; never changes, is replaced as a whole."""
 
     def __init__(self, data: RingData) -> None:
@@ -108,21 +108,21 @@ class Snapshot:
             yield own
 
 
-# equal files opened twice in a process (several daemons, several policies' users) share one snapshot
-_snapshots: weakref.WeakValueDictionary[tuple, Snapshot] = weakref.WeakValueDictionary()
+# equal files opened twice in a process (several daemons, several policies' users) share one
+_loaded_rings: weakref.WeakValueDictionary[tuple, LoadedRing] = weakref.WeakValueDictionary()
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _load(path: str, identity: tuple) -> Snapshot:
+def _load(path: str, identity: tuple) -> LoadedRing:
     key = (os.path.realpath(path), identity)
-    snapshot = _snapshots.get(key)
-    if snapshot is None:
-        snapshot = Snapshot(RingData.load(path))
-        _snapshots[key] = snapshot
-    return snapshot
+    loaded = _loaded_rings.get(key)
+    if loaded is None:
+        loaded = LoadedRing(RingData.load(path))
+        _loaded_rings[key] = loaded
+    return loaded
 
 
 class Ring:
@@ -152,13 +152,13 @@ class Ring:
         self._refused: tuple | None = None
         self._loading = False
         identity = _identity(os.stat(self.path))
-        snapshot = _load(self.path, identity)
-        self._validate(snapshot.data)
-        self._install(snapshot, identity)
+        loaded = _load(self.path, identity)
+        self._validate(loaded.data)
+        self._install(loaded, identity)
 
-    def _install(self, snapshot: Snapshot, identity: tuple) -> None:
+    def _install(self, loaded: LoadedRing, identity: tuple) -> None:
         self._identity = identity
-        self._snapshot = snapshot
+        self._loaded = loaded
         self._deadline = clock.monotonic() + self.reload_time
 
     # ---- reload
@@ -170,10 +170,10 @@ class Ring:
         except OSError:
             return False
 
-    def _current(self) -> Snapshot:
+    def _current(self) -> LoadedRing:
         if clock.monotonic() > self._deadline:
             self._look()
-        return self._snapshot
+        return self._loaded
 
     def _look(self) -> None:
         """Load the file if it changed; only the caller waits, others use the old ring meanwhile."""
@@ -191,13 +191,13 @@ class Ring:
                 # imported here: tools that only read a ring need no green threads
                 from swift.core.threads import run_in_thread
 
-                snapshot = run_in_thread(_load, self.path, identity)
-                self._validate(snapshot.data)
+                loaded = run_in_thread(_load, self.path, identity)
+                self._validate(loaded.data)
             except Exception as error:  # whatever may be wrong with a file, requests must not suffer from it
                 self._keep_old(identity, error)
             else:
                 self._refused = None
-                self._install(snapshot, identity)
+                self._install(loaded, identity)
         finally:
             self._loading = False
 
@@ -222,9 +222,9 @@ class Ring:
         self, account: str | bytes, container: str | bytes | None = None, obj: str | bytes | None = None
     ) -> tuple[int, tuple[Node, ...]]:
         """(partition, primaries)."""
-        snapshot = self._current()
-        part = _HEAD(hash_path(account, container, obj, True))[0] >> snapshot.part_shift
-        return part, snapshot.part_nodes(part)
+        loaded = self._current()
+        part = _HEAD(hash_path(account, container, obj, True))[0] >> loaded.part_shift
+        return part, loaded.part_nodes(part)
 
     def get_part_nodes(self, part: int) -> tuple[Node, ...]:
         """Primaries with their ``index``; empty beyond the last partition."""
@@ -246,51 +246,51 @@ class Ring:
 
     @property
     def part_shift(self) -> int:
-        return self._snapshot.part_shift
+        return self._loaded.part_shift
 
     @property
     def part_power(self) -> int:
-        return 32 - self._snapshot.part_shift
+        return 32 - self._loaded.part_shift
 
     @property
     def version(self) -> int | None:
-        return self._snapshot.data.version
+        return self._loaded.data.version
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._snapshot.data.size
+        return self._loaded.data.size
 
     @property
     def raw_size(self) -> int:
         """Bytes decompressed, modulo 2**32."""
-        return self._snapshot.data.raw_size
+        return self._loaded.data.raw_size
 
     @property
     def md5(self) -> str:
         """Hex digest of the file in use."""
-        return self._snapshot.data.md5
+        return self._loaded.data.md5
 
     @property
     def dev_id_bytes(self) -> int:
-        return self._snapshot.data.dev_id_bytes
+        return self._loaded.data.dev_id_bytes
 
     @property
     def replica_count(self) -> float:
-        return self._snapshot.replica_count
+        return self._loaded.replica_count
 
     @property
     def partition_count(self) -> int:
-        return self._snapshot.partition_count
+        return self._loaded.partition_count
 
     @property
     def device_count(self) -> int:
-        return sum(dev is not None for dev in self._snapshot.devs)
+        return sum(dev is not None for dev in self._loaded.devs)
 
     @property
     def weighted_device_count(self) -> int:
-        return sum(dev is not None and dev["weight"] > 0 for dev in self._snapshot.devs)
+        return sum(dev is not None and dev["weight"] > 0 for dev in self._loaded.devs)
 
     @property
     def assigned_device_count(self) -> int:
-        return len(self._snapshot.data.assigned)
+        return len(self._loaded.data.assigned)

@@ -35,7 +35,7 @@ from swift.run.privileges import (
     use_utc,
     wanted_user,
 )
-from swift.run.supervisor import SIGNALS, Endpoint, Plan, SlotKey, StartError, Supervisor
+from swift.run.supervisor import SIGNALS, Endpoint, ProcessPlan, SlotKey, StartError, Supervisor
 from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
@@ -311,7 +311,7 @@ class _Group:
             return self._serve_here(inherited)
         prometheus.share_between_workers(uid, gid)
         first = self.services[0].conf
-        plan = Plan(
+        plan = ProcessPlan(
             wanted=self.wanted,
             bind=self.bind,
             serve=self.serve,

@@ -9,7 +9,7 @@ from typing import Any
 
 from swift.core.concurrency import sleep
 from swift.wire.errors import ClientDisconnected, ClientTimeout, ResponseTooShort
-from swift.wire.input import RequestBody, Source
+from swift.wire.input import InputSource, RequestBody
 from swift.wire.serving import Serving
 
 # A response up to that size is copied behind its head, which costs less than a second buffer in the system call.
@@ -43,7 +43,7 @@ class _HeaderKinds(dict[str, str | None]):
 _KINDS = _HeaderKinds()
 
 
-class Answering(Source):
+class Answering(InputSource):
     """The answering half of a connection."""
 
     __slots__ = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from swift.core import clock
@@ -19,6 +19,7 @@ from swift.core.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
+MAX_FORMS = 256
 READ_SIZE = 64 * 1024
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
 # As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
@@ -29,6 +30,9 @@ REAP_SECONDS = 5.0  # how often idle connections are looked through for those th
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _EMPTY = memoryview(b"")
+
+
+_forms: dict[tuple[str, ...], str] = {}
 
 
 class BackendError(Exception):
@@ -53,8 +57,22 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
     Values are latin-1 text of wire bytes. Raises ValueError if a name or value would break the framing.
     """
     lines = [f"{name}: {value}\r\n" for name, value in headers]
-    text = "".join(lines)
-    if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
+    return _framed("".join(lines), len(lines))
+
+
+def header_block_of(headers: Mapping[str, str]) -> bytes:
+    """`header_block` of headers whose names recur: how their lines look is made once for each set of names."""
+    names = tuple(headers)
+    form = _forms.get(names)
+    if form is None:
+        form = "".join([f"{name.replace('%', '%%')}: %s\r\n" for name in names])
+        if len(_forms) < MAX_FORMS:
+            _forms[names] = form
+    return _framed(form % tuple(headers.values()), len(names))
+
+
+def _framed(text: str, count: int) -> bytes:
+    if not text.count("\r") == text.count("\n") == count or "\0" in text:
         raise ValueError("line break or NUL in a header")
     return text.encode("latin-1")
 

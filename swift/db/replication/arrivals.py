@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core import clock
+from swift.core.durable import mkdirs_durable
 from swift.core.errors import BadRequest
-from swift.core.fs import fault_point, mkdirs_durable
+from swift.core.fault_points import fault_point
 from swift.core.hashing import hash_path
 
 from .. import moves

@@ -17,7 +17,7 @@ import orjson
 from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.errors import BadRequest, InsufficientStorage
-from swift.core.fs import write_all
+from swift.core.new_file import write_all
 from swift.core.threads import pool_for
 from swift.wire.storage import Environ, StartResponse, answer
 

@@ -14,14 +14,14 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from swift.core.acl import (
+from swift.core.config import reseller_options
+from swift.middleware.acl import (
     acls_from_account_info,
     format_acl_v2,
     parse_account_acl,
     parse_acl,
     referrer_allowed,
 )
-from swift.core.config import reseller_options
 from swift.middleware.info import get_account_info
 from swift.middleware.tempauth.users import User
 from swift.wire.message import (

@@ -11,8 +11,8 @@ from typing import Any
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheConnectionError
 from swift.core import capabilities
-from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
+from swift.middleware.acl import clean_acl
 from swift.middleware.tempauth.authorization import Authorizer
 from swift.middleware.tempauth.tokens import NoTokenCache, Tokens, TokensAway
 from swift.middleware.tempauth.users import NOBODY, User, parse_users

@@ -22,7 +22,7 @@ from swift.core.threads import Call
 from swift.obj.device import Device
 from swift.obj.errors import Elsewhere, WriterLost
 from swift.obj.files.batch import MAX_BYTES, MAX_ITEMS, SmallWrite, write_batch
-from swift.obj.files.batch_thread import BatchThread, end
+from swift.obj.files.batch_thread import BatchThread
 from swift.obj.files.messages import Terms, decode_results, encode_item
 from swift.obj.files.writer_process import CONTROL, MAX_MESSAGE, READY
 from swift.obj.store import StoreOptions
@@ -38,11 +38,9 @@ class WriterChannel(BatchThread):
     """The way to the thread that the writer process has for one device."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(name, lambda items: [], MAX_ITEMS, MAX_BYTES)
-        self._threads = 1  # of the other process: none is started here
-        self._count = [0]
-        self._finished.append(self._count)
-        self._calls = self
+        super().__init__(name, lambda items: [], MAX_ITEMS, MAX_BYTES, threads=0)
+        self._count = self.counter()
+        self.calls = self
         self._flying: dict[int, tuple[Call, SmallWrite]] = {}
         self._number = 0
         self._backlog: collections.deque[bytes] = collections.deque()
@@ -51,10 +49,9 @@ class WriterChannel(BatchThread):
         self._buffer = memoryview(bytearray(MAX_MESSAGE))
         self.is_ready = False  # the other end is up
 
-    def forget_threads(self) -> None:
+    def begin_anew(self) -> None:
         if self._sock is not None:
             self._sock.close()
-        os.close(self._wake)
         self.__init__(self.name)  # type: ignore[misc]
 
     @property
@@ -103,9 +100,8 @@ class WriterChannel(BatchThread):
 
     def _end(self, call: Call, value: Any) -> None:
         self._count[0] += 1
-        end(call, value)
-        if call.waiter is not None:
-            self._results.append(call)
+        call.end(value)
+        self.hand_back(call)
 
     def _receive(self) -> None:
         try:
@@ -121,7 +117,7 @@ class WriterChannel(BatchThread):
             pass
         except OSError:
             self._lose()
-        self._deliver()
+        self.deliver()
 
     def _arrived(self, message: bytes) -> None:
         for number, notes, value in decode_results(message):
@@ -140,17 +136,34 @@ class WriterChannel(BatchThread):
         if sock is None:
             return
         self.is_ready = False
-        loop = hub()
-        loop.callbacks.pop(sock.fileno(), None)
-        with contextlib.suppress(OSError):  # another hub than the one that it was registered with
-            loop.poll.unregister(sock.fileno())
+        hub().forget_callback(sock.fileno())
         sock.close()
         self._backlog.clear()
         self._backlog_bytes = 0
         flying, self._flying = self._flying, {}
         for call, _ in flying.values():
             self._end(call, WriterLost("the writer process has died: the write may be done or not"))
-        os.eventfd_write(self._wake, 1)  # who found it out need not be in the hub
+        self.wake()  # who found it out need not be in the hub
+
+
+class OnTheSpot:
+    """For memory file systems: each item is a batch of its own, carried out by whoever brings it."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+
+    def carrier(self, device: Device) -> OnTheSpot:
+        """What takes the next item for a device. Raises DeviceUnavailable."""
+        if device.mount_check:
+            device.check()
+        return self
+
+    def carry(self, item: SmallWrite, weight: int) -> Any:
+        """As `BatchThread.carry`."""
+        value = write_batch([item], self._options)[0]
+        if isinstance(value, BaseException):
+            raise value
+        return value
 
 
 class Writers:
@@ -166,9 +179,7 @@ class Writers:
         _all_writers.add(self)
 
     def carrier(self, device: Device) -> BatchThread:
-        """What takes the next item for a device. Raises Elsewhere where all is done inline."""
-        if device.inline:
-            raise Elsewhere("inline")
+        """What takes the next item for a device."""
         thread = self._threads.get(device.path)
         if thread is not None and thread.is_stuck:
             return thread  # no second writer beside it: whoever comes is told at once

@@ -102,6 +102,8 @@ def look(
             if signs is not None:
                 signs[:] = [_sign_of(where.hash_dir)]
             names = _list(where.hash_dir)
+            if not names:
+                return Listed(names, None, NotExist(where.hash_dir))
             found = _open(where, names, now, open_expired, frag_index, frag_prefs, want, signs)
             return Listed(names, found, None)
         except NotExist as missing:

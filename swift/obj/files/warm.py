@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import file_system_of
+from swift.core.mounts import file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.obj.checks import is_good
 from swift.obj.device import Device

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from obj_app import App
 
 from swift.core.concurrency import hub, sleep, spawn
-from swift.core.fs import Reserve
+from swift.core.space import Reserve
 from swift.obj.errors import Deleted, Elsewhere, Expired, Refused
 from swift.obj.files import carriers, messages
 from swift.obj.files.batch import SmallWrite
@@ -322,7 +322,7 @@ def test_on_a_memory_file_system_there_is_none(root):
     if not app.server.devices.get("sda").inline:
         pytest.skip("needs tmpfs")
     app.put(T1)
-    assert writers_of(app) is None
+    assert isinstance(writers_of(app), carriers.OnTheSpot)
 
 
 def test_where_no_process_can_be_had_a_thread_writes(app, monkeypatch):
