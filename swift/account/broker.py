@@ -172,6 +172,16 @@ class AccountBroker(Broker):
         names = ("container_count", "object_count", "bytes_used")
         return info, {name: number or 0 for name, number in zip(names, sums, strict=True)}
 
+    def container_names(self, marker: str, count: int) -> list[str]:
+        """Up to `count` names of containers behind `marker`, reserved ones too."""
+        self.commit_pending()
+        with self.connection() as conn:
+            rows = conn.execute(
+                "SELECT name FROM container WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?",
+                (marker, count),
+            )
+            return [row[0] for row in rows]
+
     def policy_stats(self) -> dict[int, dict[str, int]]:
         """{policy index: {container_count, object_count, bytes_used}}."""
         self.commit_pending()

@@ -19,7 +19,9 @@ DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
+    "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),
     "account-replicator": ("swift.account.replicator", "AccountReplicator"),
+    "account-reaper": ("swift.account.reaper", "AccountReaper"),
 }
 
 

@@ -456,8 +456,9 @@ class ContainerBroker(ShardedDatabase):
         """set_storage_policy_index inside of a transaction."""
         conn.execute("INSERT OR IGNORE INTO policy_stat (storage_policy_index) VALUES (?)", (policy_index,))
         conn.execute(
-            "UPDATE container_info SET storage_policy_index = ?, status_changed_at = max(?, status_changed_at)"
-            " WHERE storage_policy_index <> ?",
+            # all rows are to be looked at again by who looks for misplaced ones
+            "UPDATE container_info SET storage_policy_index = ?, status_changed_at = max(?, status_changed_at),"
+            " reconciler_sync_point = -1 WHERE storage_policy_index <> ?",
             (policy_index, timestamp, policy_index),
         )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swift.core.policy import policies
 from swift.db.broker import Broker
 from swift.db.replication.exchange import Exchange
+from swift.db.replication.figures import Figures
 from swift.db.replication.peer_state import PeerState
+from swift.db.replication.replica import Replica
 from swift.db.replication.replicator import DatabaseReplicator
 from swift.telemetry import recon_cache
 
-from . import shard_ranges
+from . import misplaced, shard_ranges
 from .broker import ContainerBroker
+from .enqueuer import LocalQueues, enqueue
 from .sharded import UNSHARDED
 
 _REPORTED = ("put_timestamp", "delete_timestamp", "bytes_used")
@@ -85,6 +88,24 @@ class ContainerReplicator(DatabaseReplicator):
         return info["reported_object_count"] == info["count"] and all(
             info[f"reported_{key}"] == info[key] for key in _REPORTED
         )
+
+    def begin_pass(self) -> None:
+        self.queues = LocalQueues(self.root, self.ring, self.local_devices(), self.logger, self.metrics)
+
+    def after_exchanges(self, replica: Replica, results: Sequence[bool], figures: Figures) -> None:
+        """Rows of another policy than the container's go to the reconciler (14.7)."""
+        if replica.info["account"] == misplaced.ACCOUNT:
+            return
+        broker = replica.broker
+        assert isinstance(broker, ContainerBroker)
+        point = enqueue(broker, self.queues, replica.info, self.terms.per_diff, replica.run)
+        if point is not None and 2 * sum(results) > len(results):
+            replica.run(broker.update_reconciler_sync, point)
+
+    def end_pass(self, figures: Figures) -> None:
+        """The queue's databases go to where they belong."""
+        for path, device in self.queues.touched.items():
+            self.work(device, figures).replicate_logged(path)
 
     def must_stay(self, broker: Broker) -> bool:
         assert isinstance(broker, ContainerBroker)

@@ -203,7 +203,7 @@ class DatabaseReplicator(Daemon):
             self.logger.warning("Skipping: %s is not mounted", device["device"])
             return
         disk.run_long(sweep_tmp, path, clock.time() - self.reclaim_age)
-        work = DeviceWork(self, device, disk, path, figures)
+        work = self.work(device, figures)
         pool = GreenPool(max(1, self.concurrency // max(1, len(self.local_devices()))))
         wanted = self._wanted(device, partitions)
         for _, database in self.walker.on_device(path, wanted, tidy=True):
@@ -212,6 +212,11 @@ class DatabaseReplicator(Daemon):
                 sleep(0)
             pool.spawn_n(work.replicate_logged, database)
         pool.waitall()
+
+    def work(self, device: Node, figures: Figures) -> DeviceWork:
+        """What is done with the replicas of one of the local devices."""
+        path = os.path.join(self.root, device["device"])
+        return DeviceWork(self, device, pool_for(path), path, figures)
 
     def _wanted(self, device: Node, partitions: frozenset[int]) -> Callable[[int], bool]:
         def wanted(partition: int) -> bool:
