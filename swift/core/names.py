@@ -66,8 +66,13 @@ def str_to_wsgi(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
+_needs_no_quoting = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
+
+
 def wsgi_quote(text: str, safe: str = "/") -> str:
     """Percent-quotes a WSGI string."""
+    if safe == "/" and _needs_no_quoting(text):
+        return text
     return quote_from_bytes(text.encode("latin-1"), safe)
 
 

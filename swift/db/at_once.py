@@ -159,8 +159,10 @@ class AtOnce:
     def write_in_thread(self, files: Files, rows: bytes) -> int:
         """As `write`, in a thread of the device. Raises OSError, and as the pool."""
         files.written = False
+        # asked here: each call of the thread is followed by a wait for the interpreter
+        size = os.lseek(files.file, 0, os.SEEK_END) if files.cut is None else files.cut
         try:
-            size: int = files.pool.run(_write, files, rows)
+            files.pool.run(_write, files, rows)
         except BaseException:
             if self._open.get(files.path) is files:
                 del self._open[files.path]
@@ -170,7 +172,7 @@ class AtOnce:
             raise
         files.tick = clock.file_time_ns()
         self._unlock(files)
-        return size
+        return size + len(rows)
 
     # -- files
 
@@ -258,13 +260,13 @@ def _forget() -> None:
 after_fork.append(_forget)
 
 
-def _write(files: Files, rows: bytes) -> int:
+def _write(files: Files, rows: bytes) -> None:
     """In a thread: half a record goes before anything else comes."""
     try:
         if files.cut is not None:
             os.ftruncate(files.file, files.cut)
             files.cut = None
-        return pending.append_to(files.file, rows)
+        pending.append_to(files.file, rows)
     finally:
         files.written = True  # before `abandoned` is looked at
         if files.abandoned:

@@ -19,7 +19,7 @@ from .pending import DirectoryLock
 
 MERGE_BATCH = 4_000  # rows in one transaction, which keeps in memory what it changes
 MERGE_AHEAD_ABOVE = 16 * 1024  # bytes
-MERGE_AHEAD_BATCH = 200  # rows in a transaction without the lock: others may want the database meanwhile
+MERGE_AHEAD_BATCH = 600  # rows in a transaction without the lock, since others may want the database meanwhile: what a file that is just too long holds
 ATTEMPTS = 5  # at merging into a database that is being replaced
 
 

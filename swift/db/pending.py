@@ -169,20 +169,19 @@ def append(path: str, data: bytes) -> int:
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        return append_to(fd, data)
+        append_to(fd, data)
+        return os.lseek(fd, 0, os.SEEK_CUR)
     finally:
         os.close(fd)
 
 
-def append_to(fd: int, data: bytes) -> int:
+def append_to(fd: int, data: bytes) -> None:
     """As `append`, to a file that is open for appending."""
     written = os.write(fd, data)
-    size = os.lseek(fd, 0, os.SEEK_END)
     if written < len(data):
-        os.ftruncate(fd, size - written)
+        os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_END) - written)
         raise OSError(errno.ENOSPC, "no space for a pending record")
     fault_point("db:pending:appended")
-    return size
 
 
 def read(path: str, offset: int = 0, limit: int = READ_AT_MOST) -> bytes:

@@ -102,6 +102,10 @@ class AbsentFeatures:
         names = [feature.name for feature in self._parameters]
         self._suspicious_query = re.compile("|".join([*names, *_S3_PARAMETERS, "%"]))
 
+    def is_harmless(self, key: str) -> bool:
+        """Returns True if it is nothing to `refusal` whether this key, whatever its value, is in an environ without a query."""
+        return key != "HTTP_AUTHORIZATION" and self._suspicious.search(key) is None
+
     def refusal(self, environ: dict[str, Any], keys: str) -> HTTPException | None:
         """The answer to a request that would be misunderstood; `keys`: those of the environ in one text."""
         query = environ.get("QUERY_STRING", "")

@@ -120,6 +120,8 @@ def _environ_field(key: str) -> Getter:
 def client_address(environ: Mapping[str, Any]) -> str | None:
     """The client's address: as proxies before us tell, else the peer's; None for requests of our own."""
     get = environ.get
+    if "HTTP_X_CLUSTER_CLIENT_IP" not in environ and "HTTP_X_FORWARDED_FOR" not in environ:
+        return get("REMOTE_ADDR")
     forwarded = get("HTTP_X_CLUSTER_CLIENT_IP") or get("HTTP_X_FORWARDED_FOR", "").split(",", 1)[0].strip()
     return forwarded or get("REMOTE_ADDR")
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from swift.core.config import truthy
 from swift.middleware.absent_features import AbsentFeatures
 from swift.telemetry.log import DEBUG, get_logger
+from swift.wire.message import HTTPException
 
 _INTERNAL_NAME = re.compile(
     r"x-(?:(?:account|container|object)-sysmeta-.*"
@@ -64,19 +65,13 @@ class GatekeeperMiddleware:
         self.logger = logger or get_logger(conf, "proxy-server", log_route="gatekeeper")
         self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
         self._absent: AbsentFeatures | None = None
+        self._harmless: set[str] = set()  # keys of environs
         self._verdicts = _Verdicts()
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        keys = "\n".join(environ)
-        if _SUSPICIOUS_KEYS.search(keys):
-            self._clean_request(environ)
-        absent = self._absent
-        if absent is None:
-            absent = self._absent = self._absent_features()
-            self._verdicts = _Verdicts(absent.stored if absent is not None else ())
-        if absent is not None:
-            refusal = absent.refusal(environ, keys)
+        if not (self._harmless.issuperset(environ) and not environ.get("QUERY_STRING")):
+            refusal = self._looked_at(environ)
             if refusal is not None:
                 return refusal(environ, start_response)
         if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
@@ -86,7 +81,7 @@ class GatekeeperMiddleware:
         if self.allow_reserved_names and "HTTP_X_ALLOW_RESERVED_NAMES" in environ:
             environ["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = environ.pop("HTTP_X_ALLOW_RESERVED_NAMES")
 
-        verdicts = self._verdicts
+        absent, verdicts = self._absent, self._verdicts
         instead: list[Iterable[bytes]] = []
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -112,6 +107,32 @@ class GatekeeperMiddleware:
                 close()
             return instead[0]
         return body
+
+    def _looked_at(self, environ: dict[str, Any]) -> HTTPException | None:
+        """Take out what is internal; the answer to a request that nobody behind would understand, else None."""
+        keys = "\n".join(environ)
+        if _SUSPICIOUS_KEYS.search(keys):
+            self._clean_request(environ)
+        absent = self._absent
+        if absent is None:
+            absent = self._absent = self._absent_features()
+            self._verdicts = _Verdicts(absent.stored if absent is not None else ())
+        refusal = None if absent is None else absent.refusal(environ, keys)
+        if refusal is None:
+            self._note_harmless(environ, absent)
+        return refusal
+
+    def _note_harmless(self, environ: dict[str, Any], absent: AbsentFeatures | None) -> None:
+        """Keys of which nothing has to be known but that they are there."""
+        for key in environ:
+            if (
+                len(self._harmless) < _KNOWN_NAMES
+                and len(key) < 128
+                and not is_internal(key.removeprefix("HTTP_").replace("_", "-"))
+                and not _SUSPICIOUS_KEYS.search(key)
+                and (absent is None or absent.is_harmless(key))
+            ):
+                self._harmless.add(key)
 
     def _absent_features(self) -> AbsentFeatures | None:
         """None where the pipeline is unknown: a filter on its own."""

@@ -33,7 +33,7 @@ from swift.proxy.options import Options, parse_options, skip_share
 from swift.proxy.routing import NodeSelector, Timings
 from swift.proxy.services import Services
 from swift.ring.lookup import Ring
-from swift.telemetry.log import get_logger, set_client_ip, set_transaction
+from swift.telemetry.log import get_logger, set_transaction
 from swift.telemetry.metrics import get_metrics
 from swift.wire.message import (
     HTTPBadRequest,
@@ -230,7 +230,7 @@ class Application:
         environ["HTTP_X_TRANS_ID"] = trans_id
         client = client_address(environ)
         if client:
-            set_client_ip(client)
+            set_transaction(trans_id, client)
         return self._dispatch(controller, exchange, start_response)
 
     def _unknown_version(self, environ: dict[str, Any], version: str | None) -> HTTPException:
@@ -292,7 +292,7 @@ class Application:
         policy = exchange.policy = policies().get_by_index(index)
         if policy is None:
             raise HTTPServiceUnavailable(request=exchange.request, body=f"Unknown policy index: {index}")
-        controller = self.objects.get(int(policy))
+        controller = self.objects.get(policy.idx)
         if controller is None:
             body = f"{policy.unserved}\n"
             raise HTTPServiceUnavailable(request=exchange.request, body=body, content_type="text/plain")

@@ -20,6 +20,8 @@ from swift.ring.format import RingData
 from swift.ring.handoffs import Handoffs
 
 DEFAULT_RELOAD_TIME = 15
+_MOST_HEADS = 4096  # of accounts and containers
+_LONGEST_NAME = 512
 _HEAD = Struct(">I").unpack_from
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
 
@@ -69,11 +71,16 @@ class LoadedRing:
         if not 0 <= part < self.partition_count:
             return ()
         caches = self.primary_nodes
-        nodes = []
-        for index, dev_id in enumerate(self.primary_ids(part)):
-            node = caches[index].get(dev_id)
-            nodes.append(node if node is not None else self._primary_node(index, dev_id))
-        return tuple(nodes)
+        ids = self.primary_ids(part)
+        try:
+            return tuple([cache[dev_id] for cache, dev_id in zip(caches, ids)])  # noqa: B905  ids may be fewer
+        except KeyError:
+            return tuple(
+                [
+                    caches[index].get(dev_id) or self._primary_node(index, dev_id)
+                    for index, dev_id in enumerate(ids)
+                ]
+            )
 
     def _primary_node(self, index: int, dev_id: int) -> Node:
         node = self.primary_nodes[index][dev_id] = Node(self.devs[dev_id] or {}, index=index)
@@ -151,6 +158,8 @@ class Ring:
         hash_config()  # a ring cannot serve without one: complain at the start
         self._refused: tuple | None = None
         self._loading = False
+        # (account, container or None) → the number that its partition is made of
+        self._heads: dict[tuple[str | bytes, str | bytes | None], int] = {}
         identity = _identity(os.stat(self.path))
         loaded = _load(self.path, identity)
         self._validate(loaded.data)
@@ -222,9 +231,23 @@ class Ring:
         self, account: str | bytes, container: str | bytes | None = None, obj: str | bytes | None = None
     ) -> tuple[int, tuple[Node, ...]]:
         """(partition, primaries)."""
-        loaded = self._current()
-        part = _HEAD(hash_path(account, container, obj, True))[0] >> loaded.part_shift
+        loaded = self._loaded if clock.monotonic() <= self._deadline else self._current()
+        if obj:
+            head = _HEAD(hash_path(account, container, obj, True))[0]
+        else:
+            # The same few accounts and containers again and again.
+            known = self._heads.get((account, container))
+            head = self._head_of(account, container) if known is None else known
+        part = head >> loaded.part_shift
         return part, loaded.part_nodes(part)
+
+    def _head_of(self, account: str | bytes, container: str | bytes | None) -> int:
+        head: int = _HEAD(hash_path(account, container, None, True))[0]
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        if len(account) + len(container or "") <= _LONGEST_NAME:
+            self._heads[account, container] = head
+        return head
 
     def get_part_nodes(self, part: int) -> tuple[Node, ...]:
         """Primaries with their ``index``; empty beyond the last partition."""

@@ -39,7 +39,7 @@ from swift.run.supervisor import SIGNALS, Endpoint, ProcessPlan, SlotKey, StartE
 from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
-from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.log import INFO, capture_stdio, get_logger
 from swift.telemetry.node_metrics import state_families
 from swift.telemetry.served import DoneCallback, Served
 
@@ -133,7 +133,9 @@ class Service:
 
         def done(served: Served) -> None:
             meter(served)
-            if not served.environ["PATH_INFO"].startswith(("/recon/", "/healthcheck", "/metrics")):
+            if access.logger.level <= INFO and not served.environ["PATH_INFO"].startswith(
+                ("/recon/", "/healthcheck", "/metrics")
+            ):
                 log(served)
 
         return done

@@ -24,7 +24,7 @@ CONTROL = 3
 MAX_MESSAGE = 1 << 19  # bytes; a body, its metadata, and what was there before
 REPLY_BYTES = 32768  # of results sent at once, about
 END_SECONDS = 5.0
-READY = b"ready"
+READY = b"ready "  # and the number of the thread
 
 
 def _packed(number: int, item: SmallWrite, value: Any) -> bytes:
@@ -49,7 +49,7 @@ def serve(sock: socket.socket) -> None:
     """One device: all that waits is a batch. Returns when the other end is closed. Raises OSError."""
     buffer = memoryview(bytearray(MAX_MESSAGE))
     terms = Terms.decode(sock.recv(MAX_MESSAGE))
-    sock.send(READY)
+    sock.send(READY + b"%d" % threading.get_native_id())
     while True:
         numbers: list[int] = []
         items: list[SmallWrite] = []
