@@ -29,6 +29,8 @@ class ContainerExchange(Exchange):
 
     def meet(self, document: Mapping[str, Any]) -> tuple[bool, bool]:
         met = self._exchange_ranges(document)
+        if self.replica.info["shard_max_row"] < 0 and not self.replica.ranges_changed:
+            return met, False  # without ranges nobody has asked for sharding
         if not self.replica.run(self.broker.sharding_initiated):
             return met, False
         if self._both_hold_all_rows(document):
@@ -53,6 +55,8 @@ class ContainerExchange(Exchange):
             ranges = [shard_ranges.from_wire(item) for item in answer.document()]
             if ranges and self.replica.run(self._merge_ranges, ranges):
                 self.replica.ranges_changed = True
+        if self.replica.info["shard_max_row"] < 0 and not self.replica.ranges_changed:
+            return True
         ours = self.replica.run(self.broker.all_shard_ranges)
         if not ours:
             return True
@@ -98,6 +102,8 @@ class ContainerReplicator(DatabaseReplicator):
             return
         broker = replica.broker
         assert isinstance(broker, ContainerBroker)
+        if replica.beside == replica.info["max_row"]:
+            return  # all rows were looked at
         point = enqueue(broker, self.queues, replica.info, self.terms.per_diff, replica.run)
         if point is not None and 2 * sum(results) > len(results):
             replica.run(broker.update_reconciler_sync, point)
@@ -105,7 +111,11 @@ class ContainerReplicator(DatabaseReplicator):
     def end_pass(self, figures: Figures) -> None:
         """The queue's databases go to where they belong."""
         for path, device in self.queues.touched.items():
-            self.work(device, figures).replicate_logged(path)
+            self.work(device, figures).replicate(path)
+
+    def look_beside(self, broker: Broker) -> int:
+        assert isinstance(broker, ContainerBroker)
+        return broker.reconciler_sync()
 
     def must_stay(self, broker: Broker) -> bool:
         assert isinstance(broker, ContainerBroker)

@@ -87,7 +87,7 @@ class Exchange:
         point = document.get("point", -1)
         if type(point) is not int:
             raise ValueError(f"no sync point: {point!r:.100}")
-        if self.replica.run(self.replica.take_over, state):
+        if self.replica.learn(state):
             self.figures.count("ts_repl")
         met, only_that = self.meet(document)
         if only_that:

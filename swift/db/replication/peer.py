@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -26,10 +26,11 @@ Node = Mapping[str, Any]
 
 
 class Answer(NamedTuple):
-    """What came back. `status`: 0 for nothing, then `body` says why."""
+    """What came back. `status`: 0 for nothing, then `body` says why. `parsed`: the JSON of a body, where that is known."""
 
     status: int
     body: bytes
+    parsed: Any = None
 
     @property
     def is_good(self) -> bool:
@@ -38,7 +39,7 @@ class Answer(NamedTuple):
 
     def document(self) -> Any:
         """The JSON in the body. Raises ValueError."""
-        return json.loads(self.body)
+        return json.loads(self.body) if self.parsed is None else self.parsed
 
 
 class Timeouts(NamedTuple):
@@ -49,6 +50,36 @@ class Timeouts(NamedTuple):
 
 
 _takers: set[tuple[str, int]] = set()  # servers that take whole files over HTTP, as far as is known
+
+
+def can_be_asked_about_many(node: Node) -> bool:
+    """Returns True if the node's server is known to understand `sync_many`: those that take files do."""
+    return (node["replication_ip"], int(node["replication_port"])) in _takers
+
+
+def ask_about_many(
+    node: Node, questions: Sequence[Sequence[Any]], timeouts: Timeouts, agent: str
+) -> list[Answer]:
+    """`sync` of several databases on one device, of each [partition, hash, arguments of sync …]. [] if it can't be asked so."""
+    partition, name_hash = questions[0][:2]
+    answer = Peer(node, partition, name_hash, timeouts, agent).call("sync_many", questions)
+    if answer.status == 507:
+        return [answer] * len(questions)
+    if not answer.is_good:
+        return []
+    try:
+        found = answer.document()
+    except ValueError:
+        return []
+    if not isinstance(found, list) or len(found) != len(questions):
+        return []
+    return [
+        Answer(200, b"", item) if isinstance(item, dict) else Answer(_status(item), b"") for item in found
+    ]
+
+
+def _status(item: Any) -> int:
+    return item if type(item) is int and 400 <= item < 600 else 500
 
 
 class Peer:

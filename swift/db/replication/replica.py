@@ -30,16 +30,24 @@ _CHUNK = 1 << 20
 
 
 class Replica:
-    """One replica of ours. `info`: its replication_info as it was last read; `device_path`: of the device that it lies on."""
+    """One replica of ours. `info`: its replication_info as it was last read; `device_path`: of the device that it lies on.
 
-    def __init__(self, broker: Broker, pool: DevicePool, device_path: str, info: dict[str, Any]) -> None:
+    `beside`: what the daemon has looked at beside that.
+    """
+
+    def __init__(
+        self, broker: Broker, pool: DevicePool, device_path: str, info: dict[str, Any], beside: Any = None
+    ) -> None:
         self.broker = broker
         self.pool = pool
         self.device_path = device_path
         self.info = info
+        self.beside = beside
         self.file = os.path.basename(broker.file)
         self._stored = _state(info)
         self.ranges_changed = False
+        self.has_learned = False  # a peer knew more than we had told others of
+        self.was_used = False  # since it was looked at
 
     @property
     def name_hash(self) -> str:
@@ -48,12 +56,13 @@ class Replica:
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """function(*args) in the device's threads."""
+        self.was_used = True
         return self.pool.run_long(function, *args)
 
     # -- what peers know
 
-    def take_over(self, peer: PeerState) -> bool:
-        """What the peer's replica knows becomes known here; returns True if anything was news. Blocks."""
+    def learn(self, peer: PeerState) -> bool:
+        """What the peer's replica knows becomes known here; returns True if anything was news. Raises as Broker.change."""
         broker = self.broker
         policy = peer.policy_info()
         if policy is not None and not broker.policy_would_change(self.info, policy):
@@ -61,7 +70,8 @@ class Replica:
         times = peer._asdict()
         if policy is None and not broker.has_news_in(self.info, times, peer.metadata):
             return False
-        broker.change(lambda conn: broker.take_over(conn, times, peer.metadata, policy), sync=True)
+        self.run(broker.change, lambda conn: broker.take_over(conn, times, peer.metadata, policy), True)
+        self.has_learned = True
         # what is to be found in the end, if nobody else changes anything
         stored, metadata = self._stored
         metadata = dict(metadata)

@@ -7,7 +7,6 @@ green threads of its own, and all that touches it is done in its threads: one th
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from optparse import OptionParser
 from typing import Any
@@ -17,7 +16,7 @@ from swift.core.concurrency import GreenPool, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, DevicePool, pool_for
+from swift.core.threads import DeviceBusy, pool_for
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.addresses import is_own_device, own_addresses
@@ -28,9 +27,7 @@ from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 
 from ..broker import Broker
-from ..connection import CONNECTIONS
 from ..devices import is_there
-from ..errors import DatabaseError, DatabaseMissing, DatabaseQuarantined
 from ..walker import Walker
 from . import rsync
 from .exchange import Exchange, Terms
@@ -38,8 +35,12 @@ from .figures import Figures
 from .leftovers import sweep_tmp
 from .peer import Timeouts
 from .replica import Replica
+from .work import DeviceWork, is_among
 
 LOCK_TIMEOUT = 30.0
+LOT = 32  # databases that a peer is asked about at a time
+LOT_SECONDS = 1.0  # that the first of them waits for the others
+LOOKS = 2  # lots of a device that are looked at, or asked about, at a time
 
 Node = Mapping[str, Any]
 
@@ -114,6 +115,9 @@ class DatabaseReplicator(Daemon):
     def may_be_reclaimed(self, info: Mapping[str, Any]) -> bool:
         """Returns True if nobody needs to be told of a deleted database any more."""
         return True
+
+    def look_beside(self, broker: Broker) -> Any:
+        """What after_exchanges needs to know of a replica, looked at with it (`Replica.beside`). Blocks."""
 
     def must_stay(self, broker: Broker) -> bool:
         """Returns True if a replica that does not belong here has something left to do. Blocks."""
@@ -204,14 +208,22 @@ class DatabaseReplicator(Daemon):
             return
         disk.run_long(sweep_tmp, path, clock.time() - self.reclaim_age)
         work = self.work(device, figures)
-        pool = GreenPool(max(1, self.concurrency // max(1, len(self.local_devices()))))
         wanted = self._wanted(device, partitions)
+        jobs = GreenPool(max(1, self.concurrency // max(1, len(self.local_devices()))))
+        looks = GreenPool(LOOKS)
+        lot: list[str] = []
+        since = clock.monotonic()
         for _, database in self.walker.on_device(path, wanted, tidy=True):
             self.pace.wait()
             if disk.inline:
                 sleep(0)
-            pool.spawn_n(work.replicate_logged, database)
-        pool.waitall()
+            lot.append(database)
+            if len(lot) >= LOT or clock.monotonic() - since > LOT_SECONDS:
+                looks.spawn_n(work.replicate_all, lot, jobs)
+                lot, since = [], clock.monotonic()
+        looks.spawn_n(work.replicate_all, lot, jobs)
+        looks.waitall()
+        jobs.waitall()
 
     def work(self, device: Node, figures: Figures) -> DeviceWork:
         """What is done with the replicas of one of the local devices."""
@@ -222,146 +234,9 @@ class DatabaseReplicator(Daemon):
         def wanted(partition: int) -> bool:
             if partitions and partition not in partitions:
                 return False
-            return not (self.handoffs_only and _is_among(device, self.ring.get_part_nodes(partition)))
+            return not (self.handoffs_only and is_among(device, self.ring.get_part_nodes(partition)))
 
         return wanted
-
-
-class DeviceWork:
-    """The replicas of one device in one pass."""
-
-    def __init__(
-        self, daemon: DatabaseReplicator, device: Node, disk: DevicePool, path: str, figures: Figures
-    ) -> None:
-        self.daemon = daemon
-        self.device = device
-        self.disk = disk
-        self.path = path
-        self.figures = figures
-        self.logger = daemon.logger
-        self.terms = Terms(**{**vars(daemon.terms), "region": device.get("region")})
-
-    def replicate_logged(self, path: str) -> None:
-        """One replica; never raises for what disks or servers do."""
-        started = clock.time()
-        self.figures.count("attempted")
-        try:
-            self.replicate(path)
-        except DatabaseMissing:
-            return  # removed meanwhile
-        except DatabaseQuarantined as err:
-            self._failed(path, str(err))
-        except (DatabaseError, sqlite3.Error, OSError, DeviceBusy, ValueError) as err:
-            self._failed(path, str(err))
-        except Exception:
-            self._failed(path, "")
-            self.logger.exception("ERROR replicating %s", path)
-        finally:
-            self.disk.leave(CONNECTIONS.forget, os.path.dirname(path))
-        self.daemon.metrics.timing_since("timing", started)
-
-    def _failed(self, path: str, why: str) -> None:
-        self.figures.count("failure")
-        self.figures.failed_at(self.device)
-        if why:
-            self.logger.error("ERROR reading db %s: %s", path, why)
-
-    def replicate(self, path: str) -> None:
-        """One replica. Raises DatabaseError, sqlite3.Error, OSError, DeviceBusy, ValueError."""
-        daemon = self.daemon
-        found = self.disk.run_long(self._look, path)
-        if found is None:
-            return
-        replica, is_reclaimable = found
-        if is_reclaimable:
-            if daemon.may_be_reclaimed(replica.info):
-                self._remove(replica)
-            self.figures.count("success")
-            return
-        info = replica.info
-        partition = daemon.ring.get_part(info["account"], info.get("container"))
-        on_disk = int(os.path.basename(os.path.dirname(os.path.dirname(os.path.dirname(path)))))
-        primaries = daemon.ring.get_part_nodes(partition)
-        is_handoff = not _is_among(self.device, primaries)
-        if on_disk != partition:
-            self.logger.error("Found %s for %s when it should be on partition %s; will replicate out and remove.", path, _name(info), partition)  # fmt: skip
-            is_handoff = True
-        results = self._replicate_to(replica, partition, _targets(self.device, primaries, is_handoff))
-        daemon.after_exchanges(replica, results, self.figures)
-        if is_handoff:
-            self._clean_up(replica, results)
-
-    def _look(self, path: str) -> tuple[Replica, bool] | None:
-        """(the replica, True if it is deleted for good). Blocks."""
-        broker = self.daemon.broker(path)
-        if not broker.exists():
-            _remove_empty(os.path.dirname(path))
-            return None
-        now = clock.time()
-        age = self.daemon.reclaim_age
-        broker.reclaim_if_due(max(now - age, 0), max(now - 2 * age, 0))
-        info = broker.replication_info()
-        replica = Replica(broker, self.disk, self.path, info)
-        return replica, broker.is_reclaimable(now, age)
-
-    def _replicate_to(self, replica: Replica, partition: int, targets: list[Node]) -> list[bool]:
-        """Whether each of the targets has all now; one whose device is missing gets a handoff as its substitute."""
-        daemon, results = self.daemon, []
-        handoffs = daemon.ring.get_more_nodes(partition)
-        targets = list(targets)
-        for node in targets:
-            exchange = daemon.exchange_class(replica, node, partition, self.terms, self.figures, self.logger)
-            success = exchange.run()
-            if exchange.is_unmounted:
-                substitute = next((n for n in handoffs if n["id"] != self.device["id"]), None)
-                if substitute is not None:
-                    targets.append(substitute)
-            self.figures.count("success" if success else "failure")
-            if not success:
-                self.figures.failed_at(node)
-            results.append(success)
-        return results
-
-    # -- what does not stay
-
-    def _clean_up(self, replica: Replica, results: list[bool]) -> None:
-        """Remove a replica that does not belong here, once it is where it belongs (14.4)."""
-        wanted = self.daemon.handoff_delete
-        enough = sum(results) >= wanted if wanted else bool(results) and all(results)
-        if not enough:
-            self.logger.debug("Not deleting db %s: %s", replica.broker.path, results)
-        elif not replica.run(self.daemon.must_stay, replica.broker):
-            self._remove(replica)
-
-    def _remove(self, replica: Replica) -> None:
-        """Remove a replica unless it has changed since it was looked at."""
-        if replica.run(replica.broker.remove, replica.is_untouched):
-            self.figures.removed(self.device["device"])
-
-
-def _targets(device: Node, primaries: Sequence[Node], is_handoff: bool) -> list[Node]:
-    """Primaries behind the device's own place first, then those before it."""
-    if is_handoff:
-        return list(primaries)
-    own = next(index for index, node in enumerate(primaries) if node["id"] == device["id"])
-    return [*primaries[own + 1 :], *primaries[:own]]
-
-
-def _is_among(device: Node, nodes: Sequence[Node]) -> bool:
-    return any(node["id"] == device["id"] for node in nodes)
-
-
-def _name(info: Mapping[str, Any]) -> str:
-    return f"{info['account']}/{info['container']}" if "container" in info else str(info["account"])
-
-
-def _remove_empty(directory: str) -> None:
-    """Remove a hash directory, and its parents, as far as they are empty. Blocks."""
-    for level in (directory, os.path.dirname(directory), os.path.dirname(os.path.dirname(directory))):
-        try:
-            os.rmdir(level)
-        except OSError:
-            return
 
 
 def add_options(parser: OptionParser) -> None:

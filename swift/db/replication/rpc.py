@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
@@ -16,13 +17,14 @@ import orjson
 
 from swift.core import clock
 from swift.core.checksum import crc32
+from swift.core.concurrency import sleep
 from swift.core.errors import BadRequest, InsufficientStorage
 from swift.core.new_file import write_all
 from swift.core.threads import pool_for
 from swift.wire.storage import Environ, StartResponse, answer
 
 from ..broker import Broker
-from ..errors import DatabaseMissing, DatabaseQuarantined
+from ..errors import DatabaseError, DatabaseMissing, DatabaseQuarantined
 from ..request import read_body
 from . import arrivals, peer_state
 from .peer_state import PeerState
@@ -30,6 +32,7 @@ from .spots import Spot, spot
 
 MAX_ROWS = 100_000  # in one merge_items
 MAX_POINTS = 100_000  # in one merge_syncs
+MAX_MANY = 1000  # databases in one sync_many
 MAX_FILE = 1 << 50  # bytes; the disk's reserve is the real bound
 CHUNK = 1 << 20
 
@@ -79,7 +82,10 @@ class ReplicationCalls:
                 status, body = self._receive(environ, where)
             else:
                 name, arguments = _operation(environ)
-                status, body = self._call(where, name, arguments)
+                if name == "sync_many":
+                    status, body = self._sync_many(device, arguments)
+                else:
+                    status, body = self._call(where, name, arguments)
                 kind = "application/json" if name.startswith("get_") else None
         except ValueError as err:
             raise BadRequest(f"Invalid arguments: {err!s:.500}") from None
@@ -123,6 +129,36 @@ class ReplicationCalls:
     def _sync(self, broker: Broker, arguments: list[Any]) -> tuple[int, bytes | None]:
         info = sync(broker, peer_state.from_arguments(arguments, self.host.logger.error))
         return 200, json.dumps(info).encode()
+
+    def _sync_many(self, device: str, arguments: list[Any]) -> tuple[int, bytes | None]:
+        """`sync` of many databases of a device, which is ours alone: for each what `sync` answers, or the status.
+
+        Each is a trip of its own, so that none of a server's other work waits for all of them. Raises ValueError, BadRequest.
+        """
+        if len(arguments) != 1 or not isinstance(arguments[0], list) or len(arguments[0]) > MAX_MANY:
+            raise BadRequest("sync_many needs a list")
+        found: list[Any] = []
+        for item in arguments[0]:
+            if not isinstance(item, list) or len(item) < 2 or type(item[0]) is not int or item[0] < 0:
+                raise BadRequest("sync_many needs lists of partition, hash and arguments")
+            where = spot(self.host.devices.root, self.host.data_directory, device, str(item[0]), str(item[1]))
+            try:
+                pool = pool_for(where.device_path)
+                found.append(pool.run_long(self._sync_one, where, item[2:]))
+                if pool.inline:
+                    sleep(0)
+            except (DatabaseMissing, DatabaseQuarantined):
+                found.append(404)
+            except (DatabaseError, sqlite3.Error, OSError) as err:
+                self.host.logger.error("ERROR sync of %s: %s", where.path, err)
+                found.append(500)
+        return 200, json.dumps(found).encode()
+
+    def _sync_one(self, where: Spot, arguments: list[Any]) -> dict[str, Any]:
+        broker = self.host.replica(where.path, lock_timeout=arrivals.LOCK_TIMEOUT)
+        if not broker.exists():
+            raise DatabaseMissing(where.path)
+        return sync(broker, peer_state.from_arguments(arguments, self.host.logger.error))
 
     def _merge_items(self, broker: Broker, arguments: list[Any]) -> tuple[int, bytes | None]:
         if len(arguments) != 2 or not isinstance(arguments[0], list):

@@ -253,6 +253,44 @@ def test_no_more_rows_a_pass_than_max_diffs(make, calls):
     assert len(rows(nodes, 1)) == len(rows(nodes, 2)) == 20
 
 
+def test_a_server_is_asked_about_many_databases_at_once(make, calls):
+    nodes = make(replicas=3, count=4)
+    names = [("AUTH_a", f"c{n}") for n in range(40)]
+    for name in names:
+        for node in nodes.part_nodes(*name)[1]:
+            nodes.request(node, "PUT", f"AUTH_a/{name[1]}", T[0], X_Backend_Storage_Policy_Index=0)
+    for name in names[::5]:
+        nodes.put_object(nodes.part_nodes(*name)[1][0], f"AUTH_a/{name[1]}/o", T[1])
+    lost = names[7]
+    lose(nodes, nodes.part_nodes(*lost)[1][2], lost)
+    for _ in range(2):
+        nodes.replicate()
+    for name in names:
+        states = [described(nodes, node, name) for node in nodes.part_nodes(*name)[1]]
+        assert states[0] == states[1] == states[2]
+        assert states[0]["count"] == (1 if name in names[::5] else 0)
+    calls.take()
+    nodes.replicate()
+    made = calls.take()
+    assert set(made) <= {"sync_many", "sync"} and len(made) < 40
+    figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_stats"]
+    assert figures["no_change"] == 2 * figures["attempted"] and figures["failure"] == 0
+
+
+def test_what_one_peer_knows_reaches_the_next_in_the_same_pass(make):
+    """Whoever was asked together with all others is asked again where another one has told news."""
+    nodes = make()
+    for name in ("c", "d"):
+        for node in range(3):
+            nodes.request(node, "PUT", f"AUTH_a/{name}", T[0], X_Backend_Storage_Policy_Index=0)
+    nodes.replicate()
+    _, primaries = nodes.part_nodes(*C)
+    nodes.request(primaries[1], "POST", "AUTH_a/c", T[5], X_Container_Meta_Color="blue")
+    nodes.replicate(primaries[0])
+    for node in range(3):
+        assert nodes.broker(node, *C).metadata()["X-Container-Meta-Color"] == ("blue", T[5])
+
+
 # -- what does not belong where it is
 
 

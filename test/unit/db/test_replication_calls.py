@@ -66,6 +66,14 @@ def info(server):
         ["merge_items", [{"name": "no row id"}], "id"],
         ["merge_items", [{"ROWID": True}], "id"],
         ["merge_items", ["x"] * 100_001, "id"],
+        ["sync_many"],
+        ["sync_many", {}],
+        ["sync_many", [[1]]],
+        ["sync_many", [["1", "0" * 32]]],
+        ["sync_many", [[-1, "0" * 32]]],
+        ["sync_many", [[1, "../../x"]]],
+        ["sync_many", [[1, "0" * 31]]],
+        ["sync_many", [[1, "0" * 32]] * 1001],
         ["merge_syncs", 5],
         ["merge_syncs", [{"remote_id": "x"}]],
         ["merge_syncs", [{"remote_id": 7, "sync_point": 1}]],
@@ -178,6 +186,17 @@ def test_files_over_http_are_checked(server):
     assert set(os.listdir(f"{server.device}/tmp")) <= set()
 
 
+def test_many_are_answered_one_by_one(server):
+    name_hash = server.target.rsplit("/", 1)[1]
+    arguments = [-1, "", "me", T1, T1, "0", ""]
+    questions = [[1, name_hash, *arguments], [2, name_hash, *arguments], [1, "0" * 32, *arguments]]
+    status, answer = ask(server, ["sync_many", questions])
+    found = json.loads(answer)
+    assert status == 200 and found[1:] == [404, 404]
+    assert found[0]["container"] == "c" and found[0]["point"] == -1
+    assert not os.path.exists(f"{server.device}/containers/2")
+
+
 def test_without_replication_server_there_is_no_such_verb(server):
     app = ContainerServer({**server.conf, "replication_server": "false"}, Logger())
     assert call(app, "REPLICATE", f"/sda1/1/{'0' * 32}", body="[]")[0] == 405
@@ -229,7 +248,15 @@ def test_any_answer_makes_a_state_or_a_value_error(answer):
 
 @given(
     st.sampled_from(
-        ["sync", "merge_items", "merge_syncs", "merge_shard_ranges", "get_shard_ranges", "complete_rsync"]
+        [
+            "sync",
+            "sync_many",
+            "merge_items",
+            "merge_syncs",
+            "merge_shard_ranges",
+            "get_shard_ranges",
+            "complete_rsync",
+        ]
     ),
     st.lists(ANYTHING, max_size=4),
 )
