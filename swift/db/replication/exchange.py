@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from swift.core.fault_points import fault_point
 from swift.core.threads import DeviceBusy
 
 from ..errors import DatabaseError
@@ -64,7 +65,9 @@ class Exchange:
     def run(self, answer: Answer | None = None) -> bool:
         """Returns True if the peer has all now. `answer`: to `sync`, if that was asked already. Never raises for what peers or disks do."""
         try:
-            return self._run(self.sync() if answer is None else answer)
+            done = self._run(self.sync() if answer is None else answer)
+            fault_point("db:exchange:done")
+            return done
         except (ValueError, DatabaseError, sqlite3.Error, OSError, DeviceBusy) as err:
             self.logger.error("ERROR syncing %s with %s: %s", self.broker.path, self.peer, err)
             return False
@@ -74,12 +77,16 @@ class Exchange:
         return self.peer.call("sync", *sync_arguments(self.replica.info, self.terms.with_policy))
 
     def _run(self, answer: Answer) -> bool:
+        if answer.status == 404:
+            sent = self._send_all()
+            if sent is not None:
+                return sent
+            answer = self.sync()  # by now it has one from somebody else, which may lack what we have
         if answer.status == 507:
             self.is_unmounted = True
-            self.logger.error("ERROR %s is not mounted", self.peer)
-            return False
-        if answer.status == 404:
-            return self._send_all()
+            return self._unreachable("is not mounted")
+        if not answer.status:
+            return self._unreachable(answer.body.decode("utf-8", "replace")[:200])
         if not answer.is_good:
             return self._refused("sync", answer)
         document = answer.document()
@@ -93,6 +100,12 @@ class Exchange:
         if only_that:
             return met
         return self._bring_rows(state, point) and met
+
+    def _unreachable(self, why: str) -> bool:
+        """What is so for all replicas there is told once a pass."""
+        level = self.logger.error if self.figures.is_first_time(self.peer.node) else self.logger.debug
+        level("ERROR %s can't be brought up to date: %s", self.peer, why)
+        return False
 
     def meet(self, document: Mapping[str, Any]) -> tuple[bool, bool]:
         """What containers exchange beside rows: (success, True if rows are not to be brought). `document`: the peer's."""
@@ -111,18 +124,14 @@ class Exchange:
         if state.hash == info["hash"]:
             self.figures.count("hashmatch")
             return True
-        behind = info["max_row"] - state.max_row
-        if (
+        is_far_behind = (
             state.max_row < info["max_row"] * 0.5
-            and behind > self.terms.per_diff
-            and missing > self.terms.per_diff
+            and min(missing, info["max_row"] - state.max_row) > self.terms.per_diff
             and self.may_send_whole(state)
-        ):
-            sent = self._send_whole(JOIN)
-            if sent is not None:
-                if sent:
-                    self.figures.count("remote_merge")
-                return sent
+        )
+        if is_far_behind and self._send_whole(JOIN):
+            self.figures.count("remote_merge")
+            return True
         self.figures.count("diff")
         return self._send_rows(state.id, point)
 
@@ -147,9 +156,11 @@ class Exchange:
             if not answer.is_good:
                 return self._refused("merge_items", answer)
             point = last
+            fault_point("db:exchange:rows_sent")
         answer = self.peer.call("merge_syncs", points)
         if not answer.is_good:
             return self._refused("merge_syncs", answer)
+        fault_point("db:exchange:points_sent")
         reached = [{"remote_id": remote_id, "sync_point": point}]
         self.replica.run(self.broker.merge_syncs, reached, False)
         return True
@@ -172,29 +183,31 @@ class Exchange:
 
     # -- whole files
 
-    def _send_all(self) -> bool:
-        """To a peer that has none: the file, or else an empty database and its rows."""
+    def _send_all(self) -> bool | None:
+        """To a peer that has none: the file, or else an empty database and its rows. None if it has one by now."""
         sent = self._send_whole(COMPLETE)
-        if sent is not None:
-            if sent:
-                self.figures.count("rsync")
-            return sent
-        return self._create_there()
+        if sent is None:
+            return self._create_there()
+        if sent:
+            self.figures.count("rsync")
+            return True
+        return None
 
     def _send_whole(self, use: str) -> bool | None:
         """True if the peer has taken our file, False if it has refused it, None if there is no way to send it."""
         replica, info = self.replica, self.replica.info
         try:
             with replica.snapshot() as (path, size, checksum):
+                fault_point("db:exchange:copied")
                 if self.peer.takes_files:
                     answer = self.peer.send_file(
                         path, replica.pool, use, replica.file, info["id"], size, checksum
                     )
-                    if not answer.is_good:
+                    if not answer.is_good and answer.status != 404:
                         self._refused("file", answer)
                     return answer.is_good
                 return self._push(use, path)
-        except OSError as err:
+        except (OSError, sqlite3.OperationalError) as err:
             self.logger.error("ERROR copying %s: %s", self.broker.path, err)
             return None
 

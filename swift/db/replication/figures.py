@@ -43,6 +43,7 @@ class Figures:
         self.start = clock.time()
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.failure_nodes: dict[str, dict[str, int]] = {}
+        self._told: set[tuple[str, str]] = set()
 
     def count(self, what: str, number: int = 1) -> None:
         """One of COUNTERS goes up."""
@@ -60,6 +61,14 @@ class Figures:
         """A node that the pass could not bring up to date, or to which it could not send."""
         devices = self.failure_nodes.setdefault(node["replication_ip"], {})
         devices[node["device"]] = devices.get(node["device"], 0) + 1
+
+    def is_first_time(self, node: Any) -> bool:
+        """Returns True when this is asked about a node's device for the first time in the pass."""
+        key = (node["replication_ip"], node["device"])
+        if key in self._told:
+            return False
+        self._told.add(key)
+        return True
 
     def recon(self) -> dict[str, Any]:
         """As in the recon file."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from swift.core.fault_points import fault_point
 from swift.core.names import quote_name
 from swift.core.threads import DevicePool
 from swift.wire.backend_call import BackendCall
@@ -60,10 +61,13 @@ def can_be_asked_about_many(node: Node) -> bool:
 def ask_about_many(
     node: Node, questions: Sequence[Sequence[Any]], timeouts: Timeouts, agent: str
 ) -> list[Answer]:
-    """`sync` of several databases on one device, of each [partition, hash, arguments of sync …]. [] if it can't be asked so."""
+    """`sync` of several databases on one device, of each [partition, hash, arguments of sync …]. [] if it can't be asked so.
+
+    A device or server that is away is waited for once, and not once for each database.
+    """
     partition, name_hash = questions[0][:2]
     answer = Peer(node, partition, name_hash, timeouts, agent).call("sync_many", questions)
-    if answer.status == 507:
+    if answer.status in (0, 507):  # it is so for each of them
         return [answer] * len(questions)
     if not answer.is_good:
         return []
@@ -148,6 +152,7 @@ class Peer:
                         raise OSError(f"{path} has become shorter")
                     call.conn.send_bytes(data, self.timeouts.answer)
                     offset += len(data)
+                    fault_point("db:exchange:piece_sent")
                 response = call.response(timeout)
                 response.drain()
                 return Answer(response.status, b"")

@@ -7,6 +7,7 @@ Methods whose docstring says so block.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ from ..taking_over import later_times
 from .peer_state import PeerState
 
 SNAPSHOT = ".snapshot"  # the end of names of copies on their way to a peer, in a device's tmp
+SHARE_OF_ROOM = 0.5  # of what is free on the device, that a copy may take
 _PAGES = 4096  # copied at a time
 _CHUNK = 1 << 20
 
@@ -127,6 +129,9 @@ class Replica:
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.dirname(path))
         self.broker.commit_pending()
+        room = os.statvfs(os.path.dirname(path))
+        if os.stat(self.broker.file).st_size > room.f_bavail * room.f_frsize * SHARE_OF_ROOM:
+            raise OSError(errno.ENOSPC, "no room for a copy", path)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         copy = sqlite3.connect(path, isolation_level=None)
         try:

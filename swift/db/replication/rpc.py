@@ -17,7 +17,7 @@ import orjson
 
 from swift.core import clock
 from swift.core.checksum import crc32
-from swift.core.concurrency import sleep
+from swift.core.concurrency import Semaphore, sleep
 from swift.core.errors import BadRequest, InsufficientStorage
 from swift.core.new_file import write_all
 from swift.core.threads import pool_for
@@ -33,6 +33,8 @@ from .spots import Spot, spot
 MAX_ROWS = 100_000  # in one merge_items
 MAX_POINTS = 100_000  # in one merge_syncs
 MAX_MANY = 1000  # databases in one sync_many
+FILE, MERGE = "file", "merge"
+AT_A_TIME = {FILE: 1, MERGE: 2}  # on a device, in a process
 MAX_FILE = 1 << 50  # bytes; the disk's reserve is the real bound
 CHUNK = 1 << 20
 
@@ -64,6 +66,7 @@ class ReplicationCalls:
 
     def __init__(self, host: Host, more: Mapping[str, Operation]) -> None:
         self.host = host
+        self._turns: dict[tuple[str, str], Semaphore] = {}
         self.operations: dict[str, Operation] = {
             "sync": self._sync,
             "merge_items": self._merge_items,
@@ -96,18 +99,28 @@ class ReplicationCalls:
         return answer(environ, start_response, status, body, [(FILES, "1")], kind)
 
     def _call(self, where: Spot, name: str, arguments: list[Any]) -> tuple[int, bytes | None]:
-        pool = pool_for(where.device_path)
         if name in ("complete_rsync", "rsync_then_merge"):
             if len(arguments) not in (1, 2):
                 raise BadRequest(f"{name} has {len(arguments)} arguments")
             file = where.file(arguments[1] if len(arguments) == 2 else None)
             arrival, remote_id = where.arrival(arguments[0]), peer_state.checked_id(arguments[0])
             use = COMPLETE if name == "complete_rsync" else JOIN
-            return pool.run_long(self._arrived, where, use, file, arrival, remote_id)
+            return self._long(where, FILE, self._arrived, where, use, file, arrival, remote_id)
         operation = self.operations.get(name)
         if operation is None:
             raise BadRequest(f"Unknown operation {name[:64]!a}")
-        return pool.run_long(self._run, where, operation, arguments)
+        if name == "merge_items":
+            return self._long(where, MERGE, self._run, where, operation, arguments)
+        return pool_for(where.device_path).run_long(self._run, where, operation, arguments)
+
+    def _long(self, where: Spot, kind: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """function(*arguments) in the device's threads, of which clients have some left: others like it wait their turn here."""
+        key = where.device_path, kind
+        turn = self._turns.get(key)
+        if turn is None:
+            turn = self._turns[key] = Semaphore(AT_A_TIME[kind])
+        with turn:
+            return pool_for(where.device_path).run_long(function, *arguments)
 
     def _run(self, where: Spot, operation: Operation, arguments: list[Any]) -> tuple[int, bytes | None]:
         with contextlib.suppress(FileExistsError):
@@ -199,7 +212,7 @@ class ReplicationCalls:
             finally:
                 # one who still writes after DeviceStuck has a descriptor of his own
                 pool.leave(os.close, fd)
-            return pool.run_long(self._arrived, where, use, file, arrival, remote_id)
+            return self._long(where, FILE, self._arrived, where, use, file, arrival, remote_id)
         finally:
             pool.leave(_unlink, arrival)
 

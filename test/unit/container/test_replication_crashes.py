@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -144,6 +145,30 @@ def test_killed_while_a_file_becomes_our_replica(tmp_path, point):
     info = replica.broker().replication_info()
     assert info["id"] != replica.peer_id
     assert replica.broker().sync_point(replica.peer_id, incoming=True) == info["max_row"]
+
+
+def test_a_journal_of_a_file_that_is_gone_is_not_played_back_into_the_one_that_arrives(tmp_path):
+    replica = Replica(tmp_path, with_own=False)
+    other = tmp_path / "other.db"
+    shutil.copy(replica.peer_file, other)
+    conn = sqlite3.connect(other, isolation_level=None)
+    conn.create_function("chexor", 3, chexor)
+    conn.execute("PRAGMA cache_size = 1")
+    conn.execute("BEGIN")
+    for n in range(300):
+        conn.execute(
+            "INSERT INTO object (name, created_at, size, content_type, etag) VALUES (?, ?, 1, 't', ?)",
+            (f"x{n}", T[1], "e" * 200),
+        )
+    replica.file.parent.mkdir(parents=True)
+    journal = replica.file.with_name(replica.file.name + "-journal")
+    shutil.copy(f"{other}-journal", journal)
+    conn.close()
+    assert journal.stat().st_size > 4096
+    replica.arrive()
+    assert replica.answered("complete_rsync", replica.peer_id) == 204
+    assert not journal.exists()
+    assert replica.rows() == replica.theirs
 
 
 @pytest.mark.parametrize("point", IN_TRANSACTIONS)

@@ -477,14 +477,111 @@ def test_a_policy_conflict_ends_alike_everywhere(make):
 # -- disks and peers that fail
 
 
+def test_a_peer_that_has_got_its_replica_from_another_meanwhile_gets_what_that_lacks(nodes, monkeypatch):
+    nodes.put_object(0, "AUTH_a/c/o", T[1])
+    nodes.put_object(2, "AUTH_a/c/p", T[2])
+    lose(nodes, 1)
+    send_file = Peer.send_file
+
+    def late(peer, *args):
+        if peer.node["device"] == "sd1" and not nodes.path(1, *C).exists():
+            monkeypatch.setattr(Peer, "send_file", send_file)
+            nodes.replicate(2)
+        return send_file(peer, *args)
+
+    monkeypatch.setattr(Peer, "send_file", late)
+    nodes.replicate(0)
+    assert {name for name, *_ in rows(nodes, 1)} == {"o", "p"}
+    figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_stats"]
+    assert (figures["success"], figures["failure"]) == (2, 0)
+
+
+@pytest.mark.parametrize("use", ["complete", "join"])
+def test_where_there_is_no_room_for_a_copy_rows_are_sent(make, monkeypatch, use):
+    nodes = make(per_diff="10")
+    for node in range(3):
+        nodes.request(node, "PUT", "AUTH_a/c", T[0], X_Backend_Storage_Policy_Index=0)
+    nodes.replicate()
+    for n in range(40):
+        nodes.put_object(0, f"AUTH_a/c/o{n}", T[n])
+    if use == "complete":
+        lose(nodes, 1)
+    monkeypatch.setattr("swift.db.replication.replica.SHARE_OF_ROOM", 0.0)
+    nodes.replicate(0)
+    assert [len(rows(nodes, node)) for node in range(3)] == [40, 40, 40]
+    assert any("no room for a copy" in line for line in nodes.logger.lines)
+
+
+def test_a_server_that_is_away_is_told_of_once_a_pass_and_waited_for_once_a_lot(make, monkeypatch):
+    nodes = make(replicas=3, count=3)
+    names = [("AUTH_a", f"c{n}") for n in range(20)]
+    for name in names:
+        for node in range(3):
+            nodes.request(node, "PUT", f"AUTH_a/{name[1]}", T[0], X_Backend_Storage_Policy_Index=0)
+    nodes.replicate()
+    tried = []
+    request = Peer._request
+
+    def away(peer, *args):
+        call = request(peer, *args)
+        if peer.node["device"] == "sd1":
+            tried.append(args)
+            call.port = 1  # nobody is there
+            monkeypatch.setattr(call.__class__, "send_idle", lambda call: False)
+        return call
+
+    monkeypatch.setattr(Peer, "_request", away)
+    nodes.logger.lines.clear()
+    nodes.replicate(0)
+    assert len(tried) == 1
+    errors = [line for line in nodes.logger.lines if "can't be brought up to date" in line]
+    assert len(errors) == 20  # this logger has all levels in one
+    figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_stats"]
+    assert (figures["success"], figures["failure"]) == (20, 20)
+    assert list(figures["failure_nodes"].values()) == [{"sd1": 20}]
+
+
+def test_a_device_that_hangs_holds_up_no_other(make, monkeypatch, calls):
+    from swift.core.threads import DeviceStuck, pool_for
+
+    nodes = make(replicas=3, count=3)
+    node = 0
+    # a second device of the same node, which hangs
+    (nodes.home / "0" / "sd9").mkdir()
+    device = {**nodes.ring.devs[0], "id": 99, "device": "sd9"}
+    replicator = nodes.replicator(node)
+    own = replicator.local_devices()
+    monkeypatch.setattr(replicator, "local_devices", lambda: [device, *own])
+
+    def stuck(*args):
+        raise DeviceStuck("sd9")
+
+    stuck_pool = pool_for(str(nodes.home / "0" / "sd9"))
+    monkeypatch.setattr(stuck_pool, "run", stuck)
+    monkeypatch.setattr(stuck_pool, "run_long", stuck)
+    nodes.request(0, "PUT", "AUTH_a/c", T[0], X_Backend_Storage_Policy_Index=0)
+    replicator.run_once()
+    assert nodes.path(1, *C).exists() and nodes.path(2, *C).exists()
+    figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_stats"]
+    assert figures["failure"] == 1 and figures["failure_nodes"] == {"127.0.0.1": {"sd9": 1}}
+
+
 def test_leftovers_in_tmp_go_when_they_are_old(nodes):
     tmp = nodes.home / "0" / "sd0" / "tmp"
     tmp.mkdir(exist_ok=True)
-    for name, age in (("old", 10**7), ("young", 60)):
+    ours = f"{'a' * 32}-{'b' * 32}"
+    ages = {
+        "old": 10**7,
+        "young": 90000,
+        f"{ours}.snapshot": 90000,
+        f"{ours}.arriving": 80000,
+        f"{ours}.db": 10**6,
+    }
+    for name, age in ages.items():
         (tmp / name).write_text("x")
         os.utime(tmp / name, (time.time() - age,) * 2)
     nodes.replicate(0, reclaim_age="604800")
-    assert os.listdir(tmp) == ["young"]
+    assert sorted(os.listdir(tmp)) == [f"{ours}.arriving", "young"]
 
 
 def test_empty_directories_go(nodes):
