@@ -14,7 +14,7 @@ from swift.db.replication.replica import Replica
 from swift.db.replication.replicator import DatabaseReplicator
 from swift.telemetry import recon_cache
 
-from . import misplaced, shard_ranges
+from . import misplaced, shard_ranges, sync_store
 from .broker import ContainerBroker
 from .enqueuer import LocalQueues, enqueue
 from .sharded import UNSHARDED
@@ -113,9 +113,16 @@ class ContainerReplicator(DatabaseReplicator):
         for path, device in self.queues.touched.items():
             self.work(device, figures).replicate(path)
 
-    def look_beside(self, broker: Broker) -> int:
+    def look_beside(self, broker: Broker, info: Mapping[str, Any]) -> int:
         assert isinstance(broker, ContainerBroker)
+        if sync_store.MARK in info["metadata"]:
+            sync_store.refresh(broker)
         return broker.reconciler_sync()
+
+    def has_removed(self, broker: Broker, info: Mapping[str, Any]) -> None:
+        assert isinstance(broker, ContainerBroker)
+        if sync_store.MARK in info["metadata"]:
+            sync_store.forget(broker)
 
     def must_stay(self, broker: Broker) -> bool:
         assert isinstance(broker, ContainerBroker)

@@ -35,7 +35,7 @@ from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
-from . import account_update, server_get, shard_ranges
+from . import account_update, server_get, shard_ranges, sync_store
 from .account_update import AccountReports
 from .broker import ContainerBroker, PolicyConflict, TooOld
 from .sharded import database_files
@@ -338,8 +338,10 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
                 broker.reload_files()
             else:
                 broker.touch(None, updates, _check_limits)
+                _refresh_link(broker, updates)
                 return True, True, broker.info()
         alive = broker.put(timestamp, requested, new_policy, updates, _check_limits)
+        _refresh_link(broker, updates)
         return False, alive, broker.info()
 
     def _check_sync_to(self, environ: Environ) -> None:
@@ -402,6 +404,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         broker = self.broker(place)
         broker.commit_pending()
         broker.touch(timestamp, updates, _check_limits, broker.check_alive)
+        _refresh_link(broker, updates)
 
     def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """DELETE of an object row or a container."""
@@ -425,7 +428,10 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         if not broker.exists():
             raise DatabaseMissing(place.path)
         existed = broker.delete(timestamp)
-        return None if existed is None else (existed, broker.info())
+        if existed is None:
+            return None
+        sync_store.refresh(broker)
+        return existed, broker.info()
 
     def _delete_object(
         self, environ: Environ, start_response: StartResponse, parts: list[str]
@@ -438,6 +444,11 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         if redirect is not None:
             return answer(environ, start_response, 301, None, redirect)
         return answer(environ, start_response, 204, b"")
+
+
+def _refresh_link(broker: ContainerBroker, updates: Iterable[str]) -> None:
+    if any(key.startswith(sync_store.MARK) for key in updates):
+        sync_store.refresh(broker)
 
 
 def _merge_ranges(

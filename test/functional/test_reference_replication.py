@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
 import cluster as bench_cluster  # noqa: E402
+from reference_etc import write_starters  # noqa: E402
 
 from swift.core.hashing import hash_path, set_hash_config  # noqa: E402
 from swift.db.schema import chexor  # noqa: E402
@@ -39,6 +40,9 @@ pytestmark = [
 
 SILVER = "\n[storage-policy:1]\nname = silver\n"
 OUR_NODES, THEIR_NODES = (1, 2), (3, 4)
+COMMANDS = [
+    f"swift-{server}-{kind}" for server in ("account", "container") for kind in ("server", "replicator")
+]
 ORDERS = {"ours first": (*OUR_NODES, *THEIR_NODES), "theirs first": (*THEIR_NODES, *OUR_NODES)}
 
 
@@ -49,7 +53,9 @@ class Mixed:
         port, base = free_ports()
         self.cluster = bench_cluster.Cluster("mixed", OURS, root, port, base)
         self.cluster.write()
-        self.cluster.bin_of_node = dict.fromkeys(THEIR_NODES, self.write_starters())
+        self.cluster.bin_of_node = dict.fromkeys(
+            THEIR_NODES, write_starters(root, self.cluster.etc, pathlib.Path(REFERENCE), COMMANDS)
+        )
         self.rsyncd = None
         rsync_port = free_ports()[0]
         if rsync:
@@ -176,24 +182,6 @@ class Mixed:
             text=True,
             env={**bench_cluster._clean_environ(), "PATH": f"{folder}:{os.environ['PATH']}"},
         )
-
-    def write_starters(self) -> pathlib.Path:
-        """Of the reference's commands, which look for swift.conf in /etc/swift: they get one that nobody else sees."""
-        folder = self.cluster.root / "reference"
-        upper, work = self.cluster.root / "etc-upper", self.cluster.root / "etc-work"
-        for path in (folder, upper / "swift", work):
-            path.mkdir(parents=True)
-        for kind in ("server", "replicator"):
-            for server in ("account", "container"):
-                name = f"swift-{server}-{kind}"
-                (folder / name).write_text(
-                    "#!/bin/sh\nexec unshare -m sh -c '"
-                    f"mount -t overlay overlay -o lowerdir=/etc,upperdir={upper},workdir={work} /etc"
-                    f" && mount --bind {self.cluster.etc} /etc/swift"
-                    f' && exec {REFERENCE}/{name} "$@"\' sh "$@"\n'
-                )
-                (folder / name).chmod(0o755)
-        return folder
 
     def state(self, node: int, names: tuple[str, ...]) -> dict[str, object]:
         """What a replica holds, as it should be the same on all nodes."""

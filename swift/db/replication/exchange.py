@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from swift.core.fault_points import fault_point
 from swift.core.threads import DeviceBusy
 
@@ -151,7 +153,7 @@ class Exchange:
                     "Sync of %s with %s has more rows than max_diffs", self.broker.path, self.peer
                 )
                 return False
-            body = b'["merge_items",%b,"%b"]' % (rows, info["id"].encode())
+            body = b'["merge_items",%b,%b]' % (rows, orjson.dumps(info["id"]))
             answer = self.peer.send(body)
             if not answer.is_good:
                 return self._refused("merge_items", answer)

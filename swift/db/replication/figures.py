@@ -43,6 +43,7 @@ class Figures:
         self.start = clock.time()
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.failure_nodes: dict[str, dict[str, int]] = {}
+        self.devices: dict[str, dict[str, Any]] = {}
         self._told: set[tuple[str, str]] = set()
 
     def count(self, what: str, number: int = 1) -> None:
@@ -56,6 +57,25 @@ class Figures:
         """A database was removed from a device."""
         self.counts["remove"] += 1
         self.metrics.increment(f"removes.{device}")
+
+    def begin_device(self, name: str, before: Any) -> None:
+        """A local device's turn has come. `before`: what was told of it after an earlier pass, if anything."""
+        self.devices[name] = {"databases": 0, "failures": 0, "handoffs": 0}
+        if isinstance(before, dict) and isinstance(before.get("last_without_failure"), float):
+            self.devices[name]["last_without_failure"] = before["last_without_failure"]
+
+    def end_device(self, name: str) -> None:
+        """All replicas of a local device have been looked at. When they were last without a failure is what an operator asks for."""
+        found = self.devices[name]
+        found["last"] = clock.time()
+        if not found["failures"]:
+            found["last_without_failure"] = self.start
+        self.metrics.gauge(f"handoffs.{name}", found["handoffs"])
+
+    def at_device(self, name: str, what: str) -> None:
+        """One more of `databases`, `failures` or `handoffs`, those that stay, on a local device."""
+        if name in self.devices:
+            self.devices[name][what] += 1
 
     def failed_at(self, node: Any) -> None:
         """A node that the pass could not bring up to date, or to which it could not send."""
@@ -74,7 +94,12 @@ class Figures:
         """As in the recon file."""
         now = clock.time()
         stats = {**self.counts, "start": self.start, "failure_nodes": self.failure_nodes}
-        return {"replication_stats": stats, "replication_time": now - self.start, "replication_last": now}
+        return {
+            "replication_stats": stats,
+            "replication_time": now - self.start,
+            "replication_last": now,
+            "replication_per_device": self.devices,
+        }
 
     def log(self, logger: Any) -> None:
         """The lines at the end of a pass."""

@@ -116,8 +116,11 @@ class DatabaseReplicator(Daemon):
         """Returns True if nobody needs to be told of a deleted database any more."""
         return True
 
-    def look_beside(self, broker: Broker) -> Any:
+    def look_beside(self, broker: Broker, info: Mapping[str, Any]) -> Any:
         """What after_exchanges needs to know of a replica, looked at with it (`Replica.beside`). Blocks."""
+
+    def has_removed(self, broker: Broker, info: Mapping[str, Any]) -> None:
+        """What goes with a replica that was removed. Blocks."""
 
     def must_stay(self, broker: Broker) -> bool:
         """Returns True if a replica that does not belong here has something left to do. Blocks."""
@@ -156,11 +159,16 @@ class DatabaseReplicator(Daemon):
         self._warn_of_odd_modes()
         figures = Figures(self.metrics)
         self.begin_pass()
+        devices = self.local_devices()
+        told = recon_cache.read(self.recon_file).get("replication_per_device")
+        before = told if isinstance(told, dict) else {}
+        share = max(1, self.concurrency // max(1, len(devices)))
         sweeps = []
-        for device in self.local_devices():
+        for device in devices:
             if only.devices and device["device"] not in only.devices:
                 continue
-            sweeps.append(spawn(self._sweep_logged, device, frozenset(only.partitions), figures))
+            figures.begin_device(device["device"], before.get(device["device"]))
+            sweeps.append(spawn(self._sweep_logged, device, frozenset(only.partitions), share, figures))
         if not sweeps and not only.devices:
             self.logger.error("ERROR Failed to find a device of the %s ring on this node", self.kind)
         for sweep in sweeps:
@@ -186,9 +194,11 @@ class DatabaseReplicator(Daemon):
             if device and is_own_device(device, self.addresses, self.port, replication=True)
         ]
 
-    def _sweep_logged(self, device: Node, partitions: frozenset[int], figures: Figures) -> None:
+    def _sweep_logged(self, device: Node, partitions: frozenset[int], share: int, figures: Figures) -> None:
+        name = device["device"]
         try:
-            self._sweep(device, partitions, figures)
+            if self._sweep(device, partitions, share, figures) and not partitions and not self.handoffs_only:
+                figures.end_device(name)
         except DeviceBusy as err:
             figures.count("failure")
             figures.failed_at(device)
@@ -198,18 +208,19 @@ class DatabaseReplicator(Daemon):
             figures.failed_at(device)
             self.logger.exception("ERROR replicating from %s", device["device"])
 
-    def _sweep(self, device: Node, partitions: frozenset[int], figures: Figures) -> None:
+    def _sweep(self, device: Node, partitions: frozenset[int], share: int, figures: Figures) -> bool:
+        """Replicate what is on a device; returns False if that is not there. Raises DeviceBusy."""
         path = os.path.join(self.root, device["device"])
         disk = pool_for(path)
         if not disk.run(is_there, path, self.mount_check):
             figures.count("failure")
             figures.failed_at(device)
             self.logger.warning("Skipping: %s is not mounted", device["device"])
-            return
+            return False
         disk.run_long(sweep_tmp, path, clock.time() - self.reclaim_age)
         work = self.work(device, figures)
         wanted = self._wanted(device, partitions)
-        jobs = GreenPool(max(1, self.concurrency // max(1, len(self.local_devices()))))
+        jobs = GreenPool(share)
         looks = GreenPool(LOOKS)
         lot: list[str] = []
         since = clock.monotonic()
@@ -224,6 +235,7 @@ class DatabaseReplicator(Daemon):
         looks.spawn_n(work.replicate_all, lot, jobs)
         looks.waitall()
         jobs.waitall()
+        return True
 
     def work(self, device: Node, figures: Figures) -> DeviceWork:
         """What is done with the replicas of one of the local devices."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core import clock
-from swift.core.concurrency import GreenPile, GreenPool
+from swift.core.concurrency import GreenPool
 from swift.core.threads import DeviceBusy, DevicePool
 
 from ..connection import CONNECTIONS
@@ -95,7 +95,7 @@ class DeviceWork:
             broker.reclaim_if_due(max(now - age, 0), max(now - 2 * age, 0))
             info = broker.replication_info()
             is_gone = info["delete_timestamp"] > info["put_timestamp"] and broker.is_reclaimable(now, age)
-            beside = self.daemon.look_beside(broker)
+            beside = self.daemon.look_beside(broker, info)
             return Replica(broker, self.disk, self.path, info, beside), is_gone
         finally:
             CONNECTIONS.forget(broker.directory)  # it won't be needed if nothing is missing anywhere
@@ -105,6 +105,7 @@ class DeviceWork:
         if found is None:
             return None
         self.figures.count("attempted")
+        self.figures.at_device(self.device["device"], "databases")
         try:
             if isinstance(found, Exception):
                 raise found
@@ -143,12 +144,18 @@ class DeviceWork:
             for node in job.targets:
                 by_node.setdefault(node["id"], []).append(job)
                 nodes[node["id"]] = node
-        pile = GreenPile(GreenPool(max(1, len(nodes))))
+        pool = GreenPool(max(1, len(nodes)))
         for node_id, asked in by_node.items():
             if len(asked) > 1 and peer.can_be_asked_about_many(nodes[node_id]):
-                pile.spawn(self._ask, nodes[node_id], asked)
-        for _ in pile:
-            pass
+                pool.spawn_n(self._ask_logged, nodes[node_id], asked)
+        pool.waitall()
+
+    def _ask_logged(self, node: Node, jobs: Sequence[Job]) -> None:
+        """Who was not answered is asked by himself."""
+        try:
+            self._ask(node, jobs)
+        except Exception:
+            self.logger.exception("ERROR asking %s about many databases", node["device"])
 
     def _ask(self, node: Node, jobs: Sequence[Job]) -> None:
         questions = [
@@ -180,14 +187,17 @@ class DeviceWork:
     def _failed(self, path: str, why: str) -> None:
         self.figures.count("failure")
         self.figures.failed_at(self.device)
+        self.figures.at_device(self.device["device"], "failures")
         if why:
             self.logger.error("ERROR reading db %s: %s", path, why)
 
     def _work(self, job: Job) -> None:
         results = self._replicate(job)
+        if not all(results):
+            self.figures.at_device(self.device["device"], "failures")
         self.daemon.after_exchanges(job.replica, results, self.figures)
-        if job.is_handoff:
-            self._clean_up(job.replica, results)
+        if job.is_handoff and not self._clean_up(job.replica, results):
+            self.figures.at_device(self.device["device"], "handoffs")
 
     def _replicate(self, job: Job) -> list[bool]:
         """Whether each of the targets has all now; one whose device is missing gets a handoff as its substitute."""
@@ -214,19 +224,22 @@ class DeviceWork:
 
     # -- what does not stay
 
-    def _clean_up(self, replica: Replica, results: list[bool]) -> None:
-        """Remove a replica that does not belong here, once it is where it belongs (14.4)."""
+    def _clean_up(self, replica: Replica, results: list[bool]) -> bool:
+        """Remove a replica that does not belong here, once it is where it belongs (14.4); returns True if it is gone."""
         wanted = self.daemon.handoff_delete
         enough = sum(results) >= wanted if wanted else bool(results) and all(results)
         if not enough:
             self.logger.debug("Not deleting db %s: %s", replica.broker.path, results)
-        elif not replica.run(self.daemon.must_stay, replica.broker):
-            self._remove(replica)
+            return False
+        return not replica.run(self.daemon.must_stay, replica.broker) and self._remove(replica)
 
-    def _remove(self, replica: Replica) -> None:
-        """Remove a replica unless it has changed since it was looked at."""
-        if replica.run(replica.broker.remove, replica.is_untouched):
+    def _remove(self, replica: Replica) -> bool:
+        """Remove a replica unless it has changed since it was looked at; returns True if it is gone."""
+        gone: bool = replica.run(replica.broker.remove, replica.is_untouched)
+        if gone:
             self.figures.removed(self.device["device"])
+            replica.run(self.daemon.has_removed, replica.broker, replica.info)
+        return gone
 
 
 def _targets(device: Node, primaries: Sequence[Node], is_handoff: bool) -> list[Node]:

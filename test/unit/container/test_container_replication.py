@@ -1,5 +1,7 @@
 """Shard ranges between replicas: they meet, an epoch is not lost, and rows are safe until somebody begins to shard."""
 
+import pathlib
+
 import pytest
 
 from swift.container import shard_ranges
@@ -112,3 +114,27 @@ def test_a_received_replica_begins_where_all_rows_are_synchronised(nodes):
     nodes.replicate(0)
     info = nodes.broker(1, *C).info()
     assert (info["x_container_sync_point1"], info["x_container_sync_point2"]) == (3, 3)
+
+
+def test_links_to_containers_that_are_synchronised(nodes, monkeypatch):
+    headers = {"X_Container_Sync_To": "http://127.0.0.1/v1/a/c", "X_Container_Sync_Key": "secret"}
+    assert nodes.request(0, "POST", "AUTH_a/c", T[5], **headers) == 204
+
+    def link(node):
+        path = nodes.path(node, *C)
+        return pathlib.Path(str(path).replace("/containers/", "/sync_containers/"))
+
+    assert link(0).is_symlink() and link(0).resolve() == nodes.path(0, *C).resolve()
+    assert not link(1).exists()
+    nodes.replicate(0)
+    nodes.replicate(1)
+    assert link(1).resolve() == nodes.path(1, *C).resolve()
+    assert nodes.request(0, "POST", "AUTH_a/c", T[6], X_Container_Sync_To="") == 204
+    assert not link(0).is_symlink() and not link(0).parents[2].exists()
+    nodes.replicate(0)
+    nodes.replicate(1)
+    assert not link(1).is_symlink()
+    assert nodes.request(2, "PUT", "AUTH_a/c", T[7], **headers) == 202
+    assert link(2).is_symlink()
+    assert nodes.request(2, "DELETE", "AUTH_a/c", T[8]) == 204
+    assert not link(2).is_symlink()

@@ -335,6 +335,9 @@ def test_a_handoff_stays_as_long_as_a_primary_lacks_it(make, fault, monkeypatch)
         monkeypatch.setattr(Peer, "call", refusing)
     nodes.replicate(away)
     assert nodes.path(away, *C).exists()
+    figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_per_device"][f"sd{away}"]
+    assert (figures["databases"], figures["failures"], figures["handoffs"]) == (1, 1, 1)
+    assert figures["last"] and "last_without_failure" not in figures
     assert rows(nodes, primaries[0]) == rows(nodes, primaries[2]) == {("o", T[1], 7, 0)}
     other = next(node for node in nodes.apps if node not in (*primaries, away))
     # in the place of a disk that is missing another node holds a copy
