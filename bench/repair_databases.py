@@ -24,7 +24,7 @@ from reference_etc import write_starters
 from swift.core.hashing import hash_path, set_hash_config, storage_directory
 from swift.ring.lookup import Ring
 
-PORT = 28500
+PORT = 40500
 LOST = 2
 
 
@@ -128,8 +128,8 @@ class Side:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("ours", type=pathlib.Path)
-    parser.add_argument("reference", type=pathlib.Path)
+    parser.add_argument("ours", type=lambda text: pathlib.Path(text).resolve())
+    parser.add_argument("reference", type=lambda text: pathlib.Path(text).resolve())
     parser.add_argument("-n", type=int, default=2000)
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/repair-databases"))
     options = parser.parse_args()
