@@ -19,6 +19,10 @@ DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
+    "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
+    "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),
+    "account-replicator": ("swift.account.replicator", "AccountReplicator"),
+    "account-reaper": ("swift.account.reaper", "AccountReaper"),
 }
 
 
