@@ -24,11 +24,11 @@ name = silver
 class Served:
     """An App behind a server loop; `node` is its device as a ring would have it."""
 
-    def __init__(self, root, **conf):
+    def __init__(self, root, more="", **conf):
         etc = f"{os.path.dirname(root)}/etc"  # a process has one
         os.makedirs(etc, exist_ok=True)
         with open(f"{etc}/swift.conf", "w") as file:
-            file.write(SWIFT_CONF)
+            file.write(SWIFT_CONF + more)
         self.app = App(root, swift_dir=etc, **conf)
         self.sock = listen("127.0.0.1", 0)
         self.server = Server(self.sock, self.app.application, {"client_timeout": "5"}, self.app.log)

@@ -76,8 +76,8 @@ def recorded_files(case):
     return sorted(entry["path"].partition("/308/")[2] for entry in GOLDEN[case]["destination_after"])
 
 
-def files_of(served, partition):
-    top = f"{served.app.device}/objects/{partition}"
+def files_of(served, partition, datadir="objects"):
+    top = f"{served.app.device}/{datadir}/{partition}"
     found = []
     for directory, _, names in os.walk(top):
         found += [os.path.join(directory, name)[len(top) + 1 :] for name in names if name[0].isdigit()]
