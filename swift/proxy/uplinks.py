@@ -14,6 +14,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import md5
+from swift.core.object_headers import COMMIT_CONFIRMATION
 from swift.proxy.backend import Answers, Asking, let_go, read_answer
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
@@ -296,3 +297,8 @@ def metadata_document(boundary: bytes, footers: Mapping[str, str], is_last: bool
     digest = md5(text).hexdigest().encode()
     head = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n" % (boundary, digest)
     return b"%s%s\r\n--%s%s" % (head, text, boundary, b"--" if is_last else b"\r\n")
+
+
+def commit_document(boundary: bytes) -> bytes:
+    """What is sent after the second 100, as a new body of its own: what was stored counts."""
+    return b"X-Document: put commit\r\n\r\n%s\r\n--%s--" % (COMMIT_CONFIRMATION, boundary)

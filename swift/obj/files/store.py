@@ -7,10 +7,11 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from swift.core.policy import ERASURE_CODING, StoragePolicy
+from swift.core.object_headers import EC_INDEX
+from swift.core.policy import ERASURE_CODING, ErasurePolicy, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
@@ -58,7 +59,7 @@ class FileStore(ObjectStore):
     def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
         super().__init__(device, policy, options)
         self.ec = policy.policy_type == ERASURE_CODING
-        self.fragments: int | None = None
+        self.fragments: int | None = policy.codec.total if isinstance(policy, ErasurePolicy) else None
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
@@ -163,9 +164,16 @@ class FileStore(ObjectStore):
             write.next_part_power,
             not self.device.inline,
             state.names,
-            write.fragment if self.ec else None,
+            self.index_of(metadata, write),
         )
         return state
+
+    def index_of(self, metadata: Mapping[str, str], write: Write) -> int | None:
+        """Which fragment is to be written; None for a whole copy."""
+        if not self.ec:
+            return None
+        index = metadata.get(EC_INDEX)
+        return write.fragment if index is None else int(index)
 
     def begin(
         self,
@@ -347,7 +355,7 @@ class FileStore(ObjectStore):
 class FileUpload(NewObject):
     """A body that is written to a file without a name; each method is one trip."""
 
-    __slots__ = ("_finished", "_new", "_store", "_taking", "_write")
+    __slots__ = ("_finished", "_index", "_new", "_store", "_taking", "_write")
 
     def __init__(
         self, store: FileStore, new: NewObjectFile, write: Write, taking: Callable[[memoryview], None]
@@ -357,6 +365,7 @@ class FileUpload(NewObject):
         self._write = write
         self._taking = taking
         self._finished = ""
+        self._index: int | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         self._store.device.run_on(self._new, self._take, data)
@@ -367,13 +376,8 @@ class FileUpload(NewObject):
 
     def finish(self, metadata: dict[str, str]) -> None:
         store, write = self._store, self._write
-        store.device.run_on(
-            self._new,
-            self._finish_trip,
-            metadata,
-            write.fragment if store.ec else None,
-            write.next_part_power,
-        )
+        self._index = store.index_of(metadata, write)
+        store.device.run_on(self._new, self._finish_trip, metadata, self._index, write.next_part_power)
         self._finished = metadata["X-Timestamp"]
 
     def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
@@ -381,9 +385,8 @@ class FileUpload(NewObject):
         self._new.close()
 
     def commit(self) -> None:
-        write = self._write
-        if write.fragment is not None:
-            self._store.commit(self._new.where, self._finished, write.fragment, write.next_part_power)
+        if self._index is not None:
+            self._store.commit(self._new.where, self._finished, self._index, self._write.next_part_power)
 
     def close(self) -> None:
         if self._finished or self._new.lent:

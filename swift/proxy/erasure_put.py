@@ -1,0 +1,258 @@
+"""PUT of an erasure-coded object whose body still comes: encoded segment by segment, sent in step, committed (spec proxy 14.3).
+
+Nothing counts before a quorum has stored its fragments: servers keep them aside, and the old object, until they are told. Encoding and
+digests are done by another core while this one receives and sends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from swift.core.checksum import crc32
+from swift.core.concurrency import sleep
+from swift.core.constraints import limits
+from swift.core.hashing import md5
+from swift.core.object_headers import (
+    EC_ETAG,
+    EC_INDEX,
+    EC_LENGTH,
+    EC_PREFIX,
+    EC_SCHEME,
+    EC_SEGMENT_SIZE,
+    OVERRIDES,
+)
+from swift.core.policy import ErasurePolicy
+from swift.core.threads import Call, DeviceBusy, lane
+from swift.proxy.backend import Asking
+from swift.proxy.fragment_places import fragments_for
+from swift.proxy.kinds import Upload
+from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
+from swift.proxy.quorum import UNAVAILABLE, Answer, pad
+from swift.proxy.segment_sums import SegmentSummer
+from swift.proxy.services import Services
+from swift.proxy.updates import Share
+from swift.proxy.uplinks import (
+    COMMIT,
+    FOOTERS,
+    Uplink,
+    Uplinks,
+    body_head,
+    commit_document,
+    metadata_document,
+)
+from swift.wire.message import HTTPRequestEntityTooLarge
+
+INLINE = 64 * 1024  # bytes of a segment that is encoded where it is
+AHEAD = 2  # segments that are being encoded while the next one is received
+
+
+class Encoder:
+    """Segments of one object into fragments, and the digests of all: of the object, and by index of its archives."""
+
+    def __init__(self, policy: ErasurePolicy) -> None:
+        self.codec = policy.codec
+        self.segment_size = policy.segment_size
+        self.length = 0
+        self.sums = SegmentSummer()
+        self._md5 = md5()
+        self._md5s = [md5() for _ in range(self.codec.total)]
+        self._crcs = [0] * self.codec.total
+
+    def take(self, segment: bytes) -> list[bytes]:
+        """The fragments of the next segment, which is not empty. One call at a time; long for a large segment."""
+        self.length += len(segment)
+        self._md5.update(segment)
+        self.sums.take(segment)
+        fragments = self.codec.encode(segment)
+        crcs = self._crcs
+        for index, fragment in enumerate(fragments):
+            self._md5s[index].update(fragment)
+            crcs[index] = crc32(fragment, crcs[index])
+        return fragments
+
+    def etag(self) -> str:
+        """The MD5 of the object in hex."""
+        return self._md5.hexdigest()
+
+    def describing(self, etag: str) -> dict[str, str]:
+        """What is kept with each archive, whichever it is, and what the listing is told."""
+        override = OVERRIDES[0]
+        return {
+            EC_ETAG: etag,
+            EC_LENGTH: str(self.length),
+            f"{override}Etag": etag,
+            f"{override}Size": str(self.length),
+            EC_SCHEME: self.codec.scheme,
+            EC_SEGMENT_SIZE: str(self.segment_size),
+            **self.sums.footer(etag),
+        }
+
+    def own(self, index: int) -> dict[str, str]:
+        """What is kept with this archive only."""
+        return {
+            EC_INDEX: str(index),
+            "Etag": self._md5s[index].hexdigest(),
+            "X-Backend-Body-Crc32": f"{self._crcs[index]:08x}",
+        }
+
+
+def merged_footers(
+    describing: Mapping[str, str], added: Mapping[str, str] | None, own: Mapping[str, str]
+) -> dict[str, str]:
+    """The footers of one archive; what filters added counts, except where it would say something else of the fragments."""
+    kept = {
+        name: value
+        for name, value in (added or {}).items()
+        if not name.startswith(EC_PREFIX) and name != "Etag" and value is not None
+    }
+    return {**describing, **kept, **own}
+
+
+class StreamedFragments:
+    """One PUT. Whatever ends it early closes the connections before the document's end."""
+
+    def __init__(self, services: Services, policy: ErasurePolicy, upload: Upload) -> None:
+        self.services = services
+        self.policy = policy
+        self.upload = upload
+        exchange, place, options = upload.exchange, upload.place, services.options
+        common = upload.common + b"X-Backend-Body-Crc32: footer\r\n"
+        if upload.length:
+            size = policy.codec.archive_size(upload.length, policy.segment_size)
+            common += b"X-Backend-Obj-Content-Length: %d\r\n" % size
+        asking = Asking(
+            "PUT",
+            place.part,
+            place.tail,
+            options.conn_timeout,
+            options.node_timeout,
+            exchange.use_replication,
+        )
+        nodes = place.selector.iterate_for_put(place.part, place.primaries)
+        self.uplinks = Uplinks(
+            services, exchange, asking, common, upload.shares, nodes, place.quorum, (FOOTERS, COMMIT)
+        )
+        self.body = ClientBody(services, exchange)
+        self.encoder = Encoder(policy)
+        self.received = 0
+        self.indexes: dict[Uplink, int] = {}
+        self.etag = ""
+        self.footers: dict[str, str] = {}
+        self._encoding: deque[Call] = deque()
+        self._submit: Any = None
+
+    def run(self) -> tuple[list[Answer], str | None]:
+        """Store the object: (the answers of the servers, padded with 503; its ETag). Raises HTTPException when it did not come so far."""
+        try:
+            early = self.uplinks.connect()
+            if early is not None:
+                return early, None
+            self._assign()
+            self._stream()
+            self._send_footers()
+            refusals = self.uplinks.await_continue()
+            if len(self.uplinks.live()) < self.uplinks.quorum:
+                # What was stored is not committed. Clients can do nothing about it, so that they don't hear of it as their fault.
+                self.uplinks.abandon()
+                answers = [UNAVAILABLE if a.status // 100 == 4 else a for a in refusals]
+                return pad(answers, len(self.uplinks.links)), None
+            for link in self.uplinks.live():
+                self.uplinks.send(link, _chunk(commit_document(link.boundary)) + [b"0\r\n\r\n"])
+        except BaseException:
+            self.uplinks.abandon()
+            raise
+        return self.uplinks.collect(self._report), self.etag
+
+    def _assign(self) -> None:
+        """Which fragments go over which connection; one that would bring nothing new is dropped."""
+        links = self.uplinks.live()
+        nodes = [link.node or {} for link in links]
+        found = fragments_for(nodes, self.policy.codec.total, self.policy.duplication)
+        for link, index in zip(links, found, strict=True):
+            if index is not None:
+                self.indexes[link] = index
+            elif link.call is not None:
+                link.call.close()
+                link.call = None
+
+    # -- the body ----------------------------------------------------------------------------------------------------------
+
+    def _stream(self) -> None:
+        for link in self.uplinks.live():
+            self.uplinks.send(link, _chunk(body_head(link.boundary)))
+        longest = limits().max_file_size
+        while True:
+            segment = self._segment()
+            if self.received > longest:
+                raise HTTPRequestEntityTooLarge(request=self.upload.exchange.request)
+            if segment:
+                self._take(segment)
+            if len(segment) < self.policy.segment_size:
+                break
+        while self._encoding:
+            self._send_fragments(self._encoding.popleft().wait())
+        if self.upload.length is not None and self.received != self.upload.length:
+            raise self.body.gone()
+
+    def _segment(self) -> bytes:
+        """The next segment; a shorter one is the last."""
+        size = self.policy.segment_size
+        if self.upload.length is not None:
+            size = min(size, self.upload.length - self.received)
+        buffer = memoryview(bytearray(size))
+        filled = 0
+        while filled < size:
+            data = self.body.piece(buffer[filled:])
+            if not len(data):
+                break
+            if isinstance(data, bytes):
+                buffer[filled : filled + len(data)] = data
+            filled += len(data)
+        self.received += filled
+        return bytes(buffer[:filled])
+
+    def _take(self, segment: bytes) -> None:
+        """Have it encoded, and send what is done."""
+        if len(segment) > INLINE:
+            try:
+                if self._submit is None:
+                    self._submit = lane()
+                self._encoding.append(self._submit(self.encoder.take, segment))
+                if len(self._encoding) > AHEAD:
+                    self._send_fragments(self._encoding.popleft().wait())
+                return
+            except (OSError, DeviceBusy):  # no thread can be had: it goes on here, after what came before
+                pass
+        while self._encoding:
+            self._send_fragments(self._encoding.popleft().wait())
+        self._send_fragments(self.encoder.take(segment))
+        sleep(0)
+
+    def _send_fragments(self, fragments: list[bytes]) -> None:
+        for link in self.uplinks.live():
+            self.uplinks.send(link, _chunk(fragments[self.indexes[link]]))
+
+    # -- the end -----------------------------------------------------------------------------------------------------------
+
+    def _send_footers(self) -> None:
+        """Raises 422 for another ETag than expected."""
+        self.etag = etag = self.encoder.etag()
+        added = footers_of_filters(self.upload.exchange.environ)
+        check_etag(self.upload.exchange, added, etag)
+        describing = self.encoder.describing(etag)
+        self.footers = merged_footers(describing, added, {})
+        for link in self.uplinks.live():
+            footers = merged_footers(describing, added, self.encoder.own(self.indexes[link]))
+            document = metadata_document(link.boundary, footers, is_last=False)
+            self.uplinks.send(link, [*_chunk(document), b"0\r\n\r\n"])
+
+    def _report(self, shares: list[Share]) -> None:
+        """Tell the listings of the object in the place of servers that were lost."""
+        environ, tail = self.upload.exchange.environ, self.upload.place.tail
+        lost_rows(self.services, environ, tail, self.encoder.length, self.etag, self.footers).report(shares)
+
+
+def _chunk(data: bytes) -> list[Any]:
+    return [b"%x\r\n" % len(data), data, b"\r\n"]
