@@ -147,9 +147,9 @@ class ErasurePolicy(StoragePolicy):
     )
     DEFAULT_DISKFILE = "egg:swift#erasure_coding.fs"
 
-    def __init__(self, *args: Any, options: Mapping[str, str] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, options=options, **kwargs)
-        given = options or {}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        given: Mapping[str, str] = kwargs.get("options") or {}
         ec_type = given.get("ec_type", "")
         if not ec_type:
             raise PolicyError(f"Missing ec_type of policy {self.name!r} ({self.idx})")

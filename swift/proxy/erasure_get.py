@@ -250,7 +250,7 @@ class _Object(Found):
         self, segments: Segments, in_use: set[int], failed: FragmentSource | None
     ) -> FragmentSource | None:
         bounds = archive_bounds(segments.first, segments.last, self._whole.fragment_size)
-        return self._search.replace(self._bucket, bounds, in_use, failed and failed.node)
+        return self._search.replace(self._bucket, bounds, in_use, failed.node if failed is not None else None)
 
     def _open(self, segments: Segments, sources: Sequence[FragmentSource]) -> SegmentReader:
         def replace(number: int, in_use: set[int], failed: FragmentSource) -> FragmentSource | None:

@@ -7,30 +7,18 @@ digests are done by another core while this one receives and sends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
-from swift.core.checksum import crc32
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits
-from swift.core.hashing import md5
-from swift.core.object_headers import (
-    EC_ETAG,
-    EC_INDEX,
-    EC_LENGTH,
-    EC_PREFIX,
-    EC_SCHEME,
-    EC_SEGMENT_SIZE,
-    OVERRIDES,
-)
 from swift.core.policy import ErasurePolicy
 from swift.core.threads import Call, DeviceBusy, lane
 from swift.proxy.backend import Asking
 from swift.proxy.fragment_places import fragments_for
+from swift.proxy.fragment_sums import Encoder, merged_footers
 from swift.proxy.kinds import Upload
 from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
 from swift.proxy.quorum import UNAVAILABLE, Answer, pad
-from swift.proxy.segment_sums import SegmentSummer
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import (
@@ -48,72 +36,13 @@ INLINE = 64 * 1024  # bytes of a segment that is encoded where it is
 AHEAD = 2  # segments that are being encoded while the next one is received
 
 
-class Encoder:
-    """Segments of one object into fragments, and the digests of all: of the object, and by index of its archives."""
-
-    def __init__(self, policy: ErasurePolicy) -> None:
-        self.codec = policy.codec
-        self.segment_size = policy.segment_size
-        self.length = 0
-        self.sums = SegmentSummer()
-        self._md5 = md5()
-        self._md5s = [md5() for _ in range(self.codec.total)]
-        self._crcs = [0] * self.codec.total
-
-    def take(self, segment: bytes) -> list[bytes]:
-        """The fragments of the next segment, which is not empty. One call at a time; long for a large segment."""
-        self.length += len(segment)
-        self._md5.update(segment)
-        self.sums.take(segment)
-        fragments = self.codec.encode(segment)
-        crcs = self._crcs
-        for index, fragment in enumerate(fragments):
-            self._md5s[index].update(fragment)
-            crcs[index] = crc32(fragment, crcs[index])
-        return fragments
-
-    def etag(self) -> str:
-        """The MD5 of the object in hex."""
-        return self._md5.hexdigest()
-
-    def describing(self, etag: str) -> dict[str, str]:
-        """What is kept with each archive, whichever it is, and what the listing is told."""
-        override = OVERRIDES[0]
-        return {
-            EC_ETAG: etag,
-            EC_LENGTH: str(self.length),
-            f"{override}Etag": etag,
-            f"{override}Size": str(self.length),
-            EC_SCHEME: self.codec.scheme,
-            EC_SEGMENT_SIZE: str(self.segment_size),
-            **self.sums.footer(etag),
-        }
-
-    def own(self, index: int) -> dict[str, str]:
-        """What is kept with this archive only."""
-        return {
-            EC_INDEX: str(index),
-            "Etag": self._md5s[index].hexdigest(),
-            "X-Backend-Body-Crc32": f"{self._crcs[index]:08x}",
-        }
-
-
-def merged_footers(
-    describing: Mapping[str, str], added: Mapping[str, str] | None, own: Mapping[str, str]
-) -> dict[str, str]:
-    """The footers of one archive; what filters added counts, except where it would say something else of the fragments."""
-    kept = {
-        name: value
-        for name, value in (added or {}).items()
-        if not name.startswith(EC_PREFIX) and name != "Etag" and value is not None
-    }
-    return {**describing, **kept, **own}
-
-
 class StreamedFragments:
     """One PUT. Whatever ends it early closes the connections before the document's end."""
 
-    def __init__(self, services: Services, policy: ErasurePolicy, upload: Upload) -> None:
+    def __init__(
+        self, services: Services, policy: ErasurePolicy, upload: Upload, body: bytes | None = None
+    ) -> None:
+        """`body`: what was read of the client already, all of it."""
         self.services = services
         self.policy = policy
         self.upload = upload
@@ -135,6 +64,7 @@ class StreamedFragments:
             services, exchange, asking, common, upload.shares, nodes, place.quorum, (FOOTERS, COMMIT)
         )
         self.body = ClientBody(services, exchange)
+        self.in_hand = body
         self.encoder = Encoder(policy)
         self.received = 0
         self.indexes: dict[Uplink, int] = {}
@@ -199,6 +129,10 @@ class StreamedFragments:
     def _segment(self) -> bytes:
         """The next segment; a shorter one is the last."""
         size = self.policy.segment_size
+        if self.in_hand is not None:
+            segment = self.in_hand[self.received : self.received + size]
+            self.received += len(segment)
+            return segment
         if self.upload.length is not None:
             size = min(size, self.upload.length - self.received)
         buffer = memoryview(bytearray(size))

@@ -226,7 +226,7 @@ class NodeSelector:
         ordered = primaries
         if rank is not None or len(primaries) > fragments:
             seen: dict[int, int] = {}
-            keyed = []
+            keyed: list[tuple[Any, ...]] = []
             for node in in_order(primaries, rank):
                 index = node["index"] % fragments
                 turn = seen[index] = seen.get(index, 0) + 1
