@@ -149,8 +149,8 @@ class ErasurePolicy(StoragePolicy):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        given: Mapping[str, str] = kwargs.get("options") or {}
-        ec_type = given.get("ec_type", "")
+        options: Mapping[str, str] = kwargs.get("options") or {}
+        ec_type = options.get("ec_type", "")
         if not ec_type:
             raise PolicyError(f"Missing ec_type of policy {self.name!r} ({self.idx})")
         offered = offered_types()
@@ -159,10 +159,12 @@ class ErasurePolicy(StoragePolicy):
                 f"Wrong ec_type {ec_type!r} for policy {self.name!r} ({self.idx}), "
                 f"should be one of {', '.join(offered)}"
             )
-        data = self._whole(given, "ec_num_data_fragments")
-        parity = self._whole(given, "ec_num_parity_fragments")
-        self.segment_size = self._whole(given, "ec_object_segment_size", "1048576")
-        self.duplication = self._whole(given, "ec_duplication_factor", "1")
+        data = self._whole("ec_num_data_fragments", options.get("ec_num_data_fragments", ""))
+        parity = self._whole("ec_num_parity_fragments", options.get("ec_num_parity_fragments", ""))
+        self.segment_size = self._whole(
+            "ec_object_segment_size", options.get("ec_object_segment_size", "1048576")
+        )
+        self.duplication = self._whole("ec_duplication_factor", options.get("ec_duplication_factor", "1"))
         if self.segment_size > MAX_SEGMENT:
             raise PolicyError(f"Invalid ec_object_segment_size {self.segment_size} of policy {self.name!r}")
         if ec_type == "isa_l_rs_vand" and parity >= 5 and not self.is_deprecated:
@@ -172,8 +174,7 @@ class ErasurePolicy(StoragePolicy):
             )
         self.codec = Codec(ec_type, data, parity)
 
-    def _whole(self, options: Mapping[str, str], name: str, default: str = "") -> int:
-        text = options.get(name, default).strip()
+    def _whole(self, name: str, text: str) -> int:
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 12 and int(text) > 0):
             raise PolicyError(f"Invalid {name} {text!r} for policy {self.name!r} ({self.idx})")
         return int(text)

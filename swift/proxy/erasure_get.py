@@ -253,7 +253,7 @@ class _Object(Found):
         return self._search.replace(self._bucket, bounds, in_use, failed.node if failed is not None else None)
 
     def _open(self, segments: Segments, sources: Sequence[FragmentSource]) -> SegmentReader:
-        def replace(number: int, in_use: set[int], failed: FragmentSource) -> FragmentSource | None:
+        def replace(number: int, in_use: set[int], failed: FragmentSource | None) -> FragmentSource | None:
             return self._another(segments._replace(first=number), in_use, failed)
 
         self._reader = SegmentReader(

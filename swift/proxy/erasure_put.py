@@ -27,7 +27,6 @@ from swift.proxy.uplinks import (
     Uplink,
     Uplinks,
     body_head,
-    commit_document,
     metadata_document,
 )
 from swift.wire.message import HTTPRequestEntityTooLarge
@@ -88,8 +87,7 @@ class StreamedFragments:
                 self.uplinks.abandon()
                 answers = [UNAVAILABLE if a.status // 100 == 4 else a for a in refusals]
                 return pad(answers, len(self.uplinks.links)), None
-            for link in self.uplinks.live():
-                self.uplinks.send(link, _chunk(commit_document(link.boundary)) + [b"0\r\n\r\n"])
+            self.uplinks.commit()
         except BaseException:
             self.uplinks.abandon()
             raise

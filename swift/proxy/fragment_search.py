@@ -6,7 +6,7 @@ What the answers mean together is decided in `fragment_buckets`; reading them in
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from swift.core import clock
@@ -54,7 +54,7 @@ class FragmentSearch:
     """One GET or HEAD of an object, on the nodes of its partition. After `find` returned None, `answers` are those that count."""
 
     __slots__ = (
-        "_block", "_environ", "_extra", "_is_last_resort", "_left", "_newest", "_nodes", "_options", "_place", "_services", "_spares", "_supply",
+        "_block", "_environ", "_extra", "_failures", "_is_last_resort", "_left", "_newest", "_nodes", "_options", "_place", "_services", "_spares", "_supply",
         "_timings", "answers", "asking", "buckets", "needs",
     )  # fmt: skip
 
@@ -96,6 +96,7 @@ class FragmentSearch:
         self._spares: list[Node] = []  # nodes that were not waited for, or whose fragment was not needed
         self._left = 2 * len(place.primaries)  # requests that may still be sent
         self._is_last_resort = False
+        self._failures: dict[int, int] = {}  # of nodes whose fragments broke off or were bad
         self.buckets = Buckets(self.needs)
         self.answers: list[Answer] = []
 
@@ -293,40 +294,39 @@ class FragmentSearch:
     # -- going on ----------------------------------------------------------------------------------------------------------
 
     def replace(
-        self, bucket: Bucket, bounds: str, in_use: set[int], avoid: Node | None
+        self, bucket: Bucket, bounds: str, in_use: set[int], failed: Node | None
     ) -> FragmentSource | None:
         """Another node's fragments of the same object, with an index that is not in use; None if there are none left.
 
-        `bounds`: the part of the archive that is wanted. `avoid`: who just failed is asked last.
+        `bounds`: the part of the archive that is wanted. `failed`: who just did; it is asked last, and no more when it fails again.
         """
+        if failed is not None:
+            self._failures[failed["id"]] = self._failures.get(failed["id"], 0) + 1
         self.buckets.consult()
         self._extra = {**self._extra, **_UNCONDITIONAL, "Range": f"bytes={bounds}"}
         wanted = f'[{{"timestamp": "{bucket.timestamp}", "exclude": {sorted(in_use)}}}]'
         block = self._made_block(self._extra) + f"{PREFERENCES}: {wanted}\r\n".encode("latin-1")
         self.asking.method = "GET"
-        for node in list(islice(self._candidates(bucket, in_use, avoid), 2 * len(self._place.primaries))):
+        for node in self._candidates(bucket, in_use)[: 2 * len(self._place.primaries)]:
             source = self._ask_for(node, block, bucket, in_use)
             if source is not None:
                 return source
         return None
 
-    def _candidates(self, bucket: Bucket, in_use: set[int], avoid: Node | None) -> Iterator[Node]:
+    def _candidates(self, bucket: Bucket, in_use: set[int]) -> list[Node]:
         """Nodes that may have what is wanted: those known to have it, those not waited for, all others."""
         known = [nodes for index, nodes in bucket.alternates.items() if index not in in_use]
-        spares, self._spares = self._spares, []
         holders = {source.node["id"] for index, source in bucket.sources.items() if index in in_use}
-        seen = set()
-        last = []
-        for node in chain(chain.from_iterable(known), spares, self._nodes, self._place.primaries):
-            key = node["id"]
-            if key in seen:
-                continue
-            seen.add(key)
-            if key in holders or avoid is not None and key == avoid["id"]:
-                last.append(node)
-            else:
-                yield node
-        yield from last
+        everyone = chain(chain.from_iterable(known), self._spares, self._nodes, self._place.primaries)
+        once = list({node["id"]: node for node in everyone}.values())
+        self._spares = once
+        first: list[Node] = []
+        last: list[Node] = []
+        for node in once:
+            failures = self._failures.get(node["id"], 0)
+            if failures < 2:
+                (last if failures or node["id"] in holders else first).append(node)
+        return first + last
 
     def _ask_for(self, node: Node, block: bytes, bucket: Bucket, in_use: set[int]) -> FragmentSource | None:
         call = self.asking.call(node, block)

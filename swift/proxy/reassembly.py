@@ -25,8 +25,9 @@ from swift.wire.ranges import parse_content_range
 INLINE = 128 * 1024  # bytes of a segment that is decoded where it is
 MAX_TRIES = 2000  # sets of fragments that are tried for a segment that comes out wrong
 
-# (first segment that is wanted, indexes in use, the source that failed) → another source that begins there, or None
-Replace = Callable[[int, set[int], FragmentSource], "FragmentSource | None"]
+# (first segment that is wanted, indexes in use, the source that failed) → another source that begins there, or None. Whoever failed
+# twice must not come again.
+Replace = Callable[[int, set[int], "FragmentSource | None"], "FragmentSource | None"]
 OnBroken = Callable[[FragmentSource, BaseException], None]
 
 
@@ -222,17 +223,19 @@ class SegmentReader:
         all_of_it = {index: bytes(fragment) for index, fragment in fragments.items()}
         wrong = set(self._feeds)
         error = FragmentError(f"segment {number} does not have its checksum")
+        failed: FragmentSource | None = None
         while len(all_of_it) < whole.codec.total:
-            anyone = self._feeds[min(self._feeds)].source
-            extra = self._replace(number, set(all_of_it), anyone)
+            extra = self._replace(number, set(all_of_it), failed)
+            failed = None
             if extra is None:
                 break
             feed = _Feed(extra, self._size, self._timeout)
             try:
                 all_of_it[extra.index] = bytes(self._fragment(feed, number))
-            except (BackendError, FragmentError) as failed:
-                self._on_broken(extra, failed)
+            except (BackendError, FragmentError) as its_error:
+                self._on_broken(extra, its_error)
                 feed.close(False)
+                failed = extra
                 continue
             self._feeds[extra.index] = feed
             segment, right = run_in_thread(_first_right, whole, number, all_of_it, extra.index)

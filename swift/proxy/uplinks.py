@@ -7,6 +7,7 @@ the queues that keep one slow server from stopping the others.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -33,15 +34,17 @@ FOOTERS, COMMIT = "x-obj-metadata-footer", "x-obj-multiphase-commit"
 class Uplink:
     """One of the connections, wherever it ends up: its header block and share of updates are bound to it, not to a node.
 
-    `call` is None once it has broken, `answer` the final one; `boundary`: of its documents.
+    `call` is None once it has broken, `answer` the final one; `boundary`: of its documents. `is_late`: its server has not said yet whether
+    it goes on, and is not waited for.
     """
 
-    __slots__ = ("answer", "boundary", "call", "headers", "node", "share")
+    __slots__ = ("answer", "boundary", "call", "headers", "is_late", "node", "share")
 
     def __init__(self, headers: bytes, share: Share) -> None:
         self.headers = headers
         self.share = share
         self.boundary = b""
+        self.is_late = False
         self.node: Node | None = None
         self.call: BackendCall | None = None
         self.answer: Answer | None = None
@@ -49,7 +52,7 @@ class Uplink:
     @property
     def wants_data(self) -> bool:
         """It is connected, and its server waits for what comes next."""
-        return self.call is not None and self.answer is None
+        return self.call is not None and self.answer is None and not self.is_late
 
 
 class Uplinks:
@@ -176,21 +179,29 @@ class Uplinks:
     # -- the end -----------------------------------------------------------------------------------------------------------
 
     def await_continue(self) -> list[Answer]:
-        """Wait until every server has said that it goes on (a second 100), given up, or run out of time.
+        """Wait until every server has said that it goes on (a second 100), given up, or run out of time; once a quorum goes on, the others
+        have their grace.
 
         Returns the final answers that came instead; `live` are those that go on. Raises HTTPServiceUnavailable where neither
         a quorum goes on nor one agrees on an answer.
         """
         end = clock.monotonic() + self.options.node_timeout
         pending = self.live()
+        has_quorum = False
         while pending:
+            if not has_quorum and len(self.live()) - len(pending) >= self.quorum:
+                has_quorum = True
+                end = min(end, clock.monotonic() + self.options.post_quorum_timeout)
             conns = [
                 link.call.conn for link in pending if link.call is not None and link.call.conn is not None
             ]
             ready = wait_any(conns, max(end - clock.monotonic(), 0))
             if not ready:
                 for link in pending:
-                    self._drop(link, self.asking.overdue())
+                    if has_quorum:
+                        link.is_late = True
+                    else:
+                        self._drop(link, self.asking.overdue())
                 break
             for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
                 pending.remove(link)
@@ -214,6 +225,15 @@ class Uplinks:
         self.health.answered(link.node, response, self.asking.doing)
         link.answer = read_answer(response, link.node, self.options.node_timeout)
         link.call = None
+
+    def commit(self) -> None:
+        """Tell those that go on that what they have stored counts."""
+        for link in self.live():
+            self._commit(link)
+
+    def _commit(self, link: Uplink) -> None:
+        document = commit_document(link.boundary)
+        self.send(link, [b"%x\r\n%s\r\n0\r\n\r\n" % (len(document), document)])
 
     def collect(self, lost: Callable[[list[Share]], None]) -> list[Answer]:
         """Final answers: all that come until a quorum agrees and the others had their grace; padded with 503.
@@ -248,7 +268,7 @@ class Uplinks:
         stored = sum(is_success(answer.status) for answer in answers) >= self.quorum
         if stored and gone:
             lost([link.share for link in gone])
-        for link in pending:
+        for link in [*pending, *(link for link in self.links if link.is_late)]:
             spawn_n(self._await_late, link, stored, lost, transaction())
         return pad(answers, len(self.links))
 
@@ -269,8 +289,16 @@ class Uplinks:
     ) -> None:
         set_transaction(*request)
         late = Answers()
-        taken = self._take_final(link, late, self.options.node_timeout)
-        late.finish(self.options.post_quorum_timeout)
+        taken = False
+        if link.is_late:
+            link.is_late = False
+            self._take_continue(link)
+            if link.wants_data:
+                with contextlib.suppress(HTTPServiceUnavailable):  # without it there was a quorum
+                    self._commit(link)
+        if link.wants_data:
+            taken = self._take_final(link, late, self.options.node_timeout)
+            late.finish(self.options.post_quorum_timeout)
         if stored and not taken:
             lost([link.share])
 

@@ -36,7 +36,7 @@ def test_one_place_asks_for_time_and_chance():
 
 def test_core_holds_the_trades_words_only():
     lines = sum(len(path.read_text().splitlines()) for path in SOURCES if path.parent.name == "core")
-    assert lines < 4500
+    assert lines < 4900
 
 
 def module_name(path: pathlib.Path) -> str:

@@ -48,6 +48,9 @@ class Input(io.BytesIO):
     def set_hundred_continue_response_headers(self, headers):
         self.hundred_headers = dict(headers)
 
+    def send_hundred_continue_response(self):
+        pass
+
 
 class InlineBatches:
     """In place of the thread that carries batches: each item is one, carried out on the spot."""
@@ -81,6 +84,8 @@ class App:
             f.write(
                 "[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = changeme\n"
                 "[storage-policy:0]\nname = gold\ndefault = yes\n[storage-policy:1]\nname = silver\n"
+                "[storage-policy:2]\nname = ec42\npolicy_type = erasure_coding\nec_type = liberasurecode_rs_vand\n"
+                "ec_num_data_fragments = 4\nec_num_parity_fragments = 2\nec_object_segment_size = 1024\n"
             )
         self.log = Log()
         base = {
