@@ -14,8 +14,8 @@ from urllib.parse import quote
 from swift.core import swift_dir
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
+from swift.core.durable import fsync_dir
 from swift.core.errors import BadRequest
-from swift.core.fs import fsync_dir
 from swift.core.names import MAX_PARTITION_DIGITS, check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing

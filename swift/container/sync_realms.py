@@ -16,7 +16,7 @@ from swift.core.errors import ConfigError
 DEFAULT_CHECK_INTERVAL = 300.0
 
 
-class Target(NamedTuple):
+class SyncTarget(NamedTuple):
     """A checked target: where to send to, and with which realm's key (None: a plain URL)."""
 
     endpoint: str
@@ -90,7 +90,7 @@ class SyncRealms:
 
 def check_target(
     value: str, allowed_hosts: list[str], realms: SyncRealms
-) -> tuple[str | None, Target | None]:
+) -> tuple[str | None, SyncTarget | None]:
     """(complaint, None) or (None, target); an empty value, which switches synchronisation off, has neither."""
     value = value.rstrip("/") if value else ""
     if not value:
@@ -113,10 +113,10 @@ def check_target(
         return "Params, queries, and fragments not allowed in X-Container-Sync-To", None
     if host not in allowed_hosts:
         return f"Invalid host {host!r} in X-Container-Sync-To", None
-    return None, Target(value, None, None)
+    return None, SyncTarget(value, None, None)
 
 
-def _check_realm_target(value: str, realms: SyncRealms) -> tuple[str | None, Target | None]:
+def _check_realm_target(value: str, realms: SyncRealms) -> tuple[str | None, SyncTarget | None]:
     pieces = value[2:].split("/", 3)
     if len(pieces) != 4 or not all(pieces) or "/" in pieces[3]:
         return f"Invalid X-Container-Sync-To format {value!r}", None
@@ -127,4 +127,4 @@ def _check_realm_target(value: str, realms: SyncRealms) -> tuple[str | None, Tar
     endpoint = realms.endpoint(realm, cluster)
     if not endpoint:
         return f"No cluster endpoint for {realm!r} {cluster!r}", None
-    return None, Target(f"{endpoint.rstrip('/')}/{account}/{container}", realm.upper(), key)
+    return None, SyncTarget(f"{endpoint.rstrip('/')}/{account}/{container}", realm.upper(), key)

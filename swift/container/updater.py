@@ -16,7 +16,6 @@ from swift.core import clock
 from swift.core.concurrency import GreenPool, Semaphore, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
-from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import DeviceBusy, DevicePool, pool_for
 from swift.core.timestamp import Timestamp
@@ -26,6 +25,7 @@ from swift.db.walker import Walker
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon
+from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics

@@ -107,6 +107,12 @@ class Hub(epolls.Hub):
         self.callbacks[fd] = callback
         self.poll.register(fd, _select.EPOLLIN)
 
+    def forget_callback(self, fd: int) -> None:
+        """Ends `watch_callback`, if it was this hub's. To be called before the descriptor is closed."""
+        self.callbacks.pop(fd, None)
+        with contextlib.suppress(OSError, ValueError):
+            self.poll.unregister(fd)
+
     def wait(self, seconds: float | None = None) -> None:
         if self.streams:
             seconds = SWEEP_INTERVAL if seconds is None or seconds > SWEEP_INTERVAL else seconds

@@ -9,7 +9,7 @@ Spec: proxy-and-backend 3.3.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -111,7 +111,14 @@ def check_metadata(environ: Mapping[str, Any], target: str) -> None:
     skip = len(prefix)
     shown = f"x-{target}-meta-"
     count = size = 0
-    for key, value in environ.items():
+    keys: Iterable[str] = environ
+    if environ.get("swift.head_size", limit.max_header_size) < limit.max_header_size:
+        # no value is too long, then; and most requests have no metadata
+        if prefix not in "\n".join(environ):
+            return
+        keys = [key for key in environ if key.startswith(prefix)]
+    for key in keys:
+        value = environ[key]
         if key[:5] != "HTTP_" or type(value) is not str:
             continue
         if len(value) > limit.max_header_size:
@@ -159,6 +166,12 @@ def message_length(environ: Mapping[str, Any]) -> int | None:
     return int(text[:20])
 
 
+def too_large() -> EntityTooLarge:
+    """What becomes of an upload that is longer than an object may be."""
+    most = limits().max_file_size
+    return EntityTooLarge(f"Your request is too large. An object may have at most {most} bytes.")
+
+
 def check_object_creation(
     environ: MutableMapping[str, Any], object_name: str, timestamp: Timestamp
 ) -> int | None:
@@ -170,7 +183,7 @@ def check_object_creation(
     limit = limits()
     length = message_length(environ)
     if length is not None and length > limit.max_file_size:
-        raise EntityTooLarge("Your request is too large.")
+        raise too_large()
     if length is None and not environ.get("HTTP_TRANSFER_ENCODING"):
         raise LengthRequired("Missing Content-Length header.")
     name_length = wsgi_name_length(object_name)

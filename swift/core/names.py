@@ -9,12 +9,14 @@ Spec: proxy-and-backend 3.1, 3.2, 22.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
 from swift.core.errors import BadRequest, InsufficientStorage, PreconditionFailed
 
 RESERVED = "\0"
+_UNQUOTED = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII).fullmatch
 
 
 def split_path(path: str, minsegs: int = 1, maxsegs: int | None = None, rest_with_last: bool = False) -> list:
@@ -64,8 +66,13 @@ def str_to_wsgi(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
+_needs_no_quoting = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch
+
+
 def wsgi_quote(text: str, safe: str = "/") -> str:
     """Percent-quotes a WSGI string."""
+    if safe == "/" and _needs_no_quoting(text):
+        return text
     return quote_from_bytes(text.encode("latin-1"), safe)
 
 
@@ -76,6 +83,8 @@ def wsgi_unquote(text: str) -> str:
 
 def quote_name(text: str | bytes, safe: str = "/") -> str:
     """Percent-quotes a native string."""
+    if safe == "/" and isinstance(text, str) and _UNQUOTED(text):
+        return text
     return (
         quote(text, safe, errors="surrogateescape") if isinstance(text, str) else quote_from_bytes(text, safe)
     )

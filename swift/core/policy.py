@@ -371,4 +371,4 @@ def load_policies(swift_dir: str = DEFAULT_SWIFT_DIR) -> PolicyCollection:
 
 def policies() -> PolicyCollection:
     """The process's policies, read from the default swift.conf if none were loaded."""
-    return _policies or load_policies()
+    return _policies if _policies is not None else load_policies()

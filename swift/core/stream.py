@@ -90,7 +90,13 @@ class Stream(Watched):
             raise TimeoutError("timed out")
         self.reader = getcurrent()
         try:
-            self._switch()
+            # as _switch
+            hub = self._hub
+            greenlet = hub.greenlet
+            if greenlet.dead:
+                hub.switch()
+            else:
+                greenlet.switch()
         finally:
             self.reader = None
 
@@ -363,7 +369,7 @@ def wait_readable_any(streams: Iterable[Stream], seconds: float | None) -> list[
         stream.reader = me
         stream.read_by = deadline
     timer = None
-    if seconds is not None and seconds < SWEEP_INTERVAL * 5:
+    if seconds is not None and seconds < SWEEP_INTERVAL * 2:
         timer = hub.schedule_call_global(max(seconds, 0), me.throw, TimeoutError("timed out"))
         for stream in streams:
             stream.read_by = _FOREVER

@@ -16,7 +16,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
-from swift.core.fs import is_memory_file_system
+from swift.core.mounts import is_memory_file_system
 
 
 class DeviceBusy(Exception):
@@ -43,7 +43,7 @@ class Call:
         "waiter",
     )
 
-    def __init__(self, pool: _ThreadPool, tick: int, patient: bool) -> None:
+    def __init__(self, pool: ThreadPool, tick: int, patient: bool) -> None:
         self._pool = pool
         self.tick = tick  # of the watch, when it was submitted
         self.patient = patient  # it may take as long as it likes once it has begun
@@ -66,6 +66,12 @@ class Call:
             self._value = err
             self._raised = True
         self.done = True  # before the waiter is looked at, who looks here after he has put down his name
+
+    def end(self, value: Any) -> None:
+        """In the place of `carry_out`: its result, or the exception that its caller gets. The waiter is to be woken as there."""
+        self._value = value
+        self._raised = isinstance(value, BaseException)
+        self.done = True
 
     def give_up(self) -> None:
         """Its waiter gets DeviceStuck; what has not begun will never be done. Called in the thread of the waiters."""
@@ -94,7 +100,7 @@ class Call:
             del value  # or the error, its traceback and we would keep each other, and what was passed, until a collection
 
 
-class Limits:
+class StallLimits:
     """How long and how many may wait for a device. One for the process, changed by `bound_waits`.
 
     `calls`: so many may wait for one device. `stall`: seconds without any call finishing, while all threads of a device are busy,
@@ -109,25 +115,29 @@ class Limits:
         self.longest = 600.0
 
 
-LIMITS = Limits()
+LIMITS = StallLimits()
 _TICK_SHARE = 8  # looks at a pool in the time after which it counts as stuck
 
 
 def bound_waits(max_clients: int, stall: float) -> None:
     """For a server: one device holds at most three quarters of its clients, and none of them for long when it hangs.
 
-    `stall`: seconds, see `Limits`; six times that for a single call on a device that goes on working otherwise.
+    `stall`: seconds, see `StallLimits`; six times that for a single call on a device that goes on working otherwise.
     """
     LIMITS.calls = max(4, max_clients * 3 // 4)
     LIMITS.stall = stall
     LIMITS.longest = 6 * stall
 
 
-_all_pools: weakref.WeakSet[_ThreadPool] = weakref.WeakSet()
+_all_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
 
 
-class _ThreadPool:
-    """A few native threads that take calls from green threads; results come back through one eventfd."""
+class ThreadPool:
+    """A few native threads that take calls from green threads; results come back through one eventfd.
+
+    A subclass takes from `calls` in its own `work`, counts what has come to its end in a `counter` of the thread's own, and has who
+    waits woken by `hand_back` and `wake`. `size` 0: the work is done elsewhere, no thread is started.
+    """
 
     bounded = False  # by LIMITS: it waits for one device
 
@@ -138,9 +148,9 @@ class _ThreadPool:
         self._submitted = 0
         self._finished: list[list[int]] = []  # each thread counts for itself
         self._threads = 0
-        self._calls = raw_queue.SimpleQueue()
+        self.calls = raw_queue.SimpleQueue()
         self._results: collections.deque[Call] = collections.deque()
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._hub: Hub | None = None
         self.waiting: set[Call] = set()
         self._stuck = False
@@ -152,12 +162,21 @@ class _ThreadPool:
 
     def forget_threads(self) -> None:
         """In a forked child: the threads stayed with the parent, and so did whoever waits for them."""
-        os.close(self._wake)
-        _ThreadPool.__init__(self, self.name, self.size, self.limit)
+        os.close(self.wake_fd)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """As `__init__`, with the arguments that it had."""
+        ThreadPool.__init__(self, self.name, self.size, self.limit)
 
     @property
     def _done(self) -> int:
         return sum(count[0] for count in self._finished)
+
+    @property
+    def is_stuck(self) -> bool:
+        """True while what it was given hangs in the disk."""
+        return self._stuck and self._done == self._seen_finished
 
     @property
     def pending(self) -> int:
@@ -192,12 +211,12 @@ class _ThreadPool:
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
             self._watched = False
-            current.watch_callback(self._wake, self._deliver)
+            current.watch_callback(self.wake_fd, self.deliver)
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
         call = Call(self, self._tick, patient)
-        self._calls.put((call, function, args))
+        self.calls.put((call, function, args))
         if not self._watched and self.bounded:
             self._progress = self._tick
             self._watch()
@@ -208,9 +227,9 @@ class _ThreadPool:
     def _watch(self) -> None:
         assert self._hub is not None
         self._watched = True
-        self._hub.schedule_call_global(LIMITS.stall / _TICK_SHARE, self._look)
+        self._hub.schedule_call_global(LIMITS.stall / _TICK_SHARE, self.look)
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Now and then while there are calls: does the device still finish any, and has anybody waited too long?"""
         self._watched = False
         self._tick += 1
@@ -236,11 +255,11 @@ class _ThreadPool:
             if late and not call.given_up:
                 call.give_up()
                 self._results.append(call)
-        self._deliver()
+        self.deliver()
 
     def _start_thread(self) -> None:
         try:
-            raw_threading.Thread(target=self._work, name=self.name, daemon=True).start()
+            raw_threading.Thread(target=self.work, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
                 raise DeviceBusy(f"{self.name}: no thread can be started") from None
@@ -252,12 +271,26 @@ class _ThreadPool:
         assert self._hub is not None
         self._hub.switch()
 
-    def _work(self) -> None:
-        calls, results = self._calls, self._results
-        busy = [False]
-        _busy.append(busy)
+    def counter(self) -> list[int]:
+        """Of calls that have come to their end: `[0]`, for one thread to count up."""
         finished = [0]
         self._finished.append(finished)
+        return finished
+
+    def hand_back(self, call: Call) -> None:
+        """Whoever waits for this call goes on at the next `wake` or `deliver`."""
+        if call.waiter is not None:
+            self._results.append(call)
+
+    def wake(self) -> None:
+        """Have `deliver` called in the hub. From any thread."""
+        os.eventfd_write(self.wake_fd, 1)
+
+    def work(self) -> None:
+        """The life of a thread."""
+        calls, results = self.calls, self._results
+        busy = busy_flag()
+        finished = self.counter()
         while True:
             call, function, args = calls.get()
             busy[0] = True
@@ -266,12 +299,13 @@ class _ThreadPool:
             finished[0] += 1
             if call.waiter is not None:
                 results.append(call)
-                os.eventfd_write(self._wake, 1)
+                os.eventfd_write(self.wake_fd, 1)
             del call, function, args
 
-    def _deliver(self) -> None:
+    def deliver(self) -> None:
+        """In the hub: those whose calls were handed back go on."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake)
+            os.eventfd_read(self.wake_fd)
         results = self._results
         while results:
             waiter = results.popleft().waiter
@@ -284,7 +318,7 @@ class _ThreadPool:
                     hub().squelch_generic_exception(sys.exc_info())
 
 
-class _DiskThreads(_ThreadPool):
+class _DiskThreads(ThreadPool):
     """The threads of a device."""
 
     bounded = True
@@ -334,7 +368,7 @@ class DevicePool:
 EXIT_SECONDS = 5.0
 _busy: list[list[bool]] = []  # a flag for each thread that there is
 _pools: dict[str, DevicePool] = {}
-_shared_pool: _ThreadPool | None = None
+_shared_pool: ThreadPool | None = None
 
 
 def pool_for(device_path: str, size: int = 4) -> DevicePool:
@@ -345,15 +379,22 @@ def pool_for(device_path: str, size: int = 4) -> DevicePool:
     return pool
 
 
+def busy_flag() -> list[bool]:
+    """`[True]` while the thread that asked for it must not be cut off by the end of the process."""
+    busy = [False]
+    _busy.append(busy)
+    return busy
+
+
 def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Runs a blocking or long computation that belongs to no device (ring loading, hashing of large buffers)."""
     global _shared_pool
     if _shared_pool is None:
-        _shared_pool = _ThreadPool("shared", 4, 8192)
+        _shared_pool = ThreadPool("shared", 4, 8192)
     return _shared_pool.run(function, *args)
 
 
-_lanes: list[_ThreadPool] = []
+_lanes: list[ThreadPool] = []
 _lanes_given = 0
 
 
@@ -364,7 +405,7 @@ def lane() -> Callable[..., Call]:
     """
     global _lanes_given
     if len(_lanes) < (os.cpu_count() or 1):
-        _lanes.append(_ThreadPool(f"lane {len(_lanes)}", 1, 65536))
+        _lanes.append(ThreadPool(f"lane {len(_lanes)}", 1, 65536))
     _lanes_given += 1
     return _lanes[_lanes_given % len(_lanes)].submit
 

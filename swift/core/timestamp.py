@@ -264,7 +264,8 @@ def internal_timestamp(value: Any) -> str:
 
 def now_internal() -> str:
     """The current time in internal form; what a new X-Timestamp is."""
-    return _normal_text(round(_time() * RAW_PER_SECOND))
+    raw = round(_time() * RAW_PER_SECOND)
+    return f"{raw // RAW_PER_SECOND:010d}.{raw % RAW_PER_SECOND:05d}"
 
 
 def raw_to_isoformat(raw: int) -> str:
@@ -343,4 +344,9 @@ def http_date(value: Any) -> str:
     """RFC 1123 date of a timestamp, its text or a number of seconds, rounded up to a whole second."""
     if type(value) is int:
         return _http_date(value)
+    if type(value) is Timestamp:
+        return _http_date(value.ceil())
+    if type(value) is str and len(value) == 16 and _CANONICAL(value):
+        second = int(value[:10])
+        return _http_date(second if value[11:] == "00000" else second + 1)
     return _http_date(Timestamp(value).ceil())

@@ -2,7 +2,7 @@
 
 While one trip to a disk is under way for a database, the rows that come for it wait, and share the next: one lock, one write
 and, with sync_pending_updates, one sync for all of them. A failed trip fails every row of its group, as none is known to be
-stored. Where a row can be stored without waiting it takes no trip (swift.db.at_once). On a memory file system nothing blocks. Lives here: the grouping and the trip. Never
+stored. Where the file can be locked and opened without waiting, a trip is one call, or none (swift.db.at_once). On a memory file system nothing blocks. Lives here: the grouping and the trip. Never
 here: the format (swift.db.pending), when a file is merged (swift.db.server).
 """
 
@@ -13,11 +13,12 @@ from collections.abc import Callable
 
 from swift.core import clock
 from swift.core.concurrency import Event, sleep, spawn_n
-from swift.core.fs import fault_point, fsync_dir
+from swift.core.durable import fsync_dir
+from swift.core.fault_points import fault_point
 from swift.core.threads import DevicePool
 
 from . import pending
-from .at_once import AtOnce
+from .at_once import AtOnce, Files
 from .errors import DatabaseBusy, DatabaseMissing
 from .pending import DirectoryLock
 
@@ -61,13 +62,14 @@ class Appender:
             return self._store(path, row, timeout)
         groups = self._waiting.get(path)
         if groups is None:
-            size = self._without_trip(path, pool, row)
-            if size is not None:
-                return size
+            files = None if self.durable else self._at_once.lock(path, pool)
+            if files is not None:
+                size = self._at_once.write(files, row)
+                return self._write_first(path, pool, files, row) if size is None else size
             group = _Group()
             self._waiting[path] = [group]
             # a green thread that nobody knows and so nobody kills: others may hang on the trip as well
-            spawn_n(self._carry, path, pool)
+            spawn_n(self._carry, path, pool, True)
         else:
             group = groups[-1] if groups else _Group()
             if not groups or len(group.rows) >= MAX_GROUP:
@@ -80,31 +82,43 @@ class Appender:
             raise _copy(group.error)
         return group.size
 
-    def _carry(self, path: str, pool: DevicePool) -> None:
-        """Trip after trip, until nobody waits."""
+    def _write_first(self, path: str, pool: DevicePool, files: Files, row: bytes) -> int:
+        """Write the row of the caller alone, in a thread; then those that have come meanwhile are carried, whatever became of it."""
+        groups = self._waiting[path] = []
+        try:
+            return self._at_once.write_in_thread(files, row)
+        finally:
+            if groups:
+                spawn_n(self._carry, path, pool, False)
+            else:
+                del self._waiting[path]
+
+    def _carry(self, path: str, pool: DevicePool, needs_trip: bool) -> None:
+        """Trip after trip, until nobody waits. `needs_trip`: the first does, as was just found."""
         groups = self._waiting[path]
-        size: int | None = None
-        is_first = True  # which was just found to need a trip
         while groups:
             group = groups.pop(0)  # whoever comes from now on waits for the next
             try:
-                if not is_first:
-                    size = self._without_trip(path, pool, b"".join(group.rows))
-                is_first = False
-                group.size = self._trip(path, pool, group) if size is None else size
+                group.size = self._carry_one(path, pool, group, needs_trip)
             except Exception as err:
                 group.error = err
             except BaseException:
                 group.error = OSError(5, "the trip was given up", path)
                 raise
             finally:
+                needs_trip = False
                 if not groups:
                     del self._waiting[path]
                 group.done.send()
 
-    def _without_trip(self, path: str, pool: DevicePool, rows: bytes) -> int | None:
-        """The pending file's size if the rows could be stored right here."""
-        return None if self.durable else self._at_once.append(path, pool, rows)
+    def _carry_one(self, path: str, pool: DevicePool, group: _Group, needs_trip: bool) -> int:
+        """Store a group; the pending file's size."""
+        files = None if self.durable or needs_trip else self._at_once.lock(path, pool)
+        if files is None:
+            return self._trip(path, pool, group)
+        rows = b"".join(group.rows)
+        size = self._at_once.write(files, rows)
+        return self._at_once.write_in_thread(files, rows) if size is None else size
 
     def _trip(self, path: str, pool: DevicePool, group: _Group) -> int:
         """Store a group. Whoever holds the lock for long is not waited for in a thread of the device: others need those."""
@@ -113,7 +127,6 @@ class Appender:
             left = give_up - clock.monotonic()
             try:
                 size: int = pool.run(self._store, path, rows, max(0.0, min(left, LOCK_SLICE)))
-                self._at_once.stored(path)
                 return size
             except DatabaseBusy:
                 if left <= LOCK_SLICE:

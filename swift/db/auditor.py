@@ -13,10 +13,10 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, positive_float, truthy
-from swift.core.rate import RateLimiter
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import DeviceBusy, pool_for
 from swift.run.daemon import Daemon
+from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics

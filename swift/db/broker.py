@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from swift.core import clock
-from swift.core.fs import NewFile, fault_point, fsync_dir, mkdirs_durable, write_all
+from swift.core.durable import fsync_dir, mkdirs_durable
+from swift.core.fault_points import fault_point
+from swift.core.new_file import NewFile, write_all
 from swift.core.timestamp import Timestamp, normalize_timestamp
 
 from . import moves, pending, schema

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from swift.core.fs import fault_point
+from swift.core.fault_points import fault_point
 
 from . import pending
 from .errors import DatabaseBusy, DatabaseReplaced
@@ -19,7 +19,7 @@ from .pending import DirectoryLock
 
 MERGE_BATCH = 4_000  # rows in one transaction, which keeps in memory what it changes
 MERGE_AHEAD_ABOVE = 16 * 1024  # bytes
-MERGE_AHEAD_BATCH = 200  # rows in a transaction without the lock: others may want the database meanwhile
+MERGE_AHEAD_BATCH = 600  # rows in a transaction without the lock, since others may want the database meanwhile: what a file that is just too long holds
 ATTEMPTS = 5  # at merging into a database that is being replaced
 
 

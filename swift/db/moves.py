@@ -14,7 +14,8 @@ import stat
 from collections.abc import Callable
 
 from swift.core import clock
-from swift.core.fs import fault_point, fsync_dir, mkdirs_durable, rename_durable
+from swift.core.durable import fsync_dir, mkdirs_durable, rename_durable
+from swift.core.fault_points import fault_point
 
 from .connection import CONNECTIONS, Connection, Identity, identity_of, open_connection
 from .errors import DatabaseMissing, DatabaseReplaced

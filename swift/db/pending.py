@@ -17,7 +17,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from swift.core.concurrency import getcurrent, sleep
-from swift.core.fs import LockTimeout, acquire_lock, fault_point, fsync_dir, write_all
+from swift.core.durable import fsync_dir
+from swift.core.errors import LockTimeout
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
+from swift.core.new_file import write_all
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
 
@@ -165,15 +169,19 @@ def append(path: str, data: bytes) -> int:
     """
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        written = os.write(fd, data)
-        size = os.lseek(fd, 0, os.SEEK_CUR)
-        if written < len(data):
-            os.ftruncate(fd, size - written)
-            raise OSError(errno.ENOSPC, "no space for a pending record", path)
+        append_to(fd, data)
+        return os.lseek(fd, 0, os.SEEK_CUR)
     finally:
         os.close(fd)
+
+
+def append_to(fd: int, data: bytes) -> None:
+    """As `append`, to a file that is open for appending."""
+    written = os.write(fd, data)
+    if written < len(data):
+        os.ftruncate(fd, os.lseek(fd, 0, os.SEEK_END) - written)
+        raise OSError(errno.ENOSPC, "no space for a pending record")
     fault_point("db:pending:appended")
-    return size
 
 
 def read(path: str, offset: int = 0, limit: int = READ_AT_MOST) -> bytes:

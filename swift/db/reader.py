@@ -25,7 +25,7 @@ from .listing import Fetch
 from .listing import Row as ListingRow
 from .marks import Mark, is_settled, mark, mark_of
 from .overlay import NOTHING, lay_over
-from .seen import FileState, Seen
+from .seen import Seen, SeenFile
 from .snapshot import NO_ROWS, AnySnapshot, PendingRows, Stored, Totals
 from .stretches import Page, Stretch, Stretches
 
@@ -238,7 +238,7 @@ class Reader(Generic[AnySnapshot]):
             same = (
                 seen is not None
                 and len(files) == len(seen.files)
-                and all(map(FileState.is_same, seen.files, files))
+                and all(map(SeenFile.is_same, seen.files, files))
             )
             if held is not None and same:
                 stored = held.snapshot.stored
@@ -267,7 +267,7 @@ class Reader(Generic[AnySnapshot]):
         return found, data
 
     @contextmanager
-    def _opened(self, paths: Sequence[str]) -> Iterator[tuple[list[Connection], list[FileState]]]:
+    def _opened(self, paths: Sequence[str]) -> Iterator[tuple[list[Connection], list[SeenFile]]]:
         """Connections in transactions, and how they found the files, for the block."""
         path = paths[-1]
         with self.broker.connection(path) as conn, conn.reading():
@@ -276,7 +276,7 @@ class Reader(Generic[AnySnapshot]):
             found = mark(path)
             if found is None or found[:2] != conn.identity:
                 raise _Replaced
-            file = FileState(path, found, version, checked)
+            file = SeenFile(path, found, version, checked)
             if len(paths) == 1:
                 yield [conn], [file]
             else:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from .marks import Mark, is_settled, look_anyway, road_to
 
 
-class FileState(NamedTuple):
+class SeenFile(NamedTuple):
     """How a database file was in a transaction that has read it."""
 
     path: str
@@ -19,7 +19,7 @@ class FileState(NamedTuple):
     version: Any  # of the connection
     checked: int  # when, in nanoseconds
 
-    def is_same(self, later: FileState) -> bool:
+    def is_same(self, later: SeenFile) -> bool:
         """True if what was read then is what would be read now."""
         return (self.path, self.mark) == (later.path, later.mark) and (
             self.version == later.version or is_settled(self.mark, self.checked)
@@ -36,7 +36,7 @@ class Seen:
         where: tuple[bytes, bytes],
         directory: Mark,
         pending_file: Mark | None,
-        files: tuple[FileState, ...],
+        files: tuple[SeenFile, ...],
         read_at: int,
         before: Seen | None,
     ) -> None:

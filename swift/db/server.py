@@ -14,7 +14,6 @@ from swift.core import swift_dir
 from swift.core.concurrency import Event, spawn_n
 from swift.core.config import positive_float, positive_int, truthy
 from swift.core.errors import BadRequest
-from swift.core.fs import Reserve
 from swift.core.hashing import hash_path, storage_directory
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
@@ -22,6 +21,7 @@ from swift.core.names import (
     split_path,
 )
 from swift.core.policy import policies
+from swift.core.space import Reserve
 from swift.core.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.served import Served

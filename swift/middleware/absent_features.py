@@ -2,7 +2,8 @@
 
 Without its filter a manifest is stored as an empty object, a link as one, `?bulk-delete` deletes the container that it is sent to,
 and a version that is asked for is the current one. Clients believe a 2xx. What a request without the filter merely leaves undone,
-and harms nobody (quotas, temp-url keys, static web settings), stays stored as the metadata that it is.
+and harms nobody (quotas, temp-url keys, static web settings), stays stored as the metadata that it is. Objects that were stored while
+the filter was there are not read without it either: what they hold (a manifest, a link, ciphertext) is not what they mean.
 
 The gatekeeper asks, so only requests of clients are looked at: internal clients and storage servers may store all of it. A filter
 that is in the pipeline, under the name of its entry point, ends the refusal of what it does. Never here: what a feature does.
@@ -60,6 +61,24 @@ PARAMETERS = (
     Feature("bulk-delete", ("bulk",), frozenset(("POST", "DELETE")), (ACCOUNT, CONTAINER, OBJECT), _always),
     Feature("version-id", ("versioned_writes",), _ANY, (OBJECT,), _always),
 )  # fmt: skip
+
+
+class Stored(NamedTuple):
+    """A header of an object which says that its bytes mean something to `filters` only, unless `raw`, a query, asks for them."""
+
+    name: str
+    filters: tuple[str, ...]
+    what: str
+    raw: tuple[str, str] | None = None
+
+
+STORED = (
+    Stored("X-Static-Large-Object", ("slo",), "a manifest", ("multipart-manifest", "get")),
+    Stored("X-Object-Manifest", ("dlo",), "a manifest", ("multipart-manifest", "get")),
+    Stored("X-Object-Sysmeta-Symlink-Target", ("symlink",), "a link", ("symlink", "get")),
+    Stored("X-Object-Sysmeta-Crypto-Body-Meta", ("encryption",), "encrypted"),
+)
+_READS = frozenset(("GET", "HEAD"))
 _S3_PARAMETERS = ("AWSAccessKeyId", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Algorithm")
 _S3_HEADERS = ("HTTP_X_AMZ_DATE", "HTTP_X_AMZ_CONTENT_SHA256", "HTTP_X_AMZ_SECURITY_TOKEN")
 
@@ -75,12 +94,17 @@ class AbsentFeatures:
         self._parameters = absent(PARAMETERS)
         # With names taken from the host the path does not tell yet what it is about.
         self._by_level = filters.isdisjoint(("domain_remap", "cname_lookup"))
+        self.stored = {mark.name: mark for mark in STORED if filters.isdisjoint(mark.filters)}
         self._has_s3 = not filters.isdisjoint(S3_FILTERS)
         keys = [feature.key.removeprefix("HTTP_X_") for feature in self._headers]
         # Searched in all keys at once: nearly all requests have none of them.
         self._suspicious = re.compile(f"HTTP_X_(?:{'|'.join([*keys, 'AMZ_'])})")
         names = [feature.name for feature in self._parameters]
         self._suspicious_query = re.compile("|".join([*names, *_S3_PARAMETERS, "%"]))
+
+    def is_harmless(self, key: str) -> bool:
+        """Returns True if it is nothing to `refusal` whether this key, whatever its value, is in an environ without a query."""
+        return key != "HTTP_AUTHORIZATION" and self._suspicious.search(key) is None
 
     def refusal(self, environ: dict[str, Any], keys: str) -> HTTPException | None:
         """The answer to a request that would be misunderstood; `keys`: those of the environ in one text."""
@@ -103,6 +127,20 @@ class AbsentFeatures:
                 and feature.means_it(value)
             ):
                 return _not_supported(environ, feature)
+        return None
+
+    def unreadable(
+        self, environ: dict[str, Any], status: str, headers: list[tuple[str, str]]
+    ) -> HTTPException | None:
+        """The answer in place of one whose body would be taken for the object and is not. `headers`: of the answer, title-cased."""
+        if environ["REQUEST_METHOD"] not in _READS or status[0] > "3":
+            return None
+        parameters = parse_qsl(environ.get("QUERY_STRING", ""), encoding="latin-1")
+        for name, value in headers:
+            mark = self.stored.get(name)
+            if mark is not None and value.lower() not in ("", "false") and mark.raw not in parameters:
+                text = f"This object is {mark.what}: the filter {mark.filters[0]}, which reads it, is not in the proxy's pipeline.\n"
+                return HTTPBadRequest(request=Request(environ), body=text, content_type="text/plain")
         return None
 
 

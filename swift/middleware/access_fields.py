@@ -19,7 +19,7 @@ POLICY_HEADER = "X-Backend-Storage-Policy-Index"
 _path_needs_no_quoting = re.compile(r"[A-Za-z0-9_.\-~/]+").fullmatch
 
 
-class Exchange:
+class LoggedRequest:
     """One request and its response, as far as logs and metrics tell of them. Times are seconds since the epoch."""
 
     __slots__ = ("end", "environ", "headers", "received", "sent", "start", "status", "ttfb", "wire_status")
@@ -40,7 +40,7 @@ class Exchange:
         return self.environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX")
 
 
-Getter = Callable[[Exchange], Any]
+Getter = Callable[[LoggedRequest], Any]
 
 
 class AccessFields:
@@ -70,7 +70,7 @@ class AccessFields:
         }
         self._getters = [(name, known[name]) for name in known if name in used]
 
-    def values(self, exchange: Exchange) -> Mapping[str, Any]:
+    def values(self, exchange: LoggedRequest) -> Mapping[str, Any]:
         return {name: get(exchange) for name, get in self._getters}
 
     def _cut(self, value: str | None) -> str | None:
@@ -78,7 +78,7 @@ class AccessFields:
             return f"{value[: self._reveal]}..."
         return value
 
-    def _path(self, exchange: Exchange) -> str:
+    def _path(self, exchange: LoggedRequest) -> str:
         environ = exchange.environ
         path = environ.get("SCRIPT_NAME", "") + environ["PATH_INFO"]
         if not _path_needs_no_quoting(path):
@@ -92,7 +92,7 @@ class AccessFields:
             )
         return f"{path}?{query}"
 
-    def _headers(self, exchange: Exchange) -> str:
+    def _headers(self, exchange: LoggedRequest) -> str:
         lines = []
         for name, value in head_headers(exchange.environ):
             if not self._only_headers or name in self._only_headers:
@@ -120,36 +120,38 @@ def _environ_field(key: str) -> Getter:
 def client_address(environ: Mapping[str, Any]) -> str | None:
     """The client's address: as proxies before us tell, else the peer's; None for requests of our own."""
     get = environ.get
+    if "HTTP_X_CLUSTER_CLIENT_IP" not in environ and "HTTP_X_FORWARDED_FOR" not in environ:
+        return get("REMOTE_ADDR")
     forwarded = get("HTTP_X_CLUSTER_CLIENT_IP") or get("HTTP_X_FORWARDED_FOR", "").split(",", 1)[0].strip()
     return forwarded or get("REMOTE_ADDR")
 
 
-def _client_ip(exchange: Exchange) -> Any:
+def _client_ip(exchange: LoggedRequest) -> Any:
     return client_address(exchange.environ)
 
 
-def _domain(exchange: Exchange) -> str:
+def _domain(exchange: LoggedRequest) -> str:
     host = exchange.environ.get("HTTP_HOST") or ""
     name, colon, port = host.rpartition(":")
     return name if colon and port.isdigit() else host
 
 
-def _method(exchange: Exchange) -> Any:
+def _method(exchange: LoggedRequest) -> Any:
     return exchange.environ.get("swift.orig_req_method") or exchange.environ["REQUEST_METHOD"]
 
 
-def _log_info(exchange: Exchange) -> str | None:
+def _log_info(exchange: LoggedRequest) -> str | None:
     words = exchange.environ.get("swift.log_info")
     return ",".join(words) if words else None
 
 
-def _access_user_id(exchange: Exchange) -> Any:
+def _access_user_id(exchange: LoggedRequest) -> Any:
     who = exchange.environ.get("swift.access_logging")
     return who.get("user_id") if who else None
 
 
 def _path_part(index: int) -> Getter:
-    def part(exchange: Exchange) -> str | None:
+    def part(exchange: LoggedRequest) -> str | None:
         parts = parsed_path(exchange.environ)
         if parts[0] not in limits().valid_api_versions:
             return None

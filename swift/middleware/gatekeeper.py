@@ -5,13 +5,14 @@ turns away what nobody behind it would understand (`absent_features`). Never her
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from swift.core.config import truthy
 from swift.middleware.absent_features import AbsentFeatures
 from swift.telemetry.log import DEBUG, get_logger
+from swift.wire.message import HTTPException
 
 _INTERNAL_NAME = re.compile(
     r"x-(?:(?:account|container|object)-sysmeta-.*"
@@ -35,16 +36,27 @@ def is_internal(name: str) -> bool:
 
 
 class _Verdicts(dict[str, bool]):
-    """`is_internal` remembered for the names that come by; bounded, for names come from outside too."""
+    """`is_internal` remembered for the names that come by; bounded, for names come from outside too.
+
+    Those in `marks` are not remembered, so that each of them is noticed when it comes by, at no cost to the others.
+    """
+
+    def __init__(self, marks: Container[str] = ()) -> None:
+        self._marks = marks
+        self._noticed = False
 
     def __missing__(self, name: str) -> bool:
         verdict = is_internal(name)
-        if len(self) < _KNOWN_NAMES and len(name) < 128:
+        if name in self._marks:
+            self._noticed = True
+        elif len(self) < _KNOWN_NAMES and len(name) < 128:
             self[name] = verdict
         return verdict
 
-
-_verdicts = _Verdicts()
+    def noticed(self) -> bool:
+        """Returns True if a mark came by since this was last asked."""
+        noticed, self._noticed = self._noticed, False
+        return noticed
 
 
 class GatekeeperMiddleware:
@@ -53,17 +65,13 @@ class GatekeeperMiddleware:
         self.logger = logger or get_logger(conf, "proxy-server", log_route="gatekeeper")
         self.shunt_x_timestamp = truthy(conf.get("shunt_inbound_x_timestamp", "true"))
         self._absent: AbsentFeatures | None = None
+        self._harmless: set[str] = set()  # keys of environs
+        self._verdicts = _Verdicts()
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        keys = "\n".join(environ)
-        if _SUSPICIOUS_KEYS.search(keys):
-            self._clean_request(environ)
-        absent = self._absent
-        if absent is None:
-            absent = self._absent = self._absent_features()
-        if absent is not None:
-            refusal = absent.refusal(environ, keys)
+        if not (self._harmless.issuperset(environ) and not environ.get("QUERY_STRING")):
+            refusal = self._looked_at(environ)
             if refusal is not None:
                 return refusal(environ, start_response)
         if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
@@ -73,10 +81,18 @@ class GatekeeperMiddleware:
         if self.allow_reserved_names and "HTTP_X_ALLOW_RESERVED_NAMES" in environ:
             environ["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = environ.pop("HTTP_X_ALLOW_RESERVED_NAMES")
 
+        absent, verdicts = self._absent, self._verdicts
+        instead: list[Iterable[bytes]] = []
+
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            public = [header for header in headers if not _verdicts[header[0]]]
+            public = [header for header in headers if not verdicts[header[0]]]
+            if verdicts.noticed() and absent is not None:
+                unreadable = absent.unreadable(environ, status, headers)
+                if unreadable is not None:
+                    instead.append(unreadable(environ, start_response))
+                    return _no_write
             if len(public) != len(headers) and self.logger.isEnabledFor(DEBUG):
-                removed = [header for header in headers if _verdicts[header[0]]]
+                removed = [header for header in headers if verdicts[header[0]]]
                 self.logger.debug("removed response headers: %s", removed)
             if "swift.leave_relative_location" in environ:
                 public = _with_relative_location(public)
@@ -84,7 +100,39 @@ class GatekeeperMiddleware:
                 return start_response(status, public)
             return start_response(status, public, exc_info)
 
-        return self.app(environ, respond)
+        body = self.app(environ, respond)
+        if instead:
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+            return instead[0]
+        return body
+
+    def _looked_at(self, environ: dict[str, Any]) -> HTTPException | None:
+        """Take out what is internal; the answer to a request that nobody behind would understand, else None."""
+        keys = "\n".join(environ)
+        if _SUSPICIOUS_KEYS.search(keys):
+            self._clean_request(environ)
+        absent = self._absent
+        if absent is None:
+            absent = self._absent = self._absent_features()
+            self._verdicts = _Verdicts(absent.stored if absent is not None else ())
+        refusal = None if absent is None else absent.refusal(environ, keys)
+        if refusal is None:
+            self._note_harmless(environ, absent)
+        return refusal
+
+    def _note_harmless(self, environ: dict[str, Any], absent: AbsentFeatures | None) -> None:
+        """Keys of which nothing has to be known but that they are there."""
+        for key in environ:
+            if (
+                len(self._harmless) < _KNOWN_NAMES
+                and len(key) < 128
+                and not is_internal(key.removeprefix("HTTP_").replace("_", "-"))
+                and not _SUSPICIOUS_KEYS.search(key)
+                and (absent is None or absent.is_harmless(key))
+            ):
+                self._harmless.add(key)
 
     def _absent_features(self) -> AbsentFeatures | None:
         """None where the pipeline is unknown: a filter on its own."""
@@ -100,6 +148,10 @@ class GatekeeperMiddleware:
                 del environ[key]
         if removed:
             self.logger.debug("removed request headers: %s", removed)
+
+
+def _no_write(_data: bytes) -> None:
+    """For what an application would write beside its body."""
 
 
 def _with_relative_location(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

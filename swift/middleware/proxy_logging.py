@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.config import csv_list, truthy
-from swift.middleware.access_fields import AccessFields, Exchange
+from swift.middleware.access_fields import AccessFields, LoggedRequest
 from swift.middleware.request_metrics import RequestMetrics
 from swift.telemetry.access_line import proxy_template
 from swift.telemetry.log import INFO, get_logger
@@ -74,7 +74,7 @@ class ProxyLoggingMiddleware:
         callbacks = environ.get("swift.on_response_done")
         if callbacks is None or self.metrics.streams:
             return self._watched(environ, start_response)
-        exchange = Exchange(environ)
+        exchange = LoggedRequest(environ)
         callbacks.append(partial(self._done, exchange))
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -89,7 +89,7 @@ class ProxyLoggingMiddleware:
 
         return self.app(environ, respond)
 
-    def _done(self, exchange: Exchange, served: Served) -> None:
+    def _done(self, exchange: LoggedRequest, served: Served) -> None:
         """The server loop's word that the response is out, or broke."""
         exchange.wire_status = served.status
         exchange.status = served.environ.get(_STATUS) or _status_after(served.status, served.error)
@@ -101,7 +101,7 @@ class ProxyLoggingMiddleware:
             exchange.ttfb -= served.start
         self.report(exchange)
 
-    def report(self, exchange: Exchange) -> None:
+    def report(self, exchange: LoggedRequest) -> None:
         """Write the line and emit the metrics of a finished exchange."""
         if exchange.environ["REQUEST_METHOD"] != "GET":
             exchange.ttfb = None
@@ -147,7 +147,7 @@ class _Watch:
     def __init__(
         self, filter_: ProxyLoggingMiddleware, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> None:
-        self.exchange = Exchange(environ, clock.time())
+        self.exchange = LoggedRequest(environ, clock.time())
         self.started = False
         self._filter = filter_
         self._start_response = start_response

@@ -10,7 +10,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
-from swift.middleware.access_fields import Exchange
+from swift.middleware.access_fields import LoggedRequest
 from swift.telemetry.metrics import get_labeled_metrics, get_metrics
 from swift.wire.message import parsed_path
 from swift.wire.paths import ParsedPath, split
@@ -53,7 +53,7 @@ class RequestMetrics:
         if self._labeled.enabled:
             environ["swift.base_labels"] = self._base_labels(environ)
 
-    def report(self, exchange: Exchange) -> None:
+    def report(self, exchange: LoggedRequest) -> None:
         """Everything about a finished exchange."""
         if not self.enabled:
             return
@@ -69,7 +69,7 @@ class RequestMetrics:
             self._report_labeled(exchange, milliseconds)
 
     def _report_legacy(
-        self, exchange: Exchange, method: str, policy: str | None, milliseconds: float
+        self, exchange: LoggedRequest, method: str, policy: str | None, milliseconds: float
     ) -> None:
         kind = _kind(exchange.environ)
         if kind != "object":
@@ -130,14 +130,14 @@ class RequestMetrics:
             bucket, _, path = path.partition("/")
         return None, None, bucket or None, path or None
 
-    def _labels(self, exchange: Exchange) -> dict[str, Any]:
+    def _labels(self, exchange: LoggedRequest) -> dict[str, Any]:
         labels = self._base_labels(exchange.environ)
         labels["status"] = exchange.status
         if labels["resource"] == "object":
             labels["policy"] = exchange.policy_index
         return labels
 
-    def _report_labeled(self, exchange: Exchange, milliseconds: float) -> None:
+    def _report_labeled(self, exchange: LoggedRequest, milliseconds: float) -> None:
         labels = self._labels(exchange)
         labeled = self._labeled
         if exchange.ttfb is not None:
@@ -147,11 +147,11 @@ class RequestMetrics:
         labeled.update_stats(f"{_LABELLED}request_body_bytes", exchange.received, labels)
         labeled.update_stats(f"{_LABELLED}response_body_bytes", exchange.sent, labels)
 
-    def streamed(self, exchange: Exchange, request: bool) -> StreamedBytes:
+    def streamed(self, exchange: LoggedRequest, request: bool) -> StreamedBytes:
         """The counter of one body while it passes."""
         return StreamedBytes(self, exchange, request, self._interval)
 
-    def emit_streamed(self, exchange: Exchange, request: bool, count: int) -> None:
+    def emit_streamed(self, exchange: LoggedRequest, request: bool, count: int) -> None:
         if request:
             labels = self._base_labels(exchange.environ)
             self._labeled.update_stats(f"{_LABELLED}request_body_streaming_bytes", count, labels)
@@ -163,7 +163,9 @@ class RequestMetrics:
 class StreamedBytes:
     """Adds up bytes and emits them each `interval` seconds; 0: with every chunk."""
 
-    def __init__(self, metrics: RequestMetrics, exchange: Exchange, request: bool, interval: float) -> None:
+    def __init__(
+        self, metrics: RequestMetrics, exchange: LoggedRequest, request: bool, interval: float
+    ) -> None:
         self._metrics = metrics
         self._exchange = exchange
         self._request = request

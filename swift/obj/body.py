@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from swift.core import fs
+from swift.core.space import drop_cache
 from swift.obj.checks import PIECE, Check, CheckedReader, is_needed
 from swift.obj.errors import Quarantined
 from swift.obj.store import ObjectStore, OpenObject, Place
@@ -163,5 +163,5 @@ class CheckedRange:
 def _close(found: OpenObject, keep_cache: bool) -> None:
     """Runs on the device's pool: neither step may wait in the event loop."""
     if not keep_cache and not found.lent:
-        fs.drop_cache(found.fd, found.offset, found.size)
+        drop_cache(found.fd, found.offset, found.size)
     found.close()

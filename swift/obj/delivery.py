@@ -1,4 +1,4 @@
-"""Delivering one pending container update to the container servers that don't have it yet (object-disk 15).
+"""Delivering one undelivered container update to the container servers that don't have it yet (object-disk 15).
 
 The file's content is changed here, the file itself in `updater`.
 """
@@ -12,8 +12,8 @@ from typing import Any
 from swift.core.concurrency import spawn
 from swift.core.names import quote_name, split_path
 from swift.core.timestamp import internal_timestamp
+from swift.obj.async_pending import redirect_of
 from swift.obj.missing import MissingDatabases
-from swift.obj.pending import redirect_of
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendTimeout, header_block
 
@@ -35,7 +35,7 @@ class Attempt:
 
 
 class Delivery:
-    """Sends pending updates. `ring`: the container ring; `missing`: whom not to ask; times in seconds."""
+    """Sends undelivered updates. `ring`: the container ring; `missing`: whom not to ask; times in seconds."""
 
     def __init__(
         self, ring: Any, conn_timeout: float, node_timeout: float, missing: MissingDatabases, logger: Any

@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.errors import InsufficientStorage
-from swift.core.fs import is_mount
+from swift.core.mounts import is_mount
 from swift.core.names import check_device_name
 from swift.core.threads import Call, DeviceBusy, DevicePool, DeviceStuck, pool_for
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable

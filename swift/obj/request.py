@@ -1,11 +1,10 @@
-"""What the object server's verbs share about a request: its target, and the headers to store."""
+"""What the object server's verbs share about a request: the object it names, and the headers to store."""
 
 from __future__ import annotations
 
 from swift.core.errors import BadRequest
-from swift.core.names import wsgi_to_str
 from swift.obj.store import ObjectStore, Place
-from swift.obj.updates import UpdateTarget
+from swift.obj.updates import UpdatedObject
 from swift.wire.message import environ_key, header_name, title_case
 from swift.wire.storage import Environ
 
@@ -13,27 +12,20 @@ MAX_REPLICATION_HEADERS = 256
 
 
 class NamedObject:
-    """The object that a request names, and where it is. `account`, `container`, `obj`: WSGI strings."""
+    """The object that a request names, and where it is. `obj`: its own name, a WSGI string."""
 
-    __slots__ = ("store", "place", "account", "container", "obj")
+    __slots__ = ("store", "place", "obj")
 
-    def __init__(self, store: ObjectStore, place: Place, account: str, container: str, obj: str) -> None:
+    def __init__(self, store: ObjectStore, place: Place, obj: str) -> None:
         self.store = store
         self.place = place
-        self.account = account
-        self.container = container
         self.obj = obj
 
-    def for_update(self) -> UpdateTarget:
+    def for_update(self) -> UpdatedObject:
         """What container updates need to know of it."""
-        return UpdateTarget(
-            self.store.device,
-            wsgi_to_str(self.account),
-            wsgi_to_str(self.container),
-            wsgi_to_str(self.obj),
-            self.place.name_hash,
-            self.store.policy.idx,
-        )
+        store, place = self.store, self.place
+        assert place.name is not None
+        return UpdatedObject(store.device, place.name, place.name_hash, store.policy.idx)
 
 
 class Malformed(BadRequest):
@@ -45,20 +37,38 @@ _META, _TRANSIENT, _SYSMETA = (
     "HTTP_X_OBJECT_TRANSIENT_SYSMETA_",
     "HTTP_X_OBJECT_SYSMETA_",
 )
+_OVERRIDE = "HTTP_X_BACKEND_CONTAINER_UPDATE_OVERRIDE_"
 
 
 def stored_headers(
-    environ: Environ, metadata: dict[str, str], allowed_keys: list[tuple[str, str]], with_sysmeta: bool
+    environ: Environ, metadata: dict[str, str], allowed_keys: dict[str, str], with_sysmeta: bool
 ) -> bool:
     """Add to `metadata` the request headers that are kept with an object (proxy 15.1).
 
-    `allowed_keys`: (title-cased name, environ key) of the allowed headers. Returns whether there are any that override
+    `allowed_keys`: {environ key: title-cased name} of the allowed headers. Returns whether there are any that override
     fields of the container update.
     """
     overrides = False
+    names = "\n".join(environ)
+    if "HTTP_X_OBJECT_" in names or _OVERRIDE in names:
+        overrides = _store_own_headers(environ, metadata, with_sysmeta)
+    more = environ.get("HTTP_X_BACKEND_REPLICATION_HEADERS")
+    if more:
+        for name in more.split()[:MAX_REPLICATION_HEADERS]:
+            value = environ.get(environ_key(name))
+            if value is not None:
+                metadata[title_case(name)] = value
+    if not allowed_keys.keys().isdisjoint(environ.keys()):
+        for key, name in allowed_keys.items():
+            value = environ.get(key)
+            if value is not None:
+                metadata[name] = value
+    return overrides
+
+
+def _store_own_headers(environ: Environ, metadata: dict[str, str], with_sysmeta: bool) -> bool:
+    overrides = False
     for key, value in environ.items():
-        if not key.startswith("HTTP_X_"):
-            continue
         if key.startswith("HTTP_X_OBJECT_"):
             if (
                 (key.startswith(_META) and len(key) > len(_META))
@@ -68,16 +78,6 @@ def stored_headers(
                 metadata[header_name(key) or key] = value
                 if "_CONTAINER_UPDATE_OVERRIDE_" in key:
                     overrides = True
-        elif key.startswith("HTTP_X_BACKEND_CONTAINER_UPDATE_OVERRIDE_"):
+        elif key.startswith(_OVERRIDE):
             overrides = True
-    more = environ.get("HTTP_X_BACKEND_REPLICATION_HEADERS")
-    if more:
-        for name in more.split()[:MAX_REPLICATION_HEADERS]:
-            value = environ.get(environ_key(name))
-            if value is not None:
-                metadata[title_case(name)] = value
-    for name, key in allowed_keys:
-        value = environ.get(key)
-        if value is not None:
-            metadata[name] = value
     return overrides

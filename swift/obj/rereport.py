@@ -2,7 +2,7 @@
 
 What a killed server had in hand is in its notes (`in_hand`); after a restart of the machine, whatever was written shortly before it stopped is
 looked for on the disks (`boots`), as listings may have lost what they had acknowledged. Rows that say nothing new change nothing. What
-can't be delivered at once becomes a pending update. Never here: pending files that are there already (`updater`).
+can't be delivered at once is kept below async_pending. Never here: async pending files that are there already (`updater`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from swift.core.hashing import hash_path
 from swift.core.names import split_path
 from swift.core.object_headers import update_overrides
 from swift.core.policy import PolicyCollection
-from swift.core.rate import RateLimiter
+from swift.obj.async_pending import ContainerUpdate, write_update
 from swift.obj.boots import earlier_boots, forget_boots
 from swift.obj.delivery import Delivery
 from swift.obj.device import Device, Devices
 from swift.obj.errors import Deleted, DeviceUnavailable, NotExist, ObjectError
 from swift.obj.in_hand import Abandoned, abandoned
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
-from swift.obj.pending import ContainerUpdate, write_pending
 from swift.obj.store import HEAD, ObjectStore, OpenObject, Place
 from swift.obj.stores import Stores
 from swift.obj.updates import ExpirerQueue
+from swift.run.rate import RateLimiter
 
 MARGIN = (
     600.0  # seconds; a listing's row is on its disk some 35 s after it was acknowledged, whatever its options
@@ -200,4 +200,4 @@ class Rereports:
             return
         name_hash = hash_path(update.account, update.container, update.obj)
         device = store.device
-        device.run(write_pending, device.path, store.policy.idx, name_hash, update.timestamp, stored)
+        device.run(write_update, device.path, store.policy.idx, name_hash, update.timestamp, stored)

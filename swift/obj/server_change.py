@@ -16,7 +16,7 @@ from swift.obj.request import Malformed, stored_headers
 from swift.obj.server_put import next_part_power
 from swift.obj.service import ObjectService
 from swift.obj.store import OpenObject, Write
-from swift.obj.updates import UpdateTarget
+from swift.obj.updates import UpdatedObject
 from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, head_headers
 from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
@@ -103,7 +103,7 @@ def _send_post_updates(
     server: ObjectService,
     environ: Environ,
     request: PostRequest,
-    target: UpdateTarget,
+    about: UpdatedObject,
     found: OpenObject,
     metadata: dict[str, str],
 ) -> None:
@@ -114,14 +114,14 @@ def _send_post_updates(
         if new:
             updates.update_expirer(
                 "PUT",
-                target,
+                about,
                 environ,
                 int(new),
                 request.timestamp,
                 queue_fields(data, found.data_timestamp),
             )
         if old and int(old) != int(new or 0):
-            updates.update_expirer("DELETE", target, environ, int(old), request.timestamp)
+            updates.update_expirer("DELETE", about, environ, int(old), request.timestamp)
     content_type = metadata.get("Content-Type")
     ctype_timestamp = metadata.get("Content-Type-Timestamp", found.ctype_timestamp)
     if content_type is None:
@@ -134,7 +134,7 @@ def _send_post_updates(
     stored = stored_overrides(data)
     if request.overrides or stored:
         fields.update(update_overrides(stored, head_headers(environ) if request.overrides else ()))
-    updates.update_container("PUT", target, environ, fields)
+    updates.update_container("PUT", about, environ, fields)
 
 
 # ---------------------------------------------------------------- DELETE

@@ -108,6 +108,9 @@ def _is_shown(server: ObjectService, name: str) -> bool:
 
 def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list[tuple[str, str]]:
     """Response headers less Content-Length."""
+    is_replication = is_true(environ, "HTTP_X_BACKEND_REPLICATION")
+    if found.shown and not is_replication:
+        return [*found.shown[0]]
     metadata = found.metadata
     timestamp = found.timestamp
     headers = [("Content-Type", metadata.get("Content-Type") or "application/octet-stream")]
@@ -128,8 +131,11 @@ def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list
     fragments = found.fragments
     if fragments:
         headers.append(("X-Backend-Fragments", json.dumps(fragments)))
-    if BLOCK_CRC32 in metadata and is_true(environ, "HTTP_X_BACKEND_REPLICATION"):
-        headers.append((BLOCK_CRC32, metadata[BLOCK_CRC32]))
+    if is_replication:
+        if BLOCK_CRC32 in metadata:
+            headers.append((BLOCK_CRC32, metadata[BLOCK_CRC32]))
+    elif found.shown is not None:
+        found.shown[:] = [[*headers]]
     return headers
 
 

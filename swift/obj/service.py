@@ -12,7 +12,6 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import auto_int, csv_list, non_negative_int, positive_float, positive_int, truthy
 from swift.core.errors import RequestError
-from swift.core.fs import Reserve
 from swift.core.hashing import hash_path
 from swift.core.names import (
     MAX_PARTITION_DIGITS,
@@ -23,6 +22,7 @@ from swift.core.names import (
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import StoragePolicy, policies
+from swift.core.space import Reserve
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import bound_waits
 from swift.obj.boots import Beat
@@ -89,7 +89,7 @@ class ObjectService:
         self.keep_cache_slo_manifest = truthy(conf.get("keep_cache_slo_manifest", "false"))
         allowed = csv_list(conf.get("allowed_headers", DEFAULT_ALLOWED_HEADERS))
         self.allowed_headers = [h.title() for h in allowed if h.lower() not in _NEVER_ALLOWED]
-        self.allowed_keys = [(h, "HTTP_" + h.upper().replace("-", "_")) for h in self.allowed_headers]
+        self.allowed_keys = {"HTTP_" + h.upper().replace("-", "_"): h for h in self.allowed_headers}
         self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
         self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
         self._policy_by_header: dict[str | None, StoragePolicy] = {}
@@ -119,7 +119,7 @@ class ObjectService:
             check_object_name(account, container, obj)
         store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
         environ[_PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
-        return NamedObject(store, place, account, container, obj)
+        return NamedObject(store, place, obj)
 
     def begin_write(self, environ: Environ, target: NamedObject) -> None:
         """What may be changed is noted until the request is done. Raises DeviceUnavailable, DeviceOverloaded."""

@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from swift.core.fs import Reserve
 from swift.core.policy import StoragePolicy
+from swift.core.space import Reserve
 from swift.obj.device import Device
 
 RECLAIM_AGE = 604800.0
@@ -100,6 +100,7 @@ class OpenObject:
     extent is then closed. `metadata`: merged; `data_metadata`, `meta_metadata`: of the PUT and of the last POST (None without
     one). All times in internal form. `fragments`: EC: {timestamp: [indexes here]}, else None. `version`: tells this content from
     what is written later; for `ObjectStore.quarantine`. `identity`: the same for as long as the bytes can't have changed.
+    `shown`: response headers made of the metadata, where the store has given it out before and callers have left them here.
     """
 
     __slots__ = (
@@ -115,6 +116,7 @@ class OpenObject:
         "meta_metadata",
         "metadata",
         "offset",
+        "shown",
         "size",
         "timestamp",
         "version",
@@ -133,6 +135,7 @@ class OpenObject:
         self.timestamp = self.data_timestamp = self.ctype_timestamp = ""
         self.durable_timestamp: str | None = None
         self.fragments: dict[str, list[int | None]] | None = None
+        self.shown: list[list[tuple[str, str]]] | None = None
         self.lent = False  # a call that nobody waits for any more still has it: see Device.run_on
 
     def close(self) -> None:

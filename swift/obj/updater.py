@@ -18,12 +18,12 @@ from swift.core.errors import ConfigError
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import LIMITS, bound_waits
+from swift.obj.async_pending import BadUpdate, read_update, rewrite_update
 from swift.obj.delivery import Delivery, path_of
 from swift.obj.device import Device, Devices
 from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, split_policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 from swift.obj.missing import MissingDatabases
-from swift.obj.pending import BadPending, read_pending, rewrite_pending
 from swift.obj.quarantine import quarantine_stray
 from swift.obj.reclaimer import Reclaimer
 from swift.obj.rereport import Rereports
@@ -148,8 +148,8 @@ class ContainerPace:
             self._next[bucket] = max(self._next.get(bucket, 0.0), clock.monotonic()) + self._gap
 
 
-class Pending:
-    """A pending file: where it is and what its name says."""
+class AsyncPending:
+    """An async pending file: where it is and what its name says."""
 
     __slots__ = ("path", "policy_index", "name_hash", "timestamp")
 
@@ -238,7 +238,7 @@ class ObjectUpdater(Daemon):
         self.reclaimer.run_once()
 
     def sweep(self) -> None:
-        """One sweep over the pending updates of all devices.
+        """One sweep over the undelivered updates of all devices.
 
         Each is looked at by a green thread of its own, so that one that hangs holds up no other; it is left for the next sweep.
         """
@@ -312,7 +312,7 @@ def _merged_stats(tracked: Mapping[str, Any], shown: int) -> dict[str, Any]:
 
 
 class DeviceSweep:
-    """One sweep over the pending updates of one device."""
+    """One sweep over the undelivered updates of one device."""
 
     def __init__(self, updater: ObjectUpdater, device: Device, started: float) -> None:
         self.updater = updater
@@ -323,7 +323,7 @@ class DeviceSweep:
         self.pace = Pace(updater.objects_per_second)
         self.container_pace = ContainerPace(updater.per_container, updater.buckets)
         self.deadline = started + updater.interval
-        self.deferred: deque[tuple[Pending, dict[str, Any]]] = deque()
+        self.deferred: deque[tuple[AsyncPending, dict[str, Any]]] = deque()
         self.reported = clock.time()
         self.left = 0  # files that are there at the end, as far as they were seen
 
@@ -335,8 +335,8 @@ class DeviceSweep:
         self.device.run(remove_old, self.device.path, self.updater.reclaim_age)
         pool = GreenPool(self.updater.concurrency)
         try:
-            for pending in self._files():
-                self._begin(pending, pool)
+            for file in self._files():
+                self._begin(file, pool)
             self._drain(pool)
         finally:
             pool.waitall()
@@ -349,26 +349,26 @@ class DeviceSweep:
         )
         return self.failures.stats()
 
-    def _begin(self, pending: Pending, pool: GreenPool) -> None:
-        update = self._load(pending)
+    def _begin(self, file: AsyncPending, pool: GreenPool) -> None:
+        update = self._load(file)
         if update is None:
             return
         bucket = self.container_pace.bucket(update)
         if self.container_pace.delay(bucket) > 0:
-            self._defer(pending, update)
+            self._defer(file, update)
             return
         if self.updater.delivery.all_rest(update):
-            self._rested(pending, update)
+            self._rested(file, update)
             return
         self.container_pace.take(bucket)
         self.pace.wait()
-        pool.spawn(self._process, pending, update)
+        pool.spawn(self._process, file, update)
         self._report()
 
-    def _rested(self, pending: Pending, update: dict[str, Any]) -> None:
+    def _rested(self, file: AsyncPending, update: dict[str, Any]) -> None:
         """None of those who lack it is asked yet. What has waited longest is shown all the same."""
         self.stats.add("skips")
-        self.failures.add(update["account"], update["container"], pending.timestamp)
+        self.failures.add(update["account"], update["container"], file.timestamp)
         if self.device.inline:
             sleep(0)
 
@@ -379,8 +379,8 @@ class DeviceSweep:
 
     # ------------------------------------------------------------ finding
 
-    def _files(self) -> Iterator[Pending]:
-        """The newest pending file of each object; older ones are removed, as the newest says all."""
+    def _files(self) -> Iterator[AsyncPending]:
+        """The newest file of each object; older ones are removed, as the newest says all."""
         for directory in self._listed(self.device.path):
             if not directory.startswith(ASYNCDIR):
                 continue
@@ -408,7 +408,7 @@ class DeviceSweep:
             self.logger.error("ERROR listing %s: %s", path, err)
             return []
 
-    def _prefix(self, path: str, policy_index: int) -> Iterator[Pending]:
+    def _prefix(self, path: str, policy_index: int) -> Iterator[AsyncPending]:
         last_hash = None
         names = sorted(self._listed(path), reverse=True)
         self.left += len(names)
@@ -418,83 +418,83 @@ class DeviceSweep:
                 self.stats.add("errors")
                 self.logger.error("ERROR async pending file with unexpected name %s/%s", path, name)
                 continue
-            pending = Pending(f"{path}/{name}", policy_index, name_hash, timestamp)
+            file = AsyncPending(f"{path}/{name}", policy_index, name_hash, timestamp)
             if name_hash == last_hash:
                 self.stats.add("outdated_unlinks")
-                self._unlink(pending)
+                self._unlink(file)
                 continue
             last_hash = name_hash
-            yield pending
+            yield file
         self.device.run(_rmdir, path)
 
-    def _load(self, pending: Pending) -> dict[str, Any] | None:
+    def _load(self, file: AsyncPending) -> dict[str, Any] | None:
         try:
-            return self.device.run(read_pending, pending.path)
+            return self.device.run(read_update, file.path)
         except FileNotFoundError:
             self.left -= 1
             return None
         except OSError as err:
             self.stats.add("errors")
-            self.logger.error("ERROR reading %s, left for the next sweep: %s", pending.path, err)
+            self.logger.error("ERROR reading %s, left for the next sweep: %s", file.path, err)
             return None
-        except BadPending as err:
+        except BadUpdate as err:
             self.stats.add("quarantines")
-            self.logger.exception("ERROR Pickle problem, quarantining %s: %s", pending.path, err)
+            self.logger.exception("ERROR Pickle problem, quarantining %s: %s", file.path, err)
             try:
-                self.device.run(quarantine_stray, self.device.path, DATADIR, pending.path)
+                self.device.run(quarantine_stray, self.device.path, DATADIR, file.path)
                 self.left -= 1
             except OSError as failed:
-                self.logger.error("ERROR quarantining %s: %s", pending.path, failed)
+                self.logger.error("ERROR quarantining %s: %s", file.path, failed)
             return None
 
     # ------------------------------------------------------------ delivering
 
-    def _process(self, pending: Pending, update: dict[str, Any]) -> None:
+    def _process(self, file: AsyncPending, update: dict[str, Any]) -> None:
         started = clock.time()
         try:
-            done, changed, attempt = self.updater.delivery.deliver(update, pending.policy_index)
+            done, changed, attempt = self.updater.delivery.deliver(update, file.policy_index)
             for status in attempt.statuses:
                 self.updater.metrics.timing_since(f"updater.timing.status.{status}", started)
             if done:
                 self.stats.add("successes")
                 self.stats.add("unlinks")
-                self._unlink(pending)
+                self._unlink(file)
                 return
             if attempt.redirect is not None:
                 self.stats.add("redirects")
             self.stats.add("failures")
-            self.failures.add(update["account"], update["container"], pending.timestamp)
+            self.failures.add(update["account"], update["container"], file.timestamp)
             if changed:
-                self.device.run(rewrite_pending, self.device.path, pending.policy_index, pending.path, update)
+                self.device.run(rewrite_update, self.device.path, file.policy_index, file.path, update)
         except (DeviceUnavailable, DeviceOverloaded) as err:
             self.stats.add("errors")
-            self.logger.error("ERROR updating %s: %s", pending.path, err)
+            self.logger.error("ERROR updating %s: %s", file.path, err)
         except Exception:
             self.stats.add("errors")
-            self.logger.exception("ERROR updating %s", pending.path)
+            self.logger.exception("ERROR updating %s", file.path)
 
-    def _unlink(self, pending: Pending) -> None:
+    def _unlink(self, file: AsyncPending) -> None:
         try:
-            self.device.run(_unlink, pending.path)
+            self.device.run(_unlink, file.path)
             self.left -= 1
         except OSError as err:
             self.stats.add("errors")
-            self.logger.error("ERROR unlinking %s: %s", pending.path, err)
+            self.logger.error("ERROR unlinking %s: %s", file.path, err)
 
     # ------------------------------------------------------------ containers that get too many
 
-    def _defer(self, pending: Pending, update: dict[str, Any]) -> None:
+    def _defer(self, file: AsyncPending, update: dict[str, Any]) -> None:
         self.stats.add("deferrals")
-        self.deferred.append((pending, update))
+        self.deferred.append((file, update))
         if len(self.deferred) > self.updater.max_deferred:
             self.deferred.popleft()
             self.stats.add("skips")
 
     def _drain(self, pool: GreenPool) -> None:
         """Send what was deferred, newest first, as its containers may, until the time of this sweep is up."""
-        waiting: OrderedDict[int, list[tuple[Pending, dict[str, Any]]]] = OrderedDict()
-        for pending, update in self.deferred:
-            waiting.setdefault(self.container_pace.bucket(update), []).append((pending, update))
+        waiting: OrderedDict[int, list[tuple[AsyncPending, dict[str, Any]]]] = OrderedDict()
+        for file, update in self.deferred:
+            waiting.setdefault(self.container_pace.bucket(update), []).append((file, update))
         self.deferred.clear()
         while waiting and clock.time() < self.deadline:
             soonest = min(waiting, key=self.container_pace.delay)
@@ -505,11 +505,11 @@ class DeviceSweep:
                 sleep(delay)
             self.container_pace.take(soonest)
             self.pace.wait()
-            pending, update = waiting[soonest].pop()
+            file, update = waiting[soonest].pop()
             if not waiting[soonest]:
                 del waiting[soonest]
             self.stats.add("drains")
-            pool.spawn(self._process, pending, update)
+            pool.spawn(self._process, file, update)
         for left in waiting.values():
             for _ in left:
                 self.stats.add("skips")

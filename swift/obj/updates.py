@@ -1,7 +1,7 @@
 """Telling container servers about changed objects while the client waits (object-disk 14.1, 14.3).
 
-Sends the updates that a request's headers ask for and stores as pending, before the caller goes on, those that are not
-known to have been taken. The format of pending files is in `pending`; later delivery is the object-updater's.
+Sends the updates that a request's headers ask for and keeps below async_pending, before the caller goes on, those that are not
+known to have been taken. The format of async pending files is in `async_pending`; later delivery is the object-updater's.
 """
 
 from __future__ import annotations
@@ -18,38 +18,51 @@ from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
+from swift.obj.async_pending import ContainerUpdate, redirect_of, write_update
 from swift.obj.device import Device
-from swift.obj.pending import ContainerUpdate, redirect_of, write_pending
 from swift.telemetry.metrics import Metrics
 from swift.wire.backend_call import BackendCall
-from swift.wire.client import BackendError, header_block
+from swift.wire.client import BackendError, header_block_of
 from swift.wire.message import host_url
 
 EXPIRER_ACCOUNT = "expiring_objects"
 EXPIRER_DIVISOR = 86400
 MAX_TARGETS = 64
+MAX_ADDRESSES = 4096  # of container servers, that are remembered
 MAX_ANSWER = 65536
 
 _EMPTY_MD5 = "d41d8cd98f00b204e9800998ecf8427e"
+_user_agent = ""
 
 
-class UpdateTarget:
+def _name_ourselves() -> None:
+    global _user_agent
+    _user_agent = f"object-server {os.getpid()}"
+
+
+_name_ourselves()
+os.register_at_fork(after_in_child=_name_ourselves)
+
+
+class UpdatedObject:
     """The object that an update is about, and the device that keeps the update if it can't be delivered.
 
-    Names are native text. `name_hash`: of the object, whatever the update's own path is. `policy_index`: of the object.
+    `name`: `/account/container/object`, native text. `name_hash`: of the object, whatever the update's own path is. `policy_index`: of
+    the object.
     """
 
-    __slots__ = ("device", "account", "container", "obj", "name_hash", "policy_index")
+    __slots__ = ("device", "name", "name_hash", "policy_index")
 
-    def __init__(
-        self, device: Device, account: str, container: str, obj: str, name_hash: str, policy_index: int
-    ) -> None:
+    def __init__(self, device: Device, name: str, name_hash: str, policy_index: int) -> None:
         self.device = device
-        self.account = account
-        self.container = container
-        self.obj = obj
+        self.name = name
         self.name_hash = name_hash
         self.policy_index = policy_index
+
+    @property
+    def parts(self) -> list[str]:
+        """Account, container and object."""
+        return self.name.split("/", 3)[1:]
 
 
 class ExpirerQueue:
@@ -74,7 +87,7 @@ class ExpirerQueue:
 
 
 class ContainerUpdates:
-    """Sends updates within the time limits of the server's options. Raises what storing a pending file raises."""
+    """Sends updates within the time limits of the server's options. Raises what storing an async pending file raises."""
 
     def __init__(self, conf: Mapping[str, Any], logger: Any, metrics: Metrics) -> None:
         """Options: conn_timeout, node_timeout, container_update_timeout, expiring_objects_*. Raises ValueError."""
@@ -84,29 +97,29 @@ class ContainerUpdates:
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
         self.queue = ExpirerQueue(conf)
+        self._addresses: dict[str, tuple[str, int]] = {}
 
     # ------------------------------------------------------------ the object's container
 
     def update_container(
-        self, op: str, target: UpdateTarget, environ: Mapping[str, Any], fields: dict[str, str]
+        self, op: str, about: UpdatedObject, environ: Mapping[str, Any], fields: dict[str, str]
     ) -> None:
-        """Report a PUT or DELETE of `target` to the container servers named in the request; `fields`: its headers."""
+        """Report a PUT or DELETE of `about` to the container servers named in the request; `fields`: its headers."""
         partition = environ.get("HTTP_X_CONTAINER_PARTITION")
         if not partition:
             return
-        pairs = self._pairs(environ, "CONTAINER")
+        pairs = self._pairs(environ.get("HTTP_X_CONTAINER_HOST"), environ.get("HTTP_X_CONTAINER_DEVICE"))
+        if not pairs:
+            return
         headers = {
             **fields,
             "X-Trans-Id": environ.get("HTTP_X_TRANS_ID", "-"),
             "Referer": referer(environ),
-            "X-Backend-Storage-Policy-Index": str(target.policy_index),
-            "User-Agent": f"object-server {os.getpid()}",
+            "X-Backend-Storage-Policy-Index": str(about.policy_index),
+            "User-Agent": _user_agent,
         }
         state = environ.get("HTTP_X_CONTAINER_ROOT_DB_STATE")
-        update = ContainerUpdate(
-            op, target.account, target.container, target.obj, headers, state, self._container_path(environ)
-        )
-        self._update(target, update, partition, pairs)
+        self._update(about, op, headers, partition, pairs, state, self._container_path(environ))
 
     def _container_path(self, environ: Mapping[str, Any]) -> str | None:
         """`account/container` of the shard to update, native text; None for the object's own container."""
@@ -127,9 +140,11 @@ class ContainerUpdates:
             return None
         return path
 
-    def _pairs(self, environ: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
-        hosts = _words(environ.get(f"HTTP_X_{kind}_HOST"))
-        devices = _words(environ.get(f"HTTP_X_{kind}_DEVICE"))
+    def _pairs(self, host: str | None, device: str | None) -> list[tuple[str, str]]:
+        """[(host, device)] of the servers that two headers name."""
+        if host and device and "," not in host and "," not in device:
+            return [(host.strip(), device.strip())]
+        hosts, devices = _words(host), _words(device)
         if len(hosts) != len(devices):
             self.logger.error(
                 "ERROR Container update failed: different numbers of hosts and devices in request: %r vs %r",
@@ -144,7 +159,7 @@ class ContainerUpdates:
     def update_expirer(
         self,
         op: str,
-        target: UpdateTarget,
+        about: UpdatedObject,
         environ: Mapping[str, Any],
         delete_at: int,
         timestamp: str,
@@ -154,7 +169,7 @@ class ContainerUpdates:
         if truthy(environ.get("HTTP_X_BACKEND_REPLICATION")):
             return
         delete_at = min(max(delete_at, 0), 9999999999)
-        container, obj = self.queue.row(delete_at, target.account, target.container, target.obj)
+        container, obj = self.queue.row(delete_at, *about.parts)
         headers = {
             "X-Backend-Storage-Policy-Index": "0",
             "X-Timestamp": timestamp,
@@ -172,39 +187,44 @@ class ContainerUpdates:
                 return  # other object servers were told where to send it
             partition = environ.get("HTTP_X_DELETE_AT_PARTITION") or ""
             if partition:
-                pairs = self._pairs(environ, "DELETE_AT")
+                pairs = self._pairs(
+                    environ.get("HTTP_X_DELETE_AT_HOST"), environ.get("HTTP_X_DELETE_AT_DEVICE")
+                )
             headers.update(self.queue.fields())
             headers.update(fields or {})
         elif not truthy(environ.get("HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE", "t")):
             return
-        headers["User-Agent"] = f"object-server {os.getpid()}"
-        update = ContainerUpdate(op, self.queue.account, container, obj, headers)
-        queued = UpdateTarget(
-            target.device,
-            self.queue.account,
-            container,
-            obj,
+        headers["User-Agent"] = _user_agent
+        queued = UpdatedObject(
+            about.device,
+            f"/{self.queue.account}/{container}/{obj}",
             hash_path(self.queue.account, container, obj),
-            target.policy_index,
+            about.policy_index,
         )
         if pairs:
-            self._update(queued, update, partition, pairs)
+            self._update(queued, op, headers, partition, pairs)
         else:
-            self._keep(queued, update)
+            self._keep(queued, ContainerUpdate(op, self.queue.account, container, obj, headers))
 
     # ------------------------------------------------------------ sending
 
     def _update(
-        self, target: UpdateTarget, update: ContainerUpdate, partition: str, pairs: list[tuple[str, str]]
+        self,
+        about: UpdatedObject,
+        op: str,
+        headers: dict[str, str],
+        partition: str,
+        pairs: list[tuple[str, str]],
+        db_state: str | None = None,
+        container_path: str | None = None,
     ) -> None:
-        if not pairs:
-            return
-        container_path = update.container_path or f"{update.account}/{update.container}"
-        path = quote_name(f"/{partition}/{container_path}/{update.obj}")
-        block = header_block(update.headers.items())
+        name = about.name
+        if container_path is not None:
+            name = f"/{container_path}/{about.parts[2]}"
+        block = header_block_of(headers)
         deadline = clock.monotonic() + self.wait
         sends = [
-            _Send(self, host, device, update.op, f"/{quote_name(device)}{path}", block)
+            _Send(self, host, device, op, quote_name(f"/{device}/{partition}{name}"), block)
             for host, device in pairs
         ]
         if len(sends) == 1:
@@ -217,26 +237,40 @@ class ContainerUpdates:
             if all(send.done for send in sends):
                 return
         redirect = next((send.redirect for send in sends if send.redirect), None)
-        kept = self._keep(target, update, redirect)
+        account, container, obj = about.parts
+        update = ContainerUpdate(op, account, container, obj, headers, db_state, container_path)
+        kept = self._keep(about, update, redirect)
         if len(sends) == 1 and sends[0].late is not None:
-            spawn_n(sends[0].wait_late, kept, target.device)
+            spawn_n(sends[0].wait_late, kept, about.device)
             return
         for send in sends:
             if send.late is not None:
                 send.late.close()
 
-    def _keep(self, target: UpdateTarget, update: ContainerUpdate, redirect: str | None = None) -> str:
+    def _keep(self, about: UpdatedObject, update: ContainerUpdate, redirect: str | None = None) -> str:
         self.metrics.increment("async_pendings")
-        device = target.device
+        device = about.device
         kept: str = device.run(
-            write_pending,
+            write_update,
             device.path,
-            target.policy_index,
-            target.name_hash,
+            about.policy_index,
+            about.name_hash,
             update.timestamp,
             update.stored(redirect),
         )
         return kept
+
+    def address(self, host: str) -> tuple[str, int]:
+        """The address and port that a `host` header names. Raises ValueError."""
+        known = self._addresses.get(host)
+        if known is None:
+            ip, _, port = host.rpartition(":")
+            known = ip, int(port)
+            if not (ip and 0 < known[1] < 65536):
+                raise ValueError(host)
+            if len(self._addresses) < MAX_ADDRESSES:
+                self._addresses[host] = known
+        return known
 
 
 class _Send:
@@ -261,16 +295,13 @@ class _Send:
         """Send and wait for the answer until `deadline`; never raises for what a server or the network does."""
         updates = self.updates
         try:
-            ip, _, port = self.host.rpartition(":")
-            number = int(port)
-            if not (ip and 0 < number < 65536):
-                raise ValueError(self.host)
+            ip, port = updates.address(self.host)
         except ValueError:
             updates.logger.error("ERROR Container update failed: bad host %r", self.host)
             return
         call = BackendCall(
             ip,
-            number,
+            port,
             self.op,
             self.path,
             self.block,

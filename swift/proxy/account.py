@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from swift.core import clock, constraints
-from swift.core.acl import format_acl_v2, parse_account_acl
+from swift.middleware.acl import format_acl_v2, parse_account_acl
 from swift.middleware.info import Asked, asked_account, forget_account, remember_account
 from swift.proxy.backend_headers import transferred_headers
 from swift.proxy.controller import Controller, first_header, owner_headers_removed

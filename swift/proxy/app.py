@@ -35,7 +35,7 @@ from swift.proxy.services import Services
 from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
 from swift.ring.lookup import Ring
-from swift.telemetry.log import get_logger, set_client_ip, set_transaction
+from swift.telemetry.log import get_logger, set_transaction
 from swift.telemetry.metrics import get_metrics
 from swift.wire.message import (
     HTTPBadRequest,
@@ -173,6 +173,8 @@ class Application:
     ) -> Iterable[bytes]:
         """The answer to a request that ended in an exception; `exchange` None: before a verb took it."""
         if isinstance(error, HTTPException):
+            if error.status_int == 503:
+                self._say_when(error)
             return error(environ, start_response)
         if isinstance(error, UnicodeError):
             self.metrics.increment("errors")
@@ -190,6 +192,12 @@ class Application:
         headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(_FAILED)))]
         start_response("500 Server Error", headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [_FAILED]
+
+    def _say_when(self, error: HTTPException) -> None:
+        """Tell whoever gets this 503 when to come again, if nodes have said so of themselves."""
+        seconds = self.services.health.retry_after()
+        if seconds is not None:
+            error.headers.setdefault("Retry-After", str(seconds))
 
     def _handle(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Body:
         get = environ.get
@@ -226,7 +234,7 @@ class Application:
         environ["HTTP_X_TRANS_ID"] = trans_id
         client = client_address(environ)
         if client:
-            set_client_ip(client)
+            set_transaction(trans_id, client)
         return self._dispatch(controller, exchange, start_response)
 
     def _unknown_version(self, environ: dict[str, Any], version: str | None) -> HTTPException:
@@ -288,7 +296,7 @@ class Application:
         policy = exchange.policy = policies().get_by_index(index)
         if policy is None:
             raise HTTPServiceUnavailable(request=exchange.request, body=f"Unknown policy index: {index}")
-        controller = self.objects.get(int(policy))
+        controller = self.objects.get(policy.idx)
         if controller is None:
             body = f"{policy.unserved}\n"
             raise HTTPServiceUnavailable(request=exchange.request, body=body, content_type="text/plain")

@@ -16,6 +16,8 @@ from swift.wire.message import environ_key, header_name, host_url
 
 _BACKEND = "X-Backend-"
 _MAX_NAMES = 4096  # remembered names of a table
+_MAX_PLANS = 256  # remembered forms of requests
+_MAX_PLAN_LENGTH = 4096  # characters of the names in one
 _MAX_MORE = 256  # names that X-Backend-Replication-Headers may list
 # What a body's checksum and framing is, and whose row an object is, the proxy says itself or nobody.
 _OWN = frozenset(
@@ -82,6 +84,9 @@ class HeaderTable:
         self._is_read = is_read
         self._is_stored = is_stored
         self._beginnings: dict[str, str] = {}
+        # Keys of an environ, in their order → those whose values go along, with the beginnings of their lines. Clients ask in the
+        # same form again and again, and most of what they say stays here.
+        self._plans: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
 
     def _beginning(self, key: str) -> str:
         """`X-Foo: ` for an environ key whose value goes along, '' for any other."""
@@ -96,6 +101,21 @@ class HeaderTable:
             self._beginnings[key] = text
         return text
 
+    def _plan(self, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        beginnings = self._beginnings
+        plan = []
+        for key in keys:
+            text = beginnings.get(key)
+            if text is None:
+                text = self._beginning(key)
+            if text:
+                plan.append((key, text))
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        if sum(map(len, keys)) <= _MAX_PLAN_LENGTH:
+            self._plans[keys] = tuple(plan)
+        return tuple(plan)
+
     def block(
         self, environ: Mapping[str, Any], agent: str, path: str, extra: Mapping[str, str | None] | None = None
     ) -> bytes:
@@ -103,14 +123,11 @@ class HeaderTable:
 
         `extra`: headers by title-cased name that replace the request's, or None for those to leave out.
         """
-        lines = []
-        beginnings = self._beginnings
-        for key, value in environ.items():
-            text = beginnings.get(key)
-            if text is None:
-                text = self._beginning(key)
-            if text and (value or key != "CONTENT_TYPE"):
-                lines.append(f"{text}{value}\r\n")
+        keys = tuple(environ)
+        plan = self._plans.get(keys)
+        if plan is None:
+            plan = self._plan(keys)
+        lines = [f"{text}{environ[key]}\r\n" for key, text in plan if key != "CONTENT_TYPE" or environ[key]]
         if self._is_read and ("HTTP_X_AUTH_TOKEN" in environ or "HTTP_X_STORAGE_TOKEN" in environ):
             lines.append("X-Auth-Token: -\r\n")
         if self._is_stored and "HTTP_X_BACKEND_REPLICATION_HEADERS" in environ:

@@ -29,6 +29,7 @@ from swift.proxy.rows import LostRows
 from swift.proxy.updates import NOTHING, account_shares
 from swift.wire.message import (
     HTTPBadRequest,
+    HTTPConflict,
     HTTPForbidden,
     HTTPNotFound,
     HTTPRequestEntityTooLarge,
@@ -182,6 +183,9 @@ class ContainerController(Controller):
         self._check_container_count(exchange, containers)
         answers = self._write(exchange, headers, with_account=True)
         forget_container(exchange.environ, *self._native(exchange))
+        best = best_answer(answers)
+        if best is not None and best.status == 409 and "HTTP_X_STORAGE_POLICY" in exchange.environ:
+            raise HTTPConflict(request=exchange.request, body="The container has another storage policy.")
         return self.respond_best(exchange, start_response, answers)
 
     def POST(self, exchange: Exchange, start_response: StartResponse) -> Body:
@@ -206,6 +210,9 @@ class ContainerController(Controller):
         if best is not None and best.status == 202:
             # Accepted is how a server says that there was nothing to delete.
             raise HTTPNotFound(request=exchange.request)
+        if best is not None and best.status == 409:
+            body = "The container is not empty, or newer than this request."
+            raise HTTPConflict(request=exchange.request, body=body)
         return self.respond_best(exchange, start_response, answers)
 
     def UPDATE(self, exchange: Exchange, start_response: StartResponse) -> Body:

@@ -157,12 +157,12 @@ def respond(
     answer: Answer | None,
     extra: Sequence[tuple[str, str]] = (),
 ) -> Body:
-    """Answer the client as a backend answered; None is answered with 503.
+    """Answer the client as a backend answered. Raises HTTPServiceUnavailable for None.
 
     The body is the backend's, if it sent none then none. `extra` replaces headers of the same (title-cased) names.
     """
     if answer is None:
-        return respond_unavailable(exchange, start_response, extra)
+        raise HTTPServiceUnavailable(request=exchange.request, headers=dict(extra))
     status = answer.status
     headers, metadata, _, _ = split_headers(answer.headers)
     if extra:
@@ -175,12 +175,3 @@ def respond(
     headers += metadata
     start_response(status_line(status), headers)
     return [] if exchange.method == "HEAD" or not body else [body]
-
-
-def respond_unavailable(
-    exchange: Exchange, start_response: StartResponse, extra: Sequence[tuple[str, str]] = ()
-) -> Body:
-    response = HTTPServiceUnavailable(request=exchange.request)
-    for name, value in extra:
-        response.headers[name] = value
-    return response(exchange.environ, start_response)

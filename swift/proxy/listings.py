@@ -13,7 +13,7 @@ from swift.proxy.backend_headers import LISTING
 from swift.proxy.exchange import Body, Headers, split_headers
 from swift.proxy.quorum import Answer
 from swift.proxy.reader import Lookup, Reader, Source
-from swift.proxy.relay import RangeBody, UnsizedBody, small_body
+from swift.proxy.relay import RangeBody, UnsizedBody
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
 
@@ -40,8 +40,7 @@ class Listing:
 
     def arrived(self) -> list[bytes] | None:
         """The whole body if it is here already, then nothing is left to close; else None."""
-        response = self._source.response
-        return small_body(response) if response.buffered else None
+        return self._source.response.take_whole()
 
     def body(self) -> tuple[Body, int]:
         """The body as it comes, never continued elsewhere, and its length in bytes, -1 if nobody knows it."""

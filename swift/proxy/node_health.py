@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from swift.core import clock
 from swift.proxy.error_limit import ErrorLimiter, Node
 from swift.wire.client import BackendResponse
+
+_LONGEST_WAIT = 60  # seconds: what a node says of itself is believed up to that
 
 
 class NodeHealth:
     """Keeps count of how nodes did. `doing` completes "trying to ...": the verb and the path."""
 
-    __slots__ = ("limiter", "logger")
+    __slots__ = ("_busy_until", "limiter", "logger")
 
     def __init__(self, limiter: ErrorLimiter, logger: Any) -> None:
         self.limiter = limiter
         self.logger = logger
+        self._busy_until = 0.0
 
     def answered(self, node: Node, response: BackendResponse, doing: str) -> None:
         """The node answered: 507 and other statuses from 500 on count against it, unless it just has too much to do."""
@@ -26,11 +31,25 @@ class NodeHealth:
                 "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
             )
         elif status >= 500:
-            if status != 503 or response.get("retry-after") is None:
+            wait = response.get("retry-after") if status == 503 else None
+            if wait is None:
                 self._count(node)
+            else:
+                self._is_busy(wait)
             self.logger.error(
                 "ERROR %d trying to %s from %s:%s/%s", status, doing, node["ip"], node["port"], node["device"]
             )
+
+    def retry_after(self) -> int | None:
+        """Seconds after which nodes that have said that they are busy want to be asked again; None if none has."""
+        left = self._busy_until - clock.monotonic()
+        return math.ceil(left) if left > 0 else None
+
+    def _is_busy(self, seconds: str) -> None:
+        # a date, or nonsense: a moment
+        wait = int(seconds) if seconds.isascii() and seconds.isdigit() and len(seconds) < 6 else 1
+        until = clock.monotonic() + min(max(wait, 1), _LONGEST_WAIT)
+        self._busy_until = max(self._busy_until, until)
 
     def failed(self, node: Node, error: BaseException, doing: str) -> None:
         """The node could not be reached, broke off, or took too long."""

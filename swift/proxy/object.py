@@ -52,13 +52,14 @@ class ObjectController(Controller):
         self.kept = kept
         self.policy = kept.policy
         self.selector: NodeSelector = services.objects[int(kept.policy)]
+        self._policy_index = str(int(kept.policy))
 
     def _place(self, exchange: Exchange) -> Place:
         return self.selector.place(exchange.account, exchange.container, exchange.obj, self.policy)
 
     def _set_policy(self, exchange: Exchange) -> None:
         """For the object servers, and for the log and metrics of requests that never get there."""
-        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = str(int(self.policy))
+        exchange.environ["HTTP_X_BACKEND_STORAGE_POLICY_INDEX"] = self._policy_index
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class ObjectController(Controller):
         power = self.selector.ring.next_part_power
         return {"X-Backend-Next-Part-Power": str(power)} if power else None
 
-    def _shares(self, exchange: Exchange, info: Info, requests: int, quorum: int) -> list[Share]:
+    def _shares(self, exchange: Exchange, info: Info, requests: int, quorum: int) -> Sequence[Share]:
         """What each of the requests of a PUT or POST tells about servers to inform."""
         delete_at = exchange.environ.get("HTTP_X_DELETE_AT")
         if delete_at:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swift.core.concurrency import sleep
-from swift.core.constraints import limits
+from swift.core.constraints import limits, too_large
 from swift.proxy.backend import Asking
 from swift.proxy.digest import BodyDigest
 from swift.proxy.kinds import Upload
@@ -12,7 +12,6 @@ from swift.proxy.quorum import Answer
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import NO_BOUNDARY, Uplink, Uplinks, body_head, metadata_document
-from swift.wire.message import HTTPRequestEntityTooLarge
 
 _TURN = 1024 * 1024  # bytes after which other requests get a turn
 
@@ -77,7 +76,7 @@ class StreamedPut:
                 break
             self.received += len(data)
             if self.received > longest:
-                raise HTTPRequestEntityTooLarge(request=self.upload.exchange.request)
+                raise too_large()
             digest.take(data)
             for link in uplinks.live():
                 self._send(link, data)

@@ -6,7 +6,6 @@ Bytes are spliced from socket to socket where the receiver lets them. Finding no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from swift.core.stream import SourceError, Stream, TargetError
 from swift.proxy.reader import Source
@@ -267,10 +266,3 @@ def gathered(body: Iterable[bytes], length: int) -> Iterable[bytes]:
     Raises BodyBroken if a short one cannot be brought to its end: then nothing was told to the client yet.
     """
     return [b"".join(body)] if 0 <= length <= SHORT_BODY else body
-
-
-def small_body(response: BackendResponse) -> list[bytes]:
-    """A body that has arrived whole."""
-    data: Any = response.take_buffered()
-    response.release()
-    return [data] if data else []

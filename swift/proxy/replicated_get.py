@@ -18,7 +18,6 @@ from swift.proxy.relay import (
     RangeBody,
     UnsizedBody,
     multipart_boundary,
-    small_body,
 )
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
@@ -75,7 +74,7 @@ class _Replica(Found):
         self.timestamp = response.get("x-timestamp")
 
     def arrived(self) -> list[bytes] | None:
-        return small_body(self._response) if self._response.buffered else None
+        return self._response.take_whole()
 
     def body(self) -> tuple[Body, int]:
         """Continued from another node if it breaks off, except with X-Newest."""

@@ -179,6 +179,8 @@ class NodeSelector:
         self.timings = timings if options.sorting_method == "timing" else None
         self.on_excess = on_excess
         self._rank: Callable[[Node], float] | None = None
+        # (number of nodes to begin with, of primaries) → budget and watch of the iterators
+        self._forms: dict[tuple[int, int], tuple[int, Callable[[int], None] | None]] = {}
         if options.sorting_method == "timing":
             self._rank = timings.of
         elif options.sorting_method == "affinity":
@@ -266,10 +268,13 @@ class NodeSelector:
         primaries: int,
         is_ordered: bool = False,
     ) -> NodeIterator:
-        budget = self.node_count(primaries) + len(first) - primaries
-        on_handoff = None
-        if self.on_excess is not None:
-            on_handoff = self._excess_watch(budget - len(first), primaries, self.on_excess)
+        size = len(first)
+        form = self._forms.get((size, primaries))
+        if form is None:
+            budget = self.node_count(primaries) + size - primaries
+            watch = self.on_excess and self._excess_watch(budget - size, primaries, self.on_excess)
+            form = self._forms[size, primaries] = budget, watch
+        budget, on_handoff = form
         ordered = first if is_ordered else in_order(first, self._rank)
         return NodeIterator(self.limiter, ordered, others, budget, on_handoff)
 

@@ -45,6 +45,10 @@ class Share:
 
 NOTHING = Share()
 
+# What object servers were last told of a container: (its partition, …) → the nodes that it hung on, and the shares.
+_MOST_KNOWN = 1024
+_known: dict[tuple[Any, ...], tuple[Sequence[Node], Sequence[Share]]] = {}
+
 
 def _share(nodes: Sequence[Node], updates: int, requests: int) -> list[list[Node]]:
     """Which nodes each request informs."""
@@ -85,7 +89,7 @@ def container_shares(
     requests: int,
     object_quorum: int,
     delete_at: str | None,
-) -> list[Share]:
+) -> Sequence[Share]:
     """For each of the `requests` of an object write what its object server is told besides the common headers."""
     environ = exchange.environ
     replication = exchange.use_replication
@@ -93,6 +97,10 @@ def container_shares(
     state = info["sharding_state"]
     updates = number_of_updates(requests, object_quorum, len(nodes))
     clean_queue = "HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE" not in environ
+    key = part, state, requests, updates, clean_queue, replication
+    known = _known.get(key)
+    if known is not None and known[0] == nodes and not delete_at:
+        return known[1]
     texts, told = [], []
     for at, share in enumerate(_share(nodes, updates, requests)):
         text = hosts = devices = ""
@@ -108,7 +116,12 @@ def container_shares(
         told.append((hosts, devices))
     if delete_at:
         _add_expirer_lines(services, exchange, texts, updates, delete_at)
-    return [Share(text.encode("latin-1"), part, *who) for text, who in zip(texts, told, strict=True)]
+    shares = [Share(text.encode("latin-1"), part, *who) for text, who in zip(texts, told, strict=True)]
+    if not delete_at:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = nodes, shares
+    return shares
 
 
 def _add_expirer_lines(

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from swift.core import fs
+from swift.core.durable import write_durable
+from swift.core.errors import LockTimeout
+from swift.core.locks import acquire_lock
 from swift.core.unpickle import UnpickleError, loads
 from swift.ring.devices import Device, fill_defaults
 from swift.ring.errors import BuilderFileError, BuilderLockedError, BuilderStateError
@@ -185,8 +187,8 @@ def builder_lock(builder_file: str, timeout: float = LOCK_TIMEOUT) -> Iterator[N
         yield
         return
     try:
-        descriptor = fs.acquire_lock(directory, timeout)
-    except fs.LockTimeout:
+        descriptor = acquire_lock(directory, timeout)
+    except LockTimeout:
         raise BuilderLockedError("Ring/builder dir currently locked.") from None
     mine.add(directory)
     try:
@@ -206,4 +208,4 @@ def save_state(path: str, state: BuilderState, dev_id_bytes: int) -> None:
     except FileNotFoundError:
         mode = 0o644
     with builder_lock(path):
-        fs.write_durable(path, data, mode=mode)
+        write_durable(path, data, mode=mode)

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from swift.core import fs
+from swift.core.durable import write_durable
 from swift.ring.builder import RingBuilder
 from swift.ring.errors import RingBuilderError
 from swift.ring.format import TYPECODE, RingData, id_width
@@ -136,7 +136,7 @@ class CompositeRingBuilder:
             raise ValueError("No composed ring to save.")
         path = os.path.abspath(path)
         content = {**self.to_dict(), "serialization_version": 1, "saved_path": path}
-        fs.write_durable(path, json.dumps(content).encode(), mode=0o644)
+        write_durable(path, json.dumps(content).encode(), mode=0o644)
 
     def to_dict(self) -> dict[str, Any]:
         """version, components, component_builder_files: what ``show`` prints."""

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from swift.core import fs
+from swift.core.durable import write_durable
 from swift.ring.devices import without_builder_keys
 from swift.ring.errors import RingFileError
 
@@ -146,7 +146,7 @@ class RingData:
     def save(self, path: str, format_version: int = 1) -> None:
         """Write the file: temporary file, fsync, rename, mode 0644. ValueError as in 5.2 and 5.5."""
         path = os.path.abspath(path)
-        fs.write_durable(path, self.encode(path, format_version), mode=0o644)
+        write_durable(path, self.encode(path, format_version), mode=0o644)
 
     def _write_1(self, out: _Deflater) -> None:
         if self.dev_id_bytes != 2:

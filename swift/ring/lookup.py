@@ -20,6 +20,8 @@ from swift.ring.format import RingData
 from swift.ring.handoffs import Handoffs
 
 DEFAULT_RELOAD_TIME = 15
+_MOST_HEADS = 4096  # of accounts and containers
+_LONGEST_NAME = 512
 _HEAD = Struct(">I").unpack_from
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
 
@@ -38,7 +40,7 @@ class Node(dict):
     __setitem__ = __delitem__ = __ior__ = update = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
 
 
-class Snapshot:
+class LoadedRing:
     """One loaded ring file with what lookups derive from it; never changes, is replaced as a whole."""
 
     def __init__(self, data: RingData) -> None:
@@ -69,11 +71,16 @@ class Snapshot:
         if not 0 <= part < self.partition_count:
             return ()
         caches = self.primary_nodes
-        nodes = []
-        for index, dev_id in enumerate(self.primary_ids(part)):
-            node = caches[index].get(dev_id)
-            nodes.append(node if node is not None else self._primary_node(index, dev_id))
-        return tuple(nodes)
+        ids = self.primary_ids(part)
+        try:
+            return tuple([cache[dev_id] for cache, dev_id in zip(caches, ids)])  # noqa: B905  ids may be fewer
+        except KeyError:
+            return tuple(
+                [
+                    caches[index].get(dev_id) or self._primary_node(index, dev_id)
+                    for index, dev_id in enumerate(ids)
+                ]
+            )
 
     def _primary_node(self, index: int, dev_id: int) -> Node:
         node = self.primary_nodes[index][dev_id] = Node(self.devs[dev_id] or {}, index=index)
@@ -108,21 +115,21 @@ class Snapshot:
             yield own
 
 
-# equal files opened twice in a process (several daemons, several policies' users) share one snapshot
-_snapshots: weakref.WeakValueDictionary[tuple, Snapshot] = weakref.WeakValueDictionary()
+# equal files opened twice in a process (several daemons, several policies' users) share one
+_loaded_rings: weakref.WeakValueDictionary[tuple, LoadedRing] = weakref.WeakValueDictionary()
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
-def _load(path: str, identity: tuple) -> Snapshot:
+def _load(path: str, identity: tuple) -> LoadedRing:
     key = (os.path.realpath(path), identity)
-    snapshot = _snapshots.get(key)
-    if snapshot is None:
-        snapshot = Snapshot(RingData.load(path))
-        _snapshots[key] = snapshot
-    return snapshot
+    loaded = _loaded_rings.get(key)
+    if loaded is None:
+        loaded = LoadedRing(RingData.load(path))
+        _loaded_rings[key] = loaded
+    return loaded
 
 
 class Ring:
@@ -151,14 +158,16 @@ class Ring:
         hash_config()  # a ring cannot serve without one: complain at the start
         self._refused: tuple | None = None
         self._loading = False
+        # (account, container or None) → the number that its partition is made of
+        self._heads: dict[tuple[str | bytes, str | bytes | None], int] = {}
         identity = _identity(os.stat(self.path))
-        snapshot = _load(self.path, identity)
-        self._validate(snapshot.data)
-        self._install(snapshot, identity)
+        loaded = _load(self.path, identity)
+        self._validate(loaded.data)
+        self._install(loaded, identity)
 
-    def _install(self, snapshot: Snapshot, identity: tuple) -> None:
+    def _install(self, loaded: LoadedRing, identity: tuple) -> None:
         self._identity = identity
-        self._snapshot = snapshot
+        self._loaded = loaded
         self._deadline = clock.monotonic() + self.reload_time
 
     # ---- reload
@@ -170,10 +179,10 @@ class Ring:
         except OSError:
             return False
 
-    def _current(self) -> Snapshot:
+    def _current(self) -> LoadedRing:
         if clock.monotonic() > self._deadline:
             self._look()
-        return self._snapshot
+        return self._loaded
 
     def _look(self) -> None:
         """Load the file if it changed; only the caller waits, others use the old ring meanwhile."""
@@ -191,13 +200,13 @@ class Ring:
                 # imported here: tools that only read a ring need no green threads
                 from swift.core.threads import run_in_thread
 
-                snapshot = run_in_thread(_load, self.path, identity)
-                self._validate(snapshot.data)
+                loaded = run_in_thread(_load, self.path, identity)
+                self._validate(loaded.data)
             except Exception as error:  # whatever may be wrong with a file, requests must not suffer from it
                 self._keep_old(identity, error)
             else:
                 self._refused = None
-                self._install(snapshot, identity)
+                self._install(loaded, identity)
         finally:
             self._loading = False
 
@@ -222,9 +231,23 @@ class Ring:
         self, account: str | bytes, container: str | bytes | None = None, obj: str | bytes | None = None
     ) -> tuple[int, tuple[Node, ...]]:
         """(partition, primaries)."""
-        snapshot = self._current()
-        part = _HEAD(hash_path(account, container, obj, True))[0] >> snapshot.part_shift
-        return part, snapshot.part_nodes(part)
+        loaded = self._loaded if clock.monotonic() <= self._deadline else self._current()
+        if obj:
+            head = _HEAD(hash_path(account, container, obj, True))[0]
+        else:
+            # The same few accounts and containers again and again.
+            known = self._heads.get((account, container))
+            head = self._head_of(account, container) if known is None else known
+        part = head >> loaded.part_shift
+        return part, loaded.part_nodes(part)
+
+    def _head_of(self, account: str | bytes, container: str | bytes | None) -> int:
+        head: int = _HEAD(hash_path(account, container, None, True))[0]
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        if len(account) + len(container or "") <= _LONGEST_NAME:
+            self._heads[account, container] = head
+        return head
 
     def get_part_nodes(self, part: int) -> tuple[Node, ...]:
         """Primaries with their ``index``; empty beyond the last partition."""
@@ -246,51 +269,51 @@ class Ring:
 
     @property
     def part_shift(self) -> int:
-        return self._snapshot.part_shift
+        return self._loaded.part_shift
 
     @property
     def part_power(self) -> int:
-        return 32 - self._snapshot.part_shift
+        return 32 - self._loaded.part_shift
 
     @property
     def version(self) -> int | None:
-        return self._snapshot.data.version
+        return self._loaded.data.version
 
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._snapshot.data.size
+        return self._loaded.data.size
 
     @property
     def raw_size(self) -> int:
         """Bytes decompressed, modulo 2**32."""
-        return self._snapshot.data.raw_size
+        return self._loaded.data.raw_size
 
     @property
     def md5(self) -> str:
         """Hex digest of the file in use."""
-        return self._snapshot.data.md5
+        return self._loaded.data.md5
 
     @property
     def dev_id_bytes(self) -> int:
-        return self._snapshot.data.dev_id_bytes
+        return self._loaded.data.dev_id_bytes
 
     @property
     def replica_count(self) -> float:
-        return self._snapshot.replica_count
+        return self._loaded.replica_count
 
     @property
     def partition_count(self) -> int:
-        return self._snapshot.partition_count
+        return self._loaded.partition_count
 
     @property
     def device_count(self) -> int:
-        return sum(dev is not None for dev in self._snapshot.devs)
+        return sum(dev is not None for dev in self._loaded.devs)
 
     @property
     def weighted_device_count(self) -> int:
-        return sum(dev is not None and dev["weight"] > 0 for dev in self._snapshot.devs)
+        return sum(dev is not None and dev["weight"] > 0 for dev in self._loaded.devs)
 
     @property
     def assigned_device_count(self) -> int:
-        return len(self._snapshot.data.assigned)
+        return len(self._loaded.data.assigned)

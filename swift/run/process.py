@@ -35,11 +35,11 @@ from swift.run.privileges import (
     use_utc,
     wanted_user,
 )
-from swift.run.supervisor import SIGNALS, Endpoint, Plan, SlotKey, StartError, Supervisor
+from swift.run.supervisor import SIGNALS, Endpoint, ProcessPlan, SlotKey, StartError, Supervisor
 from swift.telemetry import prometheus
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
-from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.log import INFO, capture_stdio, get_logger
 from swift.telemetry.node_metrics import state_families
 from swift.telemetry.served import DoneCallback, Served
 
@@ -133,7 +133,9 @@ class Service:
 
         def done(served: Served) -> None:
             meter(served)
-            if not served.environ["PATH_INFO"].startswith(("/recon/", "/healthcheck", "/metrics")):
+            if access.logger.level <= INFO and not served.environ["PATH_INFO"].startswith(
+                ("/recon/", "/healthcheck", "/metrics")
+            ):
                 log(served)
 
         return done
@@ -311,7 +313,7 @@ class _Group:
             return self._serve_here(inherited)
         prometheus.share_between_workers(uid, gid)
         first = self.services[0].conf
-        plan = Plan(
+        plan = ProcessPlan(
             wanted=self.wanted,
             bind=self.bind,
             serve=self.serve,

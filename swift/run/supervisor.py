@@ -60,7 +60,7 @@ class Slot:
 
 
 @dataclass
-class Plan:
+class ProcessPlan:
     """What a Supervisor is to do.
 
     `wanted()`: the workers there should be now. `bind(endpoint)`: a listening socket; raises OSError. `serve(sockets with
@@ -80,9 +80,9 @@ class Plan:
 
 
 class Supervisor:
-    """Runs one Plan until told to stop."""
+    """Runs one ProcessPlan until told to stop."""
 
-    def __init__(self, plan: Plan, inherited: seamless.Inherited) -> None:
+    def __init__(self, plan: ProcessPlan, inherited: seamless.Inherited) -> None:
         self._plan = plan
         self._inherited = inherited
         self._logger = plan.logger

@@ -61,12 +61,6 @@ def set_transaction(txn: str | None, client_ip: str | None = None) -> None:
     getcurrent().swift_transaction = (txn, client_ip)
 
 
-def set_client_ip(client_ip: str | None) -> None:
-    """Adds the client's address to the current green thread's request."""
-    current = getcurrent()
-    current.swift_transaction = (transaction()[0], client_ip)
-
-
 def transaction() -> Transaction:
     """What the current green thread works on: to be handed to one that it starts."""
     return getattr(getcurrent(), "swift_transaction", _NO_TRANSACTION)

@@ -38,25 +38,34 @@ class Pass:
     __slots__ = ("_gate", "_holds", "_since", "usual")
 
     def __init__(self, gate: Admission, since: float, usual: bool) -> None:
-        self._gate = gate
+        self._gate: Admission | None = gate
         self._since = since
         self._holds = True
         self.usual = usual
+        gate._passes[self] = None
+        gate.taken += 1
 
     def leave(self) -> None:
         """Gives the place to the next one. Only the first call counts."""
         gate = self._gate
         if gate is None:
             return
-        self._gate = None  # type: ignore[assignment]
-        gate._left(self)
+        self._gate = None
+        now = clock.monotonic()
+        if self.usual:
+            gate._usual_seconds += (now - self._since - gate._usual_seconds) / _MEMORY
+        if self._holds:
+            gate._free(self)
+            if gate.queue:
+                gate._let_in(now)
 
 
 class Admission:
     """`places` at a time; whoever comes then waits, at most `longest_wait` seconds.
 
     lends: a place that is held unusually long does not count any more, so that a few who hang don't keep all others out.
-    make_room: called now and then while somebody waits; returns True if it has asked somebody to leave.
+    make_room: called now and then while somebody waits; returns True if it has asked somebody to leave. `queue`: who waits, to be looked
+    at only.
     """
 
     def __init__(
@@ -73,7 +82,7 @@ class Admission:
         self.taken = 0
         self.refused = 0
         self._passes: dict[Pass, None] = {}  # of those who count, the oldest first
-        self._waiting: deque[_Waiter] = deque()
+        self.queue: deque[_Waiter] = deque()
         self._usual_seconds = 0.0
         self._given = 0
         self._given_since = 0.0
@@ -83,29 +92,29 @@ class Admission:
     @property
     def waiting(self) -> int:
         """How many wait for a place."""
-        return len(self._waiting)
+        return len(self.queue)
 
     def enter(self, usual: bool = True) -> Pass:
         """A place; waits for it if it must. Raises Refused."""
         now = clock.monotonic()
-        if self.taken < self.places and not self._waiting:
-            return self._give(now, usual)
+        if self.taken < self.places and not self.queue:
+            return Pass(self, now, usual)
         if self.lends:
             self._lend(now)
-            if self.taken < self.places and not self._waiting:
-                return self._give(now, usual)
+            if self.taken < self.places and not self.queue:
+                return Pass(self, now, usual)
         if self.expected_wait(now) > self.longest_wait:
             raise self._refusal(now)
         return self._wait(now, usual)
 
     def expected_wait(self, now: float) -> float:
         """Seconds that whoever comes now would wait, as far as can be told; 0 where nothing is known."""
-        if not self._waiting:
+        if not self.queue:
             return 0.0
         self._count(now)
         if self._rate is None:
             return 0.0
-        return len(self._waiting) / self._rate if self._rate else math.inf
+        return len(self.queue) / self._rate if self._rate else math.inf
 
     def _refusal(self, now: float) -> Refused:
         self.refused += 1
@@ -113,8 +122,8 @@ class Admission:
 
     def _wait(self, now: float, usual: bool) -> Pass:
         waiter = _Waiter(now, usual)
-        self._waiting.append(waiter)
-        if len(self._waiting) == 1:
+        self.queue.append(waiter)
+        if len(self.queue) == 1:
             self._given, self._given_since, self._rate = 0, now, None
             if not self._looking:
                 self._looking = True
@@ -122,28 +131,14 @@ class Admission:
         try:
             given = waiter.event.wait()
         except BaseException:  # we were thrown out of the wait: the place must not go with us
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            if waiter in self.queue:
+                self.queue.remove(waiter)
             elif waiter.given is not None:
                 waiter.given.leave()
             raise
         if given is None:
             raise self._refusal(clock.monotonic())
         return given
-
-    def _give(self, now: float, usual: bool) -> Pass:
-        given = Pass(self, now, usual)
-        self._passes[given] = None
-        self.taken += 1
-        return given
-
-    def _left(self, given: Pass) -> None:
-        now = clock.monotonic()
-        if given.usual:
-            self._usual_seconds += (now - given._since - self._usual_seconds) / _MEMORY
-        if given._holds:
-            self._free(given)
-            self._let_in(now)
 
     def _free(self, given: Pass) -> None:
         given._holds = False
@@ -152,9 +147,9 @@ class Admission:
 
     def _let_in(self, now: float) -> None:
         """The free places are handed to those who wait longest, so that nobody who comes meanwhile can take them."""
-        while self._waiting and self.taken < self.places:
-            waiter = self._waiting.popleft()
-            waiter.given = self._give(now, waiter.usual)
+        while self.queue and self.taken < self.places:
+            waiter = self.queue.popleft()
+            waiter.given = Pass(self, now, waiter.usual)
             self._given += 1
             waiter.event.send(waiter.given)
 
@@ -176,17 +171,17 @@ class Admission:
             self._given, self._given_since = 0, now
 
     def _look_after_waiting(self) -> None:
-        while self._waiting:
+        while self.queue:
             sleep(_LOOK_SECONDS)
             now = clock.monotonic()
             self._count(now)
             if self.lends:
                 self._lend(now)
-            for _ in range(len(self._waiting)):
+            for _ in range(len(self.queue)):
                 if self._make_room is None or not self._make_room():
                     break
-            while self._waiting and now - self._waiting[0].since > self.longest_wait:
-                self._waiting.popleft().event.send(None)
+            while self.queue and now - self.queue[0].since > self.longest_wait:
+                self.queue.popleft().event.send(None)
         self._looking = False
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from swift.core.concurrency import sleep
 from swift.wire.errors import ClientDisconnected, ClientTimeout, ResponseTooShort
-from swift.wire.input import RequestBody, Source
+from swift.wire.input import InputSource, RequestBody
 from swift.wire.serving import Serving
 
 # A response up to that size is copied behind its head, which costs less than a second buffer in the system call.
@@ -43,7 +43,7 @@ class _HeaderKinds(dict[str, str | None]):
 _KINDS = _HeaderKinds()
 
 
-class Answering(Source):
+class Answering(InputSource):
     """The answering half of a connection."""
 
     __slots__ = (
@@ -192,41 +192,38 @@ class Answering(Source):
         status = self.status
         if status is None:
             raise AssertionError("the application never called start_response")
+        server = self.server
+        headers = self.headers
         length: int | None = None
         dated = connection_said = False
-        lines = ["HTTP/1.1 ", status, "\r\n"]
-        count = 1
         kinds = _KINDS
-        for name, value in self.headers:
+        for name, value in [pair for pair in headers if kinds[pair[0]]]:
             kind = kinds[name]
-            if kind is not None:
-                if kind == "content-length":
-                    if length is not None:
-                        continue
-                    length = int(value)
-                elif kind == "transfer-encoding":
-                    continue  # framing is ours
-                elif kind == "date":
-                    dated = True
-                elif "close" in value.lower():
-                    connection_said = self.close_after = True
-                else:
-                    continue
-            lines.append(f"{name}: {value}\r\n")
-            count += 1
+            if kind == "content-length" and length is None:
+                length = int(value)
+            elif kind == "date":
+                dated = True
+            elif kind == "connection" and "close" in value.lower():
+                connection_said = self.close_after = True
+            else:
+                headers = _those_to_send(self.headers)
         if not body.done:
             self._decide_unread(body)
-        if self.server.draining or self.server.clients.waiting:
+        if server.draining or server.clients.queue:
             self.close_after = True
-        framing = self._decide_framing(environ, length, known_length)
-        if framing:
-            lines.append(framing)
-            count += 1
-        text = "".join(lines)
+        if length is not None and status[:3] in _PLAIN and environ["REQUEST_METHOD"] != "HEAD":
+            self.chunked = False
+            self.length = length
+            framing = ""
+        else:
+            framing = self._decide_framing(environ, length, known_length)
+        lines = [f"{name}: {value}\r\n" for name, value in headers]
+        text = f"HTTP/1.1 {status}\r\n{''.join(lines)}{framing}"
+        count = len(lines) + (2 if framing else 1)
         if text.count("\n") != count or text.count("\r") != count or "\0" in text:
             raise ValueError("line break or NUL in a response header")
         if not dated:
-            text += self.server.date_line()
+            text += server.date_line()
         if self.close_after:
             text += "\r\n" if connection_said else "Connection: close\r\n\r\n"
         elif environ["SERVER_PROTOCOL"] == "HTTP/1.0":
@@ -268,7 +265,14 @@ class Answering(Source):
     # --- the socket
 
     def _send(self, data: bytes) -> None:
-        self._out(self.stream.sendall, data)
+        # As _out, without its calls: nearly every answer leaves here.
+        self.head_sent = True
+        try:
+            self.stream.sendall(data)
+        except TimeoutError as error:
+            raise ClientTimeout("timed out while sending") from error
+        except OSError as error:
+            raise ClientDisconnected(str(error)) from error
 
     def _send_parts(self, parts: Sequence[bytes]) -> None:
         if len(parts) == 1:
@@ -301,5 +305,25 @@ class Answering(Source):
             raise
 
 
+# The usual statuses of answers with a body.
+_PLAIN = frozenset(("200", "201", "202", "206", "404"))
+
+
 def _bodiless(status: str) -> bool:
     return status[0] == "1" or status[:3] in ("204", "304")
+
+
+def _those_to_send(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Without what framing is ours to say: a second Content-Length, Transfer-Encoding, a Connection that is to stay."""
+    kept = []
+    has_length = False
+    for pair in headers:
+        kind = _KINDS[pair[0]]
+        if kind == "transfer-encoding" or kind == "connection" and "close" not in pair[1].lower():
+            continue
+        if kind == "content-length":
+            if has_length:
+                continue
+            has_length = True
+        kept.append(pair)
+    return kept

@@ -102,11 +102,7 @@ class FileBody:
             if in_page_cache(self._fd, offset, count):
                 done = stream.sendfile_all(self._fd, offset, count)
             else:
-                if offset + count < end:
-                    os.posix_fadvise(
-                        self._fd, offset + count, min(STRETCH, end - offset - count), os.POSIX_FADV_WILLNEED
-                    )
-                data = pool.run(os.pread, self._fd, count, offset)
+                data = pool.run(_read, self._fd, count, offset, min(STRETCH, end - offset - count))
                 done = len(data)
                 stream.sendall(data)
             if done == 0:
@@ -140,6 +136,13 @@ class FileBody:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _read(fd: int, count: int, offset: int, ahead: int) -> bytes:
+    """Bytes of a file, after the kernel was told that the `ahead` bytes behind them come next. Even telling it may wait for a disk."""
+    if ahead > 0:
+        os.posix_fadvise(fd, offset + count, ahead, os.POSIX_FADV_WILLNEED)
+    return os.pread(fd, count, offset)
 
 
 def in_page_cache(fd: int, offset: int, count: int) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from swift.core import clock
@@ -19,6 +19,7 @@ from swift.core.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
+MAX_FORMS = 256
 READ_SIZE = 64 * 1024
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
 # As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
@@ -26,9 +27,18 @@ MAX_IDLE_PER_NODE = 256
 MAX_IDLE = 4096
 REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?\r\n")
+_STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?(?:\r\n|\Z)")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _EMPTY = memoryview(b"")
+
+# (status, reason, headers, the last value by lower-case name, whether HTTP/1.1) of a response; read only
+ParsedHead = tuple[int, str, list[tuple[str, str]], dict[str, str], bool]
+_MOST_PARSED = 256
+_LONGEST_PARSED = 2048  # bytes
+_parsed: dict[bytes, ParsedHead] = {}
+
+
+_forms: dict[tuple[str, ...], str] = {}
 
 
 class BackendError(Exception):
@@ -53,8 +63,22 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
     Values are latin-1 text of wire bytes. Raises ValueError if a name or value would break the framing.
     """
     lines = [f"{name}: {value}\r\n" for name, value in headers]
-    text = "".join(lines)
-    if not text.count("\r") == text.count("\n") == len(lines) or "\0" in text:
+    return _framed("".join(lines), len(lines))
+
+
+def header_block_of(headers: Mapping[str, str]) -> bytes:
+    """`header_block` of headers whose names recur: how their lines look is made once for each set of names."""
+    names = tuple(headers)
+    form = _forms.get(names)
+    if form is None:
+        form = "".join([f"{name.replace('%', '%%')}: %s\r\n" for name in names])
+        if len(_forms) < MAX_FORMS:
+            _forms[names] = form
+    return _framed(form % tuple(headers.values()), len(names))
+
+
+def _framed(text: str, count: int) -> bytes:
+    if not text.count("\r") == text.count("\n") == count or "\0" in text:
         raise ValueError("line break or NUL in a header")
     return text.encode("latin-1")
 
@@ -62,12 +86,23 @@ def header_block(headers: Iterable[tuple[str, str]]) -> bytes:
 class BackendConnection:
     """One connection to a storage server; one request at a time."""
 
-    __slots__ = ("_body_sent", "_key", "_pool", "_sent_method", "buffer", "idle_since", "reused", "stream")
+    __slots__ = (
+        "_body_sent",
+        "_host",
+        "_key",
+        "_pool",
+        "_sent_method",
+        "buffer",
+        "idle_since",
+        "reused",
+        "stream",
+    )
 
     def __init__(self, stream: Stream, pool: ConnectionPool, key: tuple[str, int]) -> None:
         self.stream = stream
         self._pool = pool
         self._key = key
+        self._host = f" HTTP/1.1\r\nHost: {key[0]}:{key[1]}\r\n".encode()
         self._sent_method = ""
         self._body_sent = False
         self.buffer = b""
@@ -85,14 +120,7 @@ class BackendConnection:
         self._sent_method = method
         self._body_sent = bool(body)
         stream = self.stream
-        ip, port = self._key
-        head = b"%s %s HTTP/1.1\r\nHost: %s:%d\r\n%s\r\n" % (
-            method.encode(),
-            path.encode("latin-1"),
-            ip.encode(),
-            port,
-            headers,
-        )
+        head = b"%s%s%s\r\n" % (f"{method} {path}".encode("latin-1"), self._host, headers)
         stream.set_timeout(timeout)
         try:
             if body:
@@ -100,11 +128,11 @@ class BackendConnection:
             else:
                 stream.sendall(head)
         except TimeoutError as err:
-            raise BackendTimeout(f"send to {ip}:{port}") from err
+            raise BackendTimeout(f"send to {self._key[0]}:{self._key[1]}") from err
         except OSError as err:
             if self.reused:
                 raise StaleConnection(str(err)) from err
-            raise BackendError(f"send to {ip}:{port}: {err}") from err
+            raise BackendError(f"send to {self._key[0]}:{self._key[1]}: {err}") from err
 
     def send_bytes(self, data: bytes | memoryview | list[bytes], timeout: float | None = None) -> None:
         """Sends a piece of a request body, framed by the caller. Raises BackendError."""
@@ -163,24 +191,35 @@ class BackendConnection:
             if not buffer and self.reused:
                 raise StaleConnection(str(err)) from err
             raise self._broken(str(err)) from err
-        match = _STATUS_LINE.match(buffer)
+        head = buffer[:end]
+        parsed = _parsed.get(head) or self._parse(head)
+        self.buffer = buffer[end + 4 :]
+        self.reused = False
+        return BackendResponse(self, *parsed)
+
+    def _parse(self, head: bytes) -> ParsedHead:
+        """What a head says, remembered: all servers that store the same thing say the same. Raises BackendError."""
+        text = head.decode("latin-1")
+        match = _STATUS_LINE.match(text)
         if match is None:
             raise self._broken("not an HTTP response")
         minor, code, reason = match.groups()
         headers: list[tuple[str, str]] = []
-        if match.end() < end:
-            for line in buffer[match.end() : end].decode("latin-1").split("\r\n"):
-                name, colon, value = line.partition(":")
-                if not colon:
-                    raise self._broken("bad header line in the response")
-                headers.append((name, value.strip(" \t")))
-            if len(headers) > MAX_HEADERS:
-                raise self._broken("too many headers in the response")
-        self.buffer = buffer[end + 4 :]
-        self.reused = False
-        return BackendResponse(
-            self, int(code), reason.decode("latin-1") if reason else "", headers, minor == b"1"
-        )
+        lower: dict[str, str] = {}
+        for line in text[match.end() :].split("\r\n") if match.end() < len(text) else ():
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise self._broken("bad header line in the response")
+            value = lower[name.lower()] = value.strip(" \t")
+            headers.append((name, value))
+        if len(headers) > MAX_HEADERS:
+            raise self._broken("too many headers in the response")
+        parsed = int(code), reason or "", headers, lower, minor == "1"
+        if len(_parsed) >= _MOST_PARSED:
+            _parsed.clear()
+        if len(head) <= _LONGEST_PARSED:
+            _parsed[head] = parsed
+        return parsed
 
     def _broken(self, why: str) -> BackendError:
         return BackendError(f"{self._key[0]}:{self._key[1]}: {why}")
@@ -205,7 +244,7 @@ class BackendConnection:
 class BackendResponse:
     """A response head, and its body as far as the caller asks for it.
 
-    status: int; headers: list of (name, value) as received; content_length: int, or None when chunked or until close.
+    status: int; headers: list of (name, value) as received, read only; content_length: int, or None when chunked or until close.
     """
 
     __slots__ = (
@@ -223,13 +262,19 @@ class BackendResponse:
     )
 
     def __init__(
-        self, conn: BackendConnection, status: int, reason: str, headers: list[tuple[str, str]], http11: bool
+        self,
+        conn: BackendConnection,
+        status: int,
+        reason: str,
+        headers: list[tuple[str, str]],
+        lower: dict[str, str],
+        http11: bool,
     ) -> None:
         self.conn = conn
         self.status = status
         self.reason = reason
         self.headers = headers
-        lower = self._lower = {name.lower(): value for name, value in headers}
+        self._lower = lower
         self.chunked = False
         self.content_length: int | None = None
         self._chunk_left = 0
@@ -272,6 +317,21 @@ class BackendResponse:
     def buffered(self) -> bool:
         """The whole body has already arrived: read_all will not wait."""
         return self._done or not self.chunked and 0 <= self._left <= len(self.conn.buffer)
+
+    def take_whole(self) -> list[bytes] | None:
+        """The whole body in pieces, and `release`, if it has arrived; else None."""
+        conn = self.conn
+        data = conn.buffer
+        if self._done or self.chunked or self._left != len(data):
+            if not self.buffered:
+                return None
+            data = self.take_buffered()
+        else:
+            conn.buffer = b""
+            self._left = 0
+            self._done = True
+        self.release()
+        return [data] if data else []
 
     @property
     def remaining(self) -> int:
@@ -513,7 +573,6 @@ class ConnectionPool:
         if len(idle) >= MAX_IDLE_PER_NODE:
             conn.close()
             return
-        stream.set_timeout(None)
         conn.idle_since = clock.monotonic()
         idle.append(conn)
         self._count += 1

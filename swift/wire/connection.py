@@ -85,6 +85,18 @@ class Connection(Answering):
         """Read until the end of a head is in the buffer and return its offset; -1 when there is no further request."""
         stream, server = self.stream, self.server
         buffer = self.buffer
+        if not buffer:
+            # Nearly always: nothing is there, and then all of it.
+            if server.closing_idle:
+                return -1
+            buffer = self._next_request()
+            end = buffer.find(b"\r\n\r\n")
+            if end > 0 and buffer[0] != 13:
+                self.buffer = buffer
+                stream.set_timeout(server.client_timeout)
+                return end
+            if not buffer:
+                return -1
         blank_lines = scanned = 0
         while True:
             while buffer[:2] == b"\r\n":
@@ -102,10 +114,7 @@ class Connection(Answering):
             if not buffer:
                 if server.closing_idle:
                     return -1
-                stream.set_timeout(server.keepalive_timeout)
-                server.idle[self] = clock.monotonic()
-                data = stream.recv(HEAD_READ)
-                server.idle.pop(self, None)
+                data = self._next_request()
             else:
                 refuse_unfinished(buffer, server.limits, scanned)
                 if not scanned:
@@ -119,6 +128,15 @@ class Connection(Answering):
             if not data:
                 return -1
             buffer = buffer + data if buffer else data
+
+    def _next_request(self) -> bytes:
+        """What comes first after a pause; b'' at the end of the connection."""
+        stream, server = self.stream, self.server
+        stream.set_timeout(server.keepalive_timeout)
+        server.idle[self] = clock.monotonic()
+        data: bytes = stream.recv(HEAD_READ)
+        server.idle.pop(self, None)
+        return data
 
     def _read_proxy_line(self) -> None:
         self.stream.set_deadline(self.server.client_timeout)
@@ -142,15 +160,27 @@ class Connection(Answering):
         self.status = None
         self.head_sent = False
         self.sent = 0
-        self.close_after = self._wants_close(environ)
-        body = environ["wsgi.input"] = self._request_body(environ)
+        if "HTTP_CONNECTION" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            self.close_after = not server.keepalive
+        else:
+            self.close_after = self._wants_close(environ)
+        if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
+            body = self._request_body(environ)
+        else:
+            body = NO_BODY
+        environ["wsgi.input"] = body
         callbacks: list[DoneCallback] = []
         environ["swift.on_response_done"] = callbacks
         error: BaseException | None = None
         place = None
         try:
-            if server.requests is not None and environ["PATH_INFO"] not in NEVER_QUEUED:
-                place = self._enter(server.requests, body)
+            requests = server.requests
+            if requests is not None and environ["PATH_INFO"] not in NEVER_QUEUED:
+                place = (
+                    requests.enter()
+                    if body is NO_BODY and requests.taken < requests.places
+                    else self._enter(requests, body)
+                )
             try:
                 result = server.app(environ, self.start_response)
             finally:
@@ -293,9 +323,10 @@ class Connection(Answering):
     ) -> None:
         status = int(self.status[:3]) if self.status else 500
         served = Served(environ, status, self.headers, self.sent, body.received, error, start, clock.time())
-        callbacks = environ["swift.on_response_done"]
+        # Taken out: what is called back knows the environ, and would be garbage that only a search finds.
+        callbacks = environ.pop("swift.on_response_done")
         if self.server.on_done is not None:
-            callbacks = [*callbacks, self.server.on_done]
+            callbacks = (*callbacks, self.server.on_done)
         for callback in callbacks:
             try:
                 callback(served)

@@ -28,7 +28,7 @@ _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0\f\v]*\r\n")
 
 
-class Source:
+class InputSource:
     """The receiving side of a connection: bytes that arrived and are not used yet, then the socket."""
 
     __slots__ = ("buffer", "stream")
@@ -176,7 +176,7 @@ class _ReadAhead(RequestBody):
 class _ReceivedBody(RequestBody):
     """What counted and chunked bodies have in common."""
 
-    def __init__(self, source: Source, expecting: bool) -> None:
+    def __init__(self, source: InputSource, expecting: bool) -> None:
         self.source = source
         self.expecting = expecting
         self.hundred_headers: list[tuple[str, str]] = []
@@ -211,7 +211,7 @@ class _ReceivedBody(RequestBody):
 class CountedBody(_ReceivedBody):
     """A body of Content-Length bytes."""
 
-    def __init__(self, source: Source, length: int, expecting: bool) -> None:
+    def __init__(self, source: InputSource, length: int, expecting: bool) -> None:
         super().__init__(source, expecting)
         self.length = length
         self.remaining: int = length
@@ -307,7 +307,7 @@ class ChunkedBody(_ReadAhead, _ReceivedBody):
 
     remaining = None
 
-    def __init__(self, source: Source, expecting: bool) -> None:
+    def __init__(self, source: InputSource, expecting: bool) -> None:
         super().__init__(source, expecting)
         self.received = 0
         self.done = False

@@ -130,7 +130,7 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
     """The environ of a request: a copy of base, the constant part of a connection, with what the head says.
 
     head ends with the empty line. Raises BadHead. CONTENT_LENGTH is then a decimal number, HTTP_TRANSFER_ENCODING `chunked` in
-    lower case if it is there, never both.
+    lower case if it is there, never both. swift.head_size: bytes of the head, more than any header has.
     """
     text = head.decode("latin-1")
     match = _HEAD.fullmatch(text)
@@ -142,6 +142,7 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
         _check_sizes(text, block, limits)
 
     environ = base.copy()
+    environ["swift.head_size"] = len(head)
     environ["REQUEST_METHOD"] = method
     environ["SERVER_PROTOCOL"] = protocol
     path, _, environ["QUERY_STRING"] = target.partition("?")

@@ -33,6 +33,8 @@ _MOST_WAITING = 4096
 # shall not take the time of those who have one.
 _MOST_TURNED_AWAY = 256
 _TURN_AWAY_SECONDS = 1.0
+# Of them over TLS, where the word costs a handshake (a millisecond or two of our time); beyond that they are closed without one.
+_MOST_TLS_TURNED_AWAY = 32
 # A connection that has been quiet for less may have its request on its way.
 LEAST_IDLE_SECONDS = 1.0
 _IDLE_LOOKS = 16
@@ -149,14 +151,18 @@ class Server(Serving):
             self._all_done = None
 
     def _turn_away(self, sock: Any, peer: Any, retry_after: int) -> None:
-        if self.tls is not None:  # a handshake would cost more than there is to give
+        if self.tls is not None and self._turned_away >= _MOST_TLS_TURNED_AWAY:
             return
         until = clock.monotonic() + _TURN_AWAY_SECONDS
         self._turned_away += 1
         stream = None
         try:
             stream = Stream(sock, _TURN_AWAY_SECONDS)
-            Connection(self, stream, base_environ(peer, sock.getsockname(), "http")).turn_away(retry_after)
+            connection = Connection(self, stream, base_environ(peer, sock.getsockname(), "http"))
+            if self.tls is not None:
+                connection.stream = TlsStream(stream, self.tls)
+                connection.stream.handshake(_TURN_AWAY_SECONDS)
+            connection.turn_away(retry_after)
         except OSError:
             pass
         finally:

@@ -7,7 +7,8 @@ import time
 import pytest
 from real_disks import Disk
 
-from swift.core.fs import file_system_of, locked
+from swift.core.locks import locked
+from swift.core.mounts import file_system_of
 from swift.core.threads import DevicePool
 from swift.db import at_once, pending, uring
 
@@ -32,9 +33,11 @@ def test_a_disk_that_is_frozen_refuses_and_nothing_stays_open(disk):
     sent, stored = [], 0
     for n in range(3000):
         row = b":%d" % n
-        known.stored(path)
-        if known.append(path, pool, row) is None:
+        files = known.lock(path, pool)
+        if files is None:
             pending.append(path + ".pending", row)
+        elif known.write(files, row) is None:
+            known.write_in_thread(files, row)
         else:
             stored += 1
         sent.append(row[1:])
@@ -47,11 +50,16 @@ def test_a_disk_that_is_frozen_refuses_and_nothing_stays_open(disk):
     rescue.start()
     start = time.monotonic()
     for _ in range(100):
-        known.stored(path)
-        assert known.append(path, pool, b":frozen") is None
+        files = known.lock(path, pool)
+        if files is not None:
+            files.tick = at_once.clock.file_time_ns()
+            assert known.write(files, b":frozen") is None
+            known._unlock(files)
     assert time.monotonic() - start < FROZEN, "the event loop has waited for the disk"
     rescue.cancel()
     disk.thaw()
+    files = None
+    known.forget()
     with locked(os.path.dirname(path), 0.01):
         pass
     assert pending.split(pending.read(path + ".pending")) == sent

@@ -14,14 +14,14 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from swift.core.acl import (
+from swift.core.config import reseller_options
+from swift.middleware.acl import (
     acls_from_account_info,
     format_acl_v2,
     parse_account_acl,
     parse_acl,
     referrer_allowed,
 )
-from swift.core.config import reseller_options
 from swift.middleware.info import get_account_info
 from swift.middleware.tempauth.users import User
 from swift.wire.message import (
@@ -38,6 +38,8 @@ from swift.wire.message import (
 
 ACCOUNT_ACL_HEADER = "HTTP_X_ACCOUNT_ACCESS_CONTROL"
 ACCOUNT_ACL_SYSMETA_HEADER = "HTTP_X_ACCOUNT_SYSMETA_CORE_ACCESS_CONTROL"
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 1024  # characters
 ACCOUNT_ACL_KEYS = ("admin", "read-write", "read-only")
 
 
@@ -54,6 +56,8 @@ class Authorizer:
         self._any_account = "" in prefixes
         self._required_group = {prefix: rules[prefix]["require_group"] for prefix in prefixes}
         self._owned: dict[str, frozenset[str]] = {}
+        # (REMOTE_USER, account) → its groups, and whether they own it: that hangs on the configuration alone.
+        self._ownership: dict[tuple[str, str], tuple[list[str], bool]] = {}
 
     def know_users(self, users: Mapping[str, User]) -> None:
         """Whose storage accounts are whose."""
@@ -61,6 +65,7 @@ class Authorizer:
             str_to_wsgi(user.id): frozenset(map(str_to_wsgi, user.owned_accounts(self.prefixes)))
             for user in users.values()
         }
+        self._ownership.clear()
 
     def prefix_of(self, account: str | None) -> str | None:
         """The reseller prefix that an account is under, None if it is none of ours."""
@@ -70,6 +75,19 @@ class Authorizer:
             if account.startswith(prefix):
                 return prefix
         return "" if self._any_account else None
+
+    def _groups_and_ownership(self, user: str, account: str) -> tuple[list[str], bool]:
+        """The groups of a REMOTE_USER, and what _owns says of them."""
+        key = (user, account)
+        known = self._ownership.get(key)
+        if known is None:
+            groups = user.split(",")
+            known = groups, self._owns(groups, account)
+            if len(self._ownership) >= _MOST_REMEMBERED:
+                self._ownership.clear()
+            if len(user) + len(account) <= _LONGEST_REMEMBERED:
+                self._ownership[key] = known
+        return known
 
     def _owns(self, groups: list[str], account: str) -> bool:
         """Returns True if the account is a storage account of one of the users that the groups name.
@@ -97,7 +115,7 @@ class Authorizer:
             problem = _take_account_acl(environ)
             if problem is not None:
                 return problem
-        groups = environ.get("REMOTE_USER", "").split(",")
+        groups, owns = self._groups_and_ownership(environ.get("REMOTE_USER", ""), account)
         method = environ["REQUEST_METHOD"]
         if (".reseller_admin" in groups or ".reseller_reader" in groups) and self._passes_as_reseller(
             environ, groups, account, prefix, method
@@ -105,7 +123,7 @@ class Authorizer:
             return None
         required = self._required_group[prefix]
         if (
-            self._owns(groups, account)
+            owns
             and (container is not None or method not in ("PUT", "DELETE"))
             and (not required or required in groups)
         ):

@@ -11,8 +11,8 @@ from typing import Any
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheConnectionError
 from swift.core import capabilities
-from swift.core.acl import clean_acl
 from swift.core.config import non_negative_int, truthy
+from swift.middleware.acl import clean_acl
 from swift.middleware.tempauth.authorization import Authorizer
 from swift.middleware.tempauth.tokens import NoTokenCache, Tokens, TokensAway
 from swift.middleware.tempauth.users import NOBODY, User, parse_users
@@ -35,6 +35,8 @@ from swift.wire.message import (
 )
 
 RETRY_SECONDS = "2"
+_MOST_IDENTITIES = 1024
+_LONGEST_IDENTITY = 1024  # characters
 
 
 class TempAuth:
@@ -55,6 +57,7 @@ class TempAuth:
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
         self._workers = str(conf.get("workers", "auto"))
         self._warned = False
+        self._identities: dict[str, tuple[str, str, bool]] = {}  # by groups
         # Bound once: a bound method made anew for each request is garbage on the hot path.
         self.authorize = self.authorizer.authorize
         self.deny = self.authorizer.deny
@@ -117,14 +120,26 @@ class TempAuth:
         return ",".join(user.group_list(self.prefixes))
 
     def _identify(self, environ: dict[str, Any], groups: str) -> None:
-        groups = str_to_wsgi(groups)
-        environ["REMOTE_USER"] = groups
+        known = self._identities.get(groups)
+        if known is None:
+            known = self._identity(groups)
+        environ["REMOTE_USER"], user_id, is_reseller = known
         environ["swift.authorize"] = self.authorize
         environ["swift.clean_acl"] = clean_acl
-        names = groups.split(",")
-        environ["swift.access_logging"] = {"user_id": names[1] if len(names) > 1 else groups}
-        if ".reseller_admin" in names:
+        environ["swift.access_logging"] = {"user_id": user_id}
+        if is_reseller:
             environ["reseller_request"] = True
+
+    def _identity(self, groups: str) -> tuple[str, str, bool]:
+        """(REMOTE_USER, the user's name, whether a reseller's administrator) of a token's groups."""
+        user = str_to_wsgi(groups)
+        names = user.split(",")
+        known = user, names[1] if len(names) > 1 else user, ".reseller_admin" in names
+        if len(self._identities) >= _MOST_IDENTITIES:
+            self._identities.clear()
+        if len(groups) <= _LONGEST_IDENTITY:
+            self._identities[groups] = known
+        return known
 
     def _install_anonymous(self, environ: dict[str, Any]) -> None:
         prefix = self.authorizer.prefix_of(parsed_path(environ)[1])

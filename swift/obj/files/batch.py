@@ -16,10 +16,15 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from swift.core import fs
+from swift.core import new_file
+from swift.core.durable import make_directories, sync_entries
+from swift.core.errors import LockTimeout
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
+from swift.core.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
-from swift.obj.files.calls import names_in, start_writing
+from swift.obj.files.calls import start_writing
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import append_invalid
 from swift.obj.files.writer import as_no_space, check_same, clean_up
@@ -117,18 +122,14 @@ class _Step:
 
 def _write(steps: list[_Step], options: StoreOptions) -> None:
     try:
-        _each(steps, _plan)
-        writing = [step for step in steps if step.file is not None]
-        writing = _each(writing, _open)
-        writing = _each(writing, _fill, options)
-        for step in writing:
+        writing = [step for step in _each(steps, _prepare, options) if step.file is not None]
+        for step in writing[1:]:  # the first is synced at once
             if step.item.bytes:
                 start_writing(step.fd)
         writing = _each(writing, _sync)
         writing = _link_all(writing)
-        writing = _each(writing, _sync_directory)
-        _sync_above(writing)
-        _each([step for step in writing if step.error is None], _clean, options)
+        writing = _sync_above(_each(writing, _sync_directory))
+        _each(writing, _clean, options)
     finally:
         for step in steps:
             step.close()
@@ -154,18 +155,22 @@ def _told(err: OSError) -> Exception:
     return as_no_space(OSError(err.errno, err.strerror, err.filename))
 
 
-def _plan(step: _Step) -> None:
-    step.value, step.file = step.item.plan()
+def _prepare(step: _Step, options: StoreOptions) -> None:
+    """What is to be written, in a file that has no name yet."""
+    step.value, file = step.item.plan()
+    if file is not None:
+        _open(step, file)
+        _fill(step, file, options)
+        step.file = file
 
 
 # ---------------------------------------------------------------- directories
 
 
-def _open(step: _Step) -> None:
+def _open(step: _Step, file: SmallFile) -> None:
     """The hash directory, made if missing with those above it, and a file without a name in it."""
-    where, file = step.where, step.file
-    assert file is not None
-    if where.tmp_dir in fs.no_tmpfile:
+    where = step.where
+    if new_file.no_tmpfile and where.tmp_dir in new_file.no_tmpfile:
         raise Elsewhere("no unnamed files")
     try:
         if not file.names:
@@ -175,7 +180,7 @@ def _open(step: _Step) -> None:
         if err.errno in (errno.ENOENT, errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
             raise Elsewhere(str(err)) from None
         raise
-    fs.fault_point("write:opened")
+    fault_point("write:opened")
 
 
 def _make_hash_dir(where: ObjectLocation) -> bool:
@@ -190,59 +195,64 @@ def _make_hash_dir(where: ObjectLocation) -> bool:
             if attempt == 2:
                 raise
         try:
-            fs.make_directories(where.suffix_dir, where.device_path)
+            make_directories(where.suffix_dir, where.device_path)
         except FileNotFoundError:
             raise DeviceUnavailable(where.device_path) from None
     return False
 
 
-def _sync_above(steps: list[_Step]) -> None:
+def _sync_above(steps: list[_Step]) -> list[_Step]:
     """Sync the entries of all directories above those of `steps`, once for each suffix; whose can't be synced fails."""
-    groups: dict[str, list[_Step]] = {}
-    for step in steps:
-        groups.setdefault(step.where.suffix_dir, []).append(step)
-    for suffix_dir, group in groups.items():
+    for suffix_dir, group in _grouped(steps, [step.where.suffix_dir for step in steps]):
         try:
             # also of directories that were there: whoever made them may not have synced them yet
-            fs.sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
+            sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
         except OSError as err:
             _fail(group, err)
+    return [step for step in steps if step.error is None]
+
+
+def _grouped(steps: list[_Step], keys: list[str]) -> Iterable[tuple[str, list[_Step]]]:
+    """(key, the steps that have it)."""
+    if len(steps) == 1:
+        return [(keys[0], steps)]
+    groups: dict[str, list[_Step]] = {}
+    for step, key in zip(steps, keys, strict=True):
+        groups.setdefault(key, []).append(step)
+    return groups.items()
 
 
 # ---------------------------------------------------------------- files
 
 
-def _fill(step: _Step, options: StoreOptions) -> None:
-    where, file = step.where, step.file
-    assert file is not None and where.name is not None
+def _fill(step: _Step, file: SmallFile, options: StoreOptions) -> None:
+    where = step.where
+    assert where.name is not None
     size = len(file.body)
     if file.extension != ".ts" and (options.preallocate or not size):
         options.reserve.check(step.fd, size, where.device_path)
     if size:
-        fs.write_all(step.fd, file.body)
-    fs.fault_point("write:written")
+        write_all(step.fd, file.body)
+    fault_point("write:written")
     metadata = file.metadata
     metadata["name"] = where.name
     _metadata.write(step.fd, metadata)
     ctype_time = metadata.get("Content-Type-Timestamp") if file.extension == ".meta" else None
     step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time)
-    fs.fault_point("write:attributes")
+    fault_point("write:attributes")
 
 
 def _sync(step: _Step) -> None:
     # an error is final: the pages count as written afterwards
     os.fsync(step.fd)
-    fs.fault_point("write:synced")
+    fault_point("write:synced")
 
 
 def _link_all(steps: list[_Step]) -> list[_Step]:
-    groups: dict[str, list[_Step]] = {}
-    for step in steps:
-        groups.setdefault(step.where.partition_dir, []).append(step)
-    for partition_dir, group in groups.items():
+    for partition_dir, group in _grouped(steps, [step.where.partition_dir for step in steps]):
         try:
-            lock = fs.acquire_lock(partition_dir, 0)
-        except (fs.LockTimeout, FileNotFoundError) as err:
+            lock = acquire_lock(partition_dir, 0)
+        except (LockTimeout, FileNotFoundError) as err:
             for step in group:
                 step.error = Elsewhere(str(err))
             continue
@@ -250,8 +260,8 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
             _fail(group, err)
             continue
         try:
-            append_invalid(partition_dir, *dict.fromkeys(step.where.suffix for step in group))
-            fs.fault_point("invalidate:appended")
+            append_invalid(partition_dir, *{step.where.suffix for step in group})
+            fault_point("invalidate:appended")
             _each(group, _link)
         except OSError as err:
             _fail([step for step in group if not step.is_linked], err)
@@ -280,7 +290,7 @@ def _link(step: _Step) -> None:
     except FileNotFoundError as err:
         raise Elsewhere(str(err)) from None
     step.is_linked = True
-    fs.fault_point("write:linked")
+    fault_point("write:linked")
 
 
 def _compare(step: _Step) -> None:
@@ -306,12 +316,12 @@ def _sync_directory(step: _Step) -> None:
 
 
 def _clean(step: _Step, options: StoreOptions) -> None:
-    fs.fault_point("write:durable")
+    fault_point("write:durable")
     # listed now, whatever was there before: a racing writer and its cleanup may have come in between
     try:
-        names: list[str] | None = names_in(step.dir_fd)
+        names: list[str] | None = os.listdir(step.dir_fd)
     except OSError:  # the write has succeeded nevertheless
         names = None
     if names != [step.name]:
-        clean_up(step.where, options, names)
-    fs.fault_point("write:cleaned")
+        clean_up(step.where, options, names, step.name)
+    fault_point("write:cleaned")

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
 from typing import Any
 
 from swift.core.concurrency import raw_queue
-from swift.core.threads import Call, _busy, _ThreadPool
+from swift.core.threads import Call, ThreadPool, busy_flag
 
 
-def end(call: Call, value: Any) -> None:
-    """Give a call its result, or the exception that its caller gets. Whoever waits is to be woken if there is a `waiter` after it."""
-    call._value = value
-    call._raised = isinstance(value, BaseException)
-    call.done = True  # before the waiter is looked at, see `Call`
-
-
-class BatchThread(_ThreadPool):
+class BatchThread(ThreadPool):
     """One thread of a device that takes all that waits and has it done together; what waits meanwhile is the next batch.
 
     `carry_out` gets a list of items and returns for each its result, or the exception that its caller gets. A batch has at most
@@ -28,29 +20,28 @@ class BatchThread(_ThreadPool):
     bounded = True
 
     def __init__(
-        self, name: str, carry_out: Callable[[list[Any]], list[Any]], max_items: int, max_weight: int
+        self,
+        name: str,
+        carry_out: Callable[[list[Any]], list[Any]],
+        max_items: int,
+        max_weight: int,
+        threads: int = 1,
     ) -> None:
-        super().__init__(name, 1, 4096)
+        super().__init__(name, threads, 4096)
         self._carry_out = carry_out
         self._max_items = max_items
         self._max_weight = max_weight
 
-    def forget_threads(self) -> None:
-        os.close(self._wake)
+    def begin_anew(self) -> None:
         self.__init__(self.name, self._carry_out, self._max_items, self._max_weight)  # type: ignore[misc]
-
-    @property
-    def is_stuck(self) -> bool:
-        """True while what it was given hangs in the disk."""
-        return self._stuck and self._done == self._seen_finished
 
     def carry(self, item: Any, weight: int) -> Any:
         """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
         return self.submit(self._carry_out, item, weight).wait()
 
-    def _take(self) -> list[tuple[Call, Any]]:
+    def _take(self, finished: list[int]) -> list[tuple[Call, Any]]:
         """What waits; waits for something."""
-        calls = self._calls
+        calls = self.calls
         taken = []
         weight = 0
         call, _, (item, more) = calls.get()
@@ -61,19 +52,17 @@ class BatchThread(_ThreadPool):
                     taken.append((call, item))
                     weight += more
                 else:
-                    self._finished[0][0] += 1
+                    finished[0] += 1
                 if len(taken) >= self._max_items or weight >= self._max_weight:
                     break
                 call, _, (item, more) = calls.get_nowait()
         return taken
 
-    def _work(self) -> None:
-        busy = [False]
-        _busy.append(busy)
-        finished = [0]
-        self._finished.append(finished)
+    def work(self) -> None:
+        busy = busy_flag()
+        finished = self.counter()
         while True:
-            taken = self._take()
+            taken = self._take(finished)
             busy[0] = True
             try:
                 values = self._carry_out([item for _, item in taken])
@@ -85,11 +74,7 @@ class BatchThread(_ThreadPool):
             del taken, values
 
     def _hand_out(self, taken: list[tuple[Call, Any]], values: list[Any]) -> None:
-        is_awaited = False
         for (call, _), value in zip(taken, values, strict=True):
-            end(call, value)
-            if call.waiter is not None:
-                self._results.append(call)
-                is_awaited = True
-        if is_awaited:
-            os.eventfd_write(self._wake, 1)
+            call.end(value)
+            self.hand_back(call)
+        self.wake()

@@ -1,4 +1,4 @@
-"""System calls that Python does not have, or makes in more steps than one, for writes in batches.
+"""System calls that Python does not have, for writes in batches.
 
 Everything here blocks. What never lives here: what is written.
 """
@@ -6,42 +6,9 @@ Everything here blocks. What never lives here: what is written.
 from __future__ import annotations
 
 import ctypes
-import errno
-import os
-import struct
 from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-_DIRENT = struct.Struct("QqHB")
-_DIRENTS_SIZE = 8192
-
-
-def names_in(fd: int) -> list[str]:
-    """What a directory holds that was opened just now and not read from: os.listdir in a third of its system calls. Raises OSError."""
-    buffer = ctypes.create_string_buffer(_DIRENTS_SIZE)
-    names: list[str] = []
-    while True:
-        size = _getdents64(fd, buffer, _DIRENTS_SIZE)
-        if size <= 0:
-            if size == 0:
-                return names
-            code = ctypes.get_errno()
-            if code == errno.EINTR:
-                continue
-            raise OSError(code, os.strerror(code))
-        raw = buffer.raw
-        at = 0
-        while at < size:
-            length = _DIRENT.unpack_from(raw, at)[2]
-            start = at + 19
-            name = raw[start : raw.index(b"\0", start)]
-            if name not in (b".", b".."):
-                names.append(os.fsdecode(name))
-            at += length
-
-
-_getdents64: Any = _libc.getdents64  # glibc 2.30, musl
 
 _WRITE = 2
 _sync_file_range: Any = getattr(_libc, "sync_file_range", None)

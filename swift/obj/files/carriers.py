@@ -3,6 +3,8 @@
 In a thread a batch asks for the interpreter lock some twenty times a write, which a busy event loop does not like to give. The process is
 one for each server process; it has a thread for each device. When it dies, what was under way may be done or not, as after any crash:
 WriterLost. There is never a second writer for a device that hangs: its items stay with the first, and who waits is let go as by any pool.
+Also when the process was killed: the thread that hangs in the disk can't die before that answers. The other devices have lost theirs at once,
+and are served by the next process; this one is refused until the thread is gone.
 Everything here runs in the event loop. Never here: what is written (`batch`), the other end (`writer_process`).
 """
 
@@ -14,15 +16,16 @@ import os
 import socket
 import sys
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, hub, raw_socket
-from swift.core.threads import Call
+from swift.core.threads import Call, DeviceStuck
 from swift.obj.device import Device
 from swift.obj.errors import Elsewhere, WriterLost
 from swift.obj.files.batch import MAX_BYTES, MAX_ITEMS, SmallWrite, write_batch
-from swift.obj.files.batch_thread import BatchThread, end
+from swift.obj.files.batch_thread import BatchThread
 from swift.obj.files.messages import Terms, decode_results, encode_item
 from swift.obj.files.writer_process import CONTROL, MAX_MESSAGE, READY
 from swift.obj.store import StoreOptions
@@ -37,25 +40,29 @@ _MAIN = "import sys; sys.path[:] = sys.argv[2:]; from swift.obj.files.writer_pro
 class WriterChannel(BatchThread):
     """The way to the thread that the writer process has for one device."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(name, lambda items: [], MAX_ITEMS, MAX_BYTES)
-        self._threads = 1  # of the other process: none is started here
-        self._count = [0]
-        self._finished.append(self._count)
-        self._calls = self
+    def __init__(self, name: str, on_silence: Callable[[], object]) -> None:
+        """`on_silence`: called now and then while results are waited for; it may end all that is under way."""
+        super().__init__(name, lambda items: [], MAX_ITEMS, MAX_BYTES, threads=0)
+        self._count = self.counter()
+        self.calls = self
+        self._on_silence = on_silence
         self._flying: dict[int, tuple[Call, SmallWrite]] = {}
         self._number = 0
         self._backlog: collections.deque[bytes] = collections.deque()
         self._backlog_bytes = 0
         self._sock: Any = None
         self._buffer = memoryview(bytearray(MAX_MESSAGE))
-        self.is_ready = False  # the other end is up
+        self.thread = 0  # number of the thread at the other end, once it is up
 
-    def forget_threads(self) -> None:
+    def begin_anew(self) -> None:
         if self._sock is not None:
             self._sock.close()
-        os.close(self._wake)
-        self.__init__(self.name)  # type: ignore[misc]
+        self.__init__(self.name, self._on_silence)  # type: ignore[misc]
+
+    @property
+    def is_ready(self) -> bool:
+        """The other end is up."""
+        return self.thread > 0
 
     @property
     def is_open(self) -> bool:
@@ -96,32 +103,31 @@ class WriterChannel(BatchThread):
         except BlockingIOError:
             pass
         except OSError:
-            self._lose()
+            self.lose()
             return
         self._backlog.append(message)
         self._backlog_bytes += len(message)
 
     def _end(self, call: Call, value: Any) -> None:
         self._count[0] += 1
-        end(call, value)
-        if call.waiter is not None:
-            self._results.append(call)
+        call.end(value)
+        self.hand_back(call)
 
     def _receive(self) -> None:
         try:
             while self._sock is not None:
                 count = self._sock.recv_into(self._buffer)
                 if not count:
-                    self._lose()
-                elif not self.is_ready and self._buffer[:count] == READY:
-                    self.is_ready = True
+                    self.lose()
+                elif not self.is_ready:
+                    self.thread = int(bytes(self._buffer[len(READY) : count]))
                 else:
                     self._arrived(bytes(self._buffer[:count]))
         except BlockingIOError:
             pass
         except OSError:
-            self._lose()
-        self._deliver()
+            self.lose()
+        self.deliver()
 
     def _arrived(self, message: bytes) -> None:
         for number, notes, value in decode_results(message):
@@ -134,23 +140,45 @@ class WriterChannel(BatchThread):
                 self._sock.send(self._backlog[0])
                 self._backlog_bytes -= len(self._backlog.popleft())
 
-    def _lose(self) -> None:
-        """The process is gone."""
+    def look(self) -> None:
+        if self._flying:
+            self._on_silence()
+        super().look()
+
+    def lose(self) -> None:
+        """The process is gone, or will be: what is under way is in doubt."""
         sock, self._sock = self._sock, None
         if sock is None:
             return
-        self.is_ready = False
-        loop = hub()
-        loop.callbacks.pop(sock.fileno(), None)
-        with contextlib.suppress(OSError):  # another hub than the one that it was registered with
-            loop.poll.unregister(sock.fileno())
+        self.thread = 0
+        hub().forget_callback(sock.fileno())
         sock.close()
         self._backlog.clear()
         self._backlog_bytes = 0
         flying, self._flying = self._flying, {}
         for call, _ in flying.values():
             self._end(call, WriterLost("the writer process has died: the write may be done or not"))
-        os.eventfd_write(self._wake, 1)  # who found it out need not be in the hub
+        self.wake()  # who found it out need not be in the hub
+
+
+class OnTheSpot:
+    """For memory file systems: each item is a batch of its own, carried out by whoever brings it."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        self._options = options
+
+    def carrier(self, device: Device) -> OnTheSpot:
+        """What takes the next item for a device. Raises DeviceUnavailable."""
+        if device.mount_check:
+            device.check()
+        return self
+
+    def carry(self, item: SmallWrite, weight: int) -> Any:
+        """As `BatchThread.carry`."""
+        value = write_batch([item], self._options)[0]
+        if isinstance(value, BaseException):
+            raise value
+        return value
 
 
 class Writers:
@@ -162,16 +190,18 @@ class Writers:
         self._threads: dict[str, BatchThread] = {}
         self._control: Any = None
         self._pids: list[int] = []
+        # processes that were killed and can't die yet: pid → device → number of the thread that may hang in it
+        self._dying: dict[int, dict[str, int]] = {}
         self._started = -RESTART_SECONDS
         _all_writers.add(self)
 
     def carrier(self, device: Device) -> BatchThread:
-        """What takes the next item for a device. Raises Elsewhere where all is done inline."""
-        if device.inline:
-            raise Elsewhere("inline")
+        """What takes the next item for a device."""
         thread = self._threads.get(device.path)
         if thread is not None and thread.is_stuck:
             return thread  # no second writer beside it: whoever comes is told at once
+        if self._dying and self._hangs_on_in(device.path):
+            raise DeviceStuck(device.path)
         if self._options.writer_process:
             channel = self._channels.get(device.path)
             if channel is None or not channel.is_open:
@@ -196,7 +226,8 @@ class Writers:
                 return None
             channel = self._channels.get(device.path)
             if channel is None:
-                channel = self._channels[device.path] = WriterChannel(f"write {device.path}")
+                channel = WriterChannel(f"write {device.path}", self._has_ended)
+                self._channels[device.path] = channel
             channel.open(self._control, Terms(device.path, device.mount_check, self._options))
             return channel
         except OSError:
@@ -227,12 +258,26 @@ class Writers:
     def _has_ended(self) -> bool:
         """True if the last process has; collects what is left of those that have."""
         for pid in list(self._pids):
-            try:
-                if os.waitpid(pid, os.WNOHANG)[0]:
-                    self._pids.remove(pid)
-            except ChildProcessError:
+            if _is_collected(pid):
                 self._pids.remove(pid)
+            elif _is_dying(pid):
+                self._pids.remove(pid)
+                self._dying[pid] = {
+                    path: channel.thread for path, channel in self._channels.items() if channel.thread
+                }
+                for channel in self._channels.values():
+                    channel.lose()
         return not self._pids
+
+    def _hangs_on_in(self, path: str) -> bool:
+        """True if the thread of a killed process is still inside of this device."""
+        for pid in list(self._dying):
+            if _is_collected(pid):
+                del self._dying[pid]
+        return any(
+            path in threads and os.path.exists(f"/proc/{pid}/task/{threads[path]}")
+            for pid, threads in self._dying.items()
+        )
 
     def _close(self) -> None:
         if self._control is not None:
@@ -243,9 +288,27 @@ class Writers:
         """In a forked child: the process is the parent's."""
         self._close()
         self._pids.clear()
+        self._dying.clear()
         self._channels.clear()
         self._threads.clear()
         self._started = -RESTART_SECONDS
+
+
+def _is_collected(pid: int) -> bool:
+    """True if nothing is left of a child of ours."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
+
+
+def _is_dying(pid: int) -> bool:
+    """True if a process was killed: its first thread has ended, and the others end as soon as they come out of the kernel."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(1024).rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):
+        return False
 
 
 _all_writers: weakref.WeakSet[Writers] = weakref.WeakSet()

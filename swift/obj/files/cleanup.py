@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 
-from swift.core import clock, late_close
+from swift.core import clock
+from swift.obj.files import late_close
 from swift.obj.files.decide import Decision, decide
-from swift.obj.files.layout import FileName
+from swift.obj.files.layout import FileName, is_plain
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE
 
 
@@ -28,7 +29,24 @@ def _reclaimable(
         return False
 
 
-def _unlink(directory: str, name: str) -> None:
+def is_superseded(older: str, newest: str, reclaim_age: float) -> bool:
+    """True if of these two names in a hash directory without fragments `older` alone is garbage: the usual case, told at once.
+
+    False says nothing.
+    """
+    return (
+        older[:16] < newest[:16]
+        and is_plain(older)
+        and is_plain(newest)
+        and (
+            newest.endswith(".data")
+            or (newest.endswith(".ts") and clock.time() - float(newest[:16]) <= reclaim_age)
+        )
+    )
+
+
+def unlink_quietly(directory: str, name: str) -> None:
+    """Remove a file; who can't leaves it to the next who comes by."""
     with contextlib.suppress(OSError):
         late_close.unlink(f"{directory}/{name}")
 
@@ -82,7 +100,7 @@ def cleanup(
     if decision.ts is not None and decision.ts.name in gone:
         decision.ts = None
     for name in gone:
-        _unlink(directory, name)
+        unlink_quietly(directory, name)
     remaining = sorted((name for name in names if name not in gone), reverse=True)
     if not remaining:
         with contextlib.suppress(OSError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from swift.core import fs
+from swift.core.durable import fsync_dir
+from swift.core.fault_points import fault_point
 from swift.obj.errors import NoSpace, NotExist
 from swift.obj.files.decide import decide
 from swift.obj.files.layout import ObjectLocation, file_name
@@ -30,7 +31,7 @@ def commit(
     if other is not None and other.hash_dir != where.hash_dir:
         _commit_one(other, timestamp, fragment)
         clean_up(other, options)
-    fs.fault_point("commit:durable")
+    fault_point("commit:durable")
     clean_up(where, options)
 
 
@@ -41,7 +42,7 @@ def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> None:
         # the lock keeps away whoever quarantines the directory, and the suffix is marked before its hash changes
         with Invalidation(where.partition_dir, where.suffix, create=False):
             os.rename(source, target)
-            fs.fault_point("commit:renamed")
+            fault_point("commit:renamed")
     except FileNotFoundError:
         if not _is_superseded(where, timestamp):
             raise NotExist(source) from None
@@ -50,7 +51,7 @@ def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> None:
             raise NoSpace(str(err)) from None
         raise
     try:
-        fs.fsync_dir(where.hash_dir)
+        fsync_dir(where.hash_dir)
     except FileNotFoundError:
         # superseded, and what took its place has been removed since
         if not _is_superseded(where, timestamp):

@@ -15,6 +15,7 @@ from swift.obj.store import Place
 
 RSYNC_TEMPFILE = re.compile(r"^\..*\.([a-zA-Z0-9_]){6}$")
 _CANONICAL = re.compile(r"[0-9]{10}\.[0-9]{5}(?:_(?!0{16})[0-9a-f]{16})?", re.ASCII).fullmatch
+_PLAIN = re.compile(r"[0-9]{10}\.[0-9]{5}\.(?:data|meta|ts)", re.ASCII).fullmatch
 _FRAGMENT_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII).fullmatch
 
 
@@ -93,6 +94,11 @@ class FileName(NamedTuple):
     ctype_timestamp: str | None = None  # only .meta: the time of the content type it carries
     fragment: int | None = None  # only EC .data
     durable: bool = True  # only EC .data: the name says so
+
+
+def is_plain(name: str) -> bool:
+    """True for the usual names of files that are no fragments: a timestamp without an offset, of 16 characters, and an extension."""
+    return _PLAIN(name) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from swift.core.fs import Reserve
+from swift.core.space import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation

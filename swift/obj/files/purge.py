@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from swift.core import fs, late_close
+from swift.core.fault_points import fault_point
+from swift.obj.files import late_close
 from swift.obj.files.layout import FileName, ObjectLocation, parse_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import Times
@@ -29,7 +30,7 @@ def purge(where: ObjectLocation, times: Times, fragment: int | None = None) -> b
             for file in gone:
                 with contextlib.suppress(FileNotFoundError):
                     late_close.unlink(f"{where.hash_dir}/{file.name}")
-                fs.fault_point("purge:unlinked")
+                fault_point("purge:unlinked")
             if len(gone) < len(names):
                 return False
             os.rmdir(where.hash_dir)

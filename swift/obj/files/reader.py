@@ -74,10 +74,15 @@ def open_object(
     Raises NotExist (Deleted, Expired, Quarantined), Collision, StateChanged, XattrUnsupported, OSError.
     """
     listed = look(where, now, open_expired, frag_index, frag_prefs, want, signs=signs)
-    if listed.found is None:
-        assert listed.missing is not None
-        raise listed.missing
-    return listed.found
+    found, missing = listed.found, listed.missing
+    del listed
+    if found is None:
+        assert missing is not None
+        try:
+            raise missing
+        finally:
+            del missing  # it knows this frame: together they would be garbage that only a search finds
+    return found
 
 
 def look(
@@ -102,6 +107,8 @@ def look(
             if signs is not None:
                 signs[:] = [_sign_of(where.hash_dir)]
             names = _list(where.hash_dir)
+            if not names:
+                return Listed(names, None, NotExist(where.hash_dir))
             found = _open(where, names, now, open_expired, frag_index, frag_prefs, want, signs)
             return Listed(names, found, None)
         except NotExist as missing:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from swift.core import clock, fs
+from swift.core import clock
+from swift.core.fault_points import fault_point
 from swift.obj.files.cleanup import cleanup, garbage
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions
@@ -34,7 +35,7 @@ def reclaim(
         # the suffix is marked before its hash changes; under the lock nobody links a file into what is removed
         with Invalidation(partition_dir, suffix, create=False):
             cleanup(hash_dir, ec, fragments, options.reclaim_age, options.commit_window)
-            fs.fault_point("reclaim:removed")
+            fault_point("reclaim:removed")
         cleaned += 1
     if cleaned:
         with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 
 A read takes the short road through `warm`, in the event loop, if the kernel has all of it in memory, else a trip to `reader`. A write
 whose body is at hand goes into the device's next `batch`; a large one, or one that the batch gives back, takes trips: `state` (what is
-there), `writer`. Their functions block; each `_…_trip` here is one trip to the device's pool. On a memory file system all is done inline.
+there), `writer`. Their functions block; each `_…_trip` here is one trip to the device's pool. On a memory file system all is done on the spot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
 from swift.obj.files import walker
 from swift.obj.files.batch import SmallWrite
-from swift.obj.files.carriers import Writers
+from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
@@ -64,7 +64,9 @@ class FileStore(ObjectStore):
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
         self.writers: Any = None
-        if not device.inline and not self.ec:
+        if device.inline and not self.ec:
+            self.writers = OnTheSpot(options)
+        elif not self.ec:
             self.writers = shared.setdefault("writers", Writers(options))
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:

@@ -13,7 +13,10 @@ from hashlib import md5
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import acquire_lock, fault_point, write_all, write_durable
+from swift.core.durable import write_durable
+from swift.core.fault_points import fault_point
+from swift.core.locks import acquire_lock
+from swift.core.new_file import write_all
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import is_hash, is_suffix

@@ -15,8 +15,10 @@ from collections import OrderedDict
 from typing import Any
 
 from swift.core import clock
-from swift.core.fs import file_system_of
+from swift.core.checksum import crc32
+from swift.core.mounts import file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
+from swift.obj.blocks import BLOCK_CRC32, parse_block_crcs
 from swift.obj.checks import is_good
 from swift.obj.device import Device
 from swift.obj.files.layout import ObjectLocation
@@ -31,7 +33,7 @@ FILE_SYSTEMS = frozenset(("xfs", "ext4", "ext3", "ext2"))
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 # an access time to be written would wait for the journal
 _FILE = os.O_RDONLY | os.O_NOATIME
-_FIXED_BYTES = 1000
+_FIXED_BYTES = 2500
 _BYTES_A_VALUE = 60
 
 
@@ -40,6 +42,7 @@ class _Known:
 
     __slots__ = (
         "bytes",
+        "crc",
         "delete_at",
         "dir_sign",
         "directory",
@@ -58,8 +61,10 @@ class _Known:
         self.size = found.size
         delete_at = found.metadata.get("X-Delete-At")
         self.delete_at = None if delete_at is None else int(delete_at)
+        self.crc = _only_crc(found.metadata, found.size)
         self.found = OpenObject(-1, found.version)
         _copy(found, self.found)
+        self.found.shown = []
         self.bytes = _FIXED_BYTES + sum(len(value) + _BYTES_A_VALUE for value in found.metadata.values())
 
     def is_expired(self, now: float | None) -> bool:
@@ -73,6 +78,14 @@ def _copy(source: OpenObject, target: OpenObject) -> None:
     target.timestamp, target.data_timestamp = source.timestamp, source.data_timestamp
     target.ctype_timestamp, target.durable_timestamp = source.ctype_timestamp, source.durable_timestamp
     target.size = source.size
+    target.shown = source.shown
+
+
+def _only_crc(metadata: dict[str, str], size: int) -> int | None:
+    """The checksum of a body of one block; None for any other body."""
+    stored = metadata.get(BLOCK_CRC32)
+    blocks = parse_block_crcs(stored, metadata.get("ETag", ""), size) if stored is not None else None
+    return blocks[1][0] if blocks is not None and len(blocks[1]) == 1 else None
 
 
 class WarmObjects:
@@ -118,7 +131,12 @@ class WarmObjects:
             body = None
             if want == BODY and known.size <= INLINE_LIMIT:
                 body = self._read(fd, known.size)
-                if body is None or not is_good(body, known.metadata, where.etag_validate_pct):
+                if body is None:
+                    return None
+                if known.crc is not None and where.etag_validate_pct >= 100:
+                    if crc32(body) != known.crc:
+                        return None
+                elif not is_good(body, known.metadata, where.etag_validate_pct):
                     return None
             found = OpenObject(-1, known.found.version)
             _copy(known.found, found)

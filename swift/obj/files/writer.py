@@ -13,11 +13,16 @@ import contextlib
 import errno
 import os
 
-from swift.core import fs, late_close
+from swift.core import space
+from swift.core.durable import fsync_dir, make_directories, mkdirs_durable, sync_entries
+from swift.core.errors import LockTimeout
+from swift.core.fault_points import fault_point
+from swift.core.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
+from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
-from swift.obj.files.cleanup import cleanup
+from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions
@@ -70,11 +75,11 @@ class NewObjectFile:
         self._names = names
         try:
             self._open_directory()
-            self._file = fs.NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
+            self._file = NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
         except OSError as err:
             self.close()
             raise as_no_space(err) from None
-        fs.fault_point("write:opened")
+        fault_point("write:opened")
 
     def _open_directory(self) -> None:
         """Open the hash directory, made if missing with those above it; `_link` syncs them."""
@@ -98,7 +103,7 @@ class NewObjectFile:
 
     def _make_parents(self) -> None:
         try:
-            fs.make_directories(self.where.suffix_dir, self.where.device_path)
+            make_directories(self.where.suffix_dir, self.where.device_path)
         except FileNotFoundError:
             raise DeviceUnavailable(self.where.device_path) from None
 
@@ -114,21 +119,21 @@ class NewObjectFile:
             elif options.preallocate:
                 options.reserve.check(self._file.fd, size, self.where.device_path)
                 if size > PREALLOCATE_FROM:
-                    fs.fallocate(self._file.fd, size)
+                    space.fallocate(self._file.fd, size)
         except OSError as err:
             raise as_no_space(err) from None
 
     def write(self, data: bytes | memoryview) -> None:
         """Append. Raises NoSpace, OSError."""
         try:
-            fs.write_all(self._file.fd, data)
+            write_all(self._file.fd, data)
         except OSError as err:
             raise as_no_space(err) from None
         self.written += len(data)
         self._unsynced += len(data)
         if self._unsynced >= self.options.sync_every:
             os.fdatasync(self._file.fd)
-            fs.drop_cache(self._file.fd, self._synced_to, self._unsynced)
+            space.drop_cache(self._file.fd, self._synced_to, self._unsynced)
             self._synced_to += self._unsynced
             self._unsynced = 0
 
@@ -150,16 +155,16 @@ class NewObjectFile:
         assert where.name is not None
         metadata["name"] = where.name
         fd = self._file.fd
-        fs.fault_point("write:written")
+        fault_point("write:written")
         _metadata.write(fd, metadata)
-        fs.fault_point("write:attributes")
+        fault_point("write:attributes")
         try:
             os.fsync(fd)
         except OSError as err:
             raise as_no_space(err) from None
-        fs.fault_point("write:synced")
+        fault_point("write:synced")
         if drop_cache and self.written:
-            fs.drop_cache(fd, 0, 0)
+            space.drop_cache(fd, 0, 0)
         ctype_time = metadata.get("Content-Type-Timestamp") if extension == ".meta" else None
         name = file_name(metadata["X-Timestamp"], extension, ctype_time, fragment)
         try:
@@ -168,10 +173,10 @@ class NewObjectFile:
                 self._link_next(name, next_part_power)
         except OSError as err:
             raise as_no_space(err) from None
-        fs.fault_point("write:durable")
+        fault_point("write:durable")
         if fragment is None:
             self._cleanup(where, name, next_part_power)
-        fs.fault_point("write:cleaned")
+        fault_point("write:cleaned")
 
     def _link(self, name: str, metadata: dict[str, str]) -> None:
         where = self.where
@@ -181,7 +186,7 @@ class NewObjectFile:
                     self._check_place()
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
-                    fs.fault_point("write:linked")
+                    fault_point("write:linked")
                 break
             except FileExistsError:
                 check_same(name, metadata, self._dir_fd)
@@ -194,7 +199,7 @@ class NewObjectFile:
         os.fsync(self._dir_fd)
         # also of directories that were there: whoever made them may not have synced them yet. Ours is not empty now, so
         # that no other can come in their place.
-        fs.sync_entries(where.suffix_dir, where.device_path, own_entries=True)
+        sync_entries(where.suffix_dir, where.device_path, own_entries=True)
 
     def _check_place(self) -> None:
         """Raises FileNotFoundError when the open directory is no longer the one at our path: it was quarantined.
@@ -212,8 +217,8 @@ class NewObjectFile:
         if other.hash_dir == self.where.hash_dir:
             return
         try:
-            fs.mkdirs_durable(other.suffix_dir, other.device_path)
-            fs.mkdirs_durable(other.hash_dir, other.device_path, remember=False)
+            mkdirs_durable(other.suffix_dir, other.device_path)
+            mkdirs_durable(other.hash_dir, other.device_path, remember=False)
             source, target = f"{self.where.hash_dir}/{name}", f"{other.hash_dir}/{name}"
             with Invalidation(other.partition_dir, other.suffix):
                 try:
@@ -221,8 +226,8 @@ class NewObjectFile:
                 except FileExistsError:
                     if os.stat(source).st_ino != os.stat(target).st_ino:
                         raise
-            fs.fsync_dir(other.hash_dir)
-        except (OSError, fs.LockTimeout) as err:
+            fsync_dir(other.hash_dir)
+        except (OSError, LockTimeout) as err:
             self.where.note(f"Failed to link {self.where.hash_dir}/{name} for part power {power}: {err}")
 
     def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
@@ -289,8 +294,18 @@ def without_checksums(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key != BLOCK_CRC32}
 
 
-def clean_up(where: ObjectLocation, options: StoreOptions, names: list[str] | None = None) -> None:
-    """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded."""
+def clean_up(
+    where: ObjectLocation, options: StoreOptions, names: list[str] | None = None, newest: str | None = None
+) -> None:
+    """Remove what no longer counts; errors are noted, not raised: the write itself has succeeded.
+
+    `newest`: the name that was written just now.
+    """
+    if newest is not None and names is not None and len(names) == 2 and not where.ec:
+        older = names[names[0] == newest]
+        if is_superseded(older, newest, options.reclaim_age):
+            unlink_quietly(where.hash_dir, older)
+            return
     try:
         cleanup(where.hash_dir, where.ec, None, options.reclaim_age, options.commit_window, None, names)
     except OSError as err:

@@ -14,7 +14,8 @@ import sys
 import threading
 from typing import Any
 
-from swift.core import fs
+from swift.core.fault_points import fault_point
+from swift.core.mounts import is_mount
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files.batch import MAX_BYTES, MAX_ITEMS, SmallWrite, write_batch
 from swift.obj.files.messages import Terms, decode_item, encode_result, join_results
@@ -23,7 +24,7 @@ CONTROL = 3
 MAX_MESSAGE = 1 << 19  # bytes; a body, its metadata, and what was there before
 REPLY_BYTES = 32768  # of results sent at once, about
 END_SECONDS = 5.0
-READY = b"ready"
+READY = b"ready "  # and the number of the thread
 
 
 def _packed(number: int, item: SmallWrite, value: Any) -> bytes:
@@ -39,7 +40,7 @@ def _packed(number: int, item: SmallWrite, value: Any) -> bytes:
 
 
 def _write(terms: Terms, items: list[SmallWrite]) -> list[Any]:
-    if terms.mount_check and not fs.is_mount(terms.path):
+    if terms.mount_check and not is_mount(terms.path):
         return [DeviceUnavailable(terms.path) for _ in items]
     return write_batch(items, terms.options)
 
@@ -48,7 +49,7 @@ def serve(sock: socket.socket) -> None:
     """One device: all that waits is a batch. Returns when the other end is closed. Raises OSError."""
     buffer = memoryview(bytearray(MAX_MESSAGE))
     terms = Terms.decode(sock.recv(MAX_MESSAGE))
-    sock.send(READY)
+    sock.send(READY + b"%d" % threading.get_native_id())
     while True:
         numbers: list[int] = []
         items: list[SmallWrite] = []
@@ -65,7 +66,7 @@ def serve(sock: socket.socket) -> None:
         except BlockingIOError:
             pass
         values = _write(terms, items)
-        fs.fault_point("writer:written")
+        fault_point("writer:written")
         _reply(sock, [_packed(*what) for what in zip(numbers, items, values, strict=True)])
 
 

@@ -199,7 +199,7 @@ def test_a_bad_pending_entry_costs_only_itself(tmp_path):
 
 
 def test_stale_reads(tmp_path):
-    from swift.core.fs import locked
+    from swift.core.locks import locked
     from swift.db.errors import DatabaseBusy
 
     broker = make(tmp_path, lock_timeout=0.02, stale_reads_ok=True)

@@ -400,6 +400,10 @@ def test_writers_wait_for_a_merge_that_cannot_keep_up(app, conf, monkeypatch):
 
     class Pool:
         inline = False
+        path = "/"
+
+        def leave(self, function, *args):
+            function(*args)
 
         def run(self, function, *args):
             sleep(0.02)
@@ -427,6 +431,10 @@ def test_who_waits_for_a_merge_may_go(app, conf, monkeypatch):
 
     class Pool:
         inline = False
+        path = "/"
+
+        def leave(self, function, *args):
+            function(*args)
 
         def run(self, function, *args):
             while not gate and "shorten" in function.__name__:
@@ -615,3 +623,12 @@ def test_partitions_that_no_ring_has(app, partition):
     ):
         headers = {"X-Timestamp": "1700000001.00000", "X-Size": "1", "X-Content-Type": "t", "X-Etag": "e"}
         assert call(app, method, f"/sda1/{partition}/{path}", "", headers)[0] == 400
+
+
+def test_a_row_that_comes_behind_a_deletion_is_listed(app):
+    """The upload that it tells of was acknowledged by who did not know of the deletion yet."""
+    assert call(app, "DELETE", C, "", {"X-Timestamp": "1700000010.00000"})[0] == 204
+    assert call(app, "HEAD", C)[0] == 404
+    put_row(app, "late", "1700000011.00000")
+    status, headers, body = call(app, "GET", C)
+    assert (status, headers["X-Container-Object-Count"], body) == (200, "1", "late\n")

@@ -274,7 +274,7 @@ def test_waiting_for_several_ends_in_time_and_leaves_no_traces(seconds):
 
 def test_pools_of_a_forked_child_have_threads_of_their_own(tmp_path):
     """Also those that somebody has kept since before the fork."""
-    pool = threads._ThreadPool("test", 2, 10)
+    pool = threads.ThreadPool("test", 2, 10)
     assert pool.run(int, 7) == 7
     pid = c.fork()
     if pid == 0:

@@ -1,3 +1,5 @@
+from urllib.parse import quote_from_bytes
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +124,10 @@ def test_device_names_no_ring_contains(bad):
         names.check_device_name(bad)
     assert caught.value.status == 507
     names.check_device_name("sd_b1.x-~")
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+@pytest.mark.parametrize("safe", ["/", ""])
+def test_a_name_is_quoted_whichever_characters_it_has(safe, text):
+    assert names.quote_name(text, safe) == quote_from_bytes(text.encode("utf-8", "surrogateescape"), safe)
+    assert names.quote_name("a/b-c_d.e~f", safe) == quote_from_bytes(b"a/b-c_d.e~f", safe)

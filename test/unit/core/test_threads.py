@@ -7,20 +7,21 @@ import weakref
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import fs, threads
+from swift.core import threads
+from swift.core.mounts import is_memory_file_system
 
 
 def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
     pool = threads.DevicePool(str(tmp_path))
     pool.inline = False
-    pool._pool = pool._pool or threads._ThreadPool("test", 2, 3)
+    pool._pool = pool._pool or threads.ThreadPool("test", 2, 3)
     assert pool.run(threading.get_native_id) != threading.get_native_id()
     with pytest.raises(ZeroDivisionError):
         pool.run(lambda: 1 // 0)
 
 
 def test_a_hung_device_refuses_instead_of_queueing_for_ever():
-    pool = threads._ThreadPool("test", 1, 2)
+    pool = threads.ThreadPool("test", 1, 2)
     gate = c.raw_threading.Event()
     waiting = [c.spawn(pool.run, gate.wait) for _ in range(2)]
     c.sleep(0)
@@ -32,7 +33,7 @@ def test_a_hung_device_refuses_instead_of_queueing_for_ever():
 
 
 def test_an_abandoned_call_does_not_disturb_the_next():
-    pool = threads._ThreadPool("test", 1, 10)
+    pool = threads.ThreadPool("test", 1, 10)
     gate = c.raw_threading.Event()
     with pytest.raises(c.Timeout), c.Timeout(0.02):
         pool.run(gate.wait)
@@ -41,7 +42,7 @@ def test_an_abandoned_call_does_not_disturb_the_next():
 
 
 def test_a_pool_outlives_a_change_of_the_hub():
-    pool = threads._ThreadPool("test", 1, 10)
+    pool = threads.ThreadPool("test", 1, 10)
     assert pool.run(int, 1) == 1
     c.use_fast_hub()
     assert pool.run(int, 2) == 2
@@ -60,7 +61,7 @@ def test_the_calls_of_a_lane_come_in_their_order():
 
 
 def test_a_result_that_was_there_before_anybody_asked():
-    pool = threads._ThreadPool("test", 1, 10)
+    pool = threads.ThreadPool("test", 1, 10)
     call = pool.submit(int, 3)
     pool.run(int)
     assert call.done and call.wait() == 3
@@ -74,7 +75,7 @@ def test_an_error_does_not_keep_what_was_passed():
     def fail(buffer):
         raise KeyError(buffer)
 
-    pool = threads._ThreadPool("test", 1, 10)
+    pool = threads.ThreadPool("test", 1, 10)
     buffer = Buffer()
     kept = weakref.ref(buffer)
     gc.disable()
@@ -96,7 +97,7 @@ def test_a_system_without_further_threads(monkeypatch):
         def start(self):
             raise RuntimeError("can't start new thread")
 
-    pool = threads._ThreadPool("test", 2, 10)
+    pool = threads.ThreadPool("test", 2, 10)
     with monkeypatch.context() as patch:
         patch.setattr(threads.raw_threading, "Thread", NoThread)
         with pytest.raises(threads.DeviceBusy):
@@ -248,11 +249,11 @@ def test_a_mount_is_looked_up_without_touching_it(tmp_path, monkeypatch):
     asked = []
     real = threads.os.stat
     monkeypatch.setattr(threads.os, "stat", lambda path, **k: (asked.append(path), real(path, **k))[1])
-    assert not fs.is_memory_file_system("/proc/self")
+    assert not is_memory_file_system("/proc/self")
     if threads.os.path.ismount("/dev/shm"):
         asked.clear()
-        assert fs.is_memory_file_system("/dev/shm/a/b")
+        assert is_memory_file_system("/dev/shm/a/b")
     assert asked == []
     link = tmp_path / "link"
     link.symlink_to("/dev/shm")
-    assert fs.is_memory_file_system(str(link)) == fs.is_memory_file_system("/dev/shm")
+    assert is_memory_file_system(str(link)) == is_memory_file_system("/dev/shm")

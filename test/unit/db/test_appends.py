@@ -1,12 +1,12 @@
 """Rows on their way into pending files: those that come together travel together, and nobody is left behind."""
 
 import os
-from types import SimpleNamespace
 
 import pytest
 
+from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, kill, sleep, spawn
-from swift.core.fs import locked
+from swift.core.locks import locked
 from swift.db import appends, at_once, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 
@@ -27,13 +27,29 @@ class Pool:
             sleep(0.001)
         return function(*args)
 
+    def leave(self, function, *args):
+        function(*args)
+
+
+class Clock:
+    """In the same tick for ever; what was done a moment ago is long past."""
+
+    def file_time_ns(self):
+        return 1
+
+    def time_ns(self):
+        return clock.time_ns() + 10**10
+
+    def monotonic(self):
+        return 1.0
+
 
 @pytest.fixture(params=["by trip", "at once where that can be"], autouse=True)
 def is_at_once(request, monkeypatch):
     """Returns True if rows that come after others need no trip."""
     way = request.param != "by trip"
     if way:
-        monkeypatch.setattr(at_once, "clock", SimpleNamespace(file_time_ns=lambda: 1))
+        monkeypatch.setattr(at_once, "clock", Clock())
         monkeypatch.setattr(at_once, "file_system_of", lambda path: "xfs")
         monkeypatch.setattr(at_once, "_needs_stable_pages", lambda number: False)
         monkeypatch.setattr(at_once, "open_cached", lambda at, path, flags: os.open(path, flags))
@@ -123,7 +139,7 @@ def test_a_group_is_bounded(path, monkeypatch, is_at_once):
     pool.open = True
     green.waitall()
     assert len(rows(path)) == 10
-    assert pool.trips == 1 if is_at_once else pool.trips >= 4
+    assert pool.trips == 2 if is_at_once else pool.trips >= 4
 
 
 def test_a_lock_that_is_held_for_long_keeps_no_thread(path, monkeypatch):

@@ -14,7 +14,7 @@ import pytest
 
 from swift.account.broker import AccountBroker
 from swift.container.broker import ContainerBroker
-from swift.core.fs import get_xattr
+from swift.core.xattrs import get_xattr
 from swift.db import damage, moves
 from swift.db.connection import CONNECTIONS
 from swift.db.errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined

@@ -118,6 +118,62 @@ def test_s3_requests_are_answered_as_s3_clients_read_it(path, headers, query):
     assert ask(path, "GET", headers, BARE | {"s3api"}, query)[0] is None
 
 
+def read(headers, filters=BARE, method="GET", query="", status="200 OK"):
+    """(answer, the body that the proxy had)"""
+    body = Body()
+    gatekeeper = GatekeeperMiddleware(App(status, [("Etag", "e"), *headers], body), {}, memory_logger()[0])
+    gatekeeper._pipeline_names = filters
+    for _ in range(2):  # a name is looked at each time that it comes
+        answer = call(gatekeeper, "/v1/a/c/o", method, {}, {"QUERY_STRING": query})
+    return answer, body
+
+
+class Body:
+    closed = 0
+
+    def __iter__(self):
+        return iter((b"what is stored",))
+
+    def close(self):
+        self.closed += 1
+
+
+STORED = [
+    ("X-Static-Large-Object", "True", "slo", "multipart-manifest=get"),
+    ("X-Object-Manifest", "c/segments", "dlo", "multipart-manifest=get"),
+    ("X-Object-Sysmeta-Symlink-Target", "c/other", "symlink", "symlink=get"),
+    ("X-Object-Sysmeta-Crypto-Body-Meta", "%7B%7D", "encryption", ""),
+]
+
+
+@pytest.mark.parametrize("name, value, missing, raw", STORED)
+def test_what_only_a_missing_filter_can_read_is_not_served_as_the_object(name, value, missing, raw):
+    for method in ("GET", "HEAD"):
+        answer, body = read([(name, value)], method=method)
+        assert answer.status_int == 400 and body.closed == 2
+        assert "Etag" not in answer.headers
+        assert method == "HEAD" or f"filter {missing}," in answer.body.decode()
+        assert read([(name, value)], BARE | {missing}, method)[0].status_int == 200
+    assert read([(name, value)], query="symlink=put&multipart-manifest=put")[0].status_int == 400
+    if raw:
+        answer, _ = read([(name, value)], query=f"format=raw&{raw}")
+        assert answer.status_int == 200 and answer.body == b"what is stored"
+
+
+@pytest.mark.parametrize(
+    "headers, method, status",
+    [
+        ([("X-Static-Large-Object", "False")], "GET", "200 OK"),
+        ([("X-Object-Manifest", "")], "GET", "200 OK"),
+        ([("X-Object-Meta-X-Object-Manifest", "c/x")], "GET", "200 OK"),
+        ([("X-Object-Manifest", "c/x")], "GET", "404 Not Found"),
+        ([("X-Object-Manifest", "c/x")], "POST", "202 Accepted"),
+    ],
+)
+def test_other_answers_pass(headers, method, status):
+    assert read(headers, method=method, status=status)[0].status == status
+
+
 @given(st.text(st.characters(max_codepoint=255)), st.sampled_from(["GET", "PUT", "POST", "DELETE", "LOL"]))
 def test_any_query_is_looked_at(query, method):
     environ = {"REQUEST_METHOD": method, "PATH_INFO": "/v1/a/c/o", "QUERY_STRING": query}

@@ -6,8 +6,9 @@ import tempfile
 
 import pytest
 
-from swift.core import fs, hashing
-from swift.core.fs import is_memory_file_system
+from swift.core import hashing
+from swift.core.mounts import is_memory_file_system
+from swift.core.xattrs import user_xattr_limit
 from swift.obj import in_hand
 
 MEMORY = "/dev/shm"
@@ -34,12 +35,12 @@ def road(request):
 
 
 def _is_memory(path):
-    return is_memory_file_system(path) and fs.user_xattr_limit(path) > 0
+    return is_memory_file_system(path) and user_xattr_limit(path) > 0
 
 
 def _kinds(module):
     disk = tempfile.gettempdir()
-    has_disk = not is_memory_file_system(disk) and fs.user_xattr_limit(disk) > 0
+    has_disk = not is_memory_file_system(disk) and user_xattr_limit(disk) > 0
     kinds = ["memory"] if os.path.isdir(MEMORY) and _is_memory(MEMORY) else []
     if has_disk and (not kinds or module in ON_DISK_TOO):
         kinds.append("disk")

@@ -6,7 +6,8 @@ import types
 
 from swift.core.concurrency import sleep
 from swift.core.hashing import hash_path
-from swift.obj.files.batch import write_batch
+from swift.obj.errors import Elsewhere
+from swift.obj.files.carriers import OnTheSpot
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.server import ObjectServer
 
@@ -52,29 +53,20 @@ class Input(io.BytesIO):
         pass
 
 
-class InlineBatches:
-    """In place of the thread that carries batches: each item is one, carried out on the spot."""
-
-    def __init__(self, options):
-        self.options = options
+class Trips:
+    """In place of what carries batches: all small writes take trips of their own."""
 
     def carrier(self, device):
-        return self
-
-    def carry(self, item, weight):
-        (value,) = write_batch([item], self.options)
-        if isinstance(value, BaseException):
-            raise value
-        return value
+        raise Elsewhere("no batch")
 
 
 class App:
     """One server over `root`/sda, without mount check. Names hash with `changeme`.
 
-    `batch`: small writes go through `write_batch` also on a memory file system, where they would take the trip.
+    `batch`: True: small writes go through `write_batch` on the spot, on a disk too; False: they take the trip, in memory too.
     """
 
-    def __init__(self, root, batch=False, **conf):
+    def __init__(self, root, batch=None, **conf):
         self.root = root
         self.device = f"{root}/sda"
         os.makedirs(self.device, exist_ok=True)
@@ -98,10 +90,10 @@ class App:
         }
         self.application = ObjectServer({**base, **conf}, self.log)
         self.server = self.application.service
-        if batch:
+        if batch is not None:
             for policy in self.server.policies:
                 store = self.server.stores.get(self.server.devices.get("sda"), policy)
-                store.writers = InlineBatches(store.options)
+                store.writers = OnTheSpot(store.options) if batch else Trips()
 
     def request(self, method, path="/sda/7/a/c/o", body=b"", error=None, **headers):
         """Call the server; header names with _ for -. Returns an object with status, headers (lower case) and body."""

@@ -7,13 +7,16 @@ import signal
 import pytest
 from obj_app import App
 
-from swift.core import fs, threads
+from swift.core import durable, fault_points, threads
 from swift.core.concurrency import hub, sleep, spawn
+from swift.core.locks import acquire_lock
+from swift.core.xattrs import set_xattr
 from swift.obj.errors import DeviceUnavailable, Elsewhere, NoSpace, Refused, SameTimeConflict
 from swift.obj.files import suffixes
 from swift.obj.files.batch import SmallFile, SmallWrite, write_batch
 from swift.obj.files.batch_thread import BatchThread
 from swift.obj.files.state import read_state
+from test.descriptors import none_left_open
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -157,7 +160,7 @@ def test_a_failed_sync_of_a_directory_fails_all_that_need_it(app, monkeypatch):
 @pytest.mark.parametrize("call", ["write", "setxattr", "mkdir", "link"])
 def test_a_disk_that_fills_up_amid_a_batch_fails_those_that_meet_it(app, monkeypatch, call):
     if call == "setxattr":
-        real = fs.set_xattr
+        real = set_xattr
         calls = iter(range(100))
 
         def full(*args):
@@ -182,7 +185,7 @@ def test_a_disk_that_fills_up_amid_a_batch_fails_those_that_meet_it(app, monkeyp
 
 def test_a_held_lock_holds_up_nobody(app):
     write(app, [item_of(app, 0, partition="0"), item_of(app, 1, partition="1")])
-    lock = fs.acquire_lock(app.where(partition="1").partition_dir, 1)
+    lock = acquire_lock(app.where(partition="1").partition_dir, 1)
     try:
         results = write(app, [item_of(app, n, T2, partition=str(n % 2)) for n in range(4)])
     finally:
@@ -220,11 +223,10 @@ def test_nothing_leaks(app, monkeypatch):
         write(app, [item_of(app, n, T1) for n in range(5)])
 
     some()
-    before = len(os.listdir("/proc/self/fd"))
-    some()
-    failing(monkeypatch, "link", lambda *args: True, errno.EIO)
-    write(app, [item_of(app, n, T3) for n in range(5)])
-    assert len(os.listdir("/proc/self/fd")) == before
+    with none_left_open():
+        some()
+        failing(monkeypatch, "link", lambda *args: True, errno.EIO)
+        write(app, [item_of(app, n, T3) for n in range(5)])
 
 
 # ---------------------------------------------------------------- killed
@@ -257,11 +259,11 @@ def test_killed_amid_a_batch(app, point, count):
         item_of(app, 2, T2, b"", ".ts", partition="0"),
         *(item_of(app, number, T2, b"new", partition=str(number % 3)) for number in (3, 4, 5)),
     ]
-    fs._known_durable.clear()
+    durable._known_durable.clear()
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(f"{point}:{count}")
+            fault_points.arm(f"{point}:{count}")
             write(app, items)
         finally:
             os._exit(0)
@@ -269,7 +271,7 @@ def test_killed_amid_a_batch(app, point, count):
     times = {"mkdirs_durable:made": 3, "invalidate:appended": 3}.get(point, 6)
     if count <= times:
         assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL or point.startswith("mkdirs")
-    fs._known_durable.clear()
+    durable._known_durable.clear()
     for item in items:
         there = sorted(os.listdir(item.where.hash_dir)) if os.path.isdir(item.where.hash_dir) else []
         assert all(name.split(".")[2] in ("data", "ts") for name in there)

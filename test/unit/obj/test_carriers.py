@@ -1,5 +1,6 @@
 """The process that carries small writes to a real disk: it answers as a thread would, and its death loses nothing."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obj_app import App
 
+from swift.core import threads
 from swift.core.concurrency import hub, sleep, spawn
-from swift.core.fs import Reserve
+from swift.core.space import Reserve
 from swift.obj.errors import Deleted, Elsewhere, Expired, Refused
 from swift.obj.files import carriers, messages
 from swift.obj.files.batch import SmallWrite
@@ -185,12 +187,13 @@ def process_of(app):
 
 def end(app):
     writers = writers_of(app)
-    pids = list(writers._pids)
+    pids = [*writers._pids, *writers._dying]
     for channel in writers._channels.values():
-        channel._lose()
+        channel.lose()
     writers._close()
     for pid in pids:
-        os.waitpid(pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def test_until_it_is_up_a_thread_writes(app):
@@ -285,6 +288,50 @@ def test_all_that_were_under_way_hear_of_its_death(app):
     assert app.put(T2).status == 201
 
 
+def test_killed_while_one_disk_hangs_the_others_get_another_process(app, monkeypatch):
+    """And the disk that hangs gets none before the thread in it is gone, nor a thread that stands in."""
+    monkeypatch.setattr(carriers, "RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(threads.LIMITS, "stall", 4.0)
+    with disks.xfs() as other:
+        os.symlink(other, f"{app.root}/sdb")
+        pid = process_of(app)
+        assert app.request("PUT", "/sdb/7/a/c/o", b"x", X_Timestamp=T1).status == 201
+        channel = writers_of(app)._channels[f"{app.root}/sdb"]
+        while not channel.is_ready:
+            assert app.request("PUT", "/sdb/7/a/c/o", b"x", X_Timestamp=T1).status == 201
+            sleep(0.01)
+        assert app.request("PUT", "/sda/7/a/c/n", b"", X_Timestamp=T1).status == 201
+        with disks.frozen(app.device):
+            hanging = spawn(app.request, "PUT", "/sda/7/a/c/n", b"x", X_Timestamp=T2)
+            sleep(0.3)
+            os.kill(pid, signal.SIGKILL)
+            sleep(0.1)
+            # what is sent before that is found out reaches nobody, and nobody takes the other disk for stuck
+            assert app.request("PUT", "/sdb/7/a/c/o", b"y", X_Timestamp=T2).status in (201, 503)
+            assert hanging.wait().status == 503
+            assert os.path.exists(f"/proc/{pid}")
+            assert app.request("PUT", "/sdb/7/a/c/o", b"y", X_Timestamp=T2).status == 201
+            for _ in range(500):
+                carrier = writers_of(app).carrier(app.server.devices.get("sdb"))
+                if isinstance(carrier, carriers.WriterChannel):
+                    break
+                sleep(0.02)
+            else:
+                pytest.fail("no other process")
+            assert app.request("PUT", "/sdb/7/a/c/o", b"z", X_Timestamp=T3).status == 201
+            assert writers_of(app)._pids[-1] != pid
+            for _ in range(2):
+                assert app.request("PUT", "/sda/7/a/c/n", b"y", X_Timestamp=T3).status == 507
+            assert not writers_of(app)._threads[app.device].pending
+        for _ in range(500):
+            if app.request("PUT", "/sda/7/a/c/n", b"z", X_Timestamp=T3).status == 201:
+                break
+            sleep(0.02)
+        assert app.request("GET", "/sda/7/a/c/n").body == b"z"
+        assert app.request("GET", "/sdb/7/a/c/o").body == b"z"
+        assert not os.path.exists(f"/proc/{pid}") and not writers_of(app)._dying
+
+
 def test_it_ends_with_its_server(disk, tmp_path):
     """Also when that is killed; and signals that are meant for the server do not end it before."""
     code = f"""
@@ -322,7 +369,7 @@ def test_on_a_memory_file_system_there_is_none(root):
     if not app.server.devices.get("sda").inline:
         pytest.skip("needs tmpfs")
     app.put(T1)
-    assert writers_of(app) is None
+    assert isinstance(writers_of(app), carriers.OnTheSpot)
 
 
 def test_where_no_process_can_be_had_a_thread_writes(app, monkeypatch):

@@ -10,7 +10,7 @@ from obj_golden import load
 
 from swift.core.concurrency import sleep
 from swift.core.object_headers import queue_container
-from swift.obj import pending
+from swift.obj import async_pending
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 CASES = load("async_pending.json")
@@ -47,7 +47,7 @@ def to(*servers):
 def test_golden_is_read(tmp_path, case):
     path = tmp_path / "pending"
     path.write_bytes(base64.b64decode(case["content_b64"]))
-    assert pending.read_pending(str(path)) == case["decoded"]
+    assert async_pending.read_update(str(path)) == case["decoded"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[c["path"] for c in CASES])
@@ -55,9 +55,9 @@ def test_what_we_write_has_the_place_and_content_of_the_reference_s(root, case):
     _, directory, _, name = case["path"].split("/")
     policy = int(directory.partition("-")[2] or 0)
     name_hash, _, timestamp = name.partition("-")
-    path = pending.write_pending(root, policy, name_hash, timestamp, case["decoded"])
+    path = async_pending.write_update(root, policy, name_hash, timestamp, case["decoded"])
     assert path == f"{root}/{case['path'].split('/', 1)[1]}"
-    assert pending.read_pending(path) == case["decoded"]
+    assert async_pending.read_update(path) == case["decoded"]
     assert os.listdir(f"{root}/{'tmp' if not policy else f'tmp-{policy}'}") == []
 
 
@@ -68,8 +68,8 @@ def test_what_we_write_has_the_place_and_content_of_the_reference_s(root, case):
 def test_bad_pending_files_are_refused(tmp_path, content):
     path = tmp_path / "pending"
     path.write_bytes(content)
-    with pytest.raises(pending.BadPending):
-        pending.read_pending(str(path))
+    with pytest.raises(async_pending.BadUpdate):
+        async_pending.read_update(str(path))
 
 
 def test_put_post_delete_tell_the_container(app, container):
@@ -122,7 +122,7 @@ def test_refused_changes_are_not_told(app, container):
 
 def kept(app):
     (path,) = app.pendings()
-    return pending.read_pending(path)
+    return async_pending.read_update(path)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_answer_waits_for_the_pending_file(app, monkeypatch):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("swift.obj.pending.write_durable", fail)
+    monkeypatch.setattr("swift.obj.async_pending.write_durable", fail)
     assert app.put(T1, **to("127.0.0.1:1")).status == 507
     assert app.get().status == 200
 

@@ -6,9 +6,9 @@ import signal
 import pytest
 from obj_app import App
 
-from swift.core import fs
-from swift.obj import pending
-from swift.obj.files import suffixes
+from swift.core import fault_points, new_file
+from swift.obj import async_pending
+from swift.obj.files import batch, suffixes, writer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -43,7 +43,7 @@ def killed(point, function):
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             function()
         finally:
             os._exit(0)
@@ -151,7 +151,7 @@ def test_container_update_that_nobody_took(app, verb, point):
     written = PENDING_POINTS.index(point) >= PENDING_POINTS.index("write_durable:renamed")
     assert len(app.pendings()) == written
     for path in app.pendings():
-        assert pending.read_pending(path)["op"] == verb
+        assert async_pending.read_update(path)["op"] == verb
     assert app.get().status == (200 if verb == "PUT" else 404)
     got = app.request(verb, X_Timestamp=T3, body=b"x", **CONTAINER)
     assert got.status == (201 if verb == "PUT" else 404)
@@ -164,11 +164,11 @@ def test_named_temporary_files_go_after_the_reclaim_age(app, point):
     from swift.obj.tmpfiles import remove_old
 
     where = app.where()
-    fs.no_tmpfile.add(where.tmp_dir)
+    new_file.no_tmpfile.add(where.tmp_dir)
     try:
         assert killed(point, lambda: app.put(T1))
     finally:
-        fs.no_tmpfile.clear()
+        new_file.no_tmpfile.clear()
     assert app.get().status == 404
     left = os.listdir(where.tmp_dir)
     assert len(left) == 1
@@ -269,7 +269,8 @@ def test_a_newer_write_in_the_middle_of_an_older_one(app, monkeypatch, there_bef
             reached.append(name)
             app.request(other[0], X_Timestamp=T3, body=other[1])
 
-    monkeypatch.setattr(fs, "fault_point", come_between)
+    for module in (batch, writer):
+        monkeypatch.setattr(module, "fault_point", come_between)
     app.request("PUT", X_Timestamp=T2, body=b"one")
     assert reached
     assert app.files() == [f"{T3}{'.ts' if other[0] == 'DELETE' else '.data'}"]

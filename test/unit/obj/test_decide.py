@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obj_golden import load
 
+from swift.core import clock
 from swift.obj import directories
 from swift.obj.files import layout
-from swift.obj.files.cleanup import cleanup
+from swift.obj.files.cleanup import cleanup, garbage, is_superseded
 from swift.obj.files.decide import decide
 
 CASES = load("ondisk_decisions.json")
@@ -118,3 +119,17 @@ def test_an_isolated_durable_marker_does_not_break_the_cleanup(tmp_path):
     assert decision.data is None
     assert remaining == []
     assert list(tmp_path.parent.glob(f"{tmp_path.name}/*")) == []
+
+
+times = st.sampled_from([f"17000000{n:02}.00000" for n in range(4)] + ["1700000001.00000_0000000000000001"])
+file_names = st.builds(
+    "".join, st.tuples(times, st.sampled_from([".data", ".meta", ".ts", ".durable", "#1.data", ".tmp"]))
+)
+
+
+@given(file_names, file_names, st.sampled_from([0.0, 1.0, 1e12]))
+def test_what_is_told_at_once_is_what_is_decided(older, newest, reclaim_age):
+    if is_superseded(older, newest, reclaim_age):
+        gone = garbage("/nowhere", [older, newest], False, None, reclaim_age, 0, clock.time())
+        assert gone == {older}
+    assert is_superseded("1700000001.00000.data", "1700000002.00000.ts", 1e12)

@@ -12,13 +12,15 @@ import pytest
 from obj_app import App, Input
 from obj_container import ContainerServer
 
-from swift.core import fs
+from swift.core import durable, fault_points
 from swift.core.concurrency import sleep
-from swift.obj import pending
+from swift.core.new_file import NewFile
+from swift.obj import async_pending
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer
 from swift.wire.client import POOL
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from test.descriptors import none_left_open
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 LARGE = b"0123456789abcdef" * 20000
@@ -212,28 +214,20 @@ def test_a_swamped_disk_keeps_no_descriptors(app, monkeypatch):
     app.put(T1, LARGE)
     monkeypatch.setattr(type(device), "run", run)
     app.settle()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
-    assert app.put(T2, LARGE).status == 201
-    assert app.put(T3, LARGE, Etag="0" * 32).status == 422
-    app.settle()
-    for _ in range(500):  # closed when the disk comes to it
-        if len(os.listdir("/proc/self/fd")) <= before:
-            break
-        sleep(0.01)
-    assert len(os.listdir("/proc/self/fd")) <= before
+    with none_left_open(lambda: sleep(0.01), turns=500):  # closed when the disk comes to it
+        assert app.put(T2, LARGE).status == 201
+        assert app.put(T3, LARGE, Etag="0" * 32).status == 422
+        app.settle()
 
 
 def test_what_a_thread_opened_for_nobody_is_closed(app):
     """A caller that was told to stop does not get what the thread has opened for it meanwhile."""
     app.put(T1, LARGE)
     app.settle()
-    gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
-    reader.open_object(app.where())
-    writer.NewObjectFile(app.where(), app.server.stores.options)
-    gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    with none_left_open():
+        reader.open_object(app.where())
+        writer.NewObjectFile(app.where(), app.server.stores.options)
+        gc.collect()
     assert app.get().status == 200
 
 
@@ -265,14 +259,14 @@ def test_a_delete_that_died_before_it_told_the_container_tells_it_the_next_time(
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.request("DELETE", X_Timestamp=T2, **NOBODY)
         finally:
             os._exit(0)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     assert app.pendings() == []
     assert app.request("DELETE", X_Timestamp=T2, **NOBODY).status == 404
-    assert [pending.read_pending(path)["op"] for path in app.pendings()] == ["DELETE"]
+    assert [async_pending.read_update(path)["op"] for path in app.pendings()] == ["DELETE"]
     # an older one changes nothing and tells nobody
     assert app.request("DELETE", X_Timestamp=T1, **NOBODY).status == 404
     assert len(app.pendings()) == 1
@@ -293,16 +287,16 @@ def test_a_vanished_device_is_not_made_anew(tmp_path):
     update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
     device = str(tmp_path / "gone")
     with pytest.raises(FileNotFoundError):
-        pending.write_pending(device, 0, "0" * 32, T1, update)
+        async_pending.write_update(device, 0, "0" * 32, T1, update)
     with pytest.raises(FileNotFoundError):
-        fs.NewFile(device, f"{device}/tmp")
+        NewFile(device, f"{device}/tmp")
     assert not os.path.exists(device)
 
 
 def test_the_updater_removes_the_directory_just_now(tmp_path, monkeypatch):
     """As often as it may happen within reason."""
     update = {"op": "PUT", "account": "a", "container": "c", "obj": "o", "headers": {}, "db_state": None}
-    real = pending.write_durable
+    real = async_pending.write_durable
     times = iter(range(10))
 
     def late(path, data, tmp_dir):
@@ -310,9 +304,9 @@ def test_the_updater_removes_the_directory_just_now(tmp_path, monkeypatch):
             os.rmdir(os.path.dirname(path))
         return real(path, data, tmp_dir)
 
-    monkeypatch.setattr(pending, "write_durable", late)
-    path = pending.write_pending(str(tmp_path), 0, "0" * 32, T1, update)
-    assert pending.read_pending(path)["op"] == "PUT"
+    monkeypatch.setattr(async_pending, "write_durable", late)
+    path = async_pending.write_update(str(tmp_path), 0, "0" * 32, T1, update)
+    assert async_pending.read_update(path)["op"] == "PUT"
 
 
 def test_slow_answers_of_several_servers_keep_no_connections(root):
@@ -328,13 +322,9 @@ def test_slow_answers_of_several_servers_keep_no_connections(root):
         sleep(0.8)
         POOL.clear()
         sleep(0.05)
-        before = len(os.listdir("/proc/self/fd"))
-        for timestamp in (T2, T3):
-            app.put(timestamp, **hosts)
-        sleep(0.8)
-        POOL.clear()
-        sleep(0.05)
-        assert len(os.listdir("/proc/self/fd")) == before
+        with none_left_open(lambda: (POOL.clear(), sleep(0.05))):
+            for timestamp in (T2, T3):
+                app.put(timestamp, **hosts)
     finally:
         for server in servers:
             server.close()
@@ -418,7 +408,7 @@ def test_directories_that_another_process_made_anew_are_synced_again(app, events
             try:
                 device.inline = True
                 shutil.rmtree(where.partition_dir if partition_too else where.suffix_dir)
-                fs._arm_fault("mkdirs_durable:made:2" if partition_too else "mkdirs_durable:made")
+                fault_points.arm("mkdirs_durable:made:2" if partition_too else "mkdirs_durable:made")
                 app.put(f"17000001{turn}1.00000")
             finally:
                 os._exit(1)
@@ -456,7 +446,7 @@ def test_a_sync_that_fails_is_no_success(app, monkeypatch):
                 raise OSError(errno.EIO, "I/O error")
             return real(fd)
 
-        fs._known_durable.clear()
+        durable._known_durable.clear()
         monkeypatch.setattr(os, "fsync", fsync)
         status = app.put(f"170000{failing:04d}.00000", b"x" * 10).status
         monkeypatch.undo()
@@ -479,7 +469,7 @@ def test_a_post_that_died_before_it_told_the_container_tells_it_the_next_time(ap
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.request("POST", **headers)
         finally:
             os._exit(0)
@@ -487,7 +477,7 @@ def test_a_post_that_died_before_it_told_the_container_tells_it_the_next_time(ap
     assert app.pendings() == []
     assert app.request("POST", **headers).status == 202
     (path,) = app.pendings()
-    told = pending.read_pending(path)["headers"]
+    told = async_pending.read_update(path)["headers"]
     assert (told["X-Meta-Timestamp"], told["X-Content-Type"]) == (T2, content_type or "text/plain")
     assert app.get().headers["x-object-meta-a"] == "b"
 
@@ -520,7 +510,7 @@ def test_a_put_that_died_before_it_told_the_container_tells_it_the_next_time(app
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             app.put(T1, b"x" * size, **NOBODY)
         finally:
             os._exit(0)
@@ -528,4 +518,4 @@ def test_a_put_that_died_before_it_told_the_container_tells_it_the_next_time(app
     assert app.pendings() == []
     assert app.put(T1, b"x" * size, **NOBODY).status == 201
     (path,) = app.pendings()
-    assert pending.read_pending(path)["headers"]["X-Size"] == str(size)
+    assert async_pending.read_update(path)["headers"]["X-Size"] == str(size)

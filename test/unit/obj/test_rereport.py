@@ -9,7 +9,7 @@ from obj_app import App
 from obj_container import ContainerServer
 from test_updater import FakeRing
 
-from swift.core import fs
+from swift.core import fault_points
 from swift.obj import boots, in_hand, rereport
 from swift.obj.updater import ObjectUpdater
 
@@ -44,7 +44,7 @@ def killed(point, function):
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             function()
         finally:
             os._exit(0)
@@ -162,7 +162,7 @@ def test_a_row_that_could_not_even_be_kept_is_reported_when_the_server_has_ended
     pid = os.fork()
     if pid == 0:
         try:
-            monkeypatch.setattr("swift.obj.updates.write_pending", fail)
+            monkeypatch.setattr("swift.obj.updates.write_update", fail)
             status = app.put(T1, b"hello", **ROW).status
             status += app.put(T1, b"other", **ROW).status  # 409, and nothing in doubt
         finally:

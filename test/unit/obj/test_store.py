@@ -8,7 +8,7 @@ import signal
 import pytest
 from obj_app import App
 
-from swift.core import clock, fs
+from swift.core import clock, fault_points
 from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
@@ -106,7 +106,7 @@ def killed(point, function):
     pid = os.fork()
     if pid == 0:
         try:
-            fs._arm_fault(point)
+            fault_points.arm(point)
             function()
         finally:
             os._exit(0)

@@ -7,7 +7,8 @@ import pickle
 import pytest
 from obj_golden import load
 
-from swift.core import fs
+from swift.core.errors import LockTimeout
+from swift.core.locks import acquire_lock
 from swift.obj.files import suffixes
 
 CASES = load("hashes.json")
@@ -204,10 +205,10 @@ def test_replicated_suffix_with_only_unexpected_files(partition):
 
 
 def test_no_invalidation_without_the_lock(partition):
-    lock = fs.acquire_lock(partition, 1)
+    lock = acquire_lock(partition, 1)
     try:
         suffixes.LOCK_TIMEOUT, before = 0.01, suffixes.LOCK_TIMEOUT
-        with pytest.raises(fs.LockTimeout):
+        with pytest.raises(LockTimeout):
             suffixes.invalidate(partition, "abc")
     finally:
         suffixes.LOCK_TIMEOUT = before

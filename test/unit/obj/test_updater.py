@@ -12,8 +12,8 @@ from obj_container import ContainerServer
 from obj_golden import load
 
 from swift.core.concurrency import Event, Timeout, sleep, spawn
+from swift.obj import async_pending
 from swift.obj import missing as missing_module
-from swift.obj import pending
 from swift.obj.device import Device
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.updater import ObjectUpdater
@@ -82,7 +82,7 @@ def keep(app, name="/a/c/o", timestamp=T1, **changes):
         "db_state": None,
         **changes,
     }
-    return pending.write_pending(app.device, 0, app.where(name).name_hash, timestamp, update)
+    return async_pending.write_update(app.device, 0, app.where(name).name_hash, timestamp, update)
 
 
 def asked(servers):
@@ -125,7 +125,7 @@ def test_only_those_that_failed_are_asked_again(cluster):
     app, updater, servers = cluster([OK], [BAD, OK], [OK])
     path = keep(app)
     updater.run_once()
-    assert pending.read_pending(path)["successes"] == [0, 2]
+    assert async_pending.read_update(path)["successes"] == [0, 2]
     updater.run_once()
     assert [len(s.requests) for s in servers] == [1, 2, 1]
     assert not os.path.exists(path)
@@ -144,7 +144,7 @@ def test_dead_server(cluster):
     updater.delivery.ring.nodes[1]["replication_port"] = 1
     path = keep(app)
     updater.run_once()
-    assert pending.read_pending(path)["successes"] == [0]
+    assert async_pending.read_update(path)["successes"] == [0]
 
 
 def test_newest_update_of_an_object_is_enough(cluster):
@@ -180,7 +180,7 @@ def test_redirect_is_kept_when_the_retry_fails(cluster):
     app, updater, servers = cluster([moved(".shards_a/s"), BAD])
     path = keep(app)
     updater.run_once()
-    kept = pending.read_pending(path)
+    kept = async_pending.read_update(path)
     assert (kept["container_path"], kept["redirect_history"]) == (".shards_a/s", [".shards_a/s"])
     assert "successes" not in kept
 
@@ -190,7 +190,7 @@ def test_servers_that_point_at_each_other_lead_back_to_the_root(cluster):
     path = keep(app, container_path="a/s", redirect_history=["a/s"])
     updater.run_once()
     assert asked(servers) == [["/d0/7/a/s/o", "/d0/7/a/c/o"]]
-    kept = pending.read_pending(path)
+    kept = async_pending.read_update(path)
     assert (kept["container_path"], kept["redirect_history"]) == (None, [])
 
 
@@ -233,7 +233,7 @@ def test_golden(cluster, case):
     if case["after_decoded"] is None:
         assert not os.path.exists(path)
         return
-    kept = pending.read_pending(path)
+    kept = async_pending.read_update(path)
     if case["case"] == "redirect-loop":
         assert (kept["container_path"], kept["redirect_history"]) == (None, [])
     else:
@@ -345,7 +345,7 @@ def test_an_update_that_cannot_be_read_now_is_delivered_by_the_next_sweep(cluste
         def fail(name):
             raise OSError(code, os.strerror(code))
 
-        patch.setattr(pending, "_read", fail)
+        patch.setattr(async_pending, "_read", fail)
         updater.run_once()
     assert app.pendings() == [path] and not os.path.exists(f"{app.device}/quarantined")
     updater.run_once()
@@ -423,14 +423,14 @@ def test_a_hung_device_is_left_for_another_sweep_and_holds_up_no_other(cluster, 
     other = f"{app.root}/zzz"
     os.mkdir(other)
     keep(app)
-    update = pending.read_pending(app.pendings()[0])
-    pending.write_pending(other, 0, "0" * 29 + "abc", T1, {**update, "obj": "other"})
+    update = async_pending.read_update(app.pendings()[0])
+    async_pending.write_update(other, 0, "0" * 29 + "abc", T1, {**update, "obj": "other"})
     stuck = updater.devices.get("sda")
     free = Event()
     run = Device.run
 
     def hang(device, function, *args):
-        if device is stuck and (when == "before" or function is pending.read_pending):
+        if device is stuck and (when == "before" or function is async_pending.read_update):
             if when == "before":
                 free.wait()
             raise DeviceUnavailable(device.name)

@@ -13,9 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from obj_app import App
 
 from swift.core import clock, openat2
-from swift.core.fs import file_system_of
+from swift.core.mounts import file_system_of
 from swift.obj.files import warm, witness
 from test import disks
+from test.descriptors import none_left_open
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -298,14 +299,13 @@ def test_a_memory_file_system_is_left_as_it_is(root):
 def test_nothing_leaks(app):
     app.put(T1)
     warm_up(app)
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(10):
+    with none_left_open():
+        for _ in range(10):
+            app.get()
+            app.request("HEAD")
+            app.get(Range="bytes=0-1")
+        shutil.rmtree(app.where().hash_dir)
         app.get()
-        app.request("HEAD")
-        app.get(Range="bytes=0-1")
-    shutil.rmtree(app.where().hash_dir)
-    app.get()
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # ---------------------------------------------------------------- beside somebody who writes

@@ -4,8 +4,6 @@ Each node is one listening socket that plays account, container and object serve
 name in the request path (`a0`, `c0`, `o0`) tells which is meant. Every request is recorded as the backend saw it.
 """
 
-import gc
-import os
 import re
 from dataclasses import dataclass, field
 
@@ -18,6 +16,7 @@ from swift.middleware.info import PROCESS_CACHE
 from swift.proxy.app import Application
 from swift.wire.client import POOL
 from swift.wire.message import Request
+from test.descriptors import none_left_open
 
 KINDS = {"a": "account", "c": "container", "o": "object"}
 T0 = "1700000000.00000"
@@ -335,17 +334,6 @@ def mime_parts(seen):
     return match.group(1), match.group(2).decode(), json.loads(match.group(3))
 
 
-def settle(base=None):
-    """How many descriptors this process has open, once what ends in the background has ended: late answers, peers that see a connection close.
-
-    `base`: good enough; without it, a count that stays.
-    """
-    counts = []
-    for _ in range(60):
-        POOL.clear()
-        concurrency.sleep(0.03)
-        counts.append(len(os.listdir("/proc/self/fd")))
-        if counts[-1] <= base if base is not None else counts[-4:] == counts[-1:] * 4:
-            break
-    gc.collect()
-    return len(os.listdir("/proc/self/fd"))
+def none_left_connected():
+    """`none_left_open` with time for what ends in the background: late answers, peers that see a connection close."""
+    return none_left_open(lambda: (POOL.clear(), concurrency.sleep(0.03)))

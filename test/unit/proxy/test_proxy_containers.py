@@ -5,7 +5,8 @@ import json
 import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, T0, Reply
 
-from swift.core.acl import clean_acl
+from swift.core.policy import policies
+from swift.middleware.acl import clean_acl
 from swift.wire.message import Request
 
 PAGE = b"<html><h1>Not Found</h1><p>The resource could not be found.</p></html>"
@@ -306,7 +307,8 @@ def test_delete(cluster):
     cluster.on("container", "DELETE", Reply(202))
     assert cluster.request("DELETE", "/v1/a/c")[0] == 404
     cluster.on("container", "DELETE", Reply(409))
-    assert cluster.request("DELETE", "/v1/a/c")[0] == 409
+    status, _, body = cluster.request("DELETE", "/v1/a/c")
+    assert status == 409 and b"not empty" in body
 
 
 @pytest.mark.parametrize("lost", [Reply(drop=True), Reply(507)])
@@ -477,3 +479,9 @@ def test_non_owners_cannot_remove_owner_headers_either(cluster):
         assert "x-container-read" not in seen.headers
         assert "x-container-meta-temp-url-key" not in seen.headers
         assert seen.headers["x-container-meta-a"] == ""
+
+
+def test_a_policy_that_the_container_does_not_have_is_named_as_the_reason(cluster):
+    cluster.on("container", "PUT", Reply(409, {"X-Backend-Storage-Policy-Index": "1"}))
+    status, _, body = cluster.request("PUT", "/v1/a/c", {"X-Storage-Policy": policies().default.name})
+    assert status == 409 and b"another storage policy" in body

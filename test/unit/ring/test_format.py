@@ -12,7 +12,7 @@ from ring_golden import golden_rings, load_json
 
 from swift.ring.errors import RingFileError
 from swift.ring.format import RingData, id_width
-from swift.ring.lookup import Snapshot
+from swift.ring.lookup import LoadedRing
 
 
 @pytest.mark.parametrize("name", golden_rings())
@@ -274,7 +274,7 @@ def test_any_metadata_load_or_are_refused(tmp_path_factory, key, value):
             ring = load(str(path))
         except RingFileError:
             continue
-        Snapshot(ring)
+        LoadedRing(ring)
         assert ring.replica_count >= 0
 
 

@@ -12,7 +12,7 @@ from swift.core.hashing import md5
 from swift.ring import handoffs, lookup
 from swift.ring.errors import RingFileError, RingLoadError
 from swift.ring.format import RingData
-from swift.ring.lookup import Ring, Snapshot
+from swift.ring.lookup import LoadedRing, Ring
 
 
 def ids(nodes):
@@ -136,14 +136,12 @@ def test_handoffs_follow_the_rule(data):
     rows = [array("H", data.draw(st.lists(choice, min_size=n, max_size=n))) for n in lengths]
     ring = RingData(devs, rows, 32 - power)
     ring.assigned = {d for row in rows for d in row}
-    snapshot = Snapshot(ring)
+    loaded = LoadedRing(ring)
     patience = handoffs._PATIENCE
     try:
         for handoffs._PATIENCE in (0, patience):
             for part in {0, parts - 1, data.draw(st.integers(0, parts - 1))}:
-                assert ids(snapshot.more_nodes(part)) == handoffs_by_the_book(
-                    rows, devs, ring.part_shift, part
-                )
+                assert ids(loaded.more_nodes(part)) == handoffs_by_the_book(rows, devs, ring.part_shift, part)
     finally:
         handoffs._PATIENCE = patience
 
@@ -161,9 +159,9 @@ def test_handoffs_with_a_rare_region_in_a_large_ring(monkeypatch, patience):
         rows[1][p] = 40
     ring = RingData(devs, rows, 32 - 17)
     ring.assigned = set(range(41))
-    snapshot = Snapshot(ring)
+    loaded = LoadedRing(ring)
     for part in (0, 3, 77777, parts - 1):
-        assert ids(snapshot.more_nodes(part)) == handoffs_by_the_book(rows, devs, ring.part_shift, part)
+        assert ids(loaded.more_nodes(part)) == handoffs_by_the_book(rows, devs, ring.part_shift, part)
 
 
 # ---- reload

@@ -59,6 +59,47 @@ def test_file_body_is_sent(start, file, pool, cached, monkeypatch):
         pool.calls = 0
 
 
+@pytest.mark.parametrize("iterated", [True, False])
+def test_what_may_wait_for_a_disk_is_done_in_its_pool(start, file, monkeypatch, iterated):
+    fd, data = file
+    inside, outside, advised = [], [], []
+
+    class Trips(Pool):
+        def run(self, function, *args):
+            inside.append(1)
+            try:
+                return function(*args)
+            finally:
+                inside.pop()
+
+    def watched(name):
+        real = getattr(os, name)
+
+        def call(number, *args):
+            if number == fd:
+                if not inside:
+                    outside.append(name)
+                if name == "posix_fadvise":
+                    advised.append(args[:2])
+            return real(number, *args)
+
+        monkeypatch.setattr(os, name, call)
+
+    monkeypatch.setattr(body_module, "in_page_cache", lambda *args: False)
+    for name in ("pread", "preadv", "read", "posix_fadvise", "sendfile"):
+        watched(name)
+    body = FileBody(fd, 5, 2_500_000, None, Trips())
+    if iterated:
+        assert b"".join(body) == data[5:2_500_005]
+    else:
+        assert (
+            send(start, lambda close: (FileBody(fd, 5, 2_500_000, close, Trips()), 2_500_000))[0]
+            == data[5:2_500_005]
+        )
+        assert advised[0][0] == 5 + body_module.STRETCH and sum(advised[-1]) == 2_500_005
+    assert not outside
+
+
 def test_file_body_is_iterable(file):
     fd, data = file
     closed = []

@@ -16,6 +16,7 @@ from swift.wire.client import (
     ConnectionPool,
     StaleConnection,
     header_block,
+    header_block_of,
     wait_any,
 )
 
@@ -281,6 +282,19 @@ def test_no_header_can_be_smuggled_in(value):
         header_block([("X-A", value)])
     with pytest.raises(ValueError):
         header_block(iter([("X-A", value)]))
+    with pytest.raises(ValueError):
+        header_block_of({"X-A": value})
+
+
+def test_a_block_by_its_form_is_the_block():
+    for _ in range(2):
+        for headers in (
+            {},
+            {"X-100%s": "%d", "Etag": "\xe9"},
+            {"Etag": "%", "X-A": "b"},
+            {"X-A": "b", "Etag": ""},
+        ):
+            assert header_block_of(headers) == header_block(headers.items())
 
 
 REFUSED = b"HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: 2\r\n\r\nno"

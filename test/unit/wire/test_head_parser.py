@@ -36,6 +36,7 @@ def test_pieces_of_the_environ():
         "CONTENT_LENGTH": "007",
         "HTTP_X_A": "1,2",
         "HTTP_X_EMPTY": "",
+        "swift.head_size": 175,
     }
     assert BASE == {"CONTENT_TYPE": "", "wsgi.version": (1, 0)}
 

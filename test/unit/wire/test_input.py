@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientError
-from swift.wire.input import MAX_LINE, NO_BODY, ChunkedBody, CountedBody, InputFilter, Source
+from swift.wire.input import MAX_LINE, NO_BODY, ChunkedBody, CountedBody, InputFilter, InputSource
 
 
 class Pieces:
@@ -36,10 +36,10 @@ class Pieces:
 
 
 def source(data, cuts=(), buffered=0):
-    """A Source of which `buffered` bytes came with the head and the rest arrives cut at the given places."""
+    """A InputSource of which `buffered` bytes came with the head and the rest arrives cut at the given places."""
     rest = data[buffered:]
     places = sorted({0, len(rest), *(cut % (len(rest) + 1) for cut in cuts)})
-    made = Source(Pieces([rest[a:b] for a, b in zip(places, places[1:], strict=False)]))
+    made = InputSource(Pieces([rest[a:b] for a, b in zip(places, places[1:], strict=False)]))
     made.buffer = data[:buffered]
     return made
 

@@ -6,8 +6,9 @@ import ssl
 import pytest
 from running_server import read_all, wait_for
 
-from swift.core.concurrency import raw_socket
+from swift.core.concurrency import raw_socket, sleep
 from swift.core.stream import Stream
+from swift.wire import server
 from swift.wire.body import FileBody, FileTooShort
 from swift.wire.tls import TlsStream
 from test import certificate
@@ -29,9 +30,9 @@ def test_requests_over_tls(start, made, tmp_path):
         start_response("200 OK", [("Content-Length", str(length))])
         return [b"x" * length] if environ["REQUEST_METHOD"] == "PUT" else FileBody(fd, 0, length)
 
-    server = start(app, cert_file=made[0], key_file=made[1])
+    running = start(app, cert_file=made[0], key_file=made[1])
     context = ssl.create_default_context(cafile=made[0])
-    with context.wrap_socket(server.connect(), server_hostname="localhost") as sock:
+    with context.wrap_socket(running.connect(), server_hostname="localhost") as sock:
         sock.sendall(b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + b"y" * 300_000)
         answer = b""
         while len(answer) < 300_000:
@@ -56,12 +57,12 @@ def test_a_tls_stream_has_no_descriptor_to_write_to():
 
 
 def body_until_close(start, made, app, version=ssl.TLSVersion.TLSv1_3):
-    server = start(app, cert_file=made[0], key_file=made[1])
+    running = start(app, cert_file=made[0], key_file=made[1])
     context = ssl.create_default_context(cafile=made[0])
     context.minimum_version = context.maximum_version = version
     data = b""
     with context.wrap_socket(
-        server.connect(), server_hostname="localhost", suppress_ragged_eofs=False
+        running.connect(), server_hostname="localhost", suppress_ragged_eofs=False
     ) as sock:
         sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
         try:
@@ -93,22 +94,22 @@ def test_one_that_breaks_off_is_not(start, made):
 
 
 def test_plain_http_to_a_tls_port_ends_quietly(start, made):
-    server = start(lambda *args: [], cert_file=made[0], key_file=made[1])
-    server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert wait_for(lambda: server.server.active == 0)
-    assert not server.records
+    running = start(lambda *args: [], cert_file=made[0], key_file=made[1])
+    running.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert wait_for(lambda: running.server.active == 0)
+    assert not running.records
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
 def test_a_client_that_speaks_no_common_version_is_told(start, made):
-    server = start(lambda *args: [], cert_file=made[0], key_file=made[1])
+    running = start(lambda *args: [], cert_file=made[0], key_file=made[1])
     context = ssl.create_default_context(cafile=made[0])
     context.minimum_version = ssl.TLSVersion.TLSv1
     context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.raises(ssl.SSLError, match="(?i)alert.protocol.version|no.protocols"):
-        context.wrap_socket(server.connect(), server_hostname="localhost")
-    assert wait_for(lambda: server.server.active == 0) and not server.records
+        context.wrap_socket(running.connect(), server_hostname="localhost")
+    assert wait_for(lambda: running.server.active == 0) and not running.records
 
 
 def test_a_missing_certificate_is_said_at_the_start(start, tmp_path):
@@ -116,3 +117,40 @@ def test_a_missing_certificate_is_said_at_the_start(start, tmp_path):
 
     with pytest.raises(OSError, match=".+"):
         server_context(str(tmp_path / "none"), None)
+
+
+def test_whoever_finds_no_place_hears_503_over_tls_too(start, made, monkeypatch):
+    """And those who don't even begin their handshake hold up nobody."""
+    monkeypatch.setattr(server, "_MOST_TLS_TURNED_AWAY", 3)
+    release = []
+
+    def app(environ, start_response):
+        while not release:
+            sleep(0.01)
+        start_response("200 OK", [("Content-Length", "5")])
+        return [b"hello"]
+
+    running = start(app, cert_file=made[0], key_file=made[1], max_clients="1", queue_timeout="0.1")
+    context = ssl.create_default_context(cafile=made[0])
+    with context.wrap_socket(running.connect(), server_hostname="localhost") as held:
+        held.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        wait_for(lambda: running.server.clients.taken == 1)
+        for _ in range(2):
+            silent = [running.connect() for _ in range(2)]
+            with context.wrap_socket(running.connect(), server_hostname="localhost") as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                answer = read_all(sock)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nRetry-After: " in answer
+            for sock in silent:
+                assert read_all(sock) == b""
+                sock.close()
+        silent = [running.connect() for _ in range(20)]
+        for sock in silent:
+            assert read_all(sock) == b""
+            sock.close()
+        release.append(1)
+        assert read_all(held).endswith(b"hello")
+    wait_for(lambda: running.server.active == 0)
+    with context.wrap_socket(running.connect(), server_hostname="localhost") as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert read_all(sock).endswith(b"hello")

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from swift.core.config import truthy
-from swift.core.fs import fault_point, mkdirs_durable, write_durable
+from swift.core.durable import mkdirs_durable, write_durable
+from swift.core.fault_points import fault_point
 from swift.core.names import split_path, wsgi_to_str
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge
@@ -41,11 +42,11 @@ class ContainerUpdate(NamedTuple):
 
     @property
     def timestamp(self) -> str:
-        """By which its pending file is named: of the object's last change, internal form."""
+        """By which its file is named: of the object's last change, internal form."""
         return self.headers.get("X-Meta-Timestamp") or self.headers["X-Timestamp"]
 
     def stored(self, container_path: str | None = None) -> dict[str, Any]:
-        """What `write_pending` takes. `container_path`: where a server pointed to."""
+        """What `write_update` takes. `container_path`: where a server pointed to."""
         update: dict[str, Any] = {**self._asdict(), "container_path": container_path or self.container_path}
         if not update["container_path"]:
             del update["container_path"]
@@ -63,16 +64,16 @@ def redirect_of(response: Any) -> str:
     return f"{account}/{container}"
 
 
-class BadPending(ValueError):
-    """A pending file that can't be read; to be quarantined."""
+class BadUpdate(ValueError):
+    """An async pending file that can't be read; to be quarantined."""
 
 
-def pending_path(device_path: str, policy_index: int, name_hash: str, timestamp: str) -> str:
-    """Path of the pending update of an object. `timestamp` in internal form."""
+def update_path(device_path: str, policy_index: int, name_hash: str, timestamp: str) -> str:
+    """Path of the undelivered update of an object. `timestamp` in internal form."""
     return f"{device_path}/{policy_dir(ASYNCDIR, policy_index)}/{name_hash[-3:]}/{name_hash}-{timestamp}"
 
 
-def write_pending(
+def write_update(
     device_path: str, policy_index: int, name_hash: str, timestamp: str, update: dict[str, Any]
 ) -> str:
     """Store an update durably; one of the same name is replaced. Returns its path. Raises OSError.
@@ -80,7 +81,7 @@ def write_pending(
     `update`: op (PUT or DELETE), account, container, obj (native text), headers (dict of text), db_state; optionally
     container_path, and the updater's successes and redirect_history.
     """
-    path = pending_path(device_path, policy_index, name_hash, timestamp)
+    path = update_path(device_path, policy_index, name_hash, timestamp)
     data = pickle.dumps(update, protocol=0)
     for attempt in range(WRITE_TRIES):
         # not remembered: the updater removes directories that it has emptied
@@ -103,34 +104,34 @@ def _tmp_dir(device_path: str, policy_index: int) -> str:
     return path
 
 
-def rewrite_pending(device_path: str, policy_index: int, path: str, update: dict[str, Any]) -> None:
-    """Replace the pending file at `path`. Raises OSError."""
+def rewrite_update(device_path: str, policy_index: int, path: str, update: dict[str, Any]) -> None:
+    """Replace the file at `path`. Raises OSError."""
     write_durable(path, pickle.dumps(update, protocol=0), _tmp_dir(device_path, policy_index))
 
 
-def read_pending(path: str) -> dict[str, Any]:
+def read_update(path: str) -> dict[str, Any]:
     """Load an update, ours or the reference's, and check its shape.
 
-    Raises BadPending when it is proven bad; an OSError proves nothing, the next sweep will tell.
+    Raises BadUpdate when it is proven bad; an OSError proves nothing, the next sweep will tell.
     """
     try:
         data = read_or_judge(_read, path)
     except Corrupt as err:
-        raise BadPending(str(err)) from None
+        raise BadUpdate(str(err)) from None
     try:
         update = loads(data, max_size=MAX_SIZE)
     except UnpickleError as err:
-        raise BadPending(str(err)) from None
+        raise BadUpdate(str(err)) from None
     if not isinstance(update, dict):
-        raise BadPending("no dict")
+        raise BadUpdate("no dict")
     for key in _TEXTS:
         if not isinstance(update.get(key), str):
-            raise BadPending(f"no {key}")
+            raise BadUpdate(f"no {key}")
     if update["op"] not in ("PUT", "DELETE"):
-        raise BadPending(f"op {update['op']!r}")
+        raise BadUpdate(f"op {update['op']!r}")
     headers = update.get("headers")
     if not isinstance(headers, dict) or not all(isinstance(k, str) for k in headers):
-        raise BadPending("no headers")
+        raise BadUpdate("no headers")
     return update
 
 

@@ -1,4 +1,4 @@
-from swift.core.rate import RateLimiter
+from swift.run.rate import RateLimiter
 
 
 class Clock:

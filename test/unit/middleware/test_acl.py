@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core.acl import (
+from swift.middleware.acl import (
     acls_from_account_info,
     clean_acl,
     format_acl_v2,

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from swift.core import late_close
+from swift.obj.files import late_close
 
 SIZES = [0, late_close.LARGE - 1, late_close.LARGE, 3 * late_close.LARGE]
 

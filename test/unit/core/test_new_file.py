@@ -1,0 +1,39 @@
+"""What is promised of swift.core.new_file: files that appear when they are linked."""
+
+import os
+
+import pytest
+
+from swift.core import new_file
+from swift.core.new_file import NewFile, write_all
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_new_file_appears_when_linked_and_never_replaces(tmp_path, named):
+    directory, tmp_dir = str(tmp_path / "d"), str(tmp_path / "tmp")
+    os.mkdir(directory)
+    if named:
+        new_file.no_tmpfile.add(tmp_dir)
+    file = NewFile(directory, tmp_dir)
+    write_all(file.fd, b"body")
+    assert os.listdir(directory) == []
+    file.link(directory, "name")
+    file.close()
+    assert (tmp_path / "d" / "name").read_bytes() == b"body"
+
+    other = NewFile(directory, tmp_dir)
+    with pytest.raises(FileExistsError):
+        other.link(directory, "name")
+    other.close()
+    assert os.listdir(directory) == ["name"]
+    if named:
+        assert os.listdir(tmp_dir) == []
+
+
+def test_new_file_by_directory_descriptor(tmp_path):
+    dir_fd = os.open(tmp_path, os.O_RDONLY)
+    file = NewFile(str(tmp_path), str(tmp_path / "tmp"), dir_fd=dir_fd)
+    file.link(str(tmp_path), "x", dir_fd=dir_fd)
+    file.close()
+    os.close(dir_fd)
+    assert os.listdir(tmp_path) == ["x"]
