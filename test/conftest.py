@@ -1,12 +1,18 @@
 """What one test sets for the whole process (hash settings, policies, limits) is taken back before the next."""
 
 import os
+import sys
 
-import pytest
-from hypothesis import HealthCheck, settings
+# A run starts hundreds of processes, each of which would compile anew all that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-from swift.cache import changes
-from swift.core import constraints, hashing, policy, swift_dir
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+from swift.cache import changes  # noqa: E402
+from swift.core import constraints, hashing, policy, swift_dir, threads  # noqa: E402
+from swift.obj.files import carriers  # noqa: E402
 
 SETTINGS = [
     (hashing, ("_config", "_primed", "_suffix")),
@@ -36,3 +42,14 @@ def process_wide_settings_stay_as_they_were():
     yield
     for module, name, value in before:
         setattr(module, name, value)
+
+
+@pytest.fixture(autouse=True)
+def threads_end_with_their_test():
+    """Or a run of all tests ends with a thousand, each of them with a descriptor."""
+    before = dict(threads._pools)
+    yield
+    carriers.close_writers()
+    threads.close_pools()
+    threads._pools.clear()
+    threads._pools.update(before)

@@ -55,6 +55,8 @@ class Manager:
         self.options = options
         services = [Service(name, options.run_dir, options.swift_dir) for name in expand(names)]
         self.services = [service for service in services if shutil.which(service.command)]
+        known = {Service(name).command for name in expand(["all"])}
+        self.not_found = [service.command for service in services if service.command in known]
         explicit = not any("*" in name or name.lower() in ("all", "main", "rest") for name in names)
         self.strict = explicit if options.strict is None else options.strict
 
@@ -308,7 +310,10 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     manager = Manager(names, options)
     if not manager.services:
-        print(f"ERROR: there is no server named {' or '.join(names)}")
+        if manager.not_found:
+            print(f"ERROR: not found on the PATH: {', '.join(manager.not_found)}")
+        else:
+            print(f"ERROR: there is no server named {' or '.join(names)}")
         return 1
     try:
         return COMMANDS[command](manager)

@@ -132,11 +132,34 @@ def bound_waits(max_clients: int, stall: float) -> None:
 _all_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
 
 
+class _Bell:
+    """What threads ring to be heard in the hub: an eventfd, closed when nobody holds it any more."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+
+    def ring(self) -> None:
+        """For any thread."""
+        os.eventfd_write(self.fd, 1)
+
+    def silence(self) -> None:
+        """In the hub, when it was heard."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+
 class ThreadPool:
     """A few native threads that take calls from green threads; results come back through one eventfd.
 
-    A subclass takes from `calls` in its own `work`, counts what has come to its end in a `counter` of the thread's own, and has who
-    waits woken by `hand_back` and `wake`. `size` 0: the work is done elsewhere, no thread is started.
+    A subclass takes from `calls` in its own `work`, counts what has come to its end in the thread's own `finished`, and has who waits
+    woken by `hand_back` and `wake`. `size` 0: the work is done elsewhere, no thread is started.
     """
 
     bounded = False  # by LIMITS: it waits for one device
@@ -150,7 +173,7 @@ class ThreadPool:
         self._threads = 0
         self.calls = raw_queue.SimpleQueue()
         self._results: collections.deque[Call] = collections.deque()
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._bell = _Bell()
         self._hub: Hub | None = None
         self.waiting: set[Call] = set()
         self._stuck = False
@@ -162,8 +185,20 @@ class ThreadPool:
 
     def forget_threads(self) -> None:
         """In a forked child: the threads stayed with the parent, and so did whoever waits for them."""
-        os.close(self.wake_fd)
         self.begin_anew()
+
+    def close(self) -> bool:
+        """Its threads end and its descriptor is closed; whoever submits later starts new ones. False while it has work: then nothing happens."""
+        if self.pending or self.waiting:
+            return False
+        if self._hub is not None:
+            self._hub.forget_callback(self._bell.fd)
+        for _ in range(self._threads):
+            self.calls.put(None)
+        watched = self._watched
+        self.begin_anew()
+        self._watched = watched
+        return True
 
     def begin_anew(self) -> None:
         """As `__init__`, with the arguments that it had."""
@@ -211,7 +246,7 @@ class ThreadPool:
         if current is not self._hub:  # the first call, or the process has changed its hub since
             self._hub = current
             self._watched = False
-            current.watch_callback(self.wake_fd, self.deliver)
+            current.watch_callback(self._bell.fd, self.deliver)
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
@@ -259,7 +294,8 @@ class ThreadPool:
 
     def _start_thread(self) -> None:
         try:
-            raw_threading.Thread(target=self.work, name=self.name, daemon=True).start()
+            args = self.calls, self.counter()
+            raw_threading.Thread(target=self.work, args=args, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
                 raise DeviceBusy(f"{self.name}: no thread can be started") from None
@@ -284,28 +320,26 @@ class ThreadPool:
 
     def wake(self) -> None:
         """Have `deliver` called in the hub. From any thread."""
-        os.eventfd_write(self.wake_fd, 1)
+        self._bell.ring()
 
-    def work(self) -> None:
-        """The life of a thread."""
-        calls, results = self.calls, self._results
+    def work(self, calls: Any, finished: list[int]) -> None:
+        """The life of a thread: it takes from `calls`, until it gets None, and counts in `finished` what has come to its end."""
         busy = busy_flag()
-        finished = self.counter()
-        while True:
-            call, function, args = calls.get()
+        while (entry := calls.get()) is not None:
+            call, function, args = entry
             busy[0] = True
             call.carry_out(function, args)
             busy[0] = False
             finished[0] += 1
             if call.waiter is not None:
-                results.append(call)
-                os.eventfd_write(self.wake_fd, 1)
-            del call, function, args
+                self._results.append(call)
+                self._bell.ring()
+            del entry, call, function, args
+        forget_flag(busy)
 
     def deliver(self) -> None:
         """In the hub: those whose calls were handed back go on."""
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.wake_fd)
+        self._bell.silence()
         results = self._results
         while results:
             waiter = results.popleft().waiter
@@ -366,7 +400,7 @@ class DevicePool:
 
 
 EXIT_SECONDS = 5.0
-_busy: list[list[bool]] = []  # a flag for each thread that there is
+_busy: dict[int, list[bool]] = {}  # a flag for each thread that there is, by its id()
 _pools: dict[str, DevicePool] = {}
 _shared_pool: ThreadPool | None = None
 
@@ -382,8 +416,13 @@ def pool_for(device_path: str, size: int = 4) -> DevicePool:
 def busy_flag() -> list[bool]:
     """`[True]` while the thread that asked for it must not be cut off by the end of the process."""
     busy = [False]
-    _busy.append(busy)
+    _busy[id(busy)] = busy
     return busy
+
+
+def forget_flag(busy: list[bool]) -> None:
+    """Its thread ends."""
+    _busy.pop(id(busy), None)
 
 
 def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -410,6 +449,12 @@ def lane() -> Callable[..., Call]:
     return _lanes[_lanes_given % len(_lanes)].submit
 
 
+def close_pools() -> None:
+    """The threads of all pools that have nothing to do end; whoever needs one later starts it anew."""
+    for pool in list(_all_pools):
+        pool.close()
+
+
 def _forget() -> None:
     """In a forked child there are no threads. The pools stay: others hold them."""
     for pool in list(_all_pools):
@@ -421,7 +466,7 @@ def _finish() -> None:
     """An interpreter that ends while a thread is inside of a C library (SQLite) aborts: let short work end first."""
     never = raw_threading.Event()
     give_up = clock.monotonic() + EXIT_SECONDS
-    while any(busy[0] for busy in _busy) and clock.monotonic() < give_up:
+    while any(busy[0] for busy in list(_busy.values())) and clock.monotonic() < give_up:
         never.wait(0.005)
 
 

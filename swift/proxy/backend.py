@@ -98,11 +98,11 @@ class Answers:
     def made_of(self, response: BackendResponse, node: Node) -> Answer:
         """The answer, not added yet."""
         answer = Answer(response.status, response.reason, response.headers, b"", node)
-        if response.buffered and response.remaining <= MAX_ERROR_BODY:
-            answer.body = response.take_buffered()
-            response.release()
-        else:
+        whole = response.take_whole() if response.remaining <= MAX_ERROR_BODY else None
+        if whole is None:
             self._unread.append((answer, response))
+        elif whole:
+            answer.body = whole[0]
         return answer
 
     def add(self, answer: Answer) -> None:

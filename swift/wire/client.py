@@ -322,7 +322,9 @@ class BackendResponse:
         """The whole body in pieces, and `release`, if it has arrived; else None."""
         conn = self.conn
         data = conn.buffer
-        if self._done or self.chunked or self._left != len(data):
+        if self._done:
+            data = b""
+        elif self.chunked or self._left != len(data):
             if not self.buffered:
                 return None
             data = self.take_buffered()

@@ -5,10 +5,32 @@ import pathlib
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_every_command_explains_itself():
+    """`--help` is exit 0 with a usage, whatever else is missing on the machine."""
+
+    def ask(name: str) -> tuple[str, int, str, str]:
+        done = subprocess.run(
+            [sys.executable, ROOT / "bin" / name, "--help"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return name, done.returncode, done.stdout, done.stderr
+
+    commands = sorted(path.name for path in (ROOT / "bin").iterdir())
+    assert commands
+    with ThreadPoolExecutor(2) as pool:
+        for name, status, out, err in pool.map(ask, commands):
+            assert status == 0, err
+            assert name in out, name
 
 
 @pytest.fixture

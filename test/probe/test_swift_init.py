@@ -205,6 +205,12 @@ def test_pid_files_of_others_never_get_anybody_killed(init):
     assert init("-v", "proxy", "status", expect=1)[0] == "Removing stale pid file RUN/proxy-server.pid"
 
 
+def test_programs_that_are_not_on_the_path_are_named(init):
+    said = ["ERROR: not found on the PATH: swift-account-server"]
+    assert init("account", "status", expect=1) == said
+    assert init("nonesuch", "account", "status", expect=1) == said
+
+
 def test_missing_configurations(init):
     init.command("proxy-server")
     init.command("object-server")

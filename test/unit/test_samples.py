@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import ast
-import os
+import functools
 import pathlib
 import re
-import subprocess
-import sys
 from dataclasses import fields
 
 import pytest
 
-from swift.cli.saio_layout import Layout, write
 from swift.core.constraints import Limits
 from swift.run import known_options
 
@@ -131,6 +128,7 @@ class Reads(ast.NodeVisitor):
         self.generic_visit(node)
 
 
+@functools.cache
 def reads() -> list[tuple[str, str, set[str | None]]]:
     """(module, option, defaults) of all that the code reads."""
     found = []
@@ -237,83 +235,6 @@ def test_every_option_is_explained():
 
 
 # -- they work
-
-
-@pytest.fixture(scope="module")
-def swift_dir(tmp_path_factory):
-    """A directory with rings and the sample of swift.conf."""
-    layout = Layout(tmp_path_factory.mktemp("samples"))
-    write(layout)
-    text = SAMPLES["swift"].read_text().replace("changeme", "a secret")
-    (layout.etc / "swift.conf").write_text(text)
-    for policy in layout.etc.glob("object-1*"):
-        policy.unlink()
-    return layout.etc
-
-
-def prepared(sample: str, swift_dir: pathlib.Path, tmp_path: pathlib.Path, uncomment: bool) -> pathlib.Path:
-    """The sample as an operator would have it here; with `uncomment`, each default spelled out."""
-    (tmp_path / "srv").mkdir()
-    (tmp_path / "cache").mkdir()
-    text = SAMPLES[sample].read_text()
-    if uncomment:
-        text = re.sub(r"^# ([a-z0-9_]+ = .+)$", r"\1", text, flags=re.MULTILINE)
-        text = re.sub(r"^(user|fernet_key|log_to|memcache_servers) = .*$", "", text, flags=re.MULTILINE)
-        text = text.replace("= /etc/swift", f"= {swift_dir}")
-        text = text.replace("= /srv/node", f"= {tmp_path}/srv").replace(
-            "= /var/cache/swift", f"= {tmp_path}/cache"
-        )
-    else:
-        places = f"swift_dir = {swift_dir}\ndevices = {tmp_path}/srv\nrecon_cache_path = {tmp_path}/cache"
-        text = text.replace("\n[DEFAULT]\n", f"\n[DEFAULT]\n{places}\n")
-    path = tmp_path / f"{sample}.conf"
-    path.write_text(text)
-    return path
-
-
-def command(name: str, *words: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "bin" / name), *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
-@pytest.mark.parametrize("server", SERVERS)
-def test_servers_take_their_samples(server, uncomment, swift_dir, tmp_path):
-    path = prepared(server, swift_dir, tmp_path, uncomment)
-    assert command(f"swift-{server}", str(path), "--test-config") == (0, "")
-
-
-@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
-@pytest.mark.parametrize("daemon", DAEMONS)
-def test_daemons_take_their_samples(daemon, uncomment, swift_dir, tmp_path):
-    path = prepared(DAEMONS[daemon], swift_dir, tmp_path, uncomment)
-    assert command(f"swift-{daemon}", str(path), "once") == (0, "")
-
-
-def test_the_internal_client_takes_its_sample(swift_dir, tmp_path):
-    path = prepared("internal-client", swift_dir, tmp_path, uncomment=False)
-    code = f"from swift.wire.internal import InternalClient; InternalClient({str(path)!r}, 'test', 1)"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_no_option_stands_where_default_hides_it(swift_dir, tmp_path):
-    """[DEFAULT] wins over the sections of pipelines: one file must not set the same option in both."""
-    for server in SERVERS:
-        (tmp_path / server).mkdir()
-        path = prepared(server, swift_dir, tmp_path / server, uncomment=False)
-        assert command("swift-config", "--check", str(path)) == (0, "")
 
 
 @pytest.mark.parametrize("unit", sorted((ROOT / "etc/systemd").glob("*.service")), ids=lambda path: path.stem)

@@ -178,7 +178,9 @@ def get_container_info(
 ) -> Info:
     """What is known about a container (WSGI strings). Status 0: its account is missing, or nothing is cached and only the
     caches were to be asked; 503: cannot be found out."""
-    native = wsgi_to_str(account), wsgi_to_str(container)
+    native = account, container
+    if not (account.isascii() and container.isascii()):
+        native = wsgi_to_str(account), wsgi_to_str(container)
     key = container_key(*native)
     info, why = _cached(environ, app, "container", key, usable_container_info)
     if info is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core.concurrency import raw_queue
-from swift.core.threads import Call, ThreadPool, busy_flag
+from swift.core.threads import Call, ThreadPool, busy_flag, forget_flag
 
 
 class BatchThread(ThreadPool):
@@ -39,12 +39,14 @@ class BatchThread(ThreadPool):
         """The result of `carry_out` for item, or the exception. Raises DeviceBusy and DeviceStuck as `DevicePool.run`."""
         return self.submit(self._carry_out, item, weight).wait()
 
-    def _take(self, finished: list[int]) -> list[tuple[Call, Any]]:
-        """What waits; waits for something."""
-        calls = self.calls
-        taken = []
+    def _take(self, calls: Any, finished: list[int]) -> list[tuple[Call, Any]] | None:
+        """What waits; waits for something. None when the thread is to end."""
+        taken: list[tuple[Call, Any]] = []
         weight = 0
-        call, _, (item, more) = calls.get()
+        entry = calls.get()
+        if entry is None:
+            return None
+        call, _, (item, more) = entry
         with contextlib.suppress(raw_queue.Empty):
             while True:
                 call.running = True  # before `cancelled` is looked at: see `give_up`
@@ -58,11 +60,9 @@ class BatchThread(ThreadPool):
                 call, _, (item, more) = calls.get_nowait()
         return taken
 
-    def work(self) -> None:
+    def work(self, calls: Any, finished: list[int]) -> None:
         busy = busy_flag()
-        finished = self.counter()
-        while True:
-            taken = self._take(finished)
+        while (taken := self._take(calls, finished)) is not None:
             busy[0] = True
             try:
                 values = self._carry_out([item for _, item in taken])
@@ -72,6 +72,7 @@ class BatchThread(ThreadPool):
             finished[0] += len(taken)
             self._hand_out(taken, values)
             del taken, values
+        forget_flag(busy)
 
     def _hand_out(self, taken: list[tuple[Call, Any]], values: list[Any]) -> None:
         for (call, _), value in zip(taken, values, strict=True):

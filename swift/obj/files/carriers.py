@@ -59,6 +59,12 @@ class WriterChannel(BatchThread):
             self._sock.close()
         self.__init__(self.name, self._on_silence)  # type: ignore[misc]
 
+    def close(self) -> bool:
+        if self.pending or self.waiting:
+            return False
+        self.lose()
+        return super().close()
+
     @property
     def is_ready(self) -> bool:
         """The other end is up."""
@@ -284,6 +290,13 @@ class Writers:
             self._control.close()
             self._control = None
 
+    def close(self) -> None:
+        """Whoever writes later starts it all anew. What is being written keeps its carrier."""
+        self._threads = {path: thread for path, thread in self._threads.items() if not thread.close()}
+        self._channels = {path: channel for path, channel in self._channels.items() if not channel.close()}
+        if not self._channels:
+            self._close()
+
     def forget(self) -> None:
         """In a forked child: the process is the parent's."""
         self._close()
@@ -312,6 +325,12 @@ def _is_dying(pid: int) -> bool:
 
 
 _all_writers: weakref.WeakSet[Writers] = weakref.WeakSet()
+
+
+def close_writers() -> None:
+    """All of this process, as far as they have nothing to do."""
+    for writers in list(_all_writers):
+        writers.close()
 
 
 def _forget() -> None:

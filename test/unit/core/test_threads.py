@@ -9,6 +9,7 @@ import pytest
 from swift.core import concurrency as c
 from swift.core import threads
 from swift.core.mounts import is_memory_file_system
+from test.descriptors import Opened
 
 
 def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
@@ -46,6 +47,38 @@ def test_a_pool_outlives_a_change_of_the_hub():
     assert pool.run(int, 1) == 1
     c.use_fast_hub()
     assert pool.run(int, 2) == 2
+
+
+def test_a_pool_that_is_closed_leaves_neither_threads_nor_descriptors():
+    def alive():
+        return sum(thread.name == "closed" for thread in c.raw_threading.enumerate())
+
+    opened = Opened()
+    pool = threads.ThreadPool("closed", 3, 10)
+    for _ in range(3):  # closed, it starts anew when somebody calls
+        gate = c.raw_threading.Event()
+        calls = [pool.submit(gate.wait) for _ in range(3)]
+        assert not pool.close(), "it has work"
+        gate.set()
+        assert [call.wait() for call in calls] == [True] * 3
+        assert alive() >= 3
+        with c.Timeout(10):
+            while not pool.close() or alive():
+                c.sleep(0.01)
+    del calls, pool
+    gc.collect()
+    assert opened.still() == []
+
+
+def test_a_pool_is_not_closed_under_one_who_has_yet_to_hear_of_his_result():
+    pool = threads.ThreadPool("test", 1, 10)
+    waiting = c.spawn(pool.run, int, 7)
+    c.sleep(0)
+    while pool.pending:
+        c.raw_threading.Event().wait(0.01)
+    assert not pool.close()
+    with c.Timeout(10):
+        assert waiting.wait() == 7
 
 
 def test_the_calls_of_a_lane_come_in_their_order():
@@ -195,6 +228,7 @@ def test_nobody_waits_for_ever_for_one_call(limits):
     disk = Disk(2)
     limits.longest = 0.3
     assert isinstance(disk.ask(disk.hang, "long").wait(), threads.DeviceStuck)
+    limits.longest = limits.stall = 60.0  # for the other thread, which may come late on a busy machine
     assert disk.pool.run(int) == 0
     disk.gate.set()
 

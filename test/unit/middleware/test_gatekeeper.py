@@ -169,3 +169,13 @@ def test_bodies_and_errors_pass_untouched():
     gate = filter_factory({"log_to": "stderr"})(App(error=KeyError("x")))
     with pytest.raises(KeyError):
         call(gate)
+
+
+def test_what_was_harmless_before_hides_nothing_that_comes_later():
+    gate, _ = build(App())
+    for _ in range(2):
+        for name in [*PUBLIC, *INTERNAL]:
+            app = gate.app = App()
+            call(gate, headers={name: "evil", "X-Object-Meta-Color": "red"})
+            arrived = app.arrived.get("HTTP_" + name.upper().replace("-", "_"))
+            assert arrived == ("evil" if name in PUBLIC else None), name

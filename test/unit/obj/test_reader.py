@@ -1,5 +1,6 @@
 """Opening objects: the golden ones as the reference opens them; damaged ones moved away, and only they."""
 
+import gc
 import os
 
 import pytest
@@ -271,3 +272,19 @@ def test_no_descriptor_leaks(place):
         place.data(X_Delete_At="1")
         with pytest.raises(Expired):
             reader.open_object(place.where)
+
+
+def test_a_miss_leaves_nothing_for_the_garbage_collector(place):
+    with pytest.raises(NotExist):
+        reader.open_object(place.where)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            try:
+                reader.open_object(place.where)
+            except NotExist:
+                pass
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

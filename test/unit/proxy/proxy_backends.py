@@ -271,7 +271,7 @@ class Cluster:
         self.rings = {letter: FakeRing(self, letter, replicas) for letter in "aco"}
         from swift.core.policy import policies as all_policies
 
-        self.conf = {"node_timeout": "2", "conn_timeout": "0.5", "post_quorum_timeout": "0.2", **conf}
+        self.conf = {"node_timeout": "20", "conn_timeout": "20", "post_quorum_timeout": "0.2", **conf}
         self.app = Application(
             self.conf,
             logger=self.logger,

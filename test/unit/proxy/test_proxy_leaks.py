@@ -14,7 +14,7 @@ GOOD = {"Etag": f'"{ETAG}"', "X-Timestamp": T0, "X-Backend-Timestamp": T0, "X-Ba
 
 FAULTS = {
     "drop": Reply(drop=True),
-    "hang": Reply(200, GOOD, LONG, hang=0.2),
+    "hang": Reply(200, GOOD, LONG, hang=0.06),
     "cut": Reply(200, GOOD, LONG, cut=1000),
     "cut-at-once": Reply(200, GOOD, LONG, cut=0),
     "error": Reply(500, body=b"x" * 100),
@@ -75,8 +75,9 @@ def everything(cluster):
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("all_nodes", [True, False], ids=["all", "one"])
 def test_nothing_leaks(make_cluster, fault, all_nodes):
+    limit = "0.02" if fault == "hang" else "0.05"
     cluster = make_cluster(
-        nodes=4, node_timeout="0.05", recoverable_node_timeout="0.05", post_quorum_timeout="0.05"
+        nodes=4, node_timeout=limit, recoverable_node_timeout=limit, post_quorum_timeout=limit
     )
 
     def reply(seen):

@@ -402,3 +402,28 @@ def test_a_forked_child_uses_no_connection_of_its_parent():
     conn = client.POOL.idle("127.0.0.1", peer.port)
     assert conn is not None and asked(conn).read_all(100) == b"hello"
     client.POOL.clear()
+
+
+def test_heads_that_say_the_same_have_bodies_of_their_own():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX-A: 1 \r\n\r\n"
+    peer = Peer(head + b"one", head + b"two", head.replace(b"X-A: 1", b"X-A: 2") + b"six")
+    pool = ConnectionPool()
+    seen = []
+    for _ in range(3):
+        conn = pool.get("127.0.0.1", peer.port)
+        conn.send("GET", "/", b"", timeout=5)
+        response = conn.response(5)
+        seen.append((response.get("x-a"), response.headers[-1], response.read_all(10)))
+    assert seen == [("1", ("X-A", "1"), b"one"), ("1", ("X-A", "1"), b"two"), ("2", ("X-A", "2"), b"six")]
+
+
+def test_a_bad_head_is_bad_each_time():
+    bad = b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n"
+    peer = Peer(bad, bad)
+    pool = ConnectionPool()
+    for _ in range(2):
+        conn = pool.get("127.0.0.1", peer.port)
+        conn.send("GET", "/", b"", timeout=5)
+        with pytest.raises(BackendError):
+            conn.response(5)
+        conn.close()
