@@ -7,13 +7,16 @@ Ranges and conditions mean the object, which no node has: ranges are translated 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from swift.core import clock
 from swift.core.config import truthy
+from swift.core.fragments import FragmentError
 from swift.core.object_headers import EC_ETAG, EC_LENGTH, EC_PREFIX
 from swift.core.policy import ErasurePolicy
 from swift.core.stream import Stream
+from swift.proxy.backend import let_go
 from swift.proxy.exchange import Body, Exchange
 from swift.proxy.fragment_buckets import Bucket, FragmentSource
 from swift.proxy.fragment_ranges import Segments, archive_bounds, archive_range, segments_of
@@ -21,7 +24,7 @@ from swift.proxy.fragment_search import FragmentSearch
 from swift.proxy.kinds import Found, Kind
 from swift.proxy.quorum import Answer
 from swift.proxy.reader import Lookup, Reader
-from swift.proxy.reassembly import SegmentReader, Whole
+from swift.proxy.reassembly import INLINE, SegmentReader, Whole
 from swift.proxy.relay import BodyBroken
 from swift.proxy.routing import Place
 from swift.proxy.segment_sums import SEGMENT_SUMS, SegmentSums
@@ -169,7 +172,10 @@ class _Object(Found):
         chosen = sorted(bucket.sources)[: policy.codec.data]
         self.source = source = bucket.sources[chosen[0]]
         for index in set(bucket.sources) - set(chosen):
-            bucket.sources.pop(index).response.close()
+            let_go(bucket.sources.pop(index).response)
+        if is_bodiless:
+            for one in bucket.sources.values():
+                one.response.drain()
         response = source.response
         length = int(response.get(_EC_LENGTH) or 0)
         etag = response.get(_EC_ETAG) or ""
@@ -212,15 +218,40 @@ class _Object(Found):
     # -- the body ----------------------------------------------------------------------------------------------------------
 
     def arrived(self) -> list[bytes] | None:
-        """A short body is waited for: then a bad fragment is no broken answer, but one more request to a node."""
-        if self._whole.length:
+        whole = self._whole
+        if whole.length > whole.segment_size or whole.length > INLINE or not self._is_open:
             return None
-        self._drain()
-        return []
+        if not whole.length:
+            self._drain()
+            return []
+        return self._at_once() if self.ranges is None or len(self.ranges) == 1 else None
+
+    def _at_once(self) -> list[bytes] | None:
+        """The body of an object of one segment whose fragments have all arrived and are good; else nothing is taken."""
+        whole = self._whole
+        sources = self._bucket.sources
+        archives = {}
+        for index, source in sources.items():
+            archive = source.response.peek()
+            if archive is None:
+                return None
+            archives[index] = archive
+        pieces = whole.made_of(archives)
+        if pieces is None:
+            return None
+        if self.ranges is not None:
+            pieces = _cut(pieces, *self.ranges[0])
+        self._is_open = False
+        for source in sources.values():
+            source.response.take_whole()
+        return [b"".join(pieces)]
 
     def _drain(self) -> None:
-        for source in self._bucket.sources.values():
-            source.response.close()
+        """Let go of the answers whose bodies nobody has begun to read."""
+        if self._is_open:
+            self._is_open = False
+            for source in self._bucket.sources.values():
+                let_go(source.response)
 
     def body(self) -> tuple[Body, int]:
         whole = self._whole
@@ -228,7 +259,9 @@ class _Object(Found):
             return self._parts()
         start, stop = (0, whole.length) if self.ranges is None else self.ranges[0]
         segments = segments_of(start, stop, whole.segment_size)
-        return SegmentsBody(self._open(segments, self._first_sources(segments)), segments), stop - start
+        body = SegmentsBody(self._open(segments, self._first_sources(segments)), segments)
+        body.prime()
+        return body, stop - start
 
     def _first_sources(self, segments: Segments) -> list[FragmentSource]:
         """Those that were found, or, where these were asked for heads only, answers of the same nodes."""
@@ -268,7 +301,20 @@ class _Object(Found):
         return self._reader
 
     def _broke_off(self, source: FragmentSource, error: BaseException) -> None:
-        self._services.health.failed(source.node, error, "read fragments from an object server")
+        """A node that breaks off counts as failed; one bad object says nothing of a node."""
+        doing, node = "read fragments from an object server", source.node
+        if isinstance(error, FragmentError):
+            where = f"{node['ip']}:{node['port']}/{node['device']}"
+            self._services.logger.error(
+                "ERROR with %s trying to %s: %s, fragment %d of %s",
+                where,
+                doing,
+                error,
+                source.index,
+                self._search.asking.tail,
+            )
+        else:
+            self._services.health.failed(node, error, doing)
 
     def _parts(self) -> tuple[Body, int]:
         header = dict(self.headers)["Content-Type"]
@@ -295,18 +341,24 @@ class _Object(Found):
 class SegmentsBody:
     """The bytes of an object that were asked for, out of segments."""
 
-    __slots__ = ("_reader", "_segments")
+    __slots__ = ("_first", "_reader", "_segments", "_source")
 
     def __init__(self, reader: SegmentReader, segments: Segments) -> None:
         self._reader = reader
         self._segments = segments
+        self._source = reader.segments()
+        self._first: list[list[memoryview]] = []
+
+    def prime(self) -> None:
+        """Get the first segment now, while the answer can still be another one. Raises BodyBroken."""
+        self._first = [next(self._source)]
 
     def pieces(self) -> Iterator[list[memoryview]]:
         """What is wanted of each segment; valid until the next step. Raises BodyBroken."""
         wanted = self._segments
         size = self._reader.whole.segment_size
         at = wanted.first * size
-        for pieces in self._reader.segments():
+        for pieces in chain(self._first, self._source):
             yield _cut(pieces, max(wanted.start - at, 0), wanted.stop - at)
             at += size
 

@@ -7,6 +7,7 @@ digests are done by another core while this one receives and sends.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from swift.core.concurrency import sleep
@@ -66,11 +67,14 @@ class StreamedFragments:
         self.in_hand = body
         self.encoder = Encoder(policy)
         self.received = 0
+        self._ahead = b""
         self.indexes: dict[Uplink, int] = {}
         self.etag = ""
         self.footers: dict[str, str] = {}
-        self._encoding: deque[Call] = deque()
-        self._submit: Any = None
+        self._encoding: deque[tuple[Call, Call]] = (
+            deque()
+        )  # of each segment: the fragments, the digest of the object
+        self._submits: tuple[Callable[..., Call], Callable[..., Call]] | None = None
 
     def run(self) -> tuple[list[Answer], str | None]:
         """Store the object: (the answers of the servers, padded with 503; its ETag). Raises HTTPException when it did not come so far."""
@@ -119,8 +123,7 @@ class StreamedFragments:
                 self._take(segment)
             if len(segment) < self.policy.segment_size:
                 break
-        while self._encoding:
-            self._send_fragments(self._encoding.popleft().wait())
+        self._send_encoded(0)
         if self.upload.length is not None and self.received != self.upload.length:
             raise self.body.gone()
 
@@ -136,10 +139,12 @@ class StreamedFragments:
         buffer = memoryview(bytearray(size))
         filled = 0
         while filled < size:
-            data = self.body.piece(buffer[filled:])
+            data = self._ahead or self.body.piece(buffer[filled:])
             if not len(data):
                 break
-            if isinstance(data, bytes):
+            if isinstance(data, bytes):  # a filter hands out what it likes
+                self._ahead = data[size - filled :]
+                data = data[: size - filled]
                 buffer[filled : filled + len(data)] = data
             filled += len(data)
         self.received += filled
@@ -147,20 +152,35 @@ class StreamedFragments:
 
     def _take(self, segment: bytes) -> None:
         """Have it encoded, and send what is done."""
-        if len(segment) > INLINE:
+        encoder = self.encoder
+        if len(segment) > INLINE and self._has_lanes():
+            assert self._submits is not None
+            encode, digest = self._submits
             try:
-                if self._submit is None:
-                    self._submit = lane()
-                self._encoding.append(self._submit(self.encoder.take, segment))
-                if len(self._encoding) > AHEAD:
-                    self._send_fragments(self._encoding.popleft().wait())
-                return
-            except (OSError, DeviceBusy):  # no thread can be had: it goes on here, after what came before
-                pass
-        while self._encoding:
-            self._send_fragments(self._encoding.popleft().wait())
-        self._send_fragments(self.encoder.take(segment))
+                self._encoding.append((encode(encoder.encode, segment), digest(encoder.digest, segment)))
+            except DeviceBusy:
+                raise self.uplinks.unavailable() from None
+            self._send_encoded(AHEAD)
+            return
+        self._send_encoded(0)
+        self._send_fragments(encoder.take(segment))
         sleep(0)
+
+    def _has_lanes(self) -> bool:
+        """One for the fragments, one for the digest of the object, so that two cores work at a time; False if there are none to be had."""
+        if self._submits is None:
+            try:
+                self._submits = lane(), lane()
+            except OSError:
+                return False
+        return True
+
+    def _send_encoded(self, left: int) -> None:
+        """Send the fragments of all segments but the last `left`, which may take longer."""
+        while len(self._encoding) > left:
+            encoded, digested = self._encoding.popleft()
+            digested.wait()
+            self._send_fragments(encoded.wait())
 
     def _send_fragments(self, fragments: list[bytes]) -> None:
         for link in self.uplinks.live():

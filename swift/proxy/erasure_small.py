@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from swift.core import clock
 from swift.core.concurrency import GreenletExit, Timeout, spawn, spawn_n
-from swift.core.object_headers import COMMIT_CONFIRMATION
+from swift.core.object_headers import COMMIT_CONFIRMATION, EC_INDEX, EC_PREFIX, OVERRIDES
 from swift.core.policy import ErasurePolicy
 from swift.proxy.backend import Answers, Asking, let_go, read_answer
 from swift.proxy.backend_headers import as_block
@@ -32,6 +32,7 @@ __all__ = ["SMALL_BODY", "Peers", "SmallFragments"]
 
 _REFUSAL = b"no MIME boundary"  # what a server says to whom a MIME document is announced that it can't find
 _MAX_PEERS = 65536
+_INDEX, _EC, _OVERRIDE = EC_INDEX.encode(), EC_PREFIX.encode(), OVERRIDES[0].encode()
 
 
 class Peers:
@@ -139,16 +140,12 @@ class SmallFragments:
         exchange = self.upload.exchange
         added = footers_of_filters(exchange.environ)
         check_etag(exchange, added, self.etag)
-        self.footers = merged_footers(self.encoder.describing(self.etag), added, {})
-        common = with_footers(self.upload.common, self.footers) + b"X-Backend-Obj-Multiphase-Commit: yes\r\n"
-        size = len(self.archives[0])
-        common += b"X-Backend-Obj-Content-Length: %d\r\nContent-Length: %d\r\n" % (
-            size,
-            size + len(COMMIT_CONFIRMATION),
-        )
+        describing = self.encoder.describing(self.etag)
+        self.footers = merged_footers(describing, added, {}) if added else describing
+        common = self._common(bool(added))
         own = [
-            as_block([f"{name}: {value}\r\n" for name, value in self.encoder.own(index).items()])
-            for index in range(len(self.archives))
+            b"%s: %d\r\nEtag: %s\r\nX-Backend-Body-Crc32: %08x\r\n" % (_INDEX, index, md5.encode(), crc)
+            for index, (md5, crc) in enumerate(self.encoder.archive_sums())
         ]
         first = []
         for leg in self.legs:
@@ -161,6 +158,25 @@ class SmallFragments:
             else:
                 leg.index = index
                 leg.headers = common + leg.share.lines + own[index]
+
+    def _common(self, is_added: bool) -> bytes:
+        """What the header blocks of all legs have in common."""
+        common = self.upload.common
+        if is_added or _EC in common or _OVERRIDE in common:
+            # of filters, or of requests that the pipeline makes of itself; which fragment it is, nobody says but we
+            common = with_footers(common, {**self.footers, EC_INDEX: ""})
+            common = common.replace(b"%s: \r\n" % _INDEX, b"")
+        else:
+            common += as_block([f"{name}: {value}\r\n" for name, value in self.footers.items()])
+        size = len(self.archives[0])
+        return (
+            b"%sX-Backend-Obj-Multiphase-Commit: yes\r\nX-Backend-Obj-Content-Length: %d\r\nContent-Length: %d\r\n"
+            % (
+                common,
+                size,
+                size + len(COMMIT_CONFIRMATION),
+            )
+        )
 
     def _next_node(self) -> Node | None:
         for node in self.nodes:

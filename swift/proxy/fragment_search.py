@@ -11,6 +11,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import spawn
+from swift.core.object_headers import EC_LENGTH
 from swift.core.policy import ErasurePolicy
 from swift.proxy.backend import Asking, let_go, read_answer
 from swift.proxy.fragment_buckets import (
@@ -31,6 +32,7 @@ from swift.wire.client import BackendError, BackendResponse, wait_any
 from swift.wire.message import header_name
 
 PREFERENCES = "X-Backend-Fragment-Preferences"
+_EC_LENGTH = EC_LENGTH.lower()
 # Answers that all nodes with a good fragment would give: as many of them as fragments are needed decide.
 _DECIDED_BY_OBJECT = frozenset((304, 412, 416))
 # None of these counts for bytes that continue an answer.
@@ -271,7 +273,8 @@ class FragmentSearch:
     def _take_fragment(self, node: Node, response: BackendResponse) -> None:
         when = data_timestamp(response)
         index = fragment_index(response, self.needs.total)
-        if not when or index is None:
+        length = response.get(_EC_LENGTH) or ""
+        if not when or index is None or not (length.isdecimal() and len(length) < 20):
             self._services.logger.error("%s: no fragment from %s", self.asking.doing, node["ip"])
             let_go(response)
             return

@@ -36,9 +36,17 @@ class Encoder:
 
     def take(self, segment: bytes) -> list[bytes]:
         """The fragments of the next segment, which is not empty. One call at a time; long for a large segment."""
+        self.digest(segment)
+        return self.encode(segment)
+
+    def digest(self, segment: bytes) -> None:
+        """The part of `take` that is about the object; may be called beside `encode`."""
         self.length += len(segment)
         self._md5.update(segment)
         self.sums.take(segment)
+
+    def encode(self, segment: bytes) -> list[bytes]:
+        """The part of `take` that is about the fragments."""
         fragments = self.codec.encode(segment)
         crcs = self._crcs
         for index, fragment in enumerate(fragments):
@@ -70,6 +78,10 @@ class Encoder:
             EC_SEGMENT_SIZE: str(self.segment_size),
             **self.sums.footer(etag),
         }
+
+    def archive_sums(self) -> list[tuple[str, int]]:
+        """The MD5 in hex and the CRC of each archive."""
+        return [(digest.hexdigest(), crc) for digest, crc in zip(self._md5s, self._crcs, strict=True)]
 
     def own(self, index: int) -> dict[str, str]:
         """What is kept with this archive only."""

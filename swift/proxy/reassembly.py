@@ -1,13 +1,13 @@
 """An object made of its fragments: archives read in step, segments checked before anybody gets them (spec proxy 14.7).
 
 Fragments carry no checksum of what they hold, so that each segment is compared with what is known of the object: checksums of its
-segments, or its ETag. What differs is made of other fragments, and whoever sent the bad one is asked no more; what cannot be made good
-ends the body. Decoding is done in a thread. Which nodes are asked is `fragment_search`'s business.
+segments, or its ETag. Where neither is known, one fragment more than needed is read, and must be what the others say. What differs is
+made of other fragments, and whoever sent the bad one is asked no more; what cannot be made good ends the body. Decoding is done in a
+thread. Which nodes are asked is `fragment_search`'s business, which fragments are right `fragment_votes`'.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +17,14 @@ from swift.core.hashing import md5
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
 from swift.proxy.fragment_buckets import FragmentSource
 from swift.proxy.fragment_ranges import segment_length
+from swift.proxy.fragment_votes import agreeing, first_right, says
 from swift.proxy.relay import BodyBroken
 from swift.proxy.segment_sums import SegmentSums
 from swift.wire.client import BackendError
 from swift.wire.ranges import parse_content_range
 
+_CHECKED = "x-backend-fragments-checked"
 INLINE = 128 * 1024  # bytes of a segment that is decoded where it is
-MAX_TRIES = 2000  # sets of fragments that are tried for a segment that comes out wrong
 
 # (first segment that is wanted, indexes in use, the source that failed) → another source that begins there, or None. Whoever failed
 # twice must not come again.
@@ -54,6 +55,24 @@ class Whole:
         """Bytes of each fragment of a segment."""
         return self.codec.fragment_size(self.length_of(number))
 
+    def made_of(self, archives: Mapping[int, bytes]) -> list[memoryview] | None:
+        """The one segment of the object, in pieces, of whole archives by their index; None if there is anything wrong with it."""
+        length = self.length
+        try:
+            for index, archive in archives.items():
+                if self.codec.check(archive, length) != index:
+                    return None
+            pieces = self.codec.pieces(archives, length)
+            if pieces is None:
+                pieces = [memoryview(self.codec.decode(list(archives.values())))]
+        except FragmentError:
+            return None
+        return pieces if self.is_right(0, pieces) else None
+
+    def can_tell(self, number: int) -> bool:
+        """True if it is known what a segment must be."""
+        return self.length <= self.segment_size or self.sums is not None and self.sums.of(number) is not None
+
     def is_right(self, number: int, pieces: Sequence[Fragment]) -> bool:
         """False if a segment is proven wrong."""
         expected = None if self.sums is None else self.sums.of(number)
@@ -71,9 +90,9 @@ class Whole:
 
 
 class _Feed:
-    """One archive on its way in. `at`: the offset in the archive of the next byte."""
+    """One archive on its way in. `at`: the offset in the archive of the next byte; `is_checked`: by its server before it is sent."""
 
-    __slots__ = ("at", "buffer", "source")
+    __slots__ = ("at", "buffer", "is_checked", "source")
 
     def __init__(self, source: FragmentSource, size: int, timeout: float) -> None:
         self.source = source
@@ -81,6 +100,7 @@ class _Feed:
         response = source.response
         content_range = parse_content_range(response.get("content-range"))
         self.at = content_range[0] if content_range is not None else 0
+        self.is_checked = response.get(_CHECKED) == "yes"
         response.set_timeout(timeout)
 
     def fragment(self, start: int, size: int) -> memoryview:
@@ -134,16 +154,42 @@ class SegmentReader:
         self._replace = replace
         self._on_broken = on_broken
         self._is_done = False
-        self._size = min(whole.fragment_size, whole.codec.fragment_size(whole.length))
+        self._size = whole.fragment_size_of(0)
         self._feeds = {source.index: _Feed(source, self._size, timeout) for source in sources}
         self._submit: Callable[..., Call] | None = None
+        # one more than needed, for segments that nothing else proves right
+        self._witness: _Feed | None = None
+        self._has_witness = True  # False once there is none to be had
 
     def segments(self) -> Iterator[list[memoryview]]:
         """Each segment in pieces, checked; they are valid until the next step. Raises BodyBroken."""
+        digest: Any = None
         for number in range(self.first, self.last + 1):
-            yield self._segment(number)
+            pieces = self._segment(number)
+            if number == self.first and self._is_to_be_believed():
+                digest = md5()
+            if digest is None:
+                yield pieces
+                continue
+            taken = self._begin(_digest, digest, pieces)
+            if number == self.last and taken() != self.whole.etag:
+                raise BodyBroken("the object does not have its ETag")
+            yield pieces
+            if number < self.last:
+                taken()
         self._is_done = True
         self.close()
+
+    def _is_to_be_believed(self) -> bool:
+        """True if nothing speaks for the segments of an object that is read as a whole, but its ETag: the last one is held back for that."""
+        whole = self.whole
+        if self.first > 0 or self.last < (whole.length - 1) // whole.segment_size or whole.can_tell(0):
+            return False
+        return not self._has_witness and not self._is_checked()
+
+    def _is_checked(self) -> bool:
+        """True if all that is read was checked by those who sent it."""
+        return all(feed.is_checked for feed in self._feeds.values())
 
     def _segment(self, number: int) -> list[memoryview]:
         whole = self.whole
@@ -153,8 +199,10 @@ class SegmentReader:
         if pieces is None:
             pieces = [memoryview(self._decode(fragments, length))]
         if whole.is_right(number, pieces):
-            return pieces
-        return [memoryview(self._mended(number, fragments))]
+            if whole.can_tell(number) or self._is_checked():
+                return pieces
+            return self._witnessed(number, fragments, pieces)
+        return [memoryview(self._mended(number, fragments, None))]
 
     # -- reading -----------------------------------------------------------------------------------------------------------
 
@@ -205,19 +253,54 @@ class SegmentReader:
             raise BodyBroken(str(error)) from error
 
     def _in_lane(self, function: Callable[..., Any], *args: Any) -> Any:
+        return self._begin(function, *args)()
+
+    def _begin(self, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+        """Have it called in a thread; what is returned waits for its result."""
         try:
             if self._submit is None:
                 self._submit = lane()
-            return self._submit(function, *args).wait()
+            return self._submit(function, *args).wait
         except (OSError, DeviceBusy):  # no thread can be had
-            return function(*args)
+            result = function(*args)
+            return lambda: result
 
     # -- damage ------------------------------------------------------------------------------------------------------------
 
-    def _mended(self, number: int, fragments: Mapping[int, Fragment]) -> bytes:
+    def _call_witness(self, number: int, failed: FragmentSource | None = None) -> None:
+        source = self._replace(number, set(self._feeds), failed)
+        self._witness = None if source is None else _Feed(source, self._size, self._timeout)
+        self._has_witness = source is not None
+
+    def _witnessed(
+        self, number: int, fragments: Mapping[int, Fragment], pieces: list[memoryview]
+    ) -> list[memoryview]:
+        """The segment, if one more fragment is what the others say. Raises BodyBroken."""
+        if self._witness is None and self._has_witness:
+            self._call_witness(number)
+        while self._witness is not None:
+            witness = self._witness
+            try:
+                fragment = self._fragment(witness, number)
+            except (BackendError, FragmentError) as error:
+                self._on_broken(witness.source, error)
+                witness.close(False)
+                self._call_witness(number, witness.source)
+                continue
+            chosen = [bytes(one) for one in fragments.values()]
+            if self._in_lane(says, self.whole.codec, chosen, witness.source.index, bytes(fragment)):
+                return pieces
+            index = witness.source.index
+            self._feeds[index] = witness
+            self._witness = None
+            segment = self._mended(number, {**fragments, index: fragment}, index)
+            return [memoryview(segment)]
+        return pieces
+
+    def _mended(self, number: int, fragments: Mapping[int, Fragment], witness: int | None) -> bytes:
         """A segment that came out wrong, made of other fragments. Raises BodyBroken.
 
-        One more fragment is fetched at a time, as long as there are any.
+        One more fragment is fetched at a time, as long as there are any. `witness`: the one more that said it is wrong.
         """
         whole = self.whole
         all_of_it = {index: bytes(fragment) for index, fragment in fragments.items()}
@@ -238,17 +321,21 @@ class SegmentReader:
                 failed = extra
                 continue
             self._feeds[extra.index] = feed
-            segment, right = run_in_thread(_first_right, whole, number, all_of_it, extra.index)
+            if witness is None:
+                segment, right = run_in_thread(first_right, whole, number, all_of_it, extra.index)
+            else:
+                segment, right = run_in_thread(agreeing, whole.codec, whole.length_of(number), all_of_it)
             if segment is not None:
                 self._keep(right, wrong, error)
                 return segment
         raise BodyBroken(f"{error}, and no other fragments make it good")
 
     def _keep(self, right: Sequence[int], suspects: set[int], error: Exception) -> None:
-        """Go on with those that made a good segment."""
-        for index in [index for index in self._feeds if index not in right]:
+        """Go on with those that made a good segment, as many as are needed."""
+        needed = sorted(index for index in right if index in self._feeds)[: self.whole.codec.data]
+        for index in [index for index in self._feeds if index not in needed]:
             feed = self._feeds.pop(index)
-            if index in suspects:
+            if index in suspects and index not in right:
                 self._on_broken(feed.source, error)
             feed.close(False)
 
@@ -257,20 +344,12 @@ class SegmentReader:
         feeds, self._feeds = self._feeds, {}
         for feed in feeds.values():
             feed.close(self._is_done)
+        witness, self._witness = self._witness, None
+        if witness is not None:
+            witness.close(self._is_done)
 
 
-def _first_right(
-    whole: Whole, number: int, fragments: Mapping[int, bytes], newest: int
-) -> tuple[bytes | None, tuple[int, ...]]:
-    """(a segment that has its checksum, the indexes that made it), of sets with the `newest` fragment. Blocks."""
-    others = [index for index in fragments if index != newest]
-    tries = itertools.islice(itertools.combinations(others, whole.codec.data - 1), MAX_TRIES)
-    for indexes in tries:
-        chosen = (*indexes, newest)
-        try:
-            segment = whole.codec.decode([fragments[index] for index in chosen])
-        except FragmentError:
-            continue
-        if whole.is_right(number, [segment]):
-            return segment, chosen
-    return None, ()
+def _digest(digest: Any, pieces: Sequence[Fragment]) -> str:
+    for piece in pieces:
+        digest.update(piece)
+    return str(digest.hexdigest())

@@ -111,7 +111,7 @@ class Uplinks:
         wanting = len(self.live())
         decided = 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in self.exchange.environ
         if not decided and wanting + len(answers) < self.quorum:
-            raise self._unavailable()
+            raise self.unavailable()
         if decided or wanting < self.quorum and have_quorum(statuses, self.quorum):
             self.abandon()
             return pad(answers, len(self.links))
@@ -163,7 +163,7 @@ class Uplinks:
         except BackendError as error:
             self._drop(link, error)
             if sum(link.call is not None or link.answer is not None for link in self.links) < self.quorum:
-                raise self._unavailable() from None
+                raise self.unavailable() from None
 
     def _drop(self, link: Uplink, error: BaseException) -> None:
         assert link.call is not None and link.node is not None
@@ -171,7 +171,8 @@ class Uplinks:
         link.call = None
         self.health.failed(link.node, error, self.asking.doing)
 
-    def _unavailable(self) -> HTTPServiceUnavailable:
+    def unavailable(self) -> HTTPServiceUnavailable:
+        """The answer where too few servers are left, or this one has not what it needs."""
         statuses = [link.answer.status if link.answer else 503 for link in self.links]
         self.services.log_unavailable("object", "PUT", statuses)
         return HTTPServiceUnavailable(request=self.exchange.request)
@@ -210,7 +211,7 @@ class Uplinks:
         if len(self.live()) < self.quorum and not have_quorum(
             [answer.status for answer in answers], self.quorum
         ):
-            raise self._unavailable()
+            raise self.unavailable()
         return answers
 
     def _take_continue(self, link: Uplink) -> None:

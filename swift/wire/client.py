@@ -335,6 +335,13 @@ class BackendResponse:
         self.release()
         return [data] if data else []
 
+    def peek(self) -> bytes | None:
+        """The whole body if it has arrived, which stays to be read; else None."""
+        if not self.buffered or self._done:
+            return b"" if self._done else None
+        data = self.conn.buffer
+        return data if len(data) == self._left else data[: self._left]
+
     @property
     def remaining(self) -> int:
         """Body bytes not yet handed out; -1 when unknown (chunked, or until close)."""

@@ -18,53 +18,31 @@ from test.functional.test_mixed_cluster import Client, write_and_read
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 
-from cluster import NODES, PORT_OF, Cluster, _clean_environ  # noqa: E402
+from cluster import PORT_OF, Cluster  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 EC_TYPE = os.environ.get("EC_TYPE", "liberasurecode_rs_vand")
-POLICY = f"""
-[storage-policy:1]
-name = ec42
-policy_type = erasure_coding
-ec_type = {EC_TYPE}
-ec_num_data_fragments = 4
-ec_num_parity_fragments = 2
-ec_object_segment_size = 65536
-"""
+POLICIES = (
+    (
+        "ec42",
+        f"policy_type = erasure_coding\nec_type = {EC_TYPE}\nec_num_data_fragments = 4\nec_num_parity_fragments = 2\n"
+        "ec_object_segment_size = 65536\n",
+        6,
+    ),
+    (
+        "twice",
+        f"policy_type = erasure_coding\nec_type = {EC_TYPE}\nec_num_data_fragments = 2\nec_num_parity_fragments = 1\n"
+        "ec_object_segment_size = 65536\nec_duplication_factor = 2\n",
+        6,
+    ),
+)
 
 pytestmark = [
     pytest.mark.reference,
     pytest.mark.skipif(not REFERENCE, reason="REFERENCE_BIN names no installation of the reference"),
 ]
 
-# The reference's container servers know only the policies of /etc/swift: each gets one of its own there, in a mount namespace.
-IN_ITS_ETC = """
-mount -t tmpfs tmpfs "$1" && mkdir "$1/up" "$1/work" && mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/up,workdir=$1/work" /etc &&
-mkdir /etc/swift && cp "$2"/swift.conf "$2"/*.ring.gz /etc/swift/ && shift 2 && exec "$@"
-"""
-
 SIZES = (0, 1, 4096, 65535, 65536, 65537, 200_000, 3 * 1024 * 1024 + 7)
-
-
-class MixedCluster(Cluster):
-    """Servers of the reference see their swift.conf in /etc/swift."""
-
-    def start_one(self, conf, server, folder):
-        if str(folder) != REFERENCE:
-            return super().start_one(conf, server, folder)
-        command = [f"{folder}/swift-{server}-server", str(self.etc / f"{conf}.conf")]
-        scratch = self.root / "overlay"
-        scratch.mkdir(exist_ok=True)
-        with open(self.root / "log" / f"{conf}.log", "ab") as log:
-            self.processes[conf] = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", IN_ITS_ETC, "sh", str(scratch), str(self.etc), *command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**_clean_environ(), "PATH": f"{folder}:{os.environ['PATH']}"},
-                start_new_session=True,
-            )
-        return None
 
 
 def body_of(size):
@@ -79,16 +57,11 @@ def mixed(tmp_path_factory):
     memcache_port = free_ports()[0]
     memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
     root = tmp_path_factory.mktemp("mixed-ec")
-    cluster = MixedCluster("mixed-ec", ours, root, port, base, f"127.0.0.1:{memcache_port}", devices=2)
+    cluster = Cluster(
+        "mixed-ec", ours, root, port, base, f"127.0.0.1:{memcache_port}", devices=2, policies=POLICIES
+    )
     cluster.bin_of_node = {3: reference, 4: reference}
     cluster.write()
-    with (cluster.etc / "swift.conf").open("a") as conf:
-        conf.write(POLICY)
-    cluster.ring("object-1", "create", 10, 6, 1)
-    for node in NODES:
-        for device in cluster.devices_of(node):
-            cluster.ring("object-1", "add", f"r1z{node}-{cluster.address('object', node)}/{device}", 1)
-    cluster.ring("object-1", "rebalance")
     cluster.reference_port = free_ports()[0]
     conf = cluster.proxy_conf(cluster.reference_port)
     # it gives up on nodes that failed lately even where nobody else is left
@@ -110,29 +83,32 @@ def clients(mixed):
     return Client(mixed.port), Client(mixed.reference_port)
 
 
-def make(client, container):
-    answer = client("PUT", f"/{container}", headers={"X-Storage-Policy": "ec42"})
+def make(client, container, policy="ec42"):
+    answer = client("PUT", f"/{container}", headers={"X-Storage-Policy": policy})
     assert answer[0] in (201, 202), answer
 
 
-def test_each_proxy_reads_what_the_other_wrote(clients):
+@pytest.mark.parametrize("policy", ["ec42", "twice"])
+def test_each_proxy_reads_what_the_other_wrote(clients, policy):
     ours, reference = clients
-    make(ours, "by-ours")
-    make(ours, "by-reference")
-    write_and_read(ours, reference, "by-ours")
-    write_and_read(reference, ours, "by-reference")
+    make(ours, f"{policy}-by-ours", policy)
+    make(ours, f"{policy}-by-reference", policy)
+    write_and_read(ours, reference, f"{policy}-by-ours")
+    write_and_read(reference, ours, f"{policy}-by-reference")
 
 
+@pytest.mark.parametrize("policy", ["ec42", "twice"])
 @pytest.mark.parametrize("way", ["ours to reference", "reference to ours"])
-def test_ranges(clients, way):
+def test_ranges(clients, way, policy):
     writer, reader = clients if way.startswith("ours") else clients[::-1]
-    make(writer, "ranges")
+    ranges = f"/ranges-{policy}"
+    make(writer, ranges[1:], policy)
     for size in SIZES:
         body = body_of(size)
-        assert writer("PUT", f"/ranges/o{size}", body)[0] == 201
+        assert writer("PUT", f"{ranges}/o{size}", body)[0] == 201
         for first, last in ((0, 0), (5, 70_000), (65_530, 65_545), (131_072, 131_072)):
             status, headers, data = reader(
-                "GET", f"/ranges/o{size}", headers={"Range": f"bytes={first}-{last}"}
+                "GET", f"{ranges}/o{size}", headers={"Range": f"bytes={first}-{last}"}
             )
             if first < size:
                 assert (status, data) == (206, body[first : last + 1])
@@ -140,20 +116,21 @@ def test_ranges(clients, way):
             else:
                 assert status == 416
         if size:
-            assert reader("GET", f"/ranges/o{size}", headers={"Range": "bytes=-10"})[2] == body[-10:]
+            assert reader("GET", f"{ranges}/o{size}", headers={"Range": "bytes=-10"})[2] == body[-10:]
             status, headers, data = reader(
-                "GET", f"/ranges/o{size}", headers={"Range": "bytes=0-1,65536-65540"}
+                "GET", f"{ranges}/o{size}", headers={"Range": "bytes=0-1,65536-65540"}
             )
             assert status == 206
             assert body[:2] in data and body[65536:65541] in data
 
 
+@pytest.mark.parametrize("policy", ["ec42", "twice"])
 @pytest.mark.parametrize("half", [1, 2, 3, 4])
-def test_reads_with_one_node_gone(mixed, clients, half):
+def test_reads_with_one_node_gone(mixed, clients, half, policy):
     """A node has at most two of the six fragments of an object."""
     ours, reference = clients
-    container = f"half-{half}"
-    make(ours, container)
+    container = f"{policy}-{half}"
+    make(ours, container, policy)
     for size in SIZES:
         assert ours("PUT", f"/{container}/o{size}", body_of(size))[0] == 201
         assert reference("PUT", f"/{container}/r{size}", body_of(size))[0] == 201

@@ -16,7 +16,8 @@ SIZES = [0, 1, 4096, 65536, 300_000, (3 << 20) + 7]
 
 @pytest.fixture(scope="module", params=["checked", "unchecked"])
 def shared(request, tmp_path_factory):
-    """`unchecked`: object servers send what is on their disks as it is, as others do: the proxy finds what is rotten."""
+    """`unchecked`: object servers send what is on their disks as it is, as others do: the proxy finds what is rotten. It asks for more
+    than it needs, too."""
     cluster = Cluster(tmp_path_factory.mktemp("erasure") / "saio")
     cluster.write()
     if request.param == "unchecked":
@@ -26,6 +27,11 @@ def shared(request, tmp_path_factory):
             conf.write_text(
                 text.replace("use = egg:swift#object\n", "use = egg:swift#object\netag_validate_pct = 0\n")
             )
+        more = "concurrent_gets = on\nconcurrent_ec_extra_requests = 1\n"
+        text = cluster.layout.proxy_conf.read_text()
+        cluster.layout.proxy_conf.write_text(
+            text.replace("use = egg:swift#proxy\n", f"use = egg:swift#proxy\n{more}")
+        )
     with cluster:
         yield cluster
         for path in sorted(cluster.layout.log.iterdir()):

@@ -63,11 +63,9 @@ class FileStore(ObjectStore):
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
-        self.writers: Any = None
-        if device.inline and not self.ec:
-            self.writers = OnTheSpot(options)
-        elif not self.ec:
-            self.writers = shared.setdefault("writers", Writers(options))
+        self.writers: Any = (
+            OnTheSpot(options) if device.inline else shared.setdefault("writers", Writers(options))
+        )
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
         return ObjectLocation(
@@ -94,7 +92,8 @@ class FileStore(ObjectStore):
     ) -> OpenObject:
         device, warm, where = self.device, self.warm, _location(place)
         signs: list[Sign | None] | None = None
-        if not self.ec and warm.is_open(device):
+        # what is remembered is the only file of its directory: only who excludes it has something to choose
+        if frag_index is None and not frag_prefs and warm.is_open(device):
             known = warm.open(device, where, want, now, open_expired)
             if known is not None:
                 return known
@@ -124,7 +123,7 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
+        if write.next_part_power is not None or write.fragment is not None or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
         return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 
@@ -137,11 +136,12 @@ class FileStore(ObjectStore):
         write: Write,
     ) -> State:
         where = _location(place)
+        index = self.index_of(metadata, write)
 
         state: State
         try:
             state = self._in_batch(
-                SmallWrite(where, PutPlan(where, metadata, body, check, write), len(body)), write
+                SmallWrite(where, PutPlan(where, metadata, body, check, write, index), len(body)), write
             )
         except Elsewhere:
             state = self.device.run_mounted(True, self._put_trip, where, metadata, body, check, write)

@@ -28,8 +28,8 @@ COMMIT = b"put_commit_confirmation"
 
 
 @pytest.fixture
-def app(root):
-    return App(root)
+def app(root, road):
+    return App(root, batch=road == "batch")
 
 
 @pytest.fixture
@@ -170,6 +170,22 @@ def test_two_phases(app, address, form, size):
     assert got.headers["x-backend-durable-timestamp"] == got.headers["x-backend-data-timestamp"] == T1
     assert json.loads(got.headers["x-backend-fragments"]) == {T1: [1]}
     assert got.headers["x-object-sysmeta-ec-frag-index"] == "1"
+    assert ("x-backend-fragments-checked" in got.headers) == (size > 65536)
+
+
+def test_who_does_not_check_what_is_sent_does_not_say_so(root, address, form):
+    app = App(root)
+
+    def whole(client):
+        put = form(body=bytes(300_000))
+        put.begin(client)
+        client.sock.sendall(put.second)
+        return client.head()[0]
+
+    assert talk(address, whole) == "HTTP/1.1 201 Created"
+    assert "x-backend-fragments-checked" in get(app).headers
+    app.server.stores.options.validate_pct = 50
+    assert "x-backend-fragments-checked" not in get(app).headers
 
 
 @pytest.mark.parametrize("end", ["closed", "wrong word"])

@@ -189,3 +189,40 @@ def test_a_small_object_is_checked_by_its_md5():
     thing.flip(3, 90)
     assert thing.read(0, 150) == thing.body
     assert thing.broken == [3]
+
+
+def test_a_long_object_of_which_only_the_etag_is_known_never_ends_well_when_it_is_wrong():
+    """As other proxies write them."""
+    thing = Object(1000, with_sums=False)
+    thing.failures.update({4: 2, 5: 2})  # no node has more than four fragments
+    assert thing.read(0, 1000) == thing.body
+    thing.flip(1, FRAGMENT + 100)
+    segments = segments_of(0, 1000, SEGMENT)
+    reader = SegmentReader(
+        thing.whole,
+        [thing.source(i, 0) for i in range(4)],
+        0,
+        4,
+        1.0,
+        thing.replace,
+        lambda source, error: None,
+    )
+    got = []
+    with pytest.raises(BodyBroken):
+        for piece in SegmentsBody(reader, segments):
+            got.append(piece)
+    assert len(b"".join(got)) == 4 * SEGMENT
+
+
+@settings(deadline=None)
+@given(st.integers(SEGMENT + 1, 2000), st.data())
+def test_without_checksums_one_more_fragment_must_agree(length, data):
+    """One that has rotted is found by what the others say, and served is what they say."""
+    thing = Object(length, with_sums=False)
+    index = data.draw(st.integers(0, 5))
+    thing.flip(index, data.draw(st.integers(0, len(thing.archives[index]) - 1)))
+    start = data.draw(st.integers(0, length - 1))
+    stop = data.draw(st.integers(start + 1, length))
+    chosen = data.draw(st.sets(st.integers(0, 5), min_size=4, max_size=4))
+    assert thing.read(start, stop, chosen) == thing.body[start:stop]
+    assert all(sum(source.response.ended.values()) == 1 for source in thing.sources)
