@@ -86,6 +86,8 @@ def _fragment_preferences(environ: Environ) -> list[dict[str, Any]] | None:
     text = environ.get("HTTP_X_BACKEND_FRAGMENT_PREFERENCES")
     if not text:
         return None
+    if text == "[]":
+        return []
     try:
         prefs = json.loads(text)
         return [

@@ -24,6 +24,7 @@ from swift.proxy.quorum import Answer, is_success, pad
 from swift.proxy.routing import Node
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
+from swift.proxy.uplinks import COMMIT
 from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendConnection, BackendError, BackendResponse, wait_any
@@ -265,7 +266,12 @@ class SmallFragments:
             self._replace(leg)
             return
         if response.status == 100:
-            leg.is_stored = True
+            if response.get(COMMIT) == "yes":
+                leg.is_stored = True
+            else:  # of somebody who only asks for the body
+                leg.call.close()
+                leg.call = None
+                self.is_foreign = True
         elif response.status >= 500:
             self.health.answered(leg.node, response, self.asking.doing)
             let_go(response)

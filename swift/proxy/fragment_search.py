@@ -14,6 +14,7 @@ from swift.core.concurrency import spawn
 from swift.core.object_headers import EC_LENGTH
 from swift.core.policy import ErasurePolicy
 from swift.proxy.backend import Asking, let_go, read_answer
+from swift.proxy.backend_headers import as_block
 from swift.proxy.fragment_buckets import (
     Bucket,
     Buckets,
@@ -35,6 +36,17 @@ PREFERENCES = "X-Backend-Fragment-Preferences"
 _EC_LENGTH = EC_LENGTH.lower()
 # Answers that all nodes with a good fragment would give: as many of them as fragments are needed decide.
 _DECIDED_BY_OBJECT = frozenset((304, 412, 416))
+# Headers of requests that others are sent in the place of, as environ keys.
+_REPLACED = frozenset(
+    (
+        "HTTP_RANGE",
+        "HTTP_X_BACKEND_ETAG_IS_AT",
+        "HTTP_X_BACKEND_FRAGMENT_PREFERENCES",
+        "HTTP_X_BACKEND_IGNORE_RANGE_IF_METADATA_PRESENT",
+        "HTTP_X_BACKEND_OPEN_EXPIRED",
+        *conditional.KEYS,
+    )
+)
 # None of these counts for bytes that continue an answer.
 _UNCONDITIONAL: dict[str, str | None] = dict.fromkeys(
     ("X-Backend-Ignore-Range-If-Metadata-Present", *(header_name(key) or "" for key in conditional.KEYS))
@@ -103,9 +115,12 @@ class FragmentSearch:
         self.answers: list[Answer] = []
 
     def _made_block(self, extra: Mapping[str, str | None]) -> bytes:
-        return self._services.headers.read.block(
-            self._environ, self._services.agent, "/v1" + self._place.tail, extra
-        )
+        table, path = self._services.headers.read, "/v1" + self._place.tail
+        if _REPLACED.isdisjoint(self._environ):
+            # nothing of the request's is to be taken out, which is to be looked for line by line
+            added = [f"{name}: {value}\r\n" for name, value in extra.items() if value is not None]
+            return table.block(self._environ, self._services.agent, path) + as_block(added)
+        return table.block(self._environ, self._services.agent, path, extra)
 
     # -- finding -----------------------------------------------------------------------------------------------------------
 
