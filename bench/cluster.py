@@ -203,12 +203,13 @@ class Cluster:
         self.processes.clear()
 
     def cpu_seconds(self) -> float:
-        """User and system time that all processes have used so far."""
+        """User and system time that all servers, and the processes that they have started, have used so far."""
         ticks = 0
-        for process in self.processes.values():
-            with open(f"/proc/{process.pid}/stat") as file:
-                fields = file.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+        for server in ("proxy", "object", "container", "account"):
+            for process in self.family(server):
+                with open(f"/proc/{process}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def switches(self, server: str) -> int:

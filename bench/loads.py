@@ -130,7 +130,8 @@ class Rounds:
     def prepare(self, side: Cluster) -> None:
         token = self.tokens[side.name]
         for container in ("small", "medium", "written", "many", "large"):
-            assert side.request("PUT", f"/{container}", token) in (201, 202), f"{side.name}: no container"
+            status = side.request("PUT", f"/{container}", token)
+            assert status in (201, 202), f"{side.name}: no container: {status}"
         for n in range(100):
             assert side.request("PUT", f"/small/g-{n}", token, os.urandom(4096)) == 201
             # wrk waits for the bytes that a Content-Length announces, also after a HEAD: so it asks for empty objects

@@ -51,20 +51,21 @@ def main() -> int:
     bins = {"reference": _install(home, "reference", REFERENCE), "ours": _install(home, "ours", str(PROJECT))}
     left_out: list[str] = []
     parts = []
-    # one each: in a shared one, each side would read what the other knows of its accounts
-    memcached = [
-        subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-m", "64"])
-        for port in (args.port + 10, args.port + 11)
-    ]
-    try:
-        for disks in args.on.split(","):
-            if disks == "xfs" and not args.disk and why_no_images():
-                left_out.append(f"disks with a journal, as {why_no_images()}")
-                continue
+    for disks in args.on.split(","):
+        if disks == "xfs" and not args.disk and why_no_images():
+            left_out.append(f"disks with a journal, as {why_no_images()}")
+            continue
+        # one each: in a shared one, each side would read what the other knows of its accounts; new ones, as the accounts are new
+        memcached = [
+            subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-m", "64"])
+            for port in (args.port + 10, args.port + 11)
+        ]
+        try:
             parts.append(_measure(disks, bins, args, lambda part: not only or part in only, left_out))
-    finally:
-        for process in memcached:
-            process.kill()
+        finally:
+            for process in memcached:
+                process.kill()
+                process.wait()
     words = f"bench/speed.py --seconds {args.seconds} --rounds {args.rounds}"
     text = report.page(parts, words, REFERENCE.split("==")[1], left_out)
     print(text)

@@ -17,11 +17,8 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from swift.cache.changes import table_name
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
-from swift.core.config import read_ini
-from swift.core.hashing import HashConfig
 
 
 class Answer:
@@ -65,16 +62,10 @@ class Cluster:
     def __exit__(self, *exc: object) -> None:
         for pid in saio._running(self.layout).values():
             saio._signal(pid, signal.SIGKILL)
-        for table in self._tables_of_changes():
-            table.unlink(missing_ok=True)
-
-    def _tables_of_changes(self) -> list[pathlib.Path]:
-        """What this cluster's processes share in memory."""
-        hashing = read_ini(str(self.layout.etc / "swift.conf"))["swift-hash"]
-        config = HashConfig(
-            hashing["swift_hash_path_prefix"].encode(), hashing["swift_hash_path_suffix"].encode()
-        )
-        return list(pathlib.Path("/dev/shm").glob(f"{table_name('*', config)}"))
+        while saio._running(self.layout):
+            time.sleep(0.01)
+        saio._signal_leftovers(self.layout, signal.SIGKILL)
+        saio._take_away_tables(self.layout, unreported=True)
 
     def authenticate(self, user: str = "test:tester", key: str = "testing") -> str:
         answer = self.raw("GET", "/auth/v1.0", headers={"X-Auth-User": user, "X-Auth-Key": key})

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 
 from swift.cache import changes  # noqa: E402
 from swift.core import constraints, hashing, policy, swift_dir, threads  # noqa: E402
+from swift.obj import in_hand  # noqa: E402
 from swift.obj.files import carriers  # noqa: E402
 
 SETTINGS = [
@@ -30,10 +31,40 @@ settings.register_profile("ci", derandomize=True, **PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+MEMORY = "/dev/shm"
+
+
 @pytest.fixture(autouse=True, scope="session")
-def a_table_of_changes_of_its_own(tmp_path_factory):
-    """Processes of other test runs have nothing to tell to this one."""
+def tables_in_memory_of_its_own(tmp_path_factory):
+    """Processes of other test runs have nothing to tell to this one; what servers of this one have left in memory goes with it."""
     changes.DIRECTORY = str(tmp_path_factory.mktemp("changes"))
+    in_hand.SHARED_MEMORY = str(tmp_path_factory.mktemp("notes"))
+    before = set(notes_in_memory())
+    yield
+    left = set(notes_in_memory()) - before
+    if left:
+        in_hand.SHARED_MEMORY = MEMORY
+        for root in directories(str(tmp_path_factory.getbasetemp()), 4):
+            if in_hand.notes_directory(root) in left:
+                in_hand.take_away(root, unreported=True)
+
+
+def notes_in_memory():
+    try:
+        return [f"{MEMORY}/{name}" for name in os.listdir(MEMORY) if name.startswith("swift-writes-")]
+    except OSError:
+        return []
+
+
+def directories(top, depth):
+    yield top
+    if depth:
+        try:
+            below = [entry.path for entry in os.scandir(top) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return
+        for path in below:
+            yield from directories(path, depth - 1)
 
 
 @pytest.fixture(autouse=True)

@@ -20,9 +20,13 @@ import subprocess
 import sys
 from typing import NoReturn
 
+from swift.cache import changes
 from swift.cli import saio_layout
 from swift.cli.saio_layout import NODES, USERS, Layout
 from swift.core import clock
+from swift.core.config import read_ini
+from swift.core.hashing import HashConfig
+from swift.obj import in_hand
 
 START_LIMIT = 60.0  # seconds to wait for the first answer
 STOP_LIMIT = 20.0
@@ -169,7 +173,33 @@ def _down(home: pathlib.Path, args: argparse.Namespace) -> None:
     _signal_leftovers(layout, signal.SIGKILL)
     for path in layout.run.glob("*.pid"):
         path.unlink()
+    _take_away_tables(layout)
     print(f"stopped {len(pids)} processes" if pids else f"nothing was running in {home}")
+
+
+def _take_away_tables(layout: Layout, unreported: bool = False) -> None:
+    """What the ended servers of this cluster shared in memory. `unreported`: also writes whose listings may not know of them."""
+    for node in NODES:
+        with contextlib.suppress(OSError):
+            in_hand.take_away(str(layout.disks / str(node)), unreported)
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        settings = read_ini(str(layout.etc / "swift.conf"))["swift-hash"]
+        config = HashConfig(
+            settings.get("swift_hash_path_prefix", "").encode(),
+            settings.get("swift_hash_path_suffix", "").encode(),
+        )
+        table = pathlib.Path(changes.DIRECTORY, changes.table_name(os.geteuid(), config))
+        if not _is_mapped(table):
+            table.unlink(missing_ok=True)
+
+
+def _is_mapped(path: pathlib.Path) -> bool:
+    """True if a process of this user uses it: another cluster that has the same hash settings."""
+    for maps in pathlib.Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            if str(path) in maps.read_text():
+                return True
+    return False
 
 
 def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
@@ -281,6 +311,7 @@ def _reset(home: pathlib.Path, args: argparse.Namespace) -> None:
         if input(f"Delete all data in {home}? [y/N] ").strip().lower() not in ("y", "yes"):
             raise SaioError("nothing was deleted")
     _down(home, args)
+    _take_away_tables(_load(home), unreported=True)
     for name in ("disks", "etc", "run", "log", "cache"):
         shutil.rmtree(home / name, ignore_errors=True)
     print(f"all data and configuration deleted; ./saio up begins anew at {_load(home).endpoint}")

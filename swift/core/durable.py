@@ -153,7 +153,7 @@ def make_directories(path: str, root: str) -> None:
         except FileExistsError:
             return
         except FileNotFoundError:
-            parent = os.path.dirname(path)
+            parent = path[: path.rindex("/")]
             if parent == root:
                 raise
             make_directories(parent, root)

@@ -206,7 +206,8 @@ class ThreadPool:
 
     @property
     def _done(self) -> int:
-        return sum(count[0] for count in self._finished)
+        counts = self._finished
+        return counts[0][0] if len(counts) == 1 else sum(count[0] for count in counts)
 
     @property
     def is_stuck(self) -> bool:
@@ -340,6 +341,10 @@ class ThreadPool:
     def deliver(self) -> None:
         """In the hub: those whose calls were handed back go on."""
         self._bell.silence()
+        self.wake_waiters()
+
+    def wake_waiters(self) -> None:
+        """As `deliver`, when it was not the bell that woke the hub."""
         results = self._results
         while results:
             waiter = results.popleft().waiter

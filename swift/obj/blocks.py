@@ -30,7 +30,7 @@ def block_size_for(length: int | None) -> int:
 def format_block_crcs(etag: str, block_size: int, crcs: list[int]) -> str:
     """The value stored under BLOCK_CRC32. Bound to the ETag, so that it can't be taken for that of other content."""
     packed = struct.pack(f">{len(crcs)}I", *crcs)
-    return f"{etag[:16]};{block_size};{base64.b64encode(packed).decode()}"
+    return f"{etag[:16]};{block_size};{binascii.b2a_base64(packed, newline=False).decode()}"
 
 
 def parse_block_crcs(value: str, etag: str, length: int) -> tuple[int, list[int]] | None:

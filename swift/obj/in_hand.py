@@ -91,8 +91,10 @@ class WritesInHand:
         if not self._started:
             self._start()
         memory = self._memory
+        if memory is None or not (self._free or self._doubtful):
+            return -1
         text = f"{store.device.name} {store.policy.idx} {place.partition} {place.name_hash}\n".encode()
-        if memory is None or len(text) >= RECORD or not (self._free or self._doubtful):
+        if len(text) >= RECORD:
             return -1
         number = self._free.pop() if self._free else self._doubtful.popleft()
         first = number * RECORD
@@ -158,6 +160,18 @@ def _clean_up(devices_root: str) -> None:
     for notes in islice(abandoned(devices_root), MAX_CLEANED):
         if not notes.writes:
             notes.remove()
+
+
+def take_away(devices_root: str, unreported: bool = False) -> None:
+    """Remove what ended processes have left in memory; what they had in hand stays for the object-updater, unless `unreported`.
+
+    Raises OSError.
+    """
+    for notes in abandoned(devices_root):
+        if unreported or not notes.writes:
+            notes.remove()
+    with contextlib.suppress(OSError):  # there is none, or something is left in it
+        os.rmdir(notes_directory(devices_root))
 
 
 class Abandoned:

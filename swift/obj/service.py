@@ -29,7 +29,7 @@ from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand
 from swift.obj.request import NamedObject
-from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, Place, StoreOptions
+from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, ObjectStore, Place, StoreOptions
 from swift.obj.stores import Stores
 from swift.obj.updates import ContainerUpdates
 from swift.telemetry.metrics import get_metrics
@@ -40,6 +40,7 @@ from swift.wire.storage import (
 )
 
 SERVER_TYPE = "object-server"
+MAX_KNOWN_STORES = 4096
 _NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 _PLACE = "swift.object_place"  # environ key: where the request's object is, for the notes taken on the way
 _NOTED = "swift.obj.noted"  # in the environ: what `WritesInHand.begin` returned
@@ -93,6 +94,7 @@ class ObjectService:
         self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
         self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
         self._policy_by_header: dict[str | None, StoragePolicy] = {}
+        self._known_stores: dict[tuple[str, str | None], ObjectStore] = {}  # by device and policy header
 
     def locate(self, environ: Environ) -> NamedObject:
         """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
@@ -104,11 +106,12 @@ class ObjectService:
             except ValueError as error:
                 raise RequestError(str(error)) from None
         _, device_name, partition, account, container, obj = parts
+        known = (device_name, environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX"))
+        store = self._known_stores.get(known)
         if (
             not partition.isdecimal()
             or len(partition) > MAX_PARTITION_DIGITS
-            or not device_name.isascii()
-            or device_name in (".", "..")
+            or (store is None and (not device_name.isascii() or device_name in (".", "..")))
         ):
             check_device_partition(device_name, partition)
             raise RequestError(f"Invalid partition: {partition[:64]!a}")
@@ -117,7 +120,10 @@ class ObjectService:
             native = wsgi_to_str(native)
         if "\0" in path:
             check_object_name(account, container, obj)
-        store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
+        if store is None:
+            store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
+            if len(self._known_stores) < MAX_KNOWN_STORES:
+                self._known_stores[known] = store
         environ[_PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
         return NamedObject(store, place, obj)
 

@@ -270,7 +270,8 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
             _fail([step for step in group if not step.is_linked], err)
         finally:
             os.close(lock)
-    return _each([step for step in steps if step.error is None], _compare)
+    _each([step for step in steps if step.error is None and not step.is_linked], _compare)
+    return [step for step in steps if step.error is None]
 
 
 def _fail(steps: list[_Step], err: OSError) -> None:
@@ -299,8 +300,7 @@ def _link(step: _Step) -> None:
 def _compare(step: _Step) -> None:
     """A file of our name was there before us."""
     file = step.file
-    if step.is_linked or file is None:
-        return
+    assert file is not None
     try:
         check_same(f"{step.where.hash_dir}/{step.name}", file.metadata)
     except SameTimeConflict:

@@ -120,20 +120,23 @@ class WriterChannel(BatchThread):
         self.hand_back(call)
 
     def _receive(self) -> None:
+        sock = self._sock
+        if sock is None:
+            return
         try:
-            while self._sock is not None:
-                count = self._sock.recv_into(self._buffer)
-                if not count:
-                    self.lose()
-                elif not self.is_ready:
-                    self.thread = int(bytes(self._buffer[len(READY) : count]))
-                else:
-                    self._arrived(bytes(self._buffer[:count]))
+            # one message: the hub comes back at once if there are more
+            count = sock.recv_into(self._buffer)
+            if not count:
+                self.lose()
+            elif not self.is_ready:
+                self.thread = int(bytes(self._buffer[len(READY) : count]))
+            else:
+                self._arrived(bytes(self._buffer[:count]))
         except BlockingIOError:
             pass
         except OSError:
             self.lose()
-        self.deliver()
+        self.wake_waiters()
 
     def _arrived(self, message: bytes) -> None:
         for number, notes, value in decode_results(message):

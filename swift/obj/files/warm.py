@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import OrderedDict
 from typing import Any
 
@@ -27,8 +28,11 @@ from swift.obj.files.witness import Sign
 from swift.obj.store import BODY, HEAD, OpenObject
 
 DEFAULT_BYTES = 32 << 20
-# Times of change are this kernel's own there, and the calls were tried. tmpfs can't tell, and needs no trip.
+# Times of change are this kernel's own there, and the calls were tried.
 FILE_SYSTEMS = frozenset(("xfs", "ext4", "ext3", "ext2"))
+# A trip costs nothing there, but what is remembered need not be read and checked anew. Reading needs no leave: it is all in memory.
+MEMORY_FILE_SYSTEM = "tmpfs"
+_MEMORY_SINCE = (6, 6)  # before, an attribute of a file on tmpfs could change without its time of change
 
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 # an access time to be written would wait for the journal
@@ -89,6 +93,11 @@ def _only_crc(metadata: dict[str, str], size: int) -> int | None:
     return blocks[1][0] if blocks is not None and len(blocks[1]) == 1 else None
 
 
+def _release() -> tuple[int, ...]:
+    """The first two numbers of the kernel's version."""
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+
+
 class WarmObjects:
     """What one process remembers, `limit` bytes of it; 0 remembers nothing."""
 
@@ -96,17 +105,26 @@ class WarmObjects:
         self.limit = limit
         self.bytes = 0
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._ways: dict[str, bool] = {}  # device path → whether this road is open there
+        self._ways: dict[
+            str, int | None
+        ] = {}  # device path → how files are read there; None: this road is closed
         self._buffer = memoryview(bytearray(INLINE_LIMIT))
 
     def is_open(self, device: Device) -> bool:
         """True if objects of this device are worth remembering."""
-        way = self._ways.get(device.path)
-        if way is None:
-            way = self._ways[device.path] = (
-                self.limit > 0 and not device.inline and file_system_of(device.path) in FILE_SYSTEMS
-            )
-        return way
+        try:
+            return self._ways[device.path] is not None
+        except KeyError:
+            way = self._ways[device.path] = self._way_to(device) if self.limit > 0 else None
+            return way is not None
+
+    @staticmethod
+    def _way_to(device: Device) -> int | None:
+        """The flags to read with; None where this road is closed."""
+        kind = file_system_of(device.path)
+        if device.inline:
+            return 0 if kind == MEMORY_FILE_SYSTEM and _release() >= _MEMORY_SINCE else None
+        return os.RWF_NOWAIT if kind in FILE_SYSTEMS else None
 
     def open(
         self, device: Device, where: ObjectLocation, want: int, now: float | None, open_expired: bool
@@ -131,7 +149,7 @@ class WarmObjects:
                 return self._forget(where.hash_dir)
             body = None
             if want == BODY and known.size <= INLINE_LIMIT:
-                body = self._read(fd, known.size)
+                body = self._read(fd, known.size, self._ways[device.path])
                 if body is None:
                     return None
                 if known.crc is not None and where.etag_validate_pct >= 100:
@@ -159,9 +177,9 @@ class WarmObjects:
                 else:
                     os.close(fd)
 
-    def _read(self, fd: int, size: int) -> bytes | None:
+    def _read(self, fd: int, size: int, flags: int | None) -> bytes | None:
         view = self._buffer[:size]
-        if size and os.preadv(fd, (view,), 0, os.RWF_NOWAIT) != size:
+        if size and os.preadv(fd, (view,), 0, flags or 0) != size:
             return None
         return bytes(view)
 
@@ -171,7 +189,7 @@ class WarmObjects:
         self._forget(hash_dir)
         # EPERM for a file means only that its owner is somebody else
         if error.errno in CLOSED and not (is_file and error.errno == errno.EPERM):
-            self._ways[device.path] = False
+            self._ways[device.path] = None
 
     def remember(
         self, device: Device, where: ObjectLocation, found: OpenObject, signs: list[Sign | None]

@@ -266,6 +266,17 @@ def test_interim_answers(pool):
     assert conn.response(5).read_all(10) == b"hello"
 
 
+def test_the_same_head_again_is_an_answer_of_its_own(pool):
+    peer = Peer(OK, OK, OK.replace(b"hello", b"world"), OK.replace(b"200 OK", b"404 No"))
+    first = get(pool, peer)
+    assert first.read_all(10) == b"hello"
+    second = get(pool, peer)
+    assert second.headers == [("Content-Length", "5"), ("Etag", "x")]
+    assert second.read_all(10) == b"hello"
+    assert get(pool, peer).read_all(10) == b"world"
+    assert get(pool, peer).status == 404
+
+
 def test_wait_any_sees_buffered_and_arriving_answers(pool):
     quiet, loud = Peer(b""), Peer(OK)
     first, second = pool.get("127.0.0.1", quiet.port), pool.get("127.0.0.1", loud.port)

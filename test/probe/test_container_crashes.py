@@ -10,9 +10,12 @@ import pytest
 
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
+from swift.core.concurrency import use_fast_hub
 from swift.core.hashing import hash_path
 from swift.db.schema import NO_HASH, chexor
 from test.databases import Logger, call, make_conf
+
+use_fast_hub()
 
 CHILD = textwrap.dedent(
     """

@@ -7,8 +7,11 @@ import threading
 
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
+from swift.core.concurrency import use_fast_hub
 from swift.core.hashing import hash_path
 from test.databases import Logger, call, make_conf
+
+use_fast_hub()
 
 WRITER = textwrap.dedent(
     """
