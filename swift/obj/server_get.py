@@ -59,6 +59,8 @@ def get(server: ObjectService, environ: Environ, start_response: StartResponse) 
             return _precondition_failed(start_response, error)
         raise
     headers = _headers(server, environ, found)
+    if found.size > CHECKED_FROM and found.fragments and _is_checked(server, environ, found):
+        headers.append(("X-Backend-Fragments-Checked", "yes"))
     if not plain:
         return _conditional(server, target, environ, start_response, found, headers)
     headers.append(("Content-Length", str(found.size)))
@@ -135,8 +137,6 @@ def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list
     fragments = found.fragments
     if fragments:
         headers.append(("X-Backend-Fragments", json.dumps(fragments)))
-        if found.size > CHECKED_FROM and _is_checked(server, environ, found):
-            headers.append(("X-Backend-Fragments-Checked", "yes"))
     if is_replication:
         if BLOCK_CRC32 in metadata:
             headers.append((BLOCK_CRC32, metadata[BLOCK_CRC32]))
