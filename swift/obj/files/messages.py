@@ -94,7 +94,8 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     """(its number, the item)."""
     head, _, body = message.partition(b"\n")
     number, place, validate_pct, (kind, now, *rest) = _loads(head)
-    where = ObjectLocation(*place, etag_validate_pct=validate_pct)
+    device_path, policy_index, partition, name_hash, name, ec, fragments = place
+    where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
         metadata, timestamp, tags, fragment = rest

@@ -22,8 +22,8 @@ def chunk(data):
 class Server:
     """Answers as told: what it says instead of the second 100, or after the commit."""
 
-    def __init__(self, second=CONTINUE, first=CONTINUE, pause=0.0):
-        self.pause = pause  # seconds before it says what it says instead of the second 100
+    def __init__(self, second=CONTINUE, first=CONTINUE, gate=None):
+        self.gate = gate  # a semaphore to pass before it says what it says instead of the second 100
         self.sock = sockets.listen("127.0.0.1", 0)
         self.listener = sockets.Listener(self.sock)
         self.first, self.second = first, second
@@ -43,7 +43,8 @@ class Server:
                 self._until(stream, b"0\r\n\r\n", 1)
                 if self.second is None:
                     continue
-                concurrency.sleep(self.pause)
+                if self.gate is not None:
+                    self.gate.acquire()
                 stream.sendall(self.second)
                 self._until(stream, b"0\r\n\r\n", 2)
                 stream.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 0\r\nEtag: "e"\r\n\r\n')
@@ -132,7 +133,8 @@ def test_one_that_does_not_go_on_is_not_committed(talk, second):
 
 
 def test_who_stores_it_late_is_committed_behind_the_clients_back(talk):
-    late = Server(pause=0.3)
+    gate = concurrency.Semaphore(0)
+    late = Server(gate=gate)
     uplinks = talk(Server(), late, Server())
     assert uplinks.connect() is None
     send_document(uplinks)
@@ -142,6 +144,7 @@ def test_who_stores_it_late_is_committed_behind_the_clients_back(talk):
     lost = []
     statuses = [answer.status for answer in uplinks.collect(lost.extend)]
     assert sorted(statuses) == [201, 201, 503]
+    gate.release()
     for _ in range(100):
         if b"put commit" in late.received:
             break
