@@ -63,10 +63,14 @@ def mixed(tmp_path_factory):
     cluster.bin_of_node = {3: reference, 4: reference}
     cluster.write()
     cluster.reference_port = free_ports()[0]
-    conf = cluster.proxy_conf(cluster.reference_port)
-    # it gives up on nodes that failed lately even where nobody else is left
-    conf = conf.replace("use = egg:swift#proxy\n", "use = egg:swift#proxy\nerror_suppression_limit = 1000\n")
-    (cluster.etc / "reference-proxy.conf").write_text(conf)
+    # nodes that were away are back at once: the reference gives up on them even where nobody else is left, and what one proxy has put
+    # on handoffs meanwhile, the other does not find
+    for name, port in (("proxy-server", cluster.port), ("reference-proxy", cluster.reference_port)):
+        conf = cluster.proxy_conf(port)
+        conf = conf.replace(
+            "use = egg:swift#proxy\n", "use = egg:swift#proxy\nerror_suppression_limit = 1000\n"
+        )
+        (cluster.etc / f"{name}.conf").write_text(conf)
     try:
         cluster.start()
         cluster.start_one("reference-proxy", "proxy", reference)
