@@ -5,7 +5,7 @@ Lives here: reading and merging container rows. Never here: HTTP, listings (acco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from swift.core import clock
@@ -15,7 +15,7 @@ from swift.db.broker import MERGE_BATCH, SQL_VARIABLES, Broker
 from swift.db.connection import Connection
 from swift.db.errors import DatabaseMissing
 from swift.db.items import container_item
-from swift.db.merge import ContainerItem, ContainerRow, is_zero, merge_containers
+from swift.db.merge import ContainerItem, ContainerRow, is_zero, merge_containers, without_old_numbers
 from swift.db.pending import Record
 
 _ROW_COLUMNS = (
@@ -91,17 +91,38 @@ class AccountBroker(Broker):
             is_last = start + MERGE_BATCH >= len(items)
 
             def merge(conn: Connection, batch: list[ContainerItem] = batch, is_last: bool = is_last) -> None:
-                deletes, inserts = merge_containers(self.rows_named(conn, {item[0] for item in batch}), batch)
-                conn.executemany("DELETE FROM container WHERE ROWID = ?", [(row.rowid,) for row in deletes])
-                conn.executemany(
-                    "INSERT INTO container (name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted,"
-                    " storage_policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [row[1:] for row in inserts],
-                )
+                self._store(conn, self.rows_named(conn, {item[0] for item in batch}), batch)
                 if source is not None and point is not None and is_last:
                     self._raise_sync_point(conn, source, point)
 
             self.change(merge)
+
+    @staticmethod
+    def _store(conn: Connection, stored: dict[str, ContainerRow], items: list[ContainerItem]) -> None:
+        deletes, inserts = merge_containers(stored, items)
+        conn.executemany("DELETE FROM container WHERE ROWID = ?", [(row.rowid,) for row in deletes])
+        conn.executemany(
+            "INSERT INTO container (name, put_timestamp, delete_timestamp, object_count, bytes_used, deleted,"
+            " storage_policy_index) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [row[1:] for row in inserts],
+        )
+
+    @staticmethod
+    def item_from_peer(row: Mapping[str, Any]) -> ContainerItem:
+        return container_item(
+            row["name"],
+            row["put_timestamp"],
+            row["delete_timestamp"],
+            row["object_count"],
+            row["bytes_used"],
+            row.get("deleted", 0),
+            row.get("storage_policy_index", 0),
+        )
+
+    def merge_peer_rows(self, conn: Connection, items: list[ContainerItem]) -> None:
+        """As Broker. A report from before the container's last PUT or DELETE that is known here leaves the numbers alone."""
+        stored = self.rows_named(conn, {item[0] for item in items})
+        self._store(conn, stored, [without_old_numbers(stored.get(item[0]), item) for item in items])
 
     @staticmethod
     def rows_named(conn: Connection, names: Iterable[str]) -> dict[str, ContainerRow]:
@@ -131,11 +152,14 @@ class AccountBroker(Broker):
     def replication_info(self) -> dict[str, Any]:
         """info with container_count as `count`, and metadata (raw text) and max_row (7.1)."""
         self.commit_pending()
-        with self.connection() as conn:
+        with self.connection() as conn, conn.reading():
             info = self._stat_row(conn, _INFO_COLUMNS + ", metadata")
+            info["max_row"] = self.read_max_row(conn, self.row_table)
         info["count"] = info.pop("container_count")
-        info["max_row"] = self.max_row()
         return info
+
+    def is_deleted_row(self, row: dict[str, Any]) -> bool:
+        return is_deleted(row)
 
     def audited_totals(self) -> tuple[dict[str, Any], dict[str, int]]:
         """(info, the same numbers summed over the policies), both of one moment."""
@@ -147,6 +171,16 @@ class AccountBroker(Broker):
             ).fetchone()
         names = ("container_count", "object_count", "bytes_used")
         return info, {name: number or 0 for name, number in zip(names, sums, strict=True)}
+
+    def container_names(self, marker: str, count: int) -> list[str]:
+        """Up to `count` names of containers behind `marker`, reserved ones too."""
+        self.commit_pending()
+        with self.connection() as conn:
+            rows = conn.execute(
+                "SELECT name FROM container WHERE deleted = 0 AND name > ? ORDER BY name LIMIT ?",
+                (marker, count),
+            )
+            return [row[0] for row in rows]
 
     def policy_stats(self) -> dict[int, dict[str, int]]:
         """{policy index: {container_count, object_count, bytes_used}}."""

@@ -18,6 +18,10 @@ from swift.core import concurrency
 DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
+    "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
+    "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),
+    "account-replicator": ("swift.account.replicator", "AccountReplicator"),
+    "account-reaper": ("swift.account.reaper", "AccountReaper"),
 }
 
 

@@ -23,7 +23,11 @@ REPLICAS = 3
 DATA, PARITY = 4, 2  # fragments of the policy ec42
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
-DAEMONS = {"object": ("object-updater",), "container": ("container-updater",)}
+DAEMONS = {
+    "object": ("object-updater",),
+    "container": ("container-updater", "container-replicator"),
+    "account": ("account-replicator", "account-reaper"),
+}
 User = tuple[str, str, str, str]  # account, name, key, groups
 USERS: tuple[User, ...] = (
     ("admin", "admin", "admin", ".admin .reseller_admin"),
@@ -98,8 +102,13 @@ class Layout:
         return [self.etc / f"{server}-server" / f"{node}.conf" for server in SERVERS]
 
     def daemon_confs(self) -> list[pathlib.Path]:
-        """The files of all nodes that have daemons."""
-        return [self.etc / f"{server}-server" / f"{node}.conf" for node in NODES for server in DAEMONS]
+        """The files that have daemons."""
+        of_nodes = [self.etc / f"{server}-server" / f"{node}.conf" for node in NODES for server in DAEMONS]
+        return [*of_nodes, self.reconciler_conf]
+
+    @property
+    def reconciler_conf(self) -> pathlib.Path:
+        return self.etc / "container-reconciler.conf"
 
     @property
     def proxy_conf(self) -> pathlib.Path:
@@ -122,6 +131,7 @@ def write(layout: Layout) -> list[pathlib.Path]:
     _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
     written = _Written(layout.etc)
     written.write(layout.proxy_conf, _proxy_conf(layout))
+    written.write(layout.reconciler_conf, _reconciler_conf(layout))
     for node in NODES:
         for server in SERVERS:
             (layout.etc / f"{server}-server").mkdir(exist_ok=True)
@@ -235,6 +245,32 @@ account_autocreate = true
         if name == "cache" and layout.memcache:
             conf += f"memcache_servers = {layout.memcache}\n"
     return conf
+
+
+def _reconciler_conf(layout: Layout) -> str:
+    cache = f"memcache_servers = {layout.memcache}\n" if layout.memcache else ""
+    return f"""[DEFAULT]
+swift_dir = {layout.etc}
+{_stay_who_we_are()}log_name = container-reconciler
+log_file = {layout.log}/container-reconciler.log
+log_file_max_bytes = {LOG_BYTES}
+
+[container-reconciler]
+interval = 30
+
+[pipeline:main]
+pipeline = catch_errors cache proxy-server
+
+[app:proxy-server]
+use = egg:swift#proxy
+account_autocreate = true
+
+[filter:cache]
+use = egg:swift#memcache
+{cache}
+[filter:catch_errors]
+use = egg:swift#catch_errors
+"""
 
 
 def _storage_conf(layout: Layout, server: str, node: int) -> str:

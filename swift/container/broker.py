@@ -19,6 +19,7 @@ from swift.db.items import object_item
 from swift.db.merge import ObjectItem, ObjectRow, is_zero, merge_objects
 from swift.db.pending import Record
 
+from .policy_choice import compare
 from .sharded import SHARDED, SHARDING, ShardedDatabase
 
 _ROW_COLUMNS = "ROWID, name, created_at, size, content_type, etag, deleted, storage_policy_index"
@@ -130,17 +131,37 @@ class ContainerBroker(ShardedDatabase):
             is_last = start + MERGE_BATCH >= len(items)
 
             def merge(conn: Connection, batch: list[ObjectItem] = batch, is_last: bool = is_last) -> None:
-                deletes, inserts = merge_objects(self.rows_named(conn, {item[0] for item in batch}), batch)
-                conn.executemany("DELETE FROM object WHERE ROWID = ?", [(row.rowid,) for row in deletes])
-                conn.executemany(
-                    "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [row[1:] for row in inserts],
-                )
+                self._store(conn, batch)
                 if source is not None and point is not None and is_last:
                     self._raise_sync_point(conn, source, point)
 
             self.change(merge)
+
+    @staticmethod
+    def item_from_peer(row: Mapping[str, Any]) -> ObjectItem:
+        return object_item(
+            row["name"],
+            row["created_at"],
+            row["size"],
+            row["content_type"],
+            row["etag"],
+            row.get("deleted", 0),
+            row.get("storage_policy_index", 0),
+            row.get("ctype_timestamp"),
+            row.get("meta_timestamp"),
+        )
+
+    def merge_peer_rows(self, conn: Connection, items: list[ObjectItem]) -> None:
+        self._store(conn, items)
+
+    def _store(self, conn: Connection, items: list[ObjectItem]) -> None:
+        deletes, inserts = merge_objects(self.rows_named(conn, {item[0] for item in items}), items)
+        conn.executemany("DELETE FROM object WHERE ROWID = ?", [(row.rowid,) for row in deletes])
+        conn.executemany(
+            "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [row[1:] for row in inserts],
+        )
 
     @staticmethod
     def rows_named(conn: Connection, names: Iterable[str]) -> dict[tuple[str, int], ObjectRow]:
@@ -249,13 +270,24 @@ class ContainerBroker(ShardedDatabase):
 
     def replication_info(self) -> dict[str, Any]:
         """info with object_count as `count`, and metadata (raw text), max_row and shard_max_row (8.1)."""
-        info = self.info()
+        self.commit_pending()
+        with self.connection() as conn, conn.reading():
+            info = self.read_info(conn)
+            info["max_row"] = self.read_max_row(conn, self.row_table)
+            info["shard_max_row"] = self.read_max_row(conn, "shard_range")
+        self._with_usage(info)
         info["count"] = info.pop("object_count")
-        with self.connection() as conn:
-            info["metadata"] = self._stat_row(conn, "metadata")["metadata"]
-        info["max_row"] = self.max_row()
-        info["shard_max_row"] = self.max_row("shard_range")
         return info
+
+    def is_deleted_row(self, row: dict[str, Any]) -> bool:
+        return is_deleted(self._with_usage(dict(row)))
+
+    def policy_would_change(self, row: dict[str, Any], policy: Mapping[str, Any]) -> bool:
+        return policy["storage_policy_index"] != row["storage_policy_index"] and compare(row, policy) > 0
+
+    def _take_over_policy(self, conn: Connection, row: dict[str, Any], policy: Mapping[str, Any]) -> None:
+        if self.policy_would_change(self._with_usage(dict(row)), policy):
+            self.set_policy(conn, policy["storage_policy_index"], normalize_timestamp(clock.time()))
 
     def policy_stats(self) -> dict[int, dict[str, int]]:
         """{policy index: {object_count, bytes_used}} of what is merged, never without the container's own policy."""
@@ -409,7 +441,9 @@ class ContainerBroker(ShardedDatabase):
     def _renew_other(self, conn: Connection) -> None:
         conn.execute(
             "UPDATE container_info SET reported_put_timestamp = '0', reported_delete_timestamp = '0',"
-            " reported_object_count = 0, reported_bytes_used = 0"
+            " reported_object_count = 0, reported_bytes_used = 0,"
+            # up to the first all nodes' rows are synchronised, up to the second only the copied node's share
+            " x_container_sync_point2 = min(x_container_sync_point1, x_container_sync_point2)"
         )
 
     def set_storage_policy_index(self, policy_index: int, timestamp: str | None = None) -> None:
@@ -422,8 +456,9 @@ class ContainerBroker(ShardedDatabase):
         """set_storage_policy_index inside of a transaction."""
         conn.execute("INSERT OR IGNORE INTO policy_stat (storage_policy_index) VALUES (?)", (policy_index,))
         conn.execute(
-            "UPDATE container_info SET storage_policy_index = ?, status_changed_at = max(?, status_changed_at)"
-            " WHERE storage_policy_index <> ?",
+            # all rows are to be looked at again by who looks for misplaced ones
+            "UPDATE container_info SET storage_policy_index = ?, status_changed_at = max(?, status_changed_at),"
+            " reconciler_sync_point = -1 WHERE storage_policy_index <> ?",
             (policy_index, timestamp, policy_index),
         )
 

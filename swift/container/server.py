@@ -21,6 +21,7 @@ from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.items import object_item
 from swift.db.merge import is_plain
+from swift.db.replication.rpc import Operation
 from swift.db.request import (
     Place,
     check_metadata_limits,
@@ -34,7 +35,7 @@ from swift.db.snapshots import Snapshots
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 
-from . import account_update, server_get, shard_ranges
+from . import account_update, server_get, shard_ranges, sync_store
 from .account_update import AccountReports
 from .broker import ContainerBroker, PolicyConflict, TooOld
 from .sharded import database_files
@@ -83,6 +84,9 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
             "DELETE": self.delete,
             "UPDATE": self.update,
         }
+
+    def replication_operations(self) -> Mapping[str, Operation]:
+        return {"merge_shard_ranges": _merge_ranges_of_peer, "get_shard_ranges": _shard_ranges_for_peer}
 
     def _reader(self, path: str) -> ContainerReader:
         return ContainerReader(self.reading_broker(path))
@@ -334,8 +338,10 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
                 broker.reload_files()
             else:
                 broker.touch(None, updates, _check_limits)
+                _refresh_link(broker, updates)
                 return True, True, broker.info()
         alive = broker.put(timestamp, requested, new_policy, updates, _check_limits)
+        _refresh_link(broker, updates)
         return False, alive, broker.info()
 
     def _check_sync_to(self, environ: Environ) -> None:
@@ -398,6 +404,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         broker = self.broker(place)
         broker.commit_pending()
         broker.touch(timestamp, updates, _check_limits, broker.check_alive)
+        _refresh_link(broker, updates)
 
     def delete(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """DELETE of an object row or a container."""
@@ -421,7 +428,10 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         if not broker.exists():
             raise DatabaseMissing(place.path)
         existed = broker.delete(timestamp)
-        return None if existed is None else (existed, broker.info())
+        if existed is None:
+            return None
+        sync_store.refresh(broker)
+        return existed, broker.info()
 
     def _delete_object(
         self, environ: Environ, start_response: StartResponse, parts: list[str]
@@ -436,6 +446,11 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         return answer(environ, start_response, 204, b"")
 
 
+def _refresh_link(broker: ContainerBroker, updates: Iterable[str]) -> None:
+    if any(key.startswith(sync_store.MARK) for key in updates):
+        sync_store.refresh(broker)
+
+
 def _merge_ranges(
     broker: ContainerBroker,
     ranges: list[shard_ranges.ShardRange],
@@ -444,6 +459,23 @@ def _merge_ranges(
     broker.touch(None, updates, _check_limits)
     broker.merge_shard_ranges(ranges)
     return broker.storage_policy_index
+
+
+def _merge_ranges_of_peer(broker: Any, arguments: list[Any]) -> tuple[int, bytes | None]:
+    """REPLICATE merge_shard_ranges (14.1). Raises BadRequest."""
+    if not 1 <= len(arguments) <= 2 or not isinstance(arguments[0], list) or len(arguments[0]) > MAX_ROWS:
+        raise BadRequest("merge_shard_ranges needs a list of ranges")
+    try:
+        ranges = [shard_ranges.from_wire(item) for item in arguments[0]]
+    except (ValueError, KeyError, TypeError) as err:
+        raise BadRequest(f"Invalid body: {err!r}"[:1024]) from None
+    broker.merge_ranges_of_peer(ranges)
+    return 202, None
+
+
+def _shard_ranges_for_peer(broker: Any, arguments: list[Any]) -> tuple[int, bytes | None]:
+    """REPLICATE get_shard_ranges: all of them, own and deleted ones too (14.1)."""
+    return 200, json.dumps(sorted(broker.all_shard_ranges(), key=shard_ranges.sort_key)).encode()
 
 
 def _merge_rows(broker: ContainerBroker, items: list[Any]) -> None:

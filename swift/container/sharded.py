@@ -157,6 +157,37 @@ class ShardedDatabase(Broker):
 
         self.change(merge, sync=True)
 
+    def merge_ranges_of_peer(self, items: Iterable[ShardRange]) -> None:
+        """merge_shard_ranges of what another replica has: an own range that has lost its epoch there stays as it is here (14.6)."""
+        self.merge_shard_ranges(self.without_lost_epoch(list(items), self.own_shard_range(default=False)))
+
+    def without_lost_epoch(self, items: list[ShardRange], own: ShardRange | None) -> list[ShardRange]:
+        """The ranges of another replica but for an own one without epoch where `own`, which is ours, has one."""
+        if own is None or own["epoch"] is None:
+            return items
+        lost = [item for item in items if item["name"] == own["name"] and item["epoch"] is None]
+        for item in lost:
+            if shard_ranges.merge_shard_range(own, item) is not None and self.logger is not None:
+                self.logger.warning("Ignoring remote osr w/o epoch, path: %s, db: %s", own["name"], self.path)
+        return [item for item in items if item not in lost] if lost else items
+
+    def may_be_replaced(self) -> bool:
+        return len(self.files) == 1 and not self.sharding_initiated()
+
+    def carry_over_other(self, conn: Connection, arrived: Any) -> None:
+        ranges = self.read_shard_ranges(conn)
+        own = [item for item in ranges if item["name"] == self.path_name and item["epoch"] is not None]
+        if own:
+            arrived.forget_own_range_without_epoch()
+        arrived.merge_ranges_of_peer(ranges)
+
+    def forget_own_range_without_epoch(self) -> None:
+        """An own range that has lost its epoch goes, so that a replica's that has one counts."""
+        name = self.path_name
+        self.change(
+            lambda conn: conn.execute("DELETE FROM shard_range WHERE name = ? AND epoch IS NULL", (name,))
+        )
+
     def shard_usage(self) -> tuple[int, int]:
         """(object count, bytes) in the shards."""
         return shard_ranges.usage(self.all_shard_ranges(), self.path_name)
@@ -177,6 +208,14 @@ class ShardedDatabase(Broker):
         return is_root(self.metadata(), self.path_name, self.own_shard_range(default=False))
 
     # -- reclaim
+
+    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
+        if super()._is_reclaim_due(conn, age, sync_age):
+            return True
+        with _old_databases():
+            query = "SELECT 1 FROM shard_range WHERE deleted = 1 AND timestamp < ? AND name <> ? LIMIT 1"
+            return conn.execute(query, (sync_age, self.path_name)).fetchone() is not None
+        return False
 
     def _reclaim_other(self, conn: Connection, sync_age: str) -> None:
         with _old_databases():

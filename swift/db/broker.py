@@ -19,7 +19,7 @@ from swift.core import clock
 from swift.core.durable import fsync_dir, mkdirs_durable
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
-from swift.core.timestamp import Timestamp, normalize_timestamp
+from swift.core.timestamp import Timestamp
 
 from . import moves, pending, schema
 from .connection import CONNECTIONS, Connection, Identity, identity_of
@@ -41,18 +41,19 @@ from .errors import (
 )
 from .merge import is_zero
 from .merger import MERGE_BATCH, PendingMerger
+from .metadata import Metadata, merge_metadata, parse_metadata
 from .migrate import made_tables, migrate
 from .pending import DirectoryLock
 from .sync_points import SyncPoints
+from .taking_over import TakingOver
 
 SQL_VARIABLES = 900  # below the oldest SQLite's limit of 999
 ATTEMPTS = 5  # at changing a database that is being replaced
 
-Metadata = dict[str, tuple[str, str]]
 Result = TypeVar("Result")
 
 
-class Broker(SyncPoints):
+class Broker(SyncPoints, TakingOver):
     """One account or container database.
 
     `path`: `<hash directory>/<hash>.db`. `timeout`: seconds to wait for SQLite's locks; `lock_timeout`: for the
@@ -321,9 +322,12 @@ class Broker(SyncPoints):
     def max_row(self, table: str | None = None) -> int:
         """The highest row id ever given out, -1 if none was."""
         with self.connection() as conn:
-            found = conn.execute(
-                "SELECT seq FROM sqlite_sequence WHERE name = ?", (table or self.row_table,)
-            ).fetchone()
+            return self.read_max_row(conn, table or self.row_table)
+
+    @staticmethod
+    def read_max_row(conn: Connection, table: str) -> int:
+        """max_row on a connection."""
+        found = conn.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
         return found[0] if found else -1
 
     def items_since(self, start: int, count: int) -> list[dict[str, Any]]:
@@ -425,19 +429,6 @@ class Broker(SyncPoints):
             (timestamp, timestamp, timestamp),
         )
 
-    def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
-        """Take over a peer's times: the earliest creation, the latest PUT and DELETE (10.1)."""
-        was_deleted = self.is_deleted()
-        self.change(
-            lambda conn: conn.execute(
-                f"UPDATE {self.stat_table} SET created_at = min(?, created_at), put_timestamp = max(?, put_timestamp),"
-                " delete_timestamp = max(?, delete_timestamp)",
-                (created_at, put_timestamp, delete_timestamp),
-            )
-        )
-        if self.is_deleted() != was_deleted:
-            self.update_status_changed_at(normalize_timestamp(clock.time()))
-
     def check_alive(self, conn: Connection) -> None:
         """Raises DatabaseMissing if the database counts as deleted now, in the write transaction of `conn`."""
         raise NotImplementedError
@@ -453,6 +444,29 @@ class Broker(SyncPoints):
     # -- reclaim
 
     _tombstone_column: str
+
+    def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
+        """Returns True if the whole database may be removed (10.5)."""
+        raise NotImplementedError
+
+    def reclaim_if_due(self, age: float, sync_age: float) -> None:
+        """`reclaim` if there is anything to remove: a look takes no lock that others wait for."""
+        self.commit_pending()
+        with self.connection() as conn, conn.reading():
+            is_due = self._is_reclaim_due(conn, str(age), str(sync_age))
+        if is_due:
+            self.reclaim(age, sync_age)
+
+    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
+        for table, condition, limit in (
+            (self.row_table, f"deleted = 1 AND {self._tombstone_column}", age),
+            ("outgoing_sync", "updated_at", sync_age),
+            ("incoming_sync", "updated_at", sync_age),
+        ):
+            if conn.execute(f"SELECT 1 FROM {table} WHERE {condition} < ? LIMIT 1", (limit,)).fetchone():
+                return True
+        stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
+        return any(item[0] == "" and _is_before(item[1], age) for item in stored.values())
 
     def reclaim(self, age: str | float, sync_age: str | float) -> int:
         """Physically remove what is deleted since before `age` (seconds); returns how many tombstones are left (10.4)."""
@@ -507,27 +521,6 @@ def _is_before(timestamp: str, age: str | float) -> bool:
         return Timestamp(timestamp) < Timestamp(max(float(age), 0))
     except ValueError:
         return False
-
-
-def parse_metadata(text: str | None) -> Metadata:
-    """The metadata column as a dictionary. Raises ContentDamaged when it is not what any writer writes."""
-    if not text:
-        return {}
-    try:
-        return {key: (value, timestamp) for key, (value, timestamp) in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as err:
-        raise ContentDamaged(f"metadata: {err}") from None
-
-
-def merge_metadata(stored: Metadata, updates: Mapping[str, tuple[str, str]]) -> bool:
-    """Put the newer items of `updates` into `stored`; returns True if any was (6)."""
-    changed = False
-    for key, (value, timestamp) in updates.items():
-        old = stored.get(key)
-        if old is None or timestamp > old[1]:
-            stored[key] = (value, timestamp)
-            changed = True
-    return changed
 
 
 __all__ = ["MERGE_BATCH", "Broker", "Metadata", "is_zero", "merge_metadata", "parse_metadata"]

@@ -256,3 +256,25 @@ def merge_containers(
         taken[name] = merge_container(earlier, item)
     inserts = [row for name, row in taken.items() if name not in existing or row[1:] != existing[name][1:]]
     return [existing[row.name] for row in inserts if row.name in existing], inserts
+
+
+def without_old_numbers(old: ContainerRow | None, item: ContainerItem) -> ContainerItem:
+    """A report as it is to be merged when it comes from another replica of the account, maybe late.
+
+    A container's times only grow: a report whose PUT or DELETE is older than the stored one's, and neither is newer, was made earlier,
+    and its numbers and policy don't count. Raises ValueError for bad timestamps.
+    """
+    if old is None:
+        return item
+    put = item.put_timestamp or old.put_timestamp
+    delete = item.delete_timestamp or old.delete_timestamp
+    newest_put, newest_delete = later(old.put_timestamp, put), later(old.delete_timestamp, delete)
+    if newest_put != old.put_timestamp or newest_delete != old.delete_timestamp:
+        return item
+    if put == old.put_timestamp and delete == old.delete_timestamp:
+        return item  # from the same time: nothing tells which numbers are newer but that these came later
+    return item._replace(
+        object_count=old.object_count,
+        bytes_used=old.bytes_used,
+        storage_policy_index=old.storage_policy_index,
+    )

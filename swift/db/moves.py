@@ -60,6 +60,8 @@ def put_file(path: str, tmp: str, lock_timeout: float) -> bool:
         if os.path.exists(path):
             return False
         _sync(tmp)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + "-journal")  # of a file that is gone: it would be played back into this one
         os.rename(tmp, path)
         fsync_dir(directory)
         return True

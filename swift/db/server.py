@@ -34,6 +34,7 @@ from .broker import Broker
 from .budget import BUDGET
 from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseExists, DatabaseMissing, DatabaseQuarantined
+from .replication.rpc import Operation, ReplicationCalls
 from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
@@ -79,9 +80,20 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         self._merging: dict[str, Event] = {}
         self._appender = Appender(self.exists, self.durable)
         self._known_policies: dict[str, int] = {}
+        self._replication = ReplicationCalls(self, self.replication_operations())
+        if self.replication_server:
+            self._verbs = {**self._verbs, "REPLICATE": self._replication.replicate}
 
     def allowed(self) -> list[str]:
-        return sorted([*self._verbs, "REPLICATE"])
+        return sorted({*self._verbs, "REPLICATE"})
+
+    def replication_operations(self) -> Mapping[str, Operation]:
+        """What peers may call beside the operations of both kinds of databases (14.1)."""
+        return {}
+
+    def replica(self, path: str, **options: Any) -> AnyBroker:
+        """A broker for a path that a peer's call leads to."""
+        return self.broker_class(path, **{"durable": self.durable, "logger": self.logger, **options})
 
     # -- dispatch
 

@@ -5,13 +5,20 @@ Lives here: the tables of sync points, and what makes a received copy a replica 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from .connection import Connection
+from .connection import Connection, Identity
+from .errors import DatabaseReplaced
+from .merger import MERGE_BATCH
 
 Result = TypeVar("Result")
+ATTEMPTS = 5  # at merging into a database that is being replaced
+
+
+class _OtherFile(Exception):
+    """The database is another file than it was."""
 
 
 class SyncPoints:
@@ -31,6 +38,65 @@ class SyncPoints:
     def new_id(self) -> str:
         """See Broker."""
         raise NotImplementedError
+
+    def current_file(self) -> tuple[str, Identity]:
+        """See Broker."""
+        raise NotImplementedError
+
+    # -- what peers ask
+
+    def replication_info(self) -> dict[str, Any]:
+        """What a peer is told: info, raw metadata, and `max_row`, all of one moment (7.1, 8.1)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def item_from_peer(row: Mapping[str, Any]) -> Any:
+        """The row item that a row of a peer's table stands for. Raises ValueError, KeyError."""
+        raise NotImplementedError
+
+    def may_be_replaced(self) -> bool:
+        """Returns True if a copy of a peer's replica, with our rows merged in, may take this one's place (14.5)."""
+        return True
+
+    def carry_over_other(self, conn: Connection, arrived: Any) -> None:
+        """What a subclass has beside rows and its stat row, of which `conn` is, goes into the copy that takes its place."""
+
+    def merge_peer_rows(self, conn: Connection, items: list[Any]) -> None:
+        """Merge rows of another replica in the transaction of `conn`."""
+        raise NotImplementedError
+
+    def merge_from_peer(self, items: Sequence[Any], source: str, point: int) -> None:
+        """Merge what the peer `source` has had up to row id `point`, durably: it will not send these rows again.
+
+        Raises DatabaseBusy, DatabaseMissing, ValueError, sqlite3.Error.
+        """
+        if not items:
+            self.merge_syncs([{"remote_id": source, "sync_point": point}])
+            return
+        for _ in range(ATTEMPTS):
+            _, identity = self.current_file()
+            try:
+                for start in range(0, len(items), MERGE_BATCH):
+                    batch = items[start : start + MERGE_BATCH]
+                    is_last = start + MERGE_BATCH >= len(items)
+                    self._merge_batch(identity, batch, (source, point) if is_last else None)
+                return
+            except _OtherFile:
+                continue  # what went into the old one is to be merged again, before the point is set
+        raise DatabaseReplaced("a database is being replaced all the time")
+
+    def _merge_batch(self, identity: Identity, items: Sequence[Any], reached: tuple[str, int] | None) -> None:
+        def merge(conn: Connection) -> None:
+            if conn.identity != identity:
+                raise _OtherFile
+            if items:
+                self.merge_peer_rows(conn, list(items))
+            if reached is not None:
+                self._raise_sync_point(conn, *reached)
+
+        self.change(merge, sync=reached is not None)
+
+    # -- points
 
     def sync_table(self, incoming: bool) -> list[dict[str, Any]]:
         """The sync points with peers: [{remote_id, sync_point, updated_at}] (4.1)."""

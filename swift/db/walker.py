@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from swift.core import clock
@@ -40,26 +41,38 @@ class Walker:
             self.logger.error("ERROR: Unable to access %s: %s", self.root, err)
             return []
 
-    def on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
-        """As databases, of one device, if it is there. Raises DeviceBusy where it hangs."""
+    def on_device(
+        self, device_path: str, wanted: Callable[[int], bool] | None = None, tidy: bool = False
+    ) -> Iterator[tuple[str, str]]:
+        """As databases, of one device, if it is there. Raises DeviceBusy where it hangs.
+
+        `wanted(partition)`: False leaves a partition out. `tidy`: remove directories that are found empty.
+        """
         if pool_for(device_path).run(is_there, device_path, self.mount_check):
-            yield from self._on_device(device_path)
+            yield from self._on_device(device_path, wanted, tidy)
         elif self.mount_check:
             self.logger.warning("Skipping %s as it is not mounted", os.path.basename(device_path))
 
-    def _on_device(self, device_path: str) -> Iterator[tuple[str, str]]:
+    def _on_device(
+        self, device_path: str, wanted: Callable[[int], bool] | None, tidy: bool
+    ) -> Iterator[tuple[str, str]]:
         root = f"{device_path}/{self.data_directory}"
         partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
         clock.shuffle(partitions)
         for partition in partitions:
-            for suffix in self._listed(device_path, f"{root}/{partition}"):
-                for name in self._listed(device_path, f"{root}/{partition}/{suffix}"):
+            if wanted is not None and not wanted(int(partition)):
+                continue
+            for suffix in self._listed(device_path, f"{root}/{partition}", tidy):
+                for name in self._listed(device_path, f"{root}/{partition}/{suffix}", tidy):
                     if len(name) == 32:
                         yield device_path, f"{root}/{partition}/{suffix}/{name}/{name}.db"
 
-    def _listed(self, device_path: str, path: str) -> list[str]:
+    def _listed(self, device_path: str, path: str, tidy: bool = False) -> list[str]:
         try:
             names: list[str] = pool_for(device_path).run(os.listdir, path)
+            if tidy and not names:
+                with contextlib.suppress(OSError):  # it may be in use by now
+                    pool_for(device_path).run(os.rmdir, path)
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as err:

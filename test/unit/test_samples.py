@@ -23,12 +23,17 @@ DAEMONS = {
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",
+    "account-replicator": "account-server",
+    "container-replicator": "container-server",
+    "account-reaper": "account-server",
+    "container-reconciler": "container-reconciler",
 }
 
 # Whose options stand in which samples: the first line that fits counts.
 HOMES = [
     ("swift/account/", ["account-server"]),
     ("swift/container/sync_realms.py", ["container-sync-realms"]),
+    ("swift/container/reconciler.py", ["container-reconciler"]),
     ("swift/container/", ["container-server"]),
     ("swift/db/", ["account-server", "container-server"]),
     ("swift/obj/", ["object-server"]),
