@@ -33,6 +33,7 @@ from swift.wire.client import BackendError, BackendResponse, wait_any
 from swift.wire.message import header_name
 
 PREFERENCES = "X-Backend-Fragment-Preferences"
+_ANY = f"{PREFERENCES}: []\r\n".encode()
 _EC_LENGTH = EC_LENGTH.lower()
 # Answers that all nodes with a good fragment would give: as many of them as fragments are needed decide.
 _DECIDED_BY_OBJECT = frozenset((304, 412, 416))
@@ -68,7 +69,7 @@ class FragmentSearch:
     """One GET or HEAD of an object, on the nodes of its partition. After `find` returned None, `answers` are those that count."""
 
     __slots__ = (
-        "_block", "_environ", "_extra", "_failures", "_is_last_resort", "_left", "_newest", "_nodes", "_options", "_place", "_services", "_spares", "_supply",
+        "_asked", "_block", "_environ", "_extra", "_failures", "_first_block", "_is_last_resort", "_left", "_newest", "_nodes", "_options", "_place", "_services", "_spares", "_supply", "_taken",
         "_timings", "answers", "asking", "buckets", "needs",
     )  # fmt: skip
 
@@ -103,6 +104,7 @@ class FragmentSearch:
         )
         self._extra = {**extra, PREFERENCES: None}
         self._block = self._made_block(self._extra)
+        self._first_block = self._block + _ANY
         self._supply: NodeIterator = selector.iterate_fragments(
             place.part, place.primaries, self.needs.total, self.needs.data
         )
@@ -110,6 +112,7 @@ class FragmentSearch:
         self._spares: list[Node] = []  # nodes that were not waited for, or whose fragment was not needed
         self._left = 2 * len(place.primaries)  # requests that may still be sent
         self._is_last_resort = False
+        self._asked = self._taken = 0  # requests that were sent, and that brought a new fragment
         self._failures: dict[int, int] = {}  # of nodes whose fragments broke off or were bad
         self.buckets = Buckets(self.needs)
         self.answers: list[Answer] = []
@@ -159,6 +162,8 @@ class FragmentSearch:
                 for attempt in ready:
                     running.remove(attempt)
                     self._take(attempt)
+                if ready and self._taken < self.needs.data and self._taken + len(running) == self._asked:
+                    continue  # nobody has disappointed, and those that are missing are on their way
                 best = buckets.best
                 if best is not None and best.is_complete and not (self._newest and running):
                     return best
@@ -224,6 +229,8 @@ class FragmentSearch:
         return node
 
     def _call(self, node: Node) -> BackendCall:
+        if not self._taken:
+            return self.asking.call(node, self._first_block)
         preferences = f"{PREFERENCES}: {self.buckets.preferences()}\r\n"
         return self.asking.call(node, self._block + preferences.encode("latin-1"))
 
@@ -247,7 +254,9 @@ class FragmentSearch:
             request = transaction()
             for opener in [spawn(self._open_beside, attempt, request) for attempt in to_open]:
                 opener.wait()
-        return running + [attempt for attempt in to_open if attempt.call.conn is not None]
+        running += [attempt for attempt in to_open if attempt.call.conn is not None]
+        self._asked += len(running)
+        return running
 
     def _open_beside(self, attempt: _Attempt, request: Transaction) -> None:
         set_transaction(*request)
@@ -298,6 +307,8 @@ class FragmentSearch:
         if not self.buckets.bucket(when).take(source):
             self._spares.append(node)
             let_go(response)
+        else:
+            self._taken += 1
 
     def _take_refusal(self, node: Node, response: BackendResponse) -> None:
         status = response.status
