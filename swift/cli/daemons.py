@@ -17,6 +17,7 @@ from swift.core import concurrency
 # section of a configuration file -> module and class of the daemon
 DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
+    "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
     "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),

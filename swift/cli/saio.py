@@ -27,6 +27,7 @@ from swift.core import clock
 from swift.core.config import read_ini
 from swift.core.hashing import HashConfig
 from swift.obj import in_hand
+from swift.obj.ssync import turnstile
 
 START_LIMIT = 60.0  # seconds to wait for the first answer
 STOP_LIMIT = 20.0
@@ -182,6 +183,8 @@ def _take_away_tables(layout: Layout, unreported: bool = False) -> None:
     for node in NODES:
         with contextlib.suppress(OSError):
             in_hand.take_away(str(layout.disks / str(node)), unreported)
+        with contextlib.suppress(OSError):
+            turnstile.take_away(str(layout.disks / str(node)))
     with contextlib.suppress(OSError, ValueError, KeyError):
         settings = read_ini(str(layout.etc / "swift.conf"))["swift-hash"]
         config = HashConfig(

@@ -36,7 +36,10 @@ def acquire_lock(
             fd = os.open(f"{base}-{slot}" if slot else base, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return fd
+                if os.fstat(fd).st_nlink:
+                    return fd
+                # whoever had it removed it together with its directory: another one may stand in its place, or will
+                os.close(fd)
             except OSError as err:
                 os.close(fd)
                 if err.errno not in (errno.EAGAIN, errno.EACCES):

@@ -41,6 +41,10 @@ class Bodies:
     def _drop(self, key: Any) -> None:
         self._kept.pop(key, None)
 
+    def open(self) -> None:
+        """The state has come back: keep again."""
+        self._closed = False
+
     def close(self) -> None:
         """Give the memory back, and keep nothing any more."""
         self._closed = True

@@ -43,6 +43,13 @@ class Stored:
                 found.close()
         return found
 
+    def open(self) -> None:
+        """The files have this state: keep rows, also if that had seemed to have passed."""
+        if self._closed:
+            self._closed = False
+            for stretches in list(self._stretches.values()):
+                stretches.open()
+
     def close(self) -> None:
         """Give the memory of rows back: the files have another state now."""
         self._closed = True
@@ -89,6 +96,11 @@ class Snapshot:
     def size(self) -> int:
         """Bytes in memory, about, without stretches and bodies."""
         return 4096 + self.stored.size + _BYTES_PER_PENDING_BYTE * len(self.rows.data)
+
+    def open(self) -> None:
+        """This is the latest state, and what is made of it is kept."""
+        self.bodies.open()
+        self.stored.open()
 
     def close(self, successor: Snapshot | None = None) -> None:
         """Give the memory back that is of no use any more, but for what the successor shares."""

@@ -145,6 +145,7 @@ class Snapshots(Generic[AnySnapshot]):
                 held.snapshot.close(old.snapshot)
                 return
             old.snapshot.close(held.snapshot)
+            held.snapshot.open()  # a faster one, which began earlier, may have put another in the place of what it shares
         if self._all.get(path) is watched:
             BUDGET.add(watched, held.snapshot.size, partial(self._forget, path, watched))
         else:

@@ -160,6 +160,10 @@ class Stretches:
         if at < len(stretches) and stretches[at] is stretch:
             self._replace(at, at + 1, [])
 
+    def open(self) -> None:
+        """The state has come back: keep again."""
+        self._closed = False
+
     def close(self) -> None:
         """Give the memory back, and keep nothing any more."""
         self._closed = True

@@ -1,6 +1,6 @@
 """The object server: the frame of its application, and the one place where errors become statuses (object-disk 13).
 
-What each verb does is in `server_get`, `server_put` and `server_change`, what they share in `service`; what is on disk, in the modules
+What each verb does is in `server_get`, `server_put`, `server_change`, `server_replicate` and `ssync.receiver`, what they share in `service`; what is on disk, in the modules
 below them.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from swift.obj import server_change, server_get, server_put, timings
+from swift.obj import server_change, server_get, server_put, server_replicate, timings
 from swift.obj.errors import (
     Collision,
     Deleted,
@@ -28,6 +28,7 @@ from swift.obj.errors import (
 )
 from swift.obj.request import Malformed
 from swift.obj.service import SERVER_TYPE, ObjectService
+from swift.obj.ssync import receiver
 from swift.telemetry.log import get_logger
 from swift.wire.storage import (
     Environ,
@@ -55,13 +56,17 @@ class ObjectServer(StorageServer):
         return self._respond(environ, start_response)
 
     def verbs(self) -> dict[str, Handler]:
-        return {
+        verbs: dict[str, Handler] = {
             "GET": partial(server_get.get, self.service),
             "HEAD": partial(server_get.get, self.service),
             "PUT": partial(server_put.put, self.service),
             "POST": partial(server_change.post, self.service),
             "DELETE": partial(server_change.delete, self.service),
         }
+        if self.service.replication_server:
+            verbs["REPLICATE"] = partial(server_replicate.replicate, self.service)
+            verbs["SSYNC"] = partial(receiver.ssync, self.service, self.respond)
+        return verbs
 
     def respond(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:

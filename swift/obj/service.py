@@ -29,6 +29,7 @@ from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand
 from swift.obj.request import NamedObject
+from swift.obj.ssync.turnstile import Turnstile
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, ObjectStore, Place, StoreOptions
 from swift.obj.stores import Stores
 from swift.obj.updates import ContainerUpdates
@@ -79,8 +80,13 @@ class ObjectService:
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or SERVER_TYPE, logger)
         self.in_hand = WritesInHand(self.devices.root, logger)
+        self.answered = 0  # requests; what replicates into this server sees by it that it has others to serve
         self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
+        self.replication_server = truthy(conf.get("replication_server", "true"))
+        self.turnstile = Turnstile(conf, self.devices.root, logger)
+        self.replication_failure_threshold = positive_int(conf.get("replication_failure_threshold", 100))
+        self.replication_failure_ratio = float(conf.get("replication_failure_ratio", 1.0))
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))
         self.max_upload_time = float(conf.get("max_upload_time", 86400))
         self.slow = float(conf.get("slow", 0))
@@ -172,6 +178,7 @@ class ObjectService:
 
     def done(self, environ: Environ) -> None:
         """A request has been dealt with: log what its disk work noted; what it may have changed is in hand no more."""
+        self.answered += 1
         place = environ.get(_PLACE)
         if place is not None and place.notes is not None:
             self.log_notes(place)

@@ -170,7 +170,8 @@ class Write(NamedTuple):
     """What every write is told beside its content.
 
     `now`: seconds, for the expiry test of what is there. `next_part_power`: of a ring that grows: the object gets a second
-    place. `fragment`: index of an EC fragment archive. `open_expired`: what has expired counts as there (POST).
+    place. `fragment`: only this EC fragment counts as there; its index where the metadata (`EC_INDEX`) says none. `open_expired`: what has
+    expired counts as there (POST).
     """
 
     now: float
@@ -225,6 +226,33 @@ class Times(NamedTuple):
     deleted: bool = False
 
 
+class Digest(NamedTuple):
+    """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew."""
+
+    value: str
+    suffixes: int
+    hashed: int = 0
+    damaged: tuple[str, ...] = ()
+
+
+class PartitionLock:
+    """A lock that is held. `close` gives it back; so does being forgotten."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def close(self) -> None:
+        """Safe to call twice."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class ObjectStore(ABC):
     """The objects of one policy on one device.
 
@@ -268,7 +296,7 @@ class ObjectStore(ABC):
         check: Callable[[State], None],
         write: Write,
     ) -> State:
-        """Write a whole object whose body is at hand; returns what was there before.
+        """Write a whole object whose body is at hand; returns what was there before. An EC fragment is not yet known durable (`commit`).
 
         `check`: called with that, outside of the event loop; it raises what forbids the write. Raises as `NewObject.finish`.
         """
@@ -317,6 +345,37 @@ class ObjectStore(ABC):
     @abstractmethod
     def partitions(self) -> list[str]:
         """The partitions that are here, in numeric order."""
+
+    @abstractmethod
+    def begin_pass(self) -> list[str]:
+        """As `partitions`, at the beginning of a pass over the device: what a crash left is removed when it is old, what stands in a
+        partition's place set right. Makes room for what is to come if the store has never been used.
+        """
+
+    @abstractmethod
+    def lock_partition(self, partition: str) -> PartitionLock:
+        """Keep others from replicating into a partition until it is given back. Waits for nothing. Raises LockTimeout.
+
+        A partition that is not there is made, so that it can be locked.
+        """
+
+    @abstractmethod
+    def drop_partition(self, partition: str) -> bool:
+        """Remove what is left of a partition in which no object is left; True if it is gone. Never takes more than that."""
+
+    @abstractmethod
+    def invalidate(self, partition: str, suffixes: Iterable[str]) -> None:
+        """Others have put files into these suffixes: they are made durable, and the suffixes hashed again. Raises LockTimeout."""
+
+    @abstractmethod
+    def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:
+        """For each partition a digest of all its suffix hashes, brought up to date; None where they can't be told."""
+
+    @abstractmethod
+    def verified_times(
+        self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
+    ) -> list[Times | None]:
+        """What there is of each of these objects, seen by opening it: None also for what is damaged. `fragment`: of this index only."""
 
     @abstractmethod
     def suffix_hashes(

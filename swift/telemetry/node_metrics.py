@@ -33,7 +33,9 @@ def state_families(section: str, conf: Mapping[str, Any]) -> Callable[[], Iterab
         if disks is not None:
             yield from _disks(disks)
         if section == "object-server":
-            yield from _waiting(cache_path)
+            recorded = recon_cache.read(os.path.join(cache_path, recon_cache.OBJECT))
+            yield from _waiting(recorded)
+            yield from _replicated(recorded.get("object_replication_standing"))
 
     return families
 
@@ -87,11 +89,39 @@ def _disks(disks: NodeDisks) -> Iterable[Any]:
     yield quarantined
 
 
-def _waiting(cache_path: str) -> Iterable[Any]:
+def _waiting(recorded: Mapping[str, Any]) -> Iterable[Any]:
     from prometheus_client.core import GaugeMetricFamily
 
-    pending = recon_cache.read(os.path.join(cache_path, recon_cache.OBJECT)).get("async_pending")
+    pending = recorded.get("async_pending")
     if isinstance(pending, (int, float)):
         yield GaugeMetricFamily(
             "swift_async_pending", "Container updates that wait, as the last sweep found them.", value=pending
         )
+
+
+_STANDING = {
+    "partitions": "Partitions that are at home on a device.",
+    "handoffs": "Partitions that a device has yet to give back.",
+    "behind": "Partitions of a device that other primaries were not seen to have.",
+    "behind_since": "When the oldest of those was first seen, in seconds since the epoch.",
+    "checked": "When all partitions of a device were last compared, in seconds since the epoch.",
+}
+
+
+def _replicated(standing: Any) -> Iterable[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    if not isinstance(standing, dict):
+        return
+    labels = ["device", "policy"]
+    families = {
+        key: GaugeMetricFamily(f"swift_object_replication_{key}", text, labels=labels)
+        for key, text in _STANDING.items()
+    }
+    for device, policies in sorted(standing.items()):
+        for policy, entry in sorted(policies.items()) if isinstance(policies, dict) else ():
+            for key, family in families.items():
+                value = entry.get(key) if isinstance(entry, dict) else None
+                if isinstance(value, (int, float)):
+                    family.add_metric([device, policy], value)
+    yield from families.values()

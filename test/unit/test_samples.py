@@ -20,6 +20,7 @@ SAMPLES = {
 SERVERS = ("account-server", "container-server", "object-server", "proxy-server")
 DAEMONS = {
     "object-updater": "object-server",
+    "object-replicator": "object-server",
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",

@@ -1,4 +1,4 @@
-"""System calls that Python does not have, for writes in batches.
+"""System calls that Python does not have, for writes in batches and for what others have written.
 
 Everything here blocks. What never lives here: what is written.
 """
@@ -6,6 +6,7 @@ Everything here blocks. What never lives here: what is written.
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -20,3 +21,13 @@ def start_writing(fd: int) -> None:
     """Have the disk begin to write what `fd` has in memory, without waiting. Promises nothing: an error shows in the fsync."""
     if _sync_file_range is not None:
         _sync_file_range(fd, 0, 0, _WRITE)
+
+
+_syncfs: Any = _libc.syncfs
+
+
+def sync_file_system(fd: int) -> None:
+    """Have all that was written to the file system of `fd` on its disk. Raises OSError."""
+    if _syncfs(fd):
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

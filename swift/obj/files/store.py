@@ -7,18 +7,23 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from swift.core.policy import ERASURE_CODING, StoragePolicy
+from swift.core import clock
+from swift.core.concurrency import Semaphore
+from swift.core.errors import LockTimeout
+from swift.core.object_headers import EC_INDEX
+from swift.core.policy import ERASURE_CODING, ErasurePolicy, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
-from swift.obj.files import walker
+from swift.obj.files import partitions, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
+from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
 from swift.obj.files.purge import purge
@@ -26,17 +31,19 @@ from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
 from swift.obj.files.reclaim import reclaim
 from swift.obj.files.state import FileState, read_state
-from swift.obj.files.suffixes import SuffixDamaged, get_hashes
+from swift.obj.files.suffixes import Hashing, SuffixDamaged, hash_some
 from swift.obj.files.warm import WarmObjects
 from swift.obj.files.witness import Sign
 from swift.obj.files.writer import NewObjectFile, tombstone, write_file
 from swift.obj.store import (
     EXTENT,
+    Digest,
     FragmentPreferences,
     HashedSuffixes,
     NewObject,
     ObjectStore,
     OpenObject,
+    PartitionLock,
     Place,
     State,
     StoreOptions,
@@ -44,6 +51,10 @@ from swift.obj.store import (
     Write,
 )
 
+HASHING_SECONDS = (
+    0.25  # of one step; with many steps at a time nobody else would get at the disk, so there is one
+)
+MAX_STEPS = 8192  # of one partition: each hashes a suffix at least
 MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
 
 
@@ -52,21 +63,27 @@ def _location(place: Place) -> ObjectLocation:
     return place
 
 
+class _Step(NamedTuple):
+    """`damaged`: what was moved away, for the log."""
+
+    hashing: Hashing
+    damaged: list[str]
+
+
 class FileStore(ObjectStore):
     """Each object in a directory of its own; its places are `ObjectLocation`s."""
 
     def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
         super().__init__(device, policy, options)
         self.ec = policy.policy_type == ERASURE_CODING
-        self.fragments: int | None = None
+        self.fragments: int | None = policy.codec.total if isinstance(policy, ErasurePolicy) else None
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
-        self.writers: Any = None
-        if device.inline and not self.ec:
-            self.writers = OnTheSpot(options)
-        elif not self.ec:
-            self.writers = shared.setdefault("writers", Writers(options))
+        self._hashing = Semaphore(1)
+        self.writers: Any = (
+            OnTheSpot(options) if device.inline else shared.setdefault("writers", Writers(options))
+        )
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
         return ObjectLocation(
@@ -93,7 +110,8 @@ class FileStore(ObjectStore):
     ) -> OpenObject:
         device, warm, where = self.device, self.warm, _location(place)
         signs: list[Sign | None] | None = None
-        if not self.ec and warm.is_open(device):
+        # what is remembered is the only file of its directory: only who excludes it has something to choose
+        if frag_index is None and not frag_prefs and warm.is_open(device):
             known = warm.open(device, where, want, now, open_expired)
             if known is not None:
                 return known
@@ -123,7 +141,7 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
+        if write.next_part_power is not None or write.fragment is not None or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
         return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 
@@ -136,11 +154,12 @@ class FileStore(ObjectStore):
         write: Write,
     ) -> State:
         where = _location(place)
+        index = self.index_of(metadata, write)
 
         state: State
         try:
             state = self._in_batch(
-                SmallWrite(where, PutPlan(where, metadata, body, check, write), len(body)), write
+                SmallWrite(where, PutPlan(where, metadata, body, check, write, index), len(body)), write
             )
         except Elsewhere:
             state = self.device.run_mounted(True, self._put_trip, where, metadata, body, check, write)
@@ -165,9 +184,16 @@ class FileStore(ObjectStore):
             write.next_part_power,
             not self.device.inline,
             state.names,
-            write.fragment if self.ec else None,
+            self.index_of(metadata, write),
         )
         return state
+
+    def index_of(self, metadata: Mapping[str, str], write: Write) -> int | None:
+        """Which fragment is to be written; None for a whole copy."""
+        if not self.ec:
+            return None
+        index = metadata.get(EC_INDEX)
+        return write.fragment if index is None else int(index)
 
     def begin(
         self,
@@ -256,15 +282,97 @@ class FileStore(ObjectStore):
         found: list[str] = self.device.run_mounted(False, walker.list_partitions, self.datadir)
         return found
 
-    def suffix_hashes(
-        self, partition: str, recalculate: Iterable[str] = (), look_for_new: bool = False
-    ) -> HashedSuffixes:
-        found: HashedSuffixes = self.device.run_mounted(
-            True, self._hashes_trip, f"{self.datadir}/{partition}", list(recalculate), look_for_new
+    def begin_pass(self) -> list[str]:
+        found: list[str] = self.device.run_mounted(
+            True, partitions.begin_pass, self.device.path, self.datadir, self.options.reclaim_age
         )
         return found
 
-    def _hashes_trip(self, partition_dir: str, recalculate: list[str], look_for_new: bool) -> HashedSuffixes:
+    def lock_partition(self, partition: str) -> PartitionLock:
+        lock: PartitionLock = self.device.run_mounted(
+            True, partitions.lock, f"{self.datadir}/{partition}", self.device.path
+        )
+        return lock
+
+    def drop_partition(self, partition: str) -> bool:
+        return bool(self.device.run_mounted(True, partitions.drop, f"{self.datadir}/{partition}"))
+
+    def invalidate(self, partition: str, suffixes: Iterable[str]) -> None:
+        wanted = sorted(set(filter(is_suffix, suffixes)))
+        self.device.run_mounted(True, partitions.take_over, f"{self.datadir}/{partition}", wanted)
+
+    def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:
+        left = list(partitions)
+        found: list[Digest | None] = []
+        while left:
+            with self._hashing:
+                steps = self.device.run_mounted(True, self._digests_step, left, look_for_new)
+            for partition, step in zip(left, steps, strict=False):
+                found.append(self._digest(partition, step))
+            left = left[len(steps) :]
+        return found
+
+    def _digests_step(self, names: list[str], look_for_new: bool) -> list[_Step | None]:
+        """The first of them, as many as there is time for; the last one may be unfinished."""
+        until = clock.monotonic() + HASHING_SECONDS
+        steps: list[_Step | None] = []
+        for name in names:
+            try:
+                step = self._hashes_step(f"{self.datadir}/{name}", [], look_for_new, ())
+            except (OSError, LockTimeout):
+                steps.append(None)
+            else:
+                steps.append(step)
+            if clock.monotonic() >= until:
+                break
+        return steps
+
+    def _digest(self, partition: str, step: _Step | None) -> Digest | None:
+        if step is None:
+            return None
+        whole = HashedSuffixes(step.hashing.hashed, step.hashing.hashes, step.damaged)
+        if step.hashing.left:
+            try:
+                rest = self.suffix_hashes(partition)
+            except (OSError, LockTimeout):
+                return None
+            whole = HashedSuffixes(whole.hashed + rest.hashed, rest.hashes, [*whole.damaged, *rest.damaged])
+        value = partitions.digest(whole.hashes)
+        if value is None:
+            return None
+        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged))
+
+    def verified_times(
+        self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
+    ) -> list[Times | None]:
+        places = [self.locate(partition, name_hash, None) for name_hash in name_hashes]
+        found: list[Times | None] = self.device.run_mounted(True, verified_times, places, fragment)
+        return found
+
+    def suffix_hashes(
+        self, partition: str, recalculate: Iterable[str] = (), look_for_new: bool = False
+    ) -> HashedSuffixes:
+        hashed = 0
+        damaged: list[str] = []
+        skip: set[str] = set()
+        wanted = list(recalculate)
+        for _ in range(MAX_STEPS):
+            with self._hashing:
+                step: _Step = self.device.run_mounted(
+                    True, self._hashes_step, f"{self.datadir}/{partition}", wanted, look_for_new, skip
+                )
+            hashed += step.hashing.hashed
+            damaged += step.damaged
+            if not step.hashing.left:
+                break
+            skip.update(step.hashing.failed)
+            wanted, look_for_new = [], False
+        return HashedSuffixes(hashed, step.hashing.hashes, damaged)
+
+    def _hashes_step(
+        self, partition_dir: str, recalculate: list[str], look_for_new: bool, skip: Collection[str]
+    ) -> _Step:
+        """Short enough that others wait for the disk no longer than for a slow write, however large the partition is."""
         damaged = []
 
         def set_aside(damage: SuffixDamaged) -> None:
@@ -272,7 +380,7 @@ class FileStore(ObjectStore):
             damaged.append(f"Quarantined object {damage.path}: {damage} (moved to {target})")
 
         options = self.options
-        count, hashes = get_hashes(
+        hashing = hash_some(
             partition_dir,
             self.ec,
             self.fragments,
@@ -281,8 +389,13 @@ class FileStore(ObjectStore):
             options.reclaim_age,
             options.commit_window,
             set_aside,
+            HASHING_SECONDS,
+            skip,
         )
-        return HashedSuffixes(count, hashes, damaged)
+        if not hashing.hashes:
+            self.device.check()  # nothing is found on a disk that has gone, either
+            partitions.make_room(self.datadir)
+        return _Step(hashing, damaged)
 
     def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
         run = self.device.run
@@ -349,7 +462,7 @@ class FileStore(ObjectStore):
 class FileUpload(NewObject):
     """A body that is written to a file without a name; each method is one trip."""
 
-    __slots__ = ("_finished", "_new", "_store", "_taking", "_write")
+    __slots__ = ("_finished", "_index", "_new", "_store", "_taking", "_write")
 
     def __init__(
         self, store: FileStore, new: NewObjectFile, write: Write, taking: Callable[[memoryview], None]
@@ -359,6 +472,7 @@ class FileUpload(NewObject):
         self._write = write
         self._taking = taking
         self._finished = ""
+        self._index: int | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         self._store.device.run_on(self._new, self._take, data)
@@ -369,13 +483,8 @@ class FileUpload(NewObject):
 
     def finish(self, metadata: dict[str, str]) -> None:
         store, write = self._store, self._write
-        store.device.run_on(
-            self._new,
-            self._finish_trip,
-            metadata,
-            write.fragment if store.ec else None,
-            write.next_part_power,
-        )
+        self._index = store.index_of(metadata, write)
+        store.device.run_on(self._new, self._finish_trip, metadata, self._index, write.next_part_power)
         self._finished = metadata["X-Timestamp"]
 
     def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
@@ -383,9 +492,8 @@ class FileUpload(NewObject):
         self._new.close()
 
     def commit(self) -> None:
-        write = self._write
-        if write.fragment is not None:
-            self._store.commit(self._new.where, self._finished, write.fragment, write.next_part_power)
+        if self._index is not None:
+            self._store.commit(self._new.where, self._finished, self._index, self._write.next_part_power)
 
     def close(self) -> None:
         if self._finished or self._new.lent:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from hashlib import md5
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.durable import write_durable
@@ -85,6 +85,18 @@ def invalidate(partition_dir: str, suffix: str) -> None:
     """Mark one suffix to be hashed again, for a change that has been made. Raises LockTimeout, OSError."""
     with Invalidation(partition_dir, suffix):
         pass
+
+
+def invalidate_all(partition_dir: str, suffixes: list[str]) -> None:
+    """Mark suffixes to be hashed again; a partition that is not there has none. Raises LockTimeout, OSError."""
+    try:
+        lock = acquire_lock(partition_dir, LOCK_TIMEOUT)
+    except FileNotFoundError:
+        return
+    try:
+        append_invalid(partition_dir, *suffixes)
+    finally:
+        os.close(lock)
 
 
 # ---------------------------------------------------------------- hashes.pkl
@@ -246,6 +258,17 @@ def hash_suffix(
     return digests.result(ec)
 
 
+class Hashing(NamedTuple):
+    """What one step of hashing a partition has come to. `hashed`: suffixes. `hashes`: {suffix: value; None: not known}.
+    `failed`: suffixes that could not be hashed. `left`: those whose turn did not come.
+    """
+
+    hashed: int
+    hashes: dict[str, SuffixHash | None]
+    failed: list[str]
+    left: list[str]
+
+
 def get_hashes(
     partition_dir: str,
     ec: bool = False,
@@ -256,41 +279,48 @@ def get_hashes(
     commit_window: float = COMMIT_WINDOW,
     set_aside: Callable[[SuffixDamaged], None] | None = None,
 ) -> tuple[int, dict[str, SuffixHash | None]]:
-    """Bring the cached hashes of a partition up to date: (suffixes hashed, {suffix: value; None: could not be hashed}).
+    """`hash_some` to the end, however long that takes: (suffixes hashed, {suffix: value; None: could not be hashed})."""
+    step = hash_some(
+        partition_dir, ec, fragments, recalculate, do_listdir, reclaim_age, commit_window, set_aside
+    )
+    return step.hashed, step.hashes
+
+
+def hash_some(
+    partition_dir: str,
+    ec: bool = False,
+    fragments: int | None = None,
+    recalculate: Iterable[str] = (),
+    do_listdir: bool = False,
+    reclaim_age: float = RECLAIM_AGE,
+    commit_window: float = COMMIT_WINDOW,
+    set_aside: Callable[[SuffixDamaged], None] | None = None,
+    seconds: float | None = None,
+    skip: Collection[str] = (),
+) -> Hashing:
+    """Bring the cached hashes of a partition up to date, for about so many `seconds`; what was hashed is kept on the disk.
 
     `set_aside`: moves what is damaged out of the way; the suffix is then hashed without it. A suffix that can't be
-    hashed takes nothing from the others.
+    hashed takes nothing from the others. `skip`: suffixes that are not to be tried.
 
     What others invalidate meanwhile is on file in hashes.invalid and stays there for the next call, so that what was
     found is kept even when somebody else wrote hashes.pkl in between. A missing partition gives {}.
     Raises LockTimeout, OSError.
     """
-    try:
-        hashes = consolidate(partition_dir)
-    except OSError:
-        hashes = {"valid": False}
-    modified = False
-    if not hashes["valid"]:
-        hashes = {"valid": True, "updated": hashes.get("updated", -1)}
-        do_listdir = True
-    if do_listdir:
-        try:
-            entries = os.listdir(partition_dir)
-        except FileNotFoundError:
-            return 0, {}
-        for entry in entries:
-            if is_suffix(entry):
-                hashes.setdefault(entry, None)
-        modified = True
-    for suffix in recalculate:
-        if is_suffix(suffix):
-            hashes[suffix] = None
-
+    deadline = None if seconds is None else clock.monotonic() + seconds
+    known = _known(partition_dir, do_listdir)
+    if known is None:
+        return Hashing(0, {}, [], [])
+    hashes, is_new = known
+    hashes.update({suffix: None for suffix in recalculate if is_suffix(suffix)})
+    todo = [s for s, v in hashes.items() if s not in ("valid", "updated") and not v and s not in skip]
     found: dict[str, SuffixHash | None] = {}
-    for suffix, value in list(hashes.items()):
-        if suffix in ("valid", "updated") or value:
-            continue
-        modified = True
+    failed: list[str] = []
+    tried = 0
+    for suffix in todo:
+        if tried and deadline is not None and clock.monotonic() >= deadline:
+            break
+        tried += 1
         try:
             found[suffix] = _hash_without_damage(
                 f"{partition_dir}/{suffix}", ec, fragments, reclaim_age, commit_window, set_aside
@@ -298,14 +328,36 @@ def get_hashes(
         except NotADirectoryError:
             found[suffix] = None
         except (OSError, SuffixDamaged):
-            continue  # its value stays None, which the caller sees and may log
+            failed.append(suffix)  # its value stays None, which the caller sees and may log
+            continue
         if found[suffix] is None:
             del hashes[suffix]
         else:
             hashes[suffix] = found[suffix]
-    if modified:
+    if is_new or todo:
         _store(partition_dir, hashes, found)
-    return len(found), {s: v for s, v in hashes.items() if s not in ("valid", "updated")}
+    values = {s: v for s, v in hashes.items() if s not in ("valid", "updated")}
+    return Hashing(len(found), values, failed, todo[tried:])
+
+
+def _known(partition_dir: str, do_listdir: bool) -> tuple[dict[str, Any], bool] | None:
+    """(what is remembered, with None for what is to be hashed; True if it is all new); None without a partition."""
+    try:
+        hashes = consolidate(partition_dir)
+    except OSError:
+        hashes = {"valid": False}
+    is_new = not hashes["valid"]
+    if is_new:
+        hashes = {"valid": True, "updated": hashes.get("updated", -1)}
+    if do_listdir or is_new:
+        try:
+            entries = os.listdir(partition_dir)
+        except FileNotFoundError:
+            return None
+        for entry in entries:
+            if is_suffix(entry):
+                hashes.setdefault(entry, None)
+    return hashes, is_new
 
 
 def _hash_without_damage(

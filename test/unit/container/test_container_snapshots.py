@@ -334,6 +334,30 @@ def test_one_read_serves_all_who_came_before_it_began(tmp_path, pool):
     assert len(reads) == 2
 
 
+def test_what_a_slow_reader_brings_back_is_kept_as_before(tmp_path, monkeypatch, pool):
+    """Two read the same: the first to end could not tell that nothing has changed, the second could."""
+    broker = make(tmp_path)
+    broker.merge_items([ObjectItem(f"o{n}", "1700000001.00000", 1, "t", "e", 0) for n in range(9)])
+    with perfect_marks():
+        shown = ShownContainer(broker)
+        _ = shown.now
+        first, second = (Reader(pool, shown, Listing(marker=marker), 0) for marker in ("o2", "o5"))
+        sleep(0)
+        monkeypatch.setattr(seen.SeenFile, "is_same", lambda *_: False)
+        first.step()
+        monkeypatch.undo()
+        second.step()
+        first.step()
+        second.step()
+        assert first.task.dead and second.task.dead
+        trips = []
+        plain = pool.run
+        monkeypatch.setattr(pool, "run", lambda *call: trips.append(call) or plain(*call))
+        for _ in range(3):
+            assert len(json.loads(shown.listing(Listing(marker="o1")))) == 7
+        assert len(trips) <= 1
+
+
 def test_who_waits_behind_a_reader_that_is_killed_goes_on(tmp_path, pool):
     broker = make(tmp_path)
     shown = ShownContainer(broker)

@@ -281,7 +281,7 @@ def test_bad_paths(app, method, path, status):
     assert os.listdir(app.device) == []
 
 
-@pytest.mark.parametrize("method", ["REPLICATE", "SSYNC", "COPY", "__call__", "locate"])
+@pytest.mark.parametrize("method", ["UPDATE", "COPY", "__call__", "locate"])
 def test_unknown_verbs(app, method):
     assert app.request(method).status == 405
 
@@ -289,7 +289,7 @@ def test_unknown_verbs(app, method):
 def test_options(app):
     got = app.request("OPTIONS", "*")
     assert got.status == 200
-    assert got.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST, PUT"
+    assert got.headers["allow"] == "DELETE, GET, HEAD, OPTIONS, POST, PUT, REPLICATE, SSYNC"
     assert got.headers["server"].startswith("object-server/")
 
 

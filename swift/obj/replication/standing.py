@@ -1,0 +1,76 @@
+"""How far a node is from being in order: what is behind, and since when, for each disk and policy. Kept over passes, told in recon.
+
+A partition is behind as long as a pass could not see that all other primaries have what is here. Never here: what is done about it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from swift.core import clock
+from swift.obj.replication.jobs import Holding, Partitions
+
+KEY = "object_replication_standing"
+MAX_BEHIND = 100_000  # partitions that are remembered for each disk and policy
+
+
+class _Disk:
+    """One disk's part of one policy. `behind`: partition → when that was first seen."""
+
+    __slots__ = ("behind", "checked", "guests", "home", "seen")
+
+    def __init__(self) -> None:
+        self.behind: dict[str, float] = {}
+        self.home = self.guests = self.seen = 0
+        self.checked = 0.0
+
+
+class _Key(NamedTuple):
+    device: str
+    policy: int
+
+
+class Standing:
+    """Of all disks of this process."""
+
+    def __init__(self) -> None:
+        self._disks: dict[_Key, _Disk] = {}
+
+    def begin(self, everything: list[Partitions]) -> None:
+        """A pass begins over these; what is no longer on a disk is behind no more."""
+        for found in everything:
+            disk = self._disks.setdefault(_key(found.holding), _Disk())
+            disk.home, disk.guests, disk.seen = len(found.home), len(found.guests), 0
+            if disk.behind:
+                here = {*found.home, *found.guests}
+                disk.behind = {part: since for part, since in disk.behind.items() if part in here}
+
+    def note(self, holding: Holding, partition: str, whole: bool) -> None:
+        """A partition was looked at; `whole`: all that should have it do, and it is not left here without being at home."""
+        disk = self._disks.get(_key(holding))
+        if disk is None:
+            return
+        disk.seen += 1
+        if whole:
+            disk.behind.pop(partition, None)
+        elif len(disk.behind) < MAX_BEHIND:
+            disk.behind.setdefault(partition, clock.time())
+        if disk.seen == disk.home + disk.guests:
+            disk.checked = clock.time()
+
+    def recon(self) -> dict[str, Any]:
+        """{device: {policy index: {partitions, handoffs, behind, behind_since, checked}}}; times in seconds since the epoch, None for never."""
+        told: dict[str, Any] = {}
+        for key, disk in self._disks.items():
+            told.setdefault(key.device, {})[str(key.policy)] = {
+                "partitions": disk.home,
+                "handoffs": disk.guests,
+                "behind": len(disk.behind),
+                "behind_since": min(disk.behind.values(), default=None),
+                "checked": disk.checked or None,
+            }
+        return {KEY: told} if told else {}
+
+
+def _key(holding: Holding) -> _Key:
+    return _Key(holding.device["device"], holding.policy.idx)

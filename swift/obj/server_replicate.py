@@ -1,0 +1,88 @@
+"""REPLICATE: what this node has of a partition, as suffix hashes; and the word that somebody has put files into it (object-disk 16)."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable
+
+from swift.core import clock
+from swift.core.errors import BadRequest
+from swift.core.names import check_device_partition, split_path
+from swift.obj.service import ObjectService
+from swift.obj.store import ObjectStore
+from swift.wire.storage import Environ, StartResponse
+
+COMPARE = "X-Backend-Compare-Partitions"
+EQUAL = "X-Backend-Equal-Partitions"
+MAX_COMPARED = 128  # partitions in one request
+PER_TRIP = 16  # of those that are looked at together
+COMPARE_SECONDS = (
+    10.0  # then the answer is given for those that were looked at: whoever asks does not wait for ever
+)
+
+
+def target_of(server: ObjectService, environ: Environ) -> tuple[ObjectStore, str, str | None]:
+    """(store, partition, the rest of the path or None) of a request about a partition. Raises RequestError, HTTPException, DeviceUnavailable."""
+    try:
+        device, partition, rest = split_path(environ["PATH_INFO"], 2, 3, True)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    check_device_partition(device, partition)
+    if not (partition.isascii() and partition.isdecimal()):
+        raise BadRequest(f"Invalid partition: {partition[:64]!a}")
+    policy = server.policy_of(environ)
+    return server.stores.get(server.devices.get(device), policy), partition, rest
+
+
+def replicate(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """REPLICATE. Without suffixes: their hashes, as a pickle. With suffixes: they are hashed anew when next asked for.
+
+    A header may name more partitions with the digests that the sender has of them; an answer says which are the same here.
+    """
+    store, partition, rest = target_of(server, environ)
+    server.turnstile.carried_out += 1
+    headers = []
+    if rest:
+        store.invalidate(partition, rest.split("-"))
+        body = pickle.dumps(None, protocol=2)
+    else:
+        compared = environ.get("HTTP_X_BACKEND_COMPARE_PARTITIONS")
+        if compared is not None:
+            headers.append((EQUAL, ",".join(_equal(server, store, compared))))
+            hashes = {}
+        else:
+            found = store.suffix_hashes(partition)
+            log_damage(server, found.damaged)
+            hashes = found.hashes
+        body = pickle.dumps(hashes, protocol=2)
+    start_response(
+        "200 OK",
+        [("Content-Type", "text/html; charset=UTF-8"), ("Content-Length", str(len(body))), *headers],
+    )
+    return [body]
+
+
+def _equal(server: ObjectService, store: ObjectStore, compared: str) -> list[str]:
+    pairs = [pair.partition("=") for pair in compared.split(",")]
+    if len(pairs) > MAX_COMPARED or not all(p.isascii() and p.isdecimal() and d for p, _, d in pairs):
+        raise BadRequest(f"Invalid {COMPARE}")
+    equal = []
+    until = clock.monotonic() + COMPARE_SECONDS
+    for at in range(0, len(pairs), PER_TRIP):
+        some = pairs[at : at + PER_TRIP]
+        for (partition, _, theirs), ours in zip(some, store.digests([p for p, _, _ in some]), strict=True):
+            if ours is None:
+                continue
+            log_damage(server, ours.damaged)
+            if ours.value == theirs:
+                equal.append(partition)
+        if clock.monotonic() >= until:
+            break
+    return equal
+
+
+def log_damage(server: ObjectService, damaged: Iterable[str]) -> None:
+    """Log what hashing has set aside."""
+    for text in damaged:
+        server.logger.warning("%s", text)
+        server.metrics.increment("quarantines")
