@@ -13,13 +13,13 @@ def write_starters(
     root: pathlib.Path, etc: pathlib.Path, reference: pathlib.Path, commands: Iterable[str]
 ) -> pathlib.Path:
     """A folder below `root` with a script for each command of the folder `reference`; `etc` is /etc/swift for them alone."""
-    folder, upper, work = root / "reference", root / "etc-upper", root / "etc-work"
-    for path in (folder, upper / "swift", work):
+    folder, above = root / "reference", root / "etc-above"
+    for path in (folder, above / "swift"):
         path.mkdir(parents=True)
     for name in commands:
         (folder / name).write_text(
             "#!/bin/sh\nexec unshare -m sh -c '"
-            f"mount -t overlay overlay -o lowerdir=/etc,upperdir={upper},workdir={work} /etc"
+            f"mount -t overlay overlay -o lowerdir={above}:/etc /etc"
             f" && mount --bind {etc} /etc/swift"
             f' && exec {reference / name} "$@"\' sh "$@"\n'
         )

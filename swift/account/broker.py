@@ -149,12 +149,13 @@ class AccountBroker(Broker):
         """The merged part of info on a connection, with status and the raw metadata."""
         return self._stat_row(conn, _INFO_COLUMNS + ", status, metadata")
 
-    def replication_info(self) -> dict[str, Any]:
+    def read_replication_info(self, conn: Connection) -> dict[str, Any]:
+        info = self._stat_row(conn, _INFO_COLUMNS + ", metadata")
+        info["max_row"] = self.read_max_row(conn, self.row_table)
+        return info
+
+    def told(self, info: dict[str, Any]) -> dict[str, Any]:
         """info with container_count as `count`, and metadata (raw text) and max_row (7.1)."""
-        self.commit_pending()
-        with self.connection() as conn, conn.reading():
-            info = self._stat_row(conn, _INFO_COLUMNS + ", metadata")
-            info["max_row"] = self.read_max_row(conn, self.row_table)
         info["count"] = info.pop("container_count")
         return info
 

@@ -268,13 +268,15 @@ class ContainerBroker(ShardedDatabase):
         info["db_state"] = state
         return info
 
-    def replication_info(self) -> dict[str, Any]:
+    def read_replication_info(self, conn: Connection) -> dict[str, Any]:
+        info = self.read_info(conn)
+        self.account, self.container = info["account"], info["container"]
+        info["max_row"] = self.read_max_row(conn, self.row_table)
+        info["shard_max_row"] = self.read_max_row(conn, "shard_range")
+        return info
+
+    def told(self, info: dict[str, Any]) -> dict[str, Any]:
         """info with object_count as `count`, and metadata (raw text), max_row and shard_max_row (8.1)."""
-        self.commit_pending()
-        with self.connection() as conn, conn.reading():
-            info = self.read_info(conn)
-            info["max_row"] = self.read_max_row(conn, self.row_table)
-            info["shard_max_row"] = self.read_max_row(conn, "shard_range")
         self._with_usage(info)
         info["count"] = info.pop("object_count")
         return info
@@ -475,7 +477,11 @@ class ContainerBroker(ShardedDatabase):
     def reconciler_sync(self) -> int:
         """Highest row id checked for misplaced policies."""
         with self.connection() as conn:
-            point = self._stat_row(conn, "reconciler_sync_point")["reconciler_sync_point"]
+            return self.read_reconciler_sync(conn)
+
+    def read_reconciler_sync(self, conn: Connection) -> int:
+        """reconciler_sync on a connection."""
+        point = self._stat_row(conn, "reconciler_sync_point")["reconciler_sync_point"]
         assert isinstance(point, int)
         return point
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from swift.core.policy import policies
 from swift.db.broker import Broker
+from swift.db.connection import Connection
 from swift.db.replication.exchange import Exchange
 from swift.db.replication.figures import Figures
 from swift.db.replication.peer_state import PeerState
@@ -113,11 +114,13 @@ class ContainerReplicator(DatabaseReplicator):
         for path, device in self.queues.touched.items():
             self.work(device, figures).replicate(path)
 
-    def look_beside(self, broker: Broker, info: Mapping[str, Any]) -> int:
-        assert isinstance(broker, ContainerBroker)
+    def read_beside(self, broker: ContainerBroker, conn: Connection) -> int:
+        return broker.read_reconciler_sync(conn)
+
+    def looked_at(self, broker: Broker, info: Mapping[str, Any]) -> None:
         if sync_store.MARK in info["metadata"]:
+            assert isinstance(broker, ContainerBroker)
             sync_store.refresh(broker)
-        return broker.reconciler_sync()
 
     def has_removed(self, broker: Broker, info: Mapping[str, Any]) -> None:
         assert isinstance(broker, ContainerBroker)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -209,9 +209,11 @@ class ShardedDatabase(Broker):
 
     # -- reclaim
 
-    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
-        if super()._is_reclaim_due(conn, age, sync_age):
+    def is_reclaim_due(self, conn: Connection, info: Mapping[str, Any], age: str, sync_age: str) -> bool:
+        if super().is_reclaim_due(conn, info, age, sync_age):
             return True
+        if info["shard_max_row"] < 0:
+            return False
         with _old_databases():
             query = "SELECT 1 FROM shard_range WHERE deleted = 1 AND timestamp < ? AND name <> ? LIMIT 1"
             return conn.execute(query, (sync_age, self.path_name)).fetchone() is not None

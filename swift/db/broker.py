@@ -22,7 +22,7 @@ from swift.core.new_file import NewFile, write_all
 from swift.core.timestamp import Timestamp
 
 from . import moves, pending, schema
-from .connection import CONNECTIONS, Connection, Identity, identity_of
+from .connection import CONNECTIONS, Connection, Identity, identity_of, open_connection
 from .damage import (
     ContentDamaged,
     may_be_damage,
@@ -140,6 +140,22 @@ class Broker(SyncPoints, TakingOver):
             conn.close()
             raise
         CONNECTIONS.give_back(conn, self.durable)
+
+    def glance(self, function: Callable[[Connection], Result]) -> Result:
+        """function(conn) in a read transaction, for a database that is looked at once: nothing is set up that only writers need.
+
+        Raises as connection.
+        """
+        try:
+            conn = open_connection(self.file, self.timeout)
+            try:
+                with conn.reading():
+                    return function(conn)
+            finally:
+                conn.close()
+        except sqlite3.DatabaseError:  # of an old release, or damaged: that is found out on the usual road
+            with self.connection() as conn, conn.reading():
+                return function(conn)
 
     def _prepare(self, conn: Connection) -> None:
         conn.prepare()
@@ -449,15 +465,8 @@ class Broker(SyncPoints, TakingOver):
         """Returns True if the whole database may be removed (10.5)."""
         raise NotImplementedError
 
-    def reclaim_if_due(self, age: float, sync_age: float) -> None:
-        """`reclaim` if there is anything to remove: a look takes no lock that others wait for."""
-        self.commit_pending()
-        with self.connection() as conn, conn.reading():
-            is_due = self._is_reclaim_due(conn, str(age), str(sync_age))
-        if is_due:
-            self.reclaim(age, sync_age)
-
-    def _is_reclaim_due(self, conn: Connection, age: str, sync_age: str) -> bool:
+    def is_reclaim_due(self, conn: Connection, info: Mapping[str, Any], age: str, sync_age: str) -> bool:
+        """Returns True if `reclaim` would remove anything; `info`: as read on `conn`. Takes no lock that others wait for."""
         for table, condition, limit in (
             (self.row_table, f"deleted = 1 AND {self._tombstone_column}", age),
             ("outgoing_sync", "updated_at", sync_age),
@@ -465,7 +474,9 @@ class Broker(SyncPoints, TakingOver):
         ):
             if conn.execute(f"SELECT 1 FROM {table} WHERE {condition} < ? LIMIT 1", (limit,)).fetchone():
                 return True
-        stored = parse_metadata(self._stat_row(conn, "metadata")["metadata"])
+        if '""' not in info["metadata"]:
+            return False
+        stored = parse_metadata(info["metadata"])
         return any(item[0] == "" and _is_before(item[1], age) for item in stored.values())
 
     def reclaim(self, age: str | float, sync_age: str | float) -> int:

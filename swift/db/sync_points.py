@@ -45,8 +45,33 @@ class SyncPoints:
 
     # -- what peers ask
 
+    def glance(self, function: Callable[[Connection], Result]) -> Result:
+        """See Broker."""
+        raise NotImplementedError
+
+    def commit_pending(self) -> None:
+        """See Broker."""
+        raise NotImplementedError
+
     def replication_info(self) -> dict[str, Any]:
         """What a peer is told: info, raw metadata, and `max_row`, all of one moment (7.1, 8.1)."""
+        self.commit_pending()
+        return self.told(self.glance(self.read_replication_info))
+
+    def info_for_peer(self, remote_id: str) -> tuple[dict[str, Any], int]:
+        """(replication_info, how far we are with this peer)."""
+        self.commit_pending()
+        info, point = self.glance(
+            lambda conn: (self.read_replication_info(conn), self._read_sync_point(conn, remote_id, True))
+        )
+        return self.told(info), point
+
+    def read_replication_info(self, conn: Connection) -> dict[str, Any]:
+        """What is stored of replication_info, on a connection."""
+        raise NotImplementedError
+
+    def told(self, info: dict[str, Any]) -> dict[str, Any]:
+        """replication_info of what is stored of it."""
         raise NotImplementedError
 
     @staticmethod
@@ -110,9 +135,13 @@ class SyncPoints:
         incoming: its highest row id that has been merged here; else: our highest row id known to be merged there.
         """
         with self.connection() as conn:
-            found = conn.execute(
-                f"SELECT sync_point FROM {_sync_table(incoming)} WHERE remote_id = ?", (remote_id,)
-            ).fetchone()
+            return self._read_sync_point(conn, remote_id, incoming)
+
+    @staticmethod
+    def _read_sync_point(conn: Connection, remote_id: str, incoming: bool) -> int:
+        found = conn.execute(
+            f"SELECT sync_point FROM {_sync_table(incoming)} WHERE remote_id = ?", (remote_id,)
+        ).fetchone()
         return found[0] if found else -1
 
     def merge_syncs(self, points: Iterable[Mapping[str, Any]], incoming: bool = True) -> None:

@@ -27,11 +27,13 @@ from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 
 from ..broker import Broker
+from ..connection import Connection
 from ..devices import is_there
 from ..walker import Walker
 from . import rsync
 from .exchange import Exchange, Terms
 from .figures import Figures
+from .known import Known
 from .leftovers import sweep_tmp
 from .peer import Timeouts
 from .replica import Replica
@@ -65,6 +67,7 @@ class DatabaseReplicator(Daemon):
         self.concurrency = positive_int(conf.get("concurrency", 8))
         self.pace = RateLimiter(non_negative_float(conf.get("databases_per_second", 50)))
         self.reclaim_age = non_negative_float(conf.get("reclaim_age", 604800))
+        self.known: Known[tuple[dict[str, Any], Any]] = Known()
         self.handoffs_only = truthy(conf.get("handoffs_only", "no"))
         self.walker = Walker(self.root, self.mount_check, self.broker_class.data_directory, self.logger)
         self.ring: Ring = ring or _ring(swift_dir, self.kind, self.logger)
@@ -116,8 +119,11 @@ class DatabaseReplicator(Daemon):
         """Returns True if nobody needs to be told of a deleted database any more."""
         return True
 
-    def look_beside(self, broker: Broker, info: Mapping[str, Any]) -> Any:
-        """What after_exchanges needs to know of a replica, looked at with it (`Replica.beside`). Blocks."""
+    def read_beside(self, broker: Any, conn: Connection) -> Any:
+        """What after_exchanges needs to know of a replica, read with it (`Replica.beside`). Blocks."""
+
+    def looked_at(self, broker: Broker, info: Mapping[str, Any]) -> None:
+        """What else is done when a replica was looked at. Blocks."""
 
     def has_removed(self, broker: Broker, info: Mapping[str, Any]) -> None:
         """What goes with a replica that was removed. Blocks."""

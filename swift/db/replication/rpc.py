@@ -27,6 +27,7 @@ from ..broker import Broker
 from ..errors import DatabaseError, DatabaseMissing, DatabaseQuarantined
 from ..request import read_body
 from . import arrivals, peer_state
+from .known import Known, look
 from .peer_state import PeerState
 from .spots import Spot, spot
 
@@ -42,6 +43,10 @@ FILES = "X-Backend-Database-Files"
 """In every answer of a server that takes whole databases over HTTP, and then in the request that brings one: how it is to be used."""
 COMPLETE, JOIN = "complete", "join"
 FILE_NAME, FILE_ID, FILE_CRC = "X-Backend-Database-Name", "X-Backend-Database-Id", "X-Backend-Database-Crc32"
+
+KnownInfos = Known[tuple[dict[str, Any], dict[str, int]]]
+"""replication_info, and points by peers' ids."""
+MAX_PEERS = 16
 
 Operation = Callable[[Broker, "list[Any]"], "tuple[int, bytes | None]"]
 """operation(broker, arguments) -> (status, body). Blocks. Raises ValueError, BadRequest for bad arguments."""
@@ -66,6 +71,7 @@ class ReplicationCalls:
 
     def __init__(self, host: Host, more: Mapping[str, Operation]) -> None:
         self.host = host
+        self._known: KnownInfos = Known()
         self._turns: dict[tuple[str, str], Semaphore] = {}
         self.operations: dict[str, Operation] = {
             "sync": self._sync,
@@ -140,7 +146,7 @@ class ReplicationCalls:
     # -- operations
 
     def _sync(self, broker: Broker, arguments: list[Any]) -> tuple[int, bytes | None]:
-        info = sync(broker, peer_state.from_arguments(arguments, self.host.logger.error))
+        info = sync(broker, peer_state.from_arguments(arguments, self.host.logger.error), self._known)
         return 200, json.dumps(info).encode()
 
     def _sync_many(self, device: str, arguments: list[Any]) -> tuple[int, bytes | None]:
@@ -165,13 +171,11 @@ class ReplicationCalls:
             except (DatabaseError, sqlite3.Error, OSError) as err:
                 self.host.logger.error("ERROR sync of %s: %s", where.path, err)
                 found.append(500)
-        return 200, json.dumps(found).encode()
+        return 200, orjson.dumps(found)
 
     def _sync_one(self, where: Spot, arguments: list[Any]) -> dict[str, Any]:
         broker = self.host.replica(where.path, lock_timeout=arrivals.LOCK_TIMEOUT)
-        if not broker.exists():
-            raise DatabaseMissing(where.path)
-        return sync(broker, peer_state.from_arguments(arguments, self.host.logger.error))
+        return sync(broker, peer_state.from_arguments(arguments, self.host.logger.error), self._known)
 
     def _merge_items(self, broker: Broker, arguments: list[Any]) -> tuple[int, bytes | None]:
         if len(arguments) != 2 or not isinstance(arguments[0], list):
@@ -240,21 +244,35 @@ class ReplicationCalls:
             raise BadRequest("the body is not what was sent")
 
 
-def sync(broker: Broker, peer: PeerState) -> dict[str, Any]:
+def sync(broker: Broker, peer: PeerState, known: KnownInfos) -> dict[str, Any]:
     """`sync` on a replica that is there: its replication_info and `point`, after taking over what the peer knows (14.2)."""
-    info = broker.replication_info()
+    info, point = _info_for_peer(broker, peer.id, known)
     policy = peer.policy_info()
     if policy is not None and broker.policy_would_change(info, policy):
         broker.change(lambda conn: broker.take_over(conn, info, {}, policy), sync=True)
-        info = broker.replication_info()
+        info, point = broker.info_for_peer(peer.id)
     times = peer._asdict()
     if broker.has_news_in(info, times, peer.metadata):
         broker.change(lambda conn: broker.take_over(conn, times, peer.metadata, None), sync=True)
-    info["point"] = broker.sync_point(peer.id, incoming=True)
-    if peer.hash == info["hash"] and info["point"] < peer.max_row:
+    if peer.hash == info["hash"] and point < peer.max_row:
         broker.merge_syncs([{"remote_id": peer.id, "sync_point": peer.max_row}])
-        info["point"] = peer.max_row
+        point = peer.max_row
+    info["point"] = point
     return info
+
+
+def _info_for_peer(broker: Broker, remote_id: str, known: KnownInfos) -> tuple[dict[str, Any], int]:
+    """replication_info, and how far we are with the peer; of an unchanged database without opening it. Raises DatabaseMissing."""
+    seen = look(broker.path)
+    kept = known.get(broker.path, seen)
+    if kept is not None and remote_id in kept[1]:
+        return dict(kept[0]), kept[1][remote_id]
+    if not broker.exists():
+        raise DatabaseMissing(broker.path)
+    info, point = broker.info_for_peer(remote_id)
+    points = {} if kept is None or len(kept[1]) >= MAX_PEERS else kept[1]
+    known.keep(broker.path, seen, (dict(info), {**points, remote_id: point}), info)
+    return info, point
 
 
 def merge_rows(broker: Broker, rows: list[Any], remote_id: str, logger: Any) -> None:

@@ -15,11 +15,12 @@ from swift.core import clock
 from swift.core.concurrency import GreenPool
 from swift.core.threads import DeviceBusy, DevicePool
 
-from ..connection import CONNECTIONS
+from ..connection import CONNECTIONS, Connection
 from ..errors import DatabaseError, DatabaseMissing
 from . import peer
 from .exchange import Terms
 from .figures import Figures
+from .known import look
 from .peer import Answer
 from .peer_state import sync_arguments
 from .replica import Replica
@@ -82,23 +83,40 @@ class DeviceWork:
             return self._look(path)
         except Exception as err:
             return err
+        finally:
+            CONNECTIONS.forget(os.path.dirname(path))  # it won't be needed if nothing is missing anywhere
 
     def _look(self, path: str) -> tuple[Replica, bool] | None:
         """(the replica, True if it is deleted for good), None if there is none. Blocks."""
         broker = self.daemon.broker(path)
+        seen = look(path)
+        kept = self.daemon.known.get(path, seen)
+        if kept is not None:
+            info, beside = kept
+            return Replica(broker, self.disk, self.path, dict(info), beside), False
         if not broker.exists():
             _remove_empty(os.path.dirname(path))
             return None
-        try:
-            now = clock.time()
-            age = self.daemon.reclaim_age
-            broker.reclaim_if_due(max(now - age, 0), max(now - 2 * age, 0))
-            info = broker.replication_info()
-            is_gone = info["delete_timestamp"] > info["put_timestamp"] and broker.is_reclaimable(now, age)
-            beside = self.daemon.look_beside(broker, info)
-            return Replica(broker, self.disk, self.path, info, beside), is_gone
-        finally:
-            CONNECTIONS.forget(broker.directory)  # it won't be needed if nothing is missing anywhere
+        now = clock.time()
+        age = self.daemon.reclaim_age
+        oldest, oldest_sync = max(now - age, 0), max(now - 2 * age, 0)
+
+        def read(conn: Connection) -> tuple[dict[str, Any], bool, Any]:
+            info = broker.read_replication_info(conn)
+            is_due = broker.is_reclaim_due(conn, info, str(oldest), str(oldest_sync))
+            return info, is_due, self.daemon.read_beside(broker, conn)
+
+        broker.commit_pending()
+        info, is_due, beside = broker.glance(read)
+        if is_due:
+            broker.reclaim(oldest, oldest_sync)
+            info, _, beside = broker.glance(read)
+        info = broker.told(info)
+        self.daemon.looked_at(broker, info)
+        is_gone = info["delete_timestamp"] > info["put_timestamp"] and broker.is_reclaimable(now, age)
+        if not is_gone:
+            self.daemon.known.keep(path, seen, (dict(info), beside), info)
+        return Replica(broker, self.disk, self.path, info, beside), is_gone
 
     def _job_logged(self, path: str, found: Any) -> Job | None:
         """What is to be done with a replica that was looked at; None if nothing is, or nothing more."""
