@@ -28,7 +28,18 @@ swift_hash_path_suffix = changeme
 [storage-policy:0]
 name = gold
 policy_type = replication
-default = yes
+"""
+# (name, options, replicas of its ring) of policies that a cluster may have beside the replicated one.
+Policy = tuple[str, str, int]
+EC42: Policy = (
+    "ec42",
+    "policy_type = erasure_coding\nec_type = liberasurecode_rs_vand\nec_num_data_fragments = 4\nec_num_parity_fragments = 2\n",
+    6,
+)
+# Container servers of the reference know only the policies of /etc/swift: each process gets one of its own there, in a mount namespace.
+IN_ITS_ETC = """
+mount -t tmpfs tmpfs "$1" && mkdir "$1/up" "$1/work" && mount -t overlay overlay -o "lowerdir=/etc,upperdir=$1/up,workdir=$1/work" /etc &&
+mkdir -p /etc/swift && cp "$2"/swift.conf "$2"/*.ring.gz /etc/swift/ && shift 2 && exec "$@"
 """
 USERS = "user_admin_admin = admin .admin .reseller_admin\nuser_test_tester = testing .admin\nuser_test_tester3 = testing3\n"
 
@@ -38,6 +49,7 @@ class Cluster:
     """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters).
 
     images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node.
+    policies: beside the replicated one; default: the index of the one that containers have who ask for none. Needs root.
     """
 
     name: str
@@ -50,6 +62,8 @@ class Cluster:
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
     images: Images | None = None
     devices: int = 1
+    policies: tuple[Policy, ...] = ()
+    default: int = 0
 
     @property
     def etc(self) -> pathlib.Path:
@@ -64,7 +78,7 @@ class Cluster:
         shutil.rmtree(self.root, ignore_errors=True)
         for folder in ("etc", "log"):
             (self.root / folder).mkdir(parents=True)
-        (self.etc / "swift.conf").write_text(SWIFT_CONF)
+        (self.etc / "swift.conf").write_text(self.swift_conf())
         (self.etc / "proxy-server.conf").write_text(self.proxy_conf(self.port))
         for node in NODES:
             if self.images is not None:
@@ -82,11 +96,24 @@ class Cluster:
                     "[filter:healthcheck]\nuse = egg:swift#healthcheck\n"
                 )
         for server in PORT_OF:
-            self.ring(server, "create", 10, 3, 1)
-            for node in NODES:
-                for device in self.devices_of(node):
-                    self.ring(server, "add", f"r1z{node}-{self.address(server, node)}/{device}", 1)
-            self.ring(server, "rebalance")
+            self.make_ring(server, server, 3)
+        for index, (_, _, replicas) in enumerate(self.policies, 1):
+            self.make_ring(f"object-{index}", "object", replicas)
+
+    def swift_conf(self) -> str:
+        text = SWIFT_CONF
+        for index, (name, options, _) in enumerate(self.policies, 1):
+            text += f"\n[storage-policy:{index}]\nname = {name}\n{options}"
+        mark = f"[storage-policy:{self.default}]\n"
+        return text.replace(mark, f"{mark}default = yes\n")
+
+    def make_ring(self, name: str, server: str, replicas: int) -> None:
+        """A ring over all disks."""
+        self.ring(name, "create", 10, replicas, 1)
+        for node in NODES:
+            for device in self.devices_of(node):
+                self.ring(name, "add", f"r1z{node}-{self.address(server, node)}/{device}", 1)
+        self.ring(name, "rebalance")
 
     def devices_of(self, node: int) -> list[str]:
         """Names of its disks: sdb1, sdb1x, sdb1xx … of node 1."""
@@ -133,9 +160,14 @@ class Cluster:
 
     def start_one(self, conf: str, server: str, folder: pathlib.Path) -> None:
         """Starts one server of either implementation."""
+        command = [str(folder / f"swift-{server}-server"), str(self.etc / f"{conf}.conf")]
+        if self.policies:
+            scratch = self.root / "overlay"
+            scratch.mkdir(exist_ok=True)
+            command = ["unshare", "-m", "sh", "-c", IN_ITS_ETC, "sh", str(scratch), str(self.etc), *command]
         with open(self.root / "log" / f"{conf}.log", "ab") as log:
             self.processes[conf] = subprocess.Popen(
-                [str(folder / f"swift-{server}-server"), str(self.etc / f"{conf}.conf")],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -44,6 +44,7 @@ LOADS = (
     Load("GET 4 KiB, 256 clients", "get256", "get", "small", clients=256),
     Load("PUT 4 KiB, 256 clients", "put256", "put", "written", "q", clients=256),
 )
+LOST = "GET 256 MiB, two fragments lost"
 _CROWD = 100  # clients; above that a load may leave a side unwell for a minute, so that it is run no more often than needed
 MIXED = ("GET of 8 GET + 8 PUT", "PUT of 8 GET + 8 PUT")
 
@@ -65,6 +66,14 @@ FLOORS: dict[str, dict[str, tuple[float, float]]] = {
         "DELETE": (6, 8),
         "listing of 1,000": (15, 20),
     },
+    "tmpfs, 4+2": {
+        "GET 4 KiB": (12, 15),
+        "PUT 4 KiB": (10, 12),
+        "GET 256 MiB": (3, 4),
+        "PUT 256 MiB": (2.5, 3),
+        LOST: (3, 3),
+    },
+    "XFS, 4+2": {"GET 4 KiB": (10, 10), "PUT 4 KiB": (7, 7)},
 }
 # How many times lower p99 must be than the reference's.
 P99_FLOORS = {
@@ -178,30 +187,50 @@ class Rounds:
                 self.note(load.name, side, number, result)
 
     def big(self, side: Cluster, number: int) -> None:
-        """One large object up and down, three times."""
+        """One large object up and down, three times; where it is kept in fragments, once more when two of them are lost."""
         path = f"{side.endpoint}/v1/AUTH_test/large/{number}"
-        header = f"X-Auth-Token: {self.tokens[side.name]}"
+        down = "%{http_code} %{speed_download}"
         with tempfile.NamedTemporaryFile(dir=side.root) as file:
             for _ in range(BIG >> 20):
                 file.write(os.urandom(1 << 20))
             file.flush()
-            for name, words, figure in (
-                ("PUT 256 MiB", ["-T", file.name, "-H", "Expect:"], "%{http_code} %{speed_upload}"),
-                ("GET 256 MiB", [], "%{http_code} %{speed_download}"),
-            ):
-                speeds = []
-                before = side.cpu_seconds()
-                for _ in range(3):
-                    touch(side.root, 4 * BIG)
-                    curl = ["curl", "-s", "-o", "/dev/null", "-w", figure, "-H", header, *words, path]
-                    code, speed = subprocess.run(curl, capture_output=True, text=True).stdout.split()
-                    assert code in ("200", "201"), f"{side.name} {name}: {code}"
-                    speeds.append(float(speed) / 1e6)
-                rate = statistics.median(speeds)
-                cost = (side.cpu_seconds() - before) / 3 * 1e6
-                self.figures.setdefault(name, Figures()).add(side.name, rate=rate, cpu=cost)
-                say(name, side, number, f"{rate:8.0f} MB/s", cost)
+            words = ["-T", file.name, "-H", "Expect:"]
+            self.transfer(side, number, "PUT 256 MiB", path, words, "%{http_code} %{speed_upload}")
+            self.transfer(side, number, "GET 256 MiB", path, [], down)
+            if lose_fragments(side, BIG // 8):
+                self.transfer(side, number, LOST, path, [], down)
         assert side.request("DELETE", f"/large/{number}", self.tokens[side.name]) == 204
+
+    def transfer(
+        self, side: Cluster, number: int, name: str, path: str, words: list[str], figure: str
+    ) -> None:
+        """The median speed of three."""
+        header = f"X-Auth-Token: {self.tokens[side.name]}"
+        speeds = []
+        before = side.cpu_seconds()
+        for _ in range(3):
+            touch(side.root, 4 * BIG)
+            curl = ["curl", "-s", "-o", "/dev/null", "-w", figure, "-H", header, *words, path]
+            code, speed = subprocess.run(curl, capture_output=True, text=True).stdout.split()
+            assert code in ("200", "201"), f"{side.name} {name}: {code}"
+            speeds.append(float(speed) / 1e6)
+        rate = statistics.median(speeds)
+        cost = (side.cpu_seconds() - before) / 3 * 1e6
+        self.figures.setdefault(name, Figures()).add(side.name, rate=rate, cpu=cost)
+        say(name, side, number, f"{rate:8.0f} MB/s", cost)
+
+
+def lose_fragments(side: Cluster, size: int) -> bool:
+    """Take away the data fragments 0 and 1 that are larger than so many bytes; False if there are none."""
+    found = [
+        file
+        for index in (0, 1)
+        for file in side.root.glob(f"*/*/objects-*/*/*/*/*#{index}#d.data")
+        if file.stat().st_size > size
+    ]
+    for file in found:
+        file.unlink()
+    return bool(found)
 
 
 def wait_until_well(side: Cluster, token: str, seconds: int = 120) -> None:

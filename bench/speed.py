@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import counts
 import hung
@@ -25,7 +26,7 @@ import listings
 import memory
 import overload
 import report
-from cluster import Cluster
+from cluster import EC42, Cluster
 from disks import Images, memory_folder, touch, why_no_images
 from loads import LOADS, Rounds
 
@@ -68,7 +69,7 @@ def main() -> int:
     words = f"bench/speed.py --seconds {args.seconds} --rounds {args.rounds}"
     text = report.page(parts, words, REFERENCE.split("==")[1], left_out)
     print(text)
-    if not args.no_write and not args.only:
+    if not args.no_write and not args.only and args.policy == "gold":
         page = PROJECT / "doc" / "performance.md"
         by_hand = page.read_text().partition(BY_HAND) if page.exists() else ("", "", "")
         page.write_text(text + ("\n" + BY_HAND + by_hand[2] if by_hand[1] else ""))
@@ -86,8 +87,11 @@ def _measure(
     in_memory = pathlib.Path(args.memory) if args.memory else memory_folder()
     folder = pathlib.Path(args.disk) if disks == "xfs" and args.disk else in_memory
     images = Images(in_memory) if disks == "xfs" and not args.disk else None
+    more: dict[str, Any] = {"policies": (EC42,), "default": 1, "devices": 2} if args.policy == "ec42" else {}
     sides = [
-        Cluster(name, bins[name], folder / f"bench-{name}", args.port + n, args.port + 100 + 100 * n, cache, images=images)
+        Cluster(
+            name, bins[name], folder / f"bench-{name}", args.port + n, args.port + 100 + 100 * n, cache, images=images, **more
+        )
         for n, (name, cache) in enumerate(
             {"reference": f"127.0.0.1:{args.port + 10}", "ours": f"127.0.0.1:{args.port + 11}"}.items()
         )
@@ -102,7 +106,8 @@ def _measure(
         rounds = Rounds(sides, args.seconds, wanted)
         rounds.run(args.rounds)
         told = "tmpfs" if disks == "tmpfs" else f"`{args.disk}`" if args.disk else "XFS over memory"
-        part = report.Part("tmpfs" if disks == "tmpfs" else "XFS", told, rounds.figures, resting)
+        kind = "tmpfs" if disks == "tmpfs" else "XFS"
+        part = report.Part(f"{kind}, 4+2" if more else kind, told, rounds.figures, resting)
         token = rounds.tokens["ours"]
         if wanted("idle") and disks == "tmpfs":
             part.facts += memory.idle_clients(sides)
@@ -141,6 +146,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help=",".join(PARTS))
     parser.add_argument("--on", default="tmpfs,xfs", help="kinds of disks, one after the other")
+    parser.add_argument(
+        "--policy",
+        choices=("gold", "ec42"),
+        default="gold",
+        help="3 replicas, or fragments in 4+2 (no page is written)",
+    )
     parser.add_argument("--disk", default="", help="a folder on a real disk, in place of XFS over memory")
     parser.add_argument(
         "--memory", default="", help="the folder for disks in memory (a tmpfs that holds user xattrs)"

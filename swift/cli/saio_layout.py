@@ -20,6 +20,7 @@ from swift.ring.builder import RingBuilder
 NODES = (1, 2, 3, 4)
 PART_POWER = 10
 REPLICAS = 3
+DATA, PARITY = 4, 2  # fragments of the policy ec42
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {
@@ -93,6 +94,10 @@ class Layout:
             self.storage_address(server, node) for node in NODES for server in SERVERS
         ]
 
+    def devices_of(self, node: int) -> tuple[str, str]:
+        """Names of a node's disks: sdb1 and sdb5 of node 1. Whole copies are kept on the first ones, fragments on all eight."""
+        return f"sdb{node}", f"sdb{node + len(NODES)}"
+
     def storage_confs(self, node: int) -> list[pathlib.Path]:
         return [self.etc / f"{server}-server" / f"{node}.conf" for server in SERVERS]
 
@@ -119,7 +124,8 @@ def write(layout: Layout) -> list[pathlib.Path]:
         folder.mkdir(parents=True, exist_ok=True)
     layout.home.chmod(0o755)
     for node in NODES:
-        (layout.disks / str(node) / f"sdb{node}").mkdir(parents=True, exist_ok=True)
+        for device in layout.devices_of(node):
+            (layout.disks / str(node) / device).mkdir(parents=True, exist_ok=True)
         (layout.home / "cache" / str(node)).mkdir(parents=True, exist_ok=True)
     _write_secret(layout.etc / "swift.conf", _swift_conf())
     _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
@@ -193,6 +199,13 @@ default = yes
 [storage-policy:1]
 name = silver
 policy_type = replication
+
+[storage-policy:2]
+name = ec42
+policy_type = erasure_coding
+ec_type = isa_l_rs_vand
+ec_num_data_fragments = {DATA}
+ec_num_parity_fragments = {PARITY}
 """
 
 
@@ -295,11 +308,12 @@ use = egg:swift#healthcheck
 
 
 def _write_rings(layout: Layout) -> None:
-    for name, server, replicas in (
-        ("account", "account", REPLICAS),
-        ("container", "container", REPLICAS),
-        ("object", "object", REPLICAS),
-        ("object-1", "object", 2),
+    for name, server, replicas, disks in (
+        ("account", "account", REPLICAS, 1),
+        ("container", "container", REPLICAS, 1),
+        ("object", "object", REPLICAS, 1),
+        ("object-1", "object", 2, 1),
+        ("object-2", "object", DATA + PARITY, 2),
     ):
         ring = layout.etc / f"{name}.ring.gz"
         builder_file = layout.etc / f"{name}.builder"
@@ -313,23 +327,24 @@ def _write_rings(layout: Layout) -> None:
         known = {dev["device"]: dev for dev in builder.devs if dev}
         for node in NODES:
             ip, port = layout.storage_address(server, node)
-            device = known.get(f"sdb{node}")
-            if device is not None:
-                device.update(ip=ip, port=port, replication_ip=ip, replication_port=port)
-                continue
-            builder.add_dev(
-                {
-                    "region": 1,
-                    "zone": node,
-                    "ip": ip,
-                    "port": port,
-                    "replication_ip": ip,
-                    "replication_port": port,
-                    "device": f"sdb{node}",
-                    "weight": 1.0,
-                    "meta": "",
-                }
-            )
+            for name_of_device in layout.devices_of(node)[:disks]:
+                device = known.get(name_of_device)
+                if device is not None:
+                    device.update(ip=ip, port=port, replication_ip=ip, replication_port=port)
+                    continue
+                builder.add_dev(
+                    {
+                        "region": 1,
+                        "zone": node,
+                        "ip": ip,
+                        "port": port,
+                        "replication_ip": ip,
+                        "replication_port": port,
+                        "device": name_of_device,
+                        "weight": 1.0,
+                        "meta": "",
+                    }
+                )
         if not known:
             builder.rebalance()
         builder.save(str(builder_file))
@@ -340,5 +355,7 @@ def _same_addresses(layout: Layout, builder_file: pathlib.Path, server: str) -> 
     if not builder_file.exists():
         return True
     devices = [dev for dev in RingBuilder.load(str(builder_file)).devs if dev]
-    wanted = {f"sdb{node}": layout.storage_address(server, node) for node in NODES}
+    wanted = {
+        device: layout.storage_address(server, node) for node in NODES for device in layout.devices_of(node)
+    }
     return all(wanted.get(dev["device"]) == (dev["ip"], dev["port"]) for dev in devices)

@@ -19,6 +19,13 @@ META, SYSMETA, TRANSIENT_SYSMETA = "X-Object-Meta-", "X-Object-Sysmeta-", "X-Obj
 # The later ones win.
 OVERRIDES = ("X-Backend-Container-Update-Override-", "X-Object-Sysmeta-Container-Update-Override-")
 
+# What is kept with a fragment archive: of the object whose fragments they are, and which of them they are (object-disk 8).
+EC_PREFIX = "X-Object-Sysmeta-Ec-"
+EC_ETAG, EC_LENGTH, EC_INDEX = f"{EC_PREFIX}Etag", f"{EC_PREFIX}Content-Length", f"{EC_PREFIX}Frag-Index"
+EC_SCHEME, EC_SEGMENT_SIZE = f"{EC_PREFIX}Scheme", f"{EC_PREFIX}Segment-Size"
+# What ends the second phase of a write of fragments (proxy 14.3).
+COMMIT_CONFIRMATION = b"put_commit_confirmation"
+
 
 def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""

@@ -1,7 +1,7 @@
 """Storage policies: what `[storage-policy:N]` of swift.conf says, and where a policy's rings and directories lie.
 
-Kinds of policies register themselves by their `policy_type`; a kind that needs a library (erasure coding) lives in its own
-module. A type that no module here knows stops no server: its policy has its name, index and ring, and objects of it are
+Kinds of policies register themselves by their `policy_type`; what a kind needs a library for (erasure coding: `fragments`) lives in a
+module of its own. A type that no module here knows stops no server: its policy has its name, index and ring, and objects of it are
 refused by whoever is asked for them. Rings are loaded by swift.ring: here are only their file names.
 
 Spec: proxy-and-backend 7, 27.3; ring.md 14.1.
@@ -17,10 +17,12 @@ from typing import Any
 
 from swift.core.config import DEFAULT_SWIFT_DIR, csv_list, swift_conf, truthy
 from swift.core.errors import ConfigError
+from swift.core.fragments import Codec, offered_types
 
 LEGACY_NAME = "Policy-0"
 REPLICATION = "replication"
 ERASURE_CODING = "erasure_coding"
+MAX_SEGMENT = 256 << 20  # bytes; so much is held in memory for each transfer
 
 _NAME_CHARS = frozenset(string.ascii_letters + string.digits + "-")
 
@@ -128,6 +130,73 @@ def register_policy_type(name: str) -> Callable[[type[StoragePolicy]], type[Stor
 @register_policy_type(REPLICATION)
 class ReplicatedPolicy(StoragePolicy):
     """Whole copies of each object."""
+
+
+@register_policy_type(ERASURE_CODING)
+class ErasurePolicy(StoragePolicy):
+    """Fragments of each object: `codec` says how; `segment_size`: bytes that are encoded at a time; `duplication`: copies of each fragment."""
+
+    OWN_OPTIONS = frozenset(
+        (
+            "ec_type",
+            "ec_num_data_fragments",
+            "ec_num_parity_fragments",
+            "ec_object_segment_size",
+            "ec_duplication_factor",
+        )
+    )
+    DEFAULT_DISKFILE = "egg:swift#erasure_coding.fs"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options: Mapping[str, str] = kwargs.get("options") or {}
+        ec_type = options.get("ec_type", "")
+        if not ec_type:
+            raise PolicyError(f"Missing ec_type of policy {self.name!r} ({self.idx})")
+        offered = offered_types()
+        if ec_type not in offered:
+            raise PolicyError(
+                f"Wrong ec_type {ec_type!r} for policy {self.name!r} ({self.idx}), "
+                f"should be one of {', '.join(offered)}"
+            )
+        data = self._whole("ec_num_data_fragments", options.get("ec_num_data_fragments", ""))
+        parity = self._whole("ec_num_parity_fragments", options.get("ec_num_parity_fragments", ""))
+        self.segment_size = self._whole(
+            "ec_object_segment_size", options.get("ec_object_segment_size", "1048576")
+        )
+        self.duplication = self._whole("ec_duplication_factor", options.get("ec_duplication_factor", "1"))
+        if self.segment_size > MAX_SEGMENT:
+            raise PolicyError(f"Invalid ec_object_segment_size {self.segment_size} of policy {self.name!r}")
+        if ec_type == "isa_l_rs_vand" and parity >= 5 and not self.is_deprecated:
+            raise PolicyError(
+                f"Policy {self.name!r} ({self.idx}) uses isa_l_rs_vand with {parity} parity fragments, by which data "
+                "can be lost: such a policy must be deprecated"
+            )
+        self.codec = Codec(ec_type, data, parity)
+
+    def _whole(self, name: str, text: str) -> int:
+        if not (text.isascii() and text.isdigit() and 0 < len(text) < 12 and int(text) > 0):
+            raise PolicyError(f"Invalid {name} {text!r} for policy {self.name!r} ({self.idx})")
+        return int(text)
+
+    @property
+    def replicas(self) -> int:
+        """How many its ring must have."""
+        return self.codec.total * self.duplication
+
+    def fragment_of(self, position: int) -> int:
+        """The index of the fragment that belongs on the primary at this position of the ring."""
+        return position % self.codec.total
+
+    def quorum(self, replicas: int) -> int:
+        return (self.codec.data + self.codec.min_parity) * self.duplication
+
+    def check_replicas(self, replicas: float) -> None:
+        if replicas != self.replicas:
+            raise ConfigError(
+                f"EC ring for policy {self.name} needs to be configured with exactly {self.replicas} replicas. "
+                f"Got {replicas:g}."
+            )
 
 
 class UnservedPolicy(StoragePolicy):

@@ -8,8 +8,9 @@ from typing import Any
 
 from swift.core.errors import BadRequest
 from swift.core.timestamp import http_date, internal_timestamp
-from swift.obj.blocks import BLOCK_CRC32
+from swift.obj.blocks import BLOCK_CRC32, block_size_for, parse_block_crcs
 from swift.obj.body import BodyDamaged, ObjectBody
+from swift.obj.checks import PIECE
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.request import NamedObject
 from swift.obj.service import ObjectService
@@ -18,6 +19,7 @@ from swift.wire.message import Request, Response, normalize_etag
 from swift.wire.storage import Environ, StartResponse, is_true
 
 MAX_PREFERENCES = 256
+CHECKED_FROM = 65536  # bytes of a fragment archive; whoever gets a shorter one checks the object as a whole
 
 _USER_PREFIXES = ("x-object-meta-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
 _CONDITIONS = (
@@ -57,6 +59,8 @@ def get(server: ObjectService, environ: Environ, start_response: StartResponse) 
             return _precondition_failed(start_response, error)
         raise
     headers = _headers(server, environ, found)
+    if found.size > CHECKED_FROM and found.fragments and _is_checked(server, environ, found):
+        headers.append(("X-Backend-Fragments-Checked", "yes"))
     if not plain:
         return _conditional(server, target, environ, start_response, found, headers)
     headers.append(("Content-Length", str(found.size)))
@@ -84,6 +88,8 @@ def _fragment_preferences(environ: Environ) -> list[dict[str, Any]] | None:
     text = environ.get("HTTP_X_BACKEND_FRAGMENT_PREFERENCES")
     if not text:
         return None
+    if text == "[]":
+        return []
     try:
         prefs = json.loads(text)
         return [
@@ -137,6 +143,16 @@ def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list
     elif found.shown is not None:
         found.shown[:] = [[*headers]]
     return headers
+
+
+def _is_checked(server: ObjectService, environ: Environ, found: OpenObject) -> bool:
+    """True if no byte is sent whose block has not been checked (`swift.obj.body`)."""
+    value = found.metadata.get(BLOCK_CRC32)
+    if value is None or server.stores.options.validate_pct < 100:
+        return False
+    if "HTTP_RANGE" in environ and block_size_for(found.size) * 4 > PIECE:
+        return False  # a part of a block is sent as it is
+    return parse_block_crcs(value, found.metadata.get("ETag", ""), found.size) is not None
 
 
 def _body(server: ObjectService, target: NamedObject, environ: Environ, found: OpenObject) -> ObjectBody:

@@ -15,7 +15,8 @@ from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
-from swift.core.object_headers import update_overrides
+from swift.core.object_headers import EC_INDEX, update_overrides
+from swift.core.policy import ErasurePolicy
 from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
@@ -23,7 +24,7 @@ from swift.obj.listed import queue_fields
 from swift.obj.request import Malformed, NamedObject, stored_headers
 from swift.obj.service import ObjectService
 from swift.obj.store import NewObject, State, Write
-from swift.obj.upload import Footers, PlainUpload, open_upload
+from swift.obj.upload import Footers, MimeUpload, PlainUpload, open_upload
 from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
 from swift.wire.message import HTML_TYPE, Match, head_headers
@@ -33,6 +34,7 @@ SMALL_BODY = MIN_BLOCK  # bytes; has one checksum block
 PIECE = 1 << 20
 
 _CRC = "HTTP_X_BACKEND_BODY_CRC32"
+_NO_COMMIT = "HTTP_X_BACKEND_NO_COMMIT"
 
 
 class PutRequest:
@@ -45,6 +47,7 @@ class PutRequest:
         "length",
         "etag",
         "check",
+        "is_fragment",
         "write",
     )
 
@@ -52,6 +55,7 @@ class PutRequest:
         """Raises RequestError, HTTPException, DeviceUnavailable."""
         self.timestamp = timestamp_of(environ)
         self.target: NamedObject = server.locate(environ)
+        self.is_fragment = isinstance(self.target.store.policy, ErasurePolicy)
         timestamp = parse(self.timestamp)
         self.now = timestamp.timestamp
         self.length = check_object_creation(environ, self.target.obj, timestamp)
@@ -63,6 +67,15 @@ class PutRequest:
             next_part_power(environ),
             _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index"),
         )
+
+    def fragment_index(self, metadata: dict[str, str]) -> int:
+        """Which fragment of its object it brings, by what is to be kept with it. Raises Malformed."""
+        policy = self.target.store.policy
+        assert isinstance(policy, ErasurePolicy)
+        text = metadata.get(EC_INDEX, "")
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) < policy.codec.total):
+            raise Malformed(f"Invalid {EC_INDEX}")
+        return int(text)
 
 
 def _integer(environ: Environ, key: str, name: str) -> int | None:
@@ -87,13 +100,13 @@ def put(server: ObjectService, environ: Environ, start_response: StartResponse) 
     started = clock.time()
     request = PutRequest(server, environ)
     server.begin_write(environ, request.target)
+    upload = open_upload(environ, request.length, request.is_fragment)
     # with an Expect the sender wants to hear of a conflict before it sends anything
     small = (
-        request.length is not None
-        and request.length <= SMALL_BODY
+        upload.length is not None
+        and upload.length <= SMALL_BODY
         and "HTTP_EXPECT" not in environ
-        and not is_true(environ, "HTTP_X_BACKEND_OBJ_METADATA_FOOTER")
-        and not is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT")
+        and not isinstance(upload, MimeUpload)
     )
     metadata: dict[str, str] = {
         "X-Timestamp": request.timestamp,
@@ -105,9 +118,9 @@ def put(server: ObjectService, environ: Environ, start_response: StartResponse) 
     footers: Footers = {}
     try:
         if small:
-            state = _put_small(server, environ, request, metadata)
+            state = _put_small(environ, request, metadata, upload)
         else:
-            state, footers = _put_large(server, environ, request, metadata)
+            state, footers = _put_large(server, environ, request, metadata, upload)
             overrides = overrides or bool(footers)
     except Refused as refused:
         headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
@@ -124,12 +137,10 @@ def put(server: ObjectService, environ: Environ, start_response: StartResponse) 
 # ---------------------------------------------------------------- small
 
 
-def _put_small(
-    server: ObjectService, environ: Environ, request: PutRequest, metadata: dict[str, str]
-) -> State:
-    length = request.length
+def _put_small(environ: Environ, request: PutRequest, metadata: dict[str, str], upload: PlainUpload) -> State:
+    length = upload.length
     assert length is not None
-    body = environ["wsgi.input"].read(length) if length else b""
+    body = upload.source.read(length) if length else b""
     if len(body) != length:
         raise Refused(499)
     crc = crc32(body)
@@ -147,7 +158,14 @@ def _put_small(
     metadata["ETag"] = etag
     metadata[BLOCK_CRC32] = format_block_crcs(etag, MIN_BLOCK, [crc] if length else [])
     target = request.target
-    return target.store.put(target.place, metadata, body, request.check, request.write)
+    if not request.is_fragment:
+        return target.store.put(target.place, metadata, body, request.check, request.write)
+    index = request.fragment_index(metadata)
+    state = target.store.put(target.place, metadata, body, request.check, request.write)
+    upload.await_commit()
+    if upload.is_two_phase or not is_true(environ, _NO_COMMIT):
+        target.store.commit(target.place, request.timestamp, index, request.write.next_part_power)
+    return state
 
 
 # ---------------------------------------------------------------- large
@@ -170,9 +188,12 @@ class _Sums:
 
 
 def _put_large(
-    server: ObjectService, environ: Environ, request: PutRequest, metadata: dict[str, str]
+    server: ObjectService,
+    environ: Environ,
+    request: PutRequest,
+    metadata: dict[str, str],
+    upload: PlainUpload,
 ) -> tuple[State, Footers]:
-    upload = open_upload(environ, request.length)
     # the proxy takes the MD5 and promises it, with a CRC to check the body by
     promised = environ.get(_CRC)
     trusts = bool(promised) and (upload.has_footers if promised == "footer" else len(request.etag) == 32)
@@ -200,8 +221,15 @@ def _put_large(
         metadata["ETag"] = etag
         metadata.update(upload.stored_footers())
         metadata[BLOCK_CRC32] = format_block_crcs(etag, sums.blocks.block_size, sums.blocks.finish())
+        if request.is_fragment:
+            request.fragment_index(metadata)
         server.beat(target.store.device)  # an upload may take longer than that lasts
         new.finish(metadata)
+        if upload.is_two_phase:
+            upload.await_commit()
+            server.beat(target.store.device)
+        if upload.is_two_phase or not is_true(environ, _NO_COMMIT):
+            new.commit()
     finally:
         new.close()
     with contextlib.suppress(ClientError):

@@ -170,7 +170,8 @@ class Write(NamedTuple):
     """What every write is told beside its content.
 
     `now`: seconds, for the expiry test of what is there. `next_part_power`: of a ring that grows: the object gets a second
-    place. `fragment`: index of an EC fragment archive. `open_expired`: what has expired counts as there (POST).
+    place. `fragment`: only this EC fragment counts as there; its index where the metadata (`EC_INDEX`) says none. `open_expired`: what has
+    expired counts as there (POST).
     """
 
     now: float
@@ -295,7 +296,7 @@ class ObjectStore(ABC):
         check: Callable[[State], None],
         write: Write,
     ) -> State:
-        """Write a whole object whose body is at hand; returns what was there before.
+        """Write a whole object whose body is at hand; returns what was there before. An EC fragment is not yet known durable (`commit`).
 
         `check`: called with that, outside of the event loop; it raises what forbids the write. Raises as `NewObject.finish`.
         """

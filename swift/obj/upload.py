@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from hashlib import md5
 from typing import Any
 
+from swift.core.object_headers import COMMIT_CONFIRMATION
 from swift.obj.errors import Refused
 from swift.obj.request import Malformed
 from swift.wire.message import title_case
@@ -21,6 +22,9 @@ MAX_DRAIN = 65536
 
 Footers = dict[str, str]
 
+# Beside what the specification asks for, that the short form of a two-phase write is understood here.
+COMMIT_ANNOUNCED = [("X-Obj-Multiphase-Commit", "yes"), ("X-Backend-Obj-Confirmed-Upload", "yes")]
+
 _STORED = ("X-Object-Meta-", "X-Object-Sysmeta-", "X-Object-Transient-Sysmeta-")
 
 
@@ -28,6 +32,7 @@ class PlainUpload:
     """The request body is the object. `length`: its bytes, or None when chunked."""
 
     has_footers = False
+    is_two_phase = False  # the sender says later whether what it sent counts
 
     def __init__(self, source: Any, length: int | None) -> None:
         self.source = source
@@ -45,16 +50,50 @@ class PlainUpload:
         """Those of the footers that are kept with the object."""
         return {}
 
+    def await_commit(self) -> None:
+        """Tell the sender that all is stored, and wait for its word that it counts. Raises Malformed, Refused (500), ClientError."""
+
     def drain(self) -> None:
         """Read what is left of the request."""
 
 
-class MimeUpload(PlainUpload):
-    """The request body is a MIME document whose parts are the object and, if announced, a JSON object of headers."""
+class ConfirmedUpload(PlainUpload):
+    """The request body is the object, and behind it, sent once the server has said that it is stored, the confirmation.
 
-    def __init__(self, source: Any, length: int | None, boundary: str, has_footers: bool) -> None:
+    The short form of a two-phase write, for bodies in hand (doc/architecture.md); servers that don't know it miss a boundary, and refuse.
+    """
+
+    is_two_phase = True
+
+    def __init__(self, source: Any, length: int) -> None:
+        super().__init__(source, length)
+        self._left = length
+
+    def recv_into(self, buffer: memoryview) -> int:
+        if not self._left:
+            return 0
+        count: int = self.source.recv_into(buffer[: self._left])
+        if not count:
+            raise Refused(499)
+        self._left -= count
+        return count
+
+    def await_commit(self) -> None:
+        self.source.send_hundred_continue_response()
+        word = self.source.read(len(COMMIT_CONFIRMATION))
+        if word != COMMIT_CONFIRMATION:
+            raise Refused(500)
+
+
+class MimeUpload(PlainUpload):
+    """The request body is a MIME document: the object and, if announced, a JSON object of headers and a word that commits it."""
+
+    def __init__(
+        self, source: Any, length: int | None, boundary: str, has_footers: bool, is_two_phase: bool = False
+    ) -> None:
         super().__init__(source, length)
         self.has_footers = has_footers
+        self.is_two_phase = is_two_phase
         self._line = b"--" + boundary.encode("latin-1")
         self._mark = b"\r\n" + self._line
         self._buffer = b""  # received, not handed out
@@ -197,6 +236,25 @@ class MimeUpload(PlainUpload):
             if any(name.startswith(prefix) and len(name) > len(prefix) for prefix in _STORED)
         }
 
+    # ------------------------------------------------------------ the commit
+
+    def await_commit(self) -> None:
+        if not self.has_footers:
+            self._buffer = self._buffer[len(self._mark) :]
+        while len(self._buffer) < 2 and self._more():
+            pass
+        if not self._buffer.startswith(b"\r\n"):
+            raise Malformed("couldn't find PUT commit MIME doc")
+        self._buffer = self._buffer[2:]
+        self.source.send_hundred_continue_response()
+        if not self._buffer and not self._more():
+            raise Malformed("couldn't find PUT commit MIME doc")
+        if self._part_headers().get("X-Document", "").lower() != "put commit":
+            raise Refused(500)
+        while self._mark not in self._buffer:
+            if len(self._buffer) > MAX_DRAIN or not self._more():
+                raise Malformed("couldn't find PUT commit MIME doc")
+
     def drain(self) -> None:
         left = MAX_DRAIN
         while left > 0:
@@ -213,19 +271,30 @@ def _header_value(value: str) -> str:
     return value
 
 
-def open_upload(environ: Environ, length: int | None) -> PlainUpload:
-    """The upload that a PUT's headers announce. `length`: of the request body. Raises Malformed."""
+def open_upload(environ: Environ, length: int | None, takes_commit: bool = False) -> PlainUpload:
+    """The upload that a PUT's headers announce. `length`: of the request body. Raises Malformed.
+
+    `takes_commit`: of a fragment, whose writes have two phases.
+    """
     source = environ["wsgi.input"]
-    if is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT"):
+    is_two_phase = is_true(environ, "HTTP_X_BACKEND_OBJ_MULTIPHASE_COMMIT")
+    if is_two_phase and not takes_commit:
         raise Malformed("multiphase commit is for erasure-coded policies")
     wants_footers = is_true(environ, "HTTP_X_BACKEND_OBJ_METADATA_FOOTER")
-    if not wants_footers:
+    if not wants_footers and not is_two_phase:
         return PlainUpload(source, length)
-    boundary = environ.get("HTTP_X_BACKEND_OBJ_MULTIPART_MIME_BOUNDARY")
-    if not boundary or len(boundary) > 256:
-        raise Malformed("no MIME boundary")
     text = environ.get("HTTP_X_BACKEND_OBJ_CONTENT_LENGTH")
     if text and not (text.isascii() and text.isdigit() and len(text) < 20):
         raise Malformed("Invalid X-Backend-Obj-Content-Length")
-    source.set_hundred_continue_response_headers([("X-Obj-Metadata-Footer", "yes")])
-    return MimeUpload(source, int(text) if text else None, boundary, True)
+    body_length = int(text) if text else None
+    announced = [("X-Obj-Metadata-Footer", "yes")] if wants_footers else []
+    if is_two_phase:
+        announced += COMMIT_ANNOUNCED
+    source.set_hundred_continue_response_headers(announced)
+    boundary = environ.get("HTTP_X_BACKEND_OBJ_MULTIPART_MIME_BOUNDARY")
+    is_short = boundary is None and is_two_phase and not wants_footers
+    if is_short and body_length is not None and length == body_length + len(COMMIT_CONFIRMATION):
+        return ConfirmedUpload(source, body_length)
+    if not boundary or len(boundary) > 256:
+        raise Malformed("no MIME boundary")
+    return MimeUpload(source, body_length, boundary, wants_footers, is_two_phase)

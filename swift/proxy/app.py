@@ -13,14 +13,14 @@ import swift
 from swift.core import capabilities, constraints, swift_dir
 from swift.core.concurrency import Timeout
 from swift.core.config import truthy
-from swift.core.errors import RequestError
+from swift.core.errors import ConfigError, RequestError
 from swift.core.names import check_container_name, check_object_name, check_proxy_path
-from swift.core.policy import policies
+from swift.core.policy import StoragePolicy, policies
 from swift.core.timestamp import internal_timestamp, now_internal
 from swift.core.transaction import new_transaction_id
 from swift.middleware.access_fields import client_address
 from swift.middleware.info import get_container_info
-from swift.proxy import cors, disclosure, replicated
+from swift.proxy import cors, disclosure, erasure, replicated
 from swift.proxy.account import AccountController
 from swift.proxy.container import ContainerController
 from swift.proxy.controller import Controller
@@ -32,6 +32,8 @@ from swift.proxy.object import ObjectController
 from swift.proxy.options import Options, parse_options, skip_share
 from swift.proxy.routing import NodeSelector, Timings
 from swift.proxy.services import Services
+from swift.ring.errors import RingLoadError
+from swift.ring.format import RingData
 from swift.ring.lookup import Ring
 from swift.telemetry.log import get_logger, set_transaction
 from swift.telemetry.metrics import get_metrics
@@ -52,7 +54,7 @@ from swift.wire.message import (
 _FAILED = b"Internal server error.\n"
 _KEYSTONE_VERSIONS = ("v3", "v2.0")
 
-KINDS = (replicated,)
+KINDS = (replicated, erasure)
 """Modules that register how the objects of a type of policy are kept."""
 
 
@@ -103,7 +105,9 @@ class Application:
         directory = self.options.swift_dir
         objects = {}
         for policy in filter(is_served, policies()):
-            ring = object_rings.get(int(policy)) or Ring(directory, policy.ring_name, logger=self.logger)
+            ring = object_rings.get(int(policy)) or Ring(
+                directory, policy.ring_name, validation_hook=_replicas_check(policy), logger=self.logger
+            )
             objects[int(policy)] = self._selector("object", ring, int(policy))
         return Services(
             self,
@@ -330,6 +334,16 @@ class Application:
         finally:
             if allowed:
                 environ["swift.authorize"] = authorize
+
+
+def _replicas_check(policy: StoragePolicy) -> Callable[[RingData], None]:
+    def check(data: RingData) -> None:
+        try:
+            policy.check_replicas(data.replica_count)
+        except ConfigError as error:
+            raise RingLoadError(str(error)) from None
+
+    return check
 
 
 def _check_reserved_names(account: str, container: str | None, obj: str | None) -> None:

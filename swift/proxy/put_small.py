@@ -46,7 +46,7 @@ class SmallPut:
             given = environ.get("HTTP_ETAG")
         else:
             check_etag(exchange, footers, etag)
-            common = _with_footers(common, footers)
+            common = with_footers(common, footers)
         if given is None or normalize_etag(given) == etag:
             common += b"Etag: %s\r\nX-Backend-Body-Crc32: %08x\r\n" % (etag.encode(), crc32(body))
         else:
@@ -66,7 +66,7 @@ class SmallPut:
         return FanOut(services, asking, common, upload.shares, nodes, place.quorum, rows).run()
 
 
-def _with_footers(block: bytes, footers: Mapping[str, str]) -> bytes:
+def with_footers(block: bytes, footers: Mapping[str, str]) -> bytes:
     """The header block with what is kept of the footers in the place of headers of the same names."""
     lines = {
         name: f"{name}: {value}\r\n"

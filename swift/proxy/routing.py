@@ -217,6 +217,25 @@ class NodeSelector:
         ring = self.ring
         return self._iterate(primaries, lambda: ring.get_more_nodes(part), len(primaries))
 
+    def iterate_fragments(
+        self, part: int, primaries: Sequence[Node], fragments: int, data: int
+    ) -> NodeIterator:
+        """As `iterate`, such that the first ones hold different fragments, and of those the ones that need least work first.
+
+        `fragments`: how many different ones there are; the first `data` of them hold the object as it is.
+        """
+        ring, rank = self.ring, self._rank
+        ordered = primaries
+        if rank is not None or len(primaries) > fragments:
+            seen: dict[int, int] = {}
+            keyed: list[tuple[Any, ...]] = []
+            for node in in_order(primaries, rank):
+                index = node["index"] % fragments
+                turn = seen[index] = seen.get(index, 0) + 1
+                keyed.append((rank(node) if rank is not None else 0, turn, index >= data, len(keyed), node))
+            ordered = [item[-1] for item in sorted(keyed)]
+        return self._iterate(ordered, lambda: ring.get_more_nodes(part), len(primaries), True)
+
     def iterate_for_put(self, part: int, primaries: Sequence[Node]) -> NodeIterator:
         """As `iterate`, with local nodes first where write affinity is set."""
         is_local = self.options.write_affinity
@@ -243,7 +262,11 @@ class NodeSelector:
         return self._iterate(first, lambda: others, len(primaries)), len(first)
 
     def _iterate(
-        self, first: Sequence[Node], others: Callable[[], Iterable[Node]], primaries: int
+        self,
+        first: Sequence[Node],
+        others: Callable[[], Iterable[Node]],
+        primaries: int,
+        is_ordered: bool = False,
     ) -> NodeIterator:
         size = len(first)
         form = self._forms.get((size, primaries))
@@ -252,7 +275,8 @@ class NodeSelector:
             watch = self.on_excess and self._excess_watch(budget - size, primaries, self.on_excess)
             form = self._forms[size, primaries] = budget, watch
         budget, on_handoff = form
-        return NodeIterator(self.limiter, in_order(first, self._rank), others, budget, on_handoff)
+        ordered = first if is_ordered else in_order(first, self._rank)
+        return NodeIterator(self.limiter, ordered, others, budget, on_handoff)
 
     def _excess_watch(
         self, allowed: int, primaries: int, tell: Callable[[str, int, int], None]

@@ -7,6 +7,7 @@ the queues that keep one slow server from stopping the others.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import spawn, spawn_n
 from swift.core.hashing import md5
+from swift.core.object_headers import COMMIT_CONFIRMATION
 from swift.proxy.backend import Answers, Asking, let_go, read_answer
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
@@ -32,15 +34,17 @@ FOOTERS, COMMIT = "x-obj-metadata-footer", "x-obj-multiphase-commit"
 class Uplink:
     """One of the connections, wherever it ends up: its header block and share of updates are bound to it, not to a node.
 
-    `call` is None once it has broken, `answer` the final one; `boundary`: of its documents.
+    `call` is None once it has broken, `answer` the final one; `boundary`: of its documents. `is_late`: its server has not said yet whether
+    it goes on, and is not waited for.
     """
 
-    __slots__ = ("answer", "boundary", "call", "headers", "node", "share")
+    __slots__ = ("answer", "boundary", "call", "headers", "is_late", "node", "share")
 
     def __init__(self, headers: bytes, share: Share) -> None:
         self.headers = headers
         self.share = share
         self.boundary = b""
+        self.is_late = False
         self.node: Node | None = None
         self.call: BackendCall | None = None
         self.answer: Answer | None = None
@@ -48,7 +52,7 @@ class Uplink:
     @property
     def wants_data(self) -> bool:
         """It is connected, and its server waits for what comes next."""
-        return self.call is not None and self.answer is None
+        return self.call is not None and self.answer is None and not self.is_late
 
 
 class Uplinks:
@@ -107,7 +111,7 @@ class Uplinks:
         wanting = len(self.live())
         decided = 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in self.exchange.environ
         if not decided and wanting + len(answers) < self.quorum:
-            raise self._unavailable()
+            raise self.unavailable()
         if decided or wanting < self.quorum and have_quorum(statuses, self.quorum):
             self.abandon()
             return pad(answers, len(self.links))
@@ -159,7 +163,7 @@ class Uplinks:
         except BackendError as error:
             self._drop(link, error)
             if sum(link.call is not None or link.answer is not None for link in self.links) < self.quorum:
-                raise self._unavailable() from None
+                raise self.unavailable() from None
 
     def _drop(self, link: Uplink, error: BaseException) -> None:
         assert link.call is not None and link.node is not None
@@ -167,7 +171,8 @@ class Uplinks:
         link.call = None
         self.health.failed(link.node, error, self.asking.doing)
 
-    def _unavailable(self) -> HTTPServiceUnavailable:
+    def unavailable(self) -> HTTPServiceUnavailable:
+        """The answer where too few servers are left, or this one has not what it needs."""
         statuses = [link.answer.status if link.answer else 503 for link in self.links]
         self.services.log_unavailable("object", "PUT", statuses)
         return HTTPServiceUnavailable(request=self.exchange.request)
@@ -175,21 +180,29 @@ class Uplinks:
     # -- the end -----------------------------------------------------------------------------------------------------------
 
     def await_continue(self) -> list[Answer]:
-        """Wait until every server has said that it goes on (a second 100), given up, or run out of time.
+        """Wait until every server has said that it goes on (a second 100), given up, or run out of time; once a quorum goes on, the others
+        have their grace.
 
         Returns the final answers that came instead; `live` are those that go on. Raises HTTPServiceUnavailable where neither
         a quorum goes on nor one agrees on an answer.
         """
         end = clock.monotonic() + self.options.node_timeout
         pending = self.live()
+        has_quorum = False
         while pending:
+            if not has_quorum and len(self.live()) - len(pending) >= self.quorum:
+                has_quorum = True
+                end = min(end, clock.monotonic() + self.options.post_quorum_timeout)
             conns = [
                 link.call.conn for link in pending if link.call is not None and link.call.conn is not None
             ]
             ready = wait_any(conns, max(end - clock.monotonic(), 0))
             if not ready:
                 for link in pending:
-                    self._drop(link, self.asking.overdue())
+                    if has_quorum:
+                        link.is_late = True
+                    else:
+                        self._drop(link, self.asking.overdue())
                 break
             for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
                 pending.remove(link)
@@ -198,7 +211,7 @@ class Uplinks:
         if len(self.live()) < self.quorum and not have_quorum(
             [answer.status for answer in answers], self.quorum
         ):
-            raise self._unavailable()
+            raise self.unavailable()
         return answers
 
     def _take_continue(self, link: Uplink) -> None:
@@ -213,6 +226,15 @@ class Uplinks:
         self.health.answered(link.node, response, self.asking.doing)
         link.answer = read_answer(response, link.node, self.options.node_timeout)
         link.call = None
+
+    def commit(self) -> None:
+        """Tell those that go on that what they have stored counts."""
+        for link in self.live():
+            self._commit(link)
+
+    def _commit(self, link: Uplink) -> None:
+        document = commit_document(link.boundary)
+        self.send(link, [b"%x\r\n%s\r\n0\r\n\r\n" % (len(document), document)])
 
     def collect(self, lost: Callable[[list[Share]], None]) -> list[Answer]:
         """Final answers: all that come until a quorum agrees and the others had their grace; padded with 503.
@@ -247,7 +269,7 @@ class Uplinks:
         stored = sum(is_success(answer.status) for answer in answers) >= self.quorum
         if stored and gone:
             lost([link.share for link in gone])
-        for link in pending:
+        for link in [*pending, *(link for link in self.links if link.is_late)]:
             spawn_n(self._await_late, link, stored, lost, transaction())
         return pad(answers, len(self.links))
 
@@ -268,8 +290,16 @@ class Uplinks:
     ) -> None:
         set_transaction(*request)
         late = Answers()
-        taken = self._take_final(link, late, self.options.node_timeout)
-        late.finish(self.options.post_quorum_timeout)
+        taken = False
+        if link.is_late:
+            link.is_late = False
+            self._take_continue(link)
+            if link.wants_data:
+                with contextlib.suppress(HTTPServiceUnavailable):  # without it there was a quorum
+                    self._commit(link)
+        if link.wants_data:
+            taken = self._take_final(link, late, self.options.node_timeout)
+            late.finish(self.options.post_quorum_timeout)
         if stored and not taken:
             lost([link.share])
 
@@ -296,3 +326,8 @@ def metadata_document(boundary: bytes, footers: Mapping[str, str], is_last: bool
     digest = md5(text).hexdigest().encode()
     head = b"\r\n--%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n" % (boundary, digest)
     return b"%s%s\r\n--%s%s" % (head, text, boundary, b"--" if is_last else b"\r\n")
+
+
+def commit_document(boundary: bytes) -> bytes:
+    """What is sent after the second 100, as a new body of its own: what was stored counts."""
+    return b"X-Document: put commit\r\n\r\n%s\r\n--%s--" % (COMMIT_CONFIRMATION, boundary)

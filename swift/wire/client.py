@@ -335,6 +335,13 @@ class BackendResponse:
         self.release()
         return [data] if data else []
 
+    def peek(self) -> bytes | None:
+        """The whole body if it has arrived, which stays to be read; else None."""
+        if not self.buffered or self._done:
+            return b"" if self._done else None
+        data = self.conn.buffer
+        return data if len(data) == self._left else data[: self._left]
+
     @property
     def remaining(self) -> int:
         """Body bytes not yet handed out; -1 when unknown (chunked, or until close)."""
@@ -387,6 +394,26 @@ class BackendResponse:
             if self._left == 0:
                 self._done = True
         return data
+
+    def read_into(self, view: memoryview) -> int:
+        """As `read`, into a buffer: the number of bytes, 0 at the end of the body."""
+        conn = self.conn
+        if self._done or self.chunked or conn.buffer or self._left < 0:
+            data = self.read(len(view))
+            view[: len(data)] = data
+            return len(data)
+        try:
+            count = conn.stream.recv_into(view[: self._left])
+        except TimeoutError as err:
+            raise BackendTimeout("body") from err
+        except OSError as err:
+            raise conn._broken(f"body: {err}") from err
+        if not count:
+            raise conn._broken("body ended early")
+        self._left -= count
+        if self._left == 0:
+            self._done = True
+        return count
 
     def _recv(self, size: int) -> bytes:
         try:

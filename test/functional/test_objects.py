@@ -7,7 +7,16 @@ import time
 
 import pytest
 
+# Whole copies and fragments are the same to clients.
+POLICIES = ["gold", "ec42"]
 SIZES = [0, 1, 4096, 65535, 65536, 65537, 1 << 20, (3 << 20) + 7]
+
+
+@pytest.fixture(params=POLICIES)
+def container(request, user, name):
+    """A new container: its path below the account."""
+    assert user("PUT", f"/{name}", X_Storage_Policy=request.param).status == 201
+    return f"/{name}"
 
 
 def md5(data):

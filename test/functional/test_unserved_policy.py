@@ -9,14 +9,12 @@ import time
 from test.cluster import Cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-REFUSED = "Storage policy coded (7): objects of type erasure_coding are not served here\n"
+REFUSED = "Storage policy coded (7): objects of type striped are not served here\n"
 CODED = """
 [storage-policy:7]
 name = coded
-policy_type = erasure_coding
-ec_type = liberasurecode_rs_vand
-ec_num_data_fragments = 4
-ec_num_parity_fragments = 2
+policy_type = striped
+width = 4
 """
 
 

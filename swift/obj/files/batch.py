@@ -37,10 +37,11 @@ MAX_BYTES = 2 << 20
 class SmallFile:
     """What is to be written: a `.data` with its body, a `.meta` or a `.ts`.
 
-    `names`: what is in the hash directory, as listed just now. `may_conflict`: another file of the same time is no error.
+    `names`: what is in the hash directory, as listed just now. `may_conflict`: another file of the same time is no error. `fragment`: of an
+    EC `.data`, which is not cleaned up after: that is the commit's.
     """
 
-    __slots__ = ("metadata", "extension", "body", "names", "may_conflict")
+    __slots__ = ("metadata", "extension", "body", "fragment", "names", "may_conflict")
 
     def __init__(
         self,
@@ -49,12 +50,14 @@ class SmallFile:
         body: bytes,
         names: list[str],
         may_conflict: bool = False,
+        fragment: int | None = None,
     ) -> None:
         self.metadata = metadata
         self.extension = extension
         self.body = body
         self.names = names
         self.may_conflict = may_conflict
+        self.fragment = fragment
 
 
 class SmallWrite:
@@ -238,7 +241,7 @@ def _fill(step: _Step, file: SmallFile, options: StoreOptions) -> None:
     metadata["name"] = where.name
     _metadata.write(step.fd, metadata)
     ctype_time = metadata.get("Content-Type-Timestamp") if file.extension == ".meta" else None
-    step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time)
+    step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time, file.fragment)
     fault_point("write:attributes")
 
 
@@ -317,6 +320,8 @@ def _sync_directory(step: _Step) -> None:
 
 def _clean(step: _Step, options: StoreOptions) -> None:
     fault_point("write:durable")
+    if step.file is not None and step.file.fragment is not None:
+        return
     # listed now, whatever was there before: a racing writer and its cleanup may have come in between
     try:
         names: list[str] | None = os.listdir(step.dir_fd)

@@ -26,18 +26,25 @@ def commit(
 
     What was committed before is none the worse for a second time. Raises NotExist, NoSpace, LockTimeout, OSError.
     """
-    _commit_one(where, timestamp, fragment)
+    name = _commit_one(where, timestamp, fragment)
     other = None if next_part_power is None else where.in_part_power(next_part_power)
     if other is not None and other.hash_dir != where.hash_dir:
         _commit_one(other, timestamp, fragment)
         clean_up(other, options)
     fault_point("commit:durable")
-    clean_up(where, options)
+    try:
+        names: list[str] | None = os.listdir(where.hash_dir)
+    except OSError:  # it is committed nevertheless
+        names = None
+    if names != [name]:
+        clean_up(where, options, names)
 
 
-def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> None:
+def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> str:
+    """Returns the durable name."""
     source = f"{where.hash_dir}/{file_name(timestamp, '.data', None, fragment)}"
-    target = f"{where.hash_dir}/{file_name(timestamp, '.data', None, fragment, durable=True)}"
+    name = file_name(timestamp, ".data", None, fragment, durable=True)
+    target = f"{where.hash_dir}/{name}"
     try:
         # the lock keeps away whoever quarantines the directory, and the suffix is marked before its hash changes
         with Invalidation(where.partition_dir, where.suffix, create=False):
@@ -56,6 +63,7 @@ def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> None:
         # superseded, and what took its place has been removed since
         if not _is_superseded(where, timestamp):
             raise NotExist(where.hash_dir) from None
+    return name
 
 
 def _is_superseded(where: ObjectLocation, timestamp: str) -> bool:

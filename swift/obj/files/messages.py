@@ -63,13 +63,21 @@ class Terms(NamedTuple):
 def encode_item(number: int, item: SmallWrite) -> bytes:
     """The message for an item. Raises Elsewhere for one that has no form."""
     where, plan = item.where, item.plan
-    place = (where.device_path, where.policy_index, where.partition, where.name_hash, where.name)
+    place = (
+        where.device_path,
+        where.policy_index,
+        where.partition,
+        where.name_hash,
+        where.name,
+        where.ec,
+        where.fragments,
+    )
     body = b""
     rest: tuple[Any, ...]
     if isinstance(plan, PutPlan) and isinstance(plan.check, PutCheck):
         condition = plan.check.if_none_match
         tags = None if condition is None else list(condition.tags)
-        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags
+        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
         rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at
@@ -86,14 +94,12 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     """(its number, the item)."""
     head, _, body = message.partition(b"\n")
     number, place, validate_pct, (kind, now, *rest) = _loads(head)
-    device_path, policy_index, partition, name_hash, name = place
-    where = ObjectLocation(
-        device_path, policy_index, partition, name_hash, name, etag_validate_pct=validate_pct
-    )
+    device_path, policy_index, partition, name_hash, name, ec, fragments = place
+    where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, timestamp, tags = rest
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), Write(now))
+        metadata, timestamp, tags, fragment = rest
+        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), Write(now), fragment)
     elif kind == "D":
         timestamp, checked, if_delete_at = rest
         plan = DeletePlan(where, timestamp, DeleteCheck(checked, if_delete_at), Write(now))

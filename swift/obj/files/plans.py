@@ -17,18 +17,19 @@ from swift.obj.store import HEAD, OpenObject, State, Write
 
 @dataclass(slots=True)
 class PutPlan:
-    """`ObjectStore.put`."""
+    """`ObjectStore.put`. `fragment`: which one it is, of an EC object."""
 
     where: ObjectLocation
     metadata: dict[str, str]
     body: bytes
     check: Callable[[State], None]
     write: Write
+    fragment: int | None = None
 
     def __call__(self) -> tuple[State, SmallFile]:
         state = read_state(self.where, self.write.now, None, True)
         self.check(state)
-        return state, SmallFile(self.metadata, ".data", self.body, state.names)
+        return state, SmallFile(self.metadata, ".data", self.body, state.names, fragment=self.fragment)
 
 
 @dataclass(slots=True)

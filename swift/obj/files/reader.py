@@ -166,6 +166,23 @@ def _open_file(path: str, damaged: str | None, data: str | None) -> int:
             raise _Damaged(f"can't be opened: {damage}", damaged, data) from None
 
 
+def _alone(
+    where: ObjectLocation,
+    names: list[str],
+    frag_index: int | None,
+    frag_prefs: Sequence[dict[str, Any]] | None,
+) -> FileName | None:
+    """The one file of by far the most common directories, where there is nothing to decide."""
+    if len(names) != 1 or not names[0].endswith("#d.data" if where.ec else ".data"):
+        return None
+    if where.ec and (frag_index is not None or frag_prefs):
+        return None
+    try:
+        return parse_name(names[0], where.ec, where.fragments)
+    except ValueError:
+        return None
+
+
 def _open(
     where: ObjectLocation,
     names: list[str],
@@ -177,14 +194,8 @@ def _open(
     signs: list[Sign | None] | None,
 ) -> OpenObject:
     decision = None
-    data: FileName | None
-    if len(names) == 1 and not where.ec and names[0].endswith(".data"):
-        # by far the most common directory: nothing to decide
-        try:
-            data = parse_name(names[0])
-        except ValueError:
-            data = None
-    else:
+    data = _alone(where, names, frag_index, frag_prefs)
+    if data is None:
         decision = decide(names, where.ec, where.fragments, frag_index, frag_prefs)
         data = decision.data
         if data is None and decision.ts is not None:
@@ -209,7 +220,9 @@ def _open(
             merged = merge(merged, found.meta_metadata, ctype_metadata)
         found.metadata = merged
         _set_times(found, data, where.ec, decision)
-        if decision is not None and decision.frag_sets:
+        if decision is None and where.ec:
+            found.fragments = {data.timestamp: [data.fragment]}
+        elif decision is not None and decision.frag_sets:
             found.fragments = {t: [f.fragment for f in files] for t, files in decision.frag_sets.items()}
         _verify(where, found, now, open_expired, want)
         if want == HEAD:
@@ -276,10 +289,7 @@ def _set_times(found: OpenObject, data: FileName, ec: bool, decision: Decision |
         found.ctype_timestamp = internal_timestamp(ctype_time) if ctype_time else found.data_timestamp
     except (KeyError, ValueError):
         raise _Damaged("no good X-Timestamp in the metadata") from None
-    if ec:
-        found.durable_timestamp = decision.durable_set if decision is not None else None
-    else:
-        found.durable_timestamp = data.timestamp
+    found.durable_timestamp = data.timestamp if decision is None or not ec else decision.durable_set
 
 
 def _verify(

@@ -7,13 +7,14 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import Semaphore
 from swift.core.errors import LockTimeout
-from swift.core.policy import ERASURE_CODING, StoragePolicy
+from swift.core.object_headers import EC_INDEX
+from swift.core.policy import ERASURE_CODING, ErasurePolicy, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
@@ -76,17 +77,15 @@ class FileStore(ObjectStore):
     def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
         super().__init__(device, policy, options)
         self.ec = policy.policy_type == ERASURE_CODING
-        self.fragments: int | None = None
+        self.fragments: int | None = policy.codec.total if isinstance(policy, ErasurePolicy) else None
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
         self._hashing = Semaphore(1)
         self._digests: dict[str, tuple[tuple[int, int, int], Digest]] = {}
-        self.writers: Any = None
-        if device.inline and not self.ec:
-            self.writers = OnTheSpot(options)
-        elif not self.ec:
-            self.writers = shared.setdefault("writers", Writers(options))
+        self.writers: Any = (
+            OnTheSpot(options) if device.inline else shared.setdefault("writers", Writers(options))
+        )
 
     def locate(self, partition: str, name_hash: str, name: str | None) -> ObjectLocation:
         return ObjectLocation(
@@ -113,7 +112,8 @@ class FileStore(ObjectStore):
     ) -> OpenObject:
         device, warm, where = self.device, self.warm, _location(place)
         signs: list[Sign | None] | None = None
-        if not self.ec and warm.is_open(device):
+        # what is remembered is the only file of its directory: only who excludes it has something to choose
+        if frag_index is None and not frag_prefs and warm.is_open(device):
             known = warm.open(device, where, want, now, open_expired)
             if known is not None:
                 return known
@@ -143,7 +143,7 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if self.writers is None or write.next_part_power is not None or item.bytes > MAX_SMALL:
+        if write.next_part_power is not None or write.fragment is not None or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
         return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 
@@ -156,11 +156,12 @@ class FileStore(ObjectStore):
         write: Write,
     ) -> State:
         where = _location(place)
+        index = self.index_of(metadata, write)
 
         state: State
         try:
             state = self._in_batch(
-                SmallWrite(where, PutPlan(where, metadata, body, check, write), len(body)), write
+                SmallWrite(where, PutPlan(where, metadata, body, check, write, index), len(body)), write
             )
         except Elsewhere:
             state = self.device.run_mounted(True, self._put_trip, where, metadata, body, check, write)
@@ -185,9 +186,16 @@ class FileStore(ObjectStore):
             write.next_part_power,
             not self.device.inline,
             state.names,
-            write.fragment if self.ec else None,
+            self.index_of(metadata, write),
         )
         return state
+
+    def index_of(self, metadata: Mapping[str, str], write: Write) -> int | None:
+        """Which fragment is to be written; None for a whole copy."""
+        if not self.ec:
+            return None
+        index = metadata.get(EC_INDEX)
+        return write.fragment if index is None else int(index)
 
     def begin(
         self,
@@ -473,7 +481,7 @@ class FileStore(ObjectStore):
 class FileUpload(NewObject):
     """A body that is written to a file without a name; each method is one trip."""
 
-    __slots__ = ("_finished", "_new", "_store", "_taking", "_write")
+    __slots__ = ("_finished", "_index", "_new", "_store", "_taking", "_write")
 
     def __init__(
         self, store: FileStore, new: NewObjectFile, write: Write, taking: Callable[[memoryview], None]
@@ -483,6 +491,7 @@ class FileUpload(NewObject):
         self._write = write
         self._taking = taking
         self._finished = ""
+        self._index: int | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         self._store.device.run_on(self._new, self._take, data)
@@ -493,13 +502,8 @@ class FileUpload(NewObject):
 
     def finish(self, metadata: dict[str, str]) -> None:
         store, write = self._store, self._write
-        store.device.run_on(
-            self._new,
-            self._finish_trip,
-            metadata,
-            write.fragment if store.ec else None,
-            write.next_part_power,
-        )
+        self._index = store.index_of(metadata, write)
+        store.device.run_on(self._new, self._finish_trip, metadata, self._index, write.next_part_power)
         self._finished = metadata["X-Timestamp"]
 
     def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
@@ -507,9 +511,8 @@ class FileUpload(NewObject):
         self._new.close()
 
     def commit(self) -> None:
-        write = self._write
-        if write.fragment is not None:
-            self._store.commit(self._new.where, self._finished, write.fragment, write.next_part_power)
+        if self._index is not None:
+            self._store.commit(self._new.where, self._finished, self._index, self._write.next_part_power)
 
     def close(self) -> None:
         if self._finished or self._new.lent:

@@ -81,6 +81,7 @@ def _copy(source: OpenObject, target: OpenObject) -> None:
     target.metadata = target.data_metadata = source.metadata
     target.timestamp, target.data_timestamp = source.timestamp, source.data_timestamp
     target.ctype_timestamp, target.durable_timestamp = source.ctype_timestamp, source.durable_timestamp
+    target.fragments = source.fragments
     target.size = source.size
     target.shown = source.shown
 

@@ -98,7 +98,7 @@ def test_quorum():
     assert parse_policies({})[0].quorum(3) == 2
 
 
-@pytest.mark.parametrize("policy_type", ["erasure_coding", "magic"])
+@pytest.mark.parametrize("policy_type", ["striped", "magic"])
 def test_a_type_that_nothing_here_knows_stops_nobody(policy_type):
     sections = {**section(0, default="yes"), **section(1, policy_type=policy_type, ec_num_data_fragments="4")}
     found = parse_policies(sections)
@@ -115,3 +115,67 @@ def test_a_type_that_nothing_here_knows_stops_nobody(policy_type):
         other.quorum(6)
     with pytest.raises(PolicyError):  # the rules for names hold for it, too
         parse_policies({**section(0), **section(1, name="p0", policy_type=policy_type)})
+
+
+EC = {
+    "policy_type": "erasure_coding",
+    "ec_type": "liberasurecode_rs_vand",
+    "ec_num_data_fragments": "4",
+    "ec_num_parity_fragments": "2",
+}
+
+
+def erasure(**options):
+    return parse_policies({**section(0, default="yes"), **section(1, **{**EC, **options})})[1]
+
+
+def test_an_erasure_coded_policy():
+    found = erasure()
+    assert (found.codec.scheme, found.codec.total, found.segment_size) == (
+        "liberasurecode_rs_vand 4+2",
+        6,
+        1 << 20,
+    )
+    assert (found.replicas, found.quorum(6), found.delete_quorum(6)) == (6, 5, 3)
+    assert found.diskfile_module == "egg:swift#erasure_coding.fs"
+    assert [found.fragment_of(position) for position in (0, 5)] == [0, 5]
+    assert found.is_served
+
+
+def test_duplicated_fragments():
+    found = erasure(ec_duplication_factor="2", ec_object_segment_size="1024")
+    assert (found.replicas, found.quorum(12), found.segment_size) == (12, 10, 1024)
+    assert [found.fragment_of(position) for position in (5, 6, 11)] == [5, 0, 5]
+    found.check_replicas(12.0)
+    with pytest.raises(ConfigError) as error:
+        found.check_replicas(6.0)
+    assert str(error.value) == (
+        "EC ring for policy p1 needs to be configured with exactly 12 replicas. Got 6."
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ec_type": ""},
+        {"ec_type": "magic"},
+        {"ec_num_data_fragments": "0"},
+        {"ec_num_data_fragments": ""},
+        {"ec_num_data_fragments": "-1"},
+        {"ec_num_parity_fragments": "x"},
+        {"ec_num_parity_fragments": "2.5"},
+        {"ec_object_segment_size": "0"},
+        {"ec_object_segment_size": "99999999999"},
+        {"ec_duplication_factor": "0"},
+        {"ec_magic": "1"},
+        {"ec_type": "isa_l_rs_vand", "ec_num_parity_fragments": "5"},
+    ],
+)
+def test_bad_erasure_coded_policies(options):
+    with pytest.raises(PolicyError):
+        erasure(**options)
+
+
+def test_five_parities_of_isa_l_only_for_what_is_deprecated():
+    assert erasure(ec_type="isa_l_rs_vand", ec_num_parity_fragments="5", deprecated="yes").codec.parity == 5
+    assert erasure(ec_type="isa_l_rs_cauchy", ec_num_parity_fragments="5").codec.parity == 5

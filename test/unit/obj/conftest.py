@@ -13,7 +13,14 @@ from swift.obj import in_hand
 
 MEMORY = "/dev/shm"
 # What these say of files, threads and syncs is to hold on a disk as well; the others only need some place, or run inline in any case.
-ON_DISK_TOO = {"test_object_http", "test_object_server", "test_races", "test_reader", "test_store"}
+ON_DISK_TOO = {
+    "test_fragment_uploads",
+    "test_object_http",
+    "test_object_server",
+    "test_races",
+    "test_reader",
+    "test_store",
+}
 
 
 @pytest.fixture(autouse=True)

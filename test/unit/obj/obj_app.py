@@ -49,6 +49,9 @@ class Input(io.BytesIO):
     def set_hundred_continue_response_headers(self, headers):
         self.hundred_headers = dict(headers)
 
+    def send_hundred_continue_response(self):
+        pass
+
 
 class Trips:
     """In place of what carries batches: all small writes take trips of their own."""
@@ -73,6 +76,8 @@ class App:
             f.write(
                 "[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = changeme\n"
                 "[storage-policy:0]\nname = gold\ndefault = yes\n[storage-policy:1]\nname = silver\n"
+                "[storage-policy:2]\nname = ec42\npolicy_type = erasure_coding\nec_type = liberasurecode_rs_vand\n"
+                "ec_num_data_fragments = 4\nec_num_parity_fragments = 2\nec_object_segment_size = 1024\n"
             )
         self.log = Log()
         base = {

@@ -1,0 +1,175 @@
+"""Erasure coding of segments: what a fragment is, how segments become fragments, and fragments segments again (object-disk 8).
+
+The one importer of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
+payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole.
+Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
+What never lives here: segments of an object as a whole, nodes, files.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from struct import Struct
+from typing import Any
+
+HEADER = 80  # bytes before the payload of a fragment
+_HEAD = Struct("<IIIQB32xBBIIII")  # up to and with the checksum of the header
+_COVERED = 59  # bytes of the header that its checksum is of
+_MAGIC = 0x0B0C5ECC
+
+Fragment = bytes | bytearray | memoryview
+
+
+class FragmentError(Exception):
+    """Not a fragment, or not enough of them."""
+
+
+def offered_types() -> list[str]:
+    """The values of `ec_type` that the installed library can do."""
+    from pyeclib.ec_iface import VALID_EC_TYPES
+
+    return list(VALID_EC_TYPES)
+
+
+class Codec:
+    """One way to encode: `ec_type` with `data` + `parity` fragments. The library is loaded at the first use.
+
+    Raises ValueError then, if it can't do that. All methods may be called in threads, at the same time.
+    """
+
+    __slots__ = ("_sizes", "_made", "data", "ec_type", "parity")
+
+    def __init__(self, ec_type: str, data: int, parity: int) -> None:
+        self.ec_type = ec_type
+        self.data = data
+        self.parity = parity
+        self._made: Any = None
+        self._sizes: dict[int, int] = {0: 0}
+
+    @property
+    def total(self) -> int:
+        """How many different fragments there are of a segment."""
+        return self.data + self.parity
+
+    @property
+    def scheme(self) -> str:
+        """As it is kept with each fragment archive."""
+        return f"{self.ec_type} {self.data}+{self.parity}"
+
+    @property
+    def _library(self) -> Any:
+        if self._made is None:
+            from pyeclib.ec_iface import ECDriver, ECDriverError
+
+            try:
+                self._made = ECDriver(k=self.data, m=self.parity, ec_type=self.ec_type)
+            except ECDriverError as error:
+                raise ValueError(f"{self.scheme}: {error}") from None
+        return self._made
+
+    def load(self) -> None:
+        """Load the library now. Raises ValueError."""
+        assert self._library
+
+    @property
+    def min_parity(self) -> int:
+        """How many fragments beyond `data` must be stored before a write counts."""
+        return int(self._library.min_parity_fragments_needed())
+
+    def fragment_size(self, segment: int) -> int:
+        """Bytes of each fragment of a segment of so many bytes."""
+        size = self._sizes.get(segment)
+        if size is None:
+            size = int(self._library.get_segment_info(segment, segment)["fragment_size"])
+            if len(self._sizes) < 4096:
+                self._sizes[segment] = size
+        return size
+
+    def archive_size(self, length: int, segment: int) -> int:
+        """Bytes of each fragment archive of an object of `length` bytes, cut into segments of `segment` bytes."""
+        whole, rest = divmod(length, segment)
+        return whole * self.fragment_size(segment) + self.fragment_size(rest)
+
+    def encode(self, segment: bytes) -> list[bytes]:
+        """The fragments of a segment that is not empty, by their index."""
+        fragments: list[bytes] = self._library.encode(segment)
+        return fragments
+
+    def check(self, fragment: Fragment, segment: int | None = None) -> int:
+        """The index of a whole fragment with a good header. Raises FragmentError.
+
+        `segment`: the length that its segment must have. The payload has no checksum of its own.
+        """
+        if len(fragment) <= HEADER:
+            raise FragmentError(f"a fragment of {len(fragment)} bytes")
+        index, size, more, length, _, _, _, _, magic, _, crc = _HEAD.unpack_from(fragment)
+        if magic != _MAGIC or size + more + HEADER != len(fragment) or index >= self.total:
+            raise FragmentError("the header of a fragment is damaged")
+        if segment is not None and segment != length:
+            raise FragmentError(f"a fragment of a segment of {length} bytes, not {segment}")
+        if zlib.crc32(memoryview(fragment)[:_COVERED]) != crc and not self._is_accepted(fragment):
+            raise FragmentError("the checksum of a fragment's header differs")
+        return int(index)
+
+    def _is_accepted(self, fragment: Fragment) -> bool:
+        """Old libraries had another checksum, which the library knows."""
+        from pyeclib.ec_iface import ECDriverError
+
+        try:
+            self._library.get_metadata(bytes(fragment), 1)
+        except ECDriverError:
+            return False
+        return True
+
+    def decode(self, fragments: Sequence[bytes]) -> bytes:
+        """The segment, of at least `data` different fragments that were checked. Raises FragmentError.
+
+        What comes of a fragment with a damaged payload is wrong.
+        """
+        from pyeclib.ec_iface import ECDriverError
+
+        self._check_set(fragments)
+        try:
+            segment: bytes = self._library.decode(list(fragments))
+        except ECDriverError as error:
+            raise FragmentError(str(error)) from None
+        return segment
+
+    def pieces(self, fragments: Mapping[int, Fragment], segment: int) -> list[memoryview] | None:
+        """A segment of `segment` bytes as it stands in its data fragments, by their index and checked; None if one of them is missing.
+
+        Nothing is copied: for all types that are offered these hold the segment as it is.
+        """
+        views = []
+        for index in range(self.data):
+            fragment = fragments.get(index)
+            if fragment is None:
+                return None
+            payload = memoryview(fragment)[HEADER:]
+            if segment < len(payload):
+                payload = payload[:segment]
+            if segment:
+                views.append(payload)
+            segment -= len(payload)
+        if segment:
+            raise FragmentError("data fragments that are too short")
+        return views
+
+    def rebuild(self, fragments: Sequence[bytes], index: int) -> bytes:
+        """The fragment `index`, of at least `data` different others that were checked. Raises FragmentError."""
+        from pyeclib.ec_iface import ECDriverError
+
+        self._check_set(fragments)
+        try:
+            rebuilt: list[bytes] = self._library.reconstruct(list(fragments), [index])
+        except ECDriverError as error:
+            raise FragmentError(str(error)) from None
+        return rebuilt[0]
+
+    def _check_set(self, fragments: Sequence[bytes]) -> None:
+        """Given the same one twice, the library makes a segment of it all the same."""
+        if len({fragment[:4] for fragment in fragments}) < max(self.data, len(fragments)):
+            raise FragmentError("not enough different fragments")
+        if len({len(fragment) for fragment in fragments}) > 1:
+            raise FragmentError("fragments of different sizes")

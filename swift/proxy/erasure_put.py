@@ -1,0 +1,210 @@
+"""PUT of an erasure-coded object whose body still comes: encoded segment by segment, sent in step, committed (spec proxy 14.3).
+
+Nothing counts before a quorum has stored its fragments: servers keep them aside, and the old object, until they are told. Encoding and
+digests are done by another core while this one receives and sends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from swift.core.concurrency import sleep
+from swift.core.constraints import limits
+from swift.core.policy import ErasurePolicy
+from swift.core.threads import Call, DeviceBusy, lane
+from swift.proxy.backend import Asking
+from swift.proxy.fragment_places import fragments_for
+from swift.proxy.fragment_sums import Encoder, merged_footers
+from swift.proxy.kinds import Upload
+from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
+from swift.proxy.quorum import UNAVAILABLE, Answer, pad
+from swift.proxy.services import Services
+from swift.proxy.updates import Share
+from swift.proxy.uplinks import (
+    COMMIT,
+    FOOTERS,
+    Uplink,
+    Uplinks,
+    body_head,
+    metadata_document,
+)
+from swift.wire.message import HTTPRequestEntityTooLarge
+
+INLINE = 64 * 1024  # bytes of a segment that is encoded where it is
+AHEAD = 2  # segments that are being encoded while the next one is received
+
+
+class StreamedFragments:
+    """One PUT. Whatever ends it early closes the connections before the document's end."""
+
+    def __init__(
+        self, services: Services, policy: ErasurePolicy, upload: Upload, body: bytes | None = None
+    ) -> None:
+        """`body`: what was read of the client already, all of it."""
+        self.services = services
+        self.policy = policy
+        self.upload = upload
+        exchange, place, options = upload.exchange, upload.place, services.options
+        common = upload.common + b"X-Backend-Body-Crc32: footer\r\n"
+        if upload.length:
+            size = policy.codec.archive_size(upload.length, policy.segment_size)
+            common += b"X-Backend-Obj-Content-Length: %d\r\n" % size
+        asking = Asking(
+            "PUT",
+            place.part,
+            place.tail,
+            options.conn_timeout,
+            options.node_timeout,
+            exchange.use_replication,
+        )
+        nodes = place.selector.iterate_for_put(place.part, place.primaries)
+        self.uplinks = Uplinks(
+            services, exchange, asking, common, upload.shares, nodes, place.quorum, (FOOTERS, COMMIT)
+        )
+        self.body = ClientBody(services, exchange)
+        self.in_hand = body
+        self.encoder = Encoder(policy)
+        self.received = 0
+        self._ahead = b""
+        self.indexes: dict[Uplink, int] = {}
+        self.etag = ""
+        self.footers: dict[str, str] = {}
+        self._encoding: deque[tuple[Call, Call]] = (
+            deque()
+        )  # of each segment: the fragments, the digest of the object
+        self._submits: tuple[Callable[..., Call], Callable[..., Call]] | None = None
+
+    def run(self) -> tuple[list[Answer], str | None]:
+        """Store the object: (the answers of the servers, padded with 503; its ETag). Raises HTTPException when it did not come so far."""
+        try:
+            early = self.uplinks.connect()
+            if early is not None:
+                return early, None
+            self._assign()
+            self._stream()
+            self._send_footers()
+            refusals = self.uplinks.await_continue()
+            if len(self.uplinks.live()) < self.uplinks.quorum:
+                # What was stored is not committed. Clients can do nothing about it, so that they don't hear of it as their fault.
+                self.uplinks.abandon()
+                answers = [UNAVAILABLE if a.status // 100 == 4 else a for a in refusals]
+                return pad(answers, len(self.uplinks.links)), None
+            self.uplinks.commit()
+        except BaseException:
+            self.uplinks.abandon()
+            raise
+        return self.uplinks.collect(self._report), self.etag
+
+    def _assign(self) -> None:
+        """Which fragments go over which connection; one that would bring nothing new is dropped."""
+        links = self.uplinks.live()
+        nodes = [link.node or {} for link in links]
+        found = fragments_for(nodes, self.policy.codec.total, self.policy.duplication)
+        for link, index in zip(links, found, strict=True):
+            if index is not None:
+                self.indexes[link] = index
+            elif link.call is not None:
+                link.call.close()
+                link.call = None
+
+    # -- the body ----------------------------------------------------------------------------------------------------------
+
+    def _stream(self) -> None:
+        for link in self.uplinks.live():
+            self.uplinks.send(link, _chunk(body_head(link.boundary)))
+        longest = limits().max_file_size
+        while True:
+            segment = self._segment()
+            if self.received > longest:
+                raise HTTPRequestEntityTooLarge(request=self.upload.exchange.request)
+            if segment:
+                self._take(segment)
+            if len(segment) < self.policy.segment_size:
+                break
+        self._send_encoded(0)
+        if self.upload.length is not None and self.received != self.upload.length:
+            raise self.body.gone()
+
+    def _segment(self) -> bytes:
+        """The next segment; a shorter one is the last."""
+        size = self.policy.segment_size
+        if self.in_hand is not None:
+            segment = self.in_hand[self.received : self.received + size]
+            self.received += len(segment)
+            return segment
+        if self.upload.length is not None:
+            size = min(size, self.upload.length - self.received)
+        buffer = memoryview(bytearray(size))
+        filled = 0
+        while filled < size:
+            data = self._ahead or self.body.piece(buffer[filled:])
+            if not len(data):
+                break
+            if isinstance(data, bytes):  # a filter hands out what it likes
+                self._ahead = data[size - filled :]
+                data = data[: size - filled]
+                buffer[filled : filled + len(data)] = data
+            filled += len(data)
+        self.received += filled
+        return bytes(buffer[:filled])
+
+    def _take(self, segment: bytes) -> None:
+        """Have it encoded, and send what is done."""
+        encoder = self.encoder
+        if len(segment) > INLINE and self._has_lanes():
+            assert self._submits is not None
+            encode, digest = self._submits
+            try:
+                self._encoding.append((encode(encoder.encode, segment), digest(encoder.digest, segment)))
+            except DeviceBusy:
+                raise self.uplinks.unavailable() from None
+            self._send_encoded(AHEAD)
+            return
+        self._send_encoded(0)
+        self._send_fragments(encoder.take(segment))
+        sleep(0)
+
+    def _has_lanes(self) -> bool:
+        """One for the fragments, one for the digest of the object, so that two cores work at a time; False if there are none to be had."""
+        if self._submits is None:
+            try:
+                self._submits = lane(), lane()
+            except OSError:
+                return False
+        return True
+
+    def _send_encoded(self, left: int) -> None:
+        """Send the fragments of all segments but the last `left`, which may take longer."""
+        while len(self._encoding) > left:
+            encoded, digested = self._encoding.popleft()
+            digested.wait()
+            self._send_fragments(encoded.wait())
+
+    def _send_fragments(self, fragments: list[bytes]) -> None:
+        for link in self.uplinks.live():
+            self.uplinks.send(link, _chunk(fragments[self.indexes[link]]))
+
+    # -- the end -----------------------------------------------------------------------------------------------------------
+
+    def _send_footers(self) -> None:
+        """Raises 422 for another ETag than expected."""
+        self.etag = etag = self.encoder.etag()
+        added = footers_of_filters(self.upload.exchange.environ)
+        check_etag(self.upload.exchange, added, etag)
+        describing = self.encoder.describing(etag)
+        self.footers = merged_footers(describing, added, {})
+        for link in self.uplinks.live():
+            footers = merged_footers(describing, added, self.encoder.own(self.indexes[link]))
+            document = metadata_document(link.boundary, footers, is_last=False)
+            self.uplinks.send(link, [*_chunk(document), b"0\r\n\r\n"])
+
+    def _report(self, shares: list[Share]) -> None:
+        """Tell the listings of the object in the place of servers that were lost."""
+        environ, tail = self.upload.exchange.environ, self.upload.place.tail
+        lost_rows(self.services, environ, tail, self.encoder.length, self.etag, self.footers).report(shares)
+
+
+def _chunk(data: bytes) -> list[Any]:
+    return [b"%x\r\n" % len(data), data, b"\r\n"]
