@@ -106,6 +106,22 @@ def take_over(partition_dir: str, suffixes: list[str]) -> None:
     invalidate_all(partition_dir, suffixes)
 
 
+def sign_of(partition_dir: str) -> tuple[int, int, int] | None:
+    """Changes with the remembered hashes; None where something is to be hashed, or there are none."""
+    try:
+        remembered = os.stat(f"{partition_dir}/{HASHES_FILE}")
+    except OSError:
+        return None
+    try:
+        if os.stat(f"{partition_dir}/{INVALID_FILE}").st_size:
+            return None
+    except FileNotFoundError:
+        pass
+    except OSError:
+        return None
+    return remembered.st_ino, remembered.st_mtime_ns, remembered.st_size
+
+
 def digest(hashes: Mapping[str, Any]) -> str | None:
     """One value for all suffix hashes of a partition; None if one of them can't be told."""
     whole = blake2b(digest_size=16)

@@ -55,6 +55,7 @@ HASHING_SECONDS = (
     0.25  # of one step; with many steps at a time nobody else would get at the disk, so there is one
 )
 MAX_STEPS = 8192  # of one partition: each hashes a suffix at least
+MAX_DIGESTS = 100_000  # partitions whose digests are kept
 MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
 
 
@@ -81,6 +82,7 @@ class FileStore(ObjectStore):
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
         self._hashing = Semaphore(1)
+        self._digests: dict[str, tuple[tuple[int, int, int], Digest]] = {}
         self.writers: Any = (
             OnTheSpot(options) if device.inline else shared.setdefault("writers", Writers(options))
         )
@@ -312,24 +314,41 @@ class FileStore(ObjectStore):
             left = left[len(steps) :]
         return found
 
-    def _digests_step(self, names: list[str], look_for_new: bool) -> list[_Step | None]:
+    def _digests_step(self, names: list[str], look_for_new: bool) -> list[_Step | Digest | None]:
         """The first of them, as many as there is time for; the last one may be unfinished."""
         until = clock.monotonic() + HASHING_SECONDS
-        steps: list[_Step | None] = []
+        steps: list[_Step | Digest | None] = []
         for name in names:
+            sign = partitions.sign_of(f"{self.datadir}/{name}")
+            known = self._digests.get(name)
+            if sign is not None and known is not None and known[0] == sign and not look_for_new:
+                steps.append(known[1])
+                continue
             try:
                 step = self._hashes_step(f"{self.datadir}/{name}", [], look_for_new, ())
             except (OSError, LockTimeout):
                 steps.append(None)
             else:
                 steps.append(step)
+                self._remember(name, sign, step)
             if clock.monotonic() >= until:
                 break
         return steps
 
-    def _digest(self, partition: str, step: _Step | None) -> Digest | None:
-        if step is None:
-            return None
+    def _remember(self, partition: str, sign: tuple[int, int, int] | None, step: _Step) -> None:
+        """Keep what a partition's digest is for as long as its remembered hashes stay the same."""
+        if sign is None or step.hashing.left or sign != partitions.sign_of(f"{self.datadir}/{partition}"):
+            self._digests.pop(partition, None)
+            return
+        value = partitions.digest(step.hashing.hashes)
+        if value is not None:
+            if len(self._digests) >= MAX_DIGESTS:
+                self._digests.clear()
+            self._digests[partition] = sign, Digest(value, len(step.hashing.hashes))
+
+    def _digest(self, partition: str, step: _Step | Digest | None) -> Digest | None:
+        if step is None or isinstance(step, Digest):
+            return step
         whole = HashedSuffixes(step.hashing.hashed, step.hashing.hashes, step.damaged)
         if step.hashing.left:
             try:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 
 import obj_golden
 import pytest
@@ -253,3 +254,31 @@ def test_a_look_that_finds_nothing_new_writes_nothing(app, store):
     store.suffix_hashes("7", look_for_new=True)
     after = os.stat(f"{store.datadir}/7/hashes.pkl")
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_digests_are_kept_for_as_long_as_the_hashes_stay(app, store, monkeypatch):
+    """A pass over what is in sync reads no hashes; whatever changes them is seen at once."""
+    app.put(T1)
+    where = app.where()
+    first = store.digests(["7"])
+    assert store.digests(["7"]) == [first[0]._replace(hashed=0)]
+    consolidated = []
+    consolidate = suffixes.consolidate
+    monkeypatch.setattr(suffixes, "consolidate", lambda path: consolidated.append(path) or consolidate(path))
+    assert store.digests(["7"])[0].value == first[0].value
+    assert not consolidated
+    app.put(T2)  # marks the suffix
+    second = store.digests(["7"])
+    assert second[0].value != first[0].value
+    assert store.digests(["7"])[0].value == second[0].value
+    os.unlink(f"{where.hash_dir}/{T2}.data")
+    os.unlink(f"{where.partition_dir}/hashes.pkl")  # as an operator may
+    assert store.digests(["7"])[0].value not in (first[0].value, second[0].value)
+    hashes_ = app.request("REPLICATE", "/sda/7")
+    assert pickle.loads(hashes_.body) == {}
+    app.put("1700000003.00000")
+    third = store.digests(["7"])
+    os.rename(where.suffix_dir, f"{where.partition_dir}/{'abc' if where.suffix != 'abc' else 'abd'}")
+    assert store.digests(["7"], look_for_new=True)[0].value != third[0].value
+    shutil.rmtree(where.partition_dir)
+    assert store.digests(["7"])[0].suffixes == 0

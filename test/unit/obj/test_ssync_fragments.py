@@ -6,12 +6,8 @@ import pytest
 from ssync_pair import Served
 from test_ssync import GOLDEN, Script, as_recorded, body_of, files_of, raw, without_block_checksums
 
-from swift.core import policy
 from swift.obj.ssync.sender import Options, Session
 
-pytestmark = pytest.mark.skipif(
-    policy.ERASURE_CODING not in policy._registry, reason="no erasure-coded policies are served here"
-)
 RECORDED = GOLDEN["ec_revert"]
 MORE_CONF = """[storage-policy:2]
 name = ec42
