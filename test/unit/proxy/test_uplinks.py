@@ -40,13 +40,13 @@ class Server:
             try:
                 self._until(stream, b"\r\n\r\n", 1)
                 stream.sendall(self.first)
-                self._until(stream, b"0\r\n\r\n", 1)
+                self._until(stream, b"\r\n0\r\n\r\n", 1)
                 if self.second is None:
                     continue
                 if self.gate is not None:
                     self.gate.acquire()
                 stream.sendall(self.second)
-                self._until(stream, b"0\r\n\r\n", 2)
+                self._until(stream, b"\r\n0\r\n\r\n", 2)
                 stream.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 0\r\nEtag: "e"\r\n\r\n')
             except OSError:
                 pass
