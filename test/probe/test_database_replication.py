@@ -132,6 +132,7 @@ POINTS = [
     "db:exchange:rows_sent:2",
     "db:exchange:points_sent",
     "db:exchange:copied",
+    "db:exchange:piece_sent",
     "db:exchange:done",
     "db:exchange:done:2",
     "db:remove:renamed",

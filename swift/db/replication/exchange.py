@@ -199,27 +199,19 @@ class Exchange:
         """True if the peer has taken our file, False if it has refused it, None if there is no way to send it."""
         replica, info = self.replica, self.replica.info
         try:
-            image = replica.run(replica.image) if self.peer.takes_files else None
-            if image is not None:
-                fault_point("db:exchange:copied")
-                data, checksum = image
-                return self._taken(self.peer.send_image(data, checksum, use, replica.file, info["id"]))
             with replica.snapshot() as (path, size, checksum):
                 fault_point("db:exchange:copied")
                 if self.peer.takes_files:
                     answer = self.peer.send_file(
                         path, replica.pool, use, replica.file, info["id"], size, checksum
                     )
-                    return self._taken(answer)
+                    if not answer.is_good and answer.status != 404:
+                        self._refused("file", answer)
+                    return answer.is_good
                 return self._push(use, path)
         except (OSError, sqlite3.OperationalError) as err:
             self.logger.error("ERROR copying %s: %s", self.broker.path, err)
             return None
-
-    def _taken(self, answer: Answer) -> bool:
-        if not answer.is_good and answer.status != 404:
-            self._refused("file", answer)
-        return answer.is_good
 
     def _push(self, use: str, path: str) -> bool | None:
         replica, info, terms = self.replica, self.replica.info, self.terms

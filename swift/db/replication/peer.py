@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from swift.core.fault_points import fault_point
 from swift.core.names import quote_name
 from swift.core.threads import DevicePool
 from swift.wire.backend_call import BackendCall
@@ -119,17 +120,18 @@ class Peer:
         block = self._headers(*headers.items(), ("Content-Length", "0"))
         return self._answer(self._request("PUT", f"/{path}", block, b"", None))
 
-    def send_image(self, data: bytes, checksum: int, use: str, name: str, local_id: str) -> Answer:
-        """The database file with these bytes, as send_file."""
-        headers = self._file_headers(use, name, local_id, len(data), checksum)
-        return self._answer(self._request("REPLICATE", self.path, self._headers(*headers), data, None))
-
     def send_file(
         self, path: str, pool: DevicePool, use: str, name: str, local_id: str, size: int, checksum: int
     ) -> Answer:
         """The database file at `path`, to be used as COMPLETE or JOIN say; `name`: its base name in the hash directory."""
         headers = self._headers(
-            *self._file_headers(use, name, local_id, size, checksum), ("Expect", "100-continue")
+            ("Content-Type", "application/octet-stream"),
+            ("Content-Length", str(size)),
+            ("Expect", "100-continue"),
+            (FILES, use),
+            (FILE_NAME, name),
+            (FILE_ID, local_id),
+            (FILE_CRC, str(checksum)),
         )
         # merging the peer's rows into it takes its time; a peer that is gone is noticed by its connection
         timeout = max(self.timeouts.answer, size / 1_000_000)
@@ -150,6 +152,7 @@ class Peer:
                         raise OSError(f"{path} has become shorter")
                     call.conn.send_bytes(data, self.timeouts.answer)
                     offset += len(data)
+                    fault_point("db:exchange:piece_sent")
                 response = call.response(timeout)
                 response.drain()
                 return Answer(response.status, b"")
@@ -158,17 +161,6 @@ class Peer:
         except (BackendError, OSError) as err:
             call.close()
             return Answer(0, str(err).encode())
-
-    @staticmethod
-    def _file_headers(use: str, name: str, local_id: str, size: int, checksum: int) -> list[tuple[str, str]]:
-        return [
-            ("Content-Type", "application/octet-stream"),
-            ("Content-Length", str(size)),
-            (FILES, use),
-            (FILE_NAME, name),
-            (FILE_ID, local_id),
-            (FILE_CRC, str(checksum)),
-        ]
 
     def _headers(self, *items: tuple[str, str]) -> bytes:
         return header_block([("User-Agent", self.agent), *items])

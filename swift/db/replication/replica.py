@@ -26,7 +26,6 @@ from ..taking_over import later_times
 from .peer_state import PeerState
 
 SNAPSHOT = ".snapshot"  # the end of names of copies on their way to a peer, in a device's tmp
-IN_MEMORY = 1 << 20  # bytes of a database that needs no copy on the disk
 SHARE_OF_ROOM = 0.5  # of what is free on the device, that a copy may take
 _PAGES = 4096  # copied at a time
 _CHUNK = 1 << 20
@@ -114,21 +113,6 @@ class Replica:
         return orjson.dumps(rows), len(rows), rows[-1]["ROWID"] if rows else start
 
     # -- the whole file
-
-    def image(self) -> tuple[bytes, int] | None:
-        """(the whole file in one state, CRC-32) of a small database; None of others. Blocks. Raises OSError, sqlite3.Error."""
-        if not hasattr(sqlite3.Connection, "serialize"):  # before Python 3.11
-            return None
-        if os.stat(self.broker.file).st_size > IN_MEMORY:
-            return None
-        self.broker.commit_pending()
-
-        def serialize(conn: Any) -> bytes:
-            self.broker.read_info(conn)
-            return bytes(conn.serialize())
-
-        data = self.broker.glance(serialize)
-        return data, crc32(data)
 
     @contextlib.contextmanager
     def snapshot(self) -> Any:

@@ -42,13 +42,6 @@ def nodes(make):
     return nodes
 
 
-@pytest.fixture(params=["as a whole", "as a copy"])
-def road(request, monkeypatch):
-    """How whole databases are sent: small ones from memory, others from a copy on the disk."""
-    if request.param == "as a copy":
-        monkeypatch.setattr("swift.db.replication.replica.IN_MEMORY", 0)
-
-
 def rows(nodes, node, names=C):
     return {
         (row["name"], row["created_at"], row["size"], row["deleted"])
@@ -75,7 +68,7 @@ class Calls:
 
     def __init__(self, monkeypatch):
         self.made = []
-        send, send_file, send_image = Peer.send, Peer.send_file, Peer.send_image
+        send, send_file = Peer.send, Peer.send_file
 
         def noted(peer, body, timeout=None):
             self.made.append(body.split(b'"')[1].decode())
@@ -85,11 +78,6 @@ class Calls:
             self.made.append(use)
             return send_file(peer, path, pool, use, *args)
 
-        def noted_image(peer, data, checksum, use, *args):
-            self.made.append(use)
-            return send_image(peer, data, checksum, use, *args)
-
-        monkeypatch.setattr(Peer, "send_image", noted_image)
         monkeypatch.setattr(Peer, "send", noted)
         monkeypatch.setattr(Peer, "send_file", noted_file)
 
@@ -142,7 +130,7 @@ def test_an_idle_pass_asks_each_peer_once(nodes, calls):
     )
 
 
-def test_a_lost_replica_comes_back_as_a_whole(nodes, calls, road):
+def test_a_lost_replica_comes_back_as_a_whole(nodes, calls):
     for n in range(20):
         nodes.put_object(0, f"AUTH_a/c/o{n}", T[n])
     nodes.request(0, "POST", "AUTH_a/c", T[30], X_Container_Meta_Color="blue")
@@ -163,7 +151,7 @@ def test_a_lost_replica_comes_back_as_a_whole(nodes, calls, road):
     assert set(calls.take()) == {"sync"}
 
 
-def test_a_replica_far_behind_gets_the_file_and_keeps_its_own_rows(make, calls, road):
+def test_a_replica_far_behind_gets_the_file_and_keeps_its_own_rows(make, calls):
     nodes = make(per_diff="10")
     for node in range(3):
         nodes.request(node, "PUT", "AUTH_a/c", T[0], X_Backend_Storage_Policy_Index=0)
@@ -192,7 +180,7 @@ def test_what_a_replica_was_told_survives_the_file_of_a_peer(make, monkeypatch):
         nodes.request(node, "PUT", "AUTH_a/c", T[0], X_Backend_Storage_Policy_Index=0)
     for n in range(40):
         nodes.put_object(0, f"AUTH_a/c/o{n}", T[n])
-    send_file = Peer.send_image
+    send_file = Peer.send_file
 
     def late(peer, *args):
         if peer.node["device"] == "sd1":
@@ -200,7 +188,7 @@ def test_what_a_replica_was_told_survives_the_file_of_a_peer(make, monkeypatch):
             nodes.put_object(1, "AUTH_a/c/late", T[71])
         return send_file(peer, *args)
 
-    monkeypatch.setattr(Peer, "send_image", late)
+    monkeypatch.setattr(Peer, "send_file", late)
     nodes.replicate(0)
     broker = nodes.broker(1, *C)
     assert ("late", T[71], 7, 0) in rows(nodes, 1) and len(rows(nodes, 1)) == 41
@@ -496,15 +484,15 @@ def test_a_peer_that_has_got_its_replica_from_another_meanwhile_gets_what_that_l
     nodes.put_object(0, "AUTH_a/c/o", T[1])
     nodes.put_object(2, "AUTH_a/c/p", T[2])
     lose(nodes, 1)
-    send_image = Peer.send_image
+    send_file = Peer.send_file
 
     def late(peer, *args):
         if peer.node["device"] == "sd1" and not nodes.path(1, *C).exists():
-            monkeypatch.setattr(Peer, "send_image", send_image)
+            monkeypatch.setattr(Peer, "send_file", send_file)
             nodes.replicate(2)
-        return send_image(peer, *args)
+        return send_file(peer, *args)
 
-    monkeypatch.setattr(Peer, "send_image", late)
+    monkeypatch.setattr(Peer, "send_file", late)
     nodes.replicate(0)
     assert {name for name, *_ in rows(nodes, 1)} == {"o", "p"}
     figures = recon_cache.read(str(nodes.home / "container.recon"))["replication_stats"]
@@ -522,7 +510,6 @@ def test_where_there_is_no_room_for_a_copy_rows_are_sent(make, monkeypatch, use)
     if use == "complete":
         lose(nodes, 1)
     monkeypatch.setattr("swift.db.replication.replica.SHARE_OF_ROOM", 0.0)
-    monkeypatch.setattr("swift.db.replication.replica.IN_MEMORY", 0)
     nodes.replicate(0)
     assert [len(rows(nodes, node)) for node in range(3)] == [40, 40, 40]
     assert any("no room for a copy" in line for line in nodes.logger.lines)
