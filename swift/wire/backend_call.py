@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.wire.client import (
-    POOL,
     BackendConnection,
     BackendError,
     BackendResponse,
     BackendTimeout,
     StaleConnection,
 )
+from swift.wire.connection_pool import POOL
 
 _SOON = 0.001  # seconds; for what has arrived, when the time is up
 

@@ -1,31 +1,22 @@
-"""Connections to storage servers: pooled, keep-alive, parsed by hand.
+"""Connections to storage servers: keep-alive, parsed by hand.
 
-What lives here: sending a request head and body, reading a response head and body, the pool of idle connections. What never
-does: choosing nodes, retrying on other nodes, error limiting (proxy), anything about accounts, containers or objects.
+What lives here: sending a request head and body, reading a response head and body. What never
+does: keeping idle connections (connection_pool), choosing nodes, retrying on other nodes, error limiting (proxy), anything about accounts, containers or objects.
 Spec: proxy-and-backend.md sections 1.2 and 1.4.
 """
 
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Protocol
 
-from swift.core import clock
-from swift.core.concurrency import after_fork, hub
-from swift.core.sockets import connect
 from swift.core.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
 MAX_FORMS = 256
 READ_SIZE = 64 * 1024
-MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
-# As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
-MAX_IDLE_PER_NODE = 256
-MAX_IDLE = 4096
-REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?(?:\r\n|\Z)")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -83,6 +74,13 @@ def _framed(text: str, count: int) -> bytes:
     return text.encode("latin-1")
 
 
+class Keeper(Protocol):
+    """Who keeps connections between requests."""
+
+    def put(self, conn: BackendConnection) -> None:
+        """Keep an idle connection."""
+
+
 class BackendConnection:
     """One connection to a storage server; one request at a time."""
 
@@ -98,7 +96,7 @@ class BackendConnection:
         "stream",
     )
 
-    def __init__(self, stream: Stream, pool: ConnectionPool, key: tuple[str, int]) -> None:
+    def __init__(self, stream: Stream, pool: Keeper, key: tuple[str, int]) -> None:
         self.stream = stream
         self._pool = pool
         self._key = key
@@ -529,109 +527,6 @@ class BackendResponse:
     def close(self) -> None:
         """Drops the connection, whatever is left to read."""
         self.conn.close()
-
-
-def open_stream(key: tuple[str, int], seconds: float) -> Stream:
-    """A new connection to (ip, port). Raises ConnectError."""
-    try:
-        return connect(key[0], key[1], seconds)
-    except OSError as err:
-        raise ConnectError(f"{key[0]}:{key[1]}: {err}") from err
-
-
-class ConnectionPool:
-    """Idle connections by (ip, port), last in first out, bounded in number and age."""
-
-    def __init__(self) -> None:
-        self._idle: OrderedDict[tuple[str, int], deque[BackendConnection]] = OrderedDict()
-        self._count = 0
-        self._reaper: Any = None  # the hub's timer, while there is something to look through
-
-    def get(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
-        """An idle connection, or a new one. Raises ConnectError."""
-        conn = self.idle(ip, port)
-        return conn if conn is not None else self.fresh(ip, port, conn_timeout)
-
-    def idle(self, ip: str, port: int) -> BackendConnection | None:
-        """An idle connection that seems alive, if there is one; never waits."""
-        idle = self._idle.get((ip, port))
-        if idle:
-            oldest_allowed = clock.monotonic() - MAX_IDLE_SECONDS
-            while idle:
-                conn = idle.pop()
-                self._count -= 1
-                if conn.idle_since >= oldest_allowed and not conn.stream.is_dead():
-                    conn.reused = True
-                    return conn
-                conn.close()
-        return None
-
-    def fresh(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
-        """A new connection. Raises ConnectError."""
-        key = (ip, port)
-        return BackendConnection(open_stream(key, conn_timeout), self, key)
-
-    def put(self, conn: BackendConnection) -> None:
-        """Keeps an idle connection for the next caller."""
-        stream = conn.stream
-        if stream.fd < 0:
-            return
-        idle = self._idle.get(conn._key)
-        if idle is None:
-            idle = self._idle[conn._key] = deque()
-        if len(idle) >= MAX_IDLE_PER_NODE:
-            conn.close()
-            return
-        conn.idle_since = clock.monotonic()
-        idle.append(conn)
-        self._count += 1
-        if self._count > MAX_IDLE:
-            self._drop_oldest()
-        if self._reaper is None:
-            self._reaper = hub().schedule_call_global(REAP_SECONDS, self._reap)
-
-    def _reap(self) -> None:
-        """Close what has been idle for too long, and what its peer has closed. Runs in the hub; never waits."""
-        oldest_allowed = clock.monotonic() - MAX_IDLE_SECONDS
-        for key, idle in list(self._idle.items()):
-            for conn in list(idle):
-                if conn.idle_since < oldest_allowed or conn.stream.is_dead():
-                    idle.remove(conn)
-                    self._count -= 1
-                    conn.close()
-            if not idle:
-                del self._idle[key]
-        self._reaper = hub().schedule_call_global(REAP_SECONDS, self._reap) if self._count else None
-
-    def _drop_oldest(self) -> None:
-        for key in list(self._idle):
-            idle = self._idle[key]
-            if idle:
-                idle.popleft().close()
-                self._count -= 1
-                self._idle.move_to_end(key)
-                return
-            del self._idle[key]
-
-    def clear(self) -> None:
-        """Closes all idle connections (at shutdown, between tests)."""
-        if self._reaper is not None:
-            self._reaper.cancel()
-            self._reaper = None
-        for idle in self._idle.values():
-            for conn in idle:
-                conn.close()
-        self._idle.clear()
-        self._count = 0
-
-    def forget(self) -> None:
-        """For a forked child: the connections are its parent's, which alone may use them."""
-        self._reaper = None  # so is the timer
-        self.clear()
-
-
-POOL = ConnectionPool()
-after_fork.append(POOL.forget)
 
 
 def wait_any(connections: Iterable[BackendConnection], seconds: float | None) -> list[BackendConnection]:

@@ -2,7 +2,7 @@
 
 from swift.core.concurrency import Event, sleep, spawn
 from swift.core.sockets import listen
-from swift.wire.client import POOL
+from swift.wire.connection_pool import POOL
 from swift.wire.server import Server
 
 

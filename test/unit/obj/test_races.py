@@ -18,7 +18,7 @@ from swift.core.new_file import NewFile
 from swift.obj import async_pending
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer
-from swift.wire.client import POOL
+from swift.wire.connection_pool import POOL
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from test.descriptors import none_left_open
 

@@ -14,7 +14,7 @@ from swift.core.policy import PolicyCollection, ReplicatedPolicy, set_policies
 from swift.core.stream import Stream
 from swift.middleware.info import PROCESS_CACHE
 from swift.proxy.app import Application
-from swift.wire.client import POOL
+from swift.wire.connection_pool import POOL
 from swift.wire.message import Request
 from test.descriptors import none_left_open
 

@@ -6,7 +6,7 @@ import pytest
 from proxy_backends import T0, Reply
 
 from swift.core import clock, concurrency
-from swift.wire import client
+from swift.wire import connection_pool
 
 BODY = b"hello world"
 LONG = bytes(range(256)) * 1024
@@ -62,7 +62,7 @@ def test_a_body_that_comes_a_little_later_than_its_head_is_taken(make_cluster):
 def test_a_node_that_fails_after_the_quorum_is_replaced_behind_the_clients_back(make_cluster, monkeypatch):
     cluster = make_cluster(node_timeout="5", conn_timeout="3", post_quorum_timeout="0.1")
     cluster.on("object", "PUT", [Reply(201), Reply(201), Reply(503, hang=0.05), Reply(201)])
-    real = client.connect
+    real = connection_pool.connect
     reached = []
 
     def connect(ip, port, seconds):
@@ -71,7 +71,7 @@ def test_a_node_that_fails_after_the_quorum_is_replaced_behind_the_clients_back(
             reached.append(port)
         return real(ip, port, seconds)
 
-    monkeypatch.setattr(client, "connect", connect)
+    monkeypatch.setattr(connection_pool, "connect", connect)
     seconds, answer = took(cluster, "PUT", "/v1/a/c/o", TYPE, BODY)
     assert answer[0] == 201 and not reached
     for _ in range(300):
@@ -96,7 +96,7 @@ def test_a_body_has_its_own_time_limit(make_cluster, newest):
 
 def unreachable(cluster, monkeypatch, nodes, seconds=0.3):
     """These nodes drop SYN packets: connecting takes the whole of conn_timeout."""
-    real = client.connect
+    real = connection_pool.connect
     ports = {cluster.backends[node].port for node in nodes}
 
     def connect(ip, port, limit):
@@ -105,8 +105,8 @@ def unreachable(cluster, monkeypatch, nodes, seconds=0.3):
             raise TimeoutError("connect timed out")
         return real(ip, port, limit)
 
-    client.POOL.clear()
-    monkeypatch.setattr(client, "connect", connect)
+    connection_pool.POOL.clear()
+    monkeypatch.setattr(connection_pool, "connect", connect)
 
 
 @pytest.mark.parametrize("kind", ["object", "container", "account"])

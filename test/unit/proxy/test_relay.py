@@ -6,7 +6,7 @@ from swift.core import concurrency, sockets
 from swift.core.stream import Stream
 from swift.proxy.reader import Source
 from swift.proxy.relay import BodyBroken, MultirangeBody, RangeBody, UnsizedBody
-from swift.wire.client import POOL
+from swift.wire.connection_pool import POOL
 
 BODY = b"x" * 200_000
 

@@ -7,18 +7,18 @@ import pytest
 from swift.core import concurrency as c
 from swift.core import sockets
 from swift.core.stream import Stream
-from swift.wire import backend_call, client
+from swift.wire import backend_call, connection_pool
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import (
     BackendError,
     BackendTimeout,
     ConnectError,
-    ConnectionPool,
     StaleConnection,
     header_block,
     header_block_of,
     wait_any,
 )
+from swift.wire.connection_pool import ConnectionPool
 
 
 class Peer:
@@ -150,9 +150,9 @@ def test_a_call_to_a_connection_that_died_is_on_its_way_again(pool):
     get(pool, peer).read_all(100)
     call = called(peer)
     assert call.send_idle()
-    client.wait_any([call.conn], 5)
+    wait_any([call.conn], 5)
     assert call.arrived() is None
-    assert client.wait_any([call.conn], 5) == [call.conn]
+    assert wait_any([call.conn], 5) == [call.conn]
     assert call.arrived().read_all(100) == b"hello"
     assert peer.connections == 2
 
@@ -366,7 +366,7 @@ def test_names_that_are_no_addresses_are_refused(pool):
 
 @pytest.fixture
 def quick_reaper(monkeypatch):
-    monkeypatch.setattr(client, "REAP_SECONDS", 0.02)
+    monkeypatch.setattr(connection_pool, "REAP_SECONDS", 0.02)
 
 
 def until(condition):
@@ -396,7 +396,7 @@ def test_what_was_idle_for_too_long_is_closed(pool, quick_reaper, monkeypatch):
     young = pool.fresh("127.0.0.1", peer.port)
     for conn in (old, young):
         asked(conn).read_all(100)
-    old.idle_since -= client.MAX_IDLE_SECONDS + 1
+    old.idle_since -= connection_pool.MAX_IDLE_SECONDS + 1
     until(lambda: old.stream.fd < 0)
     c.sleep(0.05)
     assert young.stream.fd >= 0 and pool.idle("127.0.0.1", peer.port) is young
@@ -405,14 +405,14 @@ def test_what_was_idle_for_too_long_is_closed(pool, quick_reaper, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_child_uses_no_connection_of_its_parent():
     peer = Peer(OK, OK)
-    asked(client.POOL.fresh("127.0.0.1", peer.port)).read_all(100)
+    asked(connection_pool.POOL.fresh("127.0.0.1", peer.port)).read_all(100)
     pid = c.fork()
     if pid == 0:
-        os._exit(0 if client.POOL.idle("127.0.0.1", peer.port) is None else 1)
+        os._exit(0 if connection_pool.POOL.idle("127.0.0.1", peer.port) is None else 1)
     assert os.waitpid(pid, 0)[1] == 0
-    conn = client.POOL.idle("127.0.0.1", peer.port)
+    conn = connection_pool.POOL.idle("127.0.0.1", peer.port)
     assert conn is not None and asked(conn).read_all(100) == b"hello"
-    client.POOL.clear()
+    connection_pool.POOL.clear()
 
 
 def test_heads_that_say_the_same_have_bodies_of_their_own():
