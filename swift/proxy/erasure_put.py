@@ -68,7 +68,6 @@ class StreamedFragments:
         self.encoder = Encoder(policy)
         self.received = 0
         self._ahead = b""
-        self._buffer = memoryview(b"")
         self.indexes: dict[Uplink, int] = {}
         self.etag = ""
         self.footers: dict[str, str] = {}
@@ -137,9 +136,7 @@ class StreamedFragments:
             return segment
         if self.upload.length is not None:
             size = min(size, self.upload.length - self.received)
-        buffer = self._buffer[:size]
-        if len(buffer) < size:
-            buffer = self._buffer = memoryview(bytearray(size))
+        buffer = memoryview(bytearray(size))
         filled = 0
         while filled < size:
             data = self._ahead or self.body.piece(buffer[filled:])

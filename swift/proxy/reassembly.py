@@ -157,9 +157,6 @@ class SegmentReader:
         self._size = whole.fragment_size_of(0)
         self._feeds = {source.index: _Feed(source, self._size, timeout) for source in sources}
         self._submit: Callable[..., Call] | None = None
-        self._ahead: dict[
-            int, memoryview
-        ] = {}  # fragments of the next segment that were read already, by index
         # one more than needed, for segments that nothing else proves right
         self._witness: _Feed | None = None
         self._has_witness = True  # False once there is none to be had
@@ -196,12 +193,11 @@ class SegmentReader:
 
     def _segment(self, number: int) -> list[memoryview]:
         whole = self.whole
-        fragments: Mapping[int, Fragment] = self._fragments(number)
-        pieces = whole.codec.pieces(fragments, whole.length_of(number))
+        fragments = self._fragments(number)
+        length = whole.length_of(number)
+        pieces = whole.codec.pieces(fragments, length)
         if pieces is None:
-            copies = {index: bytes(fragment) for index, fragment in fragments.items()}
-            pieces = [memoryview(self._decode(number, list(copies.values())))]
-            fragments = copies
+            pieces = [memoryview(self._decode(fragments, length))]
         if whole.is_right(number, pieces):
             if whole.can_tell(number) or self._is_checked():
                 return pieces
@@ -213,11 +209,7 @@ class SegmentReader:
     def _fragments(self, number: int) -> dict[int, memoryview]:
         """The fragments of a segment, by index; whoever fails or sends what is none is replaced."""
         found: dict[int, memoryview] = {}
-        ahead, self._ahead = self._ahead, {}
         for index in sorted(self._feeds):
-            if index in ahead:
-                found[index] = ahead[index]
-                continue
             feed: _Feed | None = self._feeds[index]
             while feed is not None:
                 try:
@@ -250,17 +242,13 @@ class SegmentReader:
 
     # -- decoding ----------------------------------------------------------------------------------------------------------
 
-    def _decode(self, number: int, chosen: list[bytes]) -> bytes:
-        """What comes of the fragments of a segment; those of the next one are read meanwhile. Raises BodyBroken."""
-        whole = self.whole
+    def _decode(self, fragments: Mapping[int, Fragment], length: int) -> bytes:
+        """Raises BodyBroken."""
+        chosen = [bytes(fragment) for fragment in fragments.values()]
         try:
-            if whole.length_of(number) <= INLINE:
-                return whole.codec.decode(chosen)
-            decoded = self._begin(whole.codec.decode, chosen)
-            if number < self.last:
-                self._ahead = self._fragments(number + 1)
-            segment: bytes = decoded()
-            return segment
+            if length <= INLINE:
+                return self.whole.codec.decode(chosen)
+            return self._in_lane(self.whole.codec.decode, chosen)
         except FragmentError as error:
             raise BodyBroken(str(error)) from error
 

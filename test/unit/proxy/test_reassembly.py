@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.core.fragments import Codec
-from swift.proxy import reassembly
 from swift.proxy.erasure_get import SegmentsBody
 from swift.proxy.fragment_buckets import FragmentSource
 from swift.proxy.fragment_ranges import segments_of
@@ -21,15 +20,6 @@ from swift.wire.client import BackendError
 CODEC = Codec("liberasurecode_rs_vand", 4, 2)
 SEGMENT = 200
 FRAGMENT = CODEC.fragment_size(SEGMENT)
-
-
-@pytest.fixture(scope="module", params=["here", "in a lane"], autouse=True)
-def place(request):
-    """Where segments are decoded: in a lane the next one's fragments are read meanwhile."""
-    with pytest.MonkeyPatch.context() as patch:
-        if request.param == "in a lane":
-            patch.setattr(reassembly, "INLINE", 0)
-        yield
 
 
 class Response:
