@@ -19,7 +19,6 @@ from swift.core.errors import BadRequest
 from swift.core.names import MAX_PARTITION_DIGITS, check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
-from swift.db.items import object_item
 from swift.db.merge import is_plain
 from swift.db.replication.rpc import Operation
 from swift.db.request import (
@@ -488,17 +487,7 @@ def _row_item(row: Any) -> Any:
     if not isinstance(row, dict):
         raise ValueError("a row must be an object")
     try:
-        return object_item(
-            row["name"],
-            row["created_at"],
-            row["size"],
-            row["content_type"],
-            row["etag"],
-            row.get("deleted", 0),
-            row.get("storage_policy_index", 0),
-            row.get("ctype_timestamp"),
-            row.get("meta_timestamp"),
-        )
+        return ContainerBroker.item_from_peer(row)
     except KeyError as err:
         raise ValueError(f"a row without {err.args[0]}") from None
 
