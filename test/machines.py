@@ -178,7 +178,7 @@ class Machines(Cluster):
         end = time.monotonic() + 20
         while subprocess.run(["umount", path], capture_output=True).returncode:
             if time.monotonic() > end:
-                raise OSError(f"{path} cannot be unmounted")
+                raise OSError(f"{path} cannot be unmounted: {_users(path)} use it")
             time.sleep(0.05)
         self._mount(device)
 
@@ -311,6 +311,18 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = self._machines.connect(self._place, (self.host, self.port), self.timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _users(path: str) -> list[str]:
+    """The processes that have files below a path open, or mapped."""
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+            if any(link.startswith(path) for link in links) or path in (process / "maps").read_text():
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"{process.name} {words}")
+    return found
 
 
 def _free_pair(port: int) -> int:

@@ -89,20 +89,21 @@ class LongRun:
 
         def run(fault: schedule.Fault) -> None:
             time.sleep(max(0.0, began + fault.begin - time.monotonic()))
-            try:
-                say(f"round {number}: {fault}")
-                self.faults[fault.kind] += 1
-                breaker.begin(fault)
-                time.sleep(max(0.0, began + fault.end - time.monotonic()))
-            except BaseException as err:
-                self.notes.complain(f"{fault} could not be made: {err!r}")
-            finally:
+            with breaker.claim(fault):
                 try:
-                    breaker.end(fault)
+                    say(f"round {number}: {fault}")
+                    self.faults[fault.kind] += 1
+                    breaker.begin(fault)
+                    time.sleep(max(0.0, began + fault.end - time.monotonic()))
                 except BaseException as err:
-                    self.notes.complain(f"{fault} could not be ended: {err!r}")
+                    self.notes.complain(f"{fault} could not be made: {err!r}")
+                finally:
+                    try:
+                        breaker.end(fault)
+                    except BaseException as err:
+                        self.notes.complain(f"{fault} could not be ended: {err!r}")
 
-        threads = [threading.Thread(target=run, args=(fault,)) for fault in faults]
+        threads = [threading.Thread(target=run, args=(fault,), daemon=True) for fault in faults]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -189,7 +190,12 @@ def main(argv: list[str] | None = None) -> int:
         number = 0
         while not run.notes.wrong and (number == 0 or time.monotonic() - began < args.minutes * 60):
             number += 1
-            run.round(number)
+            try:
+                run.round(number)
+            except BaseException:
+                for text in run.notes.wrong[:TOLD]:
+                    print(f"WRONG: {text}")
+                raise
             say(f"round {number} is whole after {run.settling[-1]:.0f} s")
         traces = [
             f"{path.name}: {line}"

@@ -13,6 +13,7 @@ import random
 import shutil
 import signal
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 
 from swift.cli import saio
@@ -46,6 +47,12 @@ class Breaker:
         self.keeps_fragments = keeps_fragments
         self._rules: dict[Fault, list[Rule]] = {}
         self._lock = threading.Lock()
+        self._nodes: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+
+    def claim(self, fault: Fault) -> threading.Lock:
+        """Held from its begin to its end: what the one before it has broken is mended first."""
+        with self._lock:
+            return self._nodes[0 if fault.kind in EVERYWHERE else fault.node]
 
     def begin(self, fault: Fault) -> None:
         self._call("_begin_", fault)
