@@ -298,8 +298,8 @@ class Recording:
         old, old_name = self._entry(source)
         directory, name = self._entry(target)
         if old is not None and directory is not None:
-            directory.children[name] = old.children.pop(old_name)
-            self._add(call, directory, "rename", old, old_name, directory, name)
+            file = directory.children[name] = old.children.pop(old_name)
+            self._add(call, directory, "rename", old, old_name, directory, name, file)
         elif directory is not None or old is not None:
             raise Unknown(call.text[:200])
 
@@ -412,10 +412,9 @@ def _apply(change: Change, of: object) -> None:
     elif change.what == "unlink":
         of(details[0]).names.pop(details[1], None)  # type: ignore[operator]
     else:
-        old, old_name, directory, name = details
-        file = of(old).names.pop(old_name, None)  # type: ignore[operator]
-        if file is not None:
-            of(directory).names[name] = file  # type: ignore[operator]
+        old, old_name, directory, name, file = details
+        of(old).names.pop(old_name, None)  # type: ignore[operator]
+        of(directory).names[name] = file  # type: ignore[operator]
 
 
 def _write_out(file: File, path: pathlib.Path, of: object) -> None:

@@ -86,7 +86,8 @@ class Replicas:
         for (part, name), places in self._files(top).items():
             primaries = {node["device"] for node in ring.get_part_nodes(part)}
             if set(places) != primaries:
-                wrong.append(f"{top}/{part}/{name} is on {sorted(places)}, not on {sorted(primaries)}")
+                names = {device: [file.name for file in files] for device, files in places.items()}
+                wrong.append(f"{top}/{part}/{name} is on {names}, not on {sorted(primaries)}")
                 continue
             contents = {device: [_content(file) for file in files] for device, files in places.items()}
             if any(content != contents[min(contents)] for content in contents.values()):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 from servers import wait_until
-from traced_servers import TracedServer
+from traced_servers import TracedServer, answers
 
 from swift.core.hashing import hash_path
 from test import disks
@@ -114,25 +114,6 @@ def server(device_root, road, tmp_path):
         wait_until(lambda: '"ready' in server.trace_text(), 60)
     yield server
     server.stop()
-
-
-def answers(calls):
-    """{timestamp: (status, when the answer began to leave)} by the connection that the request came on."""
-    asked, found = {}, {}
-    for call in calls:
-        socket = re.match(r"\d+<(socket:\[\d+\]|TCP[^>]*)>", call.arguments)
-        if not socket:
-            continue
-        if call.name in ("recvfrom", "recvmsg"):
-            text = " ".join(quoted(call.arguments))
-            timestamp = re.search(r"(?i)x-timestamp: (\S+)", text)
-            if timestamp:
-                asked[socket[1]] = timestamp[1]
-        elif call.name in ("sendto", "sendmsg", "writev", "write"):
-            status = re.search(r"HTTP/1\.1 (\d+)", call.text)
-            if status and status[1] != "100" and socket[1] in asked:
-                found[asked.pop(socket[1])] = int(status[1]), call.began
-    return found
 
 
 def work(server, number, done):

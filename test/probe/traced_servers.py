@@ -3,10 +3,11 @@
 import http.client
 import os
 import pathlib
+import re
 
 from servers import environment, free_port, wait_until
 
-from test.system_calls import Traced
+from test.system_calls import Traced, quoted
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SWIFT_CONF = """[swift-hash]
@@ -62,3 +63,22 @@ class TracedServer:
         answer.read()
         connection.close()
         return answer.status
+
+
+def answers(calls):
+    """{timestamp: (status, when the answer began to leave)} by the connection that the request came on."""
+    asked, found = {}, {}
+    for call in calls:
+        socket = re.match(r"\d+<(socket:\[\d+\]|TCP[^>]*)>", call.arguments)
+        if not socket:
+            continue
+        if call.name in ("recvfrom", "recvmsg"):
+            text = " ".join(quoted(call.arguments))
+            timestamp = re.search(r"(?i)x-timestamp: (\S+)", text)
+            if timestamp:
+                asked[socket[1]] = timestamp[1]
+        elif call.name in ("sendto", "sendmsg", "writev", "write"):
+            status = re.search(r"HTTP/1\.1 (\d+)", call.text)
+            if status and status[1] != "100" and socket[1] in asked:
+                found[asked.pop(socket[1])] = int(status[1]), call.began
+    return found
