@@ -175,6 +175,8 @@ class ThreadPool:
         self._results: collections.deque[Call] = collections.deque()
         self._bell = _Bell()
         self._hub: Hub | None = None
+        self._thread: int | None = None  # the native thread of that hub
+        self._strays: collections.deque[tuple[Callable[..., Any], tuple[Any, ...]]] = collections.deque()
         self.waiting: set[Call] = set()
         self._stuck = False
         self._watched = False  # the watch is running: only while there are calls
@@ -243,9 +245,13 @@ class ThreadPool:
                 self._stuck = False
             if pending >= self.limit or (self.bounded and pending >= LIMITS.calls):
                 raise DeviceBusy(self.name)
+        thread = raw_threading.get_ident()
+        if thread != self._thread is not None:
+            # its hub would take the bell, and whoever waits in ours would never hear it
+            raise RuntimeError(f"{self.name} is asked by a thread that has no green threads")
         current = hub()
         if current is not self._hub:  # the first call, or the process has changed its hub since
-            self._hub = current
+            self._hub, self._thread = current, thread
             self._watched = False
             current.watch_callback(self._bell.fd, self.deliver)
         if self._threads < self.size and pending >= self._threads:
@@ -257,6 +263,14 @@ class ThreadPool:
             self._progress = self._tick
             self._watch()
         return call
+
+    def leave(self, function: Callable[..., Any], *args: Any) -> None:
+        """Has something done that nobody waits for. From any thread: what is left behind is collected in whichever comes to it."""
+        if self._thread in (None, raw_threading.get_ident()):
+            self.submit(function, *args, must=True)
+        else:
+            self._strays.append((function, args))
+            self._bell.ring()
 
     # ------------------------------------------------------------ the watch
 
@@ -341,6 +355,9 @@ class ThreadPool:
     def deliver(self) -> None:
         """In the hub: those whose calls were handed back go on."""
         self._bell.silence()
+        while self._strays:
+            function, args = self._strays.popleft()
+            self.submit(function, *args, must=True)
         self.wake_waiters()
 
     def wake_waiters(self) -> None:
@@ -397,11 +414,11 @@ class DevicePool:
         return self._pool.submit(function, *args)
 
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have something done that nobody waits for, such as closing a file. Never refused, never waits."""
+        """Have something done that nobody waits for, such as closing a file. Never refused, never waits. From any thread."""
         if self._pool is None:
             function(*args)
             return
-        self._pool.submit(function, *args, must=True)
+        self._pool.leave(function, *args)
 
 
 EXIT_SECONDS = 5.0

@@ -15,8 +15,8 @@ from swift.obj.store import Times
 def purge(where: ObjectLocation, times: Times, fragment: int | None = None) -> bool:
     """Unlink the files that `times` names; True if the hash directory is gone. Raises LockTimeout, OSError.
 
-    A crash in between leaves some of them, which the next purge takes. `.meta` files stay as long as there is data that
-    they belong to.
+    A crash in between leaves some of them, which the next purge takes: the data go last. `.meta` files stay as long as there is data
+    that they belong to, and data whose `.meta` is newer than what was named stay with it: nobody would send it without them.
     """
     try:
         # under the lock that files are linked under: what is not listed here was not there when we began
@@ -45,8 +45,10 @@ def _named(files: list[FileName], times: Times, fragment: int | None) -> list[Fi
         named = file.extension in (".data", ".ts", ".durable") and file.timestamp <= times.data
         if named and (file.extension != ".data" or fragment in (None, file.fragment)):
             gone.append(file)
+    metas = [file for file in files if file.extension == ".meta"]
+    newest = max(times.data, times.meta or "", times.ctype or "")
+    if not times.deleted and any(file.timestamp > newest for file in metas):
+        return []
     if any(file.extension == ".data" and file not in gone for file in files):
         return [file for file in gone if file.extension == ".data"]
-    newest = max(times.data, times.meta or "", times.ctype or "")
-    gone += [file for file in files if file.extension == ".meta" and file.timestamp <= newest]
-    return gone
+    return [file for file in metas if file.timestamp <= newest] + gone
