@@ -95,6 +95,12 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         """A broker for a path that a peer's call leads to."""
         return self.broker_class(path, **{"durable": self.durable, "logger": self.logger, **options})
 
+    def exchange_class(self) -> Any:
+        """What replicas of this kind say to each other, for the server that is asked to bring one up to date."""
+        from .replication.exchange import Exchange
+
+        return Exchange
+
     # -- dispatch
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

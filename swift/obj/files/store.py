@@ -19,7 +19,7 @@ from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
-from swift.obj.files import partitions, walker
+from swift.obj.files import inventory, partitions, set_aside, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
@@ -40,11 +40,13 @@ from swift.obj.store import (
     Digest,
     FragmentPreferences,
     HashedSuffixes,
+    Item,
     NewObject,
     ObjectStore,
     OpenObject,
     PartitionLock,
     Place,
+    SetAside,
     State,
     StoreOptions,
     Times,
@@ -424,6 +426,27 @@ class FileStore(ObjectStore):
         for suffix in there:
             if wanted is None or suffix in wanted:
                 yield from run(walker.suffix_times, f"{partition_dir}/{suffix}", self.ec, self.fragments)
+
+    def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
+        partition_dir = f"{self.datadir}/{partition}"
+        there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
+        wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
+        for suffix in there:
+            if wanted is None or suffix in wanted:
+                yield from self.device.run(
+                    inventory.suffix_items, f"{partition_dir}/{suffix}", self.ec, self.fragments
+                )
+
+    def set_aside(self, name_hash: str | None = None, most: int = 10_000) -> list[SetAside]:
+        directory = set_aside.quarantine_of(self.device.path, self.policy.idx)
+        found: list[SetAside] = self.device.run_mounted(
+            False, set_aside.entries, directory, self.ec, self.fragments, name_hash, most
+        )
+        return found
+
+    def take_back(self, place: Place, entry: str) -> list[str]:
+        back: list[str] = self.device.run_mounted(True, set_aside.take_back, place, entry, self.options)
+        return back
 
     def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
         run = self.device.run

@@ -6,6 +6,7 @@ ignores, names all with the digests that we have. Never here: what follows from 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from swift.core import clock
 from swift.core.errors import SwiftError
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.directories import is_suffix
+from swift.obj.server_inventory import ENTRY, INVENTORY
 from swift.obj.server_replicate import COMPARE, EQUAL
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, ConnectError, header_block
@@ -82,6 +84,17 @@ class Peers:
         while left:
             some, left = left[:SUFFIXES_AT_ONCE], left[SUFFIXES_AT_ONCE:]
             self._ask(node, policy_index, f"{partition}/{'-'.join(some)}")
+
+    def inventory(self, node: Node, policy_index: int, what: str, word: str, entry: str = "") -> Any:
+        """The document that answers a question of `server_inventory`; None from a server that knows no such questions. Raises PeerError."""
+        extra = [(INVENTORY, word), *([(ENTRY, entry)] if entry else [])]
+        headers, body = self._ask(node, policy_index, what, extra)
+        if headers.get(INVENTORY.lower()) != word:
+            return None
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise PeerError(f"{name_of(node)}: {error}") from None
 
     def _ask(
         self, node: Node, policy_index: int, what: str, extra: Iterable[tuple[str, str]] = ()
