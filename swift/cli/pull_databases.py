@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from swift.cli.pull_findings import Part
+from swift.cli.pull_findings import Part, short_reason
 from swift.core import clock
 from swift.core.concurrency import GreenPool
 from swift.core.threads import DeviceBusy, pool_for
@@ -54,7 +54,9 @@ class RemoteDatabases:
         if answer.status in (400, 404, 405, 500) and not self._peer.takes_files:
             raise Unanswered(f"{self._peer} is served by the reference, which can't tell")
         if not answer.is_good:
-            raise Unanswered(f"{self._peer}: {why_not(answer)}", answer.status == 507)
+            raise Unanswered(
+                f"{self._peer}: {short_reason(why_not(answer), str(self._peer))}", answer.status == 507
+            )
         try:
             return inventory.told_of(answer.document())
         except ValueError as error:
@@ -158,7 +160,7 @@ class DatabaseCheck:
             self.part.problem("lacks", str(peer), example=_name(told), items=max(told.state.max_row, 0))
             return
         if not answer.is_good:
-            self.part.problem("no-answer", str(peer), why=why_not(answer))
+            self.part.problem("no-answer", str(peer), why=short_reason(why_not(answer), str(peer)))
             return
         try:
             document = answer.document()

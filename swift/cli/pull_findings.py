@@ -18,7 +18,7 @@ TEXTS = {
     "alone": "no other device has {units}, e.g. {example}",
     "too-few": "too few other devices would be left for {units}: {why}",
     "no-partition": "the ring has no partition {example} ({units} like that)",
-    "waiting": "{items} wait for delivery to container servers",
+    "waiting": "{items} not delivered to container servers yet",
     "set-aside": "{items} in quarantine are whole nowhere else, e.g. {example}",
     "unknown": "{example} belongs to no policy of swift.conf",
     "growing": "the ring's part power is being increased",
@@ -112,3 +112,10 @@ class Part:
 
 def _count(number: int, unit: str) -> str:
     return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def short_reason(why: str, node: str) -> str:
+    """An error's text without the names of the node that it is about, which stand before it."""
+    for name in (node, node.rpartition("/")[0]):
+        why = why.removeprefix(name).lstrip(": ")
+    return why

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from swift.cli.pull_findings import Part
+from swift.cli.pull_findings import Part, short_reason
 from swift.core import clock
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.policy import ErasurePolicy, StoragePolicy
@@ -182,7 +182,7 @@ class ObjectCheck:
                 self.part.problem("lacks", name_of(node), example=example, items=len(lacking))
 
     def _no_answer(self, node: Node, why: str) -> None:
-        self.part.problem("no-answer", name_of(node), why=why.removeprefix(f"{name_of(node)}: "))
+        self.part.problem("no-answer", name_of(node), why=short_reason(why, name_of(node)))
 
     def _differs(self, suffix: str, ours: Mapping[str, Any], theirs: Mapping[Any, Any], node: Node) -> bool:
         mine, other = ours[suffix], theirs.get(suffix)

@@ -35,6 +35,7 @@ from .budget import BUDGET
 from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from .replication.rpc import Operation, ReplicationCalls
+from .replication.spots import Spot
 from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
@@ -100,6 +101,15 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         from .replication.exchange import Exchange
 
         return Exchange
+
+    def bring(self, where: Spot, ids: list[int]) -> dict[str, Any]:
+        """See `replication.bring`. Raises DatabaseMissing."""
+        from .replication.bring import Bringer  # a server seldom needs it, nor a ring
+
+        broker = self.replica(where.path, lock_timeout=LOCK_TIMEOUT)
+        return Bringer(broker.kind, self.exchange_class(), self.metrics, self.logger).bring(
+            broker, where, ids
+        )
 
     # -- dispatch
 

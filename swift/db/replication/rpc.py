@@ -34,6 +34,7 @@ from .spots import Spot, spot
 MAX_ROWS = 100_000  # in one merge_items
 MAX_POINTS = 100_000  # in one merge_syncs
 MAX_MANY = 1000  # databases in one sync_many
+MAX_BROUGHT = 64  # devices in one bring
 FILE, MERGE = "file", "merge"
 AT_A_TIME = {FILE: 1, MERGE: 2}  # on a device, in a process
 MAX_FILE = 1 << 50  # bytes; the disk's reserve is the real bound
@@ -63,13 +64,11 @@ class Host(Protocol):
     def replica(self, path: str, **options: Any) -> Broker:
         """A broker for a path."""
 
-    metrics: Any
-
     def segments(self, environ: Environ, least: int, most: int) -> list[str]:
         """The path's segments, device and partition checked."""
 
-    def exchange_class(self) -> Any:
-        """What replicas of this kind say to each other."""
+    def bring(self, where: Spot, ids: list[int]) -> dict[str, Any]:
+        """Bring these devices up to date with a replica of ours. Raises DatabaseMissing."""
 
 
 class ReplicationCalls:
@@ -248,21 +247,10 @@ class ReplicationCalls:
 
     def _bring(self, where: Spot, arguments: list[Any]) -> tuple[int, bytes]:
         """Bring these devices of the ring up to date. Raises BadRequest, DatabaseMissing."""
-        from .bring import EXPECTED, MOST, Bringer
-
         ids = arguments[0] if len(arguments) == 1 else None
-        if not isinstance(ids, list) or len(ids) > MOST or not all(type(number) is int for number in ids):
+        if not isinstance(ids, list) or len(ids) > MAX_BROUGHT or not all(type(n) is int for n in ids):
             raise BadRequest("bring needs ids of devices")
-        broker = self.host.replica(where.path, lock_timeout=arrivals.LOCK_TIMEOUT)
-        host = self.host
-        try:
-            bringer = Bringer(broker.kind, host.exchange_class(), host.metrics, host.logger)
-            return 200, orjson.dumps({"done": bringer.bring(broker, where, ids)})
-        except DatabaseMissing:
-            raise
-        except EXPECTED as error:
-            host.logger.error("ERROR bringing %s to others: %s", where.path, error)
-            return 200, orjson.dumps({"done": {}, "error": str(error)[:500]})
+        return 200, orjson.dumps(self.host.bring(where, ids))
 
     # -- whole files over HTTP
 

@@ -50,7 +50,7 @@ class Peers:
         self.conn_timeout = conn_timeout
         self.node_timeout = node_timeout
         self.http_timeout = http_timeout
-        self._away: dict[tuple[str, int], float] = {}
+        self._away: dict[tuple[str, int], tuple[float, str]] = {}  # until when, and why
         self._misses: dict[tuple[str, int], int] = {}
         self._plain: dict[tuple[str, int], float] = {}
 
@@ -101,8 +101,9 @@ class Peers:
     ) -> tuple[dict[str, str], bytes]:
         """(headers by lower-case name, body) of a REPLICATE that was answered 200."""
         key = _address(node)
-        if self._away.get(key, 0) > clock.monotonic():
-            raise PeerError(f"{name_of(node)} could not be reached a moment ago")
+        until, why = self._away.get(key, (0.0, ""))
+        if until > clock.monotonic():
+            raise PeerError(why)
         headers = [
             ("Content-Length", "0"),
             ("X-Backend-Storage-Policy-Index", str(policy_index)),
@@ -127,13 +128,13 @@ class Peers:
             return {name.lower(): value for name, value in response.headers}, response.read_all(MAX_BODY)
         except BackendError as error:
             if isinstance(error, ConnectError):
-                self._missed(key, isinstance(error.__cause__, ConnectionRefusedError))
+                self._missed(key, isinstance(error.__cause__, ConnectionRefusedError), str(error))
             raise PeerError(str(error)) from None
 
-    def _missed(self, key: tuple[str, int], refused: bool) -> None:
+    def _missed(self, key: tuple[str, int], refused: bool, why: str) -> None:
         misses = self._misses[key] = self._misses.get(key, 0) + 1
         if refused or misses >= MISSES:
-            self._away[key] = clock.monotonic() + REST_SECONDS
+            self._away[key] = clock.monotonic() + REST_SECONDS, why
 
 
 def _address(node: Node) -> tuple[str, int]:
