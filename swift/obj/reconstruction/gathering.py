@@ -21,7 +21,6 @@ from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 
 _EC_ETAG, _EC_INDEX, _EC_LENGTH = EC_ETAG.lower(), EC_INDEX.lower(), EC_LENGTH.lower()
-_CHECKED = "x-backend-fragments-checked"
 MAX_FAILURES = 2  # of one node, for one object
 MAX_ASKED = 3  # times in one search: a node may have several fragments
 MAX_FRAGMENTS_HEADER = 65536  # characters
@@ -48,12 +47,11 @@ class Said(NamedTuple):
 
 
 class Archive:
-    """The fragments with one index, in order, as a node sends them. `is_checked`: by its server, before they are sent."""
+    """The fragments with one index, in order, as a node sends them."""
 
     def __init__(self, node: Node, response: BackendResponse, index: int, timeout: float) -> None:
         self.node = node
         self.index = index
-        self.is_checked = response.get(_CHECKED) == "yes"
         self._response = response
         response.set_timeout(timeout)
 

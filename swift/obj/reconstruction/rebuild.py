@@ -1,8 +1,8 @@
 """A fragment archive made of others (object-disk 19.3): each fragment is proved right before it leaves.
 
-Fragments carry no checksum of what they hold. So a segment counts only if it has its checksum (that kept with the object, or the ETag of
-an object of one segment), if all that it is made of was checked on its disk before it was sent, or if one fragment more than is
-needed says the same. What can be proved by none of these is compared with the ETag of the whole object before the last fragment leaves.
+Fragments carry no checksum of what they hold, and that they are as they were written does not say that they were right then. So a segment
+counts only if it has its checksum (that kept with the object, or the ETag of an object of one segment), or if one fragment more than is
+needed says the same. What can be proved by neither is compared with the ETag of the whole object before the last fragment leaves.
 Which nodes are asked is `gathering`'s business, which fragments are right `core.fragment_votes`'.
 """
 
@@ -31,8 +31,6 @@ _MOST_AHEAD = 8  # segments
 
 class OwnArchive:
     """The fragments with one index, in order, as they are on this disk; checked. Raises as `CheckedReader`."""
-
-    is_checked = True
 
     def __init__(self, store: ObjectStore, place: Place, found: OpenObject, index: int) -> None:
         self.index = index
@@ -130,10 +128,11 @@ class Rebuilding:
             for source in found:
                 source.close()
             raise NothingToSend(f"{len(found)} of the {needed} fragments that are needed to make another")
-        if not self._is_told(found):
-            found += self.gathering.take(1, in_use, start)
-            if len(found) == needed:
-                self._believe(number)
+        if not whole.can_tell(self.segments - 1):
+            witness = self.gathering.take(1, in_use, start)
+            if not witness:
+                self._begin_digest(number)
+            found += witness
         return found
 
     def _own_from(self, own: Own, number: int) -> OwnArchive:
@@ -142,11 +141,7 @@ class Rebuilding:
             archive.fragment(self.whole.fragment_size_of(passed))
         return archive
 
-    def _is_told(self, sources: list[Source]) -> bool:
-        """True if nothing else is needed to tell whether segments are right."""
-        return self.whole.can_tell(self.segments - 1) or all(source.is_checked for source in sources)
-
-    def _believe(self, number: int) -> None:
+    def _begin_digest(self, number: int) -> None:
         """There is no witness to be had: all that is left is the ETag of the whole."""
         if self._digest is None:
             if number:
@@ -159,13 +154,12 @@ class Rebuilding:
         """The fragments from a segment on; None for one that could not be proved, and then no more. Ends early where a source does."""
         whole = self.whole
         most = 1 if self._digest is not None else max(1, min(_MOST_AHEAD, AHEAD // whole.segment_size))
-        is_told = self._is_told(sources)
         ahead: deque[Callable[[], bytes | None]] = deque()
         for number in range(first, self.segments):
             fragments = self._read(sources, number)
             if fragments is None:
                 break
-            ahead.append(self._begin(number, fragments, is_told))
+            ahead.append(self._begin(number, fragments))
             if len(ahead) >= most:
                 fragment = ahead.popleft()()
                 yield fragment
@@ -216,11 +210,9 @@ class Rebuilding:
 
     # ------------------------------------------------------------ proof
 
-    def _begin(
-        self, number: int, fragments: Mapping[int, bytes], is_told: bool
-    ) -> Callable[[], bytes | None]:
+    def _begin(self, number: int, fragments: Mapping[int, bytes]) -> Callable[[], bytes | None]:
         """Begin to make the fragment of a segment; what is returned waits for it. None: it can't be proved."""
-        args = self.whole, number, fragments, self.target, is_told, self._digest
+        args = self.whole, number, fragments, self.target, self._digest
         if self.whole.length_of(number) > INLINE:
             try:
                 if self._submit is None:
@@ -264,7 +256,6 @@ def _made(
     number: int,
     fragments: Mapping[int, bytes],
     target: int,
-    is_told: bool,
     digest: Any,
 ) -> bytes | None:
     """The fragment `target` of a segment; None if it is not proved right. `digest`: of the segments so far, where it is all there is."""
@@ -282,7 +273,7 @@ def _made(
             digest.update(piece)
         if (number + 1) * whole.segment_size >= whole.length and digest.hexdigest() != whole.etag:
             return None
-    elif not whole.can_tell(number) and not is_told:
+    elif not whole.can_tell(number):
         segment, right = agreeing(codec, length, fragments)
         return None if segment is None or len(right) < len(fragments) else _of_segment(codec, segment, target)
     size = len(next(iter(fragments.values()))) - HEADER
