@@ -196,7 +196,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         return self.run_long(place, self._if_there, place.device, function, *args)
 
     def _if_there(self, device: str, function: Callable[..., Any], *args: Any) -> Any:
-        self.devices.look(self.devices.get(device))
+        self.devices.look(device)
         try:
             return function(*args)
         except DatabaseQuarantined as error:

@@ -221,7 +221,7 @@ class ReplicationCalls:
             pool.leave(_unlink, arrival)
 
     def _open(self, where: Spot, arrival: str, length: int) -> int:
-        self.host.devices.look(self.host.devices.get(where.device))
+        self.host.devices.look(where.device)
         try:
             self.host.devices.reserve.check(where.device_path, length)
         except OSError:
