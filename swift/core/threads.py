@@ -177,7 +177,7 @@ class ThreadPool:
         self._bell = _Bell()
         self._hub: Hub | None = None
         self._thread: int | None = None  # the native thread of that hub
-        self._strays: collections.deque[tuple[Callable[..., Any], tuple[Any, ...]]] = collections.deque()
+        self._strays: collections.deque[Any] = collections.deque()  # function, arguments
         self.waiting: set[Call] = set()
         self._stuck = False
         self._watched = False  # the watch is running: only while there are calls
@@ -265,12 +265,12 @@ class ThreadPool:
         return call
 
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
-        """Has something done that nobody waits for. From any thread: what is left behind is collected in whichever comes to it."""
+        """Has something done that nobody waits for. From any thread: garbage is collected in whichever comes to it."""
         if self._thread in (None, raw_threading.get_ident()):
             self.submit(function, *args, must=True)
-        else:
-            self._strays.append((function, args))
-            self._bell.ring()
+            return
+        self._strays.append((function, args))
+        self._bell.ring()
 
     # ------------------------------------------------------------ the watch
 
