@@ -78,8 +78,10 @@ class Node:
 
     def turn(self, what):
         for builder in self.builders:
-            assert getattr(builder, f"{what}_increase_partition_power")() if what != "increase" else (
-                builder.increase_partition_power()
+            assert (
+                getattr(builder, f"{what}_increase_partition_power")()
+                if what != "increase"
+                else (builder.increase_partition_power())
             )
         self.write_rings()
 
@@ -87,7 +89,13 @@ class Node:
         digest = hash_path("a", "c", name)
         partition = str(int(digest[:8], 16) >> (32 - power))
         return ObjectLocation(
-            f"{self.home}/d/{disk}", policy, partition, digest, f"/a/c/{name}", policy == 1, 3 if policy else None
+            f"{self.home}/d/{disk}",
+            policy,
+            partition,
+            digest,
+            f"/a/c/{name}",
+            policy == 1,
+            3 if policy else None,
         )
 
     def fill(self, disk):

@@ -44,7 +44,9 @@ class TwoProxies(Cluster):
         (self.etc2 / "proxy-server.conf").write_text(text)
         for node in NODES:
             with open(self.conf(node), "a") as file:
-                file.write("\n[object-relinker]\nuser = root\n" if not os.geteuid() else "\n[object-relinker]\n")
+                file.write(
+                    "\n[object-relinker]\nuser = root\n" if not os.geteuid() else "\n[object-relinker]\n"
+                )
 
     def conf(self, node):
         return self.layout.etc / "object-server" / f"{node}.conf"
@@ -77,7 +79,13 @@ class TwoProxies(Cluster):
     def relinker(self, step, *words, node=None, wanted=0):
         for each in [node] if node else NODES:
             done = subprocess.run(
-                [sys.executable, str(ROOT / "bin" / "swift-object-relinker"), step, str(self.conf(each)), *words],
+                [
+                    sys.executable,
+                    str(ROOT / "bin" / "swift-object-relinker"),
+                    step,
+                    str(self.conf(each)),
+                    *words,
+                ],
                 capture_output=True,
                 text=True,
                 timeout=120,
@@ -99,9 +107,7 @@ class TwoProxies(Cluster):
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        saio, "_spawn", spawner(lambda name: {"ALTERED_RING_SECONDS": str(RING_SECONDS)})
-    )
+    monkeypatch.setattr(saio, "_spawn", spawner(lambda name: {"ALTERED_RING_SECONDS": str(RING_SECONDS)}))
     cluster = TwoProxies(tmp_path / "saio")
     cluster.write()
     swift_dir.use(str(cluster.layout.etc))
