@@ -23,7 +23,7 @@ from swift.db.replication.peer import Answer, Peer
 from swift.db.replication.peer import Timeouts as PeerTimeouts
 from swift.db.replication.peer_state import PeerState, from_answer
 from swift.wire.direct import DirectError, head_account, head_container
-from swift.wire.headers import HeaderKeyDict
+from swift.wire.message import HeaderKeyDict
 
 AT_ONCE = 16
 AGENT = f"swift-copies {os.getpid()}"

@@ -19,7 +19,7 @@ from swift.core.policy import ErasurePolicy, StoragePolicy
 from swift.obj.device_view import DeviceView, Unanswered
 from swift.obj.store import RECLAIM_AGE
 from swift.wire.direct import DirectError, get_object, head_container, head_object
-from swift.wire.headers import HeaderKeyDict
+from swift.wire.message import HeaderKeyDict
 
 AT_ONCE = 16
 CHUNK = 1 << 20
@@ -65,6 +65,8 @@ def policy_of(cluster: Cluster, name: Name, timeouts: Timeouts) -> StoragePolicy
             found = head_container(node, partition, name.account, name.container, **timeouts.options())
         except DirectError as error:
             found = error.http_headers
+            if not (found.get("X-Backend-Timestamp") or "").strip("0."):
+                continue  # it has never had such a container
         index = found.get("X-Backend-Storage-Policy-Index")
         if index is not None and index.isdecimal():
             return next((policy for policy in cluster.policies if policy.idx == int(index)), None)

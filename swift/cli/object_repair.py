@@ -16,7 +16,7 @@ from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.ssync.sender import Options, Session, SyncError
 from swift.obj.store import Times
 from swift.wire.direct import DirectError, delete_object, get_object, post_object, put_object
-from swift.wire.headers import HeaderKeyDict
+from swift.wire.message import HeaderKeyDict
 
 MOST_SETS = 30  # of fragments that are tried
 _WITHOUT_DATA = ("X-Static-Large-Object",)  # of the data, never of a POST
