@@ -1,24 +1,38 @@
 """Erasure coding of segments: what a fragment is, how segments become fragments, and fragments segments again (object-disk 8).
 
-The one importer of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
-payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole.
+The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
+payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
+interpreter's lock; what is large is computed past it, by what `linear_code` has learned of it.
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
+from swift.core import byte_maps
+from swift.core.linear_code import SHORTEST, LinearCode, NotEnough, bytes_to_learn
+
 HEADER = 80  # bytes before the payload of a fragment
 _HEAD = Struct("<IIIQB32xBBIIII")  # up to and with the checksum of the header
 _COVERED = 59  # bytes of the header that its checksum is of
 _MAGIC = 0x0B0C5ECC
+_SIZES = Struct(
+    "<IIIQ"
+)  # of a header: the index, the bytes of the payload and of what else there is, the bytes of the segment
+_CRC = Struct("<I")
+_CRC_AT = 67
+_QUICK = 2 << 20  # bytes of a segment
+_MOST_HEADERS = 256  # lengths of segments
 
 Fragment = bytes | bytearray | memoryview
+# Of a fragment: its header and its payload.
+Parts = tuple[bytes, memoryview]
 
 
 class FragmentError(Exception):
@@ -38,7 +52,7 @@ class Codec:
     Raises ValueError then, if it can't do that. All methods may be called in threads, at the same time.
     """
 
-    __slots__ = ("_sizes", "_made", "data", "ec_type", "parity")
+    __slots__ = ("_code", "_headers", "_made", "_sizes", "_template", "data", "ec_type", "parity")
 
     def __init__(self, ec_type: str, data: int, parity: int) -> None:
         self.ec_type = ec_type
@@ -46,6 +60,9 @@ class Codec:
         self.parity = parity
         self._made: Any = None
         self._sizes: dict[int, int] = {0: 0}
+        self._code: LinearCode | None | bool = False  # not looked for yet
+        self._template = b""  # a header
+        self._headers: dict[int, list[bytes]] = {}
 
     @property
     def total(self) -> int:
@@ -96,6 +113,86 @@ class Codec:
         fragments: list[bytes] = self._library.encode(segment)
         return fragments
 
+    def is_quick(self, segment: int) -> bool:
+        """True if segments of so many bytes are decoded within a few milliseconds, in which others may wait."""
+        return (
+            segment <= _QUICK
+            and self._linear_code() is not None
+            and _is_fit(self.fragment_size(segment) - HEADER)
+        )
+
+    def room(self, segment: int) -> memoryview:
+        """Memory for `encode_in`, for segments of up to so many bytes."""
+        return memoryview(bytearray(self.total * (self.fragment_size(segment) - HEADER)))
+
+    def encode_in(self, room: memoryview, segment: int) -> list[Parts]:
+        """As `encode`, of the segment of `segment` bytes at the beginning of the room, in which the payloads are: valid as long as that is.
+
+        Where it can be, this is done without the interpreter's lock.
+        """
+        code = self._linear_code()
+        size = self.fragment_size(segment) - HEADER
+        if code is None or not _is_fit(size):
+            return [
+                (fragment[:HEADER], memoryview(fragment)[HEADER:])
+                for fragment in self.encode(bytes(room[:segment]))
+            ]
+        return self._encoded(code, room, segment, size)
+
+    def _encoded(self, code: LinearCode, room: memoryview, segment: int, size: int) -> list[Parts]:
+        end = self.data * size
+        room[segment:end] = bytes(end - segment)
+        payloads = [room[start : start + size] for start in range(0, self.total * size, size)]
+        code.encoding.run(payloads[: self.data], payloads[self.data :])
+        return list(zip(self._headers_of(segment, size), payloads, strict=True))
+
+    def _headers_of(self, segment: int, size: int) -> list[bytes]:
+        """The headers of the fragments of a segment, whose payloads have `size` bytes."""
+        made = self._headers.get(segment)
+        if made is None:
+            made = []
+            for index in range(self.total):
+                header = bytearray(self._template)
+                _SIZES.pack_into(header, 0, index, size, 0, segment)
+                _CRC.pack_into(header, _CRC_AT, zlib.crc32(memoryview(header)[:_COVERED]))
+                made.append(bytes(header))
+            if len(self._headers) >= _MOST_HEADERS:
+                self._headers.clear()
+            self._headers[segment] = made
+        return made
+
+    def _linear_code(self) -> LinearCode | None:
+        """What is known of how the library encodes; None if it is not to be found out."""
+        if isinstance(self._code, bool):
+            self._code = self._learned()
+        return self._code
+
+    def _learned(self) -> LinearCode | None:
+        kernels = byte_maps.load()
+        size = max(bytes_to_learn(self.data), 2 * SHORTEST)
+        segment = self.data * size
+        if kernels is None or self.fragment_size(segment) != HEADER + size:
+            return None
+        self._template = self.encode(bytes(segment))[0][:HEADER]
+
+        def parity(payloads: list[bytes]) -> list[bytes]:
+            return [fragment[HEADER:] for fragment in self.encode(b"".join(payloads))[self.data :]]
+
+        code = LinearCode.learned(kernels, self.data, size, parity)
+        if code is None or not all(self._is_proven(code, length) for length in (segment, segment - 123)):
+            return None
+        return code
+
+    def _is_proven(self, code: LinearCode, segment: int) -> bool:
+        """True if what it makes of data, headers included, is what the library makes."""
+        room = self.room(segment)
+        room[:segment] = hashlib.shake_128(b"any data").digest(segment)
+        size = self.fragment_size(segment) - HEADER
+        if not _is_fit(size) or size * self.data < segment:
+            return False
+        expected = self.encode(bytes(room[:segment]))
+        return [header + payload for header, payload in self._encoded(code, room, segment, size)] == expected
+
     def check(self, fragment: Fragment, segment: int | None = None) -> int:
         """The index of a whole fragment with a good header. Raises FragmentError.
 
@@ -122,7 +219,7 @@ class Codec:
             return False
         return True
 
-    def decode(self, fragments: Sequence[bytes]) -> bytes:
+    def decode(self, fragments: Sequence[Fragment]) -> bytes:
         """The segment, of at least `data` different fragments that were checked. Raises FragmentError.
 
         What comes of a fragment with a damaged payload is wrong.
@@ -130,8 +227,12 @@ class Codec:
         from pyeclib.ec_iface import ECDriverError
 
         self._check_set(fragments)
+        code = self._code_for(fragments)
+        if code is not None:
+            by_index = {_index_of(fragment): fragment for fragment in fragments}
+            return b"".join(self._restored(code, by_index, _length_of(fragments[0])))
         try:
-            segment: bytes = self._library.decode(list(fragments))
+            segment: bytes = self._library.decode([bytes(fragment) for fragment in fragments])
         except ECDriverError as error:
             raise FragmentError(str(error)) from None
         return segment
@@ -141,35 +242,106 @@ class Codec:
 
         Nothing is copied: for all types that are offered these hold the segment as it is.
         """
-        views = []
+        payloads = []
         for index in range(self.data):
             fragment = fragments.get(index)
             if fragment is None:
                 return None
-            payload = memoryview(fragment)[HEADER:]
-            if segment < len(payload):
-                payload = payload[:segment]
-            if segment:
-                views.append(payload)
-            segment -= len(payload)
-        if segment:
-            raise FragmentError("data fragments that are too short")
-        return views
+            payloads.append(memoryview(fragment)[HEADER:])
+        return _joined(payloads, segment)
 
-    def rebuild(self, fragments: Sequence[bytes], index: int) -> bytes:
+    def restored(self, fragments: Mapping[int, Fragment], segment: int) -> list[memoryview]:
+        """As `pieces`, where data fragments may be missing: these are made of the others. Raises FragmentError.
+
+        As `decode`, and where it can be without the interpreter's lock and without a copy.
+        """
+        pieces = self.pieces(fragments, segment)
+        if pieces is not None:
+            return pieces
+        chosen = list(fragments.values())
+        self._check_set(chosen)
+        code = self._code_for(chosen)
+        if code is not None:
+            return self._restored(code, fragments, segment)
+        return [memoryview(self.decode(chosen))]
+
+    def _restored(
+        self, code: LinearCode, fragments: Mapping[int, Fragment], segment: int
+    ) -> list[memoryview]:
+        payloads = {index: memoryview(fragment)[HEADER:] for index, fragment in fragments.items()}
+        missing = [index for index in range(self.data) if index not in payloads]
+        if missing:
+            payloads.update(zip(missing, _made(code, payloads, missing), strict=True))
+        return _joined([payloads[index] for index in range(self.data)], segment)
+
+    def rebuild(self, fragments: Sequence[Fragment], index: int) -> bytes:
         """The fragment `index`, of at least `data` different others that were checked. Raises FragmentError."""
         from pyeclib.ec_iface import ECDriverError
 
         self._check_set(fragments)
+        code = self._code_for(fragments)
+        if code is not None:
+            payloads = {_index_of(one): memoryview(one)[HEADER:] for one in fragments}
+            size = len(fragments[0]) - HEADER
+            payload = _made(code, payloads, [index])[0]
+            return self._headers_of(_length_of(fragments[0]), size)[index] + payload
         try:
-            rebuilt: list[bytes] = self._library.reconstruct(list(fragments), [index])
+            rebuilt: list[bytes] = self._library.reconstruct([bytes(one) for one in fragments], [index])
         except ECDriverError as error:
             raise FragmentError(str(error)) from None
         return rebuilt[0]
 
-    def _check_set(self, fragments: Sequence[bytes]) -> None:
+    def _check_set(self, fragments: Sequence[Fragment]) -> None:
         """Given the same one twice, the library makes a segment of it all the same."""
-        if len({fragment[:4] for fragment in fragments}) < max(self.data, len(fragments)):
+        if len({bytes(fragment[:4]) for fragment in fragments}) < max(self.data, len(fragments)):
             raise FragmentError("not enough different fragments")
         if len({len(fragment) for fragment in fragments}) > 1:
             raise FragmentError("fragments of different sizes")
+
+    def _code_for(self, fragments: Sequence[Fragment]) -> LinearCode | None:
+        """What these can be decoded by; None where the library is to decide."""
+        code = self._linear_code()
+        if code is None or not _is_fit(len(fragments[0]) - HEADER):
+            return None
+        if len({_length_of(one) for one in fragments}) > 1:
+            return None
+        return code
+
+
+def _is_fit(size: int) -> bool:
+    """True for payloads that are worth it, and whole words."""
+    return size >= SHORTEST and size % 2 == 0
+
+
+def _index_of(fragment: Fragment) -> int:
+    return int.from_bytes(fragment[:4], "little")
+
+
+def _length_of(fragment: Fragment) -> int:
+    """Of the segment that a fragment is of."""
+    return int(_SIZES.unpack_from(fragment)[3])
+
+
+def _joined(payloads: Sequence[memoryview], segment: int) -> list[memoryview]:
+    """The pieces of a segment of `segment` bytes. Raises FragmentError."""
+    views = []
+    for payload in payloads:
+        piece = payload[:segment] if segment < len(payload) else payload
+        if segment:
+            views.append(piece)
+        segment -= len(piece)
+    if segment:
+        raise FragmentError("data fragments that are too short")
+    return views
+
+
+def _made(code: LinearCode, payloads: Mapping[int, memoryview], want: Sequence[int]) -> list[memoryview]:
+    """The payloads of other fragments of the same segment. Raises FragmentError."""
+    try:
+        plan = code.plan(tuple(payloads), want)
+    except NotEnough:
+        raise FragmentError("these fragments do not say what the others were") from None
+    sources = [payloads[index] for index in plan.sources]
+    made = [memoryview(bytearray(len(sources[0]))) for _ in want]
+    plan.run(sources, made)
+    return made
