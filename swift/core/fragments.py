@@ -2,37 +2,26 @@
 
 The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
 payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
-interpreter's lock; what is large is computed past it, by what `linear_code` has learned of it.
+interpreter's lock; what is large is computed past it, by what `swift.coding` has learned of it.
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
-from swift.core import byte_maps
-from swift.core.linear_code import SHORTEST, LinearCode, NotEnough, bytes_to_learn
+from swift.coding.learned import COVERED, HEADER, SIZES, Learned, Parts, is_fit
+from swift.coding.linear_code import NotEnough
 
-HEADER = 80  # bytes before the payload of a fragment
 _HEAD = Struct("<IIIQB32xBBIIII")  # up to and with the checksum of the header
-_COVERED = 59  # bytes of the header that its checksum is of
 _MAGIC = 0x0B0C5ECC
-_SIZES = Struct(
-    "<IIIQ"
-)  # of a header: the index, the bytes of the payload and of what else there is, the bytes of the segment
-_CRC = Struct("<I")
-_CRC_AT = 67
 _QUICK = 2 << 20  # bytes of a segment
-_MOST_HEADERS = 256  # lengths of segments
 
 Fragment = bytes | bytearray | memoryview
-# Of a fragment: its header and its payload.
-Parts = tuple[bytes, memoryview]
 
 
 class FragmentError(Exception):
@@ -52,7 +41,7 @@ class Codec:
     Raises ValueError then, if it can't do that. All methods may be called in threads, at the same time.
     """
 
-    __slots__ = ("_code", "_headers", "_made", "_sizes", "_template", "data", "ec_type", "parity")
+    __slots__ = ("_learned", "_made", "_sizes", "data", "ec_type", "parity")
 
     def __init__(self, ec_type: str, data: int, parity: int) -> None:
         self.ec_type = ec_type
@@ -60,9 +49,7 @@ class Codec:
         self.parity = parity
         self._made: Any = None
         self._sizes: dict[int, int] = {0: 0}
-        self._code: LinearCode | None | bool = False  # not looked for yet
-        self._template = b""  # a header
-        self._headers: dict[int, list[bytes]] = {}
+        self._learned: Learned | None | bool = False  # not tried yet
 
     @property
     def total(self) -> int:
@@ -115,11 +102,7 @@ class Codec:
 
     def is_quick(self, segment: int) -> bool:
         """True if segments of so many bytes are decoded within a few milliseconds, in which others may wait."""
-        return (
-            segment <= _QUICK
-            and self._linear_code() is not None
-            and _is_fit(self.fragment_size(segment) - HEADER)
-        )
+        return segment <= _QUICK and self._code() is not None and is_fit(self.fragment_size(segment) - HEADER)
 
     def room(self, segment: int) -> memoryview:
         """Memory for `encode_in`, for segments of up to so many bytes."""
@@ -130,68 +113,18 @@ class Codec:
 
         Where it can be, this is done without the interpreter's lock.
         """
-        code = self._linear_code()
+        code = self._code()
         size = self.fragment_size(segment) - HEADER
-        if code is None or not _is_fit(size):
-            return [
-                (fragment[:HEADER], memoryview(fragment)[HEADER:])
-                for fragment in self.encode(bytes(room[:segment]))
-            ]
-        return self._encoded(code, room, segment, size)
+        if code is not None and is_fit(size):
+            return code.encode_in(room, segment, size)
+        fragments = self.encode(bytes(room[:segment]))
+        return [(fragment[:HEADER], memoryview(fragment)[HEADER:]) for fragment in fragments]
 
-    def _encoded(self, code: LinearCode, room: memoryview, segment: int, size: int) -> list[Parts]:
-        end = self.data * size
-        room[segment:end] = bytes(end - segment)
-        payloads = [room[start : start + size] for start in range(0, self.total * size, size)]
-        code.encoding.run(payloads[: self.data], payloads[self.data :])
-        return list(zip(self._headers_of(segment, size), payloads, strict=True))
-
-    def _headers_of(self, segment: int, size: int) -> list[bytes]:
-        """The headers of the fragments of a segment, whose payloads have `size` bytes."""
-        made = self._headers.get(segment)
-        if made is None:
-            made = []
-            for index in range(self.total):
-                header = bytearray(self._template)
-                _SIZES.pack_into(header, 0, index, size, 0, segment)
-                _CRC.pack_into(header, _CRC_AT, zlib.crc32(memoryview(header)[:_COVERED]))
-                made.append(bytes(header))
-            if len(self._headers) >= _MOST_HEADERS:
-                self._headers.clear()
-            self._headers[segment] = made
-        return made
-
-    def _linear_code(self) -> LinearCode | None:
+    def _code(self) -> Learned | None:
         """What is known of how the library encodes; None if it is not to be found out."""
-        if isinstance(self._code, bool):
-            self._code = self._learned()
-        return self._code
-
-    def _learned(self) -> LinearCode | None:
-        kernels = byte_maps.load()
-        size = max(bytes_to_learn(self.data), 2 * SHORTEST)
-        segment = self.data * size
-        if kernels is None or self.fragment_size(segment) != HEADER + size:
-            return None
-        self._template = self.encode(bytes(segment))[0][:HEADER]
-
-        def parity(payloads: list[bytes]) -> list[bytes]:
-            return [fragment[HEADER:] for fragment in self.encode(b"".join(payloads))[self.data :]]
-
-        code = LinearCode.learned(kernels, self.data, size, parity)
-        if code is None or not all(self._is_proven(code, length) for length in (segment, segment - 123)):
-            return None
-        return code
-
-    def _is_proven(self, code: LinearCode, segment: int) -> bool:
-        """True if what it makes of data, headers included, is what the library makes."""
-        room = self.room(segment)
-        room[:segment] = hashlib.shake_128(b"any data").digest(segment)
-        size = self.fragment_size(segment) - HEADER
-        if not _is_fit(size) or size * self.data < segment:
-            return False
-        expected = self.encode(bytes(room[:segment]))
-        return [header + payload for header, payload in self._encoded(code, room, segment, size)] == expected
+        if isinstance(self._learned, bool):
+            self._learned = Learned.of(self.encode, self.fragment_size, self.data)
+        return self._learned
 
     def check(self, fragment: Fragment, segment: int | None = None) -> int:
         """The index of a whole fragment with a good header. Raises FragmentError.
@@ -205,7 +138,7 @@ class Codec:
             raise FragmentError("the header of a fragment is damaged")
         if segment is not None and segment != length:
             raise FragmentError(f"a fragment of a segment of {length} bytes, not {segment}")
-        if zlib.crc32(memoryview(fragment)[:_COVERED]) != crc and not self._is_accepted(fragment):
+        if zlib.crc32(memoryview(fragment)[:COVERED]) != crc and not self._is_accepted(fragment):
             raise FragmentError("the checksum of a fragment's header differs")
         return int(index)
 
@@ -265,9 +198,7 @@ class Codec:
             return self._restored(code, fragments, segment)
         return [memoryview(self.decode(chosen))]
 
-    def _restored(
-        self, code: LinearCode, fragments: Mapping[int, Fragment], segment: int
-    ) -> list[memoryview]:
+    def _restored(self, code: Learned, fragments: Mapping[int, Fragment], segment: int) -> list[memoryview]:
         payloads = {index: memoryview(fragment)[HEADER:] for index, fragment in fragments.items()}
         missing = [index for index in range(self.data) if index not in payloads]
         if missing:
@@ -284,7 +215,7 @@ class Codec:
             payloads = {_index_of(one): memoryview(one)[HEADER:] for one in fragments}
             size = len(fragments[0]) - HEADER
             payload = _made(code, payloads, [index])[0]
-            return self._headers_of(_length_of(fragments[0]), size)[index] + payload
+            return code.headers(_length_of(fragments[0]), size)[index] + payload
         try:
             rebuilt: list[bytes] = self._library.reconstruct([bytes(one) for one in fragments], [index])
         except ECDriverError as error:
@@ -297,20 +228,12 @@ class Codec:
             raise FragmentError("not enough different fragments")
         if len({len(fragment) for fragment in fragments}) > 1:
             raise FragmentError("fragments of different sizes")
+        if len({_length_of(fragment) for fragment in fragments}) > 1:
+            raise FragmentError("fragments of different segments")
 
-    def _code_for(self, fragments: Sequence[Fragment]) -> LinearCode | None:
+    def _code_for(self, fragments: Sequence[Fragment]) -> Learned | None:
         """What these can be decoded by; None where the library is to decide."""
-        code = self._linear_code()
-        if code is None or not _is_fit(len(fragments[0]) - HEADER):
-            return None
-        if len({_length_of(one) for one in fragments}) > 1:
-            return None
-        return code
-
-
-def _is_fit(size: int) -> bool:
-    """True for payloads that are worth it, and whole words."""
-    return size >= SHORTEST and size % 2 == 0
+        return self._code() if is_fit(len(fragments[0]) - HEADER) else None
 
 
 def _index_of(fragment: Fragment) -> int:
@@ -319,7 +242,7 @@ def _index_of(fragment: Fragment) -> int:
 
 def _length_of(fragment: Fragment) -> int:
     """Of the segment that a fragment is of."""
-    return int(_SIZES.unpack_from(fragment)[3])
+    return int(SIZES.unpack_from(fragment)[3])
 
 
 def _joined(payloads: Sequence[memoryview], segment: int) -> list[memoryview]:
@@ -335,13 +258,9 @@ def _joined(payloads: Sequence[memoryview], segment: int) -> list[memoryview]:
     return views
 
 
-def _made(code: LinearCode, payloads: Mapping[int, memoryview], want: Sequence[int]) -> list[memoryview]:
+def _made(code: Learned, payloads: Mapping[int, memoryview], want: Sequence[int]) -> list[memoryview]:
     """The payloads of other fragments of the same segment. Raises FragmentError."""
     try:
-        plan = code.plan(tuple(payloads), want)
+        return code.made(payloads, want)
     except NotEnough:
         raise FragmentError("these fragments do not say what the others were") from None
-    sources = [payloads[index] for index in plan.sources]
-    made = [memoryview(bytearray(len(sources[0]))) for _ in want]
-    plan.run(sources, made)
-    return made

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.core import byte_maps
-from swift.core.byte_maps import LEAST, Kernels, Rows
+from swift.coding import byte_maps
+from swift.coding.byte_maps import LEAST, Kernels, Rows
+from swift.coding.linear_code import SHORTEST, LinearCode, NotEnough, Plan, bytes_to_learn
 from swift.core.fragments import HEADER, Codec, FragmentError, offered_types
-from swift.core.linear_code import SHORTEST, LinearCode, NotEnough, Plan, bytes_to_learn
 
 SCHEMES = [
     *((ec_type, 10, 5) for ec_type in offered_types() if ec_type.startswith("flat_xor")),
@@ -76,7 +76,7 @@ def test_the_same_as_the_library(kernels, scheme):
             left = {index: one for index, one in enumerate(fragments) if index not in missing}
             assert b"".join(codec.restored(left, size)) == segment == codec.decode(list(left.values()))
             assert codec.rebuild(list(left.values()), missing[0]) == fragments[missing[0]]
-    assert (codec._linear_code() is None) == (kernels is None)
+    assert (codec._code() is None) == (kernels is None)
 
 
 @pytest.mark.parametrize("scheme", [s for s in SCHEMES if not s[0].startswith("flat")], ids=str)
@@ -154,7 +154,7 @@ def test_a_code_that_is_something_else_is_not_believed(monkeypatch):
             return [*fragments[:-1], fragments[-1][:HEADER] + self.twist(fragments[-1][HEADER:])]
 
     codec = Codec("liberasurecode_rs_vand", 4, 2)
-    assert (codec._linear_code() is None) == (byte_maps.load() is None)
+    assert (codec._code() is None) == (byte_maps.load() is None)
     twists = [
         lambda payload: payload[::-1],  # other places
         lambda payload: bytes(a ^ 1 if a.bit_count() > 5 else a for a in payload),  # no sum
@@ -162,7 +162,7 @@ def test_a_code_that_is_something_else_is_not_believed(monkeypatch):
     for twist in twists:
         other = Codec("liberasurecode_rs_vand", 4, 2)
         other._made = Library(Codec("liberasurecode_rs_vand", 4, 2)._library, twist)
-        assert other._linear_code() is None
+        assert other._code() is None
         segment = segment_of(100_000)
         room = other.room(len(segment))
         room[: len(segment)] = segment
@@ -253,7 +253,7 @@ def test_what_does_not_follow():
 def test_plans_that_are_kept_are_bounded():
     for _ in KERNELS[:1]:
         codec = Codec("isa_l_rs_cauchy", 12, 6)
-        code = codec._linear_code()
+        code = codec._code()._code
         for missing in itertools.islice(itertools.combinations(range(18), 3), 600):
             code.plan([index for index in range(18) if index not in missing], [missing[0]])
         assert len(code._plans) <= 256

@@ -4,7 +4,7 @@ In the codes on offer two bytes of a parity fragment depend on the two bytes at 
 GF(2), and data fragments hold the data as it is. Such a code is known as a whole when it is known what becomes of each bit. The library
 itself keeps the interpreter's lock while it computes, copies everything twice and multiplies number by number; here nothing is copied.
 Whoever learns a code proves it on other data than it was learned from.
-What never lives here: the library, and the headers of fragments (both in `fragments`); how maps are carried out (`byte_maps`).
+What never lives here: the library, and the headers of fragments (`learned`); how maps are carried out (`byte_maps`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from swift.core.byte_maps import MOST_SOURCES, ByteMap, Kernels, Rows
+from swift.coding.byte_maps import MOST_SOURCES, ByteMap, Kernels, Rows
 
 SHORTEST = 1024  # bytes of the payloads that plans are carried out on
 MOST_PLANS = 256
