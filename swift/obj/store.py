@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core.policy import StoragePolicy
@@ -255,12 +255,21 @@ class SetAside(NamedTuple):
 
 
 class Digest(NamedTuple):
-    """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew."""
+    """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew.
+
+    `fragments`: EC: by the index of each fragment that is here, a digest of it and of what is no fragment; None: of the latter alone.
+    """
 
     value: str
     suffixes: int
     hashed: int = 0
     damaged: tuple[str, ...] = ()
+    fragments: Mapping[int | None, str] | None = None
+
+    def of_fragment(self, index: int) -> str | None:
+        """Equal for nodes of which each has its own fragments of the same objects, whatever else lies there."""
+        found = self.fragments or {}
+        return found.get(index, found.get(None))
 
 
 class PartitionLock:
@@ -415,10 +424,17 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+    def hashes(
+        self,
+        partition: str,
+        suffixes: Iterable[str] | None = None,
+        fragment: int | None = None,
+        only_durable: bool = False,
+    ) -> Iterator[tuple[str, Times]]:
         """(name hash, its times) of the objects and tombstones in a partition (or some of its suffixes), sorted by suffix and hash.
 
-        Holds one suffix at a time in memory.
+        EC: `fragment`: only objects of which this one is here. `only_durable`: fragments that are not known to be durable don't count;
+        else the newest do. Holds one suffix at a time in memory.
         """
 
     @abstractmethod
@@ -464,7 +480,9 @@ class ObjectStore(ABC):
     def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
         """Remove what `times` names, because it is known to be elsewhere; newer things stay. True if nothing is left.
 
-        `fragment`: only this fragment archive. Removal need not survive a crash, and never takes more than it names.
+        `fragment`: only this fragment archive; one that is not known to be durable must be older than the commit window, and stays if it
+        has become durable. Data to which newer metadata was added stays, too. Removal need not survive a crash, and never takes more
+        than it names.
         """
 
     @abstractmethod

@@ -35,7 +35,8 @@ def state_families(section: str, conf: Mapping[str, Any]) -> Callable[[], Iterab
         if section == "object-server":
             recorded = recon_cache.read(os.path.join(cache_path, recon_cache.OBJECT))
             yield from _waiting(recorded)
-            yield from _replicated(recorded.get("object_replication_standing"))
+            for deed in ("replication", "reconstruction"):
+                yield from _standing(deed, recorded.get(f"object_{deed}_standing"))
             yield from _expiring(recorded.get("object_expirer_queue"))
 
     return families
@@ -109,14 +110,14 @@ _STANDING = {
 }
 
 
-def _replicated(standing: Any) -> Iterable[Any]:
+def _standing(deed: str, standing: Any) -> Iterable[Any]:
     from prometheus_client.core import GaugeMetricFamily
 
     if not isinstance(standing, dict):
         return
     labels = ["device", "policy"]
     families = {
-        key: GaugeMetricFamily(f"swift_object_replication_{key}", text, labels=labels)
+        key: GaugeMetricFamily(f"swift_object_{deed}_{key}", text, labels=labels)
         for key, text in _STANDING.items()
     }
     for device, policies in sorted(standing.items()):

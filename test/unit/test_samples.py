@@ -22,6 +22,7 @@ DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
     "object-expirer": "object-server",
+    "object-reconstructor": "object-server",
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",

@@ -346,7 +346,8 @@ class FileStore(ObjectStore):
         if value is not None:
             if len(self._digests) >= MAX_DIGESTS:
                 self._digests.clear()
-            self._digests[partition] = sign, Digest(value, len(step.hashing.hashes))
+            fragments = partitions.fragment_digests(step.hashing.hashes) if self.ec else None
+            self._digests[partition] = sign, Digest(value, len(step.hashing.hashes), fragments=fragments)
 
     def _digest(self, partition: str, step: _Step | Digest | None) -> Digest | None:
         if step is None or isinstance(step, Digest):
@@ -361,7 +362,8 @@ class FileStore(ObjectStore):
         value = partitions.digest(whole.hashes)
         if value is None:
             return None
-        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged))
+        fragments = partitions.fragment_digests(whole.hashes) if self.ec else None
+        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged), fragments)
 
     def verified_times(
         self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
@@ -418,14 +420,21 @@ class FileStore(ObjectStore):
             partitions.make_room(self.datadir)
         return _Step(hashing, damaged)
 
-    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+    def hashes(
+        self,
+        partition: str,
+        suffixes: Iterable[str] | None = None,
+        fragment: int | None = None,
+        only_durable: bool = False,
+    ) -> Iterator[tuple[str, Times]]:
         run = self.device.run
         partition_dir = f"{self.datadir}/{partition}"
         there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
         wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
         for suffix in there:
             if wanted is None or suffix in wanted:
-                yield from run(walker.suffix_times, f"{partition_dir}/{suffix}", self.ec, self.fragments)
+                path = f"{partition_dir}/{suffix}"
+                yield from run(walker.suffix_times, path, self.ec, self.fragments, fragment, only_durable)
 
     def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
         partition_dir = f"{self.datadir}/{partition}"
@@ -495,7 +504,7 @@ class FileStore(ObjectStore):
         return found.size
 
     def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
-        return bool(self.device.run_mounted(True, purge, place, times, fragment))
+        return bool(self.device.run_mounted(True, purge, place, times, fragment, self.options.commit_window))
 
     def quarantine(self, place: Place, reason: str, version: str | None = None) -> None:
         self.device.run(quarantine, place, reason, None, version)

@@ -17,7 +17,7 @@ from swift.core.errors import SwiftError
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.directories import is_suffix
 from swift.obj.server_inventory import ENTRY, INVENTORY
-from swift.obj.server_replicate import COMPARE, EQUAL
+from swift.obj.server_replicate import COMPARE, EQUAL, FRAGMENTS
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, ConnectError, header_block
 
@@ -44,9 +44,16 @@ def name_of(node: Node) -> str:
 
 
 class Peers:
-    """All other nodes. Times in seconds: `http_timeout` for answers that take work."""
+    """All other nodes. Times in seconds: `http_timeout` for answers that take work. `agent`: who asks."""
 
-    def __init__(self, conn_timeout: float, node_timeout: float, http_timeout: float) -> None:
+    def __init__(
+        self,
+        conn_timeout: float,
+        node_timeout: float,
+        http_timeout: float,
+        agent: str = "object-replicator",
+    ) -> None:
+        self.agent = agent
         self.conn_timeout = conn_timeout
         self.node_timeout = node_timeout
         self.http_timeout = http_timeout
@@ -65,13 +72,25 @@ class Peers:
             raise PeerError(f"{name_of(node)}: the suffix hashes are no dict")
         return found
 
-    def equal(self, node: Node, policy_index: int, digests: Mapping[str, str]) -> set[str]:
-        """Those of the partitions that are the same there; none that it cannot tell of. Raises PeerError."""
+    def equal(
+        self,
+        node: Node,
+        policy_index: int,
+        digests: Mapping[str, str],
+        fragments: Mapping[str, int] | None = None,
+    ) -> set[str]:
+        """Those of the partitions that are the same there; none that it cannot tell of. Raises PeerError.
+
+        `fragments`: of each partition, the index of the fragments there that the digest is to be of; else it is of all that is there.
+        """
         key = _address(node)
         if self._plain.get(key, 0) > clock.monotonic():
             return set()
         header = ",".join(f"{partition}={digest}" for partition, digest in digests.items())
-        headers, _ = self._ask(node, policy_index, next(iter(digests)), extra=[(COMPARE, header)])
+        extra = [(COMPARE, header)]
+        if fragments:
+            extra.append((FRAGMENTS, ",".join(str(fragments[partition]) for partition in digests)))
+        headers, _ = self._ask(node, policy_index, next(iter(digests)), extra=extra)
         said = headers.get(EQUAL.lower())
         if said is None:
             self._plain[key] = clock.monotonic() + TRY_AGAIN_SECONDS
@@ -107,7 +126,7 @@ class Peers:
         headers = [
             ("Content-Length", "0"),
             ("X-Backend-Storage-Policy-Index", str(policy_index)),
-            ("User-Agent", f"object-replicator {os.getpid()}"),
+            ("User-Agent", f"{self.agent} {os.getpid()}"),
             *extra,
         ]
         call = BackendCall(
