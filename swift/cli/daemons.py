@@ -18,6 +18,7 @@ from swift.core import concurrency
 DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
+    "object-auditor": ("swift.obj.auditing.auditor", "ObjectAuditor"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
     "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),

@@ -21,6 +21,7 @@ SERVERS = ("account-server", "container-server", "object-server", "proxy-server"
 DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
+    "object-auditor": "object-server",
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",
