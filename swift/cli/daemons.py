@@ -19,6 +19,8 @@ DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
     "object-auditor": ("swift.obj.auditing.auditor", "ObjectAuditor"),
+    "object-expirer": ("swift.obj.expirer.expirer", "ObjectExpirer"),
+    "object-reconstructor": ("swift.obj.reconstruction.reconstructor", "ObjectReconstructor"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
     "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),

@@ -130,6 +130,7 @@ def bound_waits(max_clients: int, stall: float) -> None:
 
 
 _all_pools: weakref.WeakSet[ThreadPool] = weakref.WeakSet()
+_own_thread = raw_threading.local()
 
 
 class _Bell:
@@ -232,7 +233,8 @@ class ThreadPool:
     ) -> Call:
         """Has function called in a thread; in a pool of one thread the calls come in the order of the submits.
 
-        `must`: also where the pool is full or stuck, for what gives back resources. Raises DeviceBusy, DeviceStuck.
+        `must`: also where the pool is full or stuck, for what gives back resources. Raises DeviceBusy, DeviceStuck, and
+        RuntimeError in a thread of a pool: there is no hub in it that could go on meanwhile.
         """
         done = self._done
         pending = self._submitted - done
@@ -245,6 +247,8 @@ class ThreadPool:
                 raise DeviceBusy(self.name)
         current = hub()
         if current is not self._hub:  # the first call, or the process has changed its hub since
+            if getattr(_own_thread, "is_of_pool", False):
+                raise RuntimeError(f"{self.name}: asked by a thread of a pool, which nobody could wake")
             self._hub = current
             self._watched = False
             current.watch_callback(self._bell.fd, self.deliver)
@@ -296,7 +300,7 @@ class ThreadPool:
     def _start_thread(self) -> None:
         try:
             args = self.calls, self.counter()
-            raw_threading.Thread(target=self.work, args=args, name=self.name, daemon=True).start()
+            raw_threading.Thread(target=self._live, args=args, name=self.name, daemon=True).start()
         except RuntimeError:  # the system has no more: those that there are must do
             if not self._threads:
                 raise DeviceBusy(f"{self.name}: no thread can be started") from None
@@ -322,6 +326,10 @@ class ThreadPool:
     def wake(self) -> None:
         """Have `deliver` called in the hub. From any thread."""
         self._bell.ring()
+
+    def _live(self, calls: Any, finished: list[int]) -> None:
+        _own_thread.is_of_pool = True
+        self.work(calls, finished)
 
     def work(self, calls: Any, finished: list[int]) -> None:
         """The life of a thread: it takes from `calls`, until it gets None, and counts in `finished` what has come to its end."""

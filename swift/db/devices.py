@@ -54,11 +54,9 @@ class DatabaseDevices:
 
     def get(self, name: str) -> Device:
         """The device, which was there a moment ago. Raises InsufficientStorage, and as its pool when it hangs."""
-        device = self._devices.get(name)
-        if device is None:
-            device = self._find(name)
+        device = self._devices.get(name) or self._find(name)
         if clock.monotonic() >= device._there_until:
-            device.pool.run(self.look, device)
+            device.pool.run(self._look, device)
         return device
 
     def get_with_room(self, name: str) -> Device:
@@ -80,8 +78,11 @@ class DatabaseDevices:
             self._devices[name] = device
         return device
 
-    def look(self, device: Device) -> None:
-        """Look at the device now, as before something is created on it. Blocks. Raises InsufficientStorage."""
+    def look(self, name: str) -> None:
+        """Look at the device now, as before something is created on it. Blocks: for its threads. Raises InsufficientStorage."""
+        self._look(self._devices.get(name) or self._find(name))
+
+    def _look(self, device: Device) -> None:
         device._there_until = 0.0
         if not is_there(device.path, self.mount_check):
             raise InsufficientStorage()

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from swift.core import clock
 from swift.core.errors import BadRequest
 from swift.core.names import check_device_partition, split_path
+from swift.obj.server_inventory import answer_inventory
 from swift.obj.service import ObjectService
 from swift.obj.store import ObjectStore
 from swift.wire.storage import Environ, StartResponse
 
 COMPARE = "X-Backend-Compare-Partitions"
+FRAGMENTS = "X-Backend-Compare-Fragments"
 EQUAL = "X-Backend-Equal-Partitions"
 MAX_COMPARED = 128  # partitions in one request
 PER_TRIP = 16  # of those that are looked at together
@@ -37,10 +39,13 @@ def target_of(server: ObjectService, environ: Environ) -> tuple[ObjectStore, str
 def replicate(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """REPLICATE. Without suffixes: their hashes, as a pickle. With suffixes: they are hashed anew when next asked for.
 
-    A header may name more partitions with the digests that the sender has of them; an answer says which are the same here.
+    A header may name more partitions with the digests that the sender has of them; an answer says which are the same here. With erasure
+    coding a second one gives for each of them the index of the fragment that the digest is of.
     """
     store, partition, rest = target_of(server, environ)
     server.turnstile.carried_out += 1
+    if "HTTP_X_BACKEND_INVENTORY" in environ:
+        return answer_inventory(environ, start_response, store, partition, rest)
     headers = []
     if rest:
         store.invalidate(partition, rest.split("-"))
@@ -48,7 +53,8 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     else:
         compared = environ.get("HTTP_X_BACKEND_COMPARE_PARTITIONS")
         if compared is not None:
-            headers.append((EQUAL, ",".join(_equal(server, store, compared))))
+            fragments = environ.get("HTTP_X_BACKEND_COMPARE_FRAGMENTS")
+            headers.append((EQUAL, ",".join(_equal(server, store, compared, fragments))))
             hashes = {}
         else:
             found = store.suffix_hashes(partition)
@@ -62,23 +68,37 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     return [body]
 
 
-def _equal(server: ObjectService, store: ObjectStore, compared: str) -> list[str]:
+def _equal(server: ObjectService, store: ObjectStore, compared: str, fragments: str | None) -> list[str]:
     pairs = [pair.partition("=") for pair in compared.split(",")]
     if len(pairs) > MAX_COMPARED or not all(p.isascii() and p.isdecimal() and d for p, _, d in pairs):
         raise BadRequest(f"Invalid {COMPARE}")
+    of_fragment = _fragments(fragments, len(pairs))
     equal = []
     until = clock.monotonic() + COMPARE_SECONDS
     for at in range(0, len(pairs), PER_TRIP):
         some = pairs[at : at + PER_TRIP]
-        for (partition, _, theirs), ours in zip(some, store.digests([p for p, _, _ in some]), strict=True):
+        digests = store.digests([partition for partition, _, _ in some])
+        for (partition, _, theirs), ours, index in zip(
+            some, digests, of_fragment[at : at + PER_TRIP], strict=True
+        ):
             if ours is None:
                 continue
             log_damage(server, ours.damaged)
-            if ours.value == theirs:
+            if theirs == (ours.value if index is None else ours.of_fragment(index)):
                 equal.append(partition)
         if clock.monotonic() >= until:
             break
     return equal
+
+
+def _fragments(text: str | None, count: int) -> list[int | None]:
+    """The index for each of `count` partitions; None where the digest is of all that is there."""
+    if text is None:
+        return [None] * count
+    words = text.split(",")
+    if len(words) != count or not all(w.isascii() and w.isdecimal() and len(w) < 10 for w in words):
+        raise BadRequest(f"Invalid {FRAGMENTS}")
+    return [int(word) for word in words]
 
 
 def log_damage(server: ObjectService, damaged: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core.policy import StoragePolicy
@@ -263,13 +263,50 @@ class Examined:
         self.error = ""
 
 
+class Item(NamedTuple):
+    """What lies in a store of one object, for inventories.
+
+    `times`: of what counts, an EC fragment that is not known durable never does; None where there is no such thing. `fragments`: the
+    indexes of what counts. `unfinished`: (timestamp, index) of newer fragments that are not known durable. `name`: of an object
+    with such fragments, if it can be read.
+    """
+
+    name_hash: str
+    times: Times | None
+    fragments: tuple[int, ...] = ()
+    unfinished: tuple[tuple[str, int], ...] = ()
+    name: str | None = None
+
+
+class SetAside(NamedTuple):
+    """Something in quarantine. `entry`: its name there. `item`: what it holds of an object, None if nothing. `size`: bytes of its files.
+
+    `fault`: why it does not prove whole, '' if it does, None if nobody looked.
+    """
+
+    entry: str
+    item: Item | None
+    size: int = 0
+    etag: str = ""
+    fault: str | None = None
+
+
 class Digest(NamedTuple):
-    """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew."""
+    """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew.
+
+    `fragments`: EC: by the index of each fragment that is here, a digest of it and of what is no fragment; None: of the latter alone.
+    """
 
     value: str
     suffixes: int
     hashed: int = 0
     damaged: tuple[str, ...] = ()
+    fragments: Mapping[int | None, str] | None = None
+
+    def of_fragment(self, index: int) -> str | None:
+        """Equal for nodes of which each has its own fragments of the same objects, whatever else lies there."""
+        found = self.fragments or {}
+        return found.get(index, found.get(None))
 
 
 class PartitionLock:
@@ -424,11 +461,30 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+    def hashes(
+        self,
+        partition: str,
+        suffixes: Iterable[str] | None = None,
+        fragment: int | None = None,
+        only_durable: bool = False,
+    ) -> Iterator[tuple[str, Times]]:
         """(name hash, its times) of the objects and tombstones in a partition (or some of its suffixes), sorted by suffix and hash.
 
-        Holds one suffix at a time in memory.
+        EC: `fragment`: only objects of which this one is here. `only_durable`: fragments that are not known to be durable don't count;
+        else the newest do. Holds one suffix at a time in memory.
         """
+
+    @abstractmethod
+    def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
+        """All that is in a partition (or some of its suffixes), sorted by suffix and hash. Raises OSError where that can't be told."""
+
+    @abstractmethod
+    def set_aside(self, name_hash: str | None = None, most: int = 10_000) -> list[SetAside]:
+        """What is in quarantine, or there of one object; then each is read and said whether it proves whole."""
+
+    @abstractmethod
+    def take_back(self, place: Place, entry: str) -> list[str]:
+        """Bring from quarantine what proves whole and still counts; what it was. Raises Refused for what does not, saying why, LockTimeout."""
 
     @abstractmethod
     def walk(self, partitions: Iterable[str] | None = None) -> Generator[Place, None, None]:
@@ -475,7 +531,9 @@ class ObjectStore(ABC):
     def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
         """Remove what `times` names, because it is known to be elsewhere; newer things stay. True if nothing is left.
 
-        `fragment`: only this fragment archive. Removal need not survive a crash, and never takes more than it names.
+        `fragment`: only this fragment archive; one that is not known to be durable must be older than the commit window, and stays if it
+        has become durable. Data to which newer metadata was added stays, too. Removal need not survive a crash, and never takes more
+        than it names.
         """
 
     @abstractmethod

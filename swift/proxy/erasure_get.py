@@ -15,6 +15,8 @@ from swift.core.config import truthy
 from swift.core.fragments import FragmentError
 from swift.core.object_headers import EC_ETAG, EC_LENGTH, EC_PREFIX
 from swift.core.policy import ErasurePolicy
+from swift.core.segment_sums import SEGMENT_SUMS, SegmentSums
+from swift.core.segments import Whole
 from swift.core.stream import Stream
 from swift.proxy.backend import let_go
 from swift.proxy.exchange import Body, Exchange
@@ -24,10 +26,9 @@ from swift.proxy.fragment_search import FragmentSearch
 from swift.proxy.kinds import Found, Kind
 from swift.proxy.quorum import Answer
 from swift.proxy.reader import Lookup, Reader
-from swift.proxy.reassembly import INLINE, SegmentReader, Whole
+from swift.proxy.reassembly import INLINE, SegmentReader
 from swift.proxy.relay import BodyBroken
 from swift.proxy.routing import Place
-from swift.proxy.segment_sums import SEGMENT_SUMS, SegmentSums
 from swift.proxy.services import Services
 from swift.wire import conditional
 from swift.wire.message import default_body

@@ -24,11 +24,6 @@ def segments_of(start: int, stop: int, segment_size: int) -> Segments:
     return Segments(start // segment_size, (stop - 1) // segment_size, start, stop)
 
 
-def segment_length(number: int, object_length: int, segment_size: int) -> int:
-    """Bytes of a segment: all have the same but the last."""
-    return min(segment_size, object_length - number * segment_size)
-
-
 def archive_range(spec: RangeSpec, segment_size: int, fragment_size: int) -> str:
     """What to ask of a fragment archive for one range of the object, whose length nobody knows yet; without the unit.
 

@@ -19,7 +19,7 @@ from swift.core.object_headers import (
     OVERRIDES,
 )
 from swift.core.policy import ErasurePolicy
-from swift.proxy.segment_sums import SegmentSummer
+from swift.core.segment_sums import SegmentSummer
 
 
 class Encoder:

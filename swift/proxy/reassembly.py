@@ -11,15 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from swift.core.checksum import crc32
-from swift.core.fragments import Codec, Fragment, FragmentError
+from swift.core.fragment_votes import agreeing, first_right, says
+from swift.core.fragments import Fragment, FragmentError
 from swift.core.hashing import md5
+from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
 from swift.proxy.fragment_buckets import FragmentSource
-from swift.proxy.fragment_ranges import segment_length
-from swift.proxy.fragment_votes import agreeing, first_right, says
 from swift.proxy.relay import BodyBroken
-from swift.proxy.segment_sums import SegmentSums
 from swift.wire.client import BackendError
 from swift.wire.ranges import parse_content_range
 
@@ -30,63 +28,6 @@ INLINE = 128 * 1024  # bytes of a segment that is decoded where it is
 # twice must not come again.
 Replace = Callable[[int, set[int], "FragmentSource | None"], "FragmentSource | None"]
 OnBroken = Callable[[FragmentSource, BaseException], None]
-
-
-class Whole:
-    """What is to come out: an object of `length` bytes in segments of `segment_size`. `etag`: its MD5; `sums`: of its segments, if known."""
-
-    __slots__ = ("codec", "etag", "fragment_size", "length", "segment_size", "sums")
-
-    def __init__(
-        self, codec: Codec, segment_size: int, length: int, etag: str, sums: SegmentSums | None
-    ) -> None:
-        self.codec = codec
-        self.segment_size = segment_size
-        self.fragment_size = codec.fragment_size(segment_size)
-        self.length = length
-        self.etag = etag
-        self.sums = sums
-
-    def length_of(self, number: int) -> int:
-        """Bytes of a segment."""
-        return segment_length(number, self.length, self.segment_size)
-
-    def fragment_size_of(self, number: int) -> int:
-        """Bytes of each fragment of a segment."""
-        return self.codec.fragment_size(self.length_of(number))
-
-    def made_of(self, archives: Mapping[int, bytes]) -> list[memoryview] | None:
-        """The one segment of the object, in pieces, of whole archives by their index; None if there is anything wrong with it."""
-        length = self.length
-        try:
-            for index, archive in archives.items():
-                if self.codec.check(archive, length) != index:
-                    return None
-            pieces = self.codec.pieces(archives, length)
-            if pieces is None:
-                pieces = [memoryview(self.codec.decode(list(archives.values())))]
-        except FragmentError:
-            return None
-        return pieces if self.is_right(0, pieces) else None
-
-    def can_tell(self, number: int) -> bool:
-        """True if it is known what a segment must be."""
-        return self.length <= self.segment_size or self.sums is not None and self.sums.of(number) is not None
-
-    def is_right(self, number: int, pieces: Sequence[Fragment]) -> bool:
-        """False if a segment is proven wrong."""
-        expected = None if self.sums is None else self.sums.of(number)
-        if expected is not None:
-            crc = 0
-            for piece in pieces:
-                crc = crc32(piece, crc)
-            return crc == expected
-        if self.length > self.segment_size:
-            return True
-        digest = md5()
-        for piece in pieces:
-            digest.update(piece)
-        return digest.hexdigest() == self.etag
 
 
 class _Feed:

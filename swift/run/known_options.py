@@ -62,6 +62,7 @@ _OPTIONS = frozenset(
         "cert_file",
         "client_chunk_size",
         "client_timeout",
+        "clobber_hardlink_collisions",
         "commit_window",
         "concurrency",
         "concurrency_timeout",
@@ -81,6 +82,7 @@ _OPTIONS = frozenset(
         "delay_reaping",
         "deny_host_headers",
         "deprecated",
+        "dequeue_from_legacy",
         "devices",
         "disable_fallocate",
         "disable_path",
@@ -107,6 +109,7 @@ _OPTIONS = frozenset(
         "handoffs_first",
         "handoffs_only",
         "http_timeout",
+        "internal_client_conf_path",
         "interval",
         "io_timeout",
         "ionice_class",
@@ -167,6 +170,7 @@ _OPTIONS = frozenset(
         "max_meta_value_length",
         "max_object_name_length",
         "max_objects_per_container_per_second",
+        "max_objects_per_revert",
         "max_request_line",
         "max_requests",
         "max_upload_time",
@@ -191,14 +195,18 @@ _OPTIONS = frozenset(
         "process",
         "processes",
         "prove_by",
+        "quarantine_age",
+        "quarantine_threshold",
         "queue_timeout",
         "read_affinity",
         "reap_warn_after",
         "rebalance_missing_suppression_count",
+        "rebuild_handoff_node_count",
         "recheck_account_existence",
         "recheck_container_existence",
         "reclaim_age",
         "recon_cache_path",
+        "reconstructor_workers",
         "recoverable_node_timeout",
         "replication_concurrency",
         "replication_concurrency_per_device",
@@ -219,6 +227,7 @@ _OPTIONS = frozenset(
         "reveal_sensitive_prefix",
         "ring_check_interval",
         "ring_ip",
+        "round_robin_task_cache_size",
         "rsync_bwlimit",
         "rsync_compress",
         "rsync_error_log_line_length",
@@ -250,6 +259,7 @@ _OPTIONS = frozenset(
         "swift_owner_headers",
         "sync_method",
         "sync_pending_updates",
+        "tasks_per_second",
         "timing_expiry",
         "tls_cafile",
         "tls_certfile",
@@ -267,13 +277,14 @@ _OPTIONS = frozenset(
         "write_affinity",
         "write_affinity_handoff_delete_count",
         "write_affinity_node_count",
+        "write_legacy_ec_crc",
         "writer_process",
         "zero_byte_files_per_second",
     ]
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|log_.+"
+    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
 )
 

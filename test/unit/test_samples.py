@@ -22,6 +22,8 @@ DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
     "object-auditor": "object-server",
+    "object-expirer": "object-server",
+    "object-reconstructor": "object-server",
     "container-updater": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",
@@ -76,6 +78,7 @@ COMPOSED = {
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
+    "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
     "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.

@@ -25,6 +25,7 @@ from swift.core.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.calls import start_writing
+from swift.obj.files.growing import second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import append_invalid
 from swift.obj.files.writer import as_no_space, check_same, clean_up
@@ -280,6 +281,8 @@ def _fail(steps: list[_Step], err: OSError) -> None:
 
 
 def _link(step: _Step) -> None:
+    if second_place(step.where) is not None:
+        raise Elsewhere("it has two places")
     # by its path, under the lock that directories are moved away under: into whatever directory is there now
     try:
         # (the path is absolute: dst_dir_fd only has Python call linkat, which follows the link in /proc)

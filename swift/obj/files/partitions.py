@@ -135,3 +135,22 @@ def digest(hashes: Mapping[str, Any]) -> str | None:
             )
         whole.update(f"{suffix}:{value}\n".encode())
     return whole.hexdigest()
+
+
+def fragment_digests(hashes: Mapping[str, Any]) -> dict[int | None, str]:
+    """For each fragment index that occurs one value for its hashes and those of what is no fragment; None: for the latter alone.
+
+    All suffix hashes must be known.
+    """
+    indexes: set[int | None] = {None}
+    for value in hashes.values():
+        indexes.update(value)
+    digests: dict[int | None, Any] = {index: blake2b(digest_size=16) for index in indexes}
+    for suffix in sorted(hashes):
+        value = hashes[suffix]
+        shared = value.get(None)
+        for index, whole in digests.items():
+            own = None if index is None else value.get(index)
+            if shared is not None or own is not None:
+                whole.update(f"{suffix}:{shared}:{own}\n".encode())
+    return {index: whole.hexdigest() for index, whole in digests.items()}

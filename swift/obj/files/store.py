@@ -19,7 +19,7 @@ from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
-from swift.obj.files import partitions, walker
+from swift.obj.files import inventory, partitions, set_aside, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
@@ -43,11 +43,13 @@ from swift.obj.store import (
     Examined,
     FragmentPreferences,
     HashedSuffixes,
+    Item,
     NewObject,
     ObjectStore,
     OpenObject,
     PartitionLock,
     Place,
+    SetAside,
     State,
     StoreOptions,
     Times,
@@ -348,7 +350,8 @@ class FileStore(ObjectStore):
         if value is not None:
             if len(self._digests) >= MAX_DIGESTS:
                 self._digests.clear()
-            self._digests[partition] = sign, Digest(value, len(step.hashing.hashes))
+            fragments = partitions.fragment_digests(step.hashing.hashes) if self.ec else None
+            self._digests[partition] = sign, Digest(value, len(step.hashing.hashes), fragments=fragments)
 
     def _digest(self, partition: str, step: _Step | Digest | None) -> Digest | None:
         if step is None or isinstance(step, Digest):
@@ -363,7 +366,8 @@ class FileStore(ObjectStore):
         value = partitions.digest(whole.hashes)
         if value is None:
             return None
-        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged))
+        fragments = partitions.fragment_digests(whole.hashes) if self.ec else None
+        return Digest(value, len(whole.hashes), whole.hashed, tuple(whole.damaged), fragments)
 
     def verified_times(
         self, partition: str, name_hashes: Sequence[str], fragment: int | None = None
@@ -420,14 +424,42 @@ class FileStore(ObjectStore):
             partitions.make_room(self.datadir)
         return _Step(hashing, damaged)
 
-    def hashes(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[tuple[str, Times]]:
+    def hashes(
+        self,
+        partition: str,
+        suffixes: Iterable[str] | None = None,
+        fragment: int | None = None,
+        only_durable: bool = False,
+    ) -> Iterator[tuple[str, Times]]:
         run = self.device.run
         partition_dir = f"{self.datadir}/{partition}"
         there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
         wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
         for suffix in there:
             if wanted is None or suffix in wanted:
-                yield from run(walker.suffix_times, f"{partition_dir}/{suffix}", self.ec, self.fragments)
+                path = f"{partition_dir}/{suffix}"
+                yield from run(walker.suffix_times, path, self.ec, self.fragments, fragment, only_durable)
+
+    def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
+        partition_dir = f"{self.datadir}/{partition}"
+        there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
+        wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
+        for suffix in there:
+            if wanted is None or suffix in wanted:
+                yield from self.device.run(
+                    inventory.suffix_items, f"{partition_dir}/{suffix}", self.ec, self.fragments
+                )
+
+    def set_aside(self, name_hash: str | None = None, most: int = 10_000) -> list[SetAside]:
+        directory = set_aside.quarantine_of(self.device.path, self.policy.idx)
+        found: list[SetAside] = self.device.run_mounted(
+            False, set_aside.entries, directory, self.ec, self.fragments, name_hash, most
+        )
+        return found
+
+    def take_back(self, place: Place, entry: str) -> list[str]:
+        back: list[str] = self.device.run_mounted(True, set_aside.take_back, place, entry, self.options)
+        return back
 
     def walk(self, partitions: Iterable[str] | None = None) -> Generator[Place, None, None]:
         device = self.device
@@ -474,7 +506,7 @@ class FileStore(ObjectStore):
         return found.size
 
     def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
-        return bool(self.device.run_mounted(True, purge, place, times, fragment))
+        return bool(self.device.run_mounted(True, purge, place, times, fragment, self.options.commit_window))
 
     def quarantine(self, place: Place, reason: str, found: OpenObject | None = None) -> None:
         version, inode = (None, None) if found is None else (found.version, found.inode)

@@ -7,7 +7,6 @@ step holds one partition's suffixes, or STEP names of one suffix.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -117,30 +116,42 @@ def changed_since(suffix_dir: str, names: list[str], since: float) -> list[str]:
     return found
 
 
-def suffix_times(suffix_dir: str, ec: bool, fragments: int | None) -> list[tuple[str, Times]]:
-    """(name hash, its times) of what is in a suffix, in order; what can't be listed is left out. Raises OSError."""
+def suffix_times(
+    suffix_dir: str,
+    ec: bool,
+    fragments: int | None,
+    fragment: int | None = None,
+    only_durable: bool = False,
+) -> list[tuple[str, Times]]:
+    """(name hash, its times) of what is in a suffix, in order; what can't be listed is left out. See `times_of`. Raises OSError."""
     try:
         names = sorted(name for name in os.listdir(suffix_dir) if is_hash(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    return list(_all_times(suffix_dir, names, ec, fragments))
-
-
-def _all_times(
-    suffix_dir: str, names: list[str], ec: bool, fragments: int | None
-) -> Iterator[tuple[str, Times]]:
+    found = []
     for name in names:
         try:
-            times = times_of(os.listdir(f"{suffix_dir}/{name}"), ec, fragments)
+            times = times_of(os.listdir(f"{suffix_dir}/{name}"), ec, fragments, fragment, only_durable)
         except OSError:
             continue
         if times is not None:
-            yield name, times
+            found.append((name, times))
+    return found
 
 
-def times_of(names: list[str], ec: bool = False, fragments: int | None = None) -> Times | None:
-    """What the names of a hash directory say of its object; None when that is nothing."""
-    decision = decide(names, ec, fragments, None, [] if ec else None)
+def times_of(
+    names: list[str],
+    ec: bool = False,
+    fragments: int | None = None,
+    fragment: int | None = None,
+    only_durable: bool = False,
+) -> Times | None:
+    """What the names of a hash directory say of its object; None when that is nothing.
+
+    `fragment`: only this one counts. `only_durable`: fragments that are not known to be durable don't.
+    """
+    prefs: list[dict[str, Any]] | None = [] if ec and not only_durable else None
+    decision = decide(names, ec, fragments, fragment, prefs)
     data = decision.data
     if data is not None:
         meta, ctype = decision.meta, decision.ctype

@@ -13,7 +13,7 @@ from swift.obj.files.store import FileStore
 from swift.obj.replication import rsync_sync
 from swift.obj.replication.jobs import Holding
 from swift.obj.replication.peers import Node, PeerError, Peers, name_of
-from swift.obj.ssync.sender import Busy, Options, Session, SyncError, in_portions
+from swift.obj.ssync.sender import Busy, Options, Result, Session, SyncError, in_portions
 from swift.obj.store import ObjectStore, Times
 
 TRIES = 4
@@ -26,15 +26,48 @@ class PushFailed(Exception):
     """A peer did not get what it was to get. The text is for the log."""
 
 
+class Sessions:
+    """SSYNC sessions with other devices: with one device `most` at a time, however many partitions are to go there."""
+
+    def __init__(self, options: Options, most: int = 1) -> None:
+        self.options = options
+        self._most = most
+        self._slots: dict[str, Semaphore] = {}
+
+    def run(
+        self,
+        store: ObjectStore,
+        node: Node,
+        partition: str,
+        offers: Iterable[Offer],
+        check_only: bool = False,
+        **more: Any,
+    ) -> Result:
+        """One session, begun again a few times where the peer is busy. `more`: as `Session` takes it. Raises SyncError, DeviceUnavailable."""
+        pause = PAUSE
+        slots = self._slots.get(name_of(node))
+        if slots is None:
+            slots = self._slots[name_of(node)] = Semaphore(self._most)
+        for attempt in range(TRIES):
+            try:
+                with slots:
+                    return Session(store, node, partition, self.options, **more).run(offers, check_only)
+            except Busy:
+                if attempt == TRIES - 1:
+                    raise
+            sleep(pause)
+            pause *= 2
+        raise AssertionError("not reached")
+
+
 class Ssync:
-    """Over HTTP. `sessions`: with one device at a time, however many partitions are to go there."""
+    """Over HTTP."""
 
     name = "ssync"
 
-    def __init__(self, options: Options, sessions: int = 1) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
-        self._most = sessions
-        self._slots: dict[str, Semaphore] = {}
+        self._sessions = Sessions(options)
 
     def push(self, holding: Holding, node: Node, partition: str, suffixes: list[str]) -> None:
         """Bring what is in these suffixes to a device. Raises PushFailed, DeviceUnavailable."""
@@ -50,22 +83,10 @@ class Ssync:
     def _session(
         self, store: ObjectStore, node: Node, partition: str, offers: Iterable[Offer], check_only: bool
     ) -> Mapping[str, Times]:
-        pause = PAUSE
-        slots = self._slots.get(name_of(node))
-        if slots is None:
-            slots = self._slots[name_of(node)] = Semaphore(self._most)
-        for attempt in range(TRIES):
-            try:
-                with slots:
-                    return Session(store, node, partition, self.options).run(offers, check_only).in_sync
-            except Busy as busy:
-                if attempt == TRIES - 1:
-                    raise PushFailed(str(busy)) from None
-            except SyncError as error:
-                raise PushFailed(str(error)) from None
-            sleep(pause)
-            pause *= 2
-        raise AssertionError("not reached")
+        try:
+            return self._sessions.run(store, node, partition, offers, check_only).in_sync
+        except SyncError as error:
+            raise PushFailed(str(error)) from None
 
 
 class Rsync:

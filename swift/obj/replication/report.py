@@ -1,9 +1,9 @@
-"""What a pass of the replicator tells: counts, lines of the log, recon documents (object-disk 24, operations 8)."""
+"""What a pass tells: counts, lines of the log, recon documents (object-disk 24, operations 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.obj.replication.peers import Node
@@ -23,8 +23,22 @@ MAX_TIMES = 4096  # partition times that are kept for the median
 PER_DISK = "object_replication_per_disk"
 
 
+class Words(NamedTuple):
+    """How log lines name a daemon, what it does, what was done, and what it is doing."""
+
+    doer: str
+    deed: str
+    done: str
+    doing: str
+
+
+REPLICATED = Words("replicator", "replication", "replicated", "replicating")
+
+
 class Report:
     """The counts of one pass. `total`: partitions; `done`: those that were dealt with."""
+
+    words = REPLICATED
 
     def __init__(self) -> None:
         self.started = clock.time()
@@ -64,7 +78,7 @@ class Report:
         """The lines about progress."""
         elapsed = max(clock.time() - self.started, 0.000001)
         if not self.done:
-            logger.info("Nothing replicated for %s seconds.", elapsed)
+            logger.info("Nothing %s for %s seconds.", self.words.done, elapsed)
             return
         rate = self.done / elapsed
         left = max(self.total - self.done, 0) / rate
@@ -74,10 +88,11 @@ class Report:
                 break
             left, unit = left / longer, name
         logger.info(
-            "%d/%d (%.2f%%) partitions replicated in %.2fs (%.2f/sec, %d%s remaining)",
+            "%d/%d (%.2f%%) partitions %s in %.2fs (%.2f/sec, %d%s remaining)",
             self.done,
             self.total,
             100.0 * self.done / max(self.total, self.done),
+            self.words.done,
             elapsed,
             rate,
             left,
@@ -111,6 +126,15 @@ class Report:
             "object_replication_time": minutes,
             "object_replication_last": now,
         }
+
+    def recon_of_worker(self, found: dict[str, Any], number: int) -> dict[str, Any]:
+        """What is left for the device `number` of a worker, of which `recon` told `found`.
+
+        A worker that has several devices counts them together: the first one stands for all.
+        """
+        if not number:
+            return found
+        return {**found, "replication_stats": {**dict.fromkeys(_COUNTS, 0), "failure_nodes": {}}}
 
 
 def merged(per_disk: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

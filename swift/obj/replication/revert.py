@@ -17,14 +17,14 @@ from swift.obj.errors import ObjectError
 from swift.obj.replication.jobs import Holding
 from swift.obj.replication.peers import Node
 from swift.obj.replication.push import Offer, PushFailed
-from swift.obj.replication.work import Work
+from swift.obj.replication.work import PushWork
 from swift.obj.ssync.sender import in_portions
 from swift.obj.store import PartitionLock, Times
 
 LOCK_SECONDS = 0.2
 
 
-def revert(work: Work, holding: Holding, partition: str) -> None:
+def revert(work: PushWork, holding: Holding, partition: str) -> None:
     """Give a partition back. Counts; raises nothing that concerns one partition."""
     started = clock.monotonic()
     report = work.report
@@ -34,7 +34,7 @@ def revert(work: Work, holding: Holding, partition: str) -> None:
     if nodes is None or not holding.is_guest(partition):
         return  # the ring has changed
     try:
-        with closing(_lock(holding, partition)):
+        with closing(lock_for_revert(holding, partition)):
             gone = _Revert(work, holding, partition, nodes).run()
     except LockTimeout:
         work.metrics.increment("partition.lock-failure.count")
@@ -54,7 +54,7 @@ def revert(work: Work, holding: Holding, partition: str) -> None:
     work.progress()
 
 
-def _lock(holding: Holding, partition: str) -> PartitionLock:
+def lock_for_revert(holding: Holding, partition: str) -> PartitionLock:
     """While we hold it nobody replicates into the partition. Raises LockTimeout."""
     until = clock.monotonic() + LOCK_SECONDS
     while True:
@@ -67,7 +67,7 @@ def _lock(holding: Holding, partition: str) -> PartitionLock:
 
 
 class _Revert:
-    def __init__(self, work: Work, holding: Holding, partition: str, nodes: list[Node]) -> None:
+    def __init__(self, work: PushWork, holding: Holding, partition: str, nodes: list[Node]) -> None:
         self.work = work
         self.holding = holding
         self.partition = partition

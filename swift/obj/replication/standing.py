@@ -31,15 +31,16 @@ class _Key(NamedTuple):
 
 
 class Standing:
-    """Of all disks of this process."""
+    """Of all disks of this process. `key`: where it stands in recon."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = KEY) -> None:
+        self._key = key
         self._disks: dict[_Key, _Disk] = {}
 
     def begin(self, everything: list[Partitions]) -> None:
         """A pass begins over these; what is no longer on a disk is behind no more."""
         for found in everything:
-            disk = self._disks.setdefault(_key(found.holding), _Disk())
+            disk = self._disks.setdefault(_disk_of(found.holding), _Disk())
             disk.home, disk.guests, disk.seen = len(found.home), len(found.guests), 0
             if disk.behind:
                 here = {*found.home, *found.guests}
@@ -47,7 +48,7 @@ class Standing:
 
     def note(self, holding: Holding, partition: str, whole: bool) -> None:
         """A partition was looked at; `whole`: all that should have it do, and it is not left here without being at home."""
-        disk = self._disks.get(_key(holding))
+        disk = self._disks.get(_disk_of(holding))
         if disk is None:
             return
         disk.seen += 1
@@ -69,8 +70,8 @@ class Standing:
                 "behind_since": min(disk.behind.values(), default=None),
                 "checked": disk.checked or None,
             }
-        return {KEY: told} if told else {}
+        return {self._key: told} if told else {}
 
 
-def _key(holding: Holding) -> _Key:
+def _disk_of(holding: Holding) -> _Key:
     return _Key(holding.device["device"], holding.policy.idx)

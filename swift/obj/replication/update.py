@@ -7,18 +7,13 @@ from itertools import chain
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import GreenPile
 from swift.core.errors import LockTimeout
 from swift.obj.errors import ObjectError
+from swift.obj.replication.compare import Questions, own_digests
 from swift.obj.replication.jobs import Holding
 from swift.obj.replication.peers import Node, PeerError, name_of
 from swift.obj.replication.push import PushFailed
-from swift.obj.replication.work import Work
-from swift.obj.server_replicate import MAX_COMPARED, PER_TRIP
-from swift.obj.store import Digest
-
-COMPARED = 512  # partitions that are compared together, so that each peer is asked about many at a time
-LOOK_EACH = 10  # passes in which each partition is once looked through for suffixes that nobody told of
+from swift.obj.replication.work import PushWork
 
 
 class Differing:
@@ -31,17 +26,17 @@ class Differing:
         self.nodes = nodes
 
 
-def compare(work: Work, holding: Holding, partitions: list[str], cycle: int) -> list[Differing]:
+def compare(work: PushWork, holding: Holding, partitions: list[str], cycle: int) -> list[Differing]:
     """Compare partitions with their other primaries, many in one request; what is left to be looked at. Counts what is the same."""
     started = clock.monotonic()
     report = work.report
-    digests = _own_digests(work, holding, partitions, cycle)
+    digests = own_digests(work, holding, partitions, cycle)
     others = {partition: holding.others(partition) or [] for partition in partitions}
-    asked: dict[Any, tuple[Node, dict[str, str]]] = {}
+    questions = Questions()
     for partition, digest in digests.items():
         for node in others[partition]:
-            asked.setdefault(node["id"], (node, {}))[1][partition] = digest.value
-    equal = _equal(work, holding, asked)
+            questions.add(node, partition, digest.value)
+    equal = questions.equal(work, holding)
     differing = []
     for partition in partitions:
         nodes = [node for node in others[partition] if (node["id"], partition) not in equal]
@@ -58,43 +53,7 @@ def compare(work: Work, holding: Holding, partitions: list[str], cycle: int) -> 
     return differing
 
 
-def _own_digests(work: Work, holding: Holding, partitions: list[str], cycle: int) -> dict[str, Digest]:
-    found: dict[str, Digest] = {}
-    groups: dict[bool, list[str]] = {True: [], False: []}
-    for partition in partitions:
-        groups[(int(partition) + cycle) % LOOK_EACH == 0].append(partition)
-    for look_for_new, group in groups.items():
-        for at in range(0, len(group), PER_TRIP):
-            some = group[at : at + PER_TRIP]
-            for partition, digest in zip(some, holding.store.digests(some, look_for_new), strict=True):
-                if digest is not None:
-                    found[partition] = digest
-                    work.hashed(digest.suffixes, digest.hashed, digest.damaged)
-    return found
-
-
-def _equal(
-    work: Work, holding: Holding, asked: dict[Any, tuple[Node, dict[str, str]]]
-) -> set[tuple[Any, str]]:
-    """(node id, partition) of what is the same there. Whoever cannot say is asked about each partition later."""
-    pile = GreenPile(8)
-    for node, digests in asked.values():
-        items = list(digests.items())
-        for at in range(0, len(items), MAX_COMPARED):
-            some = dict(items[at : at + MAX_COMPARED])
-            if len(some) > 1:
-                pile.spawn(_ask, work, holding, node, some)
-    return {(node_id, partition) for node_id, partitions in pile for partition in partitions}
-
-
-def _ask(work: Work, holding: Holding, node: Node, digests: dict[str, str]) -> tuple[Any, set[str]]:
-    try:
-        return node["id"], work.peers.equal(node, holding.policy.idx, digests)
-    except PeerError:
-        return node["id"], set()  # it shows, and is counted, when it is asked about each
-
-
-def update(work: Work, holding: Holding, differing: Differing) -> None:
+def update(work: PushWork, holding: Holding, differing: Differing) -> None:
     """Have all other primaries get what we have of a partition. Counts; raises nothing that concerns one partition."""
     started = clock.monotonic()
     partition = differing.partition
@@ -113,7 +72,7 @@ def update(work: Work, holding: Holding, differing: Differing) -> None:
 
 
 class _Update:
-    def __init__(self, work: Work, holding: Holding, partition: str) -> None:
+    def __init__(self, work: PushWork, holding: Holding, partition: str) -> None:
         self.work = work
         self.holding = holding
         self.partition = partition

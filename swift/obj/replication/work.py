@@ -27,24 +27,16 @@ class Method(Protocol):
 
 
 class Work:
-    """One pass. `handoff_delete`: so many primaries are enough before a handoff's copy goes; 0: all of them."""
+    """One pass."""
 
     def __init__(
-        self,
-        peers: Peers,
-        method: Method,
-        handoff_delete: int,
-        standing: Standing,
-        metrics: Metrics,
-        logger: Any,
+        self, peers: Peers, standing: Standing, metrics: Metrics, logger: Any, report: Report
     ) -> None:
         self.peers = peers
-        self.method = method
-        self.handoff_delete = handoff_delete
         self.standing = standing
         self.metrics = metrics
         self.logger = logger
-        self.report = Report()
+        self.report = report
         self.progressed = clock.monotonic()
 
     def progress(self) -> None:
@@ -59,3 +51,20 @@ class Work:
             self.metrics.update_stats("suffix.hashes", hashed)
         for text in damaged:
             self.logger.warning("%s", text)
+
+
+class PushWork(Work):
+    """One pass of the replicator. `handoff_delete`: so many primaries are enough before a handoff's copy goes; 0: all of them."""
+
+    def __init__(
+        self,
+        peers: Peers,
+        method: Method,
+        handoff_delete: int,
+        standing: Standing,
+        metrics: Metrics,
+        logger: Any,
+    ) -> None:
+        super().__init__(peers, standing, metrics, logger, Report())
+        self.method = method
+        self.handoff_delete = handoff_delete

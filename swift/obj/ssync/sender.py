@@ -41,11 +41,26 @@ class Busy(SyncError):
     """The peer has other sessions: worth another try."""
 
 
+class BrokenOff(SyncError):
+    """An object could not be sent to its end, and the session ended with it. `name_hash`: which one."""
+
+    def __init__(self, text: str, name_hash: str) -> None:
+        super().__init__(text)
+        self.name_hash = name_hash
+
+
+class NothingToSend(SwiftError):
+    """What a peer wants of an object can't be had: it is left out."""
+
+
 Opened = OpenObject | Deleted | None
 
 
 class Content(NamedTuple):
-    """What a peer is sent of an object's data. `metadata`: of the PUT, without name and length. `pieces`: `length` bytes in all."""
+    """What a peer is sent of an object's data. `metadata`: of the PUT, without name and length. `pieces`: `length` bytes in all.
+
+    They raise Quarantined or NothingToSend where there are no more to be had.
+    """
 
     metadata: dict[str, str]
     length: int
@@ -81,7 +96,8 @@ def own_content(store: ObjectStore, place: Place, found: OpenObject) -> Content:
 
 class Session:
     """One session. `node`: of a ring. `fragment`: index of the fragments that the peer is to have, and `frag_index` of those here
-    that are offered; `with_nondurable`: also those that are not known to be durable. `read`: what is sent of an object.
+    that are offered; `with_nondurable`: also those that are not known to be durable. `read`: what is sent of an object; called in
+    green threads for several objects at a time, it raises NothingToSend for what is to be left out.
     """
 
     def __init__(
@@ -171,8 +187,8 @@ class Session:
                 del offered[name_hash]
             return Result(offered, 0, 0)
         out.add(protocol.UPDATES_START + b"\r\n")
-        for name_hash, opened in self._opened(wanted):
-            if not self._send(out, name_hash, wanted[name_hash], opened):
+        for name_hash, opened, content in self._prepared(wanted):
+            if not self._send(out, name_hash, wanted[name_hash], opened, content):
                 del offered[name_hash]
         out.add(protocol.UPDATES_END + b"\r\n")
         out.end()
@@ -211,37 +227,51 @@ class Session:
 
     # ------------------------------------------------------------ the objects
 
-    def _opened(self, names: Iterable[str]) -> Iterator[tuple[str, Opened]]:
-        """Each object, opened; the next ones are on their way meanwhile."""
+    def _prepared(self, wanted: Mapping[str, str]) -> Iterator[tuple[str, Opened, Content | None]]:
+        """Each object, opened, and what is sent of its data if that is wanted; the next ones are on their way meanwhile."""
         ahead: deque[tuple[str, Any]] = deque()
-        for name_hash in names:
-            ahead.append((name_hash, spawn(self._open, name_hash)))
-            if len(ahead) >= OPENED_AHEAD:
-                first, thread = ahead.popleft()
-                yield first, thread.wait()
-        while ahead:
-            first, thread = ahead.popleft()
-            yield first, thread.wait()
-
-    def _open(self, name_hash: str) -> Opened:
-        """What there is of an object. Raises nothing."""
         try:
-            return self.store.open(
-                self._place(name_hash),
+            for name_hash, parts in wanted.items():
+                ahead.append((name_hash, spawn(self._prepare, name_hash, parts)))
+                if len(ahead) >= OPENED_AHEAD:
+                    first, thread = ahead.popleft()
+                    yield first, *thread.wait()
+            while ahead:
+                first, thread = ahead.popleft()
+                yield first, *thread.wait()
+        finally:
+            for _, thread in ahead:
+                thread.kill()
+
+    def _prepare(self, name_hash: str, parts: str) -> tuple[Opened, Content | None]:
+        """What there is of an object. Raises nothing."""
+        place = self._place(name_hash)
+        try:
+            found = self.store.open(
+                place,
                 BODY,
                 open_expired=True,
                 frag_index=self.frag_index,
                 frag_prefs=self.frag_prefs,
             )
         except Deleted as deleted:
-            return deleted
+            return deleted, None
         except (ObjectError, LockTimeout, OSError):
-            return None
+            return None, None
+        if "d" not in parts:
+            return found, None
+        try:
+            return found, self._read_content(self.store, place, found)
+        except (NothingToSend, ObjectError, LockTimeout, OSError):
+            self.store.device.leave(found.close)
+            return None, None
 
     def _place(self, name_hash: str) -> Place:
         return self.store.locate(self.partition, name_hash, None)
 
-    def _send(self, out: _Chunks, name_hash: str, parts: str, opened: Opened) -> bool:
+    def _send(
+        self, out: _Chunks, name_hash: str, parts: str, opened: Opened, content: Content | None
+    ) -> bool:
         """Send what is wanted of an object; False if that is not to be had any more. Raises BackendError, SyncError, DeviceUnavailable."""
         if opened is None:
             return False
@@ -252,20 +282,21 @@ class Session:
             self._sent += 1
             return True
         try:
-            return self._send_found(out, self._place(name_hash), opened, parts)
+            return self._send_found(out, name_hash, opened, parts, content)
         finally:
             self.store.device.leave(opened.close)
 
-    def _send_found(self, out: _Chunks, place: Place, found: OpenObject, parts: str) -> bool:
+    def _send_found(
+        self, out: _Chunks, name_hash: str, found: OpenObject, parts: str, content: Content | None
+    ) -> bool:
         name = found.metadata["name"]
         sent = False
-        if "d" in parts:
-            content = self._read_content(self.store, place, found)
+        if content is not None:
             headers = {**content.metadata, "Content-Length": str(content.length)}
             if found.durable_timestamp is None or found.durable_timestamp < found.data_timestamp:
                 headers["X-Backend-No-Commit"] = "True"
             out.add(protocol.encode_subrequest("PUT", name, headers))
-            self._send_body(out, name, content)
+            self._send_body(out, name, name_hash, content)
             sent = True
         if "m" in parts and found.meta_metadata is not None:
             headers = {key: value for key, value in found.meta_metadata.items() if key != "name"}
@@ -277,7 +308,7 @@ class Session:
         self._sent += sent
         return sent
 
-    def _send_body(self, out: _Chunks, name: str, content: Content) -> None:
+    def _send_body(self, out: _Chunks, name: str, name_hash: str, content: Content) -> None:
         left = content.length
         try:
             for piece in content.pieces:
@@ -288,10 +319,12 @@ class Session:
                 out.add(piece)
                 left -= len(piece)
         except Quarantined as damage:
-            raise SyncError(f"{name} was found damaged: {damage}") from None
+            raise BrokenOff(f"{name} was found damaged: {damage}", name_hash) from None
+        except NothingToSend as error:
+            raise BrokenOff(f"{name}: {error}", name_hash) from None
         self._bytes += content.length - left
         if left:
-            raise SyncError(f"{name}: {left} of {content.length} bytes are missing")
+            raise BrokenOff(f"{name}: {left} of {content.length} bytes are missing", name_hash)
 
     def _why(self, response: BackendResponse) -> SyncError | None:
         """The error line of a peer that broke off, if there is one."""

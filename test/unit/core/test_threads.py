@@ -33,6 +33,16 @@ def test_a_hung_device_refuses_instead_of_queueing_for_ever():
     assert pool.run(int) == 0
 
 
+def test_a_thread_of_a_pool_cannot_wait_for_a_pool():
+    """It would take the pool away from the hub that all others wait in."""
+    pool, other = threads.ThreadPool("test", 2, 10), threads.ThreadPool("other", 1, 10)
+    for asked in (pool, other):
+        with pytest.raises(RuntimeError, match="a thread of a pool"):
+            pool.run(asked.run, int)
+    assert [c.spawn(p.run, int, 3) for p in (pool, other)][0].wait() == 3
+    assert pool.run(int, 7) == other.run(int, 7) == 7
+
+
 def test_an_abandoned_call_does_not_disturb_the_next():
     pool = threads.ThreadPool("test", 1, 10)
     gate = c.raw_threading.Event()

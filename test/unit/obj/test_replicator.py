@@ -8,7 +8,7 @@ import pytest
 from replicating import Farm
 
 from swift.core.errors import ConfigError
-from swift.obj.replication import push, replicator, report, revert, update
+from swift.obj.replication import passes, push, report, revert, update
 from swift.obj.replication.peers import Peers
 from swift.obj.server_replicate import EQUAL
 from swift.obj.ssync.sender import Session, SyncError
@@ -340,9 +340,7 @@ def test_other_policies_have_rings_and_places_of_their_own(farm):
 
 def test_a_changed_ring_ends_the_pass(farm, monkeypatch):
     farm.put(NAMES[0], T[1], farm.primaries(NAMES[0])[0])
-    monkeypatch.setattr(
-        replicator._Rings, "check", lambda self: (_ for _ in ()).throw(replicator.RingChanged)
-    )
+    monkeypatch.setattr(passes.Rings, "check", lambda self: (_ for _ in ()).throw(passes.RingChanged))
     farm.replicate(farm.primaries(NAMES[0])[0])
     assert len(farm.having(NAMES[0])) == 1
     assert any("Ring change detected" in line for line in farm.log(farm.primaries(NAMES[0])[0]))

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.core.fragments import Codec
+from swift.core.segment_sums import SEGMENT_SUMS, SegmentSummer, SegmentSums
+from swift.core.segments import Whole
 from swift.proxy.erasure_get import SegmentsBody
 from swift.proxy.fragment_buckets import FragmentSource
 from swift.proxy.fragment_ranges import segments_of
-from swift.proxy.reassembly import SegmentReader, Whole
+from swift.proxy.reassembly import SegmentReader
 from swift.proxy.relay import BodyBroken
-from swift.proxy.segment_sums import SEGMENT_SUMS, SegmentSummer, SegmentSums
 from swift.wire.client import BackendError
 
 CODEC = Codec("liberasurecode_rs_vand", 4, 2)

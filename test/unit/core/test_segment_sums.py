@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.proxy.segment_sums import MAX_SUMS, SEGMENT_SUMS, SMALLEST, SegmentSummer, SegmentSums
+from swift.core.segment_sums import MAX_SUMS, SEGMENT_SUMS, SMALLEST, SegmentSummer, SegmentSums
 
 ETAG = "0123456789abcdef" * 2
 
