@@ -24,7 +24,7 @@ from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
-from swift.wire.internal import InternalClient
+from swift.wire.internal import InternalClient, UnexpectedResponse
 
 LOOK_AGAIN_SECONDS = 3600.0  # that late rows may stand unseen among those that are delayed
 
@@ -109,6 +109,8 @@ class ObjectExpirer(Daemon):
             return
         try:
             _Pass(self, patience).run()
+        except UnexpectedResponse as err:  # of the queue, whose servers are away
+            self.logger.error("Pass given up: %s", err)
         except (Exception, Timeout):
             self.logger.exception("Unhandled exception")
 
