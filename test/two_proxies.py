@@ -29,6 +29,24 @@ def environ(name: str) -> dict[str, str]:
     return {"ALTERED_RING_SECONDS": str(RING_SECONDS)}
 
 
+def run_on(command: str, *words: str, wanted: int = 0, **altered: str) -> str:
+    """One command; what it said. Raises AssertionError for another exit status. `altered`: see `test.altered`."""
+    module = "swift.cli." + command.removeprefix("swift-").replace("-", "_")
+    starter = f"import sys; from {module} import main; sys.argv = sys.argv[1:]; sys.exit(main())"
+    if altered:
+        starter = f"from test.altered import alter; alter(); {starter}"
+    done = subprocess.run(
+        [sys.executable, "-c", starter, command, *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **altered},
+        cwd="/",
+    )
+    assert done.returncode == wanted, (command, words, done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
 class TwoProxies(Cluster):
     """`address2`: of the proxy with a folder of rings of its own."""
 
@@ -75,18 +93,7 @@ class TwoProxies(Cluster):
     def run(self, command: str, *words: str, wanted: int = 0, nodes: Sequence[int] = NODES) -> None:
         """A command on each node, one after the other; `{conf}` in its words is the node's. Raises AssertionError for another exit status."""
         for node in nodes:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    str(ROOT / "bin" / command),
-                    *(w.format(conf=self.conf(node)) for w in words),
-                ],
-                capture_output=True,
-                text=True,
-                timeout=300,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-            assert done.returncode == wanted, (command, node, done.stdout + done.stderr)
+            run_on(command, *(word.format(conf=self.conf(node)) for word in words), wanted=wanted)
 
     def misplaced(self, rings: Sequence[str], power: int) -> list[str]:
         """Hash directories of objects that are not where a ring of this power has them."""
