@@ -26,7 +26,7 @@ from swift.obj.files.commit import commit
 from swift.obj.files.examine import examine, misplaced
 from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
-from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
+from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan, look_at
 from swift.obj.files.purge import purge
 from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
@@ -281,8 +281,18 @@ class FileStore(ObjectStore):
         return state, True
 
     def commit(self, place: Place, timestamp: str, fragment: int, next_part_power: int | None = None) -> None:
-        if self.ec:
-            self.device.run_mounted(True, commit, place, self.options, timestamp, fragment, next_part_power)
+        if not self.ec:
+            return
+        if not self.device.inline and next_part_power is None:
+            where = _location(place)
+            item = SmallWrite(where, CommitPlan(timestamp, fragment))
+            try:
+                self.device.carry(self.writers.carrier(self.device), item, 0)
+            except Elsewhere:
+                pass
+            else:
+                return
+        self.device.run_mounted(True, commit, place, self.options, timestamp, fragment, next_part_power)
 
     # ------------------------------------------------------------ for daemons
 
