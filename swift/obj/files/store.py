@@ -242,17 +242,21 @@ class FileStore(ObjectStore):
     def _post_trip(
         self, where: ObjectLocation, change: Callable[[OpenObject], dict[str, str]], write: Write
     ) -> tuple[OpenObject, dict[str, str]]:
-        listed, found = look_at(where, write, False)
-        metadata = change(found)
-        write_file(
-            where,
-            self.options,
-            dict(metadata),
-            ".meta",
-            next_part_power=write.next_part_power,
-            names=listed.names,
-        )
-        return found, metadata
+        while True:
+            listed, found = look_at(where, write, False)
+            metadata = change(found)
+            try:
+                write_file(
+                    where,
+                    self.options,
+                    dict(metadata),
+                    ".meta",
+                    next_part_power=write.next_part_power,
+                    names=listed.names,
+                )
+            except FileNotFoundError:  # gone since we looked
+                continue
+            return found, metadata
 
     def delete(
         self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
