@@ -17,6 +17,7 @@ from swift.core.timestamp import Timestamp
 from swift.obj.expirer.tasks import async_container
 from swift.ring.lookup import Ring
 from swift.wire import direct
+from swift.wire.internal import InternalClient
 from test.cluster import Cluster
 
 BIN = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
@@ -249,6 +250,21 @@ def test_a_later_time_that_one_node_has_missed_counts(own):
     for _ in range(6):
         assert own.request("GET", "/missed/o", headers={"X-Newest": "true"}).status in (200, 404)
     assert names(own, "missed") == ["o"]
+
+
+def test_reserved_names_expire_too(own):
+    """Such as those of the versions of an object."""
+    client = InternalClient(str(own.layout.internal_client_conf), "test", 1)
+    due = int(time.time()) + 4
+    container, names_of = "\0versions\0box", ["\0o\x001", "\0☃\x002"]
+    client.create_container("AUTH_test", container)
+    for name in names_of:
+        client.upload_object(b"x", "AUTH_test", container, name, {"X-Delete-At": str(due)})
+    client.upload_object(b"x", "AUTH_test", container, "\0stays\x003")
+    wait_until(due)
+    expire(own)
+    assert [item["name"] for item in client.iter_objects("AUTH_test", container)] == ["\0stays\x003"]
+    assert not [name for name in rows(own) if name.startswith(str(due))]
 
 
 def test_deletions_are_queued(own):
