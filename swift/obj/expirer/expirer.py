@@ -308,7 +308,7 @@ class _Pass:
 
     def _delete_expired(self, task: Task) -> bool:
         """Delete the object if it is this task's; returns True unless a newer one is there. Raises _Later, Unknown, what the client raises."""
-        newest = self.daemon.versions.of(task.account, task.container, task.obj)
+        newest = self.daemon.versions.of(task.account, task.container, task.obj, float(task.due))
         if newest is not None and not newest.is_deleted:
             if newest.timestamp >= task.due:
                 return False
