@@ -1,6 +1,6 @@
 """swift-account-audit: are all copies of an account, its containers and its objects there, and the same? (operations.md 15)
 
-Lives here: the command, its words and its output. What is asked and compared is in `swift.cli.copies`.
+Lives here: the command, its words and its output. What is asked and compared is in `swift.cli.compared_copies`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     if not paths and sys.stdin.isatty():
         return _refuse("nothing to audit")
 
-    from swift.cli.copies import Copies
+    from swift.cli.compared_copies import Copies
 
     error_file = None
     try:

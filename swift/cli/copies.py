@@ -1,294 +1,338 @@
-"""All copies of accounts, containers and objects, asked for one by one and compared, with a line for each that is missing or another.
+"""swift-copies: every copy of an object, container or account, and its repair; exit status 0 if all is whole in the end, 1 if not, 2 for bad use.
 
-Listings are gone through a page at a time, all replicas in step; nothing is held whole. Never here: options, where findings go.
+Lives here: the command line and what is told. What is asked is in `object_copies` and `database_copies`, what is done also in `object_repair`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from hashlib import md5
-from typing import Any, NamedTuple
+import json
+import sys
+from collections.abc import Sequence
+from optparse import OptionParser, Values
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import unquote
 
-from swift.core import swift_dir
-from swift.core.concurrency import GreenPile, GreenPool
-from swift.core.constraints import limits
-from swift.core.errors import ConfigError
-from swift.core.names import split_path
-from swift.core.object_headers import EC_ETAG
-from swift.core.policy import policies
-from swift.core.timestamp import Timestamp
-from swift.ring.errors import RingError
-from swift.ring.lookup import Ring
-from swift.wire import direct
-from swift.wire.direct import DirectError
+from swift.core import concurrency
 
-ACCOUNTS, CONTAINERS, OBJECTS = "Accounts checked", "Containers checked", "Objects checked"
-_TIMEOUTS: dict[str, Any] = {"conn_timeout": 5.0, "response_timeout": 60.0}
-_CHUNK = 65536
+if TYPE_CHECKING:
+    from swift.cli.cluster import Cluster
+    from swift.cli.copy_states import Aside, Place
+    from swift.cli.database_copies import DatabaseCopies
+    from swift.cli.object_copies import ObjectCopies
+    from swift.obj.device_view import DeviceView
 
-Node = Mapping[str, Any]
+EXIT_WHOLE, EXIT_NOT_WHOLE, EXIT_USAGE = 0, 1, 2
+CONNECT_SECONDS = 5.0
+_USAGE = """%prog [options] /ACCOUNT[/CONTAINER[/OBJECT]]
+       %prog [options] ACCOUNT [CONTAINER [OBJECT]]
 
+Shows each copy of an object (or container, or account): where it is or
+should be, its state, timestamp, checksum and size (of a database: its rows),
+and what is in quarantine of it. States: data, tombstone, missing,
+non-durable, damaged, unmounted, unreachable; of databases: data, deleted.
 
-class _Found(NamedTuple):
-    """A replica of an account or container. `items`: a page of its listing."""
+--repair brings the primaries up to date from the newest good copy.
+--unquarantine brings back from quarantine what proves whole, where nothing
+newer is.
 
-    node: Node
-    headers: Mapping[str, Any]
-    items: list[Any]
-
-
-class Copies:
-    """`counts`: (what was checked, what was found) -> how often. `download`: read objects and compare their MD5. Raises ConfigError."""
-
-    def __init__(self, directory: str, at_once: int, download: bool) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self._directory = swift_dir.use(directory)
-        self._rings = {name: self._ring(name) for name in ("account", "container")}
-        self._pool = GreenPool(at_once)
-        self._download = download
-        self._checked: set[str] = set()  # accounts and containers
-
-    def _ring(self, name: str) -> Ring:
-        try:
-            return Ring(self._directory, name)
-        except (OSError, RingError) as err:
-            raise ConfigError(f"The {name} ring in {self._directory} can't be opened: {err}") from None
-
-    def audit(self, path: str) -> Iterator[str]:
-        """Check what `a`, `a/c` or `a/c/o` names and all below it; the paths of what is inconsistent, each once."""
-        try:
-            account, container, obj = split_path("/" + path.lstrip("/"), 1, 3, True)
-        except ValueError as err:
-            print(f"  {err}")
-            return
-        if obj:
-            yield from self._container(account, container, False)
-            if not self._is_listed((account, container), obj):
-                print(f"  Object /{account}/{container}/{obj} missing in container listing!")
-            if not self._object(account, container, obj):
-                yield f"/{account}/{container}/{obj}"
-        elif container:
-            yield from self._container(account, container, True)
-        else:
-            yield from self._account(account, True)
-
-    # ------------------------------------------------------------ accounts
-
-    def _account(self, account: str, whole: bool) -> Iterator[str]:
-        if account not in self._checked:
-            self._checked.add(account)
-            print(f'Auditing account "{account}"')
-            self.counts[ACCOUNTS, ACCOUNTS] += 1
-            replicas, good = self._ask((account,), 1)
-            for kind, header in (("container", "Container"), ("object", "Object")):
-                numbers = [int(found.headers.get(f"X-Account-{header}-Count") or 0) for found in replicas]
-                if numbers and min(numbers) != max(numbers):
-                    print(f"  Account databases for '{account}' don't agree on number of {kind}s.")
-                    print(f"  Max: {max(numbers)}, Min: {min(numbers)}")
-                    self.counts[ACCOUNTS, f"{header} mismatch"] += 1
-                    good = False
-            if not replicas:
-                print(f"  Failed to fetch account {account} at all!")
-            if not good:
-                yield f"/{account}"
-        if whole:
-            for name in self._names((account,)):
-                yield from self._container(account, name, True)
-
-    # ------------------------------------------------------------ containers
-
-    def _container(self, account: str, container: str, whole: bool) -> Iterator[str]:
-        path = f"/{account}/{container}"
-        if path not in self._checked:
-            self._checked.add(path)
-            print(f'Auditing container "{container}"')
-            yield from self._account(account, False)
-            good = self._is_listed((account,), container)
-            if not good:
-                print(f"  Container {path} not in account listing!")
-            self.counts[CONTAINERS, CONTAINERS] += 1
-            replicas, complete = self._ask((account, container), 1)
-            numbers = [int(found.headers.get("X-Container-Object-Count") or 0) for found in replicas]
-            if numbers and min(numbers) != max(numbers):
-                print("  Container databases don't agree on number of objects.")
-                print(f"  Max: {max(numbers)}, Min: {min(numbers)}")
-                self.counts[CONTAINERS, "Count mismatch"] += 1
-                complete = False
-            if not replicas:
-                print(f"  Failed to fetch container {path} at all!")
-            if not (good and complete):
-                yield path
-        if whole:
-            yield from self._objects(account, container)
-
-    def _objects(self, account: str, container: str) -> Iterator[str]:
-        """All objects of a container, so many at a time."""
-        index = self._policy_of(account, container)
-        bad: list[str] = []
-
-        def check(name: str) -> None:
-            if not self._object(account, container, name, index):
-                bad.append(f"/{account}/{container}/{name}")
-
-        for name in self._names((account, container)):
-            self._pool.spawn_n(check, name)
-            while bad:
-                yield bad.pop(0)
-        self._pool.waitall()
-        yield from bad
-
-    def _policy_of(self, account: str, container: str) -> int:
-        """The policy that most of its servers know."""
-        replicas, _ = self._ask((account, container), 1, quiet=True)
-        indexes = Counter(int(found.headers.get("X-Backend-Storage-Policy-Index") or 0) for found in replicas)
-        return indexes.most_common(1)[0][0] if indexes else int(policies().default)
-
-    # ------------------------------------------------------------ objects
-
-    def _object(self, account: str, container: str, obj: str, index: int | None = None) -> bool:
-        """Returns True if all of its copies are there and the same."""
-        path = f"/{account}/{container}/{obj}"
-        index = self._policy_of(account, container) if index is None else index
-        policy = policies().get_by_index(index)
-        if policy is None:
-            print(f"  Container /{account}/{container} has an unknown storage policy: {index}")
-            return False
-        ring = self._rings.setdefault(
-            policy.ring_name, self._rings.get(policy.ring_name) or self._ring(policy.ring_name)
-        )
-        partition, nodes = ring.get_nodes(account, container, obj)
-        headers = {"X-Backend-Storage-Policy-Index": str(index), "X-Backend-Open-Expired": "true"}
-        self.counts[OBJECTS, OBJECTS] += 1
-        good = True
-        copies: list[tuple[Node, Mapping[str, Any]]] = []
-        for node in nodes:
-            where = f"{node['ip']}/{node['device']}"
-            try:
-                found, digest = self._fetch(node, partition, (account, container, obj), headers)
-            except DirectError as err:
-                good = False
-                if err.http_status is None:
-                    print(f'  Exception fetching object "{path}" on {where}')
-                    self.counts[OBJECTS, "Exceptions"] += 1
-                else:
-                    verb = "GET" if self._download else "HEAD"
-                    print(f'  Bad status {err.http_status} {verb}ing object "{path}" on {where}')
-                    self.counts[OBJECTS, "Missing Replicas"] += 1
-                continue
-            copies.append((node, found))
-            if digest is not None and digest != str(found.get("Etag") or "").strip('"'):
-                good = False
-                self.counts[OBJECTS, "MD5 Mismatch"] += 1
-                print(f'  MD5 does not match etag for "{path}" on {where}')
-        if not copies:
-            print(f"  Failed to fetch object {path} at all!")
-            return False
-        return self._same(path, copies) and good
-
-    def _fetch(
-        self, node: Node, partition: int, names: Sequence[str], headers: Mapping[str, str]
-    ) -> tuple[Mapping[str, Any], str | None]:
-        """(headers, MD5 of the body if it is read) of a copy, or a fragment archive. Raises DirectError."""
-        account, container, obj = names
-        if not self._download:
-            found = direct.head_object(node, partition, account, container, obj, headers, **_TIMEOUTS)
-            return found, None
-        found, body = direct.get_object(
-            node, partition, account, container, obj, _CHUNK, headers, **_TIMEOUTS
-        )
-        digest = md5(usedforsecurity=False)
-        for data in body:
-            digest.update(data)
-        return found, digest.hexdigest()
-
-    def _same(self, path: str, copies: Sequence[tuple[Node, Mapping[str, Any]]]) -> bool:
-        """Returns True if all are of the object of which the newest is."""
-        newest = max(copies, key=lambda copy: _written(copy[1]))
-        good = True
-        for node, found in copies:
-            if _etag(found) != _etag(newest[1]):
-                good = False
-                self.counts[OBJECTS, "MD5 Mismatch"] += 1
-                print(f'  ETag mismatch for "{path}" on {node["ip"]}/{node["device"]}')
-        return good
-
-    # ------------------------------------------------------------ listings
-
-    def _ask(
-        self, names: tuple[str, ...], limit: int, marker: str = "", prefix: str = "", quiet: bool = False
-    ) -> tuple[list[_Found], bool]:
-        """(what the replicas say, True if all have answered); `quiet`: they have been asked before."""
-        ring = self._rings["account" if len(names) == 1 else "container"]
-        partition, nodes = ring.get_nodes(*names)
-        get: Callable[..., Any] = direct.get_account if len(names) == 1 else direct.get_container
-
-        def one(node: Node) -> _Found | DirectError:
-            try:
-                return _Found(
-                    node,
-                    *get(node, partition, *names, marker=marker, limit=limit, prefix=prefix, **_TIMEOUTS),
-                )
-            except DirectError as err:
-                return err
-
-        pile = GreenPile(GreenPool(len(nodes)))
-        for node in nodes:
-            pile.spawn(one, node)
-        answers = list(zip(nodes, pile, strict=True))
-        replicas = [answer for _, answer in answers if isinstance(answer, _Found)]
-        if not quiet:
-            for node, answer in answers:
-                if isinstance(answer, DirectError):
-                    self._complain(names, node, answer)
-        return replicas, len(replicas) == len(nodes)
-
-    def _complain(self, names: tuple[str, ...], node: Node, error: DirectError) -> None:
-        is_missing = error.http_status is not None
-        if len(names) == 1:
-            where = f"{node['ip']}:{node['device']}"
-            told = (
-                f"Bad status GETting account '{names[0]}'  from {where}"
-                if is_missing
-                else f"Exception GETting account '{names[0]}' on {where}"
-            )
-        else:
-            path = "/" + "/".join(names)
-            told = f'GETting container "{path}" on {node["ip"]}/{node["device"]}'
-            told = f"{'Bad status' if is_missing else 'Exception'} {told}"
-        print(f"  {told}")
-        kind = ACCOUNTS if len(names) == 1 else CONTAINERS
-        self.counts[kind, "Missing Replicas" if is_missing else "Exceptions"] += 1
-
-    def _is_listed(self, names: tuple[str, ...], name: str) -> bool:
-        replicas, _ = self._ask(names, 1, prefix=name, quiet=True)
-        return any(item.get("name") == name for found in replicas for item in found.items)
-
-    def _names(self, names: tuple[str, ...]) -> Iterator[str]:
-        """What any of the replicas lists, in order."""
-        known = limits()
-        most = known.account_listing_limit if len(names) == 1 else known.container_listing_limit
-        marker = ""
-        while True:
-            replicas, _ = self._ask(names, most, marker, quiet=True)
-            pages = [[item["name"] for item in found.items if "name" in item] for found in replicas]
-            # behind the end of a page that is full, its replica may list more
-            ends = [page[-1] for page in pages if len(page) >= most]
-            end = min(ends, default=None)
-            listed = sorted({name for page in pages for name in page if end is None or name <= end})
-            yield from listed
-            if end is None or not listed:
-                return
-            marker = end
+Exit status: 0 all primaries have the newest (after what was done), 1 some
+have not, 2 bad use."""
 
 
-def _etag(found: Mapping[str, Any]) -> str:
-    """Of the object, also where there is a fragment of it."""
-    return str(found.get(EC_ETAG) or found.get("Etag") or "").strip('"')
+class BadUse(ValueError):
+    """The text says what is wrong."""
 
 
-def _written(found: Mapping[str, Any]) -> Timestamp:
-    when = (
-        found.get("X-Backend-Data-Timestamp") or found.get("X-Backend-Timestamp") or found.get("X-Timestamp")
+class _Parser(OptionParser):
+    def error(self, msg: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"{self.get_prog_name()}: error: {msg}\n")
+
+
+def _parser() -> OptionParser:
+    parser = _Parser(usage=_USAGE, prog="swift-copies")
+    parser.add_option(
+        "-d", "--swift-dir", default=None, help="where swift.conf and the rings are (/etc/swift)"
     )
-    return Timestamp(when or 0)
+    parser.add_option("-P", "--policy-name", help="the object's storage policy, if not its container's")
+    parser.add_option(
+        "-a", "--all", action="store_true", default=False, help="ask all devices, not only some handoffs"
+    )
+    parser.add_option("-Q", "--quoted", action="store_true", default=False, help="names are percent-quoted")
+    parser.add_option(
+        "--verify", action="store_true", default=False, help="read all bytes of each copy of an object"
+    )
+    parser.add_option("--repair", action="store_true", default=False, help="bring the primaries up to date")
+    parser.add_option(
+        "--unquarantine",
+        action="store_true",
+        default=False,
+        help="bring back from quarantine what proves whole",
+    )
+    parser.add_option("--json", action="store_true", default=False, help="the answer as JSON")
+    parser.add_option(
+        "--devices",
+        metavar="DIR",
+        default="/srv/node",
+        help="where this machine's disks are mounted, to look into the quarantine of those that the reference serves (%default)",
+    )
+    parser.add_option(
+        "--no-mount-check", action="store_true", default=False, help="disks there may be plain directories"
+    )
+    parser.add_option(
+        "--timeout", type="float", default=60.0, help="seconds that a node may take for an answer (%default)"
+    )
+    return parser
+
+
+def main() -> int:
+    """Run the command with sys.argv; returns the exit status."""
+    concurrency.patch()
+    from swift.cli.cluster import Cluster
+    from swift.core.errors import ConfigError
+    from swift.ring.errors import RingError
+
+    options, words = _parser().parse_args()
+    try:
+        names = _names(words, options.quoted)
+        if not 0 < options.timeout < 1e6:
+            raise BadUse("--timeout must be above 0")
+        cluster = Cluster(options.swift_dir)
+        shown = (
+            ObjectReport(cluster, names, options)
+            if len(names) == 3
+            else DatabaseReport(cluster, names, options)
+        )
+    except (BadUse, ConfigError, RingError, OSError, ValueError) as error:
+        print(f"swift-copies: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    return shown.run()
+
+
+def _names(words: Sequence[str], quoted: bool) -> tuple[str, ...]:
+    """Raises BadUse."""
+    if not words:
+        raise BadUse("of what? See --help.")
+    names = words[0].removeprefix("/").split("/", 2) if len(words) == 1 else list(words)
+    if len(words) == 1 and not names[-1]:
+        names.pop()
+    if not 1 <= len(names) <= 3 or not all(names):
+        raise BadUse(f"no name of an account, container or object: {' '.join(words)}")
+    if quoted:
+        names = [unquote(name, errors="surrogateescape") for name in names]
+    try:
+        for name in names:
+            name.encode()
+    except UnicodeEncodeError:
+        raise BadUse("names must be UTF-8") from None
+    if len(names) > 1 and any("/" in name for name in names[:2]):
+        raise BadUse("names of accounts and containers have no slash")
+    return tuple(names)
+
+
+class _Report:
+    """What both kinds share: look, act, look again, tell."""
+
+    copies: ObjectCopies | DatabaseCopies
+
+    def __init__(self, options: Values) -> None:
+        self.options = options
+        self.done: list[str] = []
+
+    def run(self) -> int:
+        """Returns the exit status."""
+        self.copies.look()
+        if self.options.unquarantine:
+            self.unquarantine()
+            self.copies.look()
+        if self.options.repair:
+            self.repair()
+            self.copies.look()
+        whole = self.is_anywhere() and not self.copies.lacking
+        aside, silent = self.aside()
+        if self.options.json:
+            self._print_json(whole, aside, silent)
+        else:
+            self._print(whole, aside, silent)
+        sys.stdout.flush()
+        return EXIT_WHOLE if whole else EXIT_NOT_WHOLE
+
+    def unquarantine(self) -> None:
+        """Bring back what proves whole."""
+        aside, _ = self.aside()
+        if not aside:
+            self.done.append("nothing is in quarantine where it could be looked for")
+        for found in aside:
+            refused = found.fault or self.take_back(found)
+            what = f"{found.place}: {found.entry}"
+            self.done.append(f"{what}: stays: {refused}" if refused else f"{what}: brought back")
+
+    # what differs between the kinds
+
+    def title(self) -> str:
+        raise NotImplementedError
+
+    def is_anywhere(self) -> bool:
+        raise NotImplementedError
+
+    def aside(self) -> tuple[list[Aside], list[Place]]:
+        """(what is in quarantine, who could not be asked about it)."""
+        raise NotImplementedError
+
+    def take_back(self, found: Aside) -> str:
+        raise NotImplementedError
+
+    def repair(self) -> None:
+        raise NotImplementedError
+
+    def verdict(self, whole: bool) -> str:
+        lacking = ", ".join(map(str, self.copies.lacking))
+        if whole:
+            return "All primaries have the newest."
+        return f"NOT whole: {lacking}" if self.is_anywhere() else "There is no copy."
+
+    def _print(self, whole: bool, aside: Sequence[Aside], silent: Sequence[Place]) -> None:
+        from swift.cli.copy_states import table
+
+        print(self.title())
+        for line in table(self.copies.copies):
+            print(f"  {line}")
+        for found in aside:
+            print(f"  in quarantine: {found.line()}")
+        if silent:
+            print(f"  quarantine not looked into: {', '.join(map(str, silent))}")
+        for text in self.done:
+            print(f"  {text}")
+        print(self.verdict(whole))
+
+    def _print_json(self, whole: bool, aside: Sequence[Aside], silent: Sequence[Place]) -> None:
+        document: dict[str, Any] = {
+            "path": "/" + "/".join(self.copies.name if hasattr(self.copies, "name") else self.copies.names),
+            "partition": self.copies.partition,
+            "whole": whole,
+            "copies": [copy.document() for copy in self.copies.copies],
+            "lacking": [str(place) for place in self.copies.lacking],
+            "quarantined": [
+                {
+                    "node": str(found.place),
+                    "path": f"{found.path}/{found.entry}",
+                    "timestamp": found.timestamp,
+                    "fault": found.fault,
+                }
+                for found in aside
+            ],
+            "quarantine_unknown": [str(place) for place in silent],
+            "done": self.done,
+        }
+        print(json.dumps(document, indent=2, sort_keys=True))
+
+
+class ObjectReport(_Report):
+    """Of one object. Raises BadUse where its policy is not known."""
+
+    copies: ObjectCopies
+
+    def __init__(self, cluster: Cluster, names: Sequence[str], options: Values) -> None:
+        from swift.cli.object_copies import Name, ObjectCopies, Timeouts, policy_of
+        from swift.obj.replication.peers import Peers
+
+        super().__init__(options)
+        timeouts = Timeouts(min(CONNECT_SECONDS, options.timeout), options.timeout)
+        name = Name(*names)
+        if options.policy_name is not None:
+            wanted = options.policy_name.strip().lower()
+            policy = next(
+                (p for p in cluster.policies if wanted in (str(p.idx), *(n.lower() for n in p.aliases))),
+                None,
+            )
+            if policy is None:
+                raise BadUse(f"there is no policy {options.policy_name}")
+        else:
+            policy = policy_of(cluster, name, timeouts)
+            if policy is None:
+                raise BadUse("no server knows the container: name the object's policy with -P")
+        handoffs = None if options.all else len(cluster.rings[policy.ring_name].get_part_nodes(0))
+        self.copies = ObjectCopies(cluster, name, policy, timeouts, handoffs, options.verify)
+        self.peers = Peers(timeouts.connect, timeouts.answer, timeouts.answer)
+        self._views: dict[int, DeviceView] | None = None
+
+    def title(self) -> str:
+        return f"{self.copies.name}: policy {self.copies.policy.name}, partition {self.copies.partition}, hash {self.copies.name_hash}"
+
+    def is_anywhere(self) -> bool:
+        return self.copies.newest is not None
+
+    @property
+    def views(self) -> dict[int, DeviceView]:
+        """How each device's quarantine can be looked into."""
+        if self._views is None:
+            self._views = {place.node["id"]: self._view(place) for place in self.copies.places}
+        return self._views
+
+    def _view(self, place: Place) -> DeviceView:
+        from swift.cli.cluster import is_here
+        from swift.obj.device_view import LocalDevice, RemoteDevice, Unanswered
+
+        remote = RemoteDevice(place.node, self.peers)
+        try:
+            remote.set_aside(self.copies.policy, self.copies.partition, self.copies.name_hash)
+        except Unanswered:
+            if not is_here([place.node]):
+                return remote
+            try:
+                return LocalDevice(
+                    self.options.devices, place.node["device"], not self.options.no_mount_check
+                )
+            except Unanswered:
+                return remote
+        return remote
+
+    def aside(self) -> tuple[list[Aside], list[Place]]:
+        return self.copies.aside(self.views)
+
+    def take_back(self, found: Aside) -> str:
+        from swift.obj.device_view import Unanswered
+
+        copies = self.copies
+        try:
+            _, refused = self.views[found.place.node["id"]].take_back(
+                copies.policy, copies.partition, copies.name_hash, found.entry
+            )
+            return refused
+        except Unanswered as error:
+            return str(error)
+
+    def repair(self) -> None:
+        from swift.cli.object_repair import ObjectRepair
+
+        ObjectRepair(self.copies, self.done.append).run()
+
+
+class DatabaseReport(_Report):
+    """Of an account or a container."""
+
+    copies: DatabaseCopies
+
+    def __init__(self, cluster: Cluster, names: Sequence[str], options: Values) -> None:
+        from swift.cli.database_copies import DatabaseCopies
+        from swift.cli.object_copies import Timeouts
+
+        super().__init__(options)
+        kind = "account" if len(names) == 1 else "container"
+        handoffs = None if options.all else len(cluster.rings[kind].get_part_nodes(0))
+        timeouts = Timeouts(min(CONNECT_SECONDS, options.timeout), options.timeout)
+        self.copies = DatabaseCopies(cluster, tuple(names), timeouts, handoffs)
+
+    def title(self) -> str:
+        return f"/{'/'.join(self.copies.names)}: {self.copies.kind}, partition {self.copies.partition}, hash {self.copies.name_hash}"
+
+    def is_anywhere(self) -> bool:
+        return self.copies.is_anywhere
+
+    def aside(self) -> tuple[list[Aside], list[Place]]:
+        return self.copies.aside()
+
+    def take_back(self, found: Aside) -> str:
+        return self.copies.take_back(found)
+
+    def repair(self) -> None:
+        self.copies.repair(self.done.append)
