@@ -17,7 +17,7 @@ from test.cluster import Cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
-REPLICATORS = ("object", "container", "account")
+DAEMONS = ("object-replicator", "object-reconstructor", "container-replicator", "account-replicator")
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +72,10 @@ def problems(part):
 
 def replicate(cluster, *nodes):
     for node in nodes:
-        for kind in REPLICATORS:
-            conf = cluster.layout.etc / f"{kind}-server" / f"{node}.conf"
+        for name in DAEMONS:
+            conf = cluster.layout.etc / f"{name.partition('-')[0]}-server" / f"{node}.conf"
             subprocess.run(
-                [sys.executable, ROOT / "bin" / f"swift-{kind}-replicator", conf, "once"],
+                [sys.executable, ROOT / "bin" / f"swift-{name}", conf, "once"],
                 env=ENV,
                 check=True,
                 timeout=120,
@@ -109,16 +109,8 @@ def test_an_emptied_disk_holds_its_neighbours_until_it_is_repaired(cluster):
         assert ("lacks", "sdb2") in problems(found[key]), key
     assert command(cluster, "sdb2")[0] == 0  # nothing would be lost with it
     replicate(cluster, 1, 3, 4)
-    found, _ = parts(cluster, "sdb1")
-    for key in (("objects", "gold"), ("containers", None), ("accounts", None)):
-        assert found[key]["whole"], found[key]
-    put_again(cluster)
-
-
-def put_again(cluster):
-    """The fragments, too, are whole again."""
-    for number in range(12):
-        put(cluster, "ec42", f"o{number}", b"again" * number)
+    found, status = parts(cluster, "sdb1")
+    assert status == 0, found
 
 
 def test_a_node_that_does_not_answer_is_a_reason(cluster):
