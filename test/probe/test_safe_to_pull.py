@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -56,7 +57,13 @@ def cluster(shared):
 
 
 def put(cluster, container, name, body):
-    assert cluster.request("PUT", f"/{container}/{name}", body).status == 201
+    """A machine that is asked too much says so, and is asked again."""
+    for _ in range(20):
+        answer = cluster.request("PUT", f"/{container}/{name}", body)
+        if answer.status != 503:
+            break
+        time.sleep(0.5)
+    assert answer.status == 201
 
 
 def command(cluster, *words, name="swift-safe-to-pull"):
@@ -83,6 +90,17 @@ def parts(cluster, *devices):
 
 def problems(part):
     return [(problem["what"], problem["node"].rpartition("/")[2]) for problem in part["problems"]]
+
+
+def counted(found):
+    """Without examples, which may be any."""
+    return {
+        key: sorted(
+            (problem["what"], problem["node"], problem["units"], problem["items"])
+            for problem in part["problems"]
+        )
+        for key, part in found.items()
+    }
 
 
 def replicate(cluster, *nodes):
@@ -124,7 +142,7 @@ def test_an_emptied_disk_holds_its_neighbours_until_it_is_repaired(cluster):
     for key in (("objects", "gold"), ("objects", "ec42"), ("containers", None)):
         assert ("lacks", "sdb2") in problems(found[key]), key
     quick, _ = parts(cluster, "--quick", "sdb1")
-    assert quick == found
+    assert counted(quick) == counted(found)
     assert command(cluster, "sdb2")[0] == 0  # nothing would be lost with it
     replicate(cluster, 1, 3, 4)
     found, status = parts(cluster, "sdb1")
