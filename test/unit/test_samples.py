@@ -21,6 +21,7 @@ SERVERS = ("account-server", "container-server", "object-server", "proxy-server"
 DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
+    "object-auditor": "object-server",
     "object-expirer": "object-server",
     "object-reconstructor": "object-server",
     "container-updater": "container-server",
