@@ -19,6 +19,7 @@ class StandIn:
     def __init__(self, tls_context: ssl.SSLContext | None = None, port: int = 0):
         self.store: dict[bytes, tuple[bytes, bytes]] = {}
         self.lines: list[bytes] = []
+        self.answered = 0
         self.replies: dict[bytes, bytes] = {}
         self.silent: set[bytes] = set()
         self.connections: list[socket.socket] = []
@@ -91,6 +92,7 @@ class StandIn:
             return
         stream.write(self.replies.get(command) or self._do(command, words, data))
         stream.flush()
+        self.answered += 1
 
     def _do(self, command, words, data):
         key = words[1]

@@ -11,7 +11,6 @@ from swift.core.stream import Stream
 LONGEST_LINE = 8 * 1024
 LARGEST_ANSWER = 128 * 1024 * 1024
 _READ_SIZE = 64 * 1024
-_LAST_LOOK = 0.05  # seconds; more than one turn of the event loop is not needed
 
 
 class ProtocolError(Exception):
@@ -92,12 +91,7 @@ class MemcacheConnection:
         return data
 
     def _receive(self) -> None:
-        try:
-            data = self._stream.recv(_READ_SIZE)
-        except TimeoutError:
-            # It may be us who come late, where very much else was to be done: what is there by now still counts.
-            self.set_deadline(_LAST_LOOK)
-            data = self._stream.recv(_READ_SIZE)
+        data = self._stream.recv(_READ_SIZE)
         if not data:
             raise ProtocolError("connection closed")
         self._buffer += data

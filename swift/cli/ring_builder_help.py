@@ -19,9 +19,9 @@ The same as options: -u/--id -r/--region -z/--zone -i/--ip -p/--port -j/--replic
 -d/--device -w/--weight -m/--meta. Only the options can hold host names. Values that begin with "-" go behind "--"."""
 
 _POWER_WARNING = """
-    Only for rings without data for now: what moves the objects (the relinker) comes with the repair daemons, and objects
-    of a ring whose partition power was changed without it are not found. Every step needs write_ring and the new ring on all
-    nodes before the next one."""
+    prepare, swift-object-relinker relink, increase, swift-object-relinker cleanup, finish: each step needs write_ring and the new
+    ring on all nodes before the next one, and the relinker to have ended without an error on all of them. Meanwhile the policy is
+    not replicated, and its ring can't be rebalanced."""
 
 COMMANDS = {
     "show": """\

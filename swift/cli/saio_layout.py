@@ -24,7 +24,7 @@ DATA, PARITY = 4, 2  # fragments of the policy ec42
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {
-    "object": ("object-updater", "object-replicator", "object-reconstructor"),
+    "object": ("object-updater", "object-replicator", "object-reconstructor", "object-expirer"),
     "container": ("container-updater", "container-replicator"),
     "account": ("account-replicator", "account-reaper"),
 }
@@ -111,6 +111,10 @@ class Layout:
         return self.etc / "container-reconciler.conf"
 
     @property
+    def internal_client_conf(self) -> pathlib.Path:
+        return self.etc / "internal-client.conf"
+
+    @property
     def proxy_conf(self) -> pathlib.Path:
         return self.etc / "proxy-server.conf"
 
@@ -132,6 +136,7 @@ def write(layout: Layout) -> list[pathlib.Path]:
     written = _Written(layout.etc)
     written.write(layout.proxy_conf, _proxy_conf(layout))
     written.write(layout.reconciler_conf, _reconciler_conf(layout))
+    written.write(layout.internal_client_conf, _internal_client_conf(layout))
     for node in NODES:
         for server in SERVERS:
             (layout.etc / f"{server}-server").mkdir(exist_ok=True)
@@ -248,17 +253,30 @@ account_autocreate = true
 
 
 def _reconciler_conf(layout: Layout) -> str:
-    cache = f"memcache_servers = {layout.memcache}\n" if layout.memcache else ""
-    return f"""[DEFAULT]
-swift_dir = {layout.etc}
-{_stay_who_we_are()}log_name = container-reconciler
-log_file = {layout.log}/container-reconciler.log
-log_file_max_bytes = {LOG_BYTES}
-
+    return f"""{_daemon_defaults(layout, "container-reconciler")}
 [container-reconciler]
 interval = 30
 
-[pipeline:main]
+{_internal_pipeline(layout)}"""
+
+
+def _internal_client_conf(layout: Layout) -> str:
+    return f"{_daemon_defaults(layout, 'internal-client')}\n{_internal_pipeline(layout)}"
+
+
+def _daemon_defaults(layout: Layout, name: str) -> str:
+    return f"""[DEFAULT]
+swift_dir = {layout.etc}
+{_stay_who_we_are()}log_name = {name}
+log_file = {layout.log}/{name}.log
+log_file_max_bytes = {LOG_BYTES}
+"""
+
+
+def _internal_pipeline(layout: Layout) -> str:
+    """What daemons send requests through."""
+    cache = f"memcache_servers = {layout.memcache}\n" if layout.memcache else ""
+    return f"""[pipeline:main]
 pipeline = catch_errors cache proxy-server
 
 [app:proxy-server]
@@ -304,6 +322,11 @@ use = egg:swift#healthcheck
 """
     for section in DAEMONS.get(server, ()):
         conf += f"\n[{section}]\ninterval = 30\n"
+        if section == "object-expirer":
+            conf += (
+                f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"
+                f"internal_client_conf_path = {layout.internal_client_conf}\n"
+            )
     return conf
 
 

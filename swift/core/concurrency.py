@@ -31,7 +31,7 @@ from eventlet.queue import Empty, Full, LightQueue, Queue
 from eventlet.semaphore import Semaphore
 from greenlet import GreenletExit, getcurrent
 
-__all__ = ["after_fork", "Empty", "Event", "fork", "Full", "getcurrent", "GreenletExit", "GreenPile", "GreenPool", "hub", "Hub", "kill", "LightQueue", "patch", "Queue", "raw_queue", "raw_select", "raw_socket", "raw_threading", "Semaphore", "sleep", "spawn", "spawn_after", "spawn_n", "Timeout", "use_fast_hub", "Watched"]  # fmt: skip
+__all__ = ["after_fork", "Empty", "Event", "fork", "Full", "getcurrent", "GreenletExit", "GreenPile", "GreenPool", "hub", "Hub", "is_ready", "kill", "LightQueue", "patch", "Queue", "raw_queue", "raw_select", "raw_socket", "raw_threading", "Semaphore", "sleep", "spawn", "spawn_after", "spawn_n", "Timeout", "use_fast_hub", "Watched"]  # fmt: skip
 
 raw_socket: Any = eventlet.patcher.original("socket")
 raw_threading: Any = eventlet.patcher.original("threading")
@@ -189,7 +189,10 @@ class Hub(epolls.Hub):
                 self.squelch_exception(fd, sys.exc_info())
 
     def _sweep(self, now: float) -> None:
-        """Throws TimeoutError into whoever waits past its time limit. Each wait ends on its own."""
+        """Throws TimeoutError into whoever waits past its time limit, for what has not come by now. Each wait ends on its own.
+
+        Who was woken in this turn may have taken long: what came meanwhile came in time, as far as this process can tell.
+        """
         overdue = [
             stream
             for stream in list(
@@ -203,19 +206,33 @@ class Hub(epolls.Hub):
             waiter = stream.reader
             if waiter is not None and stream.read_by <= now:
                 stream.reader = None
-                self._throw_timeout(waiter)
+                stream.readable = is_ready(stream.fd, _READ_EVENTS)
+                self._end_wait(waiter, stream.readable)
             waiter = stream.writer
             if waiter is not None and stream.write_by <= now:
                 stream.writer = None
-                self._throw_timeout(waiter)
+                stream.writable = is_ready(stream.fd, _WRITE_EVENTS)
+                self._end_wait(waiter, stream.writable)
 
-    def _throw_timeout(self, waiter: Any) -> None:
+    def _end_wait(self, waiter: Any, in_time: bool) -> None:
         try:
-            waiter.throw(TimeoutError("timed out"))
+            if in_time:
+                waiter.switch()
+            else:
+                waiter.throw(TimeoutError("timed out"))
         except self.SYSTEM_EXCEPTIONS:
             raise
         except BaseException:
             self.squelch_generic_exception(sys.exc_info())
+
+
+def is_ready(fd: int, events: int) -> bool:
+    """Returns True if any of `events` (of poll) has come for a descriptor, or it is closed: as the kernel says, who may know more than the hub."""
+    if fd < 0:
+        return True
+    poll = raw_select.poll()
+    poll.register(fd, events)
+    return bool(poll.poll(0))
 
 
 def use_fast_hub() -> None:

@@ -1,7 +1,8 @@
 """Erasure coding of segments: what a fragment is, how segments become fragments, and fragments segments again (object-disk 8).
 
-The one importer of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
-payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole.
+The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
+payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
+interpreter's lock; what is large is computed past it, by what `swift.coding` has learned of it.
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
@@ -13,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Any
 
-HEADER = 80  # bytes before the payload of a fragment
+from swift.coding.learned import COVERED, HEADER, SIZES, Learned, Parts, is_fit
+from swift.coding.linear_code import NotEnough
+
 _HEAD = Struct("<IIIQB32xBBIIII")  # up to and with the checksum of the header
-_COVERED = 59  # bytes of the header that its checksum is of
 _MAGIC = 0x0B0C5ECC
+_QUICK = 2 << 20  # bytes of a segment
 
 Fragment = bytes | bytearray | memoryview
 
@@ -38,7 +41,7 @@ class Codec:
     Raises ValueError then, if it can't do that. All methods may be called in threads, at the same time.
     """
 
-    __slots__ = ("_sizes", "_made", "data", "ec_type", "parity")
+    __slots__ = ("_learned", "_made", "_sizes", "data", "ec_type", "parity")
 
     def __init__(self, ec_type: str, data: int, parity: int) -> None:
         self.ec_type = ec_type
@@ -46,6 +49,7 @@ class Codec:
         self.parity = parity
         self._made: Any = None
         self._sizes: dict[int, int] = {0: 0}
+        self._learned: Learned | None | bool = False  # not tried yet
 
     @property
     def total(self) -> int:
@@ -96,6 +100,32 @@ class Codec:
         fragments: list[bytes] = self._library.encode(segment)
         return fragments
 
+    def is_quick(self, segment: int) -> bool:
+        """True if segments of so many bytes are decoded within a few milliseconds, in which others may wait."""
+        return segment <= _QUICK and self._code() is not None and is_fit(self.fragment_size(segment) - HEADER)
+
+    def room(self, segment: int) -> memoryview:
+        """Memory for `encode_in`, for segments of up to so many bytes."""
+        return memoryview(bytearray(self.total * (self.fragment_size(segment) - HEADER)))
+
+    def encode_in(self, room: memoryview, segment: int) -> list[Parts]:
+        """As `encode`, of the segment of `segment` bytes at the beginning of the room, in which the payloads are: valid as long as that is.
+
+        Where it can be, this is done without the interpreter's lock.
+        """
+        code = self._code()
+        size = self.fragment_size(segment) - HEADER
+        if code is not None and is_fit(size):
+            return code.encode_in(room, segment, size)
+        fragments = self.encode(bytes(room[:segment]))
+        return [(fragment[:HEADER], memoryview(fragment)[HEADER:]) for fragment in fragments]
+
+    def _code(self) -> Learned | None:
+        """What is known of how the library encodes; None if it is not to be found out."""
+        if isinstance(self._learned, bool):
+            self._learned = Learned.of(self.encode, self.fragment_size, self.data)
+        return self._learned
+
     def check(self, fragment: Fragment, segment: int | None = None) -> int:
         """The index of a whole fragment with a good header. Raises FragmentError.
 
@@ -108,7 +138,7 @@ class Codec:
             raise FragmentError("the header of a fragment is damaged")
         if segment is not None and segment != length:
             raise FragmentError(f"a fragment of a segment of {length} bytes, not {segment}")
-        if zlib.crc32(memoryview(fragment)[:_COVERED]) != crc and not self._is_accepted(fragment):
+        if zlib.crc32(memoryview(fragment)[:COVERED]) != crc and not self._is_accepted(fragment):
             raise FragmentError("the checksum of a fragment's header differs")
         return int(index)
 
@@ -122,7 +152,7 @@ class Codec:
             return False
         return True
 
-    def decode(self, fragments: Sequence[bytes]) -> bytes:
+    def decode(self, fragments: Sequence[Fragment]) -> bytes:
         """The segment, of at least `data` different fragments that were checked. Raises FragmentError.
 
         What comes of a fragment with a damaged payload is wrong.
@@ -130,8 +160,12 @@ class Codec:
         from pyeclib.ec_iface import ECDriverError
 
         self._check_set(fragments)
+        code = self._code_for(fragments)
+        if code is not None:
+            by_index = {_index_of(fragment): fragment for fragment in fragments}
+            return b"".join(self._restored(code, by_index, _length_of(fragments[0])))
         try:
-            segment: bytes = self._library.decode(list(fragments))
+            segment: bytes = self._library.decode([bytes(fragment) for fragment in fragments])
         except ECDriverError as error:
             raise FragmentError(str(error)) from None
         return segment
@@ -141,35 +175,92 @@ class Codec:
 
         Nothing is copied: for all types that are offered these hold the segment as it is.
         """
-        views = []
+        payloads = []
         for index in range(self.data):
             fragment = fragments.get(index)
             if fragment is None:
                 return None
-            payload = memoryview(fragment)[HEADER:]
-            if segment < len(payload):
-                payload = payload[:segment]
-            if segment:
-                views.append(payload)
-            segment -= len(payload)
-        if segment:
-            raise FragmentError("data fragments that are too short")
-        return views
+            payloads.append(memoryview(fragment)[HEADER:])
+        return _joined(payloads, segment)
 
-    def rebuild(self, fragments: Sequence[bytes], index: int) -> bytes:
+    def restored(self, fragments: Mapping[int, Fragment], segment: int) -> list[memoryview]:
+        """As `pieces`, where data fragments may be missing: these are made of the others. Raises FragmentError.
+
+        As `decode`, and where it can be without the interpreter's lock and without a copy.
+        """
+        pieces = self.pieces(fragments, segment)
+        if pieces is not None:
+            return pieces
+        chosen = list(fragments.values())
+        self._check_set(chosen)
+        code = self._code_for(chosen)
+        if code is not None:
+            return self._restored(code, fragments, segment)
+        return [memoryview(self.decode(chosen))]
+
+    def _restored(self, code: Learned, fragments: Mapping[int, Fragment], segment: int) -> list[memoryview]:
+        payloads = {index: memoryview(fragment)[HEADER:] for index, fragment in fragments.items()}
+        missing = [index for index in range(self.data) if index not in payloads]
+        if missing:
+            payloads.update(zip(missing, _made(code, payloads, missing), strict=True))
+        return _joined([payloads[index] for index in range(self.data)], segment)
+
+    def rebuild(self, fragments: Sequence[Fragment], index: int) -> bytes:
         """The fragment `index`, of at least `data` different others that were checked. Raises FragmentError."""
         from pyeclib.ec_iface import ECDriverError
 
         self._check_set(fragments)
+        code = self._code_for(fragments)
+        if code is not None:
+            payloads = {_index_of(one): memoryview(one)[HEADER:] for one in fragments}
+            size = len(fragments[0]) - HEADER
+            payload = _made(code, payloads, [index])[0]
+            return code.headers(_length_of(fragments[0]), size)[index] + payload
         try:
-            rebuilt: list[bytes] = self._library.reconstruct(list(fragments), [index])
+            rebuilt: list[bytes] = self._library.reconstruct([bytes(one) for one in fragments], [index])
         except ECDriverError as error:
             raise FragmentError(str(error)) from None
         return rebuilt[0]
 
-    def _check_set(self, fragments: Sequence[bytes]) -> None:
+    def _check_set(self, fragments: Sequence[Fragment]) -> None:
         """Given the same one twice, the library makes a segment of it all the same."""
-        if len({fragment[:4] for fragment in fragments}) < max(self.data, len(fragments)):
+        if len({bytes(fragment[:4]) for fragment in fragments}) < max(self.data, len(fragments)):
             raise FragmentError("not enough different fragments")
         if len({len(fragment) for fragment in fragments}) > 1:
             raise FragmentError("fragments of different sizes")
+        if len({_length_of(fragment) for fragment in fragments}) > 1:
+            raise FragmentError("fragments of different segments")
+
+    def _code_for(self, fragments: Sequence[Fragment]) -> Learned | None:
+        """What these can be decoded by; None where the library is to decide."""
+        return self._code() if is_fit(len(fragments[0]) - HEADER) else None
+
+
+def _index_of(fragment: Fragment) -> int:
+    return int.from_bytes(fragment[:4], "little")
+
+
+def _length_of(fragment: Fragment) -> int:
+    """Of the segment that a fragment is of."""
+    return int(SIZES.unpack_from(fragment)[3])
+
+
+def _joined(payloads: Sequence[memoryview], segment: int) -> list[memoryview]:
+    """The pieces of a segment of `segment` bytes. Raises FragmentError."""
+    views = []
+    for payload in payloads:
+        piece = payload[:segment] if segment < len(payload) else payload
+        if segment:
+            views.append(piece)
+        segment -= len(piece)
+    if segment:
+        raise FragmentError("data fragments that are too short")
+    return views
+
+
+def _made(code: Learned, payloads: Mapping[int, memoryview], want: Sequence[int]) -> list[memoryview]:
+    """The payloads of other fragments of the same segment. Raises FragmentError."""
+    try:
+        return code.made(payloads, want)
+    except NotEnough:
+        raise FragmentError("these fragments do not say what the others were") from None

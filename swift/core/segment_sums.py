@@ -11,6 +11,7 @@ import binascii
 import struct
 
 from swift.core.checksum import crc32
+from swift.core.fragments import Fragment
 from swift.core.object_headers import EC_PREFIX
 
 SEGMENT_SUMS = f"{EC_PREFIX}Segment-Crc32"
@@ -54,7 +55,7 @@ class SegmentSummer:
         self._crcs: list[int] = []
         self._last = 0
 
-    def take(self, segment: bytes) -> None:
+    def take(self, segment: Fragment) -> None:
         """The next one."""
         self._last = len(segment)
         if len(self._crcs) < MAX_SUMS:

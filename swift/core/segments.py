@@ -48,9 +48,7 @@ class Whole:
             for index, archive in archives.items():
                 if self.codec.check(archive, length) != index:
                     return None
-            pieces = self.codec.pieces(archives, length)
-            if pieces is None:
-                pieces = [memoryview(self.codec.decode(list(archives.values())))]
+            pieces = self.codec.restored(archives, length)
         except FragmentError:
             return None
         return pieces if self.is_right(0, pieces) else None

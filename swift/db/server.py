@@ -35,6 +35,7 @@ from .budget import BUDGET
 from .devices import DatabaseDevices
 from .errors import DatabaseBusy, DatabaseExists, DatabaseMissing, DatabaseQuarantined
 from .replication.rpc import Operation, ReplicationCalls
+from .replication.spots import Spot
 from .request import Place
 
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
@@ -94,6 +95,21 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
     def replica(self, path: str, **options: Any) -> AnyBroker:
         """A broker for a path that a peer's call leads to."""
         return self.broker_class(path, **{"durable": self.durable, "logger": self.logger, **options})
+
+    def exchange_class(self) -> Any:
+        """What replicas of this kind say to each other, for the server that is asked to bring one up to date."""
+        from .replication.exchange import Exchange
+
+        return Exchange
+
+    def bring(self, where: Spot, ids: list[int]) -> dict[str, Any]:
+        """See `replication.bring`. Raises DatabaseMissing."""
+        from .replication.bring import Bringer  # a server seldom needs it, nor a ring
+
+        broker = self.replica(where.path, lock_timeout=LOCK_TIMEOUT)
+        return Bringer(broker.kind, self.exchange_class(), self.metrics, self.logger).bring(
+            broker, where, ids
+        )
 
     # -- dispatch
 

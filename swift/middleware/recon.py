@@ -182,7 +182,9 @@ class ReconMiddleware:
             ("auditor", "object"): self._recorded(
                 obj, "object_auditor_stats_ALL", "object_auditor_stats_ZBF"
             ),
-            ("expirer", "object"): self._recorded(obj, "object_expiration_pass", "expired_last_pass"),
+            ("expirer", "object"): self._recorded(
+                obj, "object_expiration_pass", "expired_last_pass", "object_expirer_queue"
+            ),
             ("mounted", None): self.mounted,
             ("unmounted", None): self.disks.unmounted,
             ("diskusage", None): self.disks.usage,

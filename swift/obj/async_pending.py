@@ -96,6 +96,22 @@ def write_update(
     return path
 
 
+def count_updates(device_path: str, policy_index: int, most: int) -> int:
+    """How many undelivered updates a device has; counting ends at `most`. Raises OSError."""
+    directory = f"{device_path}/{policy_dir(ASYNCDIR, policy_index)}"
+    found = 0
+    try:
+        suffixes = os.listdir(directory)
+    except FileNotFoundError:
+        return 0
+    for suffix in suffixes:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found += len(os.listdir(f"{directory}/{suffix}"))
+        if found >= most:
+            return most
+    return found
+
+
 def _tmp_dir(device_path: str, policy_index: int) -> str:
     """The policy's directory for temporary files, made if missing; never the device's own."""
     path = f"{device_path}/{policy_dir(TMPDIR, policy_index)}"

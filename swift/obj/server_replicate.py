@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from swift.core import clock
 from swift.core.errors import BadRequest
 from swift.core.names import check_device_partition, split_path
+from swift.obj.server_inventory import answer_inventory
 from swift.obj.service import ObjectService
 from swift.obj.store import ObjectStore
 from swift.wire.storage import Environ, StartResponse
@@ -43,6 +44,8 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     """
     store, partition, rest = target_of(server, environ)
     server.turnstile.carried_out += 1
+    if "HTTP_X_BACKEND_INVENTORY" in environ:
+        return answer_inventory(environ, start_response, store, partition, rest)
     headers = []
     if rest:
         store.invalidate(partition, rest.split("-"))

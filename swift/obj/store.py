@@ -226,6 +226,34 @@ class Times(NamedTuple):
     deleted: bool = False
 
 
+class Item(NamedTuple):
+    """What lies in a store of one object, for inventories.
+
+    `times`: of what counts, an EC fragment that is not known durable never does; None where there is no such thing. `fragments`: the
+    indexes of what counts. `unfinished`: (timestamp, index) of newer fragments that are not known durable. `name`: of an object
+    with such fragments, if it can be read.
+    """
+
+    name_hash: str
+    times: Times | None
+    fragments: tuple[int, ...] = ()
+    unfinished: tuple[tuple[str, int], ...] = ()
+    name: str | None = None
+
+
+class SetAside(NamedTuple):
+    """Something in quarantine. `entry`: its name there. `item`: what it holds of an object, None if nothing. `size`: bytes of its files.
+
+    `fault`: why it does not prove whole, '' if it does, None if nobody looked.
+    """
+
+    entry: str
+    item: Item | None
+    size: int = 0
+    etag: str = ""
+    fault: str | None = None
+
+
 class Digest(NamedTuple):
     """`value`: equal for equal suffix hashes. `suffixes`: how many there are. `hashed`: how many were hashed anew.
 
@@ -408,6 +436,18 @@ class ObjectStore(ABC):
         EC: `fragment`: only objects of which this one is here. `only_durable`: fragments that are not known to be durable don't count;
         else the newest do. Holds one suffix at a time in memory.
         """
+
+    @abstractmethod
+    def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
+        """All that is in a partition (or some of its suffixes), sorted by suffix and hash. Raises OSError where that can't be told."""
+
+    @abstractmethod
+    def set_aside(self, name_hash: str | None = None, most: int = 10_000) -> list[SetAside]:
+        """What is in quarantine, or there of one object; then each is read and said whether it proves whole."""
+
+    @abstractmethod
+    def take_back(self, place: Place, entry: str) -> list[str]:
+        """Bring from quarantine what proves whole and still counts; what it was. Raises Refused for what does not, saying why, LockTimeout."""
 
     @abstractmethod
     def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:

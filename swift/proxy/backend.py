@@ -5,14 +5,21 @@ Which nodes are asked, and what is made of their answers, is decided by the call
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 from swift.core import clock
+from swift.core.concurrency import spawn
 from swift.proxy.quorum import Answer
 from swift.proxy.routing import Node
+from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse
 from swift.wire.message import wsgi_quote
 
 MAX_ERROR_BODY = 64 * 1024  # bytes
+
+T = TypeVar("T")
 
 _quoted_devices: dict[str, str] = {}
 
@@ -126,3 +133,19 @@ def let_go(response: BackendResponse) -> None:
         response.drain()
     else:
         response.close()
+
+
+def beside_each_other(function: Callable[[T], object], items: Sequence[T]) -> None:
+    """Call function(item) for each, several at the same time, as parts of this request; returns when all have returned."""
+    if len(items) < 2:
+        for item in items:
+            function(item)
+        return
+    request = transaction()
+    for thread in [spawn(_part_of, request, function, item) for item in items]:
+        thread.wait()
+
+
+def _part_of(request: Transaction, function: Callable[[T], object], item: T) -> None:
+    set_transaction(*request)
+    function(item)

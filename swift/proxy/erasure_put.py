@@ -1,7 +1,7 @@
 """PUT of an erasure-coded object whose body still comes: encoded segment by segment, sent in step, committed (spec proxy 14.3).
 
 Nothing counts before a quorum has stored its fragments: servers keep them aside, and the old object, until they are told. Encoding and
-digests are done by another core while this one receives and sends.
+digests are done by another core while this one receives and sends. A segment is received where it is encoded and sent from.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits
+from swift.core.fragments import Parts
 from swift.core.policy import ErasurePolicy
 from swift.core.threads import Call, DeviceBusy, lane
 from swift.proxy.backend import Asking
@@ -48,9 +49,11 @@ class StreamedFragments:
         self.upload = upload
         exchange, place, options = upload.exchange, upload.place, services.options
         common = upload.common + b"X-Backend-Body-Crc32: footer\r\n"
+        # If it is known how long an archive gets, it is one chunk, and a server can receive it where it writes it from.
+        self.one_chunk: int | None = None
         if upload.length:
-            size = policy.codec.archive_size(upload.length, policy.segment_size)
-            common += b"X-Backend-Obj-Content-Length: %d\r\n" % size
+            self.one_chunk = policy.codec.archive_size(upload.length, policy.segment_size)
+            common += b"X-Backend-Obj-Content-Length: %d\r\n" % self.one_chunk
         asking = Asking(
             "PUT",
             place.part,
@@ -71,9 +74,9 @@ class StreamedFragments:
         self.indexes: dict[Uplink, int] = {}
         self.etag = ""
         self.footers: dict[str, str] = {}
-        self._encoding: deque[tuple[Call, Call]] = (
-            deque()
-        )  # of each segment: the fragments, the digest of the object
+        # of each segment: where it is, its fragments, the digest of the object
+        self._encoding: deque[tuple[memoryview, Call, Call]] = deque()
+        self._rooms: list[memoryview] = []  # that are free
         self._submits: tuple[Callable[..., Call], Callable[..., Call]] | None = None
 
     def run(self) -> tuple[list[Answer], str | None]:
@@ -113,57 +116,62 @@ class StreamedFragments:
 
     def _stream(self) -> None:
         for link in self.uplinks.live():
-            self.uplinks.send(link, _chunk(body_head(link.boundary)))
+            head = _chunk(body_head(link.boundary))
+            self.uplinks.send(link, head if self.one_chunk is None else [*head, b"%x\r\n" % self.one_chunk])
         longest = limits().max_file_size
-        while True:
-            segment = self._segment()
+        size = self.policy.segment_size
+        if self.upload.length is not None:
+            size = min(size, self.upload.length)
+        while self.received != self.upload.length:
+            room = self._rooms.pop() if self._rooms else self.policy.codec.room(size)
+            filled = self._receive(room[:size])
             if self.received > longest:
                 raise HTTPRequestEntityTooLarge(request=self.upload.exchange.request)
-            if segment:
-                self._take(segment)
-            if len(segment) < self.policy.segment_size:
+            if filled:
+                self._take(room, filled)
+            if filled < size:
                 break
         self._send_encoded(0)
         if self.upload.length is not None and self.received != self.upload.length:
             raise self.body.gone()
 
-    def _segment(self) -> bytes:
-        """The next segment; a shorter one is the last."""
-        size = self.policy.segment_size
+    def _receive(self, segment: memoryview) -> int:
+        """Fill it from the body; fewer bytes are the last ones."""
         if self.in_hand is not None:
-            segment = self.in_hand[self.received : self.received + size]
-            self.received += len(segment)
-            return segment
-        if self.upload.length is not None:
-            size = min(size, self.upload.length - self.received)
-        buffer = memoryview(bytearray(size))
+            data = self.in_hand[self.received : self.received + len(segment)]
+            segment[: len(data)] = data
+            self.received += len(data)
+            return len(data)
         filled = 0
-        while filled < size:
-            data = self._ahead or self.body.piece(buffer[filled:])
-            if not len(data):
+        while filled < len(segment):
+            piece = self._ahead or self.body.piece(segment[filled:])
+            if not len(piece):
                 break
-            if isinstance(data, bytes):  # a filter hands out what it likes
-                self._ahead = data[size - filled :]
-                data = data[: size - filled]
-                buffer[filled : filled + len(data)] = data
-            filled += len(data)
+            if isinstance(piece, bytes):  # a filter hands out what it likes
+                self._ahead = piece[len(segment) - filled :]
+                piece = piece[: len(segment) - filled]
+                segment[filled : filled + len(piece)] = piece
+            filled += len(piece)
         self.received += filled
-        return bytes(buffer[:filled])
+        return filled
 
-    def _take(self, segment: bytes) -> None:
-        """Have it encoded, and send what is done."""
+    def _take(self, room: memoryview, length: int) -> None:
+        """Have the segment in a room encoded, and send what is done."""
         encoder = self.encoder
-        if len(segment) > INLINE and self._has_lanes():
+        if length > INLINE and self._has_lanes():
             assert self._submits is not None
             encode, digest = self._submits
             try:
-                self._encoding.append((encode(encoder.encode, segment), digest(encoder.digest, segment)))
+                encoding = encode(encoder.encode, room, length)
+                self._encoding.append((room, encoding, digest(encoder.digest, room[:length])))
             except DeviceBusy:
                 raise self.uplinks.unavailable() from None
             self._send_encoded(AHEAD)
             return
         self._send_encoded(0)
-        self._send_fragments(encoder.take(segment))
+        encoder.digest(room[:length])
+        self._send_fragments(encoder.encode(room, length))
+        self._rooms.append(room)
         sleep(0)
 
     def _has_lanes(self) -> bool:
@@ -178,13 +186,15 @@ class StreamedFragments:
     def _send_encoded(self, left: int) -> None:
         """Send the fragments of all segments but the last `left`, which may take longer."""
         while len(self._encoding) > left:
-            encoded, digested = self._encoding.popleft()
+            room, encoded, digested = self._encoding.popleft()
             digested.wait()
             self._send_fragments(encoded.wait())
+            self._rooms.append(room)
 
-    def _send_fragments(self, fragments: list[bytes]) -> None:
+    def _send_fragments(self, fragments: list[Parts]) -> None:
         for link in self.uplinks.live():
-            self.uplinks.send(link, _chunk(fragments[self.indexes[link]]))
+            parts = fragments[self.indexes[link]]
+            self.uplinks.send(link, _chunk(*parts) if self.one_chunk is None else list(parts))
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
@@ -198,7 +208,8 @@ class StreamedFragments:
         for link in self.uplinks.live():
             footers = merged_footers(describing, added, self.encoder.own(self.indexes[link]))
             document = metadata_document(link.boundary, footers, is_last=False)
-            self.uplinks.send(link, [*_chunk(document), b"0\r\n\r\n"])
+            end = [] if self.one_chunk is None else [b"\r\n"]
+            self.uplinks.send(link, [*end, *_chunk(document), b"0\r\n\r\n"])
 
     def _report(self, shares: list[Share]) -> None:
         """Tell the listings of the object in the place of servers that were lost."""
@@ -206,5 +217,5 @@ class StreamedFragments:
         lost_rows(self.services, environ, tail, self.encoder.length, self.etag, self.footers).report(shares)
 
 
-def _chunk(data: bytes) -> list[Any]:
-    return [b"%x\r\n" % len(data), data, b"\r\n"]
+def _chunk(*parts: bytes | memoryview) -> list[Any]:
+    return [b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from swift.core import clock
-from swift.core.concurrency import GreenletExit, Timeout, spawn, spawn_n
+from swift.core.concurrency import GreenletExit, Timeout, spawn_n
 from swift.core.object_headers import COMMIT_CONFIRMATION, EC_INDEX, EC_PREFIX, OVERRIDES
 from swift.core.policy import ErasurePolicy
-from swift.proxy.backend import Answers, Asking, let_go, read_answer
+from swift.proxy.backend import Answers, Asking, beside_each_other, let_go, read_answer
 from swift.proxy.backend_headers import as_block
 from swift.proxy.fragment_places import fragments_for
 from swift.proxy.fragment_sums import Encoder, merged_footers
@@ -208,16 +208,7 @@ class SmallFragments:
                 self.health.failed(leg.node, error, self.asking.doing)
                 leg.node = self._next_node()
                 to_open.append(leg)
-        if len(to_open) == 1:
-            self._open(to_open[0])
-        elif to_open:
-            request = transaction()
-            for opener in [spawn(self._open_beside, leg, request) for leg in to_open]:
-                opener.wait()
-
-    def _open_beside(self, leg: _Leg, request: Transaction) -> None:
-        set_transaction(*request)
-        self._open(leg)
+        beside_each_other(self._open, to_open)
 
     def _open(self, leg: _Leg) -> None:
         """Get the leg's request to its node, or else to one of the next nodes; leg.call is None when there is none left."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from swift.core import clock
-from swift.core.concurrency import GreenletExit, Timeout, spawn, spawn_n
-from swift.proxy.backend import Answers, Asking, let_go
+from swift.core.concurrency import GreenletExit, Timeout, spawn_n
+from swift.proxy.backend import Answers, Asking, beside_each_other, let_go
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, NodeIterator, is_handoff
 from swift.proxy.rows import LostRows
@@ -69,16 +69,19 @@ class FanOut:
             self._ask_those_left_alone()
         self._answers.finish(self.patience)
         answers = self._answers.answers
-        if len(answers) < len(self.legs):
+        if len(answers) < len(self.legs) or (self.lost_rows is not None and self.lost_rows.silent):
             self._report_lost([leg for leg in self.legs if leg not in self._late])
         for leg in self._late:
             spawn_n(self._await_late, leg, transaction())
         return pad(answers, len(self.legs))
 
     def _report_lost(self, legs: Iterable[Leg]) -> None:
-        """What no node has taken, no node reports to the listing above it: if the write counts, it's done here."""
-        lost = [leg.share for leg in legs if leg.answer is None]
-        if lost and self.lost_rows is not None:
+        """What no node has taken or done, no node reports to the listing above it: if the write counts, it's done here."""
+        if self.lost_rows is None:
+            return
+        silent = self.lost_rows.silent
+        lost = [leg.share for leg in legs if leg.answer is None or leg.answer.status in silent]
+        if lost:
             done = sum(is_success(answer.status) for answer in self._answers.answers)
             if done >= self.quorum:
                 self.lost_rows.report(lost)
@@ -101,19 +104,7 @@ class FanOut:
                 leg.node = next(self.nodes, None)
                 to_open.append(leg)
         if to_open:
-            self._open_all(to_open)
-
-    def _open_all(self, legs: Sequence[Leg]) -> None:
-        if len(legs) == 1:
-            self._open(legs[0])
-        else:
-            request = transaction()
-            for opener in [spawn(self._open_beside, leg, request) for leg in legs]:
-                opener.wait()
-
-    def _open_beside(self, leg: Leg, request: Transaction) -> None:
-        set_transaction(*request)
-        self._open(leg)
+            beside_each_other(self._open, to_open)
 
     def _open(self, leg: Leg) -> None:
         """Get the leg's request to its node, or else to one of the next nodes; leg.call is None when there is none left."""
@@ -210,7 +201,7 @@ class FanOut:
                     legs.append(leg)
         if not legs:
             return
-        self._open_all(legs)
+        beside_each_other(self._open, legs)
         self._collect([leg for leg in legs if leg.call is not None])
         for leg in legs:
             if leg.answer is not None and leg.answer.node is not None:

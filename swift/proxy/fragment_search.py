@@ -10,10 +10,9 @@ from itertools import chain
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import spawn
 from swift.core.object_headers import EC_LENGTH
 from swift.core.policy import ErasurePolicy
-from swift.proxy.backend import Asking, let_go, read_answer
+from swift.proxy.backend import Asking, beside_each_other, let_go, read_answer
 from swift.proxy.backend_headers import as_block
 from swift.proxy.fragment_buckets import (
     Bucket,
@@ -26,7 +25,6 @@ from swift.proxy.fragment_buckets import (
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Node, NodeIterator, Place, is_handoff
 from swift.proxy.services import Services
-from swift.telemetry.log import Transaction, set_transaction, transaction
 from swift.wire import conditional
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, wait_any
@@ -248,19 +246,10 @@ class FragmentSearch:
             except BackendError as error:
                 self._services.health.failed(node, error, self.asking.doing)
                 to_open.append(attempt)
-        if len(to_open) == 1:
-            self._open(to_open[0])
-        elif to_open:
-            request = transaction()
-            for opener in [spawn(self._open_beside, attempt, request) for attempt in to_open]:
-                opener.wait()
+        beside_each_other(self._open, to_open)
         running += [attempt for attempt in to_open if attempt.call.conn is not None]
         self._asked += len(running)
         return running
-
-    def _open_beside(self, attempt: _Attempt, request: Transaction) -> None:
-        set_transaction(*request)
-        self._open(attempt)
 
     def _open(self, attempt: _Attempt) -> None:
         """Get the request to the attempt's node, or else to the next one that takes it."""

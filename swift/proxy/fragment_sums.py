@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from swift.core.checksum import crc32
+from swift.core.fragments import Fragment, Parts
 from swift.core.hashing import md5
 from swift.core.object_headers import (
     EC_ETAG,
@@ -37,22 +38,28 @@ class Encoder:
     def take(self, segment: bytes) -> list[bytes]:
         """The fragments of the next segment, which is not empty. One call at a time; long for a large segment."""
         self.digest(segment)
-        return self.encode(segment)
+        fragments = self.codec.encode(segment)
+        for index, fragment in enumerate(fragments):
+            self._take_part(index, fragment)
+        return fragments
 
-    def digest(self, segment: bytes) -> None:
-        """The part of `take` that is about the object; may be called beside `encode`."""
+    def digest(self, segment: Fragment) -> None:
+        """The part of `encode` that is about the object, which must come with it; may be called beside it."""
         self.length += len(segment)
         self._md5.update(segment)
         self.sums.take(segment)
 
-    def encode(self, segment: bytes) -> list[bytes]:
-        """The part of `take` that is about the fragments."""
-        fragments = self.codec.encode(segment)
-        crcs = self._crcs
-        for index, fragment in enumerate(fragments):
-            self._md5s[index].update(fragment)
-            crcs[index] = crc32(fragment, crcs[index])
+    def encode(self, room: memoryview, segment: int) -> list[Parts]:
+        """The fragments of the next segment, of `segment` bytes at the beginning of a room (see `Codec.encode_in`)."""
+        fragments = self.codec.encode_in(room, segment)
+        for index, parts in enumerate(fragments):
+            for part in parts:
+                self._take_part(index, part)
         return fragments
+
+    def _take_part(self, index: int, part: Fragment) -> None:
+        self._md5s[index].update(part)
+        self._crcs[index] = crc32(part, self._crcs[index])
 
     def whole(self, body: bytes) -> list[bytes]:
         """The fragment archives of a whole object."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Empty, GreenletExit, Queue, kill, spawn
-from swift.proxy.backend import Asking, let_go, read_answer
+from swift.proxy.backend import Asking, beside_each_other, let_go, read_answer
 from swift.proxy.backend_headers import HeaderTable
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Node, NodeIterator, Place, is_handoff
@@ -266,17 +266,8 @@ class Reader:
                 (running if attempt.call.send_idle() else to_open).append(attempt)
             except BackendError as error:
                 self._services.health.failed(node, error, self._asking.doing)
-        if len(to_open) == 1:
-            self._open(to_open[0])
-        elif to_open:
-            request = transaction()
-            for opener in [spawn(self._open_beside, attempt, request) for attempt in to_open]:
-                opener.wait()
+        beside_each_other(self._open, to_open)
         return running + [attempt for attempt in to_open if attempt.call.conn is not None]
-
-    def _open_beside(self, attempt: _Attempt, request: Transaction) -> None:
-        set_transaction(*request)
-        self._open(attempt)
 
     def _open(self, attempt: _Attempt) -> None:
         """Get the request to the attempt's node, or else to the next one that takes it."""

@@ -135,10 +135,7 @@ class SegmentReader:
     def _segment(self, number: int) -> list[memoryview]:
         whole = self.whole
         fragments = self._fragments(number)
-        length = whole.length_of(number)
-        pieces = whole.codec.pieces(fragments, length)
-        if pieces is None:
-            pieces = [memoryview(self._decode(fragments, length))]
+        pieces = self._decode(fragments, whole.length_of(number))
         if whole.is_right(number, pieces):
             if whole.can_tell(number) or self._is_checked():
                 return pieces
@@ -183,13 +180,14 @@ class SegmentReader:
 
     # -- decoding ----------------------------------------------------------------------------------------------------------
 
-    def _decode(self, fragments: Mapping[int, Fragment], length: int) -> bytes:
+    def _decode(self, fragments: Mapping[int, Fragment], length: int) -> list[memoryview]:
         """Raises BodyBroken."""
-        chosen = [bytes(fragment) for fragment in fragments.values()]
+        codec = self.whole.codec
         try:
-            if length <= INLINE:
-                return self.whole.codec.decode(chosen)
-            return self._in_lane(self.whole.codec.decode, chosen)
+            if length <= INLINE or codec.pieces(fragments, length) is not None or codec.is_quick(length):
+                return codec.restored(fragments, length)
+            segment: list[memoryview] = self._in_lane(codec.restored, fragments, length)
+            return segment
         except FragmentError as error:
             raise BodyBroken(str(error)) from error
 

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import spawn, spawn_n
+from swift.core.concurrency import spawn_n
 from swift.core.hashing import md5
 from swift.core.object_headers import COMMIT_CONFIRMATION
-from swift.proxy.backend import Answers, Asking, let_go, read_answer
+from swift.proxy.backend import Answers, Asking, beside_each_other, let_go, read_answer
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
 from swift.proxy.routing import Node, NodeIterator
@@ -118,13 +118,10 @@ class Uplinks:
         return None
 
     def _connect_all(self, links: Sequence[Uplink], nodes: Iterator[Node]) -> None:
-        request = transaction()
-        for opener in [spawn(self._connect, link, nodes, request) for link in links]:
-            opener.wait()
+        beside_each_other(lambda link: self._connect(link, nodes), links)
 
-    def _connect(self, link: Uplink, nodes: Iterator[Node], request: Transaction) -> None:
+    def _connect(self, link: Uplink, nodes: Iterator[Node]) -> None:
         """Find the link a node that wants the body, or that has a final answer without it."""
-        set_transaction(*request)
         for node in nodes:
             link.boundary = b"%064x" % clock.getrandbits(256)
             boundary = b"X-Backend-Obj-Multipart-Mime-Boundary: %s\r\n" % link.boundary

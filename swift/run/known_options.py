@@ -61,6 +61,7 @@ _OPTIONS = frozenset(
         "cert_file",
         "client_chunk_size",
         "client_timeout",
+        "clobber_hardlink_collisions",
         "commit_window",
         "concurrency",
         "concurrency_timeout",
@@ -80,6 +81,7 @@ _OPTIONS = frozenset(
         "delay_reaping",
         "deny_host_headers",
         "deprecated",
+        "dequeue_from_legacy",
         "devices",
         "disable_fallocate",
         "disable_path",
@@ -101,10 +103,12 @@ _OPTIONS = frozenset(
         "expose_info",
         "extra_header_count",
         "fallocate_reserve",
+        "files_per_second",
         "handoff_delete",
         "handoffs_first",
         "handoffs_only",
         "http_timeout",
+        "internal_client_conf_path",
         "interval",
         "io_timeout",
         "ionice_class",
@@ -219,6 +223,7 @@ _OPTIONS = frozenset(
         "reveal_sensitive_prefix",
         "ring_check_interval",
         "ring_ip",
+        "round_robin_task_cache_size",
         "rsync_bwlimit",
         "rsync_compress",
         "rsync_error_log_line_length",
@@ -249,6 +254,7 @@ _OPTIONS = frozenset(
         "swift_owner_headers",
         "sync_method",
         "sync_pending_updates",
+        "tasks_per_second",
         "timing_expiry",
         "tls_cafile",
         "tls_certfile",
@@ -271,7 +277,7 @@ _OPTIONS = frozenset(
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|log_.+"
+    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
 )
 

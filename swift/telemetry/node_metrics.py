@@ -37,6 +37,7 @@ def state_families(section: str, conf: Mapping[str, Any]) -> Callable[[], Iterab
             yield from _waiting(recorded)
             for deed in ("replication", "reconstruction"):
                 yield from _standing(deed, recorded.get(f"object_{deed}_standing"))
+            yield from _expiring(recorded.get("object_expirer_queue"))
 
     return families
 
@@ -126,3 +127,21 @@ def _standing(deed: str, standing: Any) -> Iterable[Any]:
                 if isinstance(value, (int, float)):
                     family.add_metric([device, policy], value)
     yield from families.values()
+
+
+_EXPIRING = {
+    "queued": "Objects with a time to expire at, in the whole cluster.",
+    "waiting": "Objects that are due, which this node's expirer has found and not done yet.",
+    "waiting_bytes": "What those hold, as they were queued.",
+    "oldest_left": "When the oldest of those was due that could not be deleted, in seconds since the epoch.",
+    "delayed": "Objects that are due and stay for a while by delay_reaping.",
+}
+
+
+def _expiring(queue: Any) -> Iterable[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    for key, text in _EXPIRING.items() if isinstance(queue, dict) else ():
+        value = queue.get(key)
+        if isinstance(value, (int, float)):
+            yield GaugeMetricFamily(f"swift_object_expirer_{key}", text, value=value)

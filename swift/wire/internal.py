@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
 from swift.run.pipeline import load_app, pipeline_names
+from swift.telemetry.log import set_transaction, transaction
 from swift.wire.body import close_if_possible
 from swift.wire.call import Application
 from swift.wire.headers import HeaderKeyDict
@@ -144,7 +145,11 @@ class InternalClient:
             request.environ["wsgi.input"] = body_file
             if "CONTENT_LENGTH" not in request.environ:
                 request.headers["Transfer-Encoding"] = "chunked"
-        return request.get_response(self.app)
+        before = transaction()
+        try:
+            return request.get_response(self.app)
+        finally:
+            set_transaction(*before)  # what the daemon says next is not about this request
 
     def _done(self, *args: Any, **kwargs: Any) -> Response:
         """make_request for answers of which only status and headers matter."""

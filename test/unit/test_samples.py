@@ -21,6 +21,7 @@ SERVERS = ("account-server", "container-server", "object-server", "proxy-server"
 DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
+    "object-expirer": "object-server",
     "object-reconstructor": "object-server",
     "container-updater": "container-server",
     "account-auditor": "account-server",
@@ -76,6 +77,7 @@ COMPOSED = {
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
+    "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
     "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.

@@ -26,7 +26,7 @@ from swift.wire.storage import Environ, StartResponse, answer
 from ..broker import Broker
 from ..errors import DatabaseError, DatabaseMissing, DatabaseQuarantined
 from ..request import read_body
-from . import arrivals, peer_state
+from . import arrivals, inventory, peer_state, set_aside
 from .known import Known, look
 from .peer_state import PeerState
 from .spots import Spot, spot
@@ -34,10 +34,12 @@ from .spots import Spot, spot
 MAX_ROWS = 100_000  # in one merge_items
 MAX_POINTS = 100_000  # in one merge_syncs
 MAX_MANY = 1000  # databases in one sync_many
+MAX_BROUGHT = 64  # devices in one bring
 FILE, MERGE = "file", "merge"
 AT_A_TIME = {FILE: 1, MERGE: 2}  # on a device, in a process
 MAX_FILE = 1 << 50  # bytes; the disk's reserve is the real bound
 CHUNK = 1 << 20
+SHORT_LOCK_TIMEOUT = 1.0  # seconds, for who looks at many
 
 FILES = "X-Backend-Database-Files"
 """In every answer of a server that takes whole databases over HTTP, and then in the request that brings one: how it is to be used."""
@@ -65,6 +67,9 @@ class Host(Protocol):
     def segments(self, environ: Environ, least: int, most: int) -> list[str]:
         """The path's segments, device and partition checked."""
 
+    def bring(self, where: Spot, ids: list[int]) -> dict[str, Any]:
+        """Bring these devices up to date with a replica of ours. Raises DatabaseMissing."""
+
 
 class ReplicationCalls:
     """Answers REPLICATE. `more`: operations that only this kind of database has."""
@@ -73,6 +78,12 @@ class ReplicationCalls:
         self.host = host
         self._known: KnownInfos = Known()
         self._turns: dict[tuple[str, str], Semaphore] = {}
+        self._asked_by_people: dict[str, Callable[[Spot, list[Any]], tuple[int, bytes]]] = {
+            "inventory": self._inventory,
+            "tell": self._tell,
+            "take_back": self._take_back,
+            "bring": self._bring,
+        }
         self.operations: dict[str, Operation] = {
             "sync": self._sync,
             "merge_items": self._merge_items,
@@ -83,17 +94,22 @@ class ReplicationCalls:
     def replicate(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The handler of the verb."""
         device, partition, name_hash = self.host.segments(environ, 3, 3)
-        self.host.devices.get_with_room(device)
+        self.host.devices.get(device)
         where = spot(self.host.devices.root, self.host.data_directory, device, partition, name_hash)
         kind = None
         try:
             if environ.get(_key(FILES)) is not None:
+                self.host.devices.get_with_room(device)
                 status, body = self._receive(environ, where)
             else:
                 name, arguments = _operation(environ)
-                if name == "sync_many":
+                if name in self._asked_by_people:
+                    status, body = self._asked_by_people[name](where, arguments)
+                elif name == "sync_many":
+                    self.host.devices.get_with_room(device)
                     status, body = self._sync_many(device, arguments)
                 else:
+                    self.host.devices.get_with_room(device)
                     status, body = self._call(where, name, arguments)
                 kind = "application/json" if name.startswith("get_") else None
         except ValueError as err:
@@ -191,6 +207,50 @@ class ReplicationCalls:
             raise BadRequest("merge_syncs needs a list of sync points")
         broker.merge_syncs(arguments[0])
         return 202, None
+
+    # -- operators' commands, ours alone
+
+    def _inventory(self, where: Spot, arguments: list[Any]) -> tuple[int, bytes]:
+        """A page of what lies on the device. Raises BadRequest."""
+        if [type(argument) for argument in arguments] != [int, str, int]:
+            raise BadRequest("inventory needs a partition, a hash and a number")
+        partition, name_hash, most = arguments
+        document = pool_for(where.device_path).run_long(
+            inventory.page,
+            where.device_path,
+            self.host.data_directory,
+            self._short_broker,
+            (partition, name_hash),
+            max(1, most),
+        )
+        return 200, orjson.dumps(document)
+
+    def _short_broker(self, path: str) -> Broker:
+        return self.host.replica(path, lock_timeout=SHORT_LOCK_TIMEOUT)
+
+    def _tell(self, where: Spot, arguments: list[Any]) -> tuple[int, bytes]:
+        """One replica, and what is in quarantine of it."""
+        pool = pool_for(where.device_path)
+        told = pool.run_long(inventory.tell, self._short_broker(where.path))
+        aside = pool.run_long(set_aside.entries, where, self.host.data_directory)
+        path = set_aside.quarantine_of(where, self.host.data_directory)
+        return 200, orjson.dumps({"told": told, "set_aside": aside, "path": path})
+
+    def _take_back(self, where: Spot, arguments: list[Any]) -> tuple[int, bytes]:
+        """Bring a replica back from quarantine. Raises BadRequest."""
+        if len(arguments) != 1 or not isinstance(arguments[0], str):
+            raise BadRequest("take_back needs the name of an entry")
+        refused = pool_for(where.device_path).run_long(
+            set_aside.take_back, where, self.host.data_directory, arguments[0]
+        )
+        return 200, orjson.dumps({"refused": refused})
+
+    def _bring(self, where: Spot, arguments: list[Any]) -> tuple[int, bytes]:
+        """Bring these devices of the ring up to date. Raises BadRequest, DatabaseMissing."""
+        ids = arguments[0] if len(arguments) == 1 else None
+        if not isinstance(ids, list) or len(ids) > MAX_BROUGHT or not all(type(n) is int for n in ids):
+            raise BadRequest("bring needs ids of devices")
+        return 200, orjson.dumps(self.host.bring(where, ids))
 
     # -- whole files over HTTP
 

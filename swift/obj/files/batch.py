@@ -2,7 +2,8 @@
 
 What a batch leaves on disk at any step is, item by item, what `writer` leaves, in the same order: data and metadata into a file
 without a name, synced; then, under the partition lock, the suffix marked and the file linked; then its directory and the new
-directories above it synced; then older files removed; and only then the answer. Fault points bear the same names.
+directories above it synced; then older files removed; and only then the answer. Fault points bear the same names. So too what a commit of
+a fragment leaves is what `commit` does: it only gives a file another name.
 
 `write_batch` is a plain function. It waits for the disk and for nothing else: what would wait for a lock, or needs more than the
 usual steps, comes back as Elsewhere, with nothing done. Who calls it is in `store`.
@@ -25,6 +26,7 @@ from swift.core.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.calls import start_writing
+from swift.obj.files.growing import second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import append_invalid
 from swift.obj.files.writer import as_no_space, check_same, clean_up
@@ -60,6 +62,19 @@ class SmallFile:
         self.fragment = fragment
 
 
+class Durable:
+    """What is to become durable: the fragment of this time and with this index, by another name."""
+
+    __slots__ = ("fragment", "timestamp")
+
+    def __init__(self, timestamp: str, fragment: int) -> None:
+        self.timestamp = timestamp
+        self.fragment = fragment
+
+
+Outcome = SmallFile | Durable
+
+
 class SmallWrite:
     """One item. `plan`: a call that looks at the object in haste (see `look`) and decides: (result, what is to be written or None).
 
@@ -69,7 +84,7 @@ class SmallWrite:
     __slots__ = ("where", "plan", "bytes")
 
     def __init__(
-        self, where: ObjectLocation, plan: Callable[[], tuple[Any, SmallFile | None]], size: int = 0
+        self, where: ObjectLocation, plan: Callable[[], tuple[Any, Outcome | None]], size: int = 0
     ) -> None:
         self.where = where
         self.plan = plan
@@ -98,7 +113,9 @@ def write_batch(items: Sequence[SmallWrite], options: StoreOptions) -> list[Any]
 class _Step:
     """How far an item has come."""
 
-    __slots__ = ("item", "where", "value", "error", "file", "name", "fd", "dir_fd", "is_new", "is_linked")
+    __slots__ = (
+        "item", "where", "value", "error", "file", "durable", "name", "fd", "dir_fd", "is_new", "is_linked",
+    )  # fmt: skip
 
     def __init__(self, item: SmallWrite) -> None:
         self.item = item
@@ -106,10 +123,11 @@ class _Step:
         self.value: Any = None
         self.error: Exception | None = None
         self.file: SmallFile | None = None
+        self.durable: Durable | None = None
         self.name = ""
         self.fd = self.dir_fd = -1
         self.is_new = False  # we have made the hash directory
-        self.is_linked = False
+        self.is_linked = False  # the file has its name
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -125,14 +143,15 @@ class _Step:
 
 def _write(steps: list[_Step], options: StoreOptions) -> None:
     try:
-        writing = [step for step in _each(steps, _prepare, options) if step.file is not None]
+        prepared = _each(steps, _prepare, options)
+        writing = [step for step in prepared if step.file is not None]
         for step in writing[1:]:  # the first is synced at once
             if step.item.bytes:
                 start_writing(step.fd)
-        writing = _each(writing, _sync)
-        writing = _link_all(writing)
-        writing = _sync_above(_each(writing, _sync_directory))
-        _each(writing, _clean, options)
+        naming = _each(writing, _sync) + [step for step in prepared if step.durable is not None]
+        named = _each(_link_all(naming), _sync_directory)
+        _sync_above([step for step in named if step.file is not None])
+        _each([step for step in named if step.error is None], _clean, options)
     finally:
         for step in steps:
             step.close()
@@ -161,7 +180,9 @@ def _told(err: OSError) -> Exception:
 def _prepare(step: _Step, options: StoreOptions) -> None:
     """What is to be written, in a file that has no name yet."""
     step.value, file = step.item.plan()
-    if file is not None:
+    if isinstance(file, Durable):
+        step.durable = file
+    elif file is not None:
         _open(step, file)
         _fill(step, file, options)
         step.file = file
@@ -204,7 +225,7 @@ def _make_hash_dir(where: ObjectLocation) -> bool:
     return False
 
 
-def _sync_above(steps: list[_Step]) -> list[_Step]:
+def _sync_above(steps: list[_Step]) -> None:
     """Sync the entries of all directories above those of `steps`, once for each suffix; whose can't be synced fails."""
     for suffix_dir, group in _grouped(steps, [step.where.suffix_dir for step in steps]):
         try:
@@ -212,7 +233,6 @@ def _sync_above(steps: list[_Step]) -> list[_Step]:
             sync_entries(suffix_dir, group[0].where.device_path, own_entries=True)
         except OSError as err:
             _fail(group, err)
-    return [step for step in steps if step.error is None]
 
 
 def _grouped(steps: list[_Step], keys: list[str]) -> Iterable[tuple[str, list[_Step]]]:
@@ -265,7 +285,8 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
         try:
             append_invalid(partition_dir, *{step.where.suffix for step in group})
             fault_point("invalidate:appended")
-            _each(group, _link)
+            _each([step for step in group if step.durable is None], _link)
+            _each([step for step in group if step.durable is not None], _rename)
         except OSError as err:
             _fail([step for step in group if not step.is_linked], err)
         finally:
@@ -280,6 +301,8 @@ def _fail(steps: list[_Step], err: OSError) -> None:
 
 
 def _link(step: _Step) -> None:
+    if second_place(step.where) is not None:
+        raise Elsewhere("it has two places")
     # by its path, under the lock that directories are moved away under: into whatever directory is there now
     try:
         # (the path is absolute: dst_dir_fd only has Python call linkat, which follows the link in /proc)
@@ -295,6 +318,21 @@ def _link(step: _Step) -> None:
         raise Elsewhere(str(err)) from None
     step.is_linked = True
     fault_point("write:linked")
+
+
+def _rename(step: _Step) -> None:
+    durable, hash_dir = step.durable, step.where.hash_dir
+    assert durable is not None
+    step.name = file_name(durable.timestamp, ".data", None, durable.fragment, durable=True)
+    try:
+        os.rename(
+            f"{hash_dir}/{file_name(durable.timestamp, '.data', None, durable.fragment)}",
+            f"{hash_dir}/{step.name}",
+        )
+    except FileNotFoundError as err:  # done before, or overtaken: the trip finds out
+        raise Elsewhere(str(err)) from None
+    step.is_linked = True
+    fault_point("commit:renamed")
 
 
 def _compare(step: _Step) -> None:
@@ -319,7 +357,7 @@ def _sync_directory(step: _Step) -> None:
 
 
 def _clean(step: _Step, options: StoreOptions) -> None:
-    fault_point("write:durable")
+    fault_point("write:durable" if step.durable is None else "commit:durable")
     if step.file is not None and step.file.fragment is not None:
         return
     # listed now, whatever was there before: a racing writer and its cleanup may have come in between
@@ -329,4 +367,5 @@ def _clean(step: _Step, options: StoreOptions) -> None:
         names = None
     if names != [step.name]:
         clean_up(step.where, options, names, step.name)
-    fault_point("write:cleaned")
+    if step.durable is None:
+        fault_point("write:cleaned")

@@ -8,7 +8,9 @@ import os
 from swift.core.durable import fsync_dir
 from swift.core.fault_points import fault_point
 from swift.obj.errors import NoSpace, NotExist
+from swift.obj.files.cleanup import unlink_quietly
 from swift.obj.files.decide import decide
+from swift.obj.files.growing import link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.files.writer import clean_up
@@ -26,10 +28,10 @@ def commit(
 
     What was committed before is none the worse for a second time. Raises NotExist, NoSpace, LockTimeout, OSError.
     """
-    name = _commit_one(where, timestamp, fragment)
-    other = None if next_part_power is None else where.in_part_power(next_part_power)
-    if other is not None and other.hash_dir != where.hash_dir:
-        _commit_one(other, timestamp, fragment)
+    name, other = _commit_one(where, timestamp, fragment, next_part_power)
+    if other is not None:
+        link_second(where, name, other, next_part_power)
+        unlink_quietly(other.hash_dir, file_name(timestamp, ".data", None, fragment))
         clean_up(other, options)
     fault_point("commit:durable")
     try:
@@ -40,14 +42,18 @@ def commit(
         clean_up(where, options, names)
 
 
-def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> str:
-    """Returns the durable name."""
+def _commit_one(
+    where: ObjectLocation, timestamp: str, fragment: int, next_part_power: int | None
+) -> tuple[str, ObjectLocation | None]:
+    """Returns the durable name, and the second place that the file is to have."""
+    other: ObjectLocation | None = None
     source = f"{where.hash_dir}/{file_name(timestamp, '.data', None, fragment)}"
     name = file_name(timestamp, ".data", None, fragment, durable=True)
     target = f"{where.hash_dir}/{name}"
     try:
         # the lock keeps away whoever quarantines the directory, and the suffix is marked before its hash changes
         with Invalidation(where.partition_dir, where.suffix, create=False):
+            other = second_place(where, next_part_power)
             os.rename(source, target)
             fault_point("commit:renamed")
     except FileNotFoundError:
@@ -63,7 +69,7 @@ def _commit_one(where: ObjectLocation, timestamp: str, fragment: int) -> str:
         # superseded, and what took its place has been removed since
         if not _is_superseded(where, timestamp):
             raise NotExist(where.hash_dir) from None
-    return name
+    return name, other
 
 
 def _is_superseded(where: ObjectLocation, timestamp: str) -> bool:

@@ -14,7 +14,7 @@ from swift.core.space import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation
-from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan
+from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
 from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
 
@@ -85,6 +85,8 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
         rest = "M", plan.write.now, plan.write.open_expired, fields
+    elif isinstance(plan, CommitPlan):
+        rest = "C", 0, plan.timestamp, plan.fragment
     else:
         raise errors.Elsewhere("a plan that has no form")
     return _dumps((number, place, where.etag_validate_pct, rest)) + b"\n" + body
@@ -103,6 +105,8 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     elif kind == "D":
         timestamp, checked, if_delete_at = rest
         plan = DeletePlan(where, timestamp, DeleteCheck(checked, if_delete_at), Write(now))
+    elif kind == "C":
+        plan = CommitPlan(*rest)
     else:
         open_expired, fields = rest
         plan = PostPlan(where, PostChange(*fields), Write(now, open_expired=open_expired))
@@ -127,6 +131,8 @@ def encode_result(number: int, item: SmallWrite, value: Any) -> bytes:
     form: Any
     if isinstance(value, Exception):
         form = ["E", *_error_form(value)]
+    elif value is None:
+        form = ["N", None]
     elif isinstance(value, State):
         form = ["S", _state_form(value)]
     elif isinstance(value[0], State):
@@ -149,6 +155,8 @@ def decode_results(message: bytes) -> list[tuple[int, list[str] | None, Any]]:
 def _value(kind: str, first: Any, *rest: Any) -> Any:
     if kind == "E":
         return _error(first, *rest)
+    if kind == "N":
+        return None
     if kind == "M":
         return _found(first), rest[0]
     state = State()

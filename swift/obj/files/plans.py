@@ -1,4 +1,4 @@
-"""The three plans of small writes (see `batch`): look in haste, have it decided, and say what is to be written.
+"""The four plans of small writes (see `batch`): look in haste, have it decided, and say what is to be written.
 
 They are values that can be sent to another process. What never lives here: what is decided (`swift.obj.verdicts`).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from swift.obj.files.batch import SmallFile
+from swift.obj.files.batch import Durable, SmallFile
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.reader import Listed, look
 from swift.obj.files.state import read_state
@@ -61,6 +61,17 @@ class DeletePlan:
             return (state, False), None
         again = state.timestamp == self.timestamp
         return (state, True), SmallFile({"X-Timestamp": self.timestamp}, ".ts", b"", state.names, again)
+
+
+@dataclass(slots=True)
+class CommitPlan:
+    """`ObjectStore.commit`: nothing is looked at, as the name says what it was."""
+
+    timestamp: str
+    fragment: int
+
+    def __call__(self) -> tuple[None, Durable]:
+        return None, Durable(self.timestamp, self.fragment)
 
 
 def look_at(where: ObjectLocation, write: Write, hasty: bool) -> tuple[Listed, OpenObject]:

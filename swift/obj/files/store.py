@@ -19,13 +19,13 @@ from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
-from swift.obj.files import partitions, walker
+from swift.obj.files import inventory, partitions, set_aside, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
 from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
-from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan, look_at
+from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan, look_at
 from swift.obj.files.purge import purge
 from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
@@ -40,11 +40,13 @@ from swift.obj.store import (
     Digest,
     FragmentPreferences,
     HashedSuffixes,
+    Item,
     NewObject,
     ObjectStore,
     OpenObject,
     PartitionLock,
     Place,
+    SetAside,
     State,
     StoreOptions,
     Times,
@@ -275,8 +277,18 @@ class FileStore(ObjectStore):
         return state, True
 
     def commit(self, place: Place, timestamp: str, fragment: int, next_part_power: int | None = None) -> None:
-        if self.ec:
-            self.device.run_mounted(True, commit, place, self.options, timestamp, fragment, next_part_power)
+        if not self.ec:
+            return
+        if not self.device.inline and next_part_power is None:
+            where = _location(place)
+            item = SmallWrite(where, CommitPlan(timestamp, fragment))
+            try:
+                self.device.carry(self.writers.carrier(self.device), item, 0)
+            except Elsewhere:
+                pass
+            else:
+                return
+        self.device.run_mounted(True, commit, place, self.options, timestamp, fragment, next_part_power)
 
     # ------------------------------------------------------------ for daemons
 
@@ -433,6 +445,27 @@ class FileStore(ObjectStore):
             if wanted is None or suffix in wanted:
                 path = f"{partition_dir}/{suffix}"
                 yield from run(walker.suffix_times, path, self.ec, self.fragments, fragment, only_durable)
+
+    def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
+        partition_dir = f"{self.datadir}/{partition}"
+        there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)
+        wanted = None if suffixes is None else set(filter(is_suffix, suffixes))
+        for suffix in there:
+            if wanted is None or suffix in wanted:
+                yield from self.device.run(
+                    inventory.suffix_items, f"{partition_dir}/{suffix}", self.ec, self.fragments
+                )
+
+    def set_aside(self, name_hash: str | None = None, most: int = 10_000) -> list[SetAside]:
+        directory = set_aside.quarantine_of(self.device.path, self.policy.idx)
+        found: list[SetAside] = self.device.run_mounted(
+            False, set_aside.entries, directory, self.ec, self.fragments, name_hash, most
+        )
+        return found
+
+    def take_back(self, place: Place, entry: str) -> list[str]:
+        back: list[str] = self.device.run_mounted(True, set_aside.take_back, place, entry, self.options)
+        return back
 
     def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
         run = self.device.run

@@ -14,8 +14,7 @@ import errno
 import os
 
 from swift.core import space
-from swift.core.durable import fsync_dir, make_directories, mkdirs_durable, sync_entries
-from swift.core.errors import LockTimeout
+from swift.core.durable import make_directories, sync_entries
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
@@ -23,6 +22,7 @@ from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeCo
 from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
+from swift.obj.files.growing import former_place, link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions
@@ -168,21 +168,26 @@ class NewObjectFile:
         ctype_time = metadata.get("Content-Type-Timestamp") if extension == ".meta" else None
         name = file_name(metadata["X-Timestamp"], extension, ctype_time, fragment)
         try:
-            self._link(name, metadata)
-            if next_part_power is not None:
-                self._link_next(name, next_part_power)
+            other = self._link(name, metadata, next_part_power)
+            if other is not None:
+                link_second(where, name, other, next_part_power)
         except OSError as err:
             raise as_no_space(err) from None
         fault_point("write:durable")
         if fragment is None:
-            self._cleanup(where, name, next_part_power)
+            self._cleanup(where, name, other or former_place(where, next_part_power))
         fault_point("write:cleaned")
 
-    def _link(self, name: str, metadata: dict[str, str]) -> None:
+    def _link(
+        self, name: str, metadata: dict[str, str], next_part_power: int | None
+    ) -> ObjectLocation | None:
+        """Returns the second place that the file is to have."""
         where = self.where
+        other: ObjectLocation | None = None
         for attempt in range(LINK_TRIES):
             try:
                 with Invalidation(where.partition_dir, where.suffix, create=False):
+                    other = second_place(where, next_part_power)
                     self._check_place()
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
@@ -200,6 +205,7 @@ class NewObjectFile:
         # also of directories that were there: whoever made them may not have synced them yet. Ours is not empty now, so
         # that no other can come in their place.
         sync_entries(where.suffix_dir, where.device_path, own_entries=True)
+        return other
 
     def _check_place(self) -> None:
         """Raises FileNotFoundError when the open directory is no longer the one at our path: it was quarantined.
@@ -211,26 +217,7 @@ class NewObjectFile:
         if there.st_ino != ours.st_ino or there.st_dev != ours.st_dev:
             raise FileNotFoundError(errno.ENOENT, "the directory was replaced", path)
 
-    def _link_next(self, name: str, power: int) -> None:
-        """The same file in the partition it will have after a partition power increase; failure is only logged."""
-        other = self.where.in_part_power(power)
-        if other.hash_dir == self.where.hash_dir:
-            return
-        try:
-            mkdirs_durable(other.suffix_dir, other.device_path)
-            mkdirs_durable(other.hash_dir, other.device_path, remember=False)
-            source, target = f"{self.where.hash_dir}/{name}", f"{other.hash_dir}/{name}"
-            with Invalidation(other.partition_dir, other.suffix):
-                try:
-                    os.link(source, target)
-                except FileExistsError:
-                    if os.stat(source).st_ino != os.stat(target).st_ino:
-                        raise
-            fsync_dir(other.hash_dir)
-        except (OSError, LockTimeout) as err:
-            self.where.note(f"Failed to link {self.where.hash_dir}/{name} for part power {power}: {err}")
-
-    def _cleanup(self, where: ObjectLocation, name: str, next_part_power: int | None) -> None:
+    def _cleanup(self, where: ObjectLocation, name: str, other: ObjectLocation | None) -> None:
         # listed now, whatever was there before: a racing writer and its cleanup may have come in between
         try:
             names: list[str] | None = os.listdir(self._dir_fd)
@@ -238,10 +225,7 @@ class NewObjectFile:
             names = None
         if names != [name]:
             clean_up(where, self.options, names)
-        if next_part_power is not None:
-            other = where.in_part_power(next_part_power)
-            if other.hash_dir == where.hash_dir:
-                other = where.in_part_power(next_part_power - 1)
+        if other is not None:
             clean_up(other, self.options)
 
     def _close_directory(self) -> None:

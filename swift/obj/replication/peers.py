@@ -6,6 +6,7 @@ ignores, names all with the digests that we have. Never here: what follows from 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from swift.core import clock
 from swift.core.errors import SwiftError
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.directories import is_suffix
+from swift.obj.server_inventory import ENTRY, INVENTORY
 from swift.obj.server_replicate import COMPARE, EQUAL, FRAGMENTS
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, ConnectError, header_block
@@ -55,7 +57,7 @@ class Peers:
         self.conn_timeout = conn_timeout
         self.node_timeout = node_timeout
         self.http_timeout = http_timeout
-        self._away: dict[tuple[str, int], float] = {}
+        self._away: dict[tuple[str, int], tuple[float, str]] = {}  # until when, and why
         self._misses: dict[tuple[str, int], int] = {}
         self._plain: dict[tuple[str, int], float] = {}
 
@@ -102,13 +104,25 @@ class Peers:
             some, left = left[:SUFFIXES_AT_ONCE], left[SUFFIXES_AT_ONCE:]
             self._ask(node, policy_index, f"{partition}/{'-'.join(some)}")
 
+    def inventory(self, node: Node, policy_index: int, what: str, word: str, entry: str = "") -> Any:
+        """The document that answers a question of `server_inventory`; None from a server that knows no such questions. Raises PeerError."""
+        extra = [(INVENTORY, word), *([(ENTRY, entry)] if entry else [])]
+        headers, body = self._ask(node, policy_index, what, extra)
+        if headers.get(INVENTORY.lower()) != word:
+            return None
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise PeerError(f"{name_of(node)}: {error}") from None
+
     def _ask(
         self, node: Node, policy_index: int, what: str, extra: Iterable[tuple[str, str]] = ()
     ) -> tuple[dict[str, str], bytes]:
         """(headers by lower-case name, body) of a REPLICATE that was answered 200."""
         key = _address(node)
-        if self._away.get(key, 0) > clock.monotonic():
-            raise PeerError(f"{name_of(node)} could not be reached a moment ago")
+        until, why = self._away.get(key, (0.0, ""))
+        if until > clock.monotonic():
+            raise PeerError(why)
         headers = [
             ("Content-Length", "0"),
             ("X-Backend-Storage-Policy-Index", str(policy_index)),
@@ -133,13 +147,13 @@ class Peers:
             return {name.lower(): value for name, value in response.headers}, response.read_all(MAX_BODY)
         except BackendError as error:
             if isinstance(error, ConnectError):
-                self._missed(key, isinstance(error.__cause__, ConnectionRefusedError))
+                self._missed(key, isinstance(error.__cause__, ConnectionRefusedError), str(error))
             raise PeerError(str(error)) from None
 
-    def _missed(self, key: tuple[str, int], refused: bool) -> None:
+    def _missed(self, key: tuple[str, int], refused: bool, why: str) -> None:
         misses = self._misses[key] = self._misses.get(key, 0) + 1
         if refused or misses >= MISSES:
-            self._away[key] = clock.monotonic() + REST_SECONDS
+            self._away[key] = clock.monotonic() + REST_SECONDS, why
 
 
 def _address(node: Node) -> tuple[str, int]:

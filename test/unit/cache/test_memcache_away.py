@@ -203,19 +203,19 @@ def test_a_stand_ins_nothing_is_no_answer_while_the_keys_own_server_is_away():
 
 
 def test_an_answer_that_came_while_we_were_busy_counts(stand_in):
+    client_of(stand_in, io_timeout=5).set("k", 1)
     client = client_of(stand_in, io_timeout=0.05)
-    client.set("k", 1)
+    eventually(lambda: client.get("k") == 1)  # a connection that lasts
 
-    def busy():
-        concurrency.sleep(0)
-        time.monotonic()
-        end = time.perf_counter() + 0.3
-        while time.perf_counter() < end:
-            pass
+    def busy(answers):
+        """The event loop stands still until the answer has come, and the time for it is over."""
+        end = time.monotonic() + 0.2
+        while stand_in.answered < answers or time.monotonic() < end:
+            time.sleep(0.005)
 
     for _ in range(3):
         asking = concurrency.spawn(client.get, "k", True)
-        concurrency.spawn(busy)
+        concurrency.spawn(busy, stand_in.answered + 1)
         assert asking.wait() == 1
 
 

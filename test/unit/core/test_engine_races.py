@@ -1,7 +1,9 @@
 """The engine under coincidences: descriptors used again, streams closed under their waiters, peers that leave at once, forks."""
 
+import contextlib
 import os
 import signal
+import time
 
 import pytest
 
@@ -347,3 +349,59 @@ def test_a_number_that_is_given_again_does_not_go_to_whoever_had_it():
         assert got.wait() == b"x"
     for sock in kept:
         sock.close()
+
+
+@pytest.mark.parametrize("limit", ["set_deadline", "set_timeout"])
+def test_what_came_while_another_kept_us_busy_is_not_late(limit):
+    """The hub has looked, somebody whom it woke takes his time, and then the limits are looked at."""
+    (mine, peer), (other, other_peer) = connected(2)
+    getattr(mine, limit)(0.05)
+
+    def busy():
+        other.recv(1)
+        c.hub().next_sweep = 0.0
+        time.sleep(0.1)  # nobody else runs
+        peer.sock.send(b"x")
+
+    reading = c.spawn(mine.recv, 10)
+    c.spawn(busy)
+    c.sleep(0)
+    other_peer.sendall(b"go")
+    assert reading.wait() == b"x"
+    close(mine, peer, other, other_peer)
+
+
+def test_room_that_came_while_another_kept_us_busy_is_not_late():
+    (mine, peer), (other, other_peer) = connected(2)
+    while mine.try_send(bytes(65536)):
+        pass
+    mine.writable = False
+    mine.set_deadline(0.05)
+
+    def busy():
+        other.recv(1)
+        c.hub().next_sweep = 0.0
+        time.sleep(0.1)
+        while not c.is_ready(mine.fd, c.raw_select.POLLOUT):
+            with contextlib.suppress(BlockingIOError):
+                peer.sock.recv(65536)
+
+    waiting = c.spawn(mine.wait_writable)
+    c.spawn(busy)
+    c.sleep(0)
+    other_peer.sendall(b"go")
+    assert waiting.wait() is None
+    close(mine, peer, other, other_peer)
+
+
+def test_what_is_there_when_a_wait_begins_too_late_counts():
+    ((mine, peer),) = connected()
+    mine.readable = False  # as if the hub had not heard of it yet
+    mine.set_deadline(-1)
+    with pytest.raises(TimeoutError):
+        mine.recv(10)
+    peer.sock.send(b"x")
+    assert mine.recv(10) == b"x"
+    mine.writable = False
+    mine.wait_writable()
+    close(mine, peer)

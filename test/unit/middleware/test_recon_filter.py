@@ -30,7 +30,7 @@ NULL_ANSWERS = {
         "container_audits_passed", "container_auditor_pass_completed", "container_audits_since", "container_audits_failed",
     ],
     "auditor/object": ["object_auditor_stats_ALL", "object_auditor_stats_ZBF"],
-    "expirer/object": ["object_expiration_pass", "expired_last_pass"],
+    "expirer/object": ["object_expiration_pass", "expired_last_pass", "object_expirer_queue"],
     "driveaudit": ["drive_audit_errors"],
     "sharding": ["sharding_stats", "sharding_time", "sharding_last"],
     "relinker": ["devices", "workers"],

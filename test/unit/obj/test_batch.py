@@ -6,6 +6,7 @@ import signal
 
 import pytest
 from obj_app import App
+from test_crash import killed
 
 from swift.core import durable, fault_points, threads
 from swift.core.concurrency import hub, sleep, spawn
@@ -13,7 +14,7 @@ from swift.core.locks import acquire_lock
 from swift.core.xattrs import set_xattr
 from swift.obj.errors import DeviceUnavailable, Elsewhere, NoSpace, Refused, SameTimeConflict
 from swift.obj.files import suffixes
-from swift.obj.files.batch import SmallFile, SmallWrite, write_batch
+from swift.obj.files.batch import Durable, SmallFile, SmallWrite, write_batch
 from swift.obj.files.batch_thread import BatchThread
 from swift.obj.files.state import read_state
 from test.descriptors import none_left_open
@@ -243,6 +244,84 @@ POINTS = [
     "write:durable",
     "write:cleaned",
 ]
+
+
+def fragment_of(app, number, timestamp, body=None):
+    """What writes a fragment, or, without a body, makes it durable."""
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[2])
+    where = store.locate("7", f"{number:029x}abc", name_of(number))
+
+    def plan():
+        if body is None:
+            return None, Durable(timestamp, 1)
+        state = read_state(where, 0, hasty=True)
+        metadata = {
+            "X-Timestamp": timestamp,
+            "Content-Type": "a/b",
+            "Content-Length": str(len(body)),
+            "ETag": "e",
+        }
+        return number, SmallFile(metadata, ".data", body, state.names, fragment=1)
+
+    return SmallWrite(where, plan, len(body or b""))
+
+
+def fragments(app, number):
+    return sorted(os.listdir(fragment_of(app, number, T1).where.hash_dir))
+
+
+def test_fragments_become_durable(app):
+    """Older ones go then; one that is not there is left to the trip, and does the others no harm."""
+    assert write(app, [fragment_of(app, number, T1, b"old") for number in range(3)]) == [0, 1, 2]
+    assert write(app, [fragment_of(app, number, T1) for number in range(3)]) == [None] * 3
+    assert write(app, [fragment_of(app, number, T2, b"new") for number in range(2)]) == [0, 1]
+    assert fragments(app, 0) == [f"{T1}#1#d.data", f"{T2}#1.data"]
+    results = write(
+        app,
+        [
+            fragment_of(app, 0, T2),
+            fragment_of(app, 1, T2),
+            fragment_of(app, 2, T2),
+            item_of(app, 9),
+            fragment_of(app, 0, T3, b"x"),
+        ],
+    )
+    assert isinstance(results.pop(2), Elsewhere)
+    assert results == [None, None, 9, 0]
+    assert fragments(app, 0) == [f"{T2}#1#d.data", f"{T3}#1.data"]
+    assert (fragments(app, 1), fragments(app, 2)) == ([f"{T2}#1#d.data"], [f"{T1}#1#d.data"])
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("call", ["rename", "fsync"])
+def test_a_fragment_that_can_not_become_durable(app, monkeypatch, call, code):
+    write(app, [fragment_of(app, number, T1, b"old") for number in range(3)])
+    failed = iter(range(10))
+    failing(monkeypatch, call, lambda *args: next(failed) == 1, code)
+    results = write(app, [fragment_of(app, number, T1) for number in range(3)])
+    assert [result for result in results if result is not None] == [results[1]]
+    assert isinstance(results[1], NoSpace if code == errno.ENOSPC else OSError)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("point", ["invalidate:appended", "commit:renamed", "commit:durable"])
+def test_killed_while_fragments_become_durable(app, point, count):
+    """Each is there by its old name or its new one, and beside it what came before unless it is durable; the same again goes through."""
+    for number in range(3):
+        write(app, [fragment_of(app, number, T1, b"old")])
+        write(app, [fragment_of(app, number, T1)])
+    write(app, [fragment_of(app, number, T2, b"new") for number in range(3)])
+    assert (
+        killed(f"{point}:{count}", lambda: write(app, [fragment_of(app, n, T2) for n in range(3)]))
+        or count > 1
+    )
+    for number in range(3):
+        there = fragments(app, number)
+        assert f"{T2}#1#d.data" in there or there == [f"{T1}#1#d.data", f"{T2}#1.data"]
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[2])
+    for number in range(3):
+        store.commit(fragment_of(app, number, T2).where, T2, 1)
+        assert fragments(app, number) == [f"{T2}#1#d.data"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -17,11 +17,11 @@ from obj_app import App
 from swift.core import threads
 from swift.core.concurrency import hub, sleep, spawn
 from swift.core.space import Reserve
-from swift.obj.errors import Deleted, Elsewhere, Expired, Refused
+from swift.obj.errors import Deleted, Elsewhere, Expired, NotExist, Refused
 from swift.obj.files import carriers, messages
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation
-from swift.obj.files.plans import DeletePlan, PostPlan, PutPlan
+from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
 from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
 from swift.wire.message import Match
@@ -93,6 +93,8 @@ def test_items_come_over_as_they_were_sent(headers, body, tags, name, now, flag)
             assert item.plan.change == plan.change
         else:
             assert (item.plan.timestamp, item.plan.check) == (plan.timestamp, plan.check)
+    message = messages.encode_item(7, SmallWrite(where, CommitPlan(T1, 5)))
+    assert messages.decode_item(message)[1].plan == CommitPlan(T1, 5)
     with pytest.raises(Elsewhere):
         messages.encode_item(
             1, SmallWrite(where, PutPlan(where, headers, body, lambda state: None, Write(now)), 1)
@@ -121,6 +123,7 @@ def test_results_come_back_as_they_were(metadata, data, meta, flag, notes):
         OSError(28, "full"),
         Deleted(T2),
         KeyError("x"),
+        None,
     ]
     results = [messages.encode_result(n, item, value) for n, value in enumerate(values)]
     for (number, told, value), sent in zip(
@@ -137,6 +140,9 @@ def test_results_come_back_as_they_were(metadata, data, meta, flag, notes):
             )
             assert {**vars(sent)} == vars(value)
             assert getattr(sent, "errno", None) == getattr(value, "errno", None)
+            continue
+        if sent is None:
+            assert value is None
             continue
         for ours, theirs in ((sent, value),) if isinstance(sent, State) else zip(sent, value, strict=True):
             assert described(ours) == described(theirs)
@@ -223,6 +229,25 @@ def test_it_answers_as_a_thread_would(app):
     assert app.put("1700000006.00000", os.urandom(65536)).status == 201
     assert sent._number == sent._count[0] == 13
     assert not app.log.lines
+
+
+def test_fragments_are_committed_by_it(app):
+    process_of(app)
+    channel = writers_of(app)._channels[app.device]
+    server = app.server
+    store = server.stores.get(server.devices.get("sda"), server.policies[2])
+    place = store.locate("7", "0" * 29 + "abc", "/a/c/o")
+    for when in (T1, T2):
+        metadata = {"X-Timestamp": when, "ETag": "e", "Content-Length": "4", "Content-Type": "a/b"}
+        metadata["X-Object-Sysmeta-Ec-Frag-Index"] = "3"
+        store.put(place, metadata, b"body", PutCheck(when, None), Write(0))
+        sent = channel._number
+        store.commit(place, when, 3)
+        assert channel._number == sent + 1
+        assert os.listdir(place.hash_dir) == [f"{when}#3#d.data"]
+    store.commit(place, T2, 3)  # once more
+    with pytest.raises(NotExist):
+        store.commit(place, T3, 3)
 
 
 def test_many_at_once(app):

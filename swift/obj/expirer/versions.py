@@ -1,0 +1,115 @@
+"""What all nodes together know of an object, so that nothing newer than what expires is deleted with it.
+
+A DELETE with X-If-Delete-At is decided by each object server for itself. One that has missed a POST with a later X-Delete-At, or a newer
+object that went to handoffs, would write a tombstone as of the time of expiry, which is newer than both, and which replication
+would carry to all others. So all of them are asked first. Deleting is the daemon's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, NamedTuple
+
+from swift.core import clock
+from swift.core.concurrency import GreenPile, GreenPool
+from swift.core.policy import policies
+from swift.core.timestamp import Timestamp
+from swift.wire import direct
+from swift.wire.direct import DirectError
+
+KEEP_SECONDS = 30.0  # that a container's policy is believed
+MAX_KEPT = 100_000
+REST_SECONDS = 30.0  # that a node is left alone which did not answer
+_HEADERS = {"X-Backend-Use-Replication-Network": "true", "X-Backend-Open-Expired": "true"}
+_INDEX = "x-backend-storage-policy-index"
+
+Node = Mapping[str, Any]
+
+
+class Unknown(Exception):
+    """Too few nodes have answered to be sure that none has something newer."""
+
+
+class Version(NamedTuple):
+    """The newest state of an object. `delete_at`: when it expires, None if never or if it is deleted."""
+
+    timestamp: Timestamp
+    is_deleted: bool
+    delete_at: int | None
+
+
+class NewestVersions:
+    """`client`: the internal client; `ring_of(policy index)`: may raise RingError, OSError. Times in seconds."""
+
+    def __init__(
+        self, client: Any, ring_of: Callable[[int], Any], conn_timeout: float, node_timeout: float
+    ) -> None:
+        self._client = client
+        self._ring_of = ring_of
+        self._timeouts: dict[str, Any] = {"conn_timeout": conn_timeout, "response_timeout": node_timeout}
+        self._policies: dict[tuple[str, str], tuple[float, int | None]] = {}
+        self._resting: dict[tuple[str, int, str], float] = {}
+
+    def of(self, account: str, container: str, obj: str) -> Version | None:
+        """The newest version that any node has; None if there is none, or no such container.
+
+        Raises Unknown, and what the internal client raises.
+        """
+        index = self._policy_of(account, container)
+        policy = policies().get_by_index(index) if index is not None else None
+        if policy is None:
+            return None
+        ring = self._ring_of(int(policy))
+        partition, primaries = ring.get_nodes(account, container, obj)
+        nodes = [*primaries, *islice(ring.get_more_nodes(partition), len(primaries))]
+        headers = {**_HEADERS, "X-Backend-Storage-Policy-Index": str(index)}
+
+        def ask(node: Node) -> Version | None:
+            return self._ask(node, partition, (account, container, obj), headers)
+
+        pile = GreenPile(GreenPool(len(nodes)))
+        for node in nodes:
+            pile.spawn(ask, node)
+        known = [version for version in pile if version is not None]
+        # what was acknowledged is on so many of these nodes that one of those that have answered has it
+        smallest = min(policy.quorum(len(primaries)), policy.delete_quorum(len(primaries)))
+        if len(known) < len(nodes) - smallest + 1:
+            raise Unknown(f"{len(known)} of {len(nodes)} nodes have answered")
+        newest = max(known, key=lambda version: (version.timestamp, version.is_deleted))
+        return newest if newest.timestamp else None
+
+    def _ask(
+        self, node: Node, partition: int, names: tuple[str, str, str], headers: Mapping[str, str]
+    ) -> Version | None:
+        """What a node knows: zero and deleted if nothing; None if it does not answer."""
+        address = node["replication_ip"], node["replication_port"], node["device"]
+        if self._resting.get(address, 0.0) > clock.monotonic():
+            return None
+        try:
+            found = direct.head_object(node, partition, *names, headers=headers, **self._timeouts)
+        except DirectError as err:
+            if err.http_status == 404:
+                return Version(Timestamp(err.http_headers.get("X-Backend-Timestamp") or 0), True, None)
+            if err.http_status is None or err.http_status == 507:
+                self._resting[address] = clock.monotonic() + REST_SECONDS
+            return None
+        delete_at = found.get("X-Delete-At")
+        return Version(
+            Timestamp(found.get("X-Backend-Timestamp") or found.get("X-Timestamp") or 0),
+            False,
+            int(delete_at) if delete_at else None,
+        )
+
+    def _policy_of(self, account: str, container: str) -> int | None:
+        known = self._policies.get((account, container))
+        if known is not None and known[0] > clock.monotonic():
+            return known[1]
+        found = self._client.get_container_metadata(account, container, acceptable_statuses=(2, 404)).get(
+            _INDEX
+        )
+        index = int(found) if found is not None else None
+        if len(self._policies) >= MAX_KEPT:
+            self._policies.clear()
+        self._policies[account, container] = clock.monotonic() + KEEP_SECONDS, index
+        return index
