@@ -174,6 +174,13 @@ class FragmentNodes(ObjectNodes):
 
     def contents(self, spot: Spot) -> dict[str, tuple[bytes, dict[str, str]]]:
         """{partition/suffix/hash/file: (bytes, metadata)} of a disk, without what each server makes for itself."""
+        while True:
+            try:
+                return self._contents(spot)
+            except FileNotFoundError:
+                continue  # a server is still at work on what a sender that was killed has sent
+
+    def _contents(self, spot: Spot) -> dict[str, tuple[bytes, dict[str, str]]]:
         top = self.path(spot) / "objects-2"
         found: dict[str, tuple[bytes, dict[str, Any]]] = {}
         for path in sorted(top.glob("*/*/*/*")):
