@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.core.fault_points import fault_point
 from swift.core.fragment_votes import MAX_TRIES, agreeing
-from swift.core.fragments import HEADER, Codec, FragmentError
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread

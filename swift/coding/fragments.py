@@ -2,7 +2,7 @@
 
 The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
 payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
-interpreter's lock; what is large is computed past it, by what `swift.coding` has learned of it.
+interpreter's lock; what is large is computed past it, by what has been learned of it (`learned`).
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.coding.learned import COVERED, HEADER, SIZES, Learned, Parts, is_fit
 from swift.coding.linear_code import NotEnough
@@ -33,6 +33,16 @@ def offered_types() -> list[str]:
     from pyeclib.ec_iface import VALID_EC_TYPES
 
     return list(VALID_EC_TYPES)
+
+
+class Header(NamedTuple):
+    """`number`: its index. `size`: bytes of the whole fragment. `is_good`: the header's checksum is the usual one; if not, only
+    `Codec.check` of the whole fragment can tell.
+    """
+
+    number: int
+    size: int
+    is_good: bool
 
 
 class Codec:
@@ -141,6 +151,13 @@ class Codec:
         if zlib.crc32(memoryview(fragment)[:COVERED]) != crc and not self._is_accepted(fragment):
             raise FragmentError("the checksum of a fragment's header differs")
         return int(index)
+
+    def header(self, head: Fragment) -> Header:
+        """What the first HEADER bytes of a fragment say. Raises FragmentError when they can't be that."""
+        index, size, more, _, _, _, _, _, magic, _, crc = _HEAD.unpack_from(head)
+        if magic != _MAGIC or index >= self.total:
+            raise FragmentError("the header of a fragment is damaged")
+        return Header(index, HEADER + size + more, zlib.crc32(memoryview(head)[:COVERED]) == crc)
 
     def _is_accepted(self, fragment: Fragment) -> bool:
         """Old libraries had another checksum, which the library knows."""
