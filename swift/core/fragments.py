@@ -69,7 +69,12 @@ class Codec:
             try:
                 self._made = ECDriver(k=self.data, m=self.parity, ec_type=self.ec_type)
             except ECDriverError as error:
-                raise ValueError(f"{self.scheme}: {error}") from None
+                why = (
+                    " (it wants local parity, which no option of a policy gives)"
+                    if self.ec_type == "isa_l_rs_lrc"
+                    else ""
+                )
+                raise ValueError(f"{self.scheme}: {error}{why}") from None
         return self._made
 
     def load(self) -> None:

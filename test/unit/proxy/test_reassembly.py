@@ -1,6 +1,7 @@
 """Segments out of fragments that come from sources which die, lie, or send what has rotted."""
 
 import hashlib
+import itertools
 import random
 from collections import Counter
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.core.fragments import Codec
+from swift.core.fragments import Codec, FragmentError
 from swift.core.segment_sums import SEGMENT_SUMS, SegmentSummer, SegmentSums
 from swift.core.segments import Whole
 from swift.proxy.erasure_get import SegmentsBody
@@ -63,20 +64,21 @@ class Response:
 class Object:
     """An object of `length` bytes whose fragments are to be had from six sources. `scale`: how many times longer its segments are."""
 
-    def __init__(self, length, with_sums=True, scale=1):
+    def __init__(self, length, with_sums=True, scale=1, codec=CODEC):
+        self.codec = codec
         self.scale = scale
         self.segment = size = SEGMENT * scale
-        self.fragment = CODEC.fragment_size(size)
+        self.fragment = codec.fragment_size(size)
         self.body = random.Random(length).randbytes(length)
-        self.archives = [b""] * CODEC.total
+        self.archives = [b""] * codec.total
         summer = SegmentSummer()
         for start in range(0, length, size):
             segment = self.body[start : start + size]
             summer.take(segment)
-            self.archives = [a + f for a, f in zip(self.archives, CODEC.encode(segment), strict=True)]
+            self.archives = [a + f for a, f in zip(self.archives, codec.encode(segment), strict=True)]
         etag = hashlib.md5(self.body).hexdigest()
         value = summer.footer(etag).get(SEGMENT_SUMS) if with_sums else None
-        self.whole = Whole(CODEC, size, length, etag, SegmentSums.parse(value, etag, -(-length // size)))
+        self.whole = Whole(codec, size, length, etag, SegmentSums.parse(value, etag, -(-length // size)))
         self.breaks = {}
         self.failures = Counter()
         self.broken = []
@@ -98,7 +100,7 @@ class Object:
     def replace(self, number, in_use, failed):
         if failed is not None:
             self.failures[failed.index] += 1
-        for index in sorted(range(CODEC.total), key=lambda index: self.failures[index]):
+        for index in sorted(range(self.codec.total), key=lambda index: self.failures[index]):
             if index not in in_use and self.failures[index] < 2:
                 return self.source(index, number)
         return None
@@ -241,3 +243,20 @@ def test_without_checksums_one_more_fragment_must_agree(length, data):
     chosen = data.draw(st.sets(st.integers(0, 5), min_size=4, max_size=4))
     assert thing.read(start, stop, chosen) == thing.body[start:stop]
     assert all(sum(source.response.ended.values()) == 1 for source in thing.sources)
+
+
+@pytest.mark.parametrize("with_sums", [True, False])
+@pytest.mark.parametrize("scale", [1, 100])
+def test_of_some_codes_not_any_fragments_are_enough(scale, with_sums):
+    """Then others are fetched, and nobody is to blame."""
+    codec = Codec("flat_xor_hd_3", 10, 5)
+    unlucky = 0
+    for chosen in itertools.islice(itertools.combinations(range(codec.total), codec.data), 0, None, 97):
+        thing = Object(7 * SEGMENT * scale // 2, with_sums, scale, codec)
+        try:
+            codec.decode([thing.archives[index][: thing.fragment] for index in chosen])
+        except FragmentError:
+            unlucky += 1
+        assert thing.read(0, len(thing.body), chosen) == thing.body
+        assert not thing.broken
+    assert unlucky > 2
