@@ -81,6 +81,10 @@ class Codec:
         """Load the library now. Raises ValueError."""
         assert self._library
 
+    def prepare(self) -> None:
+        """Find out now what would else be found out at the first long segment: that takes a tenth of a second."""
+        self._code()
+
     @property
     def min_parity(self) -> int:
         """How many fragments beyond `data` must be stored before a write counts."""
