@@ -15,6 +15,7 @@ from swift.core.policy import StoragePolicy, policies
 from swift.ring.devices import address_text, normalize_address
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
+from swift.run.addresses import normalized, own_addresses
 
 Node = Mapping[str, Any]
 
@@ -91,6 +92,13 @@ class Cluster:
             for node in ring.devs:
                 if node is not None:
                     yield ring_name, node
+
+
+def is_here(nodes: Iterable[Node]) -> bool:
+    """Returns True if one of these entries of a device has an address of this machine."""
+    own = own_addresses()
+    addresses = {normalized(node[key]) for node in nodes for key in ("ip", "replication_ip")}
+    return any(address in own or address.startswith("127.") for address in addresses)
 
 
 def _split_address(text: str) -> tuple[str, int]:

@@ -92,15 +92,20 @@ def mark(
         "X-Backend-Storage-Policy-Index": "0",
         "X-Timestamp": timestamp.internal,
     }
-    count, report_at = 0, clock.monotonic() + REPORT_SECONDS
+    count, last, report_at = 0, "", clock.monotonic() + REPORT_SECONDS
     names = (item["name"] for item in listed)
-    while batch := list(islice(names, ROWS)):
-        body = async_rows(timestamp, account, container, batch)
-        response = client.make_request("UPDATE", path, headers, (2,), body)
-        for _ in response.app_iter:
-            pass
-        count += len(batch)
-        if clock.monotonic() >= report_at:
-            report_at = clock.monotonic() + REPORT_SECONDS
-            yield f"Marked {count} objects for deletion, through {batch[-1]!r}"
+    try:
+        while batch := list(islice(names, ROWS)):
+            body = async_rows(timestamp, account, container, batch)
+            response = client.make_request("UPDATE", path, headers, (2,), body)
+            for _ in response.app_iter:
+                pass
+            count, last = count + len(batch), batch[-1]
+            if clock.monotonic() >= report_at:
+                report_at = clock.monotonic() + REPORT_SECONDS
+                yield f"Marked {count} objects for deletion, through {last!r}"
+    except Exception:
+        if count:  # the next run may go on behind it
+            yield f"Marked {count} objects for deletion, through {last!r}"
+        raise
     yield f"Finished. Marked {count} objects for deletion."

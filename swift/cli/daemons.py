@@ -18,6 +18,7 @@ from swift.core import concurrency
 DAEMONS = {
     "object-updater": ("swift.obj.updater", "ObjectUpdater"),
     "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
+    "object-auditor": ("swift.obj.auditing.auditor", "ObjectAuditor"),
     "object-expirer": ("swift.obj.expirer.expirer", "ObjectExpirer"),
     "object-reconstructor": ("swift.obj.reconstruction.reconstructor", "ObjectReconstructor"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from swift.account.broker import AccountBroker
-from swift.cli.cluster import ACCOUNT, Cluster, Node, Target
+from swift.cli.cluster import ACCOUNT, Cluster, Node, Target, is_here
 from swift.cli.pull_databases import DatabaseView, LocalDatabases, RemoteDatabases
 from swift.container.broker import ContainerBroker
 from swift.core.policy import StoragePolicy
 from swift.db.replication.peer import Timeouts
 from swift.obj.device_view import DeviceView, LocalDevice, RemoteDevice, Unanswered
 from swift.obj.replication.peers import Peers
-from swift.run.addresses import normalized, own_addresses
 
 View = TypeVar("View")
 
@@ -82,7 +81,7 @@ def _view(
         except Unanswered as error:
             if is_in_ring or not error.missing:
                 why = error
-    if not _is_here(target):
+    if not is_here(target.nodes.values()):
         if why is None and not is_in_ring:
             return None  # all servers of that machine say that they have no such device
         raise Unanswered(f"{why}; it is a disk of another machine, where this command can look at it")
@@ -92,10 +91,3 @@ def _view(
         if why is None and not is_in_ring:
             return None
         raise Unanswered(f"{why}; {error}" if why else str(error)) from None
-
-
-def _is_here(target: Target) -> bool:
-    """Returns True if the device is one of this machine's."""
-    own = own_addresses()
-    addresses = {normalized(node[key]) for node in target.nodes.values() for key in ("ip", "replication_ip")}
-    return any(address in own or address.startswith("127.") or address == "::1" for address in addresses)

@@ -24,7 +24,13 @@ DATA, PARITY = 4, 2  # fragments of the policy ec42
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {
-    "object": ("object-updater", "object-replicator", "object-reconstructor", "object-expirer"),
+    "object": (
+        "object-updater",
+        "object-replicator",
+        "object-reconstructor",
+        "object-auditor",
+        "object-expirer",
+    ),
     "container": ("container-updater", "container-replicator"),
     "account": ("account-replicator", "account-reaper"),
 }

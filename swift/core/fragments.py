@@ -12,7 +12,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.coding.learned import COVERED, HEADER, SIZES, Learned, Parts, is_fit
 from swift.coding.linear_code import NotEnough
@@ -33,6 +33,17 @@ def offered_types() -> list[str]:
     from pyeclib.ec_iface import VALID_EC_TYPES
 
     return list(VALID_EC_TYPES)
+
+
+class Header(NamedTuple):
+    """`number`: its index. `size`: bytes of the whole fragment. `segment`: of the segment that it is of. `is_good`: the header's checksum is the usual one; if
+    not, only `Codec.check` of the whole fragment can tell.
+    """
+
+    number: int
+    size: int
+    segment: int
+    is_good: bool
 
 
 class Codec:
@@ -142,14 +153,21 @@ class Codec:
         """
         if len(fragment) <= HEADER:
             raise FragmentError(f"a fragment of {len(fragment)} bytes")
-        index, size, more, length, _, _, _, _, magic, _, crc = _HEAD.unpack_from(fragment)
-        if magic != _MAGIC or size + more + HEADER != len(fragment) or index >= self.total:
+        header = self.header(memoryview(fragment)[:HEADER])
+        if header.size != len(fragment):
             raise FragmentError("the header of a fragment is damaged")
-        if segment is not None and segment != length:
-            raise FragmentError(f"a fragment of a segment of {length} bytes, not {segment}")
-        if zlib.crc32(memoryview(fragment)[:COVERED]) != crc and not self._is_accepted(fragment):
+        if segment is not None and segment != header.segment:
+            raise FragmentError(f"a fragment of a segment of {header.segment} bytes, not {segment}")
+        if not header.is_good and not self._is_accepted(fragment):
             raise FragmentError("the checksum of a fragment's header differs")
-        return int(index)
+        return header.number
+
+    def header(self, head: Fragment) -> Header:
+        """What the first HEADER bytes of a fragment say. Raises FragmentError when they can't be that."""
+        index, size, more, length, _, _, _, _, magic, _, crc = _HEAD.unpack_from(head)
+        if magic != _MAGIC or index >= self.total:
+            raise FragmentError("the header of a fragment is damaged")
+        return Header(index, HEADER + size + more, length, zlib.crc32(memoryview(head)[:COVERED]) == crc)
 
     def _is_accepted(self, fragment: Fragment) -> bool:
         """Old libraries had another checksum, which the library knows."""

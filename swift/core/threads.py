@@ -176,6 +176,8 @@ class ThreadPool:
         self._results: collections.deque[Call] = collections.deque()
         self._bell = _Bell()
         self._hub: Hub | None = None
+        self._thread: int | None = None  # the native thread of that hub
+        self._strays: collections.deque[Any] = collections.deque()  # function, arguments
         self.waiting: set[Call] = set()
         self._stuck = False
         self._watched = False  # the watch is running: only while there are calls
@@ -249,7 +251,7 @@ class ThreadPool:
         if current is not self._hub:  # the first call, or the process has changed its hub since
             if getattr(_own_thread, "is_of_pool", False):
                 raise RuntimeError(f"{self.name}: asked by a thread of a pool, which nobody could wake")
-            self._hub = current
+            self._hub, self._thread = current, raw_threading.get_ident()
             self._watched = False
             current.watch_callback(self._bell.fd, self.deliver)
         if self._threads < self.size and pending >= self._threads:
@@ -261,6 +263,14 @@ class ThreadPool:
             self._progress = self._tick
             self._watch()
         return call
+
+    def leave(self, function: Callable[..., Any], *args: Any) -> None:
+        """Has something done that nobody waits for. From any thread: garbage is collected in whichever comes to it."""
+        if self._thread in (None, raw_threading.get_ident()):
+            self.submit(function, *args, must=True)
+            return
+        self._strays.append((function, args))
+        self._bell.ring()
 
     # ------------------------------------------------------------ the watch
 
@@ -349,6 +359,9 @@ class ThreadPool:
     def deliver(self) -> None:
         """In the hub: those whose calls were handed back go on."""
         self._bell.silence()
+        while self._strays:
+            function, args = self._strays.popleft()
+            self.submit(function, *args, must=True)
         self.wake_waiters()
 
     def wake_waiters(self) -> None:
@@ -405,11 +418,11 @@ class DevicePool:
         return self._pool.submit(function, *args)
 
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have something done that nobody waits for, such as closing a file. Never refused, never waits."""
+        """Have something done that nobody waits for, such as closing a file. Never refused, never waits. From any thread."""
         if self._pool is None:
             function(*args)
             return
-        self._pool.submit(function, *args, must=True)
+        self._pool.leave(function, *args)
 
 
 EXIT_SECONDS = 5.0

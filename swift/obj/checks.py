@@ -64,7 +64,8 @@ class Check:
         "size",
     )
 
-    def __init__(self, found: OpenObject) -> None:
+    def __init__(self, found: OpenObject, by_etag: bool = False) -> None:
+        """`by_etag`: by MD5 in any case."""
         self.failed = False
         self.blocks: tuple[int, list[int]] | None = None
         self.digest: Any = None
@@ -75,7 +76,7 @@ class Check:
         self._filled = 0
         self._crc = 0
         stored = found.metadata.get(BLOCK_CRC32)
-        if stored is not None:
+        if stored is not None and not by_etag:
             self.blocks = parse_block_crcs(stored, self.etag, found.size)
         if self.blocks is None:
             self.digest = md5(usedforsecurity=False)
@@ -104,9 +105,12 @@ class Check:
         self._left = self.size - first
         return first, end
 
-    def read(self, view: memoryview, at: int) -> int:
-        """Read into `view` the bytes from `at` (of the object) on, and check them. Blocks. Sets `failed`; raises Corrupt, OSError."""
-        count: int = read_or_judge(os.preadv, self._found.fd, [view], self._found.offset + at)
+    def read(self, view: memoryview, at: int, flags: int = 0) -> int:
+        """Read into `view` the bytes from `at` (of the object) on, and check them. Blocks. Sets `failed`; raises Corrupt, OSError.
+
+        `flags`: of preadv2.
+        """
+        count: int = read_or_judge(os.preadv, self._found.fd, [view], self._found.offset + at, flags)
         data = view[:count]
         self._left -= count
         if self.blocks is not None:
@@ -199,7 +203,7 @@ class CheckedReader:
         return count
 
     def _damaged(self, reason: str) -> None:
-        self.store.quarantine(self.place, reason, self.found.version)
+        self.store.quarantine(self.place, reason, self.found)
         if self.on_damage is not None:
             self.on_damage(self.place)
         raise Quarantined(f"{self.place.name_hash}: {reason}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core.policy import StoragePolicy
@@ -138,6 +138,11 @@ class OpenObject:
         self.shown: list[list[tuple[str, str]]] | None = None
         self.lent = False  # a call that nobody waits for any more still has it: see Device.run_on
 
+    @property
+    def inode(self) -> int | None:
+        """Of the file that holds it, if that was looked at."""
+        return self.identity[1] if self.identity else None
+
     def close(self) -> None:
         """Give the extent back; what still reads from it keeps it until it ends. Safe to call twice."""
         if self.fd >= 0 and not self.lent:
@@ -224,6 +229,38 @@ class Times(NamedTuple):
     ctype: str | None = None
     durable: bool = True
     deleted: bool = False
+
+
+class Examination(NamedTuple):
+    """What an auditor wants to know of objects.
+
+    `read`: small ones are read to their end and proved as well, large ones left open for a `Proof`. `by_checksums`: see `Proof`.
+    `tempfile_age`: seconds after which what a transfer left beside an object is removed.
+    """
+
+    read: bool
+    by_checksums: bool
+    tempfile_age: float
+
+
+class Examined:
+    """What was found at a place; there may be several for one place (EC fragments).
+
+    `path`: of the file that holds the bytes. `found`: None unless the object is there and its metadata good; open if its bytes are still to be
+    proved. `fragment`: its index, or None. `deleted`: (time, name) of a tombstone, internal form; the name may be None. `quarantined`: something
+    here was damaged and has been moved away. `error`: why nothing can be said.
+    """
+
+    __slots__ = ("deleted", "error", "found", "fragment", "path", "place", "quarantined")
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.path = ""
+        self.found: OpenObject | None = None
+        self.fragment: int | None = None
+        self.deleted: tuple[str, str | None] | None = None
+        self.quarantined = False
+        self.error = ""
 
 
 class Item(NamedTuple):
@@ -450,8 +487,8 @@ class ObjectStore(ABC):
         """Bring from quarantine what proves whole and still counts; what it was. Raises Refused for what does not, saying why, LockTimeout."""
 
     @abstractmethod
-    def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
-        """The places of all objects and tombstones, partition by partition: the one walker of this house.
+    def walk(self, partitions: Iterable[str] | None = None) -> Generator[Place, None, None]:
+        """The places of all objects and tombstones, partition by partition: the one walker of this house. Close it unless it came to its end.
 
         Memory is bounded whatever lies on the disk; what is added or removed meanwhile may or may not be seen.
         """
@@ -467,6 +504,20 @@ class ObjectStore(ABC):
     def reclaim(self, partition: str) -> Iterator[int]:
         """Remove what is older than the options say and no replica needs: tombstones, metadata without an object, EC fragments that
         were never committed. Yields after each trip how many objects it concerned. Raises LockTimeout.
+        """
+
+    @abstractmethod
+    def examine(self, places: Sequence[Place], wanted: Examination) -> list[Examined]:
+        """Look at what is at these places, in one trip, for an auditor; what has expired is left out. Marks tombstones that nobody needs any
+        more to be reclaimed, adds metadata checksums that ancient releases did not write.
+
+        The caller closes what is open (`Device.leave`). Nothing that concerns one of them is raised.
+        """
+
+    @abstractmethod
+    def misplaced(self, places: Sequence[Place]) -> tuple[int, int]:
+        """(how many of these places belong to the names that are kept there, how many do not); nothing is changed. If it is all of them, our
+        settings of hashes are not those that the device was filled with.
         """
 
     @abstractmethod
@@ -486,5 +537,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def quarantine(self, place: Place, reason: str, version: str | None = None) -> None:
-        """Move an object away because it is damaged. `version`: what was found so; anything newer than that stays."""
+    def quarantine(self, place: Place, reason: str, found: OpenObject | None = None) -> None:
+        """Move an object away because it is damaged. `found`: what was found so; if it was replaced meanwhile nothing is moved, and anything
+        newer than it stays.
+        """

@@ -69,16 +69,19 @@ class FanOut:
             self._ask_those_left_alone()
         self._answers.finish(self.patience)
         answers = self._answers.answers
-        if len(answers) < len(self.legs):
+        if len(answers) < len(self.legs) or (self.lost_rows is not None and self.lost_rows.silent):
             self._report_lost([leg for leg in self.legs if leg not in self._late])
         for leg in self._late:
             spawn_n(self._await_late, leg, transaction())
         return pad(answers, len(self.legs))
 
     def _report_lost(self, legs: Iterable[Leg]) -> None:
-        """What no node has taken, no node reports to the listing above it: if the write counts, it's done here."""
-        lost = [leg.share for leg in legs if leg.answer is None]
-        if lost and self.lost_rows is not None:
+        """What no node has taken or done, no node reports to the listing above it: if the write counts, it's done here."""
+        if self.lost_rows is None:
+            return
+        silent = self.lost_rows.silent
+        lost = [leg.share for leg in legs if leg.answer is None or leg.answer.status in silent]
+        if lost:
             done = sum(is_success(answer.status) for answer in self._answers.answers)
             if done >= self.quorum:
                 self.lost_rows.report(lost)

@@ -37,6 +37,7 @@ from swift.wire.message import (
 )
 
 _DELETE_OVERRIDES = {404: 204}
+_NOTHING_HERE = frozenset((404,))  # with X-If-Delete-At, a server that has nothing leaves no tombstone either
 _DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -257,7 +258,8 @@ class ObjectController(Controller):
             environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
         )
         shares = container_shares(self.services, exchange, info, count, place.quorum, None)
-        rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ))
+        silent = _NOTHING_HERE if "HTTP_X_IF_DELETE_AT" in environ else frozenset()
+        rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)
         answers = self.write(exchange, place, common, shares, nodes, quorum, lost_rows=rows)
         return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES)

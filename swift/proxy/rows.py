@@ -22,7 +22,8 @@ from swift.wire.client import BackendError
 class LostRows:
     """Reports one write in the place of lost servers, by sending `op` to the servers of the listing that these were to inform.
 
-    `tail`: quoted path that the row is about; `fields`: headers that say what is listed.
+    `tail`: quoted path that the row is about; `fields`: headers that say what is listed; `silent`: statuses with which a server has
+    changed nothing and reports nothing, although the write counts.
     """
 
     def __init__(
@@ -32,7 +33,9 @@ class LostRows:
         tail: str,
         op: str,
         fields: Callable[[], dict[str, str]],
+        silent: frozenset[int] = frozenset(),
     ) -> None:
+        self.silent = silent
         self.services = services
         self.environ = environ
         self.tail = tail

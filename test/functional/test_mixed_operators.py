@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from swift.core import hashing
+from swift.core.hashing import hash_path
 from test.functional.test_mixed_erasure import make
 from test.mixed import ROOT, Client, erasure_policy, mixed_cluster, needs_reference
 
@@ -80,3 +82,85 @@ def test_what_one_of_the_others_lacks_is_seen(mixed):
         if part["checked"] and part["kind"] != "accounts":
             assert [problem["what"] for problem in part["problems"]] == ["lacks"], part
             assert part["problems"][0]["node"].endswith("/sdb4")
+
+
+# -- swift-copies
+
+
+def copies(cluster, *words):
+    status, text = command(cluster, "swift-copies", "--json", *words)
+    return status, json.loads(text)
+
+
+def states(document):
+    return [copy["state"] for copy in document["copies"] if copy["role"] == "primary"]
+
+
+def hash_directories(cluster, container, name):
+    hashing.load_hash_config(str(cluster.etc))
+    name_hash = hash_path("AUTH_test", container, name)
+    return sorted(cluster.root.glob(f"?/sdb*/objects*/*/*/{name_hash}"))
+
+
+@pytest.mark.parametrize("container", ["plain", "ec"])
+def test_copies_are_shown_and_brought_back_on_both_sides(mixed, container):
+    """Each of them in turn, whoever's node it is on."""
+    name = "o3"
+    path = f"/AUTH_test/{container}/{name}"
+    body = mixed.client("GET", f"/{container}/{name}")[2]
+    assert mixed.client("POST", f"/{container}/{name}", headers={"X-Object-Meta-Color": "blue"})[0] == 202
+    status, found = copies(mixed, "--verify", path)
+    assert status == 0, found
+    for directory in hash_directories(mixed, container, name):
+        files = sorted(entry.name for entry in directory.iterdir())
+        shutil.rmtree(directory)
+        status, found = copies(mixed, path)
+        assert status == 1 and states(found).count("missing") == 1, found
+        status, found = copies(mixed, "--repair", "--verify", path)
+        assert status == 0, found
+        assert sorted(entry.name for entry in directory.iterdir()) == files
+    headers, got = mixed.client("GET", f"/{container}/{name}")[1:]
+    assert got == body and headers["x-object-meta-color"] == "blue"
+
+
+def test_a_missed_deletion_and_a_missed_overwrite(mixed):
+    for name, method in (("o4", "PUT"), ("o5", "DELETE")):
+        for directory in hash_directories(mixed, "plain", name):
+            kept = directory.with_name("kept")
+            shutil.copytree(directory, kept)
+            assert mixed.client(method, f"/plain/{name}", b"newer")[0] in (201, 204, 404)
+            shutil.rmtree(directory)
+            kept.rename(directory)
+            status, found = copies(mixed, f"/AUTH_test/plain/{name}")
+            assert status == 1 and len(found["lacking"]) == 1, found
+            status, found = copies(mixed, "--repair", f"/AUTH_test/plain/{name}")
+            assert status == 0, found
+
+
+def test_containers_of_both_sides(mixed):
+    hashing.load_hash_config(str(mixed.etc))
+    status, found = copies(mixed, "/AUTH_test/plain")
+    assert status == 0, found
+    assert len({copy["checksum"] for copy in found["copies"] if copy["role"] == "primary"}) == 1
+    name_hash = hash_path("AUTH_test", "plain")
+    for directory in sorted(mixed.root.glob(f"?/sdb*/containers/*/*/{name_hash}")):
+        shutil.rmtree(directory)
+        status, found = copies(mixed, "/AUTH_test/plain")
+        assert status == 1 and states(found).count("missing") == 1
+        status, found = copies(mixed, "--repair", "/AUTH_test/plain")
+        assert status == 0, found
+
+
+def test_quarantine_of_the_others_is_looked_into_where_it_is(mixed):
+    directory = next(d for d in hash_directories(mixed, "plain", "o6") if d.parts[-6] in ("3", "4"))
+    quarantine = directory.parents[3] / "quarantined" / "objects"
+    quarantine.mkdir(parents=True, exist_ok=True)
+    shutil.move(directory, quarantine / directory.name)
+    status, found = copies(mixed, "/AUTH_test/plain/o6")
+    assert status == 1 and found["quarantined"] == []
+    assert any(node.endswith(f"/{directory.parts[-5]}") for node in found["quarantine_unknown"])
+    status, found = copies(
+        mixed, "--unquarantine", *local(mixed, int(directory.parts[-6])), "/AUTH_test/plain/o6"
+    )
+    assert status == 0, found
+    assert directory.exists()

@@ -1,75 +1,21 @@
 """What an object server acknowledges is on disk: checked from the system calls of a real server, whichever road a write took."""
 
-import http.client
 import os
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
 import threading
 import time
 
 import pytest
-from servers import environment, free_port, wait_until
+from servers import wait_until
+from traced_servers import TracedServer, answers
 
 from swift.core.hashing import hash_path
 from test import disks
+from test.system_calls import parse, quoted, why_not
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-CALLS = (
-    "openat,open,mkdir,mkdirat,link,linkat,rename,renameat,renameat2,fsync,fdatasync,write,pwrite64,writev,"
-    "setxattr,fsetxattr,recvfrom,recvmsg,sendto,sendmsg,ftruncate"
-)
 NOBODY = {"X-Container-Partition": "1", "X-Container-Host": "127.0.0.1:1", "X-Container-Device": "sda"}
-
-# ---------------------------------------------------------------- what strace wrote
-
-
-class Call:
-    """One system call. `began`, `ended`: numbers that grow with time."""
-
-    def __init__(self, pid, text, began):
-        self.pid, self.text, self.began, self.ended = pid, text, began, None
-
-    @property
-    def name(self):
-        return self.text.partition("(")[0]
-
-    @property
-    def arguments(self):
-        return self.text.partition("(")[2]
-
-    @property
-    def succeeded(self):
-        return self.ended is not None and not re.search(r"= -1 E", self.text)
-
-
-def parse(lines):
-    """The calls in the order in which they began, whole ones only."""
-    calls, open_calls = [], {}
-    for number, line in enumerate(lines):
-        pid, _, text = line.strip().partition(" ")
-        text = text.strip()
-        resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", text)
-        if resumed:
-            call = open_calls.pop(pid, None)
-            if call is not None:
-                call.text += resumed[1]
-                call.ended = number
-        elif text.endswith("<unfinished ...>"):
-            call = Call(pid, text.removesuffix("<unfinished ...>").rstrip(), number)
-            open_calls[pid] = call
-            calls.append(call)
-        elif re.match(r"\w+\(", text):
-            call = Call(pid, text, number)
-            call.ended = number
-            calls.append(call)
-    return calls
-
-
-def quoted(text):
-    return [bytes(s, "latin-1").decode("unicode_escape") for s in re.findall(r'"((?:[^"\\]|\\.)*)"', text)]
 
 
 class Disk:
@@ -148,8 +94,8 @@ def road(request):
 
 @pytest.fixture
 def device_root(road):
-    if not shutil.which("strace"):
-        pytest.skip("strace is missing")
+    if why := why_not():
+        pytest.skip(why)
     if road != "memory":
         with disks.xfs() as path:
             yield path
@@ -160,106 +106,14 @@ def device_root(road):
         shutil.rmtree(path)
 
 
-class Server:
-    def __init__(self, root, tmp_path, **options):
-        self.port = free_port()
-        self.device = f"{root}/sda"
-        os.makedirs(self.device)
-        (tmp_path / "swift.conf").write_text(
-            "[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = changeme\n"
-        )
-        more = "".join(f"{name} = {value}\n" for name, value in options.items())
-        conf = tmp_path / "object-server.conf"
-        conf.write_text(
-            f"[DEFAULT]\nuser = root\ndevices = {root}\nmount_check = false\nbind_ip = 127.0.0.1\nbind_port = {self.port}\n"
-            f"workers = 0\nswift_dir = {tmp_path}\nlog_file = {tmp_path}/log\n[pipeline:main]\npipeline = object-server\n"
-            f"[app:object-server]\nuse = egg:swift#object\n{more}"
-        )
-        self.trace = tmp_path / "trace"
-        self.process = subprocess.Popen(
-            [
-                "strace",
-                "-f",
-                "-y",
-                "-s",
-                "300",
-                "-e",
-                f"trace={CALLS}",
-                "-e",
-                "signal=none",
-                "-o",
-                str(self.trace),
-            ]
-            + [str(ROOT / "bin" / "swift-object-server"), str(conf)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-            start_new_session=True,
-        )
-        wait_until(self.is_up, 60)
-
-    def is_up(self):
-        try:
-            return self.request("OPTIONS", "/", "0") == 200
-        except OSError:
-            return False
-
-    def request(self, method, path, timestamp, body=b"", **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        if method == "PUT":
-            headers["Content-Type"] = "text/plain"
-        connection.request(method, path, body=body, headers={"X-Timestamp": timestamp, **headers})
-        answer = connection.getresponse()
-        answer.read()
-        connection.close()
-        return answer.status
-
-    def stop(self):
-        """The tracer ends with what it traces, which is in a session of its own."""
-        if self.process.poll() is None:
-            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as file:
-                for pid in map(int, file.read().split()):
-                    os.kill(pid, signal.SIGKILL)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-    def calls(self):
-        self.stop()
-        return parse(self.trace.read_text(errors="replace").splitlines())
-
-
 @pytest.fixture
 def server(device_root, road, tmp_path):
-    server = Server(device_root, tmp_path, writer_process=str(road == "process"))
+    server = TracedServer(device_root, tmp_path, writer_process=str(road == "process"))
     if road == "process":
         assert server.request("PUT", "/sda/1/a/c/first", "1600000000.00000", b"x") == 201
-        wait_until(lambda: '"ready' in server.trace.read_text(errors="replace"), 60)
+        wait_until(lambda: '"ready' in server.trace_text(), 60)
     yield server
     server.stop()
-
-
-def answers(calls):
-    """{timestamp: (status, when the answer began to leave)} by the connection that the request came on."""
-    asked, found = {}, {}
-    for call in calls:
-        socket = re.match(r"\d+<(socket:\[\d+\]|TCP[^>]*)>", call.arguments)
-        if not socket:
-            continue
-        if call.name in ("recvfrom", "recvmsg"):
-            text = " ".join(quoted(call.arguments))
-            timestamp = re.search(r"(?i)x-timestamp: (\S+)", text)
-            if timestamp:
-                asked[socket[1]] = timestamp[1]
-        elif call.name in ("sendto", "sendmsg", "writev", "write"):
-            status = re.search(r"HTTP/1\.1 (\d+)", call.text)
-            if status and status[1] != "100" and socket[1] in asked:
-                found[asked.pop(socket[1])] = int(status[1]), call.began
-    return found
 
 
 def work(server, number, done):
@@ -323,7 +177,7 @@ def test_everything_acknowledged_was_synced_before_the_answer_left(server, road)
             wrong += [f"{method} {timestamp}: {what}" for what in disk.missing(path, left[timestamp][1])]
     assert not wrong
     if road == "process":
-        assert len(re.findall(r'"\[\d+,\[\\"/', server.trace.read_text(errors="replace"))) > 30
+        assert len(re.findall(r'"\[\d+,\[\\"/', server.trace_text())) > 30
     assert acknowledged >= 50
     assert checked >= acknowledged
 

@@ -21,6 +21,7 @@ SERVERS = ("account-server", "container-server", "object-server", "proxy-server"
 DAEMONS = {
     "object-updater": "object-server",
     "object-replicator": "object-server",
+    "object-auditor": "object-server",
     "object-expirer": "object-server",
     "object-reconstructor": "object-server",
     "container-updater": "container-server",
@@ -57,6 +58,8 @@ HOMES = [
     ("swift/telemetry/", SERVERS),
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
+    ("swift/cli/dispersion.py", ["dispersion"]),
+    ("swift/cli/drive_audit.py", ["drive-audit"]),
     ("swift/cli/", SERVERS),
 ]
 # Options that stand in other files than their module's, and things that are looked up like options and are none.
@@ -74,6 +77,7 @@ NONE = {"__file__", "__name__"}
 # Read under names that the search below does not see.
 COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
+    "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},

@@ -76,6 +76,18 @@ def _garbage(
     return gone
 
 
+def _remove_last(directory: str, tombstone: str, others_went: bool) -> None:
+    """A tombstone goes when what it hides is gone for good: a crash in between must not bring that back."""
+    with contextlib.suppress(OSError):
+        if others_went:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        late_close.unlink(f"{directory}/{tombstone}")
+
+
 def cleanup(
     directory: str,
     ec: bool = False,
@@ -97,10 +109,13 @@ def cleanup(
             return Decision(), []
     decision = decide(names, ec, fragments)
     gone = _garbage(directory, decision, reclaim_age, commit_window, clock.time() if now is None else now)
-    if decision.ts is not None and decision.ts.name in gone:
-        decision.ts = None
+    tombstone = decision.ts.name if decision.ts is not None and decision.ts.name in gone else None
     for name in gone:
-        unlink_quietly(directory, name)
+        if name != tombstone:
+            unlink_quietly(directory, name)
+    if tombstone is not None:
+        decision.ts = None
+        _remove_last(directory, tombstone, len(gone) > 1)
     remaining = sorted((name for name in names if name not in gone), reverse=True)
     if not remaining:
         with contextlib.suppress(OSError):

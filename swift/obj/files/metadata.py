@@ -7,6 +7,7 @@ values are WSGI strings.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import struct
@@ -192,6 +193,15 @@ def _attribute(fd: int, name: str) -> bytes | None:
 def read(fd: int) -> dict[str, str]:
     """Metadata of an open file. Raises as `read_blob`."""
     return decode(read_blob(fd))
+
+
+def add_checksum(fd: int) -> None:
+    """Give the metadata of an open file the checksum that ancient releases did not write. Raises as `read_blob`."""
+    if _attribute(fd, XATTR_CHECKSUM) is None:
+        blob = read_blob(fd)
+        decode(blob)
+        with contextlib.suppress(OSError):  # a full disk, or one that is read-only
+            set_xattr(fd, XATTR_CHECKSUM, md5(blob).hexdigest().encode())
 
 
 def write(fd: int, metadata: dict[str, str]) -> None:

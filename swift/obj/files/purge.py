@@ -18,7 +18,7 @@ def purge(
 ) -> bool:
     """Unlink the files that `times` names; True if the hash directory is gone. Raises LockTimeout, OSError.
 
-    A crash in between leaves some of them, which the next purge takes. `.meta` files stay as long as there is data that
+    A crash in between leaves some of them, which the next purge takes: the data go last. `.meta` files stay as long as there is data that
     they belong to, and so does the data to which a newer one has come: they go together, the next time. `commit_window`: seconds in
     which a fragment may yet become durable.
     """
@@ -67,7 +67,7 @@ def _named(files: list[FileName], times: Times, fragment: int | None) -> list[Fi
     metas = [file for file in files if file.extension == ".meta"]
     if not times.deleted and any(file.timestamp > newest for file in metas):
         return []
-    return gone + [file for file in metas if file.timestamp <= newest]
+    return [file for file in metas if file.timestamp <= newest] + gone
 
 
 def _is_abandoned(where: ObjectLocation, file: FileName, commit_window: float) -> bool:

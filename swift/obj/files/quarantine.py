@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from swift.core import clock
 from swift.core.durable import fsync_dir
 from swift.obj.damage import is_proof
-from swift.obj.files.layout import ObjectLocation, parse_name
+from swift.obj.files.layout import FileName, ObjectLocation, file_name, parse_name
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.quarantine import QUARANTINE_DIR, datadir_of, move_away
 
@@ -26,15 +26,21 @@ def _invalidating(hash_dir: str) -> Iterator[None]:
         yield
 
 
-def quarantine_hash_dir(device_path: str, hash_dir: str, damaged: str | None = None) -> str:
+def quarantine_hash_dir(
+    device_path: str, hash_dir: str, damaged: str | None = None, inode: int | None = None
+) -> str:
     """Move a whole hash directory (or the file found in its place) away; returns where to. Raises OSError.
 
-    `damaged`: the name of the bad .data. If something newer stands beside it by now, it goes alone, and if it is gone
-    itself, nothing does (FileNotFoundError): what was written since must not vanish with it.
+    `damaged`: the name of the bad .data. If something newer or another fragment stands beside it, it goes alone, and if it is gone itself, or
+    is another file (`inode`) by now, nothing does (FileNotFoundError): what is good must not vanish with it.
     """
     with _invalidating(hash_dir):
-        if damaged is not None and _is_outdated(damaged, _names(hash_dir)):
-            return _move_file(device_path, hash_dir, damaged)
+        if damaged is not None:
+            names = _names(hash_dir)
+            _check_still_there(hash_dir, damaged, names, inode)
+            if names is not None and _has_company(damaged, names):
+                _keep_durable(hash_dir, damaged, names)
+                return _move_file(device_path, hash_dir, damaged)
         return move_away(
             hash_dir, f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}", os.path.basename(hash_dir)
         )
@@ -50,19 +56,46 @@ def _names(hash_dir: str) -> list[str] | None:
         raise
 
 
-def _is_outdated(damaged: str, names: list[str] | None) -> bool:
-    """True if there is data or a tombstone newer than the file `damaged`. Raises FileNotFoundError when that is gone."""
+def _check_still_there(hash_dir: str, damaged: str, names: list[str] | None, inode: int | None) -> None:
+    """Raises FileNotFoundError if the file `damaged` is not that file any more."""
     if names is None:
-        return False
-    if damaged not in names:
+        return
+    if damaged not in names or (inode is not None and os.stat(f"{hash_dir}/{damaged}").st_ino != inode):
         raise FileNotFoundError(errno.ENOENT, "replaced meanwhile", damaged)
+
+
+def _parsed(name: str) -> FileName | None:
+    with contextlib.suppress(ValueError):
+        return parse_name(name, "#" in name)
+    return None
+
+
+def _has_company(damaged: str, names: list[str]) -> bool:
+    """True if there is data or a tombstone newer than the file `damaged`, or another fragment."""
     time = damaged.partition("#")[0].removesuffix(".data")
     for name in names:
-        with contextlib.suppress(ValueError):
-            file = parse_name(name, "#" in name)
-            if file.extension in (".data", ".ts") and file.timestamp > time:
-                return True
+        file = _parsed(name)
+        if file is None or name == damaged:
+            continue
+        if file.extension in (".data", ".ts") and file.timestamp > time:
+            return True
+        if file.extension == ".data" and file.fragment is not None and "#" in damaged:
+            return True
     return False
+
+
+def _keep_durable(hash_dir: str, damaged: str, names: list[str]) -> None:
+    """One name that says so makes all fragments of its time durable; if it goes, another has to say it."""
+    bad = _parsed(damaged)
+    if bad is None or bad.fragment is None or not bad.durable:
+        return
+    others = [
+        file for name in names if name != damaged and (file := _parsed(name)) and file.fragment is not None
+    ]
+    same = [file for file in others if file.timestamp == bad.timestamp]
+    if same and not any(file.durable for file in same):
+        name = file_name(same[0].timestamp, ".data", fragment=same[0].fragment, durable=True)
+        os.rename(f"{hash_dir}/{same[0].name}", f"{hash_dir}/{name}")
 
 
 def quarantine_suffix_dir(device_path: str, suffix_dir: str) -> str:
@@ -92,17 +125,23 @@ def _move_file(device_path: str, hash_dir: str, name: str) -> str:
     return target
 
 
-def quarantine(where: ObjectLocation, reason: str, file: str | None = None, data: str | None = None) -> None:
+def quarantine(
+    where: ObjectLocation,
+    reason: str,
+    file: str | None = None,
+    data: str | None = None,
+    inode: int | None = None,
+) -> None:
     """Move the hash directory, or just `file` in it, away and note it. Raises OSError.
 
-    `data`: the name of the .data that was found damaged; whatever is newer than that stays.
+    `data`, `inode`: of the .data that was found damaged; see `quarantine_hash_dir`.
     """
     try:
         if file is not None:
             target = quarantine_file(where.device_path, file)
         else:
             try:
-                target = quarantine_hash_dir(where.device_path, where.hash_dir, data)
+                target = quarantine_hash_dir(where.device_path, where.hash_dir, data, inode)
             except OSError as err:
                 # the directory above is damaged, too; EIO is no proof of that, and the others in it may be well
                 if not is_proof(err):

@@ -51,12 +51,13 @@ class Listed:
 
 
 class _Damaged(Exception):
-    """Internal: `path` (the hash directory, or one file in it) must be quarantined; `data`: name of the bad .data."""
+    """Internal: `path` (the hash directory, or one file in it) must be quarantined; `data`, `inode`: of the bad .data."""
 
     def __init__(self, reason: str, path: str | None = None, data: str | None = None) -> None:
         super().__init__(reason)
         self.path = path
         self.data = data
+        self.inode: int | None = None
 
 
 def open_object(
@@ -123,7 +124,7 @@ def look(
         except _Damaged as damage:
             if hasty:
                 raise Elsewhere(str(damage)) from None
-            quarantine(where, str(damage), damage.path, damage.data)
+            quarantine(where, str(damage), damage.path, damage.data, damage.inode)
             tries += 1
             if tries == OPEN_TRIES or (damage.path is None and not os.path.isdir(where.hash_dir)):
                 return Listed([], None, Quarantined(str(damage)))
@@ -228,9 +229,10 @@ def _open(
         if want == HEAD:
             found.close()
     except _Damaged as damage:
-        found.close()
         if damage.path is None:
             damage.data = data.name
+            damage.inode = os.fstat(fd).st_ino
+        found.close()
         raise
     except BaseException:
         found.close()

@@ -7,7 +7,7 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.core import clock
@@ -23,6 +23,7 @@ from swift.obj.files import inventory, partitions, set_aside, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
 from swift.obj.files.commit import commit
+from swift.obj.files.examine import examine, misplaced
 from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan, look_at
@@ -38,6 +39,8 @@ from swift.obj.files.writer import NewObjectFile, tombstone, write_file
 from swift.obj.store import (
     EXTENT,
     Digest,
+    Examination,
+    Examined,
     FragmentPreferences,
     HashedSuffixes,
     Item,
@@ -79,7 +82,8 @@ class FileStore(ObjectStore):
     def __init__(self, device: Device, policy: StoragePolicy, options: StoreOptions) -> None:
         super().__init__(device, policy, options)
         self.ec = policy.policy_type == ERASURE_CODING
-        self.fragments: int | None = policy.codec.total if isinstance(policy, ErasurePolicy) else None
+        self.codec = policy.codec if isinstance(policy, ErasurePolicy) else None
+        self.fragments: int | None = self.codec.total if self.codec is not None else None
         self.datadir = f"{device.path}/{policy_dir(DATADIR, policy.idx)}"
         shared = options.shared
         self.warm: WarmObjects = shared.setdefault("warm", WarmObjects(options.warm_bytes))
@@ -238,17 +242,21 @@ class FileStore(ObjectStore):
     def _post_trip(
         self, where: ObjectLocation, change: Callable[[OpenObject], dict[str, str]], write: Write
     ) -> tuple[OpenObject, dict[str, str]]:
-        listed, found = look_at(where, write, False)
-        metadata = change(found)
-        write_file(
-            where,
-            self.options,
-            dict(metadata),
-            ".meta",
-            next_part_power=write.next_part_power,
-            names=listed.names,
-        )
-        return found, metadata
+        while True:
+            listed, found = look_at(where, write, False)
+            metadata = change(found)
+            try:
+                write_file(
+                    where,
+                    self.options,
+                    dict(metadata),
+                    ".meta",
+                    next_part_power=write.next_part_power,
+                    names=listed.names,
+                )
+            except FileNotFoundError:  # gone since we looked
+                continue
+            return found, metadata
 
     def delete(
         self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
@@ -467,18 +475,16 @@ class FileStore(ObjectStore):
         back: list[str] = self.device.run_mounted(True, set_aside.take_back, place, entry, self.options)
         return back
 
-    def walk(self, partitions: Iterable[str] | None = None) -> Iterator[Place]:
-        run = self.device.run
+    def walk(self, partitions: Iterable[str] | None = None) -> Generator[Place, None, None]:
+        device = self.device
         for partition in self.partitions() if partitions is None else partitions:
-            partition_dir = f"{self.datadir}/{partition}"
-            for suffix in self.device.run_mounted(False, walker.list_suffixes, partition_dir):
-                scan = run(walker.SuffixScan, f"{partition_dir}/{suffix}")
-                try:
-                    while names := run(scan.next):
-                        for name_hash in names:
-                            yield self.locate(partition, name_hash, None)
-                finally:
-                    self.device.leave(scan.close)
+            scan = walker.PartitionScan(f"{self.datadir}/{partition}")
+            try:
+                while names := device.run_mounted(False, scan.next):
+                    for name_hash in names:
+                        yield self.locate(partition, name_hash, None)
+            finally:
+                device.leave(scan.close)
 
     def changed(self, partition: str, since: float) -> Iterator[list[Place]]:
         device, partition_dir = self.device, f"{self.datadir}/{partition}"
@@ -516,8 +522,19 @@ class FileStore(ObjectStore):
     def purge(self, place: Place, times: Times, fragment: int | None = None) -> bool:
         return bool(self.device.run_mounted(True, purge, place, times, fragment, self.options.commit_window))
 
-    def quarantine(self, place: Place, reason: str, version: str | None = None) -> None:
-        self.device.run(quarantine, place, reason, None, version)
+    def quarantine(self, place: Place, reason: str, found: OpenObject | None = None) -> None:
+        version, inode = (None, None) if found is None else (found.version, found.inode)
+        self.device.run(quarantine, place, reason, None, version, inode)
+
+    def misplaced(self, places: Sequence[Place]) -> tuple[int, int]:
+        found: tuple[int, int] = self.device.run_mounted(False, misplaced, places)
+        return found
+
+    def examine(self, places: Sequence[Place], wanted: Examination) -> list[Examined]:
+        found: list[Examined] = self.device.run_mounted(
+            False, examine, places, wanted, self.options, self.codec
+        )
+        return found
 
 
 class FileUpload(NewObject):

@@ -47,11 +47,11 @@ class SuffixScan:
         except (FileNotFoundError, NotADirectoryError):
             pass
 
-    def next(self) -> list[str]:
+    def next(self, most: int = STEP) -> list[str]:
         """The next name hashes; none at the end. Raises OSError."""
         if self._entries is None:
             return []
-        for entries in iter(lambda: list(islice(self._entries, STEP)), []):
+        for entries in iter(lambda: list(islice(self._entries, most)), []):
             names = [entry.name for entry in entries if is_hash(entry.name)]
             if names:
                 return names
@@ -61,6 +61,45 @@ class SuffixScan:
         """Give the descriptor back."""
         if self._entries is not None:
             self._entries.close()
+
+
+class PartitionScan:
+    """The hash directories of a whole partition, some at a time, suffix by suffix. `close` it."""
+
+    __slots__ = ("_failed", "_left", "_partition_dir", "_scan")
+
+    def __init__(self, partition_dir: str) -> None:
+        self._partition_dir = partition_dir
+        self._left: list[str] | None = None
+        self._scan: SuffixScan | None = None
+        self._failed: OSError | None = None
+
+    def next(self) -> list[str]:
+        """The next name hashes, STEP of them at most; none at the end. Raises OSError, for suffixes at the end, after what the others have."""
+        if self._left is None:
+            self._left = list_suffixes(self._partition_dir)[::-1]
+        found: list[str] = []
+        while len(found) < STEP:
+            try:
+                if self._scan is None:
+                    if not self._left:
+                        break
+                    self._scan = SuffixScan(f"{self._partition_dir}/{self._left.pop()}")
+                names = self._scan.next(STEP - len(found))
+            except OSError as err:
+                self._failed, names = err, []
+            found += names
+            if not names:
+                self.close()
+        if not found and self._failed is not None:
+            raise self._failed
+        return found
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._scan is not None:
+            self._scan.close()
+            self._scan = None
 
 
 def changed_since(suffix_dir: str, names: list[str], since: float) -> list[str]:

@@ -45,6 +45,7 @@ class NewObjectFile:
     """
 
     __slots__ = (
+        "_adds",
         "where",
         "options",
         "written",
@@ -58,10 +59,17 @@ class NewObjectFile:
         "_synced_to",
     )
 
-    def __init__(self, where: ObjectLocation, options: StoreOptions, names: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        where: ObjectLocation,
+        options: StoreOptions,
+        names: list[str] | None = None,
+        adds: bool = False,
+    ) -> None:
         """Make the hash directory and open the file. `names`: what is in the directory, if it was listed just now.
 
-        Raises DeviceUnavailable, NoSpace, OSError.
+        `adds`: to what is there, and is nothing without it: FileNotFoundError, here or when it is given its name, if that has been
+        removed meanwhile (it was given back to where it belongs). Raises DeviceUnavailable, NoSpace, OSError.
         """
         self.where = where
         self.options = options
@@ -73,6 +81,7 @@ class NewObjectFile:
         self._new_dir = False
         self._linked = False
         self._names = names
+        self._adds = adds
         try:
             self._open_directory()
             self._file = NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
@@ -98,6 +107,8 @@ class NewObjectFile:
                 self._dir_fd = os.open(where.hash_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 return
             except FileNotFoundError:
+                if self._adds:
+                    raise
                 self._names = None  # removed as empty by a cleanup just now
         raise OSError(errno.EAGAIN, "the hash directory keeps vanishing", where.hash_dir)
 
@@ -197,7 +208,7 @@ class NewObjectFile:
                 check_same(name, metadata, self._dir_fd)
                 break
             except FileNotFoundError:
-                if attempt == LINK_TRIES - 1:
+                if self._adds or attempt == LINK_TRIES - 1:
                     raise
                 self._close_directory()
                 self._open_directory()
@@ -309,9 +320,10 @@ def write_file(
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
 
-    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made.
+    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. FileNotFoundError for a
+    .meta whose object has gone since.
     """
-    new = NewObjectFile(where, options, names)
+    new = NewObjectFile(where, options, names, adds=extension == ".meta")
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)

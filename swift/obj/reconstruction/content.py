@@ -101,7 +101,7 @@ class Reader:
 
     def _quarantine(self, store: ObjectStore, place: Place, found: OpenObject, reason: str) -> None:
         try:
-            store.quarantine(place, reason, found.version)
+            store.quarantine(place, reason, found)
         except (ObjectError, LockTimeout, OSError) as error:
             self.work.logger.error("%s: can't be quarantined: %s", place.name_hash, error)
             return

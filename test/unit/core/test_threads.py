@@ -134,6 +134,25 @@ def test_an_error_does_not_keep_what_was_passed():
         gc.enable()
 
 
+def test_what_is_collected_in_a_thread_takes_no_answers_away():
+    """Garbage is collected in whichever thread comes to it: what closes its files there must not take the pool to itself."""
+    pool = threads.ThreadPool("test", 2, 100)
+    assert pool.run(lambda: 1) == 1
+    left = []
+    done = threading.Event()
+
+    def collected():
+        pool.leave(left.append, 1)
+        done.set()
+
+    assert pool.run(collected) is None and done.wait(5)
+    with c.Timeout(10):
+        assert [pool.run(lambda n=n: n) for n in range(20)] == list(range(20))
+        while not left:
+            c.sleep(0.01)
+    assert left == [1]
+
+
 def test_a_system_without_further_threads(monkeypatch):
     class NoThread:
         def __init__(self, **kwargs):

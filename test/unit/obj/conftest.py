@@ -16,6 +16,7 @@ MEMORY = "/dev/shm"
 ON_DISK_TOO = {
     "test_fragment_uploads",
     "test_object_http",
+    "test_object_auditor",
     "test_object_server",
     "test_races",
     "test_reader",

@@ -15,6 +15,7 @@ from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
 from swift.obj.device import Devices
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.files import metadata
+from swift.obj.files.purge import purge
 from swift.obj.files.store import FileStore
 from swift.obj.reclaimer import Reclaimer
 from swift.obj.store import BODY, EXTENT, HEAD, StoreOptions, Times, Write
@@ -331,6 +332,21 @@ def test_purge_takes_what_it_names_and_nothing_newer(store, newer):
     # and the suffix hash knows
     hashes = store.suffix_hashes("7").hashes
     assert store.suffix_hashes("7", [place.suffix]).hashes == hashes
+
+
+def test_a_post_to_what_is_given_back_meanwhile_finds_nothing(store):
+    """Metadata without an object would be nobody's."""
+    place = place_of(store)
+    write(store, place, T1, fragment=1)
+    times = dict(store.hashes("7"))[place.name_hash]
+
+    def change(found):
+        purge(place, times)
+        return {"X-Timestamp": T2}
+
+    with pytest.raises(NotExist):
+        store.post(place, change, Write(now=0.0))
+    assert files(place) == []
 
 
 def test_purge_of_one_fragment_leaves_the_others(fragments):

@@ -98,6 +98,22 @@ def test_the_row_of_a_delete_is_taken_out_although_its_replica_was_lost(make_clu
     assert row.headers["x-timestamp"] == lost.headers["x-timestamp"]
 
 
+@pytest.mark.parametrize(("condition", "rows"), [({"X-If-Delete-At": "5"}, 1), ({}, 0)])
+def test_the_row_of_an_expired_object_is_taken_out_although_a_handoff_had_nothing(
+    make_cluster, condition, rows
+):
+    """Without the condition a server that has nothing leaves a tombstone and tells the container."""
+    cluster = make_cluster(nodes=3)
+    cluster.on("object", "DELETE", [Reply(204), Reply(404), Reply(204)])
+    cluster.on("container", "DELETE", Reply(204))
+    assert cluster.request("DELETE", "/v1/a/c/o", condition)[0] == 204
+    told = cluster.of("container", "DELETE")
+    assert len(told) == rows
+    for row in told:
+        silent = next(seen for seen in cluster.of("object", "DELETE") if seen.node == 1)
+        assert row.path == f"/{silent.headers['x-container-device']}/7/a/c/o"
+
+
 def test_how_old_a_content_type_is_a_client_cannot_say(cluster):
     """One from the future would stay for ever."""
     cluster.on("object", "POST", Reply(202))

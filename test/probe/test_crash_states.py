@@ -1,0 +1,253 @@
+"""Whatever a power cut leaves of what was not synced: what was acknowledged is whole, what was not is whole or absent.
+
+A real server does each kind of write under the tracer; then each state that its disk may be left in (`test.crash_states`) is made
+and opened by the store, which reads every byte as the auditor does.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import socket
+import tempfile
+import time
+from zlib import crc32
+
+import pytest
+from traced_servers import TracedServer, answers
+
+from swift.core import swift_dir
+from swift.core.hashing import hash_path
+from swift.core.policy import policies
+from swift.obj.device import Device
+from swift.obj.errors import NotExist
+from swift.obj.files import suffixes
+from swift.obj.files.store import FileStore
+from swift.obj.store import EXTENT, StoreOptions
+from test import crash_states, system_calls
+from test.crash_states import Recording, tree
+
+WHOLE_STRINGS = 1 << 21
+NOBODY = {"X-Container-Partition": "1", "X-Container-Host": "127.0.0.1:1", "X-Container-Device": "sda"}
+COMMIT = b"put_commit_confirmation"
+MOST = 6000  # states of one test
+
+
+@pytest.fixture
+def memory():
+    """Where states are made: by the thousand."""
+    where = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    path = pathlib.Path(tempfile.mkdtemp(prefix="swift-test-states-", dir=where))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(autouse=True)
+def needs_strace(tmp_path, monkeypatch):
+    if why := system_calls.why_not():
+        pytest.skip(why)
+
+
+START = int(time.time()) - 1000
+
+
+def at(second):
+    """A timestamp of a moment ago: what is older than the reclaim age is another matter."""
+    return f"{START + second}.00000"
+
+
+def recorded(server):
+    """(the recording, the calls), checked: all changes together give what is there."""
+    calls = server.calls()
+    recording = Recording(server.device, calls)
+    return recording, calls
+
+
+def assert_same_as_disk(recording, device, memory):
+    """A recorder that missed something would prove nothing."""
+    recording.make(recording.changes, memory / "all")
+    made, there = tree(memory / "all"), tree(pathlib.Path(device))
+    assert made.keys() == there.keys()
+    for path, content in there.items():
+        assert made[path] == content, path
+
+
+def each_state(recording, moments, memory):
+    """(how many of the answers have left, the root of the state)"""
+    count = 0
+    for left, kept in crash_states.states(recording, moments):
+        root = memory / "state"
+        root.mkdir()
+        recording.make(kept, root / "sda")
+        yield left, root
+        shutil.rmtree(root)
+        count += 1
+        assert count < MOST
+    assert count > len(moments)
+
+
+# -- objects ---------------------------------------------------------------------------------------------------------------
+
+
+class Objects:
+    """Requests about objects, one after the other, and what each of them leaves. A world: (policy, name) → (time, body, metadata)."""
+
+    def __init__(self, server, at=at):
+        self.server = server
+        self.at = at
+        self.worlds = [{}]
+        self.times = []
+        self.pending = [set()]
+        self.second = 0
+
+    def path(self, name):
+        return f"/sda/{int(hash_path(f'a/c/{name}')[:2], 16)}/a/c/{name}"
+
+    def _done(self, policy, name, state, told):
+        self.times.append(self.at(self.second))
+        self.worlds.append({**self.worlds[-1], (policy, name): state})
+        self.pending.append(self.pending[-1] | ({(name, self.at(self.second))} if told else set()))
+
+    def do(self, method, name, body=b"", told=False, metadata=""):
+        self.second += 1
+        headers = {"X_Object_Meta_A": metadata} if method != "DELETE" else {}
+        status = self.server.request(
+            method, self.path(name), self.at(self.second), body, **headers, **(NOBODY if told else {})
+        )
+        assert status in (201, 202, 204, 404), (method, status)
+        before = self.worlds[-1].get((0, name))
+        state = {
+            "PUT": (body, metadata),
+            "POST": before and (before[0], metadata),
+            "DELETE": None,
+        }[method]
+        self._done(0, name, state, told)
+
+    def put_fragment(self, name, body, index):
+        """Both phases, in the short form."""
+        self.second += 1
+        lines = {
+            "Host": "x",
+            "X-Timestamp": self.at(self.second),
+            "Content-Type": "a/b",
+            "Content-Length": len(body) + len(COMMIT),
+            "Etag": hashlib.md5(body).hexdigest(),
+            "X-Backend-Body-Crc32": f"{crc32(body):08x}",
+            "X-Backend-Obj-Content-Length": len(body),
+            "X-Backend-Obj-Multiphase-Commit": "yes",
+            "X-Backend-Storage-Policy-Index": 2,
+            "X-Object-Meta-A": "fragment",
+            "X-Object-Sysmeta-Ec-Frag-Index": index,
+            "X-Object-Sysmeta-Ec-Etag": "0" * 32,
+            "X-Object-Sysmeta-Ec-Content-Length": 500,
+            "X-Object-Sysmeta-Ec-Scheme": "isa_l_rs_vand 4+2",
+            "X-Object-Sysmeta-Ec-Segment-Size": 1024,
+        }
+        head = f"PUT {self.path(name)} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
+        with socket.create_connection(("127.0.0.1", self.server.port), 30) as client:
+            client.sendall(head.encode() + b"\r\n" + body)
+            assert client.recv(65536).startswith(b"HTTP/1.1 100")
+            client.sendall(COMMIT)
+            assert client.recv(65536).startswith(b"HTTP/1.1 201")
+        self._done(2, name, (body, "fragment"), False)
+
+
+def stored(root, policy, name):
+    """What the store has of an object, every byte looked at: (body, metadata) or None."""
+    store = FileStore(Device("sda", f"{root}/sda", 1), policies()[policy], StoreOptions(warm_bytes=0))
+    place = store.locate(str(int(hash_path(f"a/c/{name}")[:2], 16)), hash_path(f"a/c/{name}"), f"/a/c/{name}")
+    if not os.path.isdir(f"{root}/sda"):
+        return None
+    try:
+        store.verify(place)
+        found = store.open(place, EXTENT)
+    except NotExist:
+        return None
+    with found_closed(found):
+        return os.pread(found.fd, found.size, found.offset), found.metadata.get("X-Object-Meta-A", "")
+
+
+class found_closed:
+    def __init__(self, found):
+        self.found = found
+
+    def __enter__(self):
+        return self.found
+
+    def __exit__(self, *exc):
+        self.found.close()
+
+
+def pending_there(root):
+    return {path.name for path in (root / "sda").glob("async_pending*/*/*")}
+
+
+def assert_objects_survive(objects, memory, moments, recording):
+    for left, root in each_state(recording, moments, memory):
+        before = objects.worlds[left]
+        after = objects.worlds[left + 1] if left + 1 < len(objects.worlds) else before
+        for policy, name in after:
+            got = stored(root, policy, name)
+            assert got in (before.get((policy, name)), after[policy, name]), (
+                left,
+                policy,
+                name,
+                got and got[1],
+            )
+        assert not (root / "sda" / "quarantined").exists(), left
+        there = pending_there(root)
+        for name, when in objects.pending[left]:
+            assert any(file.startswith(hash_path(f"a/c/{name}")) for file in there), (left, name, when, there)
+        for partition in (root / "sda").glob("objects*/*"):
+            suffixes.get_hashes(str(partition), reclaim_age=1e12)
+
+
+@pytest.fixture(params=["thread", "process"])
+def object_server(request, tmp_path, memory):
+    """In memory small writes are done inline, so these stand on the disk that the tests are on."""
+    in_process = request.param == "process"
+    server = TracedServer(
+        tmp_path / "node",
+        tmp_path,
+        strings=WHOLE_STRINGS,
+        writer_process=str(in_process),
+        container_update_timeout=0.2,
+    )
+    swift_dir.use(str(tmp_path))
+    yield server
+    server.stop()
+
+
+def test_objects(object_server, memory):
+    objects = Objects(object_server)
+    objects.do("PUT", "small", b"first", metadata="1")
+    objects.do("PUT", "small", b"second" * 100, metadata="2")
+    objects.do("POST", "small", metadata="3")
+    objects.do("POST", "small", metadata="4")
+    objects.do("PUT", "large", os.urandom(100_000), metadata="5")
+    objects.do("PUT", "large", os.urandom(150_000), metadata="6")
+    objects.do("DELETE", "small")
+    objects.do("PUT", "small", b"again", metadata="7")
+    objects.do("DELETE", "large")
+    objects.do("DELETE", "never")
+    objects.put_fragment("piece", os.urandom(2000), 3)
+    objects.put_fragment("piece", os.urandom(90_000), 3)
+    objects.do("PUT", "told", b"told", told=True)
+    recording, calls = recorded(object_server)
+    assert_same_as_disk(recording, object_server.device, memory)
+    left = answers(calls)
+    assert_objects_survive(objects, memory, [left[when][1] for when in objects.times], recording)
+
+
+def test_a_tombstone_that_is_old_already(object_server, memory):
+    """It goes at once, with what it hides: never before it."""
+    objects = Objects(object_server, lambda second: f"{1700000000 + second}.00000")
+    objects.do("PUT", "o", b"first", metadata="1")
+    objects.do("POST", "o", metadata="2")
+    objects.do("DELETE", "o")
+    objects.do("PUT", "o", b"second", metadata="3")
+    objects.do("DELETE", "o")
+    recording, calls = recorded(object_server)
+    assert_same_as_disk(recording, object_server.device, memory)
+    left = answers(calls)
+    assert_objects_survive(objects, memory, [left[when][1] for when in objects.times], recording)
