@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from swift.coding.fragments import Codec
 from swift.core import clock
 from swift.core.errors import LockTimeout
-from swift.core.fragments import Codec
 from swift.core.hashing import hash_path
 from swift.core.object_headers import EC_ETAG, EC_INDEX
 from swift.obj.errors import Deleted, ObjectError, StateChanged
@@ -72,6 +72,7 @@ class _Examination:
         # all fragments, also those that are not known durable: one of them may be all that there is of an object
         for prefs in _others(names, where.fragments, os.path.basename(first.path)):
             other = Examined(where)
+            other.counts = False
             self._look(other, prefs)
             if other.found is not None or other.quarantined or other.error:
                 yield other

@@ -9,10 +9,10 @@ import shutil
 import pytest
 from obj_app import App, Log
 
+from swift.coding.fragments import HEADER
 from swift.core import clock, hashing
 from swift.core.concurrency import use_fast_hub
 from swift.core.errors import ConfigError
-from swift.core.fragments import HEADER
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
 from swift.core.xattrs import get_xattr, set_xattr
@@ -85,6 +85,7 @@ class Disk:
             "bytes_per_second": "0",
             "zero_byte_files_per_second": "100000",
             "reclaim_age": "1e12",
+            "compare_listings": "no",
         }
         return ObjectAuditor({**base, **conf}, Log())
 
