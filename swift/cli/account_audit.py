@@ -45,8 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     concurrency.patch()
     words = sys.argv[1:] if argv is None else argv
     try:
-        options, paths = getopt.gnu_getopt(words, "c:r:e:d")
+        options, paths = getopt.gnu_getopt(words, "c:r:e:dh", ["help"])
         chosen = dict(options)
+        if {"-h", "--help"} & chosen.keys():
+            print(USAGE.format(command=os.path.basename(sys.argv[0])))
+            return 0
         at_once = int(chosen.get("-c", 50))
         if at_once < 1:
             raise ValueError("the concurrency must be at least 1")

@@ -11,7 +11,7 @@ import errno
 import os
 from hashlib import md5
 
-from swift.core.fragments import HEADER, Codec, FragmentError
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.obj.checks import PIECE, Check
 from swift.obj.damage import read_or_judge
 from swift.obj.errors import Corrupt

@@ -104,7 +104,7 @@ def test_a_node_that_is_away(own):
     assert any(line.startswith('  Exception fetching object "/AUTH_test/one/') for line in findings)
 
 
-@pytest.mark.parametrize("words", [["-x"], ["--help"], ["-c", "0", "a"], ["-c"]])
+@pytest.mark.parametrize("words", [["-x"], ["--helper"], ["-c", "0", "a"], ["-c"]])
 def test_usage(words):
     done = subprocess.run([COMMAND, *words], capture_output=True, text=True, input="")
     assert done.returncode == 2 and "Usage!" in done.stdout and "Traceback" not in done.stderr

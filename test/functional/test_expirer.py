@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import sysconfig
 import time
 import urllib.parse
@@ -17,7 +16,9 @@ from swift.core.timestamp import Timestamp
 from swift.obj.expirer.tasks import async_container
 from swift.ring.lookup import Ring
 from swift.wire import direct
+from swift.wire.internal import InternalClient
 from test.cluster import Cluster
+from test.passes import run_passes
 
 BIN = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
 QUEUE = ".expiring_objects"
@@ -52,42 +53,15 @@ def conf_of(cluster, server, node):
     return cluster.layout.etc / f"{server}-server" / f"{node}.conf"
 
 
-# Passes of several nodes one after the other, in one process: starting is what takes its time.
-PASSES = """
-import importlib, sys
-from swift.core import concurrency
-concurrency.patch()
-from swift.core.config import read_conf
-from swift.telemetry.log import get_logger
-module, name, section, *confs = sys.argv[1:]
-daemon = getattr(importlib.import_module(module), name)
-for path in confs:
-    conf = {**read_conf(path, section), "log_to_console": "yes"}
-    daemon(conf, get_logger(conf, section, log_to_console=True)).run_once()
-"""
-
-
 def update_accounts(cluster):
     """The account of the queue hears of its containers."""
-    confs = [conf_of(cluster, "container", node) for node in NODES]
-    run(
-        sys.executable,
-        "-c",
-        PASSES,
-        "swift.container.updater",
-        "ContainerUpdater",
-        "container-updater",
-        *confs,
-    )
+    run_passes("container-updater", [conf_of(cluster, "container", node) for node in NODES])
 
 
-def expire(cluster):
+def expire(cluster, ahead=0.0):
     """A pass of each node's expirer."""
     update_accounts(cluster)
-    confs = [conf_of(cluster, "object", node) for node in NODES]
-    return run(
-        sys.executable, "-c", PASSES, "swift.obj.expirer.expirer", "ObjectExpirer", "object-expirer", *confs
-    )
+    return run_passes("object-expirer", [conf_of(cluster, "object", node) for node in NODES], ahead)
 
 
 def files(cluster, ending):
@@ -175,6 +149,9 @@ def test_nothing_expires_too_early(own):
     before = rows(own)
     assert before and expire(own).count("; 0 objects expired") == len(NODES)
     assert rows(own) == before
+    log = expire(own, ahead=2 * 3600.0)  # by a clock that is wrong: object servers know better
+    assert log.count("; 0 objects expired") == len(NODES)
+    assert rows(own) == before
 
 
 def test_what_has_another_time_by_now_stays(own):
@@ -249,6 +226,21 @@ def test_a_later_time_that_one_node_has_missed_counts(own):
     for _ in range(6):
         assert own.request("GET", "/missed/o", headers={"X-Newest": "true"}).status in (200, 404)
     assert names(own, "missed") == ["o"]
+
+
+def test_reserved_names_expire_too(own):
+    """Such as those of the versions of an object."""
+    client = InternalClient(str(own.layout.internal_client_conf), "test", 1)
+    due = int(time.time()) + 4
+    container, names_of = "\0versions\0box", ["\0o\x001", "\0☃\x002"]
+    client.create_container("AUTH_test", container)
+    for name in names_of:
+        client.upload_object(b"x", "AUTH_test", container, name, {"X-Delete-At": str(due)})
+    client.upload_object(b"x", "AUTH_test", container, "\0stays\x003")
+    wait_until(due)
+    expire(own)
+    assert [item["name"] for item in client.iter_objects("AUTH_test", container)] == ["\0stays\x003"]
+    assert not [name for name in rows(own) if name.startswith(str(due))]
 
 
 def test_deletions_are_queued(own):

@@ -84,6 +84,14 @@ def test_daemons_take_their_samples(daemon, uncomment, swift_dir, tmp_path):
     assert command(f"swift-{daemon}", str(path), "once") == (0, "")
 
 
+@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
+def test_the_expirer_takes_a_file_of_its_own(uncomment, swift_dir, tmp_path):
+    """Nobody answers: it says so, and ends well."""
+    path = prepared("object-expirer", swift_dir, tmp_path, uncomment)
+    path.write_text(path.read_text().replace("[DEFAULT]", f"[DEFAULT]\nlog_file = {tmp_path}/log"))
+    assert command("swift-object-expirer", str(path), "once") == (0, "")
+
+
 def test_the_internal_client_takes_its_sample(swift_dir, tmp_path):
     path = prepared("internal-client", swift_dir, tmp_path, uncomment=False)
     code = f"from swift.wire.internal import InternalClient; InternalClient({str(path)!r}, 'test', 1)"

@@ -6,7 +6,6 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import sysconfig
 import time
 
@@ -14,28 +13,9 @@ import pytest
 
 from swift.cli.saio_layout import NODES
 from test.cluster import Cluster
+from test.passes import run_passes
 
 BIN = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
-# Passes of several nodes one after the other, in one process: starting is what takes its time.
-PASSES = """
-import importlib, sys
-from swift.core import concurrency
-concurrency.patch()
-from swift.core.config import read_conf
-from swift.telemetry.log import get_logger
-module, name, section, *confs = sys.argv[1:]
-daemon = getattr(importlib.import_module(module), name)
-for path in confs:
-    conf = {**read_conf(path, section), "log_to_console": "yes"}
-    daemon(conf, get_logger(conf, section, log_to_console=True)).run_once()
-"""
-DAEMONS = {
-    "object-expirer": ("swift.obj.expirer.expirer", "ObjectExpirer"),
-    "object-updater": ("swift.obj.updater", "ObjectUpdater"),
-    "object-replicator": ("swift.obj.replication.replicator", "ObjectReplicator"),
-    "container-updater": ("swift.container.updater", "ContainerUpdater"),
-    "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
-}
 
 
 @pytest.fixture
@@ -51,15 +31,7 @@ def confs(cluster, section, nodes):
 
 def once(cluster, section, nodes=NODES):
     """A pass of a daemon on each of the nodes."""
-    done = subprocess.run(
-        [sys.executable, "-c", PASSES, *DAEMONS[section], section, *confs(cluster, section, nodes)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    return done.stderr
+    return run_passes(section, confs(cluster, section, nodes))
 
 
 def alone(cluster):

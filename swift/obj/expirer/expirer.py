@@ -24,7 +24,7 @@ from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
-from swift.wire.internal import InternalClient
+from swift.wire.internal import InternalClient, UnexpectedResponse
 
 LOOK_AGAIN_SECONDS = 3600.0  # that late rows may stand unseen among those that are delayed
 
@@ -109,6 +109,8 @@ class ObjectExpirer(Daemon):
             return
         try:
             _Pass(self, patience).run()
+        except UnexpectedResponse as err:
+            self.logger.error("The queue in %s can't be read: %s", self.options.account, err)
         except (Exception, Timeout):
             self.logger.exception("Unhandled exception")
 
@@ -228,9 +230,9 @@ class _Pass:
                 self.metrics.increment("tasks.assigned")
                 self.figures.found(found.size)
                 yield found
-        except (Exception, Timeout):
+        except (Exception, Timeout) as err:
             self.metrics.increment("errors")
-            self.logger.exception("%s/%s could not be listed to its end", self.options.account, container)
+            self.logger.error("%s/%s can't be listed to its end: %r", self.options.account, container, err)
             return
         if last.rows:
             self.delayed[container] = last
@@ -280,6 +282,9 @@ class _Pass:
         except (_Later, Unknown) as err:
             self._leave(row, task)
             self.logger.debug("%s stays in the queue: %s", task.path, err)
+        except UnexpectedResponse as err:
+            self._leave(row, task)
+            self.logger.error("Unexpected response while deleting object %s: %s", task.path, err)
         except (Exception, Timeout):
             self._leave(row, task)
             self.logger.exception("Exception while deleting object %s", task.path)
@@ -303,7 +308,7 @@ class _Pass:
 
     def _delete_expired(self, task: Task) -> bool:
         """Delete the object if it is this task's; returns True unless a newer one is there. Raises _Later, Unknown, what the client raises."""
-        newest = self.daemon.versions.of(task.account, task.container, task.obj)
+        newest = self.daemon.versions.of(task.account, task.container, task.obj, float(task.due))
         if newest is not None and not newest.is_deleted:
             if newest.timestamp >= task.due:
                 return False
@@ -335,5 +340,5 @@ class _Pass:
 
 
 def _target(row: Row) -> str:
-    task = parse_task(row)
-    return f"{task.account}/{task.container}"
+    """Whose turn a row belongs to: the objects' account and container."""
+    return "/".join(row.name.partition("-")[2].split("/", 2)[:2])

@@ -2,12 +2,13 @@
 
 A DELETE with X-If-Delete-At is decided by each object server for itself. One that has missed a POST with a later X-Delete-At, or a newer
 object that went to handoffs, would write a tombstone as of the time of expiry, which is newer than both, and which replication
-would carry to all others. So all of them are asked first. Deleting is the daemon's business.
+would carry to all others. So all of them are asked first, and what time it is by their clocks. Deleting is the daemon's business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.policy import policies
 from swift.core.timestamp import Timestamp
 from swift.wire import direct
+from swift.wire.conditional import parse_http_date
 from swift.wire.direct import DirectError
 
 KEEP_SECONDS = 30.0  # that a container's policy is believed
@@ -28,7 +30,7 @@ Node = Mapping[str, Any]
 
 
 class Unknown(Exception):
-    """Too few nodes have answered to be sure that none has something newer."""
+    """It is not sure that nobody has something newer: too few nodes have answered, or it is too early for most of them."""
 
 
 class Version(NamedTuple):
@@ -37,6 +39,13 @@ class Version(NamedTuple):
     timestamp: Timestamp
     is_deleted: bool
     delete_at: int | None
+
+
+class _Answer(NamedTuple):
+    """Of one node. `date`: when by its clock, None if it does not say."""
+
+    version: Version
+    date: datetime | None
 
 
 class NewestVersions:
@@ -51,8 +60,8 @@ class NewestVersions:
         self._policies: dict[tuple[str, str], tuple[float, int | None]] = {}
         self._resting: dict[tuple[str, int, str], float] = {}
 
-    def of(self, account: str, container: str, obj: str) -> Version | None:
-        """The newest version that any node has; None if there is none, or no such container.
+    def of(self, account: str, container: str, obj: str, due: float) -> Version | None:
+        """The newest version that any node has; None if there is none, or no such container. `due`: when it is to expire.
 
         Raises Unknown, and what the internal client raises.
         """
@@ -65,23 +74,29 @@ class NewestVersions:
         nodes = [*primaries, *islice(ring.get_more_nodes(partition), len(primaries))]
         headers = {**_HEADERS, "X-Backend-Storage-Policy-Index": str(index)}
 
-        def ask(node: Node) -> Version | None:
+        def ask(node: Node) -> _Answer | None:
             return self._ask(node, partition, (account, container, obj), headers)
 
         pile = GreenPile(GreenPool(len(nodes)))
         for node in nodes:
             pile.spawn(ask, node)
-        known = [version for version in pile if version is not None]
+        answers = [answer for answer in pile if answer is not None]
         # what was acknowledged is on so many of these nodes that one of those that have answered has it
         smallest = min(policy.quorum(len(primaries)), policy.delete_quorum(len(primaries)))
-        if len(known) < len(nodes) - smallest + 1:
-            raise Unknown(f"{len(known)} of {len(nodes)} nodes have answered")
-        newest = max(known, key=lambda version: (version.timestamp, version.is_deleted))
+        if len(answers) < len(nodes) - smallest + 1:
+            raise Unknown(f"{len(answers)} of {len(nodes)} nodes have answered")
+        # whoever's clock runs ahead must not take from clients what they were promised
+        dates = [answer.date.timestamp() for answer in answers if answer.date is not None]
+        if sum(date < due for date in dates) * 2 > len(dates):
+            raise Unknown("by most nodes' clocks it is too early")
+        newest = max(
+            (answer.version for answer in answers), key=lambda known: (known.timestamp, known.is_deleted)
+        )
         return newest if newest.timestamp else None
 
     def _ask(
         self, node: Node, partition: int, names: tuple[str, str, str], headers: Mapping[str, str]
-    ) -> Version | None:
+    ) -> _Answer | None:
         """What a node knows: zero and deleted if nothing; None if it does not answer."""
         address = node["replication_ip"], node["replication_port"], node["device"]
         if self._resting.get(address, 0.0) > clock.monotonic():
@@ -90,16 +105,15 @@ class NewestVersions:
             found = direct.head_object(node, partition, *names, headers=headers, **self._timeouts)
         except DirectError as err:
             if err.http_status == 404:
-                return Version(Timestamp(err.http_headers.get("X-Backend-Timestamp") or 0), True, None)
+                found = err.http_headers
+                when = Timestamp(found.get("X-Backend-Timestamp") or 0)
+                return _Answer(Version(when, True, None), _date_of(found))
             if err.http_status is None or err.http_status == 507:
                 self._resting[address] = clock.monotonic() + REST_SECONDS
             return None
         delete_at = found.get("X-Delete-At")
-        return Version(
-            Timestamp(found.get("X-Backend-Timestamp") or found.get("X-Timestamp") or 0),
-            False,
-            int(delete_at) if delete_at else None,
-        )
+        when = Timestamp(found.get("X-Backend-Timestamp") or found.get("X-Timestamp") or 0)
+        return _Answer(Version(when, False, int(delete_at) if delete_at else None), _date_of(found))
 
     def _policy_of(self, account: str, container: str) -> int | None:
         known = self._policies.get((account, container))
@@ -113,3 +127,7 @@ class NewestVersions:
             self._policies.clear()
         self._policies[account, container] = clock.monotonic() + KEEP_SECONDS, index
         return index
+
+
+def _date_of(headers: Mapping[str, Any]) -> datetime | None:
+    return parse_http_date(str(headers.get("Date") or ""))

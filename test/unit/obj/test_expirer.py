@@ -13,7 +13,7 @@ from swift.core import clock
 from swift.core.concurrency import use_fast_hub
 from swift.core.errors import ConfigError
 from swift.core.object_headers import queue_container
-from swift.core.timestamp import Timestamp
+from swift.core.timestamp import Timestamp, http_date
 from swift.obj.expirer import versions as versions_module
 from swift.obj.expirer.expirer import ObjectExpirer
 from swift.obj.expirer.options import ExpirerOptions
@@ -255,7 +255,7 @@ class Versions:
     def __init__(self):
         self.known = {}
 
-    def of(self, account, container, obj):
+    def of(self, account, container, obj, due):
         found = self.known.get(obj, Version(Timestamp(DUE - 50), False, DUE))
         if isinstance(found, Exception):
             raise found
@@ -550,14 +550,14 @@ def at(time, delete_at=None, status=200):
 
 def test_the_newest_version_counts(nodes):
     newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
-    assert newest.of("a", "c", "o") is None
+    assert newest.of("a", "c", "o", 50.0) is None
     assert set(nodes.asked) == set(range(6))
     nodes.state = {0: at(5, 99), 1: at(7, 200), 2: at(5, 99)}
-    assert newest.of("a", "c", "o") == Version(Timestamp(7), False, 200)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(7), False, 200)
     nodes.state[4] = at(8)  # on a handoff
-    assert newest.of("a", "c", "o") == Version(Timestamp(8), False, None)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(8), False, None)
     nodes.state[5] = at(8, status=404)
-    assert newest.of("a", "c", "o") == Version(Timestamp(8), True, None)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(8), True, None)
 
 
 def test_too_few_answers_tell_nothing(nodes, monkeypatch):
@@ -565,24 +565,37 @@ def test_too_few_answers_tell_nothing(nodes, monkeypatch):
     newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
     nodes.state = {number: at(5, 99) for number in range(3)}
     nodes.state[1] = (None, {})
-    assert newest.of("a", "c", "o") == Version(Timestamp(5), False, 99)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(5), False, 99)
     nodes.state[2] = (503, {})
     with pytest.raises(Unknown):
-        newest.of("a", "c", "o")
+        newest.of("a", "c", "o", 50.0)
     nodes.state[2] = nodes.state[1] = at(6, 100)
-    assert newest.of("a", "c", "o") == Version(Timestamp(6), False, 100)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(6), False, 100)
     assert nodes.asked[1] < nodes.asked[2]  # one that did not answer is left alone for a while
     started = clock.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: started + 60)
     before = nodes.asked[1]
-    assert newest.of("a", "c", "o") == Version(Timestamp(6), False, 100)
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(6), False, 100)
     assert nodes.asked[1] == before + 1
+
+
+def test_most_clocks_must_have_come_to_the_time(nodes):
+    """An expirer whose clock is an hour ahead takes nothing from anybody."""
+    newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
+    early, late = {"Date": http_date(40)}, {"Date": http_date(50)}
+    version = {"X-Backend-Timestamp": Timestamp(5).internal, "X-Delete-At": "50"}
+    nodes.state = {n: (200, {**version, **(late if n < 2 else early)}) for n in range(3)}
+    nodes.state.update({n: (404, early if n == 3 else late) for n in range(3, 6)})
+    assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(5), False, 50)
+    nodes.state[4] = nodes.state[5] = (404, early)
+    with pytest.raises(Unknown):
+        newest.of("a", "c", "o", 50.0)
 
 
 @pytest.mark.parametrize("index", [None, "77"])
 def test_containers_that_are_gone(nodes, index):
     nodes.index = index
-    assert NewestVersions(nodes, lambda number: nodes, 1, 1).of("a", "c", "o") is None
+    assert NewestVersions(nodes, lambda number: nodes, 1, 1).of("a", "c", "o", 50.0) is None
     assert not nodes.asked
 
 
