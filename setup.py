@@ -61,6 +61,7 @@ setup(
             "container = swift.container.server:app_factory",
             "object = swift.obj.server:app_factory",
         ],
+        "swift.object_audit_watcher": ["dark_data = swift.obj.auditing.dark_data:DarkDataWatcher"],
         "paste.filter_factory": [
             "catch_errors = swift.middleware.catch_errors:filter_factory",
             "gatekeeper = swift.middleware.gatekeeper:filter_factory",

@@ -244,7 +244,6 @@ class Machines(Cluster):
                     time.sleep(0.05)
 
     def revive(self, name: str, servers: object = (), skew: float = 0.0) -> None:
-        saio._signal_leftovers(self.layout, 9)
         self.spawn(name, skew)
         self.wait_for(name)
 

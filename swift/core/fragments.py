@@ -36,13 +36,12 @@ def offered_types() -> list[str]:
 
 
 class Header(NamedTuple):
-    """`number`: its index. `size`: bytes of the whole fragment. `segment`: of the segment that it is of. `is_good`: the header's checksum is the usual one; if
-    not, only `Codec.check` of the whole fragment can tell.
+    """`number`: its index. `size`: bytes of the whole fragment. `is_good`: the header's checksum is the usual one; if not, only
+    `Codec.check` of the whole fragment can tell.
     """
 
     number: int
     size: int
-    segment: int
     is_good: bool
 
 
@@ -144,21 +143,21 @@ class Codec:
         """
         if len(fragment) <= HEADER:
             raise FragmentError(f"a fragment of {len(fragment)} bytes")
-        header = self.header(memoryview(fragment)[:HEADER])
-        if header.size != len(fragment):
+        index, size, more, length, _, _, _, _, magic, _, crc = _HEAD.unpack_from(fragment)
+        if magic != _MAGIC or size + more + HEADER != len(fragment) or index >= self.total:
             raise FragmentError("the header of a fragment is damaged")
-        if segment is not None and segment != header.segment:
-            raise FragmentError(f"a fragment of a segment of {header.segment} bytes, not {segment}")
-        if not header.is_good and not self._is_accepted(fragment):
+        if segment is not None and segment != length:
+            raise FragmentError(f"a fragment of a segment of {length} bytes, not {segment}")
+        if zlib.crc32(memoryview(fragment)[:COVERED]) != crc and not self._is_accepted(fragment):
             raise FragmentError("the checksum of a fragment's header differs")
-        return header.number
+        return int(index)
 
     def header(self, head: Fragment) -> Header:
         """What the first HEADER bytes of a fragment say. Raises FragmentError when they can't be that."""
-        index, size, more, length, _, _, _, _, magic, _, crc = _HEAD.unpack_from(head)
+        index, size, more, _, _, _, _, _, magic, _, crc = _HEAD.unpack_from(head)
         if magic != _MAGIC or index >= self.total:
             raise FragmentError("the header of a fragment is damaged")
-        return Header(index, HEADER + size + more, length, zlib.crc32(memoryview(head)[:COVERED]) == crc)
+        return Header(index, HEADER + size + more, zlib.crc32(memoryview(head)[:COVERED]) == crc)
 
     def _is_accepted(self, fragment: Fragment) -> bool:
         """Old libraries had another checksum, which the library knows."""

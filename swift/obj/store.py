@@ -248,10 +248,10 @@ class Examined:
 
     `path`: of the file that holds the bytes. `found`: None unless the object is there and its metadata good; open if its bytes are still to be
     proved. `fragment`: its index, or None. `deleted`: (time, name) of a tombstone, internal form; the name may be None. `quarantined`: something
-    here was damaged and has been moved away. `error`: why nothing can be said.
+    here was damaged and has been moved away. `error`: why nothing can be said. `counts`: False for further fragments of the same object.
     """
 
-    __slots__ = ("deleted", "error", "found", "fragment", "path", "place", "quarantined")
+    __slots__ = ("counts", "deleted", "error", "found", "fragment", "path", "place", "quarantined")
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -261,6 +261,7 @@ class Examined:
         self.deleted: tuple[str, str | None] | None = None
         self.quarantined = False
         self.error = ""
+        self.counts = True
 
 
 class Item(NamedTuple):

@@ -171,7 +171,8 @@ class _Object(Found):
         self._is_open = not is_bodiless
         self._reader: SegmentReader | None = None
         chosen = sorted(bucket.sources)[: policy.codec.data]
-        self.source = source = bucket.sources[chosen[0]]
+        # the one that has heard of the last POST, if not all have
+        self.source = source = max((bucket.sources[index] for index in chosen), key=lambda one: one.age)
         for index in set(bucket.sources) - set(chosen):
             let_go(bucket.sources.pop(index).response)
         if is_bodiless:

@@ -43,6 +43,11 @@ class Source:
         self.response = response
         self.timestamp = timestamp
 
+    @property
+    def age(self) -> tuple[str, str]:
+        """Sorts by the time of the content, and for the same content by that of the last POST."""
+        return self.timestamp, self.response.get("x-backend-timestamp") or ""
+
 
 class Lookup:
     """What is looked for, where and how. Times are seconds.
@@ -389,9 +394,7 @@ class Reader:
         """The newest of the candidates that is not older than a deletion; the others are let go."""
         best: Source | None = None
         for source in self._candidates:
-            if source.timestamp >= self._newest_missing and (
-                best is None or source.timestamp > best.timestamp
-            ):
+            if source.timestamp >= self._newest_missing and (best is None or source.age > best.age):
                 best = source
         for source in self._candidates:
             if source is not best:

@@ -3,10 +3,8 @@
 Of two proxies one always gets a new ring later than the other.
 """
 
-import contextlib
+import http.client
 import os
-import pathlib
-import shutil
 import subprocess
 import sys
 import time
@@ -16,100 +14,22 @@ import pytest
 from swift.cli import saio
 from swift.cli.saio_layout import NODES
 from swift.core import swift_dir
-from swift.ring.builder import RingBuilder
 from test.altered import ROOT, spawner
-from test.cluster import Cluster, free_ports, wait_for_port
 from test.load import Load
+from test.two_proxies import TwoProxies, environ
 
 RINGS = ("object", "object-2")
-RING_SECONDS = 0.5  # how often they are looked at
-TAKEN_UP = 3.0  # seconds in which a busy process has surely seen a new one
 POWER = 10
-
-
-class TwoProxies(Cluster):
-    """`address2`: of the proxy with a folder of rings of its own."""
-
-    def write(self):
-        super().write()
-        layout = self.layout
-        self.etc2 = layout.home / "etc2"
-        self.etc2.mkdir()
-        for path in [layout.etc / "swift.conf", *layout.etc.glob("*.ring.gz")]:
-            shutil.copy(path, self.etc2)
-        self.address2 = (layout.ip, free_ports()[0])
-        text = layout.proxy_conf.read_text()
-        text = text.replace(f"bind_port = {layout.port}", f"bind_port = {self.address2[1]}")
-        text = text.replace(f"swift_dir = {layout.etc}\n", f"swift_dir = {self.etc2}\n")
-        (self.etc2 / "proxy-server.conf").write_text(text)
-        for node in NODES:
-            with open(self.conf(node), "a") as file:
-                file.write(
-                    "\n[object-relinker]\nuser = root\n" if not os.geteuid() else "\n[object-relinker]\n"
-                )
-
-    def conf(self, node):
-        return self.layout.etc / "object-server" / f"{node}.conf"
-
-    def __enter__(self):
-        super().__enter__()
-        saio._spawn(self.layout, "proxy2", [self.etc2 / "proxy-server.conf"])
-        wait_for_port(*self.address2)
-        return self
-
-    def addresses(self):
-        return [(self.layout.ip, self.layout.port), self.address2]
-
-    def turn(self, what, load):
-        """One step of the rings, which one of the proxies takes up after the other."""
-        for ring in RINGS:
-            path = str(self.layout.etc / f"{ring}.builder")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{path}.old")
-            builder = RingBuilder.load(path)
-            assert getattr(builder, f"{what}_partition_power")()
-            builder.save(path)
-            builder.get_ring().save(str(self.layout.etc / f"{ring}.ring.gz"))
-        load.rest(seconds=TAKEN_UP)
-        for ring in RINGS:
-            shutil.copy(self.layout.etc / f"{ring}.ring.gz", self.etc2 / "new")
-            os.rename(self.etc2 / "new", self.etc2 / f"{ring}.ring.gz")
-        load.rest(seconds=TAKEN_UP)
-
-    def relinker(self, step, *words, node=None, wanted=0):
-        for each in [node] if node else NODES:
-            done = subprocess.run(
-                [
-                    sys.executable,
-                    str(ROOT / "bin" / "swift-object-relinker"),
-                    step,
-                    str(self.conf(each)),
-                    *words,
-                ],
-                capture_output=True,
-                text=True,
-                timeout=120,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-            assert done.returncode == wanted, (done.stdout + done.stderr, self.layout.log)
-
-    def misplaced(self, power):
-        """Hash directories of objects that are not where a ring of this power has them."""
-        found = []
-        for ring in RINGS:
-            datadir = "objects" + ring.removeprefix("object")
-            for path in self.layout.disks.glob(f"*/*/{datadir}/*/*/*"):
-                with contextlib.suppress(ValueError):
-                    if len(path.name) == 32 and int(path.parts[-3]) != int(path.name[:8], 16) >> (32 - power):
-                        found.append(str(path))
-        return found
 
 
 @pytest.fixture
 def cluster(tmp_path, monkeypatch):
-    monkeypatch.setattr(saio, "_spawn", spawner(lambda name: {"ALTERED_RING_SECONDS": str(RING_SECONDS)}))
+    monkeypatch.setattr(saio, "_spawn", spawner(environ))
     cluster = TwoProxies(tmp_path / "saio")
     cluster.write()
+    for node in NODES:
+        with open(cluster.conf(node), "a") as file:
+            file.write("\n[object-relinker]\n" + ("" if os.geteuid() else "user = root\n"))
     swift_dir.use(str(cluster.layout.etc))
     with cluster:
         for container, policy in ("/gold", "gold"), ("/ec", "ec42"):
@@ -120,6 +40,19 @@ def cluster(tmp_path, monkeypatch):
             assert "Traceback" not in path.read_text(errors="replace"), path
 
 
+def turn(cluster, what, load):
+    """One step of the rings."""
+
+    def step(builder):
+        assert getattr(builder, f"{what}_partition_power")()
+
+    cluster.change(RINGS, step, load)
+
+
+def relinker(cluster, step):
+    cluster.run("swift-object-relinker", step, "{conf}")
+
+
 def load_of(cluster):
     return Load(cluster.addresses(), cluster.token, ["/gold", "/ec"])
 
@@ -128,32 +61,32 @@ def test_up(cluster):
     load = load_of(cluster)
     with load.running():
         load.rest(20)
-        cluster.turn("prepare_increase", load)
-        cluster.relinker("relink")
+        turn(cluster, "prepare_increase", load)
+        relinker(cluster, "relink")
         load.rest()
-        cluster.turn("increase", load)
-        cluster.relinker("cleanup")
+        turn(cluster, "increase", load)
+        relinker(cluster, "cleanup")
         load.rest()
-        cluster.turn("finish_increase", load)
+        turn(cluster, "finish_increase", load)
         load.rest(20)
     load.check()
-    assert cluster.misplaced(POWER + 1) == []
+    assert cluster.misplaced(RINGS, POWER + 1) == []
 
 
 def test_given_up(cluster):
     load = load_of(cluster)
     with load.running():
         load.rest(20)
-        cluster.turn("prepare_increase", load)
-        cluster.relinker("relink")
+        turn(cluster, "prepare_increase", load)
+        relinker(cluster, "relink")
         load.rest()
-        cluster.turn("cancel_increase", load)
-        cluster.relinker("cleanup")
+        turn(cluster, "cancel_increase", load)
+        relinker(cluster, "cleanup")
         load.rest()
-        cluster.turn("finish_increase", load)
+        turn(cluster, "finish_increase", load)
         load.rest(20)
     load.check()
-    assert cluster.misplaced(POWER) == []
+    assert cluster.misplaced(RINGS, POWER) == []
 
 
 def test_relinkers_are_killed_and_run_again(cluster):
@@ -161,16 +94,16 @@ def test_relinkers_are_killed_and_run_again(cluster):
     load = load_of(cluster)
     with load.running():
         load.rest(20)
-        cluster.turn("prepare_increase", load)
+        turn(cluster, "prepare_increase", load)
         for step in "relink", "cleanup":
             for node in NODES:
                 kill_amid(cluster, step, node)
-            cluster.relinker(step)
+            relinker(cluster, step)
             load.rest()
-            cluster.turn("increase" if step == "relink" else "finish_increase", load)
+            turn(cluster, "increase" if step == "relink" else "finish_increase", load)
         load.rest(10)
     load.check()
-    assert cluster.misplaced(POWER + 1) == []
+    assert cluster.misplaced(RINGS, POWER + 1) == []
 
 
 def kill_amid(cluster, step, node):
@@ -186,8 +119,6 @@ def kill_amid(cluster, step, node):
 
 def test_an_upload_that_takes_all_the_time_of_it(cluster):
     """It begins before anything is announced, and ends when its former place has been cleaned up."""
-    import http.client
-
     load = Load(cluster.addresses(), cluster.token, ["/gold", "/ec"], each=1)
     uploads = []
     for container in "/gold", "/ec":
@@ -198,11 +129,11 @@ def test_an_upload_that_takes_all_the_time_of_it(cluster):
         connection.endheaders(b"x" * 100_000)
         uploads.append(connection)
     with load.running():
-        cluster.turn("prepare_increase", load)
-        cluster.relinker("relink")
+        turn(cluster, "prepare_increase", load)
+        relinker(cluster, "relink")
         for connection in uploads:
             connection.send(b"x" * 50_000)
-        cluster.turn("increase", load)
+        turn(cluster, "increase", load)
         for connection in uploads:
             connection.send(b"x" * 50_000)
             answer = connection.getresponse()
@@ -210,11 +141,10 @@ def test_an_upload_that_takes_all_the_time_of_it(cluster):
         for container in "/gold", "/ec":
             got = cluster.request("GET", f"{container}/long")
             assert (got.status, got.body) == (200, b"x" * 200_000)
-        cluster.relinker("cleanup")
+        relinker(cluster, "cleanup")
         for container in "/gold", "/ec":
             got = cluster.request("GET", f"{container}/long")
             assert (got.status, got.body) == (200, b"x" * 200_000)
-        cluster.turn("finish_increase", load)
+        turn(cluster, "finish_increase", load)
     load.check()
-    assert cluster.misplaced(POWER + 1) == []
-    assert pathlib.Path(cluster.conf(1)).exists()
+    assert cluster.misplaced(RINGS, POWER + 1) == []

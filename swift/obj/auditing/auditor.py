@@ -17,11 +17,14 @@ from swift.core.threads import LIMITS, bound_waits
 from swift.obj.auditing.device_pass import HANDS, DevicePass, GaveUp, Pace
 from swift.obj.auditing.figures import ALL, ZBF, Figures
 from swift.obj.auditing.options import AuditorOptions
+from swift.obj.auditing.rows import Rows
 from swift.obj.auditing.watchers import Watchers, Watching
 from swift.obj.device import Devices
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 from swift.obj.store import StoreOptions
 from swift.obj.stores import Stores
+from swift.ring.errors import RingError
+from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
@@ -33,7 +36,7 @@ class ObjectAuditor(Daemon):
 
     def __init__(self, conf: Mapping[str, Any], logger: Any = None) -> None:
         super().__init__(conf, logger or get_logger(conf, "object-auditor"))
-        use_swift_dir(conf.get("swift_dir"))
+        swift_dir = use_swift_dir(conf.get("swift_dir"))
         self.options = AuditorOptions(conf)
         bound_waits(LIMITS.calls, positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)))
         self.devices = Devices(
@@ -44,6 +47,15 @@ class ObjectAuditor(Daemon):
         self.stores = Stores(StoreOptions(reclaim_age=self.options.reclaim_age, warm_bytes=0))
         self.metrics = get_metrics(conf, conf.get("log_name") or "object-auditor", self.logger)
         self.watchers = Watchers(self.options.watchers, self.logger)
+        self.rows = self._rows(swift_dir) if self.options.compare_listings else None
+
+    def _rows(self, swift_dir: str) -> Rows | None:
+        try:
+            ring = Ring(swift_dir, "container", logger=self.logger)
+        except (OSError, RingError) as err:
+            self.logger.warning("Objects are not compared with their listings: %s", err)
+            return None
+        return Rows(self.conf, self.options, self.devices, self.stores, ring, self.logger)
 
     # ------------------------------------------------------------ processes
 
@@ -145,8 +157,9 @@ class ObjectAuditor(Daemon):
             return
         stores = [self.stores.get(device, policy) for policy in policies()]
         try:
+            rows = self.rows.begin(device) if self.rows is not None and audit_type == ALL else None
             DevicePass(
-                device, stores, audit_type, self.options, pace, figures, watching, None, self.logger
+                device, stores, audit_type, self.options, pace, figures, watching, rows, self.logger
             ).run()
         except GaveUp as err:
             figures.error(

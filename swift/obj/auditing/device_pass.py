@@ -17,6 +17,7 @@ from swift.core.policy import ErasurePolicy
 from swift.obj.auditing.figures import ALL, Figures
 from swift.obj.auditing.options import AuditorOptions
 from swift.obj.auditing.proving import prove
+from swift.obj.auditing.rows import DeviceRows
 from swift.obj.auditing.status import WRITE_SECONDS, Remaining, StatusFile
 from swift.obj.auditing.watchers import Watching
 from swift.obj.device import Device
@@ -70,7 +71,7 @@ class _Batch(NamedTuple):
 
 
 class DevicePass:
-    """`rows`: is shown what may be missing in listings, or None."""
+    """`rows`: compares what is new with its listings; None: nobody does."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class DevicePass:
         pace: Pace,
         figures: Figures,
         watching: Watching,
-        rows: Any,
+        rows: DeviceRows | None,
         logger: Any,
     ) -> None:
         self.device = device
@@ -115,6 +116,8 @@ class DevicePass:
                 for part in parts:
                     self._write(part)
             raise self._failed
+        if self.rows is not None:
+            self.rows.end()
         for part in parts:
             self.device.run(part.status.remove)
 
@@ -165,6 +168,8 @@ class DevicePass:
 
     def _write(self, part: _Part) -> None:
         part.written = clock.monotonic()
+        if self.rows is not None:
+            self.rows.settle()  # what waits in memory would be lost with us, and is not seen again
         self.device.run(part.status.write, part.remaining.left())
 
     def _hand(self, batches: Iterator[_Batch]) -> None:
@@ -212,11 +217,12 @@ class DevicePass:
         if good and found is not None:
             self._bad_in_a_row = 0
             self.figures.passed(found.size)
-            self._show(part, examined)
+            if examined.counts:
+                self._show(part, examined)
         elif examined.deleted is not None:
             self._bad_in_a_row = 0
             self.figures.passed()
-            if self.rows is not None and self._reads:
+            if self.rows is not None:
                 self.rows.see_tombstone(part.store, place, *examined.deleted)
 
     def _prove(self, part: _Part, examined: Examined) -> bool:
@@ -250,5 +256,5 @@ class DevicePass:
         if self.watching and self.watching.see_object(dict(found.metadata), examined.path):
             part.store.quarantine(place, "a watcher asked for it", found)
             self._tell(examined)
-        elif self.rows is not None and self._reads:
+        elif self.rows is not None:
             self.rows.see_object(part.store, place, found)

@@ -14,6 +14,7 @@ from swift.core.config import (
     positive_float,
     positive_int,
     read_conf_sections,
+    truthy,
 )
 from swift.core.errors import ConfigError
 from swift.obj.store import RECLAIM_AGE
@@ -49,6 +50,9 @@ class AuditorOptions:
         self.recon_file = os.path.join(
             conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), recon_cache.OBJECT
         )
+        self.compare_listings = truthy(conf.get("compare_listings", "true"))
+        self.conn_timeout = positive_float(conf.get("conn_timeout", 0.5))
+        self.node_timeout = positive_float(conf.get("node_timeout", 10))
         self.watchers = {
             name: {**conf, **sections.get(f"object-auditor:watcher:{name}", {})}
             for name in csv_list(conf.get("watchers", ""))

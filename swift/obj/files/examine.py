@@ -72,6 +72,7 @@ class _Examination:
         # all fragments, also those that are not known durable: one of them may be all that there is of an object
         for prefs in _others(names, where.fragments, os.path.basename(first.path)):
             other = Examined(where)
+            other.counts = False
             self._look(other, prefs)
             if other.found is not None or other.quarantined or other.error:
                 yield other

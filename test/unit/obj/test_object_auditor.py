@@ -85,6 +85,7 @@ class Disk:
             "bytes_per_second": "0",
             "zero_byte_files_per_second": "100000",
             "reclaim_age": "1e12",
+            "compare_listings": "no",
         }
         return ObjectAuditor({**base, **conf}, Log())
 

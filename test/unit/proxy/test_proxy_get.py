@@ -174,6 +174,16 @@ def test_newest_asks_all_and_takes_the_newest(cluster):
     assert sorted(seen.node for seen in cluster.of("object")) == [0, 1, 2, 3, 4, 5]
 
 
+def test_newest_shows_the_last_post_of_the_same_content(cluster):
+    """Not all copies have heard of it: they were moved meanwhile, or a node was away."""
+    posted = {**OLD, "X-Backend-Timestamp": T2, "X-Timestamp": T2, "X-Object-Meta-Color": "red"}
+    cluster.on(
+        "object", "GET", [Reply(200, OLD, b"same"), Reply(200, posted, b"same"), Reply(200, OLD, b"same")]
+    )
+    status, headers, body = cluster.request("GET", "/v1/a/c/o", {"X-Newest": "true"})
+    assert (status, headers["x-object-meta-color"], body) == (200, "red", b"same")
+
+
 def test_newest_believes_a_newer_deletion(cluster):
     gone = Reply(404, {"X-Backend-Timestamp": T1})
     cluster.on("object", "GET", [Reply(200, OLD, b"old"), gone, Reply(200, OLD, b"old")])
