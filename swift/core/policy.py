@@ -15,9 +15,9 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from swift.coding.fragments import Codec, offered_types
 from swift.core.config import DEFAULT_SWIFT_DIR, csv_list, swift_conf, truthy
 from swift.core.errors import ConfigError
-from swift.core.fragments import Codec, offered_types
 
 LEGACY_NAME = "Policy-0"
 REPLICATION = "replication"

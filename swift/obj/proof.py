@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 
-from swift.core.fragments import HEADER, Codec, FragmentError
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.obj.checks import PIECE, Check
 from swift.obj.damage import read_or_judge
 from swift.obj.errors import Corrupt

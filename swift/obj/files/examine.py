@@ -10,9 +10,9 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
+from swift.coding.fragments import Codec
 from swift.core import clock
 from swift.core.errors import LockTimeout
-from swift.core.fragments import Codec
 from swift.core.hashing import hash_path
 from swift.core.object_headers import EC_ETAG, EC_INDEX
 from swift.obj.errors import Deleted, ObjectError, StateChanged

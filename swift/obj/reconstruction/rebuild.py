@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.core.fault_points import fault_point
 from swift.core.fragment_votes import agreeing, first_right
-from swift.core.fragments import HEADER, Codec, FragmentError
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread

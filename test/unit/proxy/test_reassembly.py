@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.core.fragments import Codec
+from swift.coding.fragments import Codec
 from swift.core.segment_sums import SEGMENT_SUMS, SegmentSummer, SegmentSums
 from swift.core.segments import Whole
 from swift.proxy.erasure_get import SegmentsBody

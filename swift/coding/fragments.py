@@ -2,7 +2,7 @@
 
 The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
 payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
-interpreter's lock; what is large is computed past it, by what `swift.coding` has learned of it.
+interpreter's lock; what is large is computed past it, by what has been learned of it (`learned`).
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
