@@ -79,12 +79,21 @@ class Codec:
             try:
                 self._made = ECDriver(k=self.data, m=self.parity, ec_type=self.ec_type)
             except ECDriverError as error:
-                raise ValueError(f"{self.scheme}: {error}") from None
+                why = (
+                    " (it wants local parity, which no option of a policy gives)"
+                    if self.ec_type == "isa_l_rs_lrc"
+                    else ""
+                )
+                raise ValueError(f"{self.scheme}: {error}{why}") from None
         return self._made
 
     def load(self) -> None:
         """Load the library now. Raises ValueError."""
         assert self._library
+
+    def prepare(self) -> None:
+        """Find out now what would else be found out at the first long segment: that takes a tenth of a second."""
+        self._code()
 
     @property
     def min_parity(self) -> int:

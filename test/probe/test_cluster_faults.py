@@ -26,25 +26,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("faults") / "saio") as running:
+def shared(faultless, tmp_path_factory):
+    with faultless(Cluster(tmp_path_factory.mktemp("faults") / "saio")) as running:
         yield running
-        for path in sorted(running.layout.log.iterdir()):
-            assert "Traceback" not in path.read_text(errors="replace"), path
-
-
-@pytest.fixture
-def cluster(shared):
-    """The shared cluster; whole again after each test."""
-    yield shared
-    shared.make_whole()
-
-
-@pytest.fixture
-def container(cluster, request):
-    path = "/" + request.node.name.replace("[", "-").replace("]", "").replace("_", "-")
-    assert cluster.request("PUT", path).status in (201, 202)
-    return path
 
 
 def wait_until(condition, seconds=20.0):

@@ -15,6 +15,7 @@ from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.obj.expirer.figures import Figures
+from swift.obj.expirer.nodes import Nodes
 from swift.obj.expirer.options import ExpirerOptions
 from swift.obj.expirer.queue import TaskQueue, open_ring
 from swift.obj.expirer.tasks import Row, Task, end_of, in_turn, parse_row, parse_task, period_of, share_of
@@ -66,10 +67,9 @@ class ObjectExpirer(Daemon):
             use_replication_network=True,
             global_conf={"log_name": f"{log_name}-ic"},
         )
-        self.queue = TaskQueue(self.client, ring or self._ring("container"), self.options.account)
-        self.versions = NewestVersions(
-            self.client, self._object_ring, self.options.conn_timeout, self.options.node_timeout
-        )
+        nodes = Nodes(self.options.conn_timeout, self.options.node_timeout)
+        self.queue = TaskQueue(self.client, ring or self._ring("container"), nodes, self.options.account)
+        self.versions = NewestVersions(self.client, self._object_ring, nodes)
 
     def _object_ring(self, policy_index: int) -> Any:
         policy = policies().get_by_index(policy_index)

@@ -11,6 +11,7 @@ from typing import Any
 
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.errors import ConfigError
+from swift.obj.expirer.nodes import Node, Nodes
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.wire import direct
@@ -23,9 +24,10 @@ _GONE = (2, 404, 409)  # 409: there is something in it by now
 class TaskQueue:
     """`client`: the internal client; `ring`: of containers."""
 
-    def __init__(self, client: Any, ring: Any, account: str) -> None:
+    def __init__(self, client: Any, ring: Any, nodes: Nodes, account: str) -> None:
         self._client = client
         self._ring = ring
+        self._nodes = nodes
         self.account = account
 
     def totals(self) -> tuple[int, int]:
@@ -46,15 +48,18 @@ class TaskQueue:
         return listed
 
     def take_away(self, container: str, name: str) -> list[DirectError]:
-        """Remove a row on all primaries of its container; what went wrong."""
+        """Remove a row on all primaries of its container; what went wrong. Those that rest get to know of it by replication."""
         partition, nodes = self._ring.get_nodes(self.account, container)
 
-        def one(node: Any) -> DirectError | None:
+        def one(node: Node) -> DirectError | None:
+            if self._nodes.is_resting(node):
+                return None
             try:
                 direct.delete_container_object(
-                    node, partition, self.account, container, name, headers=_NETWORK
+                    node, partition, self.account, container, name, headers=_NETWORK, **self._nodes.timeouts
                 )
             except DirectError as err:
+                self._nodes.failed(node, err)
                 return None if err.http_status == 404 else err
             return None
 

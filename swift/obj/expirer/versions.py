@@ -16,17 +16,15 @@ from swift.core import clock
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.policy import policies
 from swift.core.timestamp import Timestamp
+from swift.obj.expirer.nodes import Node, Nodes
 from swift.wire import direct
 from swift.wire.conditional import parse_http_date
 from swift.wire.direct import DirectError
 
 KEEP_SECONDS = 30.0  # that a container's policy is believed
 MAX_KEPT = 100_000
-REST_SECONDS = 30.0  # that a node is left alone which did not answer
 _HEADERS = {"X-Backend-Use-Replication-Network": "true", "X-Backend-Open-Expired": "true"}
 _INDEX = "x-backend-storage-policy-index"
-
-Node = Mapping[str, Any]
 
 
 class Unknown(Exception):
@@ -49,16 +47,13 @@ class _Answer(NamedTuple):
 
 
 class NewestVersions:
-    """`client`: the internal client; `ring_of(policy index)`: may raise RingError, OSError. Times in seconds."""
+    """`client`: the internal client; `ring_of(policy index)`: may raise ConfigError."""
 
-    def __init__(
-        self, client: Any, ring_of: Callable[[int], Any], conn_timeout: float, node_timeout: float
-    ) -> None:
+    def __init__(self, client: Any, ring_of: Callable[[int], Any], nodes: Nodes) -> None:
         self._client = client
         self._ring_of = ring_of
-        self._timeouts: dict[str, Any] = {"conn_timeout": conn_timeout, "response_timeout": node_timeout}
+        self._nodes = nodes
         self._policies: dict[tuple[str, str], tuple[float, int | None]] = {}
-        self._resting: dict[tuple[str, int, str], float] = {}
 
     def of(self, account: str, container: str, obj: str, due: float) -> Version | None:
         """The newest version that any node has; None if there is none, or no such container. `due`: when it is to expire.
@@ -98,18 +93,16 @@ class NewestVersions:
         self, node: Node, partition: int, names: tuple[str, str, str], headers: Mapping[str, str]
     ) -> _Answer | None:
         """What a node knows: zero and deleted if nothing; None if it does not answer."""
-        address = node["replication_ip"], node["replication_port"], node["device"]
-        if self._resting.get(address, 0.0) > clock.monotonic():
+        if self._nodes.is_resting(node):
             return None
         try:
-            found = direct.head_object(node, partition, *names, headers=headers, **self._timeouts)
+            found = direct.head_object(node, partition, *names, headers=headers, **self._nodes.timeouts)
         except DirectError as err:
             if err.http_status == 404:
                 found = err.http_headers
                 when = Timestamp(found.get("X-Backend-Timestamp") or 0)
                 return _Answer(Version(when, True, None), _date_of(found))
-            if err.http_status is None or err.http_status == 507:
-                self._resting[address] = clock.monotonic() + REST_SECONDS
+            self._nodes.failed(node, err)
             return None
         delete_at = found.get("X-Delete-At")
         when = Timestamp(found.get("X-Backend-Timestamp") or found.get("X-Timestamp") or 0)

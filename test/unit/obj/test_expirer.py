@@ -14,8 +14,10 @@ from swift.core.concurrency import use_fast_hub
 from swift.core.errors import ConfigError
 from swift.core.object_headers import queue_container
 from swift.core.timestamp import Timestamp, http_date
+from swift.obj.expirer import queue as queue_module
 from swift.obj.expirer import versions as versions_module
 from swift.obj.expirer.expirer import ObjectExpirer
+from swift.obj.expirer.nodes import Nodes as ExpirerNodes
 from swift.obj.expirer.options import ExpirerOptions
 from swift.obj.expirer.queue import TaskQueue
 from swift.obj.expirer.tasks import (
@@ -232,7 +234,7 @@ class Client:
 
 class Queue(TaskQueue):
     def __init__(self, client):
-        super().__init__(client, None, ".expiring_objects")
+        super().__init__(client, None, ExpirerNodes(1, 1), ".expiring_objects")
         self.client = client
         self.taken = []
 
@@ -549,7 +551,7 @@ def at(time, delete_at=None, status=200):
 
 
 def test_the_newest_version_counts(nodes):
-    newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
+    newest = NewestVersions(nodes, lambda index: nodes, ExpirerNodes(1, 1))
     assert newest.of("a", "c", "o", 50.0) is None
     assert set(nodes.asked) == set(range(6))
     nodes.state = {0: at(5, 99), 1: at(7, 200), 2: at(5, 99)}
@@ -562,7 +564,7 @@ def test_the_newest_version_counts(nodes):
 
 def test_too_few_answers_tell_nothing(nodes, monkeypatch):
     """A write is acknowledged when two have it: with one away, one of the five others must be among them."""
-    newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
+    newest = NewestVersions(nodes, lambda index: nodes, ExpirerNodes(1, 1))
     nodes.state = {number: at(5, 99) for number in range(3)}
     nodes.state[1] = (None, {})
     assert newest.of("a", "c", "o", 50.0) == Version(Timestamp(5), False, 99)
@@ -579,9 +581,26 @@ def test_too_few_answers_tell_nothing(nodes, monkeypatch):
     assert nodes.asked[1] == before + 1
 
 
+def test_a_row_is_taken_from_all_that_answer(nodes, monkeypatch):
+    asked = Counter()
+    answers = {0: 204, 1: None, 2: 404}
+
+    def delete(node, part, account, container, name, headers, **options):
+        asked[node["id"]] += 1
+        status = answers[node["id"]]
+        if status != 204:
+            raise DirectError("DELETE", node, "/x", status=status)
+
+    monkeypatch.setattr(queue_module.direct, "delete_container_object", delete)
+    queue = TaskQueue(nodes, nodes, ExpirerNodes(1, 1), ".expiring_objects")
+    assert [error.http_status for error in queue.take_away("1", "1-a/c/o")] == [None]
+    assert queue.take_away("1", "2-a/c/o") == []
+    assert asked == {0: 2, 1: 1, 2: 2}
+
+
 def test_most_clocks_must_have_come_to_the_time(nodes):
     """An expirer whose clock is an hour ahead takes nothing from anybody."""
-    newest = NewestVersions(nodes, lambda index: nodes, 1, 1)
+    newest = NewestVersions(nodes, lambda index: nodes, ExpirerNodes(1, 1))
     early, late = {"Date": http_date(40)}, {"Date": http_date(50)}
     version = {"X-Backend-Timestamp": Timestamp(5).internal, "X-Delete-At": "50"}
     nodes.state = {n: (200, {**version, **(late if n < 2 else early)}) for n in range(3)}
@@ -595,7 +614,7 @@ def test_most_clocks_must_have_come_to_the_time(nodes):
 @pytest.mark.parametrize("index", [None, "77"])
 def test_containers_that_are_gone(nodes, index):
     nodes.index = index
-    assert NewestVersions(nodes, lambda number: nodes, 1, 1).of("a", "c", "o", 50.0) is None
+    assert NewestVersions(nodes, lambda number: nodes, ExpirerNodes(1, 1)).of("a", "c", "o", 50.0) is None
     assert not nodes.asked
 
 
