@@ -69,6 +69,16 @@ def directories(top, depth):
 
 @pytest.fixture(autouse=True)
 def process_wide_settings_stay_as_they_were():
+    yield from settings_kept()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def process_wide_settings_of_a_module_end_with_it():
+    """Fixtures of a whole module set them, too."""
+    yield from settings_kept()
+
+
+def settings_kept():
     before = [(module, name, getattr(module, name)) for module, names in SETTINGS for name in names]
     yield
     for module, name, value in before:

@@ -161,7 +161,7 @@ class ObjectNodes:
     def start(self, node: int) -> None:
         with open(self.home / f"server{node}.log", "ab") as log:
             self.processes[node] = subprocess.Popen(
-                [str(self.kinds[node - 1] / "swift-object-server"), str(self.conf(node)), "-v"],
+                [*self._command(node, "swift-object-server"), str(self.conf(node)), "-v"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -223,13 +223,27 @@ class ObjectNodes:
     ) -> tuple[int, dict[str, str], bytes]:
         """(status, headers, body) of one request about `a/c/<name>`; header names with _ for -."""
         part = self.ring.get_part("a", "c", name)
+        return self.request_to(node, "sda", part, method, name, body, timestamp, **headers)
+
+    def request_to(
+        self,
+        node: int,
+        disk: str,
+        part: int,
+        method: str,
+        name: str,
+        body: bytes = b"",
+        timestamp: object = None,
+        **headers: str,
+    ) -> tuple[int, dict[str, str], bytes]:
+        """As `request`, where the disk and the partition are said."""
         sent = {key.replace("_", "-"): value for key, value in headers.items()}
         sent["X-Timestamp"] = str(timestamp or f"{time.time():.5f}")
         if method == "PUT":
             sent.setdefault("Content-Type", "text/plain")
         connection = http.client.HTTPConnection(f"127.0.0.{node}", self.base + node, timeout=30)
         try:
-            connection.request(method, f"/sda/{part}/a/c/{quote(name)}", body or None, sent)
+            connection.request(method, f"/{disk}/{part}/a/c/{quote(name)}", body or None, sent)
             answer = connection.getresponse()
             return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         finally:

@@ -21,7 +21,7 @@ from test.cluster import Cluster, free_ports, wait_for_port
 from test.load import Load
 
 RING_SECONDS = 0.5  # how often rings are looked at, by processes that are started altered (`environ`)
-TAKEN_UP = 3.0  # seconds in which a busy process has surely seen a new one
+TAKEN_UP = 2.5  # seconds in which a busy process has surely seen a new one
 
 
 def environ(name: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from swift.cli.copy_states import NONDURABLE, TOMBSTONE, UNKNOWN, Copy, Place
 from swift.cli.object_copies import CHUNK, Newest, ObjectCopies, stored
-from swift.core.fragments import FragmentError
+from swift.coding.fragments import FragmentError
 from swift.core.object_headers import EC_ETAG, EC_INDEX, EC_LENGTH, EC_SEGMENT_SIZE
 from swift.core.policy import ErasurePolicy, StoragePolicy
 from swift.obj.blocks import BLOCK_CRC32

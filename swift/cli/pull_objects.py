@@ -1,12 +1,12 @@
 """Is all that a device has of one policy's objects also where else it should be? Asked of the other nodes by what replication says.
 
-Partitions are compared by their suffix hashes; where those differ, each object is offered to the other node, as a replicator would, and
-nothing is sent: what it would take it lacks. So the answer does not depend on which implementation is asked.
+Each object is offered to the other node, as a replicator would, and nothing is sent: what it would take it lacks. So the answer does not depend
+on which implementation is asked. Quickly, only those suffixes are looked at whose hashes differ.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.cli.pull_findings import Part, short_reason
@@ -26,6 +26,8 @@ COMPARED = 32  # partitions, whose hashes are held in memory
 SUFFIXES_AT_ONCE = 64
 BUSY_TRIES = 20
 BUSY_SECONDS = 1.5
+MOST_WAITS = 32  # for what may be on its way; more than that is missing
+ON_ITS_WAY_SECONDS = 2.0  # that the writes of one object to all its nodes may be apart
 NO_PREFERENCE = {"X-Backend-Fragment-Preferences": "[]", "X-Backend-Open-Expired": "true"}
 
 Node = Mapping[str, Any]
@@ -41,7 +43,7 @@ class _Policy(NamedTuple):
 class ObjectCheck:
     """One policy on one device. `own`: the device's entry in the ring, None if it has none; `pulled`: ids of all devices that go.
 
-    `thorough`: hashes are not believed, each object is asked about.
+    `quick`: suffix hashes are believed, as replication does; otherwise each object is asked about. `tell(done, total)`: called now and then.
     """
 
     def __init__(
@@ -53,7 +55,8 @@ class ObjectCheck:
         own: Node | None,
         pulled: frozenset[int],
         peers: Peers,
-        thorough: bool = False,
+        quick: bool = False,
+        tell: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.part = part
         self.view = view
@@ -62,9 +65,11 @@ class ObjectCheck:
         self.own = own
         self.pulled = pulled
         self.peers = peers
-        self.thorough = thorough
+        self.quick = quick
+        self.tell = tell
         self.options = Options(peers.conn_timeout, peers.node_timeout, peers.http_timeout)
         self._now = clock.time()
+        self._waited = 0
 
     def run(self) -> None:
         """Count what there is and all problems. Raises nothing that concerns disks or nodes."""
@@ -81,6 +86,7 @@ class ObjectCheck:
             self.part.problem("unknown", example=name)
         partitions = contents.partitions
         for at in range(0, len(partitions), COMPARED):
+            self.tell(at, len(partitions))
             self._check_some(partitions[at : at + COMPARED])
         self._check_set_aside(contents.set_aside)
         if contents.more_set_aside:
@@ -94,7 +100,7 @@ class ObjectCheck:
         for partition in partitions:
             pool.spawn_n(self._look, partition, found)
         pool.waitall()
-        same = set() if self.thorough else self._same(found)
+        same = self._same(found) if self.quick else set()
         for partition, hashes in found.items():
             for node in self._others(partition):
                 if (node["id"], partition) not in same:
@@ -103,7 +109,11 @@ class ObjectCheck:
 
     def _look(self, partition: int, found: dict[int, dict[str, Any]]) -> None:
         try:
-            hashes = self.view.hashes(self.policy, partition)
+            hashes = (
+                self.view.hashes(self.policy, partition)
+                if self.quick
+                else dict.fromkeys(self.view.suffixes(self.policy, partition), "")
+            )
         except Unanswered as error:
             self.part.problem("unread", why=str(error))
             return
@@ -167,8 +177,10 @@ class ObjectCheck:
 
     def _compare(self, partition: int, hashes: Mapping[str, Any], node: Node) -> None:
         try:
-            theirs = {} if self.thorough else self.peers.hashes(node, self.policy.idx, str(partition))
-            suffixes = [suffix for suffix in sorted(hashes) if self._differs(suffix, hashes, theirs, node)]
+            suffixes = sorted(hashes)
+            if self.quick:
+                theirs = self.peers.hashes(node, self.policy.idx, str(partition))
+                suffixes = [suffix for suffix in suffixes if self._differs(suffix, hashes, theirs, node)]
             lacking = list(self._lacking(partition, suffixes, node))
         except PeerError as error:
             self._no_answer(node, str(error))
@@ -207,7 +219,16 @@ class ObjectCheck:
                 raise Unanswered(f"partition {partition} holds too many objects to tell")
             offers = list(self._offers(partition, items))
             for start in range(0, len(offers), MOST_OFFERED):
-                yield from self._not_there(partition, offers[start : start + MOST_OFFERED], node)
+                some = offers[start : start + MOST_OFFERED]
+                missing = self._not_there(partition, some, node)
+                if missing and self._waited >= MOST_WAITS:
+                    yield from sorted(missing)
+                elif missing:
+                    self._waited += 1
+                    # it may be on its way there just now
+                    sleep(ON_ITS_WAY_SECONDS)
+                    again = [offer for offer in some if offer[0] in missing]
+                    yield from sorted(self._not_there(partition, again, node))
 
     def _offers(self, partition: int, items: Iterable[Item]) -> Iterator[Offer]:
         for item in items:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from optparse import OptionParser, Values
 from typing import TYPE_CHECKING, NoReturn
 
@@ -57,10 +57,10 @@ def _parser() -> OptionParser:
         "--no-mount-check", action="store_true", default=False, help="disks there may be plain directories"
     )
     parser.add_option(
-        "--thorough",
+        "--quick",
         action="store_true",
         default=False,
-        help="ask about each object, whatever suffix hashes say",
+        help="believe suffix hashes, as replication does, instead of asking about each object",
     )
     parser.add_option("--json", action="store_true", default=False, help="the answer as JSON")
     parser.add_option("-q", "--quiet", action="store_true", default=False, help="only the exit status")
@@ -131,12 +131,26 @@ def check(cluster: Cluster, target: Target, targets: Sequence[Target], options: 
             continue
         if view is not None:
             ring, own = cluster.rings[name], target.nodes.get(name)
-            ObjectCheck(part, view, policy, ring, own, pulled(name), peers, options.thorough).run()
+            tell = _teller(f"{target}: {part.title}")
+            ObjectCheck(part, view, policy, ring, own, pulled(name), peers, options.quick, tell).run()
     return parts
+
+
+def _teller(what: str) -> Callable[[int, int], None]:
+    """Says how far the work is, on a terminal."""
+    if not sys.stderr.isatty():
+        return lambda done, total: None
+
+    def tell(done: int, total: int) -> None:
+        print(f"\r\x1b[K{what}: {done} of {total} partitions", end="", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def _answer(found: Sequence[tuple[Target, Sequence[Part]]], options: Values) -> int:
     yes = all(part.is_whole for _, parts in found for part in parts)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     if options.json:
         document = {
             "safe_to_pull": yes,

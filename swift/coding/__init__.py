@@ -1,4 +1,4 @@
-"""Erasure codes as mathematics: what they make of bytes, learned from a library and carried out faster than it does.
+"""Erasure codes: segments become fragments and fragments segments, by a library, and faster where what it does could be learned.
 
 What never lives here: objects, policies, anything that knows another room.
 """

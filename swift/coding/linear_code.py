@@ -9,7 +9,9 @@ What never lives here: the library, and the headers of fragments (`learned`); ho
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from swift.coding.byte_maps import MOST_SOURCES, ByteMap, Kernels, Rows
@@ -27,6 +29,19 @@ _LOW = 0x00FF
 WordMap = tuple[int, ...]
 # (payloads of all parity fragments) of the payloads of all data fragments, of the same size
 Encode = Callable[[list[bytes]], list[bytes]]
+
+
+@lru_cache(maxsize=1)
+def _numpy() -> Any:
+    """It is loaded when it is needed, and without threads of its own."""
+    name = "OPENBLAS_NUM_THREADS"
+    given = os.environ.get(name)
+    os.environ[name] = given or "1"
+    import numpy
+
+    if given is None:
+        del os.environ[name]
+    return numpy
 
 
 class NotEnough(Exception):
@@ -62,8 +77,7 @@ class Plan:
 
     def run(self, sources: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Fill the outputs. All are buffers of the same length, an even one of at least SHORTEST; long ones take a while, without the lock."""
-        import numpy as np
-
+        np = _numpy()
         views = [np.frombuffer(one, np.uint8) for one in (*sources, *outputs)]
         length = len(views[0])
         if length < SHORTEST or length % _WORD or any(len(view) != length for view in views):
@@ -85,8 +99,7 @@ class Plan:
             at += size
 
     def _run_mixed(self, size: int, is_last: bool, sources: list[int], outputs: list[Any]) -> None:
-        import numpy as np
-
+        np = _numpy()
         try:
             spare = self._spare.pop()
         except IndexError:

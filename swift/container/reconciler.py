@@ -24,7 +24,7 @@ from swift.run.daemon import Daemon
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.direct import DirectError
-from swift.wire.internal import InternalClient
+from swift.wire.internal import InternalClient, UnexpectedResponse
 
 from . import misplaced
 from .misplaced import Misplaced, parse_entry
@@ -101,6 +101,8 @@ class ContainerReconciler(Daemon):
         self.logger.debug("pulling items from the queue")
         try:
             self.reconcile()
+        except UnexpectedResponse as err:  # of the queue, whose servers are away
+            self.logger.error("The queue can't be read: %s", err)
         except (Exception, Timeout):
             self.logger.exception("Unhandled Exception trying to reconcile")
         self._log_stats()

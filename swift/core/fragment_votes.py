@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from swift.core.fragments import HEADER, Codec, FragmentError
+from swift.coding.fragments import HEADER, Codec, FragmentError
 
 MAX_TRIES = 2000  # sets of fragments
 

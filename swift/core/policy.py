@@ -15,9 +15,9 @@ import string
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from swift.coding.fragments import Codec, offered_types
 from swift.core.config import DEFAULT_SWIFT_DIR, csv_list, swift_conf, truthy
 from swift.core.errors import ConfigError
-from swift.core.fragments import Codec, offered_types
 
 LEGACY_NAME = "Policy-0"
 REPLICATION = "replication"
@@ -173,6 +173,12 @@ class ErasurePolicy(StoragePolicy):
                 "can be lost: such a policy must be deprecated"
             )
         self.codec = Codec(ec_type, data, parity)
+        try:
+            self.codec.load()
+        except ValueError as error:
+            raise PolicyError(
+                f"Policy {self.name!r} ({self.idx}): the library can't encode so: {error}"
+            ) from None
 
     def _whole(self, name: str, text: str) -> int:
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 12 and int(text) > 0):

@@ -10,8 +10,8 @@ import base64
 import binascii
 import struct
 
+from swift.coding.fragments import Fragment
 from swift.core.checksum import crc32
-from swift.core.fragments import Fragment
 from swift.core.object_headers import EC_PREFIX
 
 SEGMENT_SUMS = f"{EC_PREFIX}Segment-Crc32"

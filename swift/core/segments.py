@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from swift.coding.fragments import Codec, Fragment, FragmentError
 from swift.core.checksum import crc32
-from swift.core.fragments import Codec, Fragment, FragmentError
 from swift.core.hashing import md5
 from swift.core.segment_sums import SegmentSums
 

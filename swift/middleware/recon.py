@@ -172,6 +172,11 @@ class ReconMiddleware:
             ("reconstruction", "object"): self._recorded(
                 obj, "object_reconstruction_last", "object_reconstruction_time"
             ),
+            ("standing", "object"): self._recorded(
+                obj, "object_replication_standing", "object_reconstruction_standing"
+            ),
+            ("standing", "account"): self._recorded(account, "replication_per_device"),
+            ("standing", "container"): self._recorded(container, "replication_per_device"),
             ("devices", None): self.device_list,
             ("updater", "container"): self._recorded(container, "container_updater_sweep"),
             ("updater", "object"): self._recorded(

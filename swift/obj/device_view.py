@@ -16,7 +16,7 @@ from swift.obj.device import Device, Devices
 from swift.obj.errors import ObjectError, Refused
 from swift.obj.inventory import BadDocument, Contents
 from swift.obj.replication.peers import PeerError, Peers, name_of
-from swift.obj.server_inventory import DEVICE, OBJECTS, SET_ASIDE, TAKE_BACK
+from swift.obj.server_inventory import DEVICE, HASHES, OBJECTS, SET_ASIDE, SUFFIXES, TAKE_BACK
 from swift.obj.store import Item, ObjectStore, SetAside, StoreOptions
 from swift.obj.stores import Stores
 
@@ -37,8 +37,11 @@ class DeviceView(Protocol):
     def contents(self, policy: StoragePolicy) -> Contents:
         """Its partitions and what waits or was set aside."""
 
+    def suffixes(self, policy: StoragePolicy, partition: int) -> list[str]:
+        """The suffixes that are in a partition."""
+
     def hashes(self, policy: StoragePolicy, partition: int) -> dict[str, Any]:
-        """The suffix hashes of a partition."""
+        """The suffix hashes of a partition, of suffixes that nobody told of too."""
 
     def items(self, policy: StoragePolicy, partition: int, suffixes: list[str]) -> tuple[list[Item], bool]:
         """The objects in these suffixes; True if there are more."""
@@ -62,11 +65,11 @@ class RemoteDevice:
     def contents(self, policy: StoragePolicy) -> Contents:
         return self._checked(Contents, self._ask(policy, "0", DEVICE))
 
+    def suffixes(self, policy: StoragePolicy, partition: int) -> list[str]:
+        return self._checked(inventory.suffixes_of, self._ask(policy, str(partition), SUFFIXES))
+
     def hashes(self, policy: StoragePolicy, partition: int) -> dict[str, Any]:
-        try:
-            return self.peers.hashes(self.node, policy.idx, str(partition))
-        except PeerError as error:
-            raise Unanswered(str(error)) from None
+        return self._checked(inventory.hashes_of, self._ask(policy, str(partition), HASHES))
 
     def items(self, policy: StoragePolicy, partition: int, suffixes: list[str]) -> tuple[list[Item], bool]:
         document = self._ask(policy, f"{partition}/{'-'.join(suffixes)}", OBJECTS)
@@ -118,8 +121,13 @@ class LocalDevice:
     def contents(self, policy: StoragePolicy) -> Contents:
         return Contents(self._run(inventory.device_document, self._store(policy)))
 
+    def suffixes(self, policy: StoragePolicy, partition: int) -> list[str]:
+        found: list[str] = self._run(self._store(policy).suffixes, str(partition))
+        return found
+
     def hashes(self, policy: StoragePolicy, partition: int) -> dict[str, Any]:
-        hashes: dict[str, Any] = self._run(self._store(policy).suffix_hashes, str(partition)).hashes
+        found = self._run(self._store(policy).suffix_hashes, str(partition), (), True)
+        hashes: dict[str, Any] = found.hashes
         return hashes
 
     def items(self, policy: StoragePolicy, partition: int, suffixes: list[str]) -> tuple[list[Item], bool]:

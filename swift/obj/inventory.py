@@ -1,7 +1,7 @@
 """What a node tells of one of its devices when an operator asks: documents of what lies there and of what was set aside.
 
 They are made here of a store, for the object server's answers and for commands that look at a disk of their own machine, and read
-here by who asked. Nothing is hashed or compared. Never here: HTTP.
+here by who asked. Nothing is compared. Never here: HTTP.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 from swift.core.policy import policies
 from swift.core.timestamp import internal_timestamp
 from swift.obj.async_pending import count_updates
-from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, policy_dir, split_policy_dir
-from swift.obj.store import Item, ObjectStore, SetAside, Times
+from swift.obj.directories import ASYNCDIR, DATADIR, is_hash, is_suffix, policy_dir, split_policy_dir
+from swift.obj.store import HashedSuffixes, Item, ObjectStore, SetAside, SuffixHash, Times
 
 MAX_ITEMS = 20_000  # in one document
 MAX_SET_ASIDE = 5_000
@@ -59,6 +59,20 @@ def _unknown(device_path: str) -> list[str]:
                 if next(entries, None) is not None:
                     found.append(name)
     return found
+
+
+def suffixes_document(store: ObjectStore, partition: str) -> Document:
+    """The suffixes that are in a partition, whatever is remembered of them."""
+    return {"suffixes": store.suffixes(partition)}
+
+
+def hashes_document(found: HashedSuffixes) -> Document:
+    """Suffix hashes: pairs of a suffix and its value, which for fragments is a list of pairs of an index, or null, and its digest."""
+    hashes = [
+        [suffix, list(value.items()) if isinstance(value, dict) else value]
+        for suffix, value in found.hashes.items()
+    ]
+    return {"hashes": hashes}
 
 
 def objects_document(store: ObjectStore, partition: str, suffixes: Iterable[str] | None) -> Document:
@@ -112,6 +126,37 @@ def items_of(document: Any) -> tuple[list[Item], bool]:
         return [_item(values) for values in document["objects"]], bool(document["more"])
     except (LookupError, TypeError, ValueError) as error:
         raise BadDocument(str(error)) from None
+
+
+def suffixes_of(document: Any) -> list[str]:
+    """Of a suffixes document. Raises BadDocument."""
+    try:
+        found = list(document["suffixes"])
+        if not all(isinstance(suffix, str) and is_suffix(suffix) for suffix in found):
+            raise ValueError("no suffix")
+        return found
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadDocument(str(error)) from None
+
+
+def hashes_of(document: Any) -> dict[str, SuffixHash | None]:
+    """{suffix: value} of a hashes document. Raises BadDocument."""
+    try:
+        return {_suffix(suffix): _value(value) for suffix, value in document["hashes"]}
+    except (LookupError, TypeError, ValueError) as error:
+        raise BadDocument(str(error)) from None
+
+
+def _suffix(value: Any) -> str:
+    if not (isinstance(value, str) and is_suffix(value)):
+        raise ValueError(f"no suffix: {value!r:.40}")
+    return value
+
+
+def _value(value: Any) -> SuffixHash | None:
+    if value is None or isinstance(value, str):
+        return value
+    return {None if index is None else _natural(index): str(digest) for index, digest in value}
 
 
 def set_aside_of(document: Any) -> tuple[str, list[SetAside]]:

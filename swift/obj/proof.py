@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from hashlib import md5
 
-from swift.core.fragments import HEADER, Codec, FragmentError
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.obj.checks import PIECE, Check
 from swift.obj.damage import read_or_judge
 from swift.obj.errors import Corrupt
@@ -19,7 +20,20 @@ from swift.obj.store import OpenObject
 # A client that reads an object has it in memory soon again; what nobody reads must not push that out.
 _NOT_CACHED = errno.EAGAIN
 _UNKNOWN = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
+_in_memory: set[int] = set()  # device numbers of file systems that can't be asked: nothing is forgotten there
 MAX_FRAGMENT = 64 << 20  # bytes; a fragment with an old header checksum is read whole to be judged
+
+
+def look_at_once(found: OpenObject, buffer: memoryview) -> bool | None:
+    """True if all bytes of a small object are in memory and fit its ETag, False if they differ; None says nothing."""
+    view = buffer[: found.size]
+    try:
+        flags = 0 if found.identity[0] in _in_memory else os.RWF_NOWAIT
+        if os.preadv(found.fd, [view], found.offset, flags) != found.size:
+            return None
+    except OSError:
+        return None
+    return md5(view, usedforsecurity=False).hexdigest() == found.metadata.get("ETag")
 
 
 class Archive:
@@ -111,7 +125,7 @@ class Proof:
                 self._archive.through(found, self._at)
         except Corrupt as err:
             count = self._at - began
-            self._differs(str(err))
+            self.differs(str(err))
             return max(count, 1)
         self._forget(began, self._at)
         return self._at - began
@@ -123,7 +137,7 @@ class Proof:
     def _read(self, view: memoryview) -> None:
         check, at = self._check, self._at
         count = 0
-        if at == 0 and self.once is None:
+        if at == 0 and self.once is None and self.found.identity[0] not in _in_memory:
             count = self._if_cached(view)
         count = count or check.read(view, at)
         if not count:
@@ -141,11 +155,14 @@ class Proof:
                 self._keep = False
                 with contextlib.suppress(OSError):
                     os.posix_fadvise(self.found.fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-            elif err.errno not in _UNKNOWN:
+            elif err.errno in _UNKNOWN:
+                _in_memory.add(self.found.identity[0])
+            else:
                 raise
         return 0
 
-    def _differs(self, why: str) -> None:
+    def differs(self, why: str) -> None:
+        """It was not what it should be, at this look."""
         if self.once is not None:
             self.damage = why
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterable
+from functools import partial
 
 from swift.core import clock
 from swift.core.errors import BadRequest
@@ -45,7 +46,7 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     store, partition, rest = target_of(server, environ)
     server.turnstile.carried_out += 1
     if "HTTP_X_BACKEND_INVENTORY" in environ:
-        return answer_inventory(environ, start_response, store, partition, rest)
+        return answer_inventory(environ, start_response, store, partition, rest, partial(log_damage, server))
     headers = []
     if rest:
         store.invalidate(partition, rest.split("-"))

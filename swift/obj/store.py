@@ -476,6 +476,10 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def suffixes(self, partition: str) -> list[str]:
+        """The suffixes that are in a partition, sorted."""
+
+    @abstractmethod
     def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
         """All that is in a partition (or some of its suffixes), sorted by suffix and hash. Raises OSError where that can't be told."""
 

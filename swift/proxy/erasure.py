@@ -23,6 +23,7 @@ class ErasureCoded(ErasureReads):
     def __init__(self, services: Services, policy: ErasurePolicy) -> None:
         super().__init__(services, policy)
         self.peers = Peers()
+        policy.codec.prepare()  # here, where nobody waits
 
     def put(self, upload: Upload) -> tuple[list[Answer], str | None]:
         length, body = upload.length, None

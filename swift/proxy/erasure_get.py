@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from swift.coding.fragments import FragmentError
 from swift.core import clock
 from swift.core.config import truthy
-from swift.core.fragments import FragmentError
 from swift.core.object_headers import EC_ETAG, EC_LENGTH, EC_PREFIX
 from swift.core.policy import ErasurePolicy
 from swift.core.segment_sums import SEGMENT_SUMS, SegmentSums

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from swift.coding.fragments import Parts
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits
-from swift.core.fragments import Parts
 from swift.core.policy import ErasurePolicy
 from swift.core.threads import Call, DeviceBusy, lane
 from swift.proxy.backend import Asking

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from swift.coding.fragments import Fragment, Parts
 from swift.core.checksum import crc32
-from swift.core.fragments import Fragment, Parts
 from swift.core.hashing import md5
 from swift.core.object_headers import (
     EC_ETAG,

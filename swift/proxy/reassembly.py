@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from swift.coding.fragments import Fragment, FragmentError
 from swift.core.fragment_votes import agreeing, first_right, says
-from swift.core.fragments import Fragment, FragmentError
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
@@ -135,12 +135,15 @@ class SegmentReader:
     def _segment(self, number: int) -> list[memoryview]:
         whole = self.whole
         fragments = self._fragments(number)
-        pieces = self._decode(fragments, whole.length_of(number))
+        try:
+            pieces = self._decode(fragments, whole.length_of(number))
+        except FragmentError as error:  # of some codes, not any fragments say what the others were
+            return [memoryview(self._mended(number, fragments, whole.can_tell(number), error))]
         if whole.is_right(number, pieces):
             if whole.can_tell(number) or self._is_checked():
                 return pieces
             return self._witnessed(number, fragments, pieces)
-        return [memoryview(self._mended(number, fragments, None))]
+        return [memoryview(self._mended(number, fragments, True))]
 
     # -- reading -----------------------------------------------------------------------------------------------------------
 
@@ -181,15 +184,12 @@ class SegmentReader:
     # -- decoding ----------------------------------------------------------------------------------------------------------
 
     def _decode(self, fragments: Mapping[int, Fragment], length: int) -> list[memoryview]:
-        """Raises BodyBroken."""
+        """Raises FragmentError."""
         codec = self.whole.codec
-        try:
-            if length <= INLINE or codec.pieces(fragments, length) is not None or codec.is_quick(length):
-                return codec.restored(fragments, length)
-            segment: list[memoryview] = self._in_lane(codec.restored, fragments, length)
-            return segment
-        except FragmentError as error:
-            raise BodyBroken(str(error)) from error
+        if length <= INLINE or codec.pieces(fragments, length) is not None or codec.is_quick(length):
+            return codec.restored(fragments, length)
+        segment: list[memoryview] = self._in_lane(codec.restored, fragments, length)
+        return segment
 
     def _in_lane(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._begin(function, *args)()
@@ -232,19 +232,26 @@ class SegmentReader:
             index = witness.source.index
             self._feeds[index] = witness
             self._witness = None
-            segment = self._mended(number, {**fragments, index: fragment}, index)
+            segment = self._mended(number, {**fragments, index: fragment}, False)
             return [memoryview(segment)]
         return pieces
 
-    def _mended(self, number: int, fragments: Mapping[int, Fragment], witness: int | None) -> bytes:
+    def _mended(
+        self,
+        number: int,
+        fragments: Mapping[int, Fragment],
+        is_known: bool,
+        why: FragmentError | None = None,
+    ) -> bytes:
         """A segment that came out wrong, made of other fragments. Raises BodyBroken.
 
-        One more fragment is fetched at a time, as long as there are any. `witness`: the one more that said it is wrong.
+        One more fragment is fetched at a time, as long as there are any. `is_known`: there is what tells whether a segment is right; else
+        one fragment more than needed must agree. `why`: these fragments are not wrong, they are not enough.
         """
         whole = self.whole
         all_of_it = {index: bytes(fragment) for index, fragment in fragments.items()}
-        wrong = set(self._feeds)
-        error = FragmentError(f"segment {number} does not have its checksum")
+        wrong = set() if why is not None else set(self._feeds)
+        error = why or FragmentError(f"segment {number} does not have its checksum")
         failed: FragmentSource | None = None
         while len(all_of_it) < whole.codec.total:
             extra = self._replace(number, set(all_of_it), failed)
@@ -260,7 +267,7 @@ class SegmentReader:
                 failed = extra
                 continue
             self._feeds[extra.index] = feed
-            if witness is None:
+            if is_known:
                 segment, right = run_in_thread(first_right, whole, number, all_of_it, extra.index)
             else:
                 segment, right = run_in_thread(agreeing, whole.codec, whole.length_of(number), all_of_it)

@@ -38,6 +38,10 @@ def state_families(section: str, conf: Mapping[str, Any]) -> Callable[[], Iterab
             for deed in ("replication", "reconstruction"):
                 yield from _standing(deed, recorded.get(f"object_{deed}_standing"))
             yield from _expiring(recorded.get("object_expirer_queue"))
+        for kind, file in (("account", recon_cache.ACCOUNT), ("container", recon_cache.CONTAINER)):
+            if section == f"{kind}-server":
+                recorded = recon_cache.read(os.path.join(cache_path, file))
+                yield from _databases(kind, recorded.get("replication_per_device"))
 
     return families
 
@@ -107,6 +111,16 @@ _STANDING = {
     "behind": "Partitions of a device that other primaries were not seen to have.",
     "behind_since": "When the oldest of those was first seen, in seconds since the epoch.",
     "checked": "When all partitions of a device were last compared, in seconds since the epoch.",
+    "done": "Partitions of a device that the latest pass has dealt with.",
+    "total": "Partitions of a device that there were when the latest pass began.",
+    "remaining": "Seconds that the rest of the pass takes at the pace so far; 0 when it is over.",
+}
+_DATABASES = {
+    "databases": "Databases of a device in the last whole pass of the replicator.",
+    "failures": "Of those, how many could not be brought everywhere.",
+    "handoffs": "Of those, how many are at home elsewhere and still here.",
+    "last": "When that pass was over, in seconds since the epoch.",
+    "last_without_failure": "When the latest pass without a failure began: what is older is everywhere.",
 }
 
 
@@ -127,6 +141,30 @@ def _standing(deed: str, standing: Any) -> Iterable[Any]:
                 if isinstance(value, (int, float)):
                     family.add_metric([device, policy], value)
     yield from families.values()
+
+
+def _databases(kind: str, devices: Any) -> Iterable[Any]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    if not isinstance(devices, dict):
+        return
+    families = {
+        key: GaugeMetricFamily(f"swift_{kind}_replication_{key}", text, labels=["device"])
+        for key, text in _DATABASES.items()
+    }
+    text = "Seconds that the rest of the pass under way takes at the pace so far."
+    remaining = GaugeMetricFamily(f"swift_{kind}_replication_remaining", text, labels=["device"])
+    for device, entry in sorted(devices.items()):
+        if not isinstance(entry, dict):
+            continue
+        for key, family in families.items():
+            if isinstance(entry.get(key), (int, float)):
+                family.add_metric([device], entry[key])
+        under_way = entry.get("pass")
+        left = under_way.get("remaining") if isinstance(under_way, dict) else 0
+        if isinstance(left, (int, float)):
+            remaining.add_metric([device], left)
+    yield from (*families.values(), remaining)
 
 
 _EXPIRING = {

@@ -1,77 +1,24 @@
 """Nodes 1 and 2 are ours, 3 and 4 the reference's; one proxy of each. Run with REFERENCE_BIN=/path/to/its/bin (see bench/speed.py)."""
 
-import http.client
 import json
-import os
 import pathlib
 import random
 import subprocess
 import sys
-import sysconfig
 from urllib.parse import quote as quoted
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+from test.cluster import wait_for_port
+from test.mixed import PORT_OF, REFERENCE, Client, mixed_cluster, needs_reference
 
-from cluster import PORT_OF, Cluster  # noqa: E402
-
-from test.cluster import free_ports, wait_for_port  # noqa: E402
-
-REFERENCE = os.environ.get("REFERENCE_BIN", "")
-
-pytestmark = [
-    pytest.mark.reference,
-    pytest.mark.skipif(not REFERENCE, reason="REFERENCE_BIN names no installation of the reference"),
-]
+pytestmark = needs_reference
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
-    reference = pathlib.Path(REFERENCE)
-    port, base = free_ports()
-    memcache_port = free_ports()[0]
-    memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
-    cluster = Cluster(
-        "mixed", ours, tmp_path_factory.mktemp("mixed"), port, base, f"127.0.0.1:{memcache_port}"
-    )
-    cluster.bin_of_node = {3: reference, 4: reference}
-    cluster.write()
-    cluster.reference_port = free_ports()[0]
-    (cluster.etc / "reference-proxy.conf").write_text(cluster.proxy_conf(cluster.reference_port))
-    try:
-        cluster.start()
-        cluster.start_one("reference-proxy", "proxy", reference)
-        cluster.wait(cluster.reference_port)
+    with mixed_cluster(tmp_path_factory.mktemp("mixed")) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        memcached.kill()
-        memcached.wait()
-
-
-class Client:
-    """A user at one of the proxies."""
-
-    def __init__(self, port):
-        self.port = port
-        self.token = self.call(
-            "GET", "/auth/v1.0", headers={"X-Auth-User": "test:tester", "X-Auth-Key": "testing"}
-        )[1]["x-auth-token"]
-
-    def call(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, path, body=body, headers=headers or {})
-        answer = connection.getresponse()
-        data = answer.read()
-        connection.close()
-        return answer.status, {k.lower(): v for k, v in answer.getheaders()}, data
-
-    def __call__(self, method, path, body=None, headers=None):
-        return self.call(
-            method, f"/v1/AUTH_test{path}", body, {"X-Auth-Token": self.token, **(headers or {})}
-        )
 
 
 @pytest.fixture(scope="module")

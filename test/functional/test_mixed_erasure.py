@@ -4,43 +4,16 @@ Run with REFERENCE_BIN=/path/to/its/bin, as test_mixed_cluster.
 """
 
 import json
-import os
-import pathlib
 import random
-import subprocess
-import sys
-import sysconfig
 
 import pytest
 
-from test.cluster import free_ports
-from test.functional.test_mixed_cluster import Client, write_and_read
+from test.functional.test_mixed_cluster import write_and_read
+from test.mixed import PORT_OF, Client, erasure_policy, mixed_cluster, needs_reference
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+POLICIES = (erasure_policy("ec42", 4, 2), erasure_policy("twice", 2, 1, 2))
 
-from cluster import PORT_OF, Cluster  # noqa: E402
-
-REFERENCE = os.environ.get("REFERENCE_BIN", "")
-EC_TYPE = os.environ.get("EC_TYPE", "liberasurecode_rs_vand")
-POLICIES = (
-    (
-        "ec42",
-        f"policy_type = erasure_coding\nec_type = {EC_TYPE}\nec_num_data_fragments = 4\nec_num_parity_fragments = 2\n"
-        "ec_object_segment_size = 65536\n",
-        6,
-    ),
-    (
-        "twice",
-        f"policy_type = erasure_coding\nec_type = {EC_TYPE}\nec_num_data_fragments = 2\nec_num_parity_fragments = 1\n"
-        "ec_object_segment_size = 65536\nec_duplication_factor = 2\n",
-        6,
-    ),
-)
-
-pytestmark = [
-    pytest.mark.reference,
-    pytest.mark.skipif(not REFERENCE, reason="REFERENCE_BIN names no installation of the reference"),
-]
+pytestmark = needs_reference
 
 SIZES = (0, 1, 4096, 65535, 65536, 65537, 200_000, 3 * 1024 * 1024 + 7)
 
@@ -51,35 +24,11 @@ def body_of(size):
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory):
-    ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
-    reference = pathlib.Path(REFERENCE)
-    port, base = free_ports()
-    memcache_port = free_ports()[0]
-    memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
-    root = tmp_path_factory.mktemp("mixed-ec")
-    cluster = Cluster(
-        "mixed-ec", ours, root, port, base, f"127.0.0.1:{memcache_port}", devices=2, policies=POLICIES
-    )
-    cluster.bin_of_node = {3: reference, 4: reference}
-    cluster.write()
-    cluster.reference_port = free_ports()[0]
     # nodes that were away are back at once: the reference gives up on them even where nobody else is left, and what one proxy has put
     # on handoffs meanwhile, the other does not find
-    for name, port in (("proxy-server", cluster.port), ("reference-proxy", cluster.reference_port)):
-        conf = cluster.proxy_conf(port)
-        conf = conf.replace(
-            "use = egg:swift#proxy\n", "use = egg:swift#proxy\nerror_suppression_limit = 1000\n"
-        )
-        (cluster.etc / f"{name}.conf").write_text(conf)
-    try:
-        cluster.start()
-        cluster.start_one("reference-proxy", "proxy", reference)
-        cluster.wait(cluster.reference_port)
+    options = "error_suppression_limit = 1000\n"
+    with mixed_cluster(tmp_path_factory.mktemp("mixed-ec"), POLICIES, 2, options) as cluster:
         yield cluster
-    finally:
-        cluster.stop()
-        memcached.kill()
-        memcached.wait()
 
 
 @pytest.fixture(scope="module")

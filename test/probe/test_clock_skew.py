@@ -39,7 +39,7 @@ def replicate(cluster):
         run_on("swift-container-updater", str(etc / "container-server" / f"{node}.conf"), "once", **altered)
 
 
-@pytest.fixture(params=[-HOUR, 0, HOUR], ids=["proxy behind", "same", "proxy ahead"])
+@pytest.fixture(params=[0, HOUR], ids=["right", "ahead"])
 def cluster(request, tmp_path, monkeypatch):
     """The clock of the second proxy is off, and those of two nodes."""
 

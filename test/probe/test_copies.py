@@ -10,15 +10,14 @@ import pytest
 from swift.cli.saio_layout import NODES
 from swift.core import hashing
 from swift.core.hashing import hash_path
-from test.cluster import Cluster
-from test.probe.test_safe_to_pull import command, put
+from test.probe.test_safe_to_pull import command, patient_cluster, put
 
 BODY = os.urandom(150_000)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("copies") / "saio") as running:
+    with patient_cluster(tmp_path_factory.mktemp("copies") / "saio") as running:
         running.kill("daemons")  # what repairs is started by the tests
         for policy in ("gold", "ec42"):
             running.request("PUT", f"/{policy}", headers={"X-Storage-Policy": policy})

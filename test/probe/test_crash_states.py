@@ -4,20 +4,24 @@ A real server does each kind of write under the tracer; then each state that its
 and opened by the store, which reads every byte as the auditor does.
 """
 
+import functools
 import hashlib
+import http.client
 import os
 import pathlib
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from zlib import crc32
 
 import pytest
-from traced_servers import TracedServer, answers
+from servers import environment, free_port
+from traced_servers import ROOT, TracedServer, answers
 
 from swift.container.broker import ContainerBroker
-from swift.core import swift_dir
+from swift.core import hashing, swift_dir
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
 from swift.db.connection import CONNECTIONS
@@ -26,8 +30,11 @@ from swift.obj.errors import NotExist
 from swift.obj.files import suffixes
 from swift.obj.files.store import FileStore
 from swift.obj.store import EXTENT, StoreOptions
+from swift.ring.builder import RingBuilder
 from test import crash_states, system_calls
+from test.cluster import wait_for_port
 from test.crash_states import Recording, tree
+from test.object_nodes import OURS, ObjectNodes
 
 WHOLE_STRINGS = 1 << 21
 NOBODY = {"X-Container-Partition": "1", "X-Container-Host": "127.0.0.1:1", "X-Container-Device": "sda"}
@@ -154,10 +161,11 @@ class Objects:
         self._done(2, name, (body, "fragment"), False)
 
 
-def stored(root, policy, name):
+def stored(root, policy, name, partition=None):
     """What the store has of an object, every byte looked at: (body, metadata) or None."""
     store = FileStore(Device("sda", f"{root}/sda", 1), policies()[policy], StoreOptions(warm_bytes=0))
-    place = store.locate(str(int(hash_path(f"a/c/{name}")[:2], 16)), hash_path(f"a/c/{name}"), f"/a/c/{name}")
+    partition = int(hash_path(f"a/c/{name}")[:2], 16) if partition is None else partition
+    place = store.locate(str(partition), hash_path(f"a/c/{name}"), f"/a/c/{name}")
     if not os.path.isdir(f"{root}/sda"):
         return None
     try:
@@ -303,9 +311,9 @@ class Rows:
         self.do("DELETE", "", lambda world, when: (True, {}, {}))
 
 
-def container_there(root):
+def container_there(root, container="c"):
     """As in a world; the file sound in every page."""
-    name_hash = hash_path("a", "c")
+    name_hash = hash_path("a", container)
     path = root / "sda" / "containers" / "1" / name_hash[-3:] / name_hash / f"{name_hash}.db"
     broker = ContainerBroker(str(path))
     if not broker.exists():
@@ -360,3 +368,145 @@ def test_containers(container_server, memory, request):
             assert (got[0], got[2]) in [(world[0], world[2]) for world in may if world], (count, got, may)
             assert got[1].items() <= {item for world in rows.worlds if world for item in world[1].items()}
         assert not (root / "sda" / "quarantined").exists()
+
+
+# -- replication -----------------------------------------------------------------------------------------------------------
+
+
+def mark(port, number):
+    """A request of no consequence, by whose answer a moment is known."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("OPTIONS", "/", headers={"X-Timestamp": f"{number:010d}.00000"})
+    connection.getresponse().read()
+    connection.close()
+    return f"{number:010d}.00000"
+
+
+def test_objects_that_replication_brings(tmp_path, memory):
+    """SSYNC, at the node that receives."""
+    hashing.set_hash_config("changeme", "changeme")
+    bodies = {name: os.urandom(size) for name, size in (("a", 100), ("b", 100_000), ("c", 5))}
+    with ObjectNodes(tmp_path / "nodes", [OURS] * 2, replicas=2) as nodes:
+        nodes.stop(1)
+        words = [str(OURS / "swift-object-server"), str(nodes.conf(1))]
+        traced = system_calls.Traced(words, tmp_path / "trace", environment(), WHOLE_STRINGS)
+        try:
+            wait_for_port("127.0.0.1", nodes.base + 1)
+            worlds, marks = [{}], []
+
+            def replicated(**changes):
+                assert nodes.replicate(2)
+                worlds.append({**worlds[-1], **changes})
+                marks.append(mark(nodes.base + 1, len(marks) + 1))
+
+            put = {"X_Object_Meta_A": "put"}
+            nodes.put("a", bodies["a"], at(1), 2, **put)
+            nodes.put("b", bodies["b"], at(1), 2, **put)
+            replicated(a=(bodies["a"], "put"), b=(bodies["b"], "put"))
+            nodes.put("a", bodies["c"], at(2), 2, **put)
+            assert nodes.request(2, "POST", "b", timestamp=at(2), X_Object_Meta_A="post")[0] == 202
+            replicated(a=(bodies["c"], "put"), b=(bodies["b"], "post"))
+            assert nodes.request(2, "DELETE", "b", timestamp=at(3))[0] == 204
+            nodes.put("c", bodies["b"], at(3), 2, **put)
+            replicated(b=None, c=(bodies["b"], "put"))
+        finally:
+            traced.stop()
+        parts = {name: nodes.ring.get_part("a", "c", name) for name in bodies}
+        device = str(nodes.disk(1))
+        calls = traced.calls()
+        recording = Recording(device, calls)
+        assert_same_as_disk(recording, device, memory)
+    left = answers(calls)
+    for count, root in each_state(recording, [left[when][1] for when in marks], memory):
+        for name in bodies:
+            got = stored(root, 0, name, parts[name])
+            may = [world.get(name) for world in worlds[count : count + 2]]
+            assert got in may, (count, name, got and got[1])
+        assert not (root / "sda" / "quarantined").exists()
+
+
+@pytest.mark.parametrize("container_server", ["yes"], indirect=True)
+def test_rows_and_databases_that_replication_brings(container_server, tmp_path, memory):
+    """At the container server that receives: its own rows, acknowledged and synced, and all that a peer was told it has."""
+    peer = Peer(tmp_path, container_server)
+    container = next(name for name in "cdefghijkl" if int(hash_path("a", name)[0], 16) >= 8)  # of partition 1
+    own, theirs, marks, worlds = set(), set(), [], [(set(), set())]
+
+    def replicated():
+        peer.replicate()
+        worlds.append((set(own), set(theirs)))
+        marks.append(mark(container_server.port, len(marks) + 1))
+
+    def rows(server, device, names):
+        for name in names:
+            assert server.request("PUT", f"/{device}/1/a/{container}/{name}", at(5), **ROW) == 201
+        (own if server is container_server else theirs).update(names)
+
+    try:
+        assert peer.request("PUT", f"/sdb/1/a/{container}", at(1), X_Backend_Storage_Policy_Index="0") == 201
+        rows(peer, "sdb", [f"first{n}" for n in range(5)])
+        replicated()  # the whole file
+        rows(peer, "sdb", ["second"])
+        rows(container_server, "sda", ["own1"])
+        worlds.append((set(own), set(theirs) - {"second"}))
+        marks.append(mark(container_server.port, len(marks) + 1))
+        replicated()  # a row
+        rows(peer, "sdb", [f"third{n}" for n in range(25)])
+        rows(container_server, "sda", ["own2"])
+        replicated()  # the whole file, into which our rows go
+    finally:
+        peer.stop()
+    recording, calls = recorded(container_server)
+    assert_same_as_disk(recording, container_server.device, memory)
+    left = answers(calls)
+    all_rows = own | theirs
+    for count, root in each_state(recording, [left[when][1] for when in marks], memory):
+        got = container_there(root, container)
+        there = set(got[1]) if got else set()
+        assert set().union(*worlds[count]) <= there <= all_rows, (count, worlds[count], there)
+        assert not (root / "sda" / "quarantined").exists()
+
+
+class Peer:
+    """A container server with the device `sdb` and its replicator, beside the traced one in a ring of two."""
+
+    def __init__(self, tmp_path, traced):
+        self.port = free_port(low=traced.port + 1, high=traced.port + 900)
+        builder = RingBuilder(1, 2, 0)
+        for device, port in (("sda", traced.port), ("sdb", self.port)):
+            address = {
+                "ip": "127.0.0.1",
+                "port": port,
+                "replication_ip": "127.0.0.1",
+                "replication_port": port,
+            }
+            builder.add_dev(
+                {"region": 1, "zone": port, "device": device, "weight": 1.0, "meta": "", **address}
+            )
+        builder.rebalance()
+        builder.get_ring().save(str(tmp_path / "container.ring.gz"))
+        (tmp_path / "peer" / "sdb").mkdir(parents=True)
+        self.conf = tmp_path / "peer.conf"
+        self.conf.write_text(
+            f"[DEFAULT]\nuser = root\ndevices = {tmp_path}/peer\nmount_check = false\nbind_ip = 127.0.0.1\nbind_port = {self.port}\n"
+            f"workers = 0\nswift_dir = {tmp_path}\nrecon_cache_path = {tmp_path}\n[pipeline:main]\npipeline = container-server\n"
+            "[app:container-server]\nuse = egg:swift#container\n[container-replicator]\ndatabases_per_second = 0\n"
+        )
+        self.process = subprocess.Popen(
+            [str(ROOT / "bin" / "swift-container-server"), str(self.conf)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+        )
+        wait_for_port("127.0.0.1", self.port)
+        self.kind = "container"
+        self.request = functools.partial(TracedServer.request, self)
+
+    def replicate(self):
+        words = [str(ROOT / "bin" / "swift-container-replicator"), str(self.conf), "once"]
+        subprocess.run(words, check=True, env=environment(), capture_output=True, timeout=120)
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()

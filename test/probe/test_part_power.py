@@ -58,16 +58,16 @@ def load_of(cluster):
 
 
 def test_up(cluster):
+    """Relinkers are killed on the way, and run again."""
     load = load_of(cluster)
     with load.running():
         load.rest(20)
         turn(cluster, "prepare_increase", load)
-        relinker(cluster, "relink")
-        load.rest()
-        turn(cluster, "increase", load)
-        relinker(cluster, "cleanup")
-        load.rest()
-        turn(cluster, "finish_increase", load)
+        for step in "relink", "cleanup":
+            kill_amid(cluster, step, 1)
+            relinker(cluster, step)
+            load.rest()
+            turn(cluster, "increase" if step == "relink" else "finish_increase", load)
         load.rest(20)
     load.check()
     assert cluster.misplaced(RINGS, POWER + 1) == []
@@ -87,23 +87,6 @@ def test_given_up(cluster):
         load.rest(20)
     load.check()
     assert cluster.misplaced(RINGS, POWER) == []
-
-
-def test_relinkers_are_killed_and_run_again(cluster):
-    """And servers with them."""
-    load = load_of(cluster)
-    with load.running():
-        load.rest(20)
-        turn(cluster, "prepare_increase", load)
-        for step in "relink", "cleanup":
-            for node in NODES:
-                kill_amid(cluster, step, node)
-            relinker(cluster, step)
-            load.rest()
-            turn(cluster, "increase" if step == "relink" else "finish_increase", load)
-        load.rest(10)
-    load.check()
-    assert cluster.misplaced(RINGS, POWER + 1) == []
 
 
 def kill_amid(cluster, step, node):

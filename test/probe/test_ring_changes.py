@@ -12,7 +12,8 @@ from test.altered import spawner
 from test.load import Load
 from test.two_proxies import TwoProxies, environ
 
-RING = "object"
+RINGS = {"gold": "object", "ec42": "object-2"}
+DAEMONS = {"gold": "swift-object-replicator", "ec42": "swift-object-reconstructor"}
 PASSES = 8  # of all replicators: what one has given back, another may still have to give on
 
 
@@ -36,9 +37,14 @@ def cluster(shared):
 
 
 @pytest.fixture
-def load(cluster, request):
+def policy(request):
+    return getattr(request, "param", "gold")
+
+
+@pytest.fixture
+def load(cluster, policy, request):
     container = "/" + request.node.name.translate(str.maketrans("_[", "--", "]"))
-    assert cluster.request("PUT", container, headers={"X-Storage-Policy": "gold"}).status == 201
+    assert cluster.request("PUT", container, headers={"X-Storage-Policy": policy}).status == 201
     return Load(cluster.addresses(), cluster.token, [container], each=4)
 
 
@@ -51,16 +57,16 @@ def rebalance(builder):
     builder.rebalance(seed="1")
 
 
-def replicate(cluster):
-    cluster.run("swift-object-replicator", "{conf}", "once")
+def replicate(cluster, policy):
+    cluster.run(DAEMONS[policy], "{conf}", "once")
 
 
-def astray(cluster):
+def astray(cluster, policy):
     """Partitions that lie on a disk of the ring that does not have them on it."""
-    ring = Ring(str(cluster.layout.etc), RING)
+    ring = Ring(str(cluster.layout.etc), RINGS[policy])
     disks = {dev["device"] for dev in ring.devs if dev}
     found = []
-    for path in cluster.layout.disks.glob("*/*/objects/*"):
+    for path in cluster.layout.disks.glob(f"*/*/{RINGS[policy].replace('object', 'objects', 1)}/*"):
         name = path.parts[-3]
         if not path.name.isdigit() or name not in disks:
             continue  # nobody gives back what lies on a disk that was taken out
@@ -69,27 +75,27 @@ def astray(cluster):
     return found
 
 
-def settle(cluster, load):
+def settle(cluster, policy, load):
     """Replicators run until nothing is astray; clients go on."""
     for _ in range(PASSES):
-        replicate(cluster)
+        replicate(cluster, policy)
         load.rest(2)
-        if not astray(cluster):
+        if not astray(cluster, policy):
             return
-    raise AssertionError(f"still astray: {astray(cluster)[:5]}")
+    raise AssertionError(f"still astray: {astray(cluster, policy)[:5]}")
 
 
-def check_end(cluster, load):
+def check_end(cluster, policy, load):
     """Without clients: passes bring all copies home, and each copy of each object is right."""
     for _ in range(PASSES):
-        replicate(cluster)
-        if not astray(cluster):
+        replicate(cluster, policy)
+        if not astray(cluster, policy):
             break
-    assert astray(cluster) == []
+    assert astray(cluster, policy) == []
     load.check()
 
 
-def test_a_disk_is_added(cluster, load):
+def test_a_disk_is_added(cluster, policy, load):
     ip, port = cluster.layout.storage_address("object", 1)
 
     def change(builder):
@@ -101,31 +107,28 @@ def test_a_disk_is_added(cluster, load):
 
     with load.running():
         load.rest(20)
-        cluster.change([RING], change, load)
-        settle(cluster, load)
-        cluster.change([RING], rebalance, load)
-        settle(cluster, load)
-    check_end(cluster, load)
+        cluster.change([RINGS[policy]], change, load)
+        settle(cluster, policy, load)
+    check_end(cluster, policy, load)
     assert list(cluster.layout.disks.glob("1/sdb5/objects/*/*/*/*.data"))
 
 
-def test_weights_change(cluster, load):
+@pytest.mark.parametrize("policy", RINGS, indirect=True)
+def test_weights_change(cluster, policy, load):
+    def change(builder):
+        for name, weight in ("sdb1", 0.3), ("sdb4", 2.0):
+            builder.set_dev_weight(device(builder, name)["id"], weight)
+        rebalance(builder)
+
     with load.running():
         load.rest(20)
-        for weights in (("sdb1", 0.0), ("sdb4", 2.0)), (("sdb1", 1.0), ("sdb2", 0.3)):
-
-            def change(builder, weights=weights):
-                for name, weight in weights:
-                    builder.set_dev_weight(device(builder, name)["id"], weight)
-                rebalance(builder)
-
-            cluster.change([RING], change, load)
-            settle(cluster, load)
-    check_end(cluster, load)
+        cluster.change([RINGS[policy]], change, load)
+        settle(cluster, policy, load)
+    check_end(cluster, policy, load)
 
 
 @pytest.mark.parametrize("disk", ["there", "lost"])
-def test_a_disk_is_removed(cluster, load, disk):
+def test_a_disk_is_removed(cluster, policy, load, disk):
     """It was in the ring with all that it holds."""
     name, node = {"there": ("sdb2", 2), "lost": ("sdb3", 3)}[disk]
 
@@ -135,9 +138,9 @@ def test_a_disk_is_removed(cluster, load, disk):
 
     with load.running():
         load.rest(20)
-        cluster.change([RING], change, load)
+        cluster.change([RINGS[policy]], change, load)
         if disk == "lost":
             objects = cluster.layout.disks / str(node) / name / "objects"
             objects.rename(objects.with_name("lost"))
-        settle(cluster, load)
-    check_end(cluster, load)
+        settle(cluster, policy, load)
+    check_end(cluster, policy, load)

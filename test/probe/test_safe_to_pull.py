@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -17,17 +18,32 @@ from test.cluster import Cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
-REPLICATORS = ("object", "container", "account")
+DAEMONS = ("object-replicator", "object-reconstructor", "container-replicator", "account-replicator")
+
+
+def patient_cluster(home):
+    """A slow machine alone is no reason for handoffs or for updates that wait."""
+    cluster = Cluster(home)
+    cluster.write()
+    confs = [*cluster.layout.etc.glob("object-server/*.conf"), cluster.layout.proxy_conf]
+    for conf in confs:
+        text = conf.read_text().replace(
+            "[DEFAULT]\n", "[DEFAULT]\nnode_timeout = 60\nconn_timeout = 10\ncontainer_update_timeout = 30\n"
+        )
+        conf.write_text(text)
+    return cluster
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("pull") / "saio") as running:
+    with patient_cluster(tmp_path_factory.mktemp("pull") / "saio") as running:
         running.kill("daemons")  # what repairs is started by the tests
         for policy in ("gold", "ec42"):
             running.request("PUT", f"/{policy}", headers={"X-Storage-Policy": policy})
             for number in range(12):
                 put(running, policy, f"o{number}", os.urandom(1000 + 20_000 * (number % 3)))
+        for number in range(8):  # so that each disk has some in common with each other
+            assert running.request("PUT", f"/more{number}").status == 201
         assert running.request("DELETE", "/gold/o1").status == 204
         assert running.request("POST", "/gold/o2", headers={"X-Object-Meta-A": "b"}).status == 202
         yield running
@@ -41,7 +57,13 @@ def cluster(shared):
 
 
 def put(cluster, container, name, body):
-    assert cluster.request("PUT", f"/{container}/{name}", body).status == 201
+    """A machine that is asked too much says so, and is asked again."""
+    for _ in range(20):
+        answer = cluster.request("PUT", f"/{container}/{name}", body)
+        if answer.status != 503:
+            break
+        time.sleep(0.5)
+    assert answer.status == 201
 
 
 def command(cluster, *words, name="swift-safe-to-pull"):
@@ -70,12 +92,23 @@ def problems(part):
     return [(problem["what"], problem["node"].rpartition("/")[2]) for problem in part["problems"]]
 
 
+def counted(found):
+    """Without examples, which may be any."""
+    return {
+        key: sorted(
+            (problem["what"], problem["node"], problem["units"], problem["items"])
+            for problem in part["problems"]
+        )
+        for key, part in found.items()
+    }
+
+
 def replicate(cluster, *nodes):
     for node in nodes:
-        for kind in REPLICATORS:
-            conf = cluster.layout.etc / f"{kind}-server" / f"{node}.conf"
+        for name in DAEMONS:
+            conf = cluster.layout.etc / f"{name.partition('-')[0]}-server" / f"{node}.conf"
             subprocess.run(
-                [sys.executable, ROOT / "bin" / f"swift-{kind}-replicator", conf, "once"],
+                [sys.executable, ROOT / "bin" / f"swift-{name}", conf, "once"],
                 env=ENV,
                 check=True,
                 timeout=120,
@@ -88,6 +121,7 @@ def test_a_whole_cluster_lets_any_one_disk_go(cluster):
             status, text = command(cluster, device)
             assert status == 0, text
             assert "YES" in text
+            assert command(cluster, "--quick", device) == (0, text)
     found, _ = parts(cluster, "sdb1")
     assert found["objects", "gold"]["checked"] and found["containers", None]["checked"]
     assert command(cluster, "-q", "sdb1") == (0, "")
@@ -102,23 +136,17 @@ def test_not_all_copies_may_go_together(cluster):
 
 def test_an_emptied_disk_holds_its_neighbours_until_it_is_repaired(cluster):
     for entry in cluster.device(2).iterdir():
-        shutil.rmtree(entry)
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     found, status = parts(cluster, "sdb1")
     assert status == 1
     for key in (("objects", "gold"), ("objects", "ec42"), ("containers", None)):
         assert ("lacks", "sdb2") in problems(found[key]), key
+    quick, _ = parts(cluster, "--quick", "sdb1")
+    assert counted(quick) == counted(found)
     assert command(cluster, "sdb2")[0] == 0  # nothing would be lost with it
     replicate(cluster, 1, 3, 4)
-    found, _ = parts(cluster, "sdb1")
-    for key in (("objects", "gold"), ("containers", None), ("accounts", None)):
-        assert found[key]["whole"], found[key]
-    put_again(cluster)
-
-
-def put_again(cluster):
-    """The fragments, too, are whole again."""
-    for number in range(12):
-        put(cluster, "ec42", f"o{number}", b"again" * number)
+    found, status = parts(cluster, "sdb1")
+    assert status == 0, found
 
 
 def test_a_node_that_does_not_answer_is_a_reason(cluster):
@@ -145,7 +173,7 @@ def test_one_old_copy_elsewhere_is_a_reason(cluster):
     for file in copies[second].parent.glob("*.data"):
         file.unlink()
     kept[0].rename(copies[second])
-    found, status = parts(cluster, "--thorough", f"sdb{first}")
+    found, status = parts(cluster, f"sdb{first}")
     assert status == 1
     (problem,) = found["objects", "gold"]["problems"]
     assert (problem["what"], problem["items"]) == ("lacks", 1)
@@ -175,11 +203,11 @@ def test_quarantine_is_a_reason_only_while_nothing_else_is_whole(cluster):
     quarantine.mkdir(parents=True, exist_ok=True)
     place.rename(quarantine / name_hash)
     device = f"sdb{node}"
-    found, status = parts(cluster, "--thorough", device)
+    found, status = parts(cluster, device)
     assert status == 0, found
     for _, other in places[1:]:
         shutil.rmtree(other)
-    found, status = parts(cluster, "--thorough", device)
+    found, status = parts(cluster, device)
     assert ("set-aside", "") in problems(found["objects", "gold"])
     shutil.rmtree(quarantine / name_hash)
 
@@ -206,11 +234,11 @@ def test_fragments_of_unfinished_writes(cluster):
     (first, ours), (_, theirs) = files[:2]
     half = ours.rename(ours.with_name(ours.name.replace("#d", "")))
     theirs.unlink()
-    found, _ = parts(cluster, "--thorough", first)
+    found, _ = parts(cluster, first)
     assert [problem[0] for problem in problems(found["objects", "ec42"])] == ["lacks"]
     for _, file in files[2:]:
         file.rename(file.with_name(file.name.replace("#d", "")))
-    found, status = parts(cluster, "--thorough", first)
+    found, status = parts(cluster, first)
     assert status == 0, found
     half.unlink()
 

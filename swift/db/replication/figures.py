@@ -44,6 +44,7 @@ class Figures:
         self.counts = dict.fromkeys(COUNTERS, 0)
         self.failure_nodes: dict[str, dict[str, int]] = {}
         self.devices: dict[str, dict[str, Any]] = {}
+        self._before: dict[str, dict[str, Any]] = {}  # of those that the pass is at: what was told before it
         self._told: set[tuple[str, str]] = set()
 
     def count(self, what: str, number: int = 1) -> None:
@@ -61,16 +62,39 @@ class Figures:
     def begin_device(self, name: str, before: Any) -> None:
         """A local device's turn has come. `before`: what was told of it after an earlier pass, if anything."""
         self.devices[name] = {"databases": 0, "failures": 0, "handoffs": 0}
+        self._before[name] = {**before, "pass": {}} if isinstance(before, dict) else {"pass": {}}
         if isinstance(before, dict) and isinstance(before.get("last_without_failure"), float):
             self.devices[name]["last_without_failure"] = before["last_without_failure"]
 
     def end_device(self, name: str) -> None:
         """All replicas of a local device have been looked at. When they were last without a failure is what an operator asks for."""
         found = self.devices[name]
+        self._before.pop(name, None)
         found["last"] = clock.time()
         if not found["failures"]:
             found["last_without_failure"] = self.start
         self.metrics.gauge(f"handoffs.{name}", found["handoffs"])
+
+    def progress(self) -> dict[str, Any]:
+        """As in the recon file while the pass goes on: what was told of devices before, and how far it is with them.
+
+        `pass`: databases that are `done`, how many there were last time (`expected`), when it `began`, and `remaining` seconds at this
+        pace; None where that can't be told.
+        """
+        now = clock.time()
+        told: dict[str, Any] = {}
+        for name, entry in self.devices.items():
+            before = self._before.get(name)
+            if before is None:
+                told[name] = entry
+                continue
+            done, expected = entry["databases"], before.get("databases")
+            remaining = None
+            if done and isinstance(expected, int):
+                remaining = (now - self.start) / done * max(expected - done, 0)
+            at = {"done": done, "expected": expected, "began": self.start, "remaining": remaining}
+            told[name] = {**before, "pass": at}
+        return {"replication_per_device": told} if told else {}
 
     def at_device(self, name: str, what: str) -> None:
         """One more of `databases`, `failures` or `handoffs`, those that stay, on a local device."""

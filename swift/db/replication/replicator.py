@@ -12,7 +12,7 @@ from optparse import OptionParser
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, sleep, spawn
+from swift.core.concurrency import GreenPool, kill, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.swift_dir import use as use_swift_dir
@@ -42,6 +42,7 @@ from .work import DeviceWork, is_among
 LOCK_TIMEOUT = 30.0
 LOT = 32  # databases that a peer is asked about at a time
 LOT_SECONDS = 1.0  # that the first of them waits for the others
+SHOW_SECONDS = 15.0  # between two looks at how far a pass is
 LOOKS = 2  # lots of a device that are looked at, or asked about, at a time
 
 Node = Mapping[str, Any]
@@ -177,13 +178,25 @@ class DatabaseReplicator(Daemon):
             sweeps.append(spawn(self._sweep_logged, device, frozenset(only.partitions), share, figures))
         if not sweeps and not only.devices:
             self.logger.error("ERROR Failed to find a device of the %s ring on this node", self.kind)
+        showing = None if only.devices or only.partitions else spawn(self._show, figures)
         for sweep in sweeps:
             sweep.wait()
+        if showing is not None:
+            kill(showing)
         self.end_pass(figures)
         figures.log(self.logger)
         self._warn_of_odd_modes()
         self.logger.info("Replication run OVER")
-        recon_cache.dump(figures.recon(), self.recon_file, self.logger)
+        found = figures.recon()
+        own = {device["device"] for device in devices}
+        found["replication_per_device"].update({name: {} for name in before if name not in own})
+        recon_cache.dump(found, self.recon_file, self.logger)
+
+    def _show(self, figures: Figures) -> None:
+        """How far the pass is, for whoever looks."""
+        while True:
+            sleep(SHOW_SECONDS)
+            recon_cache.dump(figures.progress(), self.recon_file, self.logger)
 
     def _warn_of_odd_modes(self) -> None:
         if self.handoffs_only or self.handoff_delete:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Semaphore
+from swift.core.errors import LockTimeout
 from swift.core.policy import ErasurePolicy
 from swift.obj.auditing.figures import ALL, Figures
 from swift.obj.auditing.options import AuditorOptions
@@ -229,7 +230,7 @@ class DevicePass:
         options = self.options
         try:
             return prove(part.store, examined, part.codec, options.by_checksums, options.chunk, self._count)
-        except OSError as err:
+        except (LockTimeout, OSError) as err:
             examined.error = f"{examined.path}: {err}"
             return False
 
@@ -254,7 +255,10 @@ class DevicePass:
         found, place = examined.found, examined.place
         assert found is not None
         if self.watching and self.watching.see_object(dict(found.metadata), examined.path):
-            part.store.quarantine(place, "a watcher asked for it", found)
+            try:
+                part.store.quarantine(place, "a watcher asked for it", found)
+            except (LockTimeout, OSError) as err:
+                examined.error = f"{examined.path}: {err}"
             self._tell(examined)
         elif self.rows is not None:
             self.rows.see_object(part.store, place, found)

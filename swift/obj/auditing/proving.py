@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from swift.core.fragments import Codec
+from swift.coding.fragments import Codec
 from swift.core.threads import run_in_thread
 from swift.obj.checks import PIECE
 from swift.obj.device import Device

@@ -283,6 +283,9 @@ def _link_all(steps: list[_Step]) -> list[_Step]:
             _fail(group, err)
             continue
         try:
+            group = _each(group, _has_one_place)
+            if not group:
+                continue
             append_invalid(partition_dir, *{step.where.suffix for step in group})
             fault_point("invalidate:appended")
             _each([step for step in group if step.durable is None], _link)
@@ -300,9 +303,12 @@ def _fail(steps: list[_Step], err: OSError) -> None:
         step.error = _told(err)
 
 
-def _link(step: _Step) -> None:
+def _has_one_place(step: _Step) -> None:
     if second_place(step.where) is not None:
         raise Elsewhere("it has two places")
+
+
+def _link(step: _Step) -> None:
     # by its path, under the lock that directories are moved away under: into whatever directory is there now
     try:
         # (the path is absolute: dst_dir_fd only has Python call linkat, which follows the link in /proc)

@@ -454,6 +454,10 @@ class FileStore(ObjectStore):
                 path = f"{partition_dir}/{suffix}"
                 yield from run(walker.suffix_times, path, self.ec, self.fragments, fragment, only_durable)
 
+    def suffixes(self, partition: str) -> list[str]:
+        found: list[str] = self.device.run_mounted(False, walker.list_suffixes, f"{self.datadir}/{partition}")
+        return found
+
     def inventory(self, partition: str, suffixes: Iterable[str] | None = None) -> Iterator[Item]:
         partition_dir = f"{self.datadir}/{partition}"
         there: list[str] = self.device.run_mounted(False, walker.list_suffixes, partition_dir)

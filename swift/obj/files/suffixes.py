@@ -130,7 +130,7 @@ def _locked_consolidate(partition_dir: str) -> dict[str, Any]:
     hashes = read_hashes(partition_dir)
     path = f"{partition_dir}/{INVALID_FILE}"
     suffixes: set[str] = set()
-    anything = False
+    anything = damaged = False
     try:
         with open(path, "rb") as file:
             # line by line: there is one for each write since the last time, which may be a year ago
@@ -139,11 +139,17 @@ def _locked_consolidate(partition_dir: str) -> dict[str, Any]:
                 suffix = line.strip().decode("ascii", "replace")
                 if is_suffix(suffix):
                     suffixes.add(suffix)
+                else:
+                    damaged = damaged or bool(suffix)
     except FileNotFoundError:
         return hashes
     if not anything:
         return hashes
-    if suffixes:
+    if damaged:
+        # half a line, or zeros, as a power cut leaves them, and whatever was appended to that: nobody knows which suffixes it was about
+        hashes = {"valid": False}
+        write_hashes(partition_dir, hashes)
+    elif suffixes:
         hashes.update(dict.fromkeys(suffixes))
         write_hashes(partition_dir, hashes)
     fault_point("consolidate:written")

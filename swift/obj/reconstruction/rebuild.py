@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations, islice
 from typing import Any, NamedTuple
 
+from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.core.fault_points import fault_point
-from swift.core.fragment_votes import agreeing, first_right
-from swift.core.fragments import HEADER, Codec, FragmentError
+from swift.core.fragment_votes import MAX_TRIES, agreeing
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
@@ -123,16 +124,18 @@ class Rebuilding:
             found.append(self._own_from(self.own, number))
             in_use.add(self.own.fragment)
         start = number * whole.fragment_size
-        found += self.gathering.take(needed - len(found), in_use, start)
+        # of most codes any fragments will do, if they are enough
+        wanted = whole.codec.total if whole.codec.ec_type.startswith("flat_xor") else needed
+        found += self.gathering.take(wanted - len(found), in_use, start)
         if len(found) < needed:
             for source in found:
                 source.close()
             raise NothingToSend(f"{len(found)} of the {needed} fragments that are needed to make another")
         if not whole.can_tell(self.segments - 1):
-            witness = self.gathering.take(1, in_use, start)
-            if not witness:
+            if len(found) == needed:
+                found += self.gathering.take(1, in_use, start)
+            if len(found) == needed:
                 self._begin_digest(number)
-            found += witness
         return found
 
     def _own_from(self, own: Own, number: int) -> OwnArchive:
@@ -261,9 +264,7 @@ def _made(
     """The fragment `target` of a segment; None if it is not proved right. `digest`: of the segments so far, where it is all there is."""
     codec, length = whole.codec, whole.length_of(number)
     try:
-        pieces = codec.pieces(fragments, length)
-        if pieces is None:
-            pieces = [memoryview(codec.decode(list(fragments.values())))]
+        pieces = codec.restored(fragments, length)
     except FragmentError:
         return None
     if not whole.is_right(number, pieces):
@@ -274,13 +275,22 @@ def _made(
         if (number + 1) * whole.segment_size >= whole.length and digest.hexdigest() != whole.etag:
             return None
     elif not whole.can_tell(number):
-        segment, right = agreeing(codec, length, fragments)
-        return None if segment is None or len(right) < len(fragments) else _of_segment(codec, segment, target)
+        return _witnessed(codec, b"".join(pieces), fragments, target)
     size = len(next(iter(fragments.values()))) - HEADER
     if len(fragments) == codec.data and size * codec.data == length:
         # they hold as much as the segment, and nothing else: as it is right, so are they
         return codec.rebuild(list(fragments.values()), target)
     return _of_segment(codec, b"".join(pieces), target)
+
+
+def _witnessed(codec: Codec, segment: bytes, fragments: Mapping[int, bytes], target: int) -> bytes | None:
+    """The fragment, if all of those that the segment was made of, and one more, are what it makes of them."""
+    made = codec.encode(segment)
+    if len(fragments) > codec.data and all(
+        made[index][HEADER:] == fragment[HEADER:] for index, fragment in fragments.items()
+    ):
+        return made[target]
+    return None
 
 
 def _of_segment(codec: Codec, segment: bytes, target: int) -> bytes:
@@ -291,8 +301,17 @@ def _right(whole: Whole, number: int, fragments: Mapping[int, bytes]) -> bytes |
     """The segment; None if it can't be told which of the fragments are right."""
     if not whole.can_tell(number):
         return agreeing(whole.codec, whole.length_of(number), fragments)[0]
-    for newest in fragments:
-        segment, _ = first_right(whole, number, fragments, newest)
-        if segment is not None:
+    indexes = sorted(fragments)
+    sets = (
+        chosen
+        for count in range(len(indexes), whole.codec.data - 1, -1)
+        for chosen in combinations(indexes, count)
+    )
+    for chosen in islice(sets, MAX_TRIES):
+        try:
+            segment = whole.codec.decode([fragments[index] for index in chosen])
+        except FragmentError:
+            continue
+        if whole.is_right(number, [segment]):
             return segment
     return None

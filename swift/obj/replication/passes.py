@@ -34,6 +34,8 @@ from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.storage import DISK_STALL_TIMEOUT
 
+SHOW_SECONDS = 15.0  # between two looks at how far a pass is
+
 
 class RingChanged(Exception):
     """A ring in use was replaced: what is left of the pass would go to the wrong places."""
@@ -242,6 +244,8 @@ class PassDaemon(Daemon):
             spawn(self._tell, work, options.stats_interval),
             spawn(self._watch, work, pool),
         ]
+        if publish:
+            watches.append(spawn(self._show_standing))
         try:
             self.carry_out(work, everything, rings, pool)
         except RingChanged:
@@ -272,6 +276,14 @@ class PassDaemon(Daemon):
             sleep(interval)
             work.report.log(self.logger)
 
+    def _show_standing(self) -> None:
+        """How far the pass is, for whoever looks."""
+        while True:
+            standing = self._standing.recon()
+            if standing:
+                recon_cache.dump(standing, self.options.recon_file, self.logger)
+            sleep(SHOW_SECONDS)
+
     def _watch(self, work: Work, pool: GreenPool) -> None:
         """End what hangs for longer than anything may take."""
         while True:
@@ -288,11 +300,28 @@ class PassDaemon(Daemon):
     def _publish(self, work: Work, worker: int | None, names: list[str]) -> None:
         found = work.report.recon()
         standing = self._standing.recon()
+        self._gauge(standing.get(self.standing, {}))
         if worker is None:
+            self._forget_others(standing)
             recon_cache.dump({**found, **standing}, self.options.recon_file, self.logger)
             return
         per_disk = {name: work.report.recon_of_worker(found, number) for number, name in enumerate(names)}
         recon_cache.dump({self.per_disk: per_disk, **standing}, self.options.recon_file, self.logger)
+
+    def _gauge(self, standing: Mapping[str, Any]) -> None:
+        for device, by_policy in standing.items():
+            for policy, entry in by_policy.items():
+                for name in ("handoffs", "behind"):
+                    self.metrics.gauge(f"{name}.{device}.{policy}", entry[name])
+
+    def _forget_others(self, standing: dict[str, Any]) -> None:
+        """Devices that are no longer ours go from what is told."""
+        known = recon_cache.read(self.options.recon_file).get(self.standing)
+        own = set(self._own_device_names())
+        if isinstance(known, dict):
+            gone: dict[str, Any] = {name: {} for name in known if name not in own}
+            if gone:
+                standing[self.standing] = {**standing.get(self.standing, {}), **gone}
 
     def _sum_up(self) -> None:
         """One document of what all workers left, once each device has been seen; devices that are no longer ours go."""

@@ -1,4 +1,4 @@
-"""How far a node is from being in order: what is behind, and since when, for each disk and policy. Kept over passes, told in recon.
+"""How far a node is from being in order: what is behind, and since when, for each disk and policy, and how far the pass is. Told in recon.
 
 A partition is behind as long as a pass could not see that all other primaries have what is here. Never here: what is done about it.
 """
@@ -17,12 +17,18 @@ MAX_BEHIND = 100_000  # partitions that are remembered for each disk and policy
 class _Disk:
     """One disk's part of one policy. `behind`: partition → when that was first seen."""
 
-    __slots__ = ("behind", "checked", "guests", "home", "seen")
+    __slots__ = ("began", "behind", "checked", "guests", "home", "seen", "total")
 
     def __init__(self) -> None:
         self.behind: dict[str, float] = {}
-        self.home = self.guests = self.seen = 0
-        self.checked = 0.0
+        self.home = self.guests = self.seen = self.total = 0
+        self.began = self.checked = 0.0
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds that the rest of the pass takes at the pace so far; 0 when it is over, None if nothing is done yet."""
+        if self.seen >= self.total:
+            return 0.0
+        return (now - self.began) / self.seen * (self.total - self.seen) if self.seen else None
 
 
 class _Key(NamedTuple):
@@ -42,6 +48,8 @@ class Standing:
         for found in everything:
             disk = self._disks.setdefault(_disk_of(found.holding), _Disk())
             disk.home, disk.guests, disk.seen = len(found.home), len(found.guests), 0
+            disk.total = disk.home + disk.guests
+            disk.began = clock.time()
             if disk.behind:
                 here = {*found.home, *found.guests}
                 disk.behind = {part: since for part, since in disk.behind.items() if part in here}
@@ -54,14 +62,21 @@ class Standing:
         disk.seen += 1
         if whole:
             disk.behind.pop(partition, None)
+            if disk.guests and holding.is_guest(partition):
+                disk.guests -= 1
         elif len(disk.behind) < MAX_BEHIND:
             disk.behind.setdefault(partition, clock.time())
-        if disk.seen == disk.home + disk.guests:
+        if disk.seen == disk.total:
             disk.checked = clock.time()
 
     def recon(self) -> dict[str, Any]:
-        """{device: {policy index: {partitions, handoffs, behind, behind_since, checked}}}; times in seconds since the epoch, None for never."""
+        """{device: {policy index: figures}}; times in seconds since the epoch, None for never.
+
+        `partitions` at home, `handoffs` that are left, `behind` and since when, `checked`: when all were last looked at. Of the latest pass:
+        `done` of `total`, `began`, and `remaining` seconds (0: it is over; None: not to be told yet).
+        """
         told: dict[str, Any] = {}
+        now = clock.time()
         for key, disk in self._disks.items():
             told.setdefault(key.device, {})[str(key.policy)] = {
                 "partitions": disk.home,
@@ -69,6 +84,10 @@ class Standing:
                 "behind": len(disk.behind),
                 "behind_since": min(disk.behind.values(), default=None),
                 "checked": disk.checked or None,
+                "done": disk.seen,
+                "total": disk.total,
+                "began": disk.began or None,
+                "remaining": disk.remaining(now),
             }
         return {self._key: told} if told else {}
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from swift.coding import byte_maps
 from swift.coding.byte_maps import LEAST, Kernels, Rows
+from swift.coding.fragments import HEADER, Codec, FragmentError, offered_types
 from swift.coding.linear_code import SHORTEST, LinearCode, NotEnough, Plan, bytes_to_learn
-from swift.core.fragments import HEADER, Codec, FragmentError, offered_types
 
 SCHEMES = [
     *((ec_type, 10, 5) for ec_type in offered_types() if ec_type.startswith("flat_xor")),

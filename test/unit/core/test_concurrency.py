@@ -204,3 +204,24 @@ def test_refused_connection_is_an_os_error():
     listener.close()
     with pytest.raises(OSError):
         sockets.connect("127.0.0.1", port, 1)
+
+
+def congestion_control(sock):
+    return sock.getsockopt(c.raw_socket.IPPROTO_TCP, c.raw_socket.TCP_CONGESTION, 16).rstrip(b"\0")
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+def test_nothing_is_paced_on_loopback(ip):
+    """Both ends; elsewhere the system's choice holds."""
+    listener = sockets.listen(ip, 0)
+    accepting = sockets.Listener(listener)
+    client = sockets.connect(ip, listener.getsockname()[1], 2)
+    server, _ = accepting.accept()
+    assert congestion_control(client.sock) == congestion_control(server) == b"reno"
+    server.close()
+    client.close()
+    accepting.close()
+    everywhere = sockets.listen("0.0.0.0", 0)
+    with c.raw_socket.socket() as untouched:
+        assert congestion_control(everywhere) == congestion_control(untouched)
+    everywhere.close()

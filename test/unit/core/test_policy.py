@@ -159,6 +159,8 @@ def test_duplicated_fragments():
     [
         {"ec_type": ""},
         {"ec_type": "magic"},
+        {"ec_type": "flat_xor_hd_3"},  # which can't do 4+2
+        {"ec_type": "isa_l_rs_lrc"},
         {"ec_num_data_fragments": "0"},
         {"ec_num_data_fragments": ""},
         {"ec_num_data_fragments": "-1"},

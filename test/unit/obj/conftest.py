@@ -17,6 +17,7 @@ ON_DISK_TOO = {
     "test_fragment_uploads",
     "test_object_http",
     "test_object_auditor",
+    "test_growing",
     "test_object_server",
     "test_races",
     "test_reader",

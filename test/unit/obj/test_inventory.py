@@ -111,8 +111,27 @@ def test_nonsense_from_a_node_is_noticed(document):
         Contents(document)
     with pytest.raises(BadDocument):
         inventory.items_of(document)
-    with pytest.raises(BadDocument):
-        inventory.set_aside_of(document)
+    for read in (inventory.set_aside_of, inventory.hashes_of, inventory.suffixes_of):
+        with pytest.raises(BadDocument):
+            read(document)
+
+
+def test_hashes_of_fragments_are_told(fragments):
+    write(fragments, place_of(fragments), T1, fragment=2)
+    found = fragments.suffix_hashes("7")
+    document = json.loads(json.dumps(inventory.hashes_document(found)))
+    assert inventory.hashes_of(document) == found.hashes
+    assert {None, 2} == set(found.hashes[place_of(fragments).suffix])
+
+
+def test_suffixes_that_nobody_told_of_are_found(store):
+    write(store, place_of(store), T1)
+    store.suffix_hashes("7")
+    other = place_of(store, "/a/c/by-hand")
+    os.makedirs(other.hash_dir)
+    open(f"{other.hash_dir}/{T1}.data", "w").close()
+    assert other.suffix in store.suffixes("7")
+    assert other.suffix not in store.suffix_hashes("7").hashes
 
 
 def test_a_disk_is_looked_at_through_its_directory(root, store):
@@ -120,7 +139,7 @@ def test_a_disk_is_looked_at_through_its_directory(root, store):
     view = LocalDevice(root, "sda", mount_check=False)
     policy = policies().legacy
     assert view.contents(policy).partitions == [7]
-    assert list(view.hashes(policy, 7)) == [place_of(store).suffix]
+    assert list(view.hashes(policy, 7)) == view.suffixes(policy, 7) == [place_of(store).suffix]
     with pytest.raises(Unanswered):
         LocalDevice(root, "sda", mount_check=True)
     with pytest.raises(Unanswered):
@@ -148,6 +167,11 @@ def test_a_server_answers(app):
     got = ask(app, f"/sda/{where.partition}/{where.suffix}", "objects")
     ((item,), _) = inventory.items_of(json.loads(got.body))
     assert item.name_hash == where.name_hash
+    got = ask(app, f"/sda/{where.partition}", "suffixes")
+    assert inventory.suffixes_of(json.loads(got.body)) == [where.suffix]
+    got = ask(app, f"/sda/{where.partition}", "hashes")
+    store = app.server.stores.get(app.server.devices.get("sda"), policies().legacy)
+    assert inventory.hashes_of(json.loads(got.body)) == store.suffix_hashes(where.partition).hashes
     got = ask(app, f"/sda/{where.partition}/{where.name_hash}", "set-aside")
     assert inventory.set_aside_of(json.loads(got.body))[1] == []
 

@@ -9,10 +9,10 @@ import shutil
 import pytest
 from obj_app import App, Log
 
+from swift.coding.fragments import HEADER
 from swift.core import clock, hashing
 from swift.core.concurrency import use_fast_hub
 from swift.core.errors import ConfigError
-from swift.core.fragments import HEADER
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
 from swift.core.xattrs import get_xattr, set_xattr

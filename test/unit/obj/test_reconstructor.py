@@ -8,13 +8,17 @@ from hashlib import md5
 import pytest
 from rebuilding import SEGMENT, FragmentFarm
 
+from swift.core.concurrency import sleep
+from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.files import metadata
-from swift.obj.reconstruction import sync
+from swift.obj.reconstruction import reconstructor, report, sync
+from swift.obj.replication import passes
 from swift.obj.replication.peers import Peers
 from swift.obj.ssync.sender import Session
 from swift.telemetry import recon_cache
+from swift.telemetry.node_metrics import state_families
 
 T = [f"17000000{n:02d}.00000" for n in range(20)]
 NAMES = [f"o{n}" for n in range(20)]
@@ -138,10 +142,9 @@ def test_nothing_goes_while_the_primary_is_away(farm):
     farm.put(name, body_of(name), T[1], guest, index=0)
     farm.served[first].stop()
     before = farm.files(guest)
-    reconstructor = farm.reconstructor(guest)
-    reconstructor.run_once()
+    farm.reconstruct(guest)
     assert farm.files(guest) == before
-    recon = recon_cache.read(reconstructor.options.recon_file)
+    recon = recon_cache.read(f"{farm.root}/n{guest}/object.recon")
     assert recon["object_reconstruction_stats"]["handoffs_remaining"] == 1
 
 
@@ -490,3 +493,202 @@ def test_a_fragment_is_not_lonely_if_a_handoff_has_others(farm):
     farm.reconstruct(nodes[0], quarantine_threshold="1", quarantine_age="1000")
     assert having(farm, name)[nodes[1]] == [f"{T[1]}#1#d.data"]  # and it is made of them
     assert nodes[0] in having(farm, name)
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def test_a_peer_that_compares_one_at_a_time(farm, monkeypatch):
+    """The reference ignores the headers."""
+    for name in NAMES:
+        farm.put(name, body_of(name), T[1])
+    farm.reconstruct()
+    ask = Peers._ask
+
+    def plain_answer(self, node, policy_index, what, extra=()):
+        return ask(self, node, policy_index, what)
+
+    monkeypatch.setattr(Peers, "_ask", plain_answer)
+    sessions = counted(monkeypatch, Session, "run")
+    farm.reconstruct(1)
+    assert not sessions
+    stats = recon_cache.read(f"{farm.root}/n1/object.recon")["object_reconstruction_stats"]
+    assert stats["attempted"] == stats["success"] > 5
+    assert stats["failure"] == 0
+
+
+def replicate(farm, number, part, **headers):
+    return farm.served[number].app.request(
+        "REPLICATE", f"/sda/{part}", X_Backend_Storage_Policy_Index="2", **headers
+    )
+
+
+def test_digests_of_one_fragment(farm):
+    """What else lies there makes no difference; what all should have alike does."""
+    name = NAMES[3]
+    farm.put(name, body_of(name), T[1])
+    first, second = farm.primaries(name)[:2]
+    part = farm.part(name)
+
+    def digest(number, fragment):
+        return farm.served[number].store(2).digests([part])[0].of_fragment(fragment)
+
+    assert digest(first, 0) == digest(second, 1) != digest(first, 1)
+    farm.put(name, body_of(name), T[1], first, index=4)
+    assert digest(first, 0) == digest(second, 1)
+    farm.request(second, "POST", name, X_Timestamp=T[2], X_Object_Meta_A="b")
+    assert digest(first, 0) != digest(second, 1)
+    farm.request(first, "POST", name, X_Timestamp=T[2], X_Object_Meta_A="b")
+    value = digest(first, 0)
+    assert value == digest(second, 1)
+    for fragment, expected in (("1", part), ("2", ""), (None, "")):
+        got = replicate(
+            farm,
+            second,
+            part,
+            X_Backend_Compare_Partitions=f"{part}={value}",
+            X_Backend_Compare_Fragments=fragment,
+        )
+        assert (got.status, got.headers["x-backend-equal-partitions"]) == (200, expected)
+
+
+@pytest.mark.parametrize("fragments", ["", "x", "-1", "1,2", "1,", "9" * 20])
+def test_bad_fragments_to_compare(farm, fragments):
+    got = replicate(farm, 1, 3, X_Backend_Compare_Partitions="3=ab", X_Backend_Compare_Fragments=fragments)
+    assert got.status == 400
+
+
+# ---------------------------------------------------------------- options, figures, what ends a pass
+
+
+def test_handoffs_only(farm):
+    name = NAMES[7]
+    farm.put(name, body_of(name), T[1])
+    farm.empty(farm.primaries(name)[0])
+    guest = farm.handoff(name)
+    farm.put("guest", b"x", T[1], guest, index=0)
+    for number in farm.served:
+        farm.reconstruct(number, handoffs_first="yes")
+    assert farm.primaries(name)[0] not in having(farm, name)
+    if guest not in farm.primaries("guest"):
+        assert guest not in having(farm, "guest")
+    assert any("handoffs_first is deprecated" in line for line in farm.log(1))
+    assert any("0 handoffs remaining" in line for line in farm.log(guest))
+
+
+def test_figures(farm):
+    for name in NAMES:
+        farm.put(name, body_of(name), T[1])
+    lost = farm.primaries(NAMES[0])[2]
+    farm.empty(lost)
+    partner = farm.primaries(NAMES[0])[1]
+    farm.reconstruct(partner)
+    recon = recon_cache.read(f"{farm.root}/n{partner}/object.recon")
+    stats = recon["object_reconstruction_stats"]
+    assert stats["rebuilt"] > 0 and stats["rebuilt_bytes"] > 0
+    assert stats["handoffs_remaining"] == 0
+    assert recon["object_reconstruction_last"] > 1.7e9
+    standing = recon["object_reconstruction_standing"]["sda"]["2"]
+    assert standing["partitions"] > 0 and standing["behind"] == 0 and standing["checked"]
+    assert "replication_stats" not in recon
+    families = state_families("object-server", {"recon_cache_path": f"{farm.root}/n{partner}"})()
+    found = {family.name: family.samples for family in families}
+    (sample,) = found["swift_object_reconstruction_partitions"]
+    assert (sample.labels, sample.value) == ({"device": "sda", "policy": "2"}, standing["partitions"])
+
+
+def test_what_is_behind(farm):
+    name = NAMES[5]
+    farm.put(name, body_of(name), T[1])
+    first, second = farm.primaries(name)[:2]
+    farm.served[second].stop()
+    farm.reconstruct(first)
+    standing = recon_cache.read(f"{farm.root}/n{first}/object.recon")["object_reconstruction_standing"]
+    assert standing["sda"]["2"]["behind"] == 1 and standing["sda"]["2"]["behind_since"]
+
+
+def test_workers_leave_what_is_summed_up():
+    found = report.merged(
+        {
+            "sda": {"object_reconstruction_time": 1.0, "object_reconstruction_last": 1000.0, "pid": 1},
+            "sdb": {"object_reconstruction_time": 0.5, "object_reconstruction_last": 1060.0, "pid": 2},
+        }
+    )
+    assert found == {"object_reconstruction_time": 2.0, "object_reconstruction_last": 1060.0}
+
+
+def test_a_changed_ring_ends_the_pass_over_its_policy(farm, monkeypatch):
+    name = NAMES[7]
+    farm.put(name, body_of(name), T[1])
+    farm.empty(farm.primaries(name)[0])
+    monkeypatch.setattr(passes.Rings, "is_current", lambda self, ring: False)
+    farm.reconstruct()
+    assert farm.primaries(name)[0] not in having(farm, name)
+
+
+def test_what_hangs_is_ended(farm, monkeypatch):
+    name = NAMES[7]
+    farm.put(name, body_of(name), T[1], farm.primaries(name)[0])
+    monkeypatch.setattr(sync, "sync", lambda *args: sleep(3600))
+    monkeypatch.setattr(reconstructor, "sync", lambda *args: sleep(3600))
+    farm.reconstruct(farm.primaries(name)[0], lockup_timeout="0.2")
+    assert any("Lockup detected" in line for line in farm.log(farm.primaries(name)[0]))
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [
+        {"rebuild_handoff_node_count": "-2"},
+        {"quarantine_threshold": "-1"},
+        {"request_node_count": "3 * x"},
+        {"concurrency": "0"},
+        {"max_objects_per_revert": "x"},
+    ],
+)
+def test_bad_options(farm, conf):
+    with pytest.raises((ValueError, ConfigError)):
+        farm.reconstructor(1, **conf)
+
+
+def test_duplicated_fragments(root):
+    """Each index has two homes: what is lost on one is copied from the other, and a guest gives back to both."""
+    farm = FragmentFarm(root, data=2, parity=1, copies=2)
+    try:
+        for name in NAMES[:8]:
+            farm.put(name, body_of(name), T[1])
+        before = farm.everything()
+        for lost in (1, 5):
+            farm.empty(lost)
+            farm.reconstruct()
+            assert {n: plain(files) for n, files in farm.everything().items()} == {
+                n: plain(files) for n, files in before.items()
+            }
+        name = NAMES[7]
+        guest, homes = farm.handoff(name), farm.primaries(name)
+        farm.put(name, body_of(name), T[1], guest, index=2)
+        for number in (homes[2], homes[5]):
+            os.unlink(farm.path(number, name))
+        farm.reconstruct(guest)
+        assert having(farm, name) == at_home(farm, name, T[1])
+    finally:
+        farm.stop()
+
+
+@pytest.mark.parametrize("ec_type", ["isa_l_rs_vand", "isa_l_rs_cauchy", "flat_xor_hd_3"])
+def test_other_codes(root, ec_type):
+    data, parity = (10, 5) if ec_type.startswith("flat") else (4, 2)
+    farm = FragmentFarm(
+        root, ec_type=ec_type, data=data, parity=parity, count=data + parity + 1, part_power=2
+    )
+    try:
+        for name in NAMES[:8]:
+            farm.put(name, body_of(name), T[1])
+        before = farm.everything()
+        for lost in (2, 3):
+            farm.empty(lost)
+            farm.reconstruct()
+            farm.reconstruct()
+            for number, files in before.items():
+                assert plain(farm.files(number)) == plain(files)
+    finally:
+        farm.stop()

@@ -142,6 +142,21 @@ def test_junk_in_the_invalid_file_is_dropped(partition):
     assert os.path.getsize(f"{partition}/hashes.invalid") == 0
 
 
+@pytest.mark.parametrize("torn", [b"a", b"ab", b"\0\0\0\0", b"\xff" * 300])
+def test_what_was_appended_to_a_torn_line_is_seen(partition, torn):
+    """A power cut leaves half of a line, or zeros; the next line must not vanish in it."""
+    add(partition, "abc", f"{T1}.data")
+    add(partition, "fff", f"{T1}.data")
+    before = suffixes.get_hashes(partition, reclaim_age=KEEP)[1]
+    with open(f"{partition}/hashes.invalid", "wb") as f:
+        f.write(torn)
+    add(partition, "abc", f"{T2}.data")
+    suffixes.invalidate(partition, "abc")
+    after = suffixes.get_hashes(partition, reclaim_age=KEEP)[1]
+    assert after["abc"] != before["abc"]
+    assert after["fff"] == before["fff"]
+
+
 def test_change_during_the_hashing_is_seen_next_time(partition, monkeypatch):
     add(partition, "abc", f"{T1}.data")
     add(partition, "abd", f"{T1}.data")

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core.fragments import Codec
+from swift.coding.fragments import Codec
 from swift.core.segments import segment_length
 from swift.proxy.fragment_ranges import archive_bounds, archive_range, segments_of
 from swift.wire.ranges import parse_range, ranges_for_length

@@ -1,6 +1,7 @@
 """Segments out of fragments that come from sources which die, lie, or send what has rotted."""
 
 import hashlib
+import itertools
 import random
 from collections import Counter
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.core.fragments import Codec
+from swift.coding.fragments import Codec, FragmentError
 from swift.core.segment_sums import SEGMENT_SUMS, SegmentSummer, SegmentSums
 from swift.core.segments import Whole
 from swift.proxy.erasure_get import SegmentsBody
@@ -26,7 +27,8 @@ FRAGMENT = CODEC.fragment_size(SEGMENT)
 class Response:
     """As much of a backend's answer as is read: an archive from an offset on, in odd pieces, that may break off."""
 
-    def __init__(self, archive, start, breaks_at=None):
+    def __init__(self, archive, start, breaks_at=None, piece=77):
+        self.piece = piece
         self.data = archive[start:]
         self.left = len(self.data) if breaks_at is None else max(breaks_at - start, 0)
         self.breaks = breaks_at is not None
@@ -42,7 +44,7 @@ class Response:
     def read_into(self, view):
         if self.breaks and not self.left:
             raise BackendError("broke off")
-        count = min(len(view), 77, self.left, len(self.data))
+        count = min(len(view), self.piece, self.left, len(self.data))
         view[:count] = self.data[:count]
         self.data = self.data[count:]
         self.left -= count
@@ -60,21 +62,23 @@ class Response:
 
 
 class Object:
-    """An object of `length` bytes whose fragments are to be had from six sources."""
+    """An object of `length` bytes whose fragments are to be had from six sources. `scale`: how many times longer its segments are."""
 
-    def __init__(self, length, with_sums=True):
+    def __init__(self, length, with_sums=True, scale=1, codec=CODEC):
+        self.codec = codec
+        self.scale = scale
+        self.segment = size = SEGMENT * scale
+        self.fragment = codec.fragment_size(size)
         self.body = random.Random(length).randbytes(length)
-        self.archives = [b""] * CODEC.total
+        self.archives = [b""] * codec.total
         summer = SegmentSummer()
-        for start in range(0, length, SEGMENT):
-            segment = self.body[start : start + SEGMENT]
+        for start in range(0, length, size):
+            segment = self.body[start : start + size]
             summer.take(segment)
-            self.archives = [a + f for a, f in zip(self.archives, CODEC.encode(segment), strict=True)]
+            self.archives = [a + f for a, f in zip(self.archives, codec.encode(segment), strict=True)]
         etag = hashlib.md5(self.body).hexdigest()
         value = summer.footer(etag).get(SEGMENT_SUMS) if with_sums else None
-        self.whole = Whole(
-            CODEC, SEGMENT, length, etag, SegmentSums.parse(value, etag, -(-length // SEGMENT))
-        )
+        self.whole = Whole(codec, size, length, etag, SegmentSums.parse(value, etag, -(-length // size)))
         self.breaks = {}
         self.failures = Counter()
         self.broken = []
@@ -86,7 +90,9 @@ class Object:
         self.archives[index] = bytes(archive)
 
     def source(self, index, segment):
-        response = Response(self.archives[index], segment * FRAGMENT, self.breaks.pop(index, None))
+        response = Response(
+            self.archives[index], segment * self.fragment, self.breaks.pop(index, None), 77 * self.scale
+        )
         source = FragmentSource({"id": index}, response, "1", index)
         self.sources.append(source)
         return source
@@ -94,13 +100,13 @@ class Object:
     def replace(self, number, in_use, failed):
         if failed is not None:
             self.failures[failed.index] += 1
-        for index in sorted(range(CODEC.total), key=lambda index: self.failures[index]):
+        for index in sorted(range(self.codec.total), key=lambda index: self.failures[index]):
             if index not in in_use and self.failures[index] < 2:
                 return self.source(index, number)
         return None
 
     def read(self, start, stop, first=(0, 1, 2, 3)):
-        segments = segments_of(start, stop, SEGMENT)
+        segments = segments_of(start, stop, self.segment)
         sources = [self.source(index, segments.first) for index in first]
         reader = SegmentReader(
             self.whole,
@@ -114,9 +120,17 @@ class Object:
         return b"".join(SegmentsBody(reader, segments))
 
 
-@given(st.integers(1, 2000), st.data())
+# bytes, and how many times longer the segments are: short ones are decoded by the library, long ones by what was learned of it
+LENGTHS = st.integers(1, 2000).map(lambda length: (length, 1)) | st.integers(1, 2000).map(
+    lambda length: (40 * length - length % 40, 40)
+)
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.data())
 def test_any_range_of_any_four(length, data):
-    thing = Object(length)
+    length, scale = length
+    thing = Object(length, scale=scale)
     start = data.draw(st.integers(0, length - 1))
     stop = data.draw(st.integers(start + 1, length))
     chosen = data.draw(st.sets(st.integers(0, 5), min_size=4, max_size=4))
@@ -125,10 +139,11 @@ def test_any_range_of_any_four(length, data):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 2000), st.data())
+@given(LENGTHS, st.data())
 def test_up_to_two_archives_with_flipped_bits(length, data):
     """Whichever bytes they are: headers or payload, of data or parity."""
-    thing = Object(length)
+    length, scale = length
+    thing = Object(length, scale=scale)
     for index in data.draw(st.sets(st.integers(0, 5), min_size=1, max_size=2)):
         thing.flip(index, data.draw(st.integers(0, len(thing.archives[index]) - 1)))
     chosen = data.draw(st.sets(st.integers(0, 5), min_size=4, max_size=4))
@@ -137,9 +152,10 @@ def test_up_to_two_archives_with_flipped_bits(length, data):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 2000), st.data())
+@given(LENGTHS, st.data())
 def test_sources_that_break_off(length, data):
-    thing = Object(length)
+    length, scale = length
+    thing = Object(length, scale=scale)
     size = len(thing.archives[0])
     for index in data.draw(st.sets(st.integers(0, 5), max_size=2)):
         thing.breaks[index] = data.draw(st.integers(0, size - 1))
@@ -227,3 +243,20 @@ def test_without_checksums_one_more_fragment_must_agree(length, data):
     chosen = data.draw(st.sets(st.integers(0, 5), min_size=4, max_size=4))
     assert thing.read(start, stop, chosen) == thing.body[start:stop]
     assert all(sum(source.response.ended.values()) == 1 for source in thing.sources)
+
+
+@pytest.mark.parametrize("with_sums", [True, False])
+@pytest.mark.parametrize("scale", [1, 100])
+def test_of_some_codes_not_any_fragments_are_enough(scale, with_sums):
+    """Then others are fetched, and nobody is to blame."""
+    codec = Codec("flat_xor_hd_3", 10, 5)
+    unlucky = 0
+    for chosen in itertools.islice(itertools.combinations(range(codec.total), codec.data), 0, None, 97):
+        thing = Object(7 * SEGMENT * scale // 2, with_sums, scale, codec)
+        try:
+            codec.decode([thing.archives[index][: thing.fragment] for index in chosen])
+        except FragmentError:
+            unlucky += 1
+        assert thing.read(0, len(thing.body), chosen) == thing.body
+        assert not thing.broken
+    assert unlucky > 2

@@ -2,7 +2,7 @@
 
 The one user of pyeclib. Its library ends the process when it is handed anything but whole fragments, and believes whatever their
 payload says: so `check` comes first, and whoever serves what was decoded compares it with a checksum of the whole. It also keeps the
-interpreter's lock; what is large is computed past it, by what `swift.coding` has learned of it.
+interpreter's lock; what is large is computed past it, by what has been learned of it (`learned`).
 Nothing here waits or starts threads; the work on a large segment takes milliseconds, and its caller decides where it is done.
 What never lives here: segments of an object as a whole, nodes, files.
 """
@@ -79,12 +79,21 @@ class Codec:
             try:
                 self._made = ECDriver(k=self.data, m=self.parity, ec_type=self.ec_type)
             except ECDriverError as error:
-                raise ValueError(f"{self.scheme}: {error}") from None
+                why = (
+                    " (it wants local parity, which no option of a policy gives)"
+                    if self.ec_type == "isa_l_rs_lrc"
+                    else ""
+                )
+                raise ValueError(f"{self.scheme}: {error}{why}") from None
         return self._made
 
     def load(self) -> None:
         """Load the library now. Raises ValueError."""
         assert self._library
+
+    def prepare(self) -> None:
+        """Find out now what would else be found out at the first long segment: that takes a tenth of a second."""
+        self._code()
 
     @property
     def min_parity(self) -> int:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.core.fragments import HEADER, Codec, FragmentError, offered_types
+from swift.coding.fragments import HEADER, Codec, FragmentError, offered_types
 
 GOLDEN = json.loads(
     (pathlib.Path(__file__).resolve().parents[2] / "golden/object/ec_fragments.json").read_text()
