@@ -8,6 +8,7 @@ Spec: operations.md 4.1, 4.2; proxy-and-backend 25.2, 25.3.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -182,7 +183,10 @@ class Supervisor:
             prometheus.TABLE.forget()
 
             def ready() -> None:
-                os.write(write_fd, READY)
+                try:
+                    os.write(write_fd, READY)
+                except BrokenPipeError:
+                    raise StartError("the parent was killed while its worker started") from None
                 os.close(write_fd)
 
             self._plan.serve(list(zip(slot.key.endpoints, slot.sockets, strict=True)), ready)
@@ -191,7 +195,8 @@ class Supervisor:
             code = 0
         except StartError as err:
             self._logger.critical("%s", err)
-            os.write(write_fd, str(err).encode()[:LONGEST_REASON])
+            with contextlib.suppress(BrokenPipeError):
+                os.write(write_fd, str(err).encode()[:LONGEST_REASON])
         except BaseException:
             self._logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:

@@ -69,7 +69,7 @@ class Replicas:
         return wrong + (self._fragments() if self.rebuilds else [])
 
     def _files(self, top: str) -> dict[tuple[int, str], dict[str, list[pathlib.Path]]]:
-        """(partition, hash) → device → files"""
+        """(partition, hash) → device → files. Metadata whose object was removed under them are nobody's; in time they are reclaimed."""
         found: dict[tuple[int, str], dict[str, list[pathlib.Path]]] = defaultdict(dict)
         for _, device in self.machines.devices():
             for directory in (self.machines.path_of(device) / top).glob("*/???/" + "?" * 32):
@@ -77,7 +77,7 @@ class Replicas:
                     files = sorted(directory.iterdir())
                 except FileNotFoundError:
                     continue
-                if files:
+                if any(file.suffix != ".meta" for file in files):
                     found[int(directory.parts[-3]), directory.name][device] = files
         return found
 

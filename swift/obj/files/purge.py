@@ -61,10 +61,13 @@ def _named(files: list[FileName], times: Times, fragment: int | None) -> list[Fi
         named = file.extension in (".data", ".ts", ".durable") and file.timestamp <= times.data
         if named and (file.extension != ".data" or fragment in (None, file.fragment)):
             gone.append(file)
-    if any(file.extension == ".data" and file not in gone for file in files):
-        return [file for file in gone if file.extension == ".data"]
+    left = [file.timestamp for file in files if file.extension == ".data" and file not in gone]
     newest = max(times.data, times.meta or "", times.ctype or "")
     metas = [file for file in files if file.extension == ".meta"]
+    if left:
+        # what is older than all that stays belongs to none of it
+        data = [file for file in gone if file.extension == ".data"]
+        return [file for file in metas if file.timestamp <= newest and file.timestamp < min(left)] + data
     if not times.deleted and any(file.timestamp > newest for file in metas):
         return []
     return [file for file in metas if file.timestamp <= newest] + gone

@@ -83,12 +83,27 @@ class NewObjectFile:
         self._names = names
         self._adds = adds
         try:
-            self._open_directory()
-            self._file = NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
+            self._open_file()
         except OSError as err:
             self.close()
             raise as_no_space(err) from None
         fault_point("write:opened")
+
+    def _open_file(self) -> None:
+        where = self.where
+        for attempt in range(LINK_TRIES):
+            self._open_directory()
+            try:
+                self._file = NewFile(where.hash_dir, where.tmp_dir, self._dir_fd)
+                return
+            except OSError as err:
+                # removed as empty since it was opened? file systems tell that in ways of their own
+                if os.fstat(self._dir_fd).st_nlink:
+                    raise
+                if self._adds or attempt == LINK_TRIES - 1:
+                    raise FileNotFoundError(errno.ENOENT, str(err), where.hash_dir) from None
+            self._close_directory()
+            self._names = None
 
     def _open_directory(self) -> None:
         """Open the hash directory, made if missing with those above it; `_link` syncs them."""

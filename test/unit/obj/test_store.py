@@ -334,6 +334,16 @@ def test_purge_takes_what_it_names_and_nothing_newer(store, newer):
     assert store.suffix_hashes("7", [place.suffix]).hashes == hashes
 
 
+def test_a_purge_beside_a_newer_fragment_that_was_never_committed(fragments):
+    """The metadata of what goes do not stay with it: they would be left alone once it is gone as well."""
+    place = place_of(fragments)
+    write(fragments, place, T1, fragment=1)
+    fragments.post(place, lambda found: {"X-Timestamp": T2}, Write(now=0.0))
+    write(fragments, place, T3, fragment=1, commit=False)
+    assert not fragments.purge(place, Times(T1, T2), 1)
+    assert files(place) == [f"{T3}#1.data"]
+
+
 def test_a_post_to_what_is_given_back_meanwhile_finds_nothing(store):
     """Metadata without an object would be nobody's."""
     place = place_of(store)
