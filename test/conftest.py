@@ -1,5 +1,6 @@
 """What one test sets for the whole process (hash settings, policies, limits) is taken back before the next."""
 
+import gc
 import os
 import sys
 
@@ -29,6 +30,22 @@ PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **PATIENT)
 settings.register_profile("ci", derandomize=True, **PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_finish(session):
+    settle()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_lasts_is_not_searched_again():
+    """The collector would look through all that a long run keeps, modules and reports, hundreds of times."""
+    yield
+    settle()
+
+
+def settle():
+    gc.collect()
+    gc.freeze()
 
 
 MEMORY = "/dev/shm"

@@ -105,7 +105,11 @@ def main() -> int:
     except (BadUse, ConfigError, RingError, OSError, ValueError) as error:
         print(f"swift-copies: error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    return shown.run()
+    try:
+        return shown.run()
+    except KeyboardInterrupt:
+        print("swift-copies: error: interrupted", file=sys.stderr)
+        return EXIT_NOT_WHOLE
 
 
 def _names(words: Sequence[str], quoted: bool) -> tuple[str, ...]:

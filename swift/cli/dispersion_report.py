@@ -143,7 +143,15 @@ class Report:
         counted = _Counted()
         seen: set[int] = set()
 
+        failed: list[Exception] = []
+
         def work(probe: str, partition: int) -> None:
+            try:
+                count(probe, partition)
+            except Exception as error:  # what was not counted must not look as if it were there
+                failed.append(error)
+
+        def count(probe: str, partition: int) -> None:
             nodes = ring.get_part_nodes(partition)
             asking = GreenPool(max(len(nodes), 1))
             there: list[bool] = list(
@@ -160,6 +168,8 @@ class Report:
             seen.add(partition)
             pool.spawn_n(work, probe, partition)
         pool.waitall()
+        if failed:
+            raise failed[0]
         progress.end(counted.retries)
         if self.partitions:
             for partition, missing in sorted(counted.missing_of.items()):

@@ -138,7 +138,7 @@ class DatabaseCheck:
                 asked.setdefault(node["id"], (node, []))[1].append(told)
         pool = GreenPool(AT_ONCE)
         for peer, replicas in asked.values():
-            pool.spawn_n(self._ask, peer, replicas)
+            pool.spawn_n(self.part.guarded, self._ask, peer, replicas)
         pool.waitall()
 
     def _ask(self, node: Node, replicas: Sequence[Told]) -> None:

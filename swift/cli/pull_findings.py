@@ -5,8 +5,10 @@ Bounded whatever is found: examples are kept, never lists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from swift.core.concurrency import Timeout
 
 MOST_PROBLEMS = 200  # of one part; what else there is is the same on more nodes
 
@@ -23,6 +25,7 @@ TEXTS = {
     "unknown": "{example} belongs to no policy of swift.conf",
     "growing": "the ring's part power is being increased",
     "not-told": "what lies there can't be told: {why}",
+    "failed": "{units} could not be checked: {why}",
     "sharding": "{units} are being sharded or hold shard ranges that others lack, e.g. {example}",
 }
 
@@ -70,6 +73,13 @@ class Part:
                 found = self._problems[key] = Problem(what, node, why, example)
         found.units += units
         found.items += items
+
+    def guarded(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call it; whatever it raises is a problem, never silence: what was not looked at is not whole."""
+        try:
+            function(*args)
+        except (Exception, Timeout) as error:
+            self.problem("failed", why=f"{type(error).__name__}: {error}"[:300])
 
     @property
     def title(self) -> str:

@@ -98,13 +98,13 @@ class ObjectCheck:
         pool = GreenPool(AT_ONCE)
         found: dict[int, dict[str, Any]] = {}
         for partition in partitions:
-            pool.spawn_n(self._look, partition, found)
+            pool.spawn_n(self.part.guarded, self._look, partition, found)
         pool.waitall()
         same = self._same(found) if self.quick else set()
         for partition, hashes in found.items():
             for node in self._others(partition):
                 if (node["id"], partition) not in same:
-                    pool.spawn_n(self._compare, partition, hashes, node)
+                    pool.spawn_n(self.part.guarded, self._compare, partition, hashes, node)
         pool.waitall()
 
     def _look(self, partition: int, found: dict[int, dict[str, Any]]) -> None:
@@ -164,7 +164,7 @@ class ObjectCheck:
         same: set[tuple[int, int]] = set()
         pool = GreenPool(AT_ONCE)
         for node, digests in asked.values():
-            pool.spawn_n(self._ask_many, node, digests, same)
+            pool.spawn_n(self.part.guarded, self._ask_many, node, digests, same)
         pool.waitall()
         return same
 
@@ -213,10 +213,7 @@ class ObjectCheck:
 
     def _lacking(self, partition: int, suffixes: Sequence[str], node: Node) -> Iterator[str]:
         """Hashes of what is here and not there. Raises SyncError, Unanswered."""
-        for at in range(0, len(suffixes), SUFFIXES_AT_ONCE):
-            items, more = self.view.items(self.policy, partition, list(suffixes[at : at + SUFFIXES_AT_ONCE]))
-            if more:
-                raise Unanswered(f"partition {partition} holds too many objects to tell")
+        for items in self._listed(partition, suffixes):
             offers = list(self._offers(partition, items))
             for start in range(0, len(offers), MOST_OFFERED):
                 some = offers[start : start + MOST_OFFERED]
@@ -229,6 +226,23 @@ class ObjectCheck:
                     sleep(ON_ITS_WAY_SECONDS)
                     again = [offer for offer in some if offer[0] in missing]
                     yield from sorted(self._not_there(partition, again, node))
+
+    def _listed(self, partition: int, suffixes: Sequence[str]) -> Iterator[list[Item]]:
+        """What is here in these suffixes, as many at a time as one answer holds. Raises Unanswered."""
+        left = [
+            list(suffixes[at : at + SUFFIXES_AT_ONCE]) for at in range(0, len(suffixes), SUFFIXES_AT_ONCE)
+        ]
+        left.reverse()
+        while left:
+            some = left.pop()
+            items, more = self.view.items(self.policy, partition, some)
+            if not more:
+                yield items
+            elif len(some) > 1:
+                half = len(some) // 2
+                left += [some[half:], some[:half]]
+            else:
+                raise Unanswered(f"suffix {some[0]} of partition {partition} holds too many objects to tell")
 
     def _offers(self, partition: int, items: Iterable[Item]) -> Iterator[Offer]:
         for item in items:
@@ -303,7 +317,7 @@ class ObjectCheck:
                 by_partition.setdefault(partition, []).append(entry.item)
         pool = GreenPool(AT_ONCE)
         for partition, items in by_partition.items():
-            pool.spawn_n(self._check_set_aside_of, partition, items)
+            pool.spawn_n(self.part.guarded, self._check_set_aside_of, partition, items)
         pool.waitall()
 
     def _check_set_aside_of(self, partition: int, items: Sequence[Item]) -> None:

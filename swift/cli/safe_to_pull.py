@@ -90,7 +90,11 @@ def main() -> int:
     except (UnknownDevice, ConfigError, RingError, OSError, ValueError) as error:
         print(f"swift-safe-to-pull: error: {error}", file=sys.stderr)
         return EXIT_USAGE
-    found = [(target, check(cluster, target, targets, options)) for target in targets]
+    try:
+        found = [(target, check(cluster, target, targets, options)) for target in targets]
+    except KeyboardInterrupt:
+        print("swift-safe-to-pull: error: interrupted, there is no answer", file=sys.stderr)
+        return EXIT_NO
     return _answer(found, options)
 
 

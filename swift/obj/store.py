@@ -513,10 +513,11 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def examine(self, places: Sequence[Place], wanted: Examination) -> list[Examined]:
-        """Look at what is at these places, in one trip, for an auditor; what has expired is left out. Marks tombstones that nobody needs any
-        more to be reclaimed, adds metadata checksums that ancient releases did not write.
+        """Look at what is at these places, in one trip, for an auditor: the first of them, as many as there is time for; what has expired is
+        left out. Marks tombstones that nobody needs any more to be reclaimed, adds metadata checksums that ancient releases did not write.
 
-        The caller closes what is open (`Device.leave`). Nothing that concerns one of them is raised.
+        One result for each place has `counts`, further ones are of other fragments of it. The caller closes what is open (`Device.leave`). Nothing
+        that concerns one of them is raised.
         """
 
     @abstractmethod

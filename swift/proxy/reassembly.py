@@ -267,6 +267,13 @@ class SegmentReader:
                 failed = extra
                 continue
             self._feeds[extra.index] = feed
+            if why is not None:
+                try:
+                    pieces = self._decode(all_of_it, whole.length_of(number))
+                except FragmentError:
+                    continue  # then no part of them is enough either
+                if is_known and whole.is_right(number, pieces):
+                    return b"".join(pieces)  # all of them go on
             if is_known:
                 segment, right = run_in_thread(first_right, whole, number, all_of_it, extra.index)
             else:

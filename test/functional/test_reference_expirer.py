@@ -10,7 +10,6 @@ import pathlib
 import subprocess
 import sys
 import sysconfig
-import time
 from urllib.parse import quote
 
 import pytest
@@ -21,6 +20,7 @@ import cluster as bench_cluster  # noqa: E402
 from reference_etc import write_starters  # noqa: E402
 
 from test.cluster import free_ports  # noqa: E402
+from test.expiring import when_due  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 OURS = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
@@ -165,9 +165,13 @@ def mixed(tmp_path_factory):
 
 def fill(mixed, container):
     """Ten objects of each proxy with a near time; (that time, those that stay)."""
-    due = int(time.time()) + 8
-    at = {"X-Delete-At": str(due)}
     assert mixed.request("ours", "PUT", f"/{container}")[0] in (201, 202)
+    due = when_due(lambda due: put(mixed, container, due), 8)
+    return due, sorted(f"{side}-{name}" for side in mixed.ports for name in ("later", "plain"))
+
+
+def put(mixed, container, due):
+    at = {"X-Delete-At": str(due)}
     for side in mixed.ports:
         for name in [*map(str, range(8)), "näme ☃", "a/b %41"]:
             assert mixed.request(side, "PUT", f"/{container}/{side}-{quote(name)}", b"x" * 100, at)[0] == 201
@@ -175,9 +179,6 @@ def fill(mixed, container):
         later = {"X-Delete-At": str(due + 3600)}
         assert mixed.request(side, "POST", f"/{container}/{side}-later", headers=later)[0] == 202
         assert mixed.request(side, "PUT", f"/{container}/{side}-plain", b"x")[0] == 201
-    while time.time() <= due:
-        time.sleep(0.1)
-    return due, sorted(f"{side}-{name}" for side in mixed.ports for name in ("later", "plain"))
 
 
 def waiting(mixed, container, due):

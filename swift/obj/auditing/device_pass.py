@@ -194,17 +194,23 @@ class DevicePass:
         started = clock.monotonic()
         figures.begin_work()
         try:
-            found = batch.part.store.examine(batch.places, self._wanted)
-            try:
-                while found:
-                    self._judge(batch.part, found.pop(0))
-            finally:
-                for examined in found:
-                    if examined.found is not None:
-                        self.device.leave(examined.found.close)
+            left = batch.places
+            while left:
+                found = batch.part.store.examine(left, self._wanted)
+                left = left[sum(examined.counts for examined in found) :]
+                self._judge_all(batch.part, found)
         finally:
             figures.end_work()
         figures.looked(len(batch.places), clock.monotonic() - started)
+
+    def _judge_all(self, part: _Part, found: list[Examined]) -> None:
+        try:
+            while found:
+                self._judge(part, found.pop(0))
+        finally:
+            for examined in found:
+                if examined.found is not None:
+                    self.device.leave(examined.found.close)
 
     def _judge(self, part: _Part, examined: Examined) -> None:
         place, found = examined.place, examined.found

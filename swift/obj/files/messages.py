@@ -77,7 +77,8 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
     if isinstance(plan, PutPlan) and isinstance(plan.check, PutCheck):
         condition = plan.check.if_none_match
         tags = None if condition is None else list(condition.tags)
-        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment
+        only = plan.write.fragment
+        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
         rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at
@@ -100,8 +101,9 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, timestamp, tags, fragment = rest
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), Write(now), fragment)
+        metadata, timestamp, tags, fragment, only = rest
+        write = Write(now, fragment=only)
+        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), write, fragment)
     elif kind == "D":
         timestamp, checked, if_delete_at = rest
         plan = DeletePlan(where, timestamp, DeleteCheck(checked, if_delete_at), Write(now))

@@ -27,7 +27,7 @@ class PutPlan:
     fragment: int | None = None
 
     def __call__(self) -> tuple[State, SmallFile]:
-        state = read_state(self.where, self.write.now, None, True)
+        state = read_state(self.where, self.write.now, self.write.fragment, True)
         self.check(state)
         return state, SmallFile(self.metadata, ".data", self.body, state.names, fragment=self.fragment)
 

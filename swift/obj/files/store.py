@@ -149,7 +149,8 @@ class FileStore(ObjectStore):
 
     def _in_batch(self, item: SmallWrite, write: Write) -> Any:
         """The result of its plan, written with what else waits. Raises Elsewhere when it is to take a trip, and what the plan raises."""
-        if write.next_part_power is not None or write.fragment is not None or item.bytes > MAX_SMALL:
+        knows_fragment = write.fragment is None or isinstance(item.plan, PutPlan)
+        if write.next_part_power is not None or not knows_fragment or item.bytes > MAX_SMALL:
             raise Elsewhere("no batch")
         return self.device.carry(self.writers.carrier(self.device), item, item.bytes)
 

@@ -23,6 +23,7 @@ from swift.obj.relinking.options import CLEANUP, RelinkerOptions
 from swift.obj.relinking.progress import Progress
 from swift.run.rate import RateLimiter
 
+STATE_SECONDS = 1.0  # between two writes of the state: what was done since is gone over once more after a crash, which does no harm
 LATE = 1.0  # seconds by which times of files and of rings may be off
 
 
@@ -113,13 +114,17 @@ class Relinker:
             device, policy.idx, self.step, growing.part_power, growing.next_part_power, len(state.done)
         )
         step = self._step_for(path, growing)
+        written = clock.monotonic()
         for partition in todo:
             if PartitionRelink(step, partition, counts).run():
                 state.done[partition] = True
-                state.write()
-                fault_point("relink:state kept")
+                if clock.monotonic() - written >= STATE_SECONDS:
+                    state.write()
+                    written = clock.monotonic()
+                    fault_point("relink:state kept")
             if self._progress.is_due():
                 self._tell_progress(device, growing, figures, state, counts)
+        state.write()
         self._tell_progress(device, growing, figures, state, counts)
         self._add(counts)
         return counts.errors == 0

@@ -74,7 +74,7 @@ def test_items_come_over_as_they_were_sent(headers, body, tags, name, now, flag)
         condition.tags = set(tags)
     where = ObjectLocation("/srv/node/sda", 1, "7", "0" * 29 + "abc", name, etag_validate_pct=50.0)
     plans = [
-        PutPlan(where, headers, body, PutCheck(T1, condition), Write(now)),
+        PutPlan(where, headers, body, PutCheck(T1, condition), Write(now, fragment=2 if flag else None), 2),
         PostPlan(where, PostChange(T1, name, T2, headers), Write(now, open_expired=flag)),
         DeletePlan(where, T1, DeleteCheck(T2, 5 if flag else None), Write(now)),
     ]
@@ -86,7 +86,7 @@ def test_items_come_over_as_they_were_sent(headers, body, tags, name, now, flag)
         assert item.plan.write == plan.write
         if number == 0:
             assert (item.plan.metadata, item.plan.body, item.bytes) == (headers, body, len(body))
-            assert item.plan.check.timestamp == T1
+            assert (item.plan.check.timestamp, item.plan.fragment) == (T1, 2)
             assert (item.plan.check.if_none_match is None) == (condition is None)
             assert condition is None or item.plan.check.if_none_match.tags == condition.tags
         elif number == 1:

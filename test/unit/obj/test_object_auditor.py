@@ -19,7 +19,7 @@ from swift.core.xattrs import get_xattr, set_xattr
 from swift.obj.auditing import device_pass, status
 from swift.obj.auditing.auditor import ObjectAuditor
 from swift.obj.auditing.figures import ALL, ZBF
-from swift.obj.files import metadata
+from swift.obj.files import examine, metadata
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.suffixes import read_hashes
 from swift.telemetry import recon_cache
@@ -369,6 +369,38 @@ def test_errors_of_the_machine_prove_nothing(disk, monkeypatch, code, call):
     assert disk.quarantined() == []
     assert all(path.exists() for path in paths)
     assert (disk.recon()["passes"], disk.recon()["errors"]) == (0, 2)
+
+
+@pytest.mark.parametrize("times", [1, 3, 1000])
+def test_a_sector_that_cannot_be_read(disk, monkeypatch, times):
+    """It is a proof when it comes back each time; a cable may be loose for a moment."""
+    bad, good = disk.put("bad", LARGE), disk.put("good", LARGE)
+    inode = bad.stat().st_ino
+    real = os.preadv
+    left = [times]
+
+    def preadv(fd, buffers, offset, flags=0):
+        if os.fstat(fd).st_ino == inode and offset > 100_000 and left[0]:
+            left[0] -= 1
+            raise OSError(errno.EIO, "bad sector")
+        return real(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    disk.audit(disk_chunk_size="65536")
+    assert good.exists()
+    assert bad.exists() == (times < 1000)
+    assert disk.recon()["errors"] == 0
+
+
+def test_a_slow_disk_takes_more_trips(disk, monkeypatch):
+    for number in range(10):
+        disk.put(f"o{number}")
+    bad = disk.put("bad")
+    flip(bad)
+    monkeypatch.setattr(examine, "TRIP_SECONDS", 0)
+    disk.audit()
+    assert not bad.exists()
+    assert (disk.recon()["passes"], disk.recon()["quarantined"]) == (10, 1)
 
 
 def test_what_a_client_overwrote_meanwhile_stays(disk, monkeypatch):

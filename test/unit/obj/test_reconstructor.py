@@ -13,6 +13,7 @@ from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.files import metadata
+from swift.obj.files.store import FileStore
 from swift.obj.reconstruction import reconstructor, report, sync
 from swift.obj.replication import passes
 from swift.obj.replication.peers import Peers
@@ -692,3 +693,16 @@ def test_other_codes(root, ec_type):
                 assert plain(farm.files(number)) == plain(files)
     finally:
         farm.stop()
+
+
+def test_fragments_that_arrive_are_written_with_others(farm, monkeypatch):
+    """Small ones take no trip of their own to the disk."""
+    for name in NAMES:
+        farm.put(name, body_of(name, 1000), T[1])
+    before = farm.everything()
+    lost = farm.primaries(NAMES[0])[1]
+    farm.empty(lost)
+    trips = counted(monkeypatch, FileStore, "_put_trip")
+    farm.reconstruct(*(number for number in farm.served if number != lost))
+    assert plain(farm.files(lost)) == plain(before[lost])
+    assert not trips

@@ -14,7 +14,7 @@ from test_crash import killed
 from swift.core import fault_points
 from swift.core.hashing import hash_path
 from swift.obj.files import relink, relink_state, suffixes
-from swift.obj.relinking import processes
+from swift.obj.relinking import processes, relinker
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))
 NEXT = str(POWER + 1)
@@ -22,7 +22,8 @@ GOLDEN = load("relinker.json")
 
 
 @pytest.fixture
-def grown(root):
+def grown(root, monkeypatch):
+    monkeypatch.setattr(relinker, "STATE_SECONDS", 0)
     grown = Growing(root)
     grown.app.server.devices.get("sda").inline = True  # some tests fork
     return grown

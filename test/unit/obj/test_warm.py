@@ -341,7 +341,7 @@ def write_for_ever(app, stop, seed):
     os._exit(0)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_reads_beside_a_writer_are_never_older_than_the_disk(app, tmp_path, seed):
     """What a read answers is at least as new as what lay on the disk before it began."""
     cold = inline(app)
@@ -350,9 +350,9 @@ def test_reads_beside_a_writer_are_never_older_than_the_disk(app, tmp_path, seed
     if pid == 0:
         write_for_ever(cold, stop, seed)
     try:
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 0.5
         reads = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or reads <= 20:
             before = cold.get(X_Backend_Open_Expired="true")
             oldest = before.headers.get("x-backend-timestamp", "")
             got = app.get()
@@ -363,7 +363,6 @@ def test_reads_beside_a_writer_are_never_older_than_the_disk(app, tmp_path, seed
     finally:
         open(stop, "w").close()
         os.waitpid(pid, 0)
-    assert reads > 20
 
 
 class Changes(RuleBasedStateMachine):
