@@ -161,12 +161,13 @@ def free_ports() -> tuple[int, int]:
     base = 20000 + (os.getpid() * 100) % 12000
     while True:
         wanted = [(f"127.0.0.{node}", base + 10 * node + offset) for node in NODES for offset in range(3)]
-        if all(_is_free(*address) for address in wanted):
+        if all(is_free(*address) for address in wanted):
             return port, base
         base += 100
 
 
-def _is_free(ip: str, port: int) -> bool:
+def is_free(ip: str, port: int) -> bool:
+    """True if nobody listens there."""
     with socket.socket() as probe:
         try:
             probe.bind((ip, port))

@@ -20,7 +20,7 @@ from swift.obj import in_hand
 from swift.obj.ssync import turnstile
 from swift.ring.builder import RingBuilder
 from swift.ring.lookup import Ring
-from test.cluster import free_ports, wait_for_port
+from test.cluster import free_ports, is_free, wait_for_port
 
 OURS = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
 SWIFT_CONF = """[swift-hash]
@@ -62,6 +62,8 @@ class ObjectNodes:
         self.kinds = kinds
         self.nodes = range(1, len(kinds) + 1)
         self.rsync_port, self.base = free_ports()
+        while not all(is_free(f"127.0.0.{node}", self.base + node) for node in self.nodes):
+            self.base += 100
         self.rsyncd: subprocess.Popen | None = None
         self.method = method
         self.processes: dict[int, subprocess.Popen] = {}
@@ -169,6 +171,8 @@ class ObjectNodes:
                 start_new_session=True,
             )
         wait_for_port(f"127.0.0.{node}", self.base + node)
+        if self.processes[node].poll() is not None:
+            raise AssertionError(f"node {node} has ended: another server has its address")
 
     def stop(self, node: int) -> None:
         """kill -9."""

@@ -83,10 +83,10 @@ class Appender:
         return group.size
 
     def _write_first(self, path: str, pool: DevicePool, files: Files, row: bytes) -> int:
-        """Write the row of the caller alone; then those that have come meanwhile are carried, whatever became of it."""
+        """Write the row of the caller alone, in a thread; then those that have come meanwhile are carried, whatever became of it."""
         groups = self._waiting[path] = []
         try:
-            return self._at_once.write_waiting(files, row)
+            return self._at_once.write_in_thread(files, row)
         finally:
             if groups:
                 spawn_n(self._carry, path, pool, False)
@@ -118,7 +118,7 @@ class Appender:
             return self._trip(path, pool, group)
         rows = b"".join(group.rows)
         size = self._at_once.write(files, rows)
-        return self._at_once.write_waiting(files, rows) if size is None else size
+        return self._at_once.write_in_thread(files, rows) if size is None else size
 
     def _trip(self, path: str, pool: DevicePool, group: _Group) -> int:
         """Store a group. Whoever holds the lock for long is not waited for in a thread of the device: others need those."""

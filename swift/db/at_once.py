@@ -2,8 +2,8 @@
 
 All of it is done by calls that fail rather than wait: names are opened by openat2(RESOLVE_CACHED), the lock is asked for by LOCK_NB, the
 bytes are written through a ring (swift.db.uring; pwritev2(RWF_NOWAIT) waits for a frozen file system). The kernel says EAGAIN whenever
-the file's time must change, which is the first write in each tick of its clock: then a thread of the kernel's makes that one call
-(swift.db.late_writes), or where there is none one of ours: what costs is taking the interpreter back from the loop.
+the file's time must change, which is the first write in each tick of its clock: then a thread makes that one call, since what costs is
+what a thread does between its calls, when it takes the interpreter back from the loop.
 
 Lives here: that road, from the lock to the write, and the files that are kept open. Whatever is cold, missing, held or odd takes the trip.
 Never here: grouping, the format, a database that is missing (only the trip decides that).
@@ -25,7 +25,7 @@ from swift.core.mounts import file_system_of
 from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.core.threads import DevicePool
 
-from . import late_writes, pending, uring
+from . import pending, uring
 from .marks import Mark, is_settled, mark_of
 
 # where opening what is in memory asks the disk for nothing, and where a write can be refused. ext4 may read quotas.
@@ -130,7 +130,7 @@ class AtOnce:
         return None
 
     def write(self, files: Files, rows: bytes) -> int | None:
-        """Append encoded records, whole or not at all, and unlock: the file's size. None: `write_waiting` must do it.
+        """Append encoded records, whole or not at all, and unlock: the file's size. None: `write_in_thread` must do it.
 
         Never waits for a disk. Raises OSError when nobody knows.
         """
@@ -156,14 +156,13 @@ class AtOnce:
         self._unlock(files)
         return size + written
 
-    def write_waiting(self, files: Files, rows: bytes) -> int:
-        """As `write`, where the disk must be waited for: others go on. Raises OSError, and as the pool."""
+    def write_in_thread(self, files: Files, rows: bytes) -> int:
+        """As `write`, in a thread of the device. Raises OSError, and as the pool."""
         files.written = False
-        # asked here: each call of a thread is followed by a wait for the interpreter
+        # asked here: each call of the thread is followed by a wait for the interpreter
         size = os.lseek(files.file, 0, os.SEEK_END) if files.cut is None else files.cut
         try:
-            if not self._write_late(files, rows, size):
-                files.pool.run(_write, files, rows)
+            files.pool.run(_write, files, rows)
         except BaseException:
             if self._open.get(files.path) is files:
                 del self._open[files.path]
@@ -174,24 +173,6 @@ class AtOnce:
         files.tick = clock.file_time_ns()
         self._unlock(files)
         return size + len(rows)
-
-    def _write_late(self, files: Files, rows: bytes, size: int) -> bool:
-        """Have a thread of the kernel's write. False: the file is as it was, or to be cut, and ours must do it."""
-        if files.cut is not None or files.pool.path in self._without_ring:
-            return False
-
-        def ended(result: int) -> None:
-            files.written = True
-            if result != len(rows) and os.lseek(files.file, 0, os.SEEK_END) != size:
-                files.cut = size
-            if files.abandoned:
-                files.pool.leave(_cut_and_close, files)
-
-        if late_writes.write(files.pool.path, files.file, rows, ended) != len(rows):
-            files.written = False
-            return False
-        fault_point("db:pending:appended")
-        return True
 
     # -- files
 
@@ -277,15 +258,6 @@ def _forget() -> None:
 
 
 after_fork.append(_forget)
-
-
-def _cut_and_close(files: Files) -> None:
-    """In a thread, for one whose waiter is gone."""
-    try:
-        if files.cut is not None:
-            os.ftruncate(files.file, files.cut)
-    finally:
-        files.close()
 
 
 def _write(files: Files, rows: bytes) -> None:

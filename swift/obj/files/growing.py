@@ -34,7 +34,7 @@ LINK_TRIES = 3
 def second_place(where: ObjectLocation, next_part_power: int | None = None) -> ObjectLocation | None:
     """Where a file that is written to `where` belongs as well, by now; None if nowhere. `next_part_power`: by the request.
 
-    The caller holds the lock of `where`'s partition. One `stat` when nothing grows.
+    The caller holds the lock of `where`'s partition. One system call when nothing grows.
     """
     if next_part_power is not None:
         other = where.in_part_power(next_part_power)

@@ -55,8 +55,10 @@ _known: dict[str, tuple[tuple[int, int, int], Powers | None]] = {}
 
 
 def powers(device_path: str, datadir: str) -> Powers | None:
-    """What the state file of a device says now; None without one, or when it can't be read. One `stat` as a rule."""
+    """What the state file of a device says now; None without one, or when it can't be read. One system call as a rule."""
     path = f"{device_path}/relink.{datadir}.json"
+    if not os.access(path, os.F_OK):  # nearly always, and without the cost of an exception
+        return None
     try:
         st = os.stat(path)
     except OSError:

@@ -74,9 +74,6 @@ def path(tmp_path, monkeypatch, ticks):
     monkeypatch.setattr(at_once, "_needs_stable_pages", lambda number: False)
     monkeypatch.setattr(at_once, "open_cached", lambda at, path, flags: os.open(path, flags))
     monkeypatch.setattr(at_once.uring, "write_at_once", os.write)
-    monkeypatch.setattr(
-        at_once.late_writes, "write", lambda *args: 0
-    )  # those that wait are written by threads
     (tmp_path / "h").mkdir()
     (tmp_path / "h" / "h.db").touch()
     return str(tmp_path / "h" / "h.db")
@@ -148,7 +145,7 @@ def test_files_in_use_are_not_closed(path, appender, pool, ticks):
     ticks.idle = 2 * at_once.MAX_IDLE
     appender._at_once._sweep()
     pool.catch_up()
-    assert appender._at_once.write_waiting(files, b":x") == 15
+    assert appender._at_once.write_in_thread(files, b":x") == 15
 
 
 def test_open_files_are_bounded(tmp_path, path, appender, pool, monkeypatch):
@@ -174,7 +171,7 @@ def test_a_forked_child_has_no_hold_on_the_files(path, appender, pool):
     assert os.waitpid(child, 0)[1] == 0
     with pytest.raises(DatabaseBusy):
         appender._store(path, b":other", 0.01)
-    appender._at_once.write_waiting(files, b":x")
+    appender._at_once.write_in_thread(files, b":x")
 
 
 def test_durable_rows_always_take_a_trip(path):
@@ -209,7 +206,7 @@ def test_half_a_record_is_cut_before_anything_follows(path, appender, pool, monk
     assert appender._at_once.write(files, b":half of this") is None
     with pytest.raises(DatabaseBusy):
         appender._store(path, b":other", 0.01)  # as another process would
-    assert appender._at_once.write_waiting(files, b":half of this") == 26
+    assert appender._at_once.write_in_thread(files, b":half of this") == 26
     assert rows(path) == [b"first", b"second", b"half of this"]
     assert open_of(path) == 2
 
@@ -259,55 +256,6 @@ def test_a_write_that_hangs_keeps_its_lock_until_it_is_over(path, appender, tick
     with locked(os.path.dirname(path), 0.01):
         pass
     assert open_of(path) == 0
-
-
-@pytest.mark.parametrize("result", [6, 3, -errno.EIO], ids=["whole", "short", "failed"])
-def test_a_write_that_hangs_in_the_kernel_keeps_its_lock_until_it_is_over(
-    path, appender, pool, ticks, monkeypatch, result
-):
-    ticks.tick = 2
-    inside = []
-
-    def hang(device, fd, data, ended):
-        inside.append((fd, data, ended))
-        raise DeviceStuck("it hangs")
-
-    monkeypatch.setattr(at_once.late_writes, "write", hang)
-    with pytest.raises(DeviceStuck):
-        appender.append(path, pool, b":later", 1)
-    assert not appender._waiting and not appender._at_once._open
-    with pytest.raises(DatabaseBusy):
-        appender._store(path, b":other", 0.01)
-    ((fd, data, ended),) = inside
-    if result > 0:
-        os.write(fd, data[:result])
-    ended(result)
-    pool.catch_up()
-    assert rows(path) == [b"first", b"second", *([b"later"] if result == 6 else [])]
-    with locked(os.path.dirname(path), 0.01):
-        pass
-    assert open_of(path) == 0
-
-
-@pytest.mark.parametrize("result", [6, 3, 0, -errno.EIO], ids=["whole", "short", "none", "failed"])
-def test_what_the_kernel_does_not_write_whole_is_written_by_a_thread(
-    path, appender, pool, ticks, monkeypatch, result
-):
-    ticks.tick = 2
-
-    def write(device, fd, data, ended):
-        if result > 0:
-            os.write(fd, data[:result])
-        if result:
-            ended(result)
-        return result
-
-    monkeypatch.setattr(at_once.late_writes, "write", write)
-    assert appender.append(path, pool, b":later", 1) == 19
-    assert (pool.trips, pool.writes) == (0, result != 6)
-    assert appender.append(path, pool, b":x", 1) == 21
-    assert rows(path) == [b"first", b"second", b"later", b"x"]
-    assert open_of(path) == 2
 
 
 def test_whoever_is_killed_in_his_write_leaves_nobody_behind(path, appender, pool, ticks, monkeypatch):
@@ -476,7 +424,6 @@ at_once.file_system_of = lambda path: "xfs"
 at_once._needs_stable_pages = lambda number: False
 at_once.open_cached = lambda at, path, flags: os.open(path, flags)
 at_once.uring.write_at_once = os.write
-at_once.late_writes.write = lambda *args: 0
 at_once.clock = SimpleNamespace(file_time_ns=lambda: 1, time_ns=lambda: 0, monotonic=lambda: 0.0)
 pool = SimpleNamespace(path="/a/device", inline=False, run=lambda function, *args: function(*args))
 appender = appends.Appender(os.path.exists, False)

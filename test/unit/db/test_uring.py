@@ -80,7 +80,7 @@ def test_kernels_that_wait_for_a_frozen_file_system_are_not_asked(monkeypatch, r
 
 @pytest.mark.parametrize("answer", [-1, 0, 1])
 def test_a_ring_that_does_not_answer_is_given_up(pipe, monkeypatch, answer):
-    monkeypatch.setattr(uring, "_ring", uring._AtOnce())
+    monkeypatch.setattr(uring, "_ring", uring._Ring())
     monkeypatch.setattr(uring, "_is_closed", False)
     monkeypatch.setattr(uring, "_syscall", lambda *args: answer)
     with pytest.raises(OSError) as caught:
