@@ -61,7 +61,7 @@ def _ratios(part: Part) -> list[str]:
     ]
     floors, p99_floors = FLOORS.get(part.disks, {}), P99_FLOORS.get(part.disks, {})
     for name, figures in part.figures.items():
-        unit = "MB/s" if name.endswith("256 MiB") else "/s"
+        unit = "MB/s" if "256 MiB" in name else "/s"
         theirs, mine = _middle(figures.rate["reference"]), _middle(figures.rate["ours"])
         floor, aim = floors.get(name, (None, None))
         told = f"{floor:g} ({aim:g})" if floor else ""
