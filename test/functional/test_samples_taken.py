@@ -19,7 +19,7 @@ DAEMONS = {
     section: server
     for server in SERVERS
     for section in re.findall(r"^\[(\S+)\]$", SAMPLES[server].read_text(), re.MULTILINE)
-    if (ROOT / f"bin/swift-{section}").exists()
+    if (ROOT / f"bin/swift-{section}").exists() and section != "object-relinker"
 }
 
 
@@ -82,6 +82,13 @@ def test_servers_take_their_samples(server, uncomment, swift_dir, tmp_path):
 def test_daemons_take_their_samples(daemon, uncomment, swift_dir, tmp_path):
     path = prepared(DAEMONS[daemon], swift_dir, tmp_path, uncomment)
     assert command(f"swift-{daemon}", str(path), "once") == (0, "")
+
+
+@pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
+def test_the_relinker_takes_its_sample(uncomment, swift_dir, tmp_path):
+    """No ring grows: it has nothing to do."""
+    path = prepared("object-server", swift_dir, tmp_path, uncomment)
+    assert command("swift-object-relinker", "relink", str(path)) == (2, "")
 
 
 @pytest.mark.parametrize("uncomment", [False, True], ids=["as it is", "defaults spelled out"])
