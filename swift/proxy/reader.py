@@ -31,6 +31,7 @@ _UNCONDITIONAL: dict[str, str | None] = dict.fromkeys(
     ("X-Backend-Ignore-Range-If-Metadata-Present", *(header_name(key) or "" for key in conditional.KEYS))
 )
 _ALL = 1 << 30  # nodes at the same time: as many as there are
+_BRIEF = 1.0  # seconds that a client who gets 404 waits longer for a node that hangs
 
 
 class Source:
@@ -117,7 +118,7 @@ class Reader:
     """One GET or HEAD on the nodes of a partition. After `find` returned None, `answers` are the ones that count."""
 
     __slots__ = (
-        "_asking", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_services",
+        "_asking", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_patience", "_services",
         "_spares", "_supply", "_suppressed", "_timings", "answers",
     )  # fmt: skip
 
@@ -146,6 +147,7 @@ class Reader:
         self._found: Source | None = None
         self._etag: str | None = None  # of what is continued
         self._is_last_resort = False
+        self._patience: float | None = None
         self._suppressed = 0  # answers of 404
         self.answers: list[Answer] = []
 
@@ -159,8 +161,13 @@ class Reader:
             source = self._race(len(lookup.place.primaries))
         else:
             source = self._find_in_turn()
-        if source is None and (self._found is not None or best_answer(self.answers) is None):
-            source = self._find_among_those_left_alone()
+        if source is None:
+            if self._found is not None or best_answer(self.answers) is None:
+                source = self._find_among_those_left_alone()
+            elif self._lookup.is_object and not self._newest_missing:
+                # a 404 that no deletion proves: others may have been away when it was written
+                self._patience = _BRIEF
+                source = self._find_among_those_left_alone()
         if self._found is None:
             self._found = source
         return source
@@ -226,7 +233,7 @@ class Reader:
         return self._newest_candidate()
 
     def _find_among_those_left_alone(self) -> Source | None:
-        """Nobody has a good answer, and the client would get 503, or half a body: nodes that failed lately may be back."""
+        """Nobody has a good answer, and the client would get 503, half a body or a 404: nodes that failed lately may be back."""
         self._nodes = self._supply.last_resort()
         self._is_last_resort = True
         self._ask_wave(_ALL)
@@ -267,6 +274,8 @@ class Reader:
         to_open: list[_Attempt] = []
         for node in islice(self._nodes, size):
             attempt = _Attempt(node, self._asking.call(node, self._block))
+            if self._patience is not None:
+                attempt.call.timeout = min(attempt.call.timeout, self._patience)
             try:
                 (running if attempt.call.send_idle() else to_open).append(attempt)
             except BackendError as error:

@@ -165,6 +165,22 @@ def test_many_errors_limit_a_node(make_cluster):
     assert len([seen for seen in cluster.of("object") if seen.node == 0]) == 4
 
 
+def test_a_node_left_alone_may_have_what_others_lack(cluster):
+    """They were away during the write: their 404 would deny what was acknowledged."""
+    cluster.app.limiter.limit_now(cluster.rings["o"].primaries[2])
+    cluster.on("object", "GET", [Reply(404), Reply(404), Reply(200, OLD, b"x"), *[Reply(404)] * 3])
+    assert cluster.request("GET", "/v1/a/c/o")[::2] == (200, b"x")
+    assert not cluster.app.limiter.is_limited(cluster.rings["o"].primaries[2])
+
+
+def test_nobody_who_was_left_alone_is_asked_for_what_was_deleted(cluster):
+    cluster.app.limiter.limit_now(cluster.rings["o"].primaries[2])
+    said = [Reply(404, {"X-Backend-Timestamp": T2}), Reply(404), Reply(200, OLD, b"x")]
+    cluster.on("object", "GET", [*said, *[Reply(404)] * 3])
+    assert cluster.request("GET", "/v1/a/c/o")[0] == 404
+    assert 2 not in {seen.node for seen in cluster.of("object")}
+
+
 # -- newest ----------------------------------------------------------------------------------------------------------------
 
 
