@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+
+from daemon_passes import passes
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -62,28 +63,6 @@ def fill(nodes: FragmentNodes, count: int, size: int) -> None:
                 raise SystemExit(f"PUT: {answer.status}")
 
 
-def passes(nodes: FragmentNodes) -> tuple[float, float]:
-    """(seconds, seconds of processor of the daemons) that one pass of all nodes takes, all at the same time."""
-    before = os.times()
-    started = time.monotonic()
-    running = [
-        subprocess.Popen(
-            [*nodes._command(node, "swift-object-reconstructor"), str(nodes.conf(node)), "once"],
-            env=nodes._environ(node),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for node in nodes.nodes
-    ]
-    for process in running:
-        process.wait()
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return time.monotonic() - started, used
-
-
 def of_servers(nodes: FragmentNodes) -> float:
     """Seconds of processor that the servers have used."""
     ticks = 0
@@ -102,13 +81,15 @@ def measure(name: str, folder: pathlib.Path, source: FragmentNodes, args: argpar
         for spot in nodes.spots:
             nodes.path(spot).rmdir()
             subprocess.run(["cp", "-a", str(source.path(spot)), str(nodes.path(spot))], check=True)
-        lines = [("first", *passes(nodes))]
-        lines += [("in sync", *passes(nodes)) for _ in range(args.passes)]
+        lines = [("first", *passes(nodes, "swift-object-reconstructor", nodes.nodes))]
+        lines += [
+            ("in sync", *passes(nodes, "swift-object-reconstructor", nodes.nodes)) for _ in range(args.passes)
+        ]
         wanted = len(list((nodes.path(LOST) / "objects-2").glob("*/*/*/*.data")))
         shutil.rmtree(nodes.path(LOST))
         nodes.path(LOST).mkdir()
         before = of_servers(nodes)
-        lines.append(("disk lost", *passes(nodes)))
+        lines.append(("disk lost", *passes(nodes, "swift-object-reconstructor", nodes.nodes)))
         servers = of_servers(nodes) - before
         found = len(list((nodes.path(LOST) / "objects-2").glob("*/*/*/*#d.data")))
         print(f"{name}: {found} of {wanted} fragments came back; servers {servers:.2f} s of processor")

@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
+
+from daemon_passes import passes
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -42,28 +43,6 @@ def fill(nodes: ObjectNodes, count: int, size: int) -> None:
                 raise SystemExit(f"PUT: {answer.status}")
 
 
-def passes(nodes: ObjectNodes, which: list[int]) -> tuple[float, float]:
-    """(seconds, seconds of processor of the daemons) that one pass of these nodes takes, all at the same time."""
-    before = os.times()
-    started = time.monotonic()
-    running = [
-        subprocess.Popen(
-            [*nodes._command(node, "swift-object-replicator"), str(nodes.conf(node)), "once"],
-            env=nodes._environ(node),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for node in which
-    ]
-    for process in running:
-        process.wait()
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return time.monotonic() - started, used
-
-
 def measure(name: str, folder: pathlib.Path, source: ObjectNodes, args: argparse.Namespace) -> None:
     home = pathlib.Path(tempfile.mkdtemp(prefix=f"repair-{name}-", dir=args.root)) / "nodes"
     with ObjectNodes(home, [folder] * 4, args.method, part_power=POWER) as nodes:
@@ -71,11 +50,11 @@ def measure(name: str, folder: pathlib.Path, source: ObjectNodes, args: argparse
             nodes.disk(node).rmdir()
             subprocess.run(["cp", "-a", str(source.disk(node)), str(nodes.disk(node))], check=True)
         everyone = list(nodes.nodes)
-        lines = [("first", *passes(nodes, everyone))]
-        lines += [("in sync", *passes(nodes, everyone)) for _ in range(3)]
+        lines = [("first", *passes(nodes, "swift-object-replicator", everyone))]
+        lines += [("in sync", *passes(nodes, "swift-object-replicator", everyone)) for _ in range(3)]
         wanted = len(nodes.files(1))
         nodes.empty(1)
-        lines.append(("disk lost", *passes(nodes, [2, 3, 4])))
+        lines.append(("disk lost", *passes(nodes, "swift-object-replicator", [2, 3, 4])))
         print(f"{name}: {len(nodes.files(1))} of {wanted} objects came back")
         for what, seconds, used in lines:
             print(f"  {what:10} {seconds:7.2f} s, daemons {used:6.2f} s of processor")

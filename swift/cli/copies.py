@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from optparse import OptionParser, Values
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -133,7 +134,7 @@ def _names(words: Sequence[str], quoted: bool) -> tuple[str, ...]:
     return tuple(names)
 
 
-class _Report:
+class _Report(ABC):
     """What both kinds share: look, act, look again, tell."""
 
     copies: ObjectCopies | DatabaseCopies
@@ -172,21 +173,25 @@ class _Report:
 
     # what differs between the kinds
 
+    @abstractmethod
     def title(self) -> str:
-        raise NotImplementedError
+        """The first line."""
 
+    @abstractmethod
     def is_anywhere(self) -> bool:
-        raise NotImplementedError
+        """Returns True if anybody has a copy."""
 
+    @abstractmethod
     def aside(self) -> tuple[list[Aside], list[Place]]:
         """(what is in quarantine, who could not be asked about it)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_back(self, found: Aside) -> str:
-        raise NotImplementedError
+        """Bring one back; why it stays, or nothing."""
 
+    @abstractmethod
     def repair(self) -> None:
-        raise NotImplementedError
+        """Bring the primaries up to date; what was done is in `done`."""
 
     def verdict(self, whole: bool) -> str:
         lacking = ", ".join(map(str, self.copies.lacking))

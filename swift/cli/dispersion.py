@@ -6,7 +6,7 @@ The names are a contract: a report must find what any other version has populate
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from optparse import OptionParser, Values
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -25,6 +25,21 @@ PREFIX = "dispersion_"
 
 class Stop(SwiftError):
     """The command ends; the text says why."""
+
+
+def status_of(work: Callable[[], None]) -> int:
+    """Do a command's work; the exit status. Whatever ends it is told in one line."""
+    try:
+        work()
+    except Stop as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    except Exception as error:
+        print(f"Gave up: {error or type(error).__name__}", file=sys.stderr)
+    else:
+        return 0
+    return 1
 
 
 class Settings:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Callable
+from optparse import Values
 from typing import Any
 
 from swift.core import concurrency
@@ -16,7 +15,7 @@ says, so that swift-dispersion-report can count their copies."""
 def main() -> int:
     """Run the command with sys.argv; returns the exit status."""
     concurrency.patch()
-    from swift.cli.dispersion import Settings, Stop, common_parser, conf_path
+    from swift.cli.dispersion import common_parser, conf_path, status_of
 
     parser = common_parser("swift-dispersion-populate", _TEXT)
     parser.add_option(
@@ -30,28 +29,24 @@ def main() -> int:
         help="leave out partitions in which there is one already",
     )
     options, words = parser.parse_args()
-    try:
-        settings = Settings(conf_path(words, parser), options)
-        containers = settings.container_populate and not options.object_only
-        objects = settings.object_populate and not options.container_only
-        if not containers and not objects:
-            raise Stop("Neither container or object populate is set to run")
-        print(f"Using storage policy: {settings.policy.name} ")
-        work = Populating(settings, options)
-        if containers:
-            work.containers(max(options.container_suffix_start, 0))
-        if objects:
-            work.objects(max(options.object_suffix_start, 0))
-    except Stop as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 1
-    except Exception:
-        traceback.print_exc()
-        print("Gave up due to error(s).", file=sys.stderr)
-        return 1
-    return 0
+    return status_of(lambda: _populate(conf_path(words, parser), options))
+
+
+def _populate(conf: str, options: Values) -> None:
+    """Raises Stop, and what the account and the rings raise."""
+    from swift.cli.dispersion import Settings, Stop
+
+    settings = Settings(conf, options)
+    containers = settings.container_populate and not options.object_only
+    objects = settings.object_populate and not options.container_only
+    if not containers and not objects:
+        raise Stop("Neither container or object populate is set to run")
+    print(f"Using storage policy: {settings.policy.name} ")
+    work = Populating(settings, options)
+    if containers:
+        work.containers(max(options.container_suffix_start, 0))
+    if objects:
+        work.objects(max(options.object_suffix_start, 0))
 
 
 class Populating:

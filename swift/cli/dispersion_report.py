@@ -6,6 +6,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from optparse import Values
 from typing import Any
 
 from swift.core import concurrency
@@ -18,9 +19,7 @@ where it should be. The exit status is 0 also when copies are missing."""
 def main() -> int:
     """Run the command with sys.argv; returns the exit status."""
     concurrency.patch()
-    from swiftclient.exceptions import ClientException
-
-    from swift.cli.dispersion import Settings, Stop, common_parser, conf_path
+    from swift.cli.dispersion import common_parser, conf_path, status_of
 
     parser = common_parser("swift-dispersion-report", _TEXT)
     parser.add_option("-j", "--dump-json", action="store_true", default=False, help="the result as JSON")
@@ -35,32 +34,34 @@ def main() -> int:
         help="name each partition that misses copies, on stderr",
     )
     options, words = parser.parse_args()
+    return status_of(lambda: _report(conf_path(words, parser), options))
+
+
+def _report(conf: str, options: Values) -> None:
+    """Raises Stop, and what the account and the rings raise."""
+    from swiftclient.exceptions import ClientException
+
+    from swift.cli.dispersion import Settings, Stop
+
+    settings = Settings(conf, options)
+    containers = settings.container_report and not options.object_only
+    objects = settings.object_report and not options.container_only
+    if not containers and not objects:
+        raise Stop("Neither container or object report is set to run")
+    as_json = options.dump_json or settings.dump_json
+    if not as_json:
+        print(f"Using storage policy: {settings.policy.name} ")
+    found = {}
     try:
-        settings = Settings(conf_path(words, parser), options)
-        containers = settings.container_report and not options.object_only
-        objects = settings.object_report and not options.container_only
-        if not containers and not objects:
-            raise Stop("Neither container or object report is set to run")
-        as_json = options.dump_json or settings.dump_json
-        if not as_json:
-            print(f"Using storage policy: {settings.policy.name} ")
         report = Report(settings, as_json, options.debug, options.partitions or settings.partitions)
-        found = {}
         if containers:
             found["container"] = report.containers()
         if objects:
             found["object"] = report.objects()
-    except Stop as error:
-        print(error, file=sys.stderr)
-        return 1
     except (ClientException, OSError) as error:
-        print(f"The account can't be listed: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 1
+        raise Stop(f"The account can't be listed: {error}") from None
     if as_json:
         print(json.dumps(found))
-    return 0
 
 
 class Report:

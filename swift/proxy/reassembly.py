@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from swift.coding.fragment_votes import agreeing, first_right, says
 from swift.coding.fragments import Fragment, FragmentError
-from swift.core.fragment_votes import agreeing, first_right, says
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread

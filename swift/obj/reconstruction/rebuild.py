@@ -3,7 +3,7 @@
 Fragments carry no checksum of what they hold, and that they are as they were written does not say that they were right then. So a segment
 counts only if it has its checksum (that kept with the object, or the ETag of an object of one segment), or if one fragment more than is
 needed says the same. What can be proved by neither is compared with the ETag of the whole object before the last fragment leaves.
-Which nodes are asked is `gathering`'s business, which fragments are right `core.fragment_votes`'.
+Which nodes are asked is `gathering`'s business, which fragments are right `coding.fragment_votes`'.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations, islice
 from typing import Any, NamedTuple
 
+from swift.coding.fragment_votes import MAX_TRIES, agreeing
 from swift.coding.fragments import HEADER, Codec, FragmentError
 from swift.core.fault_points import fault_point
-from swift.core.fragment_votes import MAX_TRIES, agreeing
 from swift.core.hashing import md5
 from swift.core.segments import Whole
 from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
