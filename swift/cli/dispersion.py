@@ -36,7 +36,7 @@ def status_of(work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
     except Exception as error:
-        print(f"Gave up: {error or type(error).__name__}", file=sys.stderr)
+        print(f"Gave up: {str(error) or type(error).__name__}", file=sys.stderr)
     else:
         return 0
     return 1

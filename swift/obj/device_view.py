@@ -156,4 +156,4 @@ class LocalDevice:
         except Refused:
             raise
         except (ObjectError, LockTimeout, OSError) as error:
-            raise Unanswered(f"{self.device.path}: {error or type(error).__name__}") from None
+            raise Unanswered(f"{self.device.path}: {str(error) or type(error).__name__}") from None

@@ -104,7 +104,7 @@ class _Examination:
             pass  # somebody writes it all the time: there will be another pass
         except (ObjectError, LockTimeout, OSError) as err:
             _drop(examined)
-            examined.error = f"{where.hash_dir}: {err or type(err).__name__}"
+            examined.error = f"{where.hash_dir}: {str(err) or type(err).__name__}"
         # by our notes: what another reader moved away at the same time is his
         examined.quarantined = any(note.startswith("Quarantined") for note in (where.notes or ())[noted:])
         return names
