@@ -12,6 +12,8 @@ import subprocess
 import threading
 import time
 
+from test.cluster import free_ports
+
 
 class StandIn:
     """``replies``: command → bytes to answer instead of doing it; ``silent``: commands that get no answer at all."""
@@ -123,9 +125,7 @@ class Memcached:
     """The real one, in a process of its own."""
 
     def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_ports()[0]
         self.name = f"127.0.0.1:{self.port}"
         self.start_again()
 

@@ -17,6 +17,7 @@ from swift.account.server import AccountServer
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.core.hashing import hash_path
+from test.cluster import free_ports
 from test.databases import Logger, call, make_conf
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
@@ -127,14 +128,11 @@ def serve(tool, conf_text, tmp_path, name):
 def test_a_container_is_written_by_both_in_turn(conf, tmp_path):
     """The reference's container server works on the files that ours has made, and ours goes on after it."""
     import http.client
-    import socket
     import time
 
     app = ContainerServer(conf, Logger())
     fill(app)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_ports()[0]
     text = f"""
 [DEFAULT]
 swift_dir = {conf["swift_dir"]}
@@ -226,9 +224,7 @@ def test_the_reference_replaces_databases_under_our_hands(conf, tmp_path):
     path = container_path(conf)
     broker = ContainerBroker(path)
     broker.commit_pending()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_ports()[0]
     server_conf = tmp_path / "reference.conf"
     server_conf.write_text(
         f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nuser = {getpass.getuser()}\n"
