@@ -79,6 +79,10 @@ COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
     "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
+    "swift/middleware/keymaster/keys.py": {
+        "encryption_root_secret": "",
+        "encryption_root_secret_<id>": "",
+    },
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
