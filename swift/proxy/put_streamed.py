@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits, too_large
-from swift.core.digest import BodyDigest
 from swift.core.object_headers import UPDATE_FOOTERS
 from swift.proxy.backend import Asking
 from swift.proxy.kinds import Upload
@@ -13,6 +12,7 @@ from swift.proxy.quorum import Answer
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import NO_BOUNDARY, Uplink, Uplinks, body_head, metadata_document
+from swift.wire.digest import BodyDigest
 
 _TURN = 1024 * 1024  # bytes after which other requests get a turn
 

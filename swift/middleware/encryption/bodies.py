@@ -1,6 +1,6 @@
 """Bodies on their way through the cipher: `SealedInput` on their way in, `OpenedBody` and `OpenedParts` on their way out.
 
-What is long is received into buffers and has its digest taken by another core (`swift.core.digest`); the cipher itself runs at memory
+What is long is received into buffers and has its digest taken by another core (`swift.wire.digest`); the cipher itself runs at memory
 speed, nine times as fast as an MD5, and costs less where it is than a hand-over. Never here: headers, and which keys.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from swift.core.digest import BodyDigest
 from swift.core.hashing import md5
 from swift.middleware.encryption.ciphers import CryptoError, keystream
+from swift.wire.digest import BodyDigest
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import BodyFilter, InputFilter
 from swift.wire.ranges import parse_content_range

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.core import digest
 from swift.core.concurrency import raw_threading, sleep
-from swift.core.digest import BodyDigest
 from swift.core.threads import DeviceBusy
+from swift.wire import digest
+from swift.wire.digest import BodyDigest
 
 
 def receive(body, sizes):
