@@ -83,6 +83,28 @@ COMPOSED = {
         "encryption_root_secret": "",
         "encryption_root_secret_<id>": "",
     },
+    "swift/middleware/kms_keymaster.py": dict.fromkeys(
+        (
+            "key_id",
+            "key_id_<id>",
+            "password",
+            "username",
+            "user_id",
+            "user_domain_id",
+            "user_domain_name",
+            "trust_id",
+            "domain_id",
+            "domain_name",
+            "project_id",
+            "project_name",
+            "project_domain_id",
+            "project_domain_name",
+        ),
+        "",
+    ),
+    "swift/middleware/kmip_keymaster.py": dict.fromkeys(
+        ("host", "port", "certfile", "keyfile", "ca_certs", "username", "password"), ""
+    ),
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
