@@ -70,6 +70,8 @@ setup(
             "memcache = swift.middleware.memcache:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "slo = swift.middleware.slo:filter_factory",
+            "dlo = swift.middleware.dlo:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },
