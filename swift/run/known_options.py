@@ -303,6 +303,7 @@ _OPTIONS = frozenset(
         "write_affinity_node_count",
         "write_legacy_ec_crc",
         "writer_process",
+        "yield_frequency",
         "zero_byte_files_per_second",
     ]
 )
