@@ -70,6 +70,7 @@ setup(
             "memcache = swift.middleware.memcache:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "tempurl = swift.middleware.tempurl:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },
