@@ -92,7 +92,9 @@ def keys_of(environ: dict[str, Any], app: Any, account: str, container: str) -> 
     of_account = get_account_info(environ, app, account)["meta"]
     of_container = get_container_info(environ, app, account, container)["meta"]
     keys = [Key(_secret(of_account[name]), account, None) for name in _KEY_NAMES if of_account.get(name)]
-    keys += [Key(_secret(of_container[name]), account, container) for name in _KEY_NAMES if of_container.get(name)]
+    keys += [
+        Key(_secret(of_container[name]), account, container) for name in _KEY_NAMES if of_container.get(name)
+    ]
     return keys
 
 

@@ -163,7 +163,11 @@ class TempURL:
             return None
         if claim.ip_range is not None and not within(environ.get("REMOTE_ADDR"), claim.ip_range):
             return None
-        path = environ["PATH_INFO"] if claim.prefix is None else f"prefix:/v1/{account}/{container}/{claim.prefix}"
+        path = (
+            environ["PATH_INFO"]
+            if claim.prefix is None
+            else f"prefix:/v1/{account}/{container}/{claim.prefix}"
+        )
         limits = "" if claim.ip_range is None else f"ip={claim.ip_range}\n"
         texts = [
             wsgi_to_bytes(f"{limits}{signed}\n{expires}\n{path}")
@@ -328,7 +332,8 @@ def disposition(kind: str, filename: str) -> str:
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], TempURL]:
     conf = {**global_conf, **local_conf}
-    capabilities.register("tempurl", **_options(conf), **digests_told(allowed_digests(conf)))
+    told: dict[str, Any] = {**_options(conf), **digests_told(allowed_digests(conf))}
+    capabilities.register("tempurl", **told)
     register_sensitive_parameter("temp_url_sig")
 
     def factory(app: Any) -> TempURL:
