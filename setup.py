@@ -71,6 +71,8 @@ setup(
             "copy = swift.middleware.copy:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "tempurl = swift.middleware.tempurl:filter_factory",
+            "formpost = swift.middleware.formpost:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },
