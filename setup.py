@@ -44,6 +44,7 @@ setup(
         "python-swiftclient>=4.4",
     ],
     extras_require={
+        "keystone": ["keystonemiddleware>=10"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
@@ -70,6 +71,7 @@ setup(
             "memcache = swift.middleware.memcache:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "keystoneauth = swift.middleware.keystoneauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },
