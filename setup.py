@@ -44,6 +44,7 @@ setup(
         "python-swiftclient>=4.4",
     ],
     extras_require={
+        "keystone": ["keystonemiddleware>=10"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
@@ -73,6 +74,7 @@ setup(
             "tempauth = swift.middleware.tempauth:filter_factory",
             "tempurl = swift.middleware.tempurl:filter_factory",
             "formpost = swift.middleware.formpost:filter_factory",
+            "keystoneauth = swift.middleware.keystoneauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },

@@ -45,6 +45,7 @@ _OPTIONS = frozenset(
         "admin_key",
         "aliases",
         "allow_account_management",
+        "allow_names_in_acls",
         "allow_open_expired",
         "allow_overrides",
         "allow_reserved_names_header",
@@ -88,6 +89,7 @@ _OPTIONS = frozenset(
         "daemonize",
         "databases_per_second",
         "default",
+        "default_domain_id",
         "delay_reaping",
         "deny_host_headers",
         "deprecated",
@@ -131,6 +133,7 @@ _OPTIONS = frozenset(
         "io_timeout",
         "ionice_class",
         "ionice_priority",
+        "is_admin",
         "item_size_warning_threshold",
         "keep_cache_private",
         "keep_cache_size",
@@ -288,6 +291,7 @@ _OPTIONS = frozenset(
         "swift_owner_headers",
         "sync_method",
         "sync_pending_updates",
+        "system_reader_roles",
         "tasks_per_second",
         "timing_expiry",
         "tls_cafile",
@@ -316,7 +320,7 @@ _OPTIONS = frozenset(
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
     r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
+    r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 
 
