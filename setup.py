@@ -71,6 +71,7 @@ setup(
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
+            "versioned_writes = swift.middleware.versioned_writes:filter_factory",
         ],
     },
 )
