@@ -5,20 +5,17 @@ The client's right to what it asked for is the filter's matter and must be settl
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from swift.core.concurrency import Timeout
 from swift.core.constraints import limits
+from swift.wire.body_input import BodyInput
 from swift.wire.call import Application, call_app, status_and_headers
-from swift.wire.errors import ClientDisconnected
 from swift.wire.message import (
     HTTPException,
     HTTPPreconditionFailed,
     HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
-    InputFilter,
     Request,
     close_if_possible,
     environ_key,
@@ -48,23 +45,6 @@ class Opened(NamedTuple):
 
     def close(self) -> None:
         close_if_possible(self.body)
-
-
-class AnswerAsInput(InputFilter):
-    """A request body whose bytes are those of a response. A source that breaks off looks like a client that went away."""
-
-    def __init__(self, body: Iterable[bytes]) -> None:
-        super().__init__(io.BytesIO())
-        self._chunks = iter(body)
-
-    def pull(self, size: int) -> bytes:
-        try:
-            for chunk in self._chunks:
-                if chunk:
-                    return chunk
-        except (Exception, Timeout) as error:
-            raise ClientDisconnected(f"the source broke off: {error}") from error
-        return b""
 
 
 def own_environ(
@@ -125,7 +105,8 @@ def store_copy(
     try:
         sub = own_environ(environ, "PUT", path, source)
         sub.update(_carried(opened.headers))
-        sub["wsgi.input"] = AnswerAsInput(opened.body)
+        length = opened.headers.get("content-length", "")
+        sub["wsgi.input"] = BodyInput(opened.body, int(length) if length.isdigit() else None)
         sub["swift.content_type_overridden"] = True  # of a manifest: what it stands for in listings
         sub["swift.symlink_override"] = True  # a link is kept as it is, also when its target is gone
         if timestamp is not None:

@@ -92,9 +92,7 @@ class ObjectVersioning:
                 return self.by_id.handle(place, version_id, start_response)
         if not info["sysmeta"].get(CONTAINER):
             return self.app(environ, start_response)
-        return self.objects.handle(
-            place_of(environ, version, account, container, obj, info), start_response
-        )
+        return self.objects.handle(place_of(environ, version, account, container, obj, info), start_response)
 
 
 def has_parameter(environ: dict[str, Any], name: str) -> bool:
