@@ -80,6 +80,7 @@ setup(
             "formpost = swift.middleware.formpost:filter_factory",
             "keystoneauth = swift.middleware.keystoneauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
+            "versioned_writes = swift.middleware.versioned_writes:filter_factory",
         ],
     },
 )
