@@ -44,6 +44,7 @@ setup(
         "python-swiftclient>=4.4",
     ],
     extras_require={
+        "keystone": ["keystonemiddleware>=10"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
@@ -68,8 +69,12 @@ setup(
             "healthcheck = swift.middleware.healthcheck:filter_factory",
             "proxy_logging = swift.middleware.proxy_logging:filter_factory",
             "memcache = swift.middleware.memcache:filter_factory",
+            "copy = swift.middleware.copy:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "tempurl = swift.middleware.tempurl:filter_factory",
+            "formpost = swift.middleware.formpost:filter_factory",
+            "keystoneauth = swift.middleware.keystoneauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },

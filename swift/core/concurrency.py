@@ -6,6 +6,7 @@ What lives here: every import of eventlet and greenlet, and our epoll hub. What 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import select as _patched_select  # noqa: F401  (imported before patching, so that `original` finds it)
@@ -27,6 +28,7 @@ import eventlet.patcher
 from eventlet import GreenPile, GreenPool, Timeout, sleep, spawn, spawn_after, spawn_n
 from eventlet.event import Event
 from eventlet.hubs import epolls
+from eventlet.lock import Lock as _StandardLock
 from eventlet.queue import Empty, Full, LightQueue, Queue
 from eventlet.semaphore import Semaphore
 from greenlet import GreenletExit, getcurrent
@@ -40,6 +42,7 @@ _select = raw_select
 raw_queue: Any = eventlet.patcher.original("queue")
 
 kill = eventlet.kill
+_sleep_natively: Any = eventlet.patcher.original("time").sleep
 
 _EDGE = _select.EPOLLIN | _select.EPOLLOUT | _select.EPOLLRDHUP | _select.EPOLLET
 _READ_EVENTS = _select.EPOLLIN | _select.EPOLLPRI | _select.EPOLLRDHUP | _select.EPOLLHUP | _select.EPOLLERR
@@ -118,7 +121,7 @@ class Hub(epolls.Hub):
             seconds = SWEEP_INTERVAL if seconds is None or seconds > SWEEP_INTERVAL else seconds
         elif not self.callbacks and not self.listeners["read"] and not self.listeners["write"]:
             if seconds:
-                eventlet.patcher.original("time").sleep(seconds)
+                _sleep_natively(seconds)
             return
         try:
             events = self.poll.poll(seconds)
@@ -254,11 +257,84 @@ def patch() -> None:
     """Makes the standard library's sockets, locks and sleep cooperative. Call once, first thing in a process."""
     eventlet.hubs.use_hub(Hub)
     eventlet.patcher.monkey_patch(os=False, select=True, socket=True, thread=True, time=True)
+    global _home
+    _home = raw_threading.get_ident()
+    _StandardLock.acquire = _acquire
+    _StandardLock.release = _release
 
 
 after_fork: list[
     Callable[[], None]
 ] = []  # called in a forked child: whoever keeps threads or sockets forgets them there
+
+
+# The standard library's locks are green ones from `patch` on, and native threads come by them too (`tempfile`, handlers of
+# `logging`). In such a thread a green lock would wait in a hub of that thread, in which nobody would ever wake it.
+
+_LOOK_AGAIN = 0.001  # seconds
+_home = 0  # the thread that has the hub
+_green_acquire, _green_release = _StandardLock.acquire, _StandardLock.release
+_freed: collections.deque[Any] = collections.deque()  # locks that native threads let go
+_bell = -1  # an eventfd, heard in the hub
+
+
+def _acquire(lock: Any, blocking: bool = True, timeout: float | None = None) -> bool:
+    """`Lock.acquire` for any thread: a native one looks again and again."""
+    if raw_threading.get_ident() == _home:
+        if lock.counter <= 0 and blocking:
+            _hear_the_bell()
+        return bool(_green_acquire(lock, blocking, timeout))
+    if timeout is not None and timeout < 0:
+        timeout = None
+    end = None if timeout is None else clock.monotonic() + timeout
+    while lock.counter <= 0:
+        if not blocking or (end is not None and clock.monotonic() >= end):
+            return False
+        _sleep_natively(_LOOK_AGAIN)
+    lock.counter -= 1
+    return True
+
+
+def _release(lock: Any, blocking: bool = True) -> bool:
+    """`Lock.release` for any thread."""
+    if raw_threading.get_ident() == _home:
+        return bool(_green_release(lock, blocking))
+    if lock.counter > 0:
+        raise RuntimeError("release unlocked lock")
+    lock.counter += 1
+    if _bell >= 0:
+        _freed.append(lock)
+        os.eventfd_write(_bell, 1)
+    return True
+
+
+def _hear_the_bell() -> None:
+    """Have our hub wake who waits for what a native thread holds."""
+    global _bell
+    if _bell < 0:
+        _bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    current = hub()
+    if _bell not in current.callbacks:
+        current.watch_callback(_bell, _wake_for_locks)
+
+
+def _wake_for_locks() -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.eventfd_read(_bell)
+    while _freed:
+        hub().schedule_call_global(0, _freed.popleft()._do_acquire)
+
+
+def _forget_the_bell() -> None:
+    """In a forked child it is the parent's."""
+    global _bell
+    if _bell >= 0:
+        os.close(_bell)
+    _bell = -1
+    _freed.clear()
+
+
+after_fork.append(_forget_the_bell)
 
 
 def fork() -> int:

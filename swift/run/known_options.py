@@ -45,10 +45,12 @@ _OPTIONS = frozenset(
         "admin_key",
         "aliases",
         "allow_account_management",
+        "allow_names_in_acls",
         "allow_open_expired",
         "allow_overrides",
         "allow_reserved_names_header",
         "allow_versions",
+        "allowed_digests",
         "allowed_headers",
         "allowed_sync_hosts",
         "async_tracker_dump_count",
@@ -87,6 +89,7 @@ _OPTIONS = frozenset(
         "daemonize",
         "databases_per_second",
         "default",
+        "default_domain_id",
         "delay_reaping",
         "deny_host_headers",
         "deprecated",
@@ -123,11 +126,14 @@ _OPTIONS = frozenset(
         "handoffs_first",
         "handoffs_only",
         "http_timeout",
+        "incoming_allow_headers",
+        "incoming_remove_headers",
         "internal_client_conf_path",
         "interval",
         "io_timeout",
         "ionice_class",
         "ionice_priority",
+        "is_admin",
         "item_size_warning_threshold",
         "keep_cache_private",
         "keep_cache_size",
@@ -192,6 +198,7 @@ _OPTIONS = frozenset(
         "mb_per_sync",
         "memcache_max_connections",
         "memcache_servers",
+        "methods",
         "metrics_path",
         "minutes",
         "missing_container_retry",
@@ -205,6 +212,8 @@ _OPTIONS = frozenset(
         "object_report",
         "object_size_stats",
         "objects_per_second",
+        "outgoing_allow_headers",
+        "outgoing_remove_headers",
         "partitions",
         "per_container_ratelimit_buckets",
         "per_diff",
@@ -282,6 +291,7 @@ _OPTIONS = frozenset(
         "swift_owner_headers",
         "sync_method",
         "sync_pending_updates",
+        "system_reader_roles",
         "tasks_per_second",
         "timing_expiry",
         "tls_cafile",
@@ -303,13 +313,14 @@ _OPTIONS = frozenset(
         "write_affinity_node_count",
         "write_legacy_ec_crc",
         "writer_process",
+        "yield_frequency",
         "zero_byte_files_per_second",
     ]
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
     r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
+    r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 
 

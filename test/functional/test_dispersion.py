@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import pytest
 import swiftclient
@@ -67,6 +68,17 @@ def plain(text):
     return re.sub(r", \d+[smhd], \d+ retries", ", 0s, 0 retries", text)
 
 
+def wait_for_the_third_copies(path):
+    """A PUT is answered by the first two; the third server goes on with it, but there is no other in its place."""
+    end = time.monotonic() + 30
+    while True:
+        found = json.loads(run("swift-dispersion-report", "-j", path)[1])
+        if all(found[kind]["copies_found"] == found[kind]["copies_expected"] for kind in found):
+            return
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+
+
 def test_populate_then_report(cluster, conf):
     path = conf()
     status, out, err = run("swift-dispersion-report", path)
@@ -84,6 +96,7 @@ def test_populate_then_report(cluster, conf):
     )
     body = cluster.request("GET", "/dispersion_objects_0/dispersion_0")
     assert body.body == b"dispersion_0" and body.headers["x-object-meta-dispersion"] == "dispersion_0"
+    wait_for_the_third_copies(path)
     status, out, err = run("swift-dispersion-report", path)
     assert (status, err) == (0, "")
     assert plain(out) == (

@@ -15,5 +15,6 @@ What clients do and which faults come when follows from the seed, which is print
 | `faults` | how each fault begins and ends |
 | `clients` | threads that do what the schedule says and note the outcome |
 | `replicas` | what is on the disks and in the databases once all is quiet, compared |
+| `leftovers` | which files that count for nothing may lie about. Names only |
 | `__main__` | the rounds, and the report |
 """

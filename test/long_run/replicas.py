@@ -22,6 +22,7 @@ from swift.ring.lookup import Ring
 from test.cluster import Answer
 from test.long_run.clients import Notes, read_answer
 from test.long_run.history import Seen
+from test.long_run.leftovers import sort_out
 from test.long_run.schedule import KEYS
 from test.machines import Machines
 
@@ -69,7 +70,7 @@ class Replicas:
         return wrong + (self._fragments() if self.rebuilds else [])
 
     def _files(self, top: str) -> dict[tuple[int, str], dict[str, list[pathlib.Path]]]:
-        """(partition, hash) → device → files. Metadata whose object was removed under them are nobody's; in time they are reclaimed."""
+        """(partition, hash) → device → files."""
         found: dict[tuple[int, str], dict[str, list[pathlib.Path]]] = defaultdict(dict)
         for _, device in self.machines.devices():
             for directory in (self.machines.path_of(device) / top).glob("*/???/" + "?" * 32):
@@ -77,43 +78,32 @@ class Replicas:
                     files = sorted(directory.iterdir())
                 except FileNotFoundError:
                     continue
-                if any(file.suffix != ".meta" for file in files):
+                if files:
                     found[int(directory.parts[-3]), directory.name][device] = files
         return found
 
     def _copies(self, top: str, ring: Ring) -> list[str]:
         wrong = []
         for (part, name), places in self._files(top).items():
+            counting, left = sort_out(_names(places), ec=False)
+            wrong += [f"{top}/{part}/{name}: {text}" for text in left]
             primaries = {node["device"] for node in ring.get_part_nodes(part)}
-            if set(places) != primaries:
-                names = {device: [file.name for file in files] for device, files in places.items()}
-                wrong.append(f"{top}/{part}/{name} is on {names}, not on {sorted(primaries)}")
+            if set(counting) != primaries:
+                wrong.append(f"{top}/{part}/{name} is on {_names(places)}, not on {sorted(primaries)}")
                 continue
             contents = {
-                device: [_content(file) for file in _counting(files)] for device, files in places.items()
+                device: [_content(file) for file in places[device] if file.name in names]
+                for device, names in counting.items()
             }
             if any(content != contents[min(contents)] for content in contents.values()):
                 wrong.append(f"the copies of {top}/{part}/{name} differ: {contents}")
         return wrong
 
     def _fragments(self) -> list[str]:
-        """Fragments that were never committed anywhere may lie about: nobody was told that they are stored."""
         wrong = []
         for (part, name), places in self._files("objects-2").items():
-            names = {device: [file.name for file in files] for device, files in places.items()}
-            committed = {
-                one.partition("#")[0] for some in names.values() for one in some if one.endswith("#d.data")
-            }
-            there = {
-                device: kept
-                for device, some in names.items()
-                if (kept := [one for one in some if "#" not in one or one.partition("#")[0] in committed])
-            }
-            if not committed:
-                there = {
-                    device: [one for one in some if not one.endswith(".meta")]
-                    for device, some in there.items()
-                }
+            there, left = sort_out(_names(places), ec=True)
+            wrong += [f"objects-2/{part}/{name}: {text}" for text in left]
             if not there:
                 continue
             some = there[min(there)]
@@ -254,12 +244,8 @@ class Replicas:
         return wrong
 
 
-def _counting(files: list[pathlib.Path]) -> list[pathlib.Path]:
-    """Without metadata that have no object: of a POST to a copy that did not know yet that it was deleted, kept in case of one that was
-    written in between."""
-    if any(file.suffix == ".data" for file in files):
-        return files
-    return [file for file in files if file.suffix != ".meta"]
+def _names(places: dict[str, list[pathlib.Path]]) -> dict[str, list[str]]:
+    return {device: [file.name for file in files] for device, files in places.items()}
 
 
 def _content(file: pathlib.Path) -> tuple[str, str, object]:

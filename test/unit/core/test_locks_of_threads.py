@@ -1,0 +1,142 @@
+"""The standard library's locks in a process whose locks are green: whoever waits at one goes on, also a native thread."""
+
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+FRAME = """
+    from swift.core import concurrency as c
+    c.patch()
+    import threading
+    lock = threading.{kind}()
+    held, go = c.raw_threading.Event(), c.raw_threading.Event()
+
+    def hold():
+        with lock:
+            held.set()
+            go.wait()
+
+    def natively(function):
+        thread = c.raw_threading.Thread(target=function, daemon=True)
+        thread.start()
+        return thread
+
+    def finish(*threads):
+        while any(thread.is_alive() for thread in threads):
+            c.sleep(0.001)
+        print("done")
+"""
+CASES = {
+    "a native thread waits for another": """
+        one = natively(hold)
+        held.wait()
+        def take():
+            with lock:
+                pass
+        two = natively(take)
+        two.join(0.05)
+        assert two.is_alive()
+        go.set()
+        finish(one, two)
+    """,
+    "a green thread waits for a native one, and others go on": """
+        one = natively(hold)
+        held.wait()
+        done = []
+        def take():
+            with lock:
+                done.append(True)
+        waiting = [c.spawn(take) for _ in range(3)]
+        for _ in range(10):
+            c.sleep(0.001)
+        assert not done
+        go.set()
+        for one_of_them in waiting:
+            one_of_them.wait()  # nothing else wakes the hub
+        finish(one)
+    """,
+    "a native thread waits for a green one": """
+        lock.acquire()
+        def take():
+            held.set()
+            with lock:
+                pass
+        one = natively(take)
+        held.wait()
+        c.sleep(0.01)
+        assert one.is_alive()
+        lock.release()
+        finish(one)
+    """,
+    "a native thread waits only so long": """
+        lock.acquire()
+        def take():
+            assert not lock.acquire(False) and not lock.acquire(timeout=0.01)
+            held.set()
+        finish(natively(take))
+        assert held.is_set()
+    """,
+    "after a fork": """
+        one = natively(hold)
+        held.wait()
+        c.spawn(lambda: lock.acquire())
+        c.sleep(0.01)  # this process hears the bell
+        import os
+        if c.fork() == 0:
+            held.clear()
+            go.clear()
+            lock = threading.{kind}()
+            one = natively(hold)
+            held.wait()
+            green = c.spawn(lambda: lock.acquire())
+            c.sleep(0.01)
+            go.set()
+            green.wait()
+            os.write(1, b"child\\n")
+            os._exit(0)
+        os.wait()
+        go.set()
+        finish(one)
+    """,
+}
+
+
+def run(kind, text):
+    text = textwrap.dedent(FRAME).replace("{kind}", kind) + textwrap.dedent(text).replace("{kind}", kind)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0 and done.stdout.endswith("done\n"), done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+@pytest.mark.parametrize("case", list(CASES))
+def test_whoever_waits_goes_on(case, kind):
+    out = run(kind, CASES[case])
+    assert ("child\n" in out) == (case == "after a fork")
+
+
+def test_the_first_databases_of_a_process_are_made_by_several_threads_at_once():
+    """`tempfile` looks once for its directory, which takes as long as the disk does: the others wait for it."""
+    run(
+        "Lock",
+        """
+        import tempfile
+        from swift.core.threads import ThreadPool
+        from swift.db import schema
+        find = tempfile._get_default_tempdir
+        def slowly():
+            c.raw_threading.Event().wait(0.1)
+            return find()
+        tempfile._get_default_tempdir = slowly
+        pool = ThreadPool("disk", 4, 100)
+        calls = [pool.submit(schema._template, schema.CONTAINER) for _ in range(8)]
+        assert len({call.wait() for call in calls}) == 1
+        finish()
+        """,
+    )
