@@ -72,6 +72,7 @@ setup(
             "tempauth = swift.middleware.tempauth:filter_factory",
             "tempurl = swift.middleware.tempurl:filter_factory",
             "formpost = swift.middleware.formpost:filter_factory",
+            "staticweb = swift.middleware.staticweb:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
         ],
     },

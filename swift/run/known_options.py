@@ -299,6 +299,7 @@ _OPTIONS = frozenset(
         "tries",
         "unmount_failed_device",
         "updater_workers",
+        "url_base",
         "user",
         "valid_api_versions",
         "warm_objects_mb",
