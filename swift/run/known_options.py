@@ -42,9 +42,11 @@ _OPTIONS = frozenset(
         "accounts_per_second",
         "action",
         "active_fernet_key_id",
+        "active_root_secret_id",
         "admin_key",
         "aliases",
         "allow_account_management",
+        "allow_names_in_acls",
         "allow_open_expired",
         "allow_overrides",
         "allow_reserved_names_header",
@@ -88,12 +90,14 @@ _OPTIONS = frozenset(
         "daemonize",
         "databases_per_second",
         "default",
+        "default_domain_id",
         "delay_reaping",
         "deny_host_headers",
         "deprecated",
         "dequeue_from_legacy",
         "device_dir",
         "devices",
+        "disable_encryption",
         "disable_fallocate",
         "disable_path",
         "disallowed_sections",
@@ -107,6 +111,7 @@ _OPTIONS = frozenset(
         "ec_num_parity_fragments",
         "ec_object_segment_size",
         "ec_type",
+        "encryption_root_secret",
         "endpoint_type",
         "error_limit",
         "error_suppression_interval",
@@ -131,6 +136,7 @@ _OPTIONS = frozenset(
         "io_timeout",
         "ionice_class",
         "ionice_priority",
+        "is_admin",
         "item_size_warning_threshold",
         "keep_cache_private",
         "keep_cache_size",
@@ -140,6 +146,7 @@ _OPTIONS = frozenset(
         "key",
         "key2",
         "key_file",
+        "keymaster_config_path",
         "keystone_api_insecure",
         "listing_cache_size",
         "lockup_timeout",
@@ -195,6 +202,7 @@ _OPTIONS = frozenset(
         "mb_per_sync",
         "memcache_max_connections",
         "memcache_servers",
+        "meta_version_to_write",
         "methods",
         "metrics_path",
         "minutes",
@@ -288,6 +296,7 @@ _OPTIONS = frozenset(
         "swift_owner_headers",
         "sync_method",
         "sync_pending_updates",
+        "system_reader_roles",
         "tasks_per_second",
         "timing_expiry",
         "tls_cafile",
@@ -310,13 +319,14 @@ _OPTIONS = frozenset(
         "write_affinity_node_count",
         "write_legacy_ec_crc",
         "writer_process",
+        "yield_frequency",
         "zero_byte_files_per_second",
     ]
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
+    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
+    r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 
 
