@@ -78,6 +78,7 @@ setup(
             "dlo = swift.middleware.dlo:filter_factory",
             "tempurl = swift.middleware.tempurl:filter_factory",
             "formpost = swift.middleware.formpost:filter_factory",
+            "staticweb = swift.middleware.staticweb:filter_factory",
             "keystoneauth = swift.middleware.keystoneauth:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
             "versioned_writes = swift.middleware.versioned_writes:filter_factory",

@@ -318,6 +318,7 @@ _OPTIONS = frozenset(
         "tries",
         "unmount_failed_device",
         "updater_workers",
+        "url_base",
         "user",
         "valid_api_versions",
         "verify_segments",
