@@ -79,13 +79,27 @@ COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
     "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
+    "swift/middleware/keystoneauth/authorization.py": {
+        "operator_roles": "admin, swiftoperator",
+        "service_roles": "",
+        "project_reader_roles": "",
+    },
+    "swift/middleware/keymaster/keys.py": {
+        "encryption_root_secret": "",
+        "encryption_root_secret_<id>": "",
+    },
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
     "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.
-STRUCTURE = re.compile(r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval")  # fmt: skip
+STRUCTURE = re.compile(
+    r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval"
+    # keystonemiddleware's
+    r"|www_authenticate_uri|auth_type|username|(project|user)_domain_id|project_name|password|delay_auth_decision|cache|include_service_catalog"
+    r"|service_token_roles(_required)?"
+)
 
 
 def shown(path: pathlib.Path) -> dict[str, set[str]]:

@@ -163,6 +163,10 @@ def test_a_listing_is_authorised_by_the_acl_that_came_with_it(cluster):
     cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": ".r:*"}, LISTING))
     assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 200
     assert asked == [None, ".r:*"]
+    wire = "tést:u".encode().decode("latin-1")
+    cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": wire}, LISTING))
+    assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 403
+    assert asked[-1] == "tést:u"  # as the infos have it
     cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": "x"}, LISTING))
     assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 403
 
