@@ -75,6 +75,8 @@ setup(
             "symlink = swift.middleware.symlink:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "slo = swift.middleware.slo:filter_factory",
+            "dlo = swift.middleware.dlo:filter_factory",
             "tempurl = swift.middleware.tempurl:filter_factory",
             "formpost = swift.middleware.formpost:filter_factory",
             "keystoneauth = swift.middleware.keystoneauth:filter_factory",
