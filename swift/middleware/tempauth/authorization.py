@@ -213,8 +213,16 @@ def _take_account_acl(environ: dict[str, Any]) -> Response | None:
     return None
 
 
+def _is_no_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _account_acl_problem(text: str, acl: dict[str, Any] | None) -> str | None:
-    if acl is None:
+    if acl is None or _is_no_utf8(text):
         return f"Syntax error in input ({text!r})"
     for key, value in acl.items():
         if key not in ACCOUNT_ACL_KEYS:
