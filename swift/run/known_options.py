@@ -42,6 +42,7 @@ _OPTIONS = frozenset(
         "accounts_per_second",
         "action",
         "active_fernet_key_id",
+        "active_root_secret_id",
         "admin_key",
         "aliases",
         "allow_account_management",
@@ -50,6 +51,7 @@ _OPTIONS = frozenset(
         "allow_overrides",
         "allow_reserved_names_header",
         "allow_versions",
+        "allowed_digests",
         "allowed_headers",
         "allowed_sync_hosts",
         "async_tracker_dump_count",
@@ -95,6 +97,7 @@ _OPTIONS = frozenset(
         "dequeue_from_legacy",
         "device_dir",
         "devices",
+        "disable_encryption",
         "disable_fallocate",
         "disable_path",
         "disallowed_sections",
@@ -108,6 +111,7 @@ _OPTIONS = frozenset(
         "ec_num_parity_fragments",
         "ec_object_segment_size",
         "ec_type",
+        "encryption_root_secret",
         "endpoint_type",
         "error_limit",
         "error_suppression_interval",
@@ -125,6 +129,8 @@ _OPTIONS = frozenset(
         "handoffs_first",
         "handoffs_only",
         "http_timeout",
+        "incoming_allow_headers",
+        "incoming_remove_headers",
         "internal_client_conf_path",
         "interval",
         "io_timeout",
@@ -140,6 +146,7 @@ _OPTIONS = frozenset(
         "key",
         "key2",
         "key_file",
+        "keymaster_config_path",
         "keystone_api_insecure",
         "listing_cache_size",
         "lockup_timeout",
@@ -195,6 +202,8 @@ _OPTIONS = frozenset(
         "mb_per_sync",
         "memcache_max_connections",
         "memcache_servers",
+        "meta_version_to_write",
+        "methods",
         "metrics_path",
         "minutes",
         "missing_container_retry",
@@ -208,6 +217,8 @@ _OPTIONS = frozenset(
         "object_report",
         "object_size_stats",
         "objects_per_second",
+        "outgoing_allow_headers",
+        "outgoing_remove_headers",
         "partitions",
         "per_container_ratelimit_buckets",
         "per_diff",
@@ -307,12 +318,13 @@ _OPTIONS = frozenset(
         "write_affinity_node_count",
         "write_legacy_ec_crc",
         "writer_process",
+        "yield_frequency",
         "zero_byte_files_per_second",
     ]
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
+    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 

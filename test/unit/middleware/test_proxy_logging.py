@@ -183,6 +183,27 @@ def test_sensitive_values_are_cut():
     ]
 
 
+def test_a_page_that_links_to_signed_urls_does_not_tell_them():
+    """Browsers send the address of the page that a link stands on."""
+    redaction.register_sensitive_parameter("temp_url_sig")
+    conf = {
+        "log_msg_template": "{referer} {headers}",
+        "log_headers": "yes",
+        "access_log_headers_only": "referer",
+    }
+    filter_, lines = build(App(), {**conf, "reveal_sensitive_prefix": "4"})
+    served(filter_, headers={"Referer": "http://h/v1/a/c/?temp_url_sig=0123456789&temp_url_expires=5"})
+    served(filter_, headers={"Referer": "http://h/?%74emp_url_sig=0123456789"})
+    shown = [
+        "http://h/v1/a/c/%3Ftemp_url_sig%3D0123...%26temp_url_expires%3D5",
+        "http://h/%3F%2574emp_url_sig%3D0123...",
+    ]
+    assert len(lines) == 2 and not any("456789" in line for line in lines)
+    assert lines[0].startswith("http://h/v1/a/c/?temp_url_sig=0123...&temp_url_expires=5 ") or lines[
+        0
+    ].startswith(shown[0])
+
+
 def test_a_prefix_of_zero_hides_all():
     filter_, lines = build(App(), {"log_msg_template": "{auth_token}", "reveal_sensitive_prefix": "0"})
     served(filter_, headers={"X-Auth-Token": "abc"})
