@@ -172,6 +172,8 @@ class Authorizer:
         def listed(level: str) -> bool:
             return not mine.isdisjoint(group for group in _list(acls[level]) if isinstance(group, str))
 
+        if container is None and method in ("PUT", "DELETE"):
+            return False  # not even an owner makes or deletes an account
         if listed("admin"):
             environ["swift_owner"] = True
             return True

@@ -881,6 +881,8 @@ def test_any_account_acl_is_either_stored_or_a_400(text):
     [
         ({"admin": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (200, True)),
         ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test/c/o", (200, True)),
+        ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test", (403, False)),
+        ({"admin": ["test2"]}, "PUT", "/v1/AUTH_test", (403, False)),
         ({"read-write": ["test2:tester2"]}, "PUT", "/v1/AUTH_test/c", (200, False)),
         ({"read-write": ["test2:tester2"]}, "GET", "/v1/AUTH_test", (200, False)),
         ({"read-write": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (403, False)),
