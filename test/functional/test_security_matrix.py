@@ -6,6 +6,8 @@ The tables say it; what single features let through is told by their own tests.
 import http.client
 import itertools
 import json
+import urllib.parse
+import xml.etree.ElementTree
 
 import pytest
 
@@ -397,3 +399,60 @@ def test_accounts_of_the_inner_side_are_nobodys(clients, account):
         for method, path in itertools.product(("GET", "HEAD", "PUT", "POST", "DELETE"), ("", "/c", "/c/o")):
             answer = clients[who](method, path, account=account)
             assert answer.status == (403 if who else 401), (who, method, path)
+
+
+# -- what advisories once told of ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "odd", ['"><script>alert(1)</script>', "a\r\nX-Evil: 1", "a%0d%0aX-Evil:%201", "é", "a\tb"]
+)
+def test_an_answer_repeats_nothing_that_a_browser_would_take_for_its_own(clients, odd):
+    """CVE-2014-3497: the account's name came back unquoted in the realm."""
+    path = f"/v1/AUTH_{urllib.parse.quote(odd)}/{urllib.parse.quote(odd)}"
+    for who, token in ((None, None), (None, "bad"), ("test:tester", None)):
+        for method in ("GET", "PUT", "POST"):
+            given = token or clients[who].token
+            answer = clients[who].raw(method, path, headers={"X-Auth-Token": given} if given else {})
+            assert answer.status in (401, 403, 404)
+            assert "x-evil" not in answer.headers
+            assert b"<script" not in answer.body
+            assert not set(answer.headers.get("www-authenticate", "")) & set("<>\r\n\t")
+            assert answer.headers.get("www-authenticate", '""').count('"') == 2
+
+
+def test_names_are_names_in_xml_too(user, box):
+    """CVE-2013-2161: names came back unescaped in XML listings."""
+    odd = "<script>alert('1')&amp;]]>\""
+    quoted = urllib.parse.quote(odd, safe="")
+    container = f"{box.path}{quoted}"
+    assert user("PUT", container).status == 201
+    assert user("PUT", f"{container}/{quoted}", b"", headers={"Content-Type": "a/b;c=<d>"}).status == 201
+    for path, prefix, name in (("", box.path[1:], container[1:]), (container, "", quoted)):
+        body = user("GET", f"{path}?format=xml&prefix={prefix}").body
+        assert b"<script" not in body
+        names = [element.text for element in xml.etree.ElementTree.fromstring(body).iter("name")]
+        assert urllib.parse.unquote(name) in names
+
+
+@pytest.mark.parametrize("level", ["account", "container"])
+def test_limits_of_metadata_hold_for_all_that_is_kept(clients, user, box, level):
+    """CVE-2014-7960: several requests could store more than one may."""
+    client, path = (clients["test2:tester2"], "") if level == "account" else (user, box.path)
+    client("PUT", "/any")
+    refused = 0
+    for part in range(4):
+        headers = {f"X-{level}-Meta-Part{part}-{i}": "v" for i in range(30)}
+        refused += client("POST", path, headers=headers).status == 400
+    kept = [name for name in client("HEAD", path).headers if name.startswith(f"x-{level}-meta-part")]
+    assert (refused, len(kept) <= 90) == (1, True)
+    cleared = {f"X-Remove-{level}-Meta-{name.removeprefix(f'x-{level}-meta-')}": "x" for name in kept}
+    assert client("POST", path, headers=cleared).status == 204
+
+
+def test_deletions_are_of_now(user, box):
+    """CVE-2013-4155: deletions with old timestamps left tombstones for each of which a server looked in vain."""
+    for stamp in ("0000000001.00000", "1000000000.00000", "9999999999.99999", "x"):
+        box.restore()
+        assert user("DELETE", f"{box.path}/o", headers={"X-Timestamp": stamp}).status == 204
+        assert user("GET", f"{box.path}/o").status == 404

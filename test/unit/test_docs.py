@@ -48,6 +48,16 @@ def test_named_files_are_there(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_tests_that_are_named_are_in_the_file_named(page):
+    """`test_….py`, and `test_…` behind it in the same cell or sentence."""
+    for span in re.findall(r"(?:`test_\w+\.py`:?(?:[,:]? `test_\w+`)*)", page.read_text()):
+        name, *tests = re.findall(r"test_\w+(?:\.py)?", span)
+        (path,) = (ROOT / "test").rglob(name)
+        defined = set(re.findall(r"^\s*def (test_\w+)", path.read_text(), re.MULTILINE))
+        assert set(tests) - defined == set(), span
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_named_commands_are_there(page):
     """`swift-…` in code, less the sections that are named like daemons."""
     text = page.read_text()
