@@ -45,6 +45,10 @@ class LocalCache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __bool__(self) -> bool:
+        """An empty one is a cache too: filters of others ask whether there is any."""
+        return True
+
     def get(self, key: str, raise_on_error: bool = False) -> Any:
         """The value stored for ``key`` or None. Raw values (``serialize=False``, counters) come back as bytes."""
         entry = self._entries.get(key)
@@ -144,6 +148,9 @@ class LocalCache:
 
 
 def _to_json(value: Any) -> bytes:
+    """Bytes count as the UTF-8 text that they are, which is what comes back: keystonemiddleware stores tokens so."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:

@@ -337,7 +337,8 @@ class MemcacheClient:
         self, verb: bytes, name: str, key: str, value: Any, serialize: bool, time: float
     ) -> bytes:
         if serialize:
-            data, flags = json.dumps(value).encode("ascii"), JSON_FLAG
+            text = value.decode("utf-8") if isinstance(value, bytes) else value  # as in LocalCache
+            data, flags = json.dumps(text).encode("ascii"), JSON_FLAG
         else:
             data, flags = value if isinstance(value, bytes) else str(value).encode(), 0
         if 0 <= self._warning_size <= len(data):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from swift.core.constraints import limits
-from swift.telemetry.redaction import sensitive_headers, sensitive_parameters
+from swift.telemetry.redaction import cut_parameters, sensitive_headers
 from swift.wire.message import head_headers, parsed_path, wsgi_quote
 
 POLICY_HEADER = "X-Backend-Storage-Policy-Index"
@@ -61,10 +61,10 @@ class AccessFields:
         self._reveal = max(reveal, 0)
         self._only_headers = frozenset(name.title() for name in only_headers)
         self._sensitive_headers = frozenset(name.title() for name in sensitive_headers())
-        self._sensitive_parameters = _parameter_pattern()
         known: dict[str, Getter] = {
             **_FIELDS,
             "path": self._path,
+            "referer": lambda x: self._cut_query(x.environ.get("HTTP_REFERER")),
             "auth_token": lambda x: self._cut(x.environ.get("HTTP_X_AUTH_TOKEN")),
             "headers": self._headers if log_headers else lambda x: None,
         }
@@ -86,11 +86,10 @@ class AccessFields:
         query = environ.get("QUERY_STRING")
         if not query:
             return path
-        if self._sensitive_parameters is not None:
-            query = self._sensitive_parameters.sub(
-                lambda match: match[1] + (self._cut(match[2]) or ""), query
-            )
-        return f"{path}?{query}"
+        return f"{path}?{cut_parameters(query, self._reveal)}"
+
+    def _cut_query(self, url: str | None) -> str | None:
+        return url and cut_parameters(url, self._reveal)
 
     def _headers(self, exchange: LoggedRequest) -> str:
         lines = []
@@ -99,6 +98,8 @@ class AccessFields:
                 shown = self._cut(value) if name in self._sensitive_headers else value
                 if name in _KEYS:
                     shown = "..."
+                elif name == "Referer":
+                    shown = self._cut_query(value)
                 lines.append(f"{name}: {shown}")
         return "\n".join(lines)
 
@@ -161,14 +162,6 @@ def _path_part(index: int) -> Getter:
     return part
 
 
-def _parameter_pattern() -> re.Pattern[str] | None:
-    names = sensitive_parameters()
-    if not names:
-        return None
-    alternatives = "|".join(sorted(re.escape(name) for name in names))
-    return re.compile(rf"((?:(?<![^&;]))(?:{alternatives})=)([^&;]*)")
-
-
 _FIELDS: dict[str, Getter] = {
     "client_ip": _client_ip,
     "remote_addr": _environ_field("REMOTE_ADDR"),
@@ -177,7 +170,6 @@ _FIELDS: dict[str, Getter] = {
     "protocol": _environ_field("SERVER_PROTOCOL"),
     "status_int": lambda x: x.status,
     "wire_status_int": lambda x: x.wire_status,
-    "referer": _environ_field("HTTP_REFERER"),
     "user_agent": _environ_field("HTTP_USER_AGENT"),
     "bytes_recvd": lambda x: x.received,
     "bytes_sent": lambda x: x.sent,

@@ -1,12 +1,16 @@
-"""Access control lists: their text forms, read, cleaned and written (spec proxy 18.2, 18.3).
+"""Access control lists: their text forms, read, cleaned and written (spec proxy 18.2, 18.3); and sync keys, the other thing that
+opens a container to strangers.
 
 What an ACL *says* lives here. Who a requester is, and what is asked of the list, belongs to the auth middleware.
 """
 
+import hmac
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from swift.wire.message import str_to_wsgi
 
 _REFERRER_DESIGNATORS = frozenset((".r", ".ref", ".referer", ".referrer"))
 ACCOUNT_ACL_SYSMETA = "core-access-control"
@@ -57,6 +61,30 @@ def parse_acl(acl: str | None) -> tuple[list[str], list[str]]:
         else:
             groups.append(unquote(item))
     return referrers, groups
+
+
+def parse_pairs(acl: str) -> set[tuple[str, str]]:
+    """The items `first:second` of a cleaned container ACL, percent-decoded. A colon in a name is `%3A`: the first one parts them."""
+    pairs = set()
+    for item in acl.split(","):
+        if ":" not in item:
+            item = unquote(item)
+            first, colon, second = item.partition(":")
+        else:
+            first, colon, second = item.partition(":")
+            first, second = unquote(first), unquote(second)
+        if colon and not first.startswith("."):
+            pairs.add((first, second))
+    return pairs
+
+
+def has_sync_key(environ: Mapping[str, Any]) -> bool:
+    """Returns True if a request brings the key that its container is synchronized with, and a timestamp of its own."""
+    key = environ.get("swift_sync_key")
+    given = environ.get("HTTP_X_CONTAINER_SYNC_KEY")
+    if not key or not given or "HTTP_X_TIMESTAMP" not in environ:
+        return False
+    return hmac.compare_digest(str_to_wsgi(key).encode("latin-1"), given.encode("latin-1"))
 
 
 def referrer_allowed(referrer: str | None, referrers: Iterable[str] | None) -> bool:

@@ -117,12 +117,20 @@ def _tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
 
 
 def _usual_server_runs() -> bool:
+    """Returns True if what listens there, if anything does, speaks memcached's language."""
     host, _, port = USUAL_SERVER.partition(":")
     try:
-        connect(host, int(port), _PROBE_SECONDS).close()
+        connection = connect(host, int(port), _PROBE_SECONDS)
     except OSError:
         return False
-    return True
+    try:
+        connection.set_timeout(_PROBE_SECONDS)
+        connection.sendall(b"version\r\n")
+        return connection.recv(64).startswith(b"VERSION ")
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], MemcacheMiddleware]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from swift.core.errors import BadRequest
 from swift.core.object_headers import META, SYSMETA, TRANSIENT_SYSMETA
+from swift.telemetry.redaction import cut_parameters
 from swift.wire.message import environ_key, header_name, host_url
 
 _BACKEND = "X-Backend-"
@@ -57,7 +58,8 @@ def as_block(lines: Sequence[str]) -> bytes:
 def closing_lines(environ: Mapping[str, Any], agent: str, path: str) -> list[str]:
     """The lines that nobody overrides; `path` is the client's, quoted."""
     query = environ.get("QUERY_STRING")
-    target = f"{path}?{query}" if query else path
+    # Storage servers log it: what opens something is none of their business.
+    target = f"{path}?{cut_parameters(query, 0)}" if query else path
     return [
         f"X-Trans-Id: {environ.get('swift.trans_id') or '-'}\r\n",
         f"User-Agent: {agent}\r\n",

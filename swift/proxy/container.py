@@ -34,6 +34,7 @@ from swift.wire.message import (
     HTTPNotFound,
     HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
+    Response,
     status_line,
     wsgi_to_str,
 )
@@ -115,13 +116,17 @@ class ContainerController(Controller):
         remember_container(
             exchange.environ, *self._native(exchange), best.status, [*best.headers, recheck], asked
         )
-        denied = exchange.denied(best.get("x-container-read"))
+        denied = self._denied_read(exchange, best.get("x-container-read"))
         if denied is not None:
             return denied(exchange.environ, start_response)
         extra = [recheck]
         if exchange.environ.get("reseller_request"):
             extra.append(("X-Container-Sharding", "False"))
         return respond(exchange, start_response, best, extra)
+
+    def _denied_read(self, exchange: Exchange, acl: str | None) -> Response | None:
+        """ACLs are asked about in native text, as the infos have them; `acl`: of a header."""
+        return exchange.denied(None if acl is None else wsgi_to_str(acl))
 
     def _native(self, exchange: Exchange) -> tuple[str, str]:
         account, container = self._names(exchange)
@@ -139,7 +144,7 @@ class ContainerController(Controller):
         if not explicit:
             known = headers + found.metadata
             remember_container(environ, *self._native(exchange), found.status, known, asked)
-        denied = exchange.denied(found.get("x-container-read"))
+        denied = self._denied_read(exchange, found.get("x-container-read"))
         if denied is not None:
             found.close()
             return denied(environ, start_response)
@@ -217,7 +222,8 @@ class ContainerController(Controller):
 
     def UPDATE(self, exchange: Exchange, start_response: StartResponse) -> Body:
         """Rows for the container's database, from internal callers: a JSON list as body (spec 9.4)."""
-        if self.account_info(exchange) is None:
+        # Accounts of the system come into being by what is written below them.
+        if not exchange.account.startswith(".") and self.account_info(exchange) is None:
             raise HTTPNotFound(request=exchange.request)
         body = self._rows(exchange)
         answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)

@@ -100,6 +100,22 @@ class RangeBody(_SourceBody):
             yield data
         self._finish()
 
+    def recv_into(self, buffer: memoryview) -> int:
+        """What comes next, where the caller wants it: the number of bytes, 0 at the end. Raises BodyBroken."""
+        while self.at < self.stop:
+            try:
+                count = self.source.response.read_into(buffer[: self.stop - self.at])
+                if not count:
+                    raise BackendError("body ended early")
+            except BackendError as error:
+                self._go_on(error)
+                continue
+            self.at += count
+            if self.at == self.stop:
+                self._finish()
+            return count
+        return 0
+
     def send_to(self, stream: Stream) -> int:
         """Bring the whole body to the client's stream; bytes sent. Raises OSError if the client is gone, BodyBroken."""
         sent = 0

@@ -19,6 +19,11 @@ _BELIEVERS = (
     "kmip_keymaster", "encryption", *_WRITERS, *AUTH,
 )  # fmt: skip
 _KEYMASTERS = ("keymaster", "kms_keymaster", "kmip_keymaster")
+# None of ours recognises tokens of Keystone: that is left to others.
+_OURS = frozenset((
+    "catch_errors", "gatekeeper", "healthcheck", "proxy_logging", "memcache", "name_check", "cname_lookup", "domain_remap", "crossdomain",
+    "list_endpoints", "recon", "xprofile", "backend_ratelimit", *_BELIEVERS,
+))  # fmt: skip
 
 
 class Rule(NamedTuple):
@@ -60,6 +65,11 @@ def check(names: Sequence[str]) -> tuple[list[str], list[str]]:
     refused = [text for rule in REFUSED for text in _breaches(rule, names)]
     if "encryption" in names and not any(name in names for name in _KEYMASTERS):
         refused.append("encryption needs a keymaster to its left")
+    if "keystoneauth" in names and _OURS.issuperset(names[: names.index("keystoneauth")]):
+        refused.append(
+            "keystoneauth needs a filter that recognises tokens, such as keystonemiddleware's auth_token, to its left: "
+            "without one whatever a client says of itself would be believed"
+        )
     return refused, [text for rule in WARNED for text in _breaches(rule, names)]
 
 

@@ -226,7 +226,7 @@ class Answering(InputSource):
             text += server.date_line()
         if self.close_after:
             text += "\r\n" if connection_said else "Connection: close\r\n\r\n"
-        elif environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+        elif environ["SERVER_PROTOCOL"] == "HTTP/1.0" or _asks_to_keep(environ.get("HTTP_CONNECTION")):
             text += "Connection: keep-alive\r\n\r\n"
         else:
             text += "\r\n"
@@ -303,6 +303,11 @@ class Answering(InputSource):
             if error.errno in _GONE:
                 raise ClientDisconnected(str(error)) from error
             raise
+
+
+def _asks_to_keep(connection: str | None) -> bool:
+    """HTTP/1.1 keeps connections anyway; who asks for it by that word alone is told, as clients of old wait to hear it."""
+    return connection is not None and connection.lower() == "keep-alive"
 
 
 # The usual statuses of answers with a body.

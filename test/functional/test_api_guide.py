@@ -1,8 +1,10 @@
 """Every command of doc/api.md and of the README's curl part, pasted: each ends with the status that its comment names, or any good one."""
 
+import os
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -42,7 +44,12 @@ def test_commands_do_what_they_say(page, start, cluster, tmp_path):
         else:
             script.append(f"echo LINE {number} >&2\n{line}")
     done = subprocess.run(
-        ["bash", "-c", "\n".join(script)], cwd=ROOT, capture_output=True, text=True, timeout=120
+        ["bash", "-c", "\n".join(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     answers = dict(re.findall(r"^LINE (\d+)\nSTATUS (\d+)$", done.stderr, re.MULTILINE))
     asked = {str(number): line for number, line in enumerate(lines) if not setting.match(line)}

@@ -55,8 +55,7 @@ def test_a_tree_goes_up_and_down(rclone, tmp_path, name):
     rclone("sync", "source", remote)
     assert rclone("cat", f"{remote}/a/b.txt") == "changed"
     assert "large" not in rclone("lsf", remote)
-    # There is no copy on the server's side yet: done over the client instead.
-    rclone("--disable", "copy", "moveto", f"{remote}/a/b.txt", f"{remote}/moved")
+    rclone("moveto", f"{remote}/a/b.txt", f"{remote}/moved")  # copied on the server's side
     assert rclone("cat", f"{remote}/moved") == "changed"
     rclone("deletefile", f"{remote}/moved")
     rclone("purge", remote)

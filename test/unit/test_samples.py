@@ -44,6 +44,7 @@ HOMES = [
     ("swift/proxy/", ["proxy-server"]),
     ("swift/middleware/recon.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/healthcheck.py", SERVERS),
+    ("swift/middleware/backend_ratelimit.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
@@ -79,6 +80,11 @@ COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
     "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
+    "swift/middleware/keystoneauth/authorization.py": {
+        "operator_roles": "admin, swiftoperator",
+        "service_roles": "",
+        "project_reader_roles": "",
+    },
     "swift/middleware/keymaster/keys.py": {
         "encryption_root_secret": "",
         "encryption_root_secret_<id>": "",
@@ -105,13 +111,28 @@ COMPOSED = {
     "swift/middleware/kmip_keymaster.py": dict.fromkeys(
         ("host", "port", "certfile", "keyfile", "ca_certs", "username", "password"), ""
     ),
+    "swift/middleware/backend_ratelimit.py": {
+        f"{method}_requests_per_device_per_second": "0.0"
+        for method in ("get", "head", "put", "post", "delete", "update", "replicate")
+    },
+    "swift/middleware/ratelimit.py": {
+        "container_ratelimit_<size>": "",
+        "container_listing_ratelimit_<size>": "",
+        "account_whitelist": "",
+        "account_blacklist": "",
+    },
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
     "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.
-STRUCTURE = re.compile(r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval")  # fmt: skip
+STRUCTURE = re.compile(
+    r"use|pipeline|user(64)?_<account>_<user>|cluster_(one|two)|mtime_check_interval"
+    # keystonemiddleware's
+    r"|www_authenticate_uri|auth_type|username|(project|user)_domain_id|project_name|password|delay_auth_decision|cache|include_service_catalog"
+    r"|service_token_roles(_required)?"
+)
 
 
 def shown(path: pathlib.Path) -> dict[str, set[str]]:

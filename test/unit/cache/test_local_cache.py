@@ -36,6 +36,19 @@ def test_raw_values_and_counters_are_bytes(clock):
     assert cache.get("n") == b"3"
 
 
+def test_bytes_are_stored_as_the_text_that_they_are(clock):
+    cache = LocalCache()
+    cache.set("token", '{"ä": 1}'.encode(), time=10)
+    assert cache.get("token") == '{"ä": 1}'
+    with pytest.raises(UnicodeDecodeError):
+        cache.set("token", b"\xff")
+
+
+def test_an_empty_cache_is_one(clock):
+    """keystonemiddleware takes a cache that is false for none, and asks Keystone about each request."""
+    assert LocalCache()
+
+
 def test_entries_expire(clock):
     cache = LocalCache()
     cache.set("key", 1, time=10)

@@ -114,6 +114,11 @@ def test_raw_values_have_flag_0_and_come_back_as_bytes(client, server):
     assert client.get("k") == b"text"
 
 
+def test_bytes_go_out_as_the_text_that_they_are(client, server):
+    client.set("token", '{"ä": 1}'.encode())
+    assert client.get("token") == '{"ä": 1}'
+
+
 def test_missing_pickled_and_broken_values_are_none(client, server):
     name = wire_key("k").encode()
     assert client.get("k") is None

@@ -1,9 +1,12 @@
+import socket
+
 import pytest
 from filter_stand_ins import App, call, memory_logger
 
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheClient
 from swift.core import sockets
+from swift.core.concurrency import raw_threading
 from swift.middleware import memcache
 from swift.middleware.memcache import filter_factory, load_cache, with_memcache_conf
 
@@ -35,13 +38,34 @@ def test_without_servers_the_process_caches_for_itself(tmp_path, no_usual_server
     assert cache.get("AUTH_/token/t") == [1.5, "g"]
 
 
-def test_a_server_at_the_usual_place_is_used(tmp_path, monkeypatch):
-    listener = sockets.listen("127.0.0.1", 0)
+@pytest.mark.parametrize(
+    "answer, kind",
+    [
+        (b"VERSION 1.6.18\r\n", MemcacheClient),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", LocalCache),
+        (b"", LocalCache),
+    ],
+)
+def test_a_server_at_the_usual_place_is_used_if_it_is_memcached(tmp_path, monkeypatch, answer, kind):
+    listener = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setattr(memcache, "USUAL_SERVER", f"127.0.0.1:{listener.getsockname()[1]}")
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(100))
+            connection.sendall(answer)
+
+    asked = []
+    thread = raw_threading.Thread(target=serve)
+    thread.start()
     cache = load(tmp_path)
-    assert isinstance(cache, MemcacheClient)
-    assert list(cache._servers) == [memcache.USUAL_SERVER]
+    thread.join(10)
     listener.close()
+    assert asked == [b"version\r\n"]
+    assert type(cache) is kind
+    if kind is MemcacheClient:
+        assert list(cache._servers) == [memcache.USUAL_SERVER]
 
 
 def test_configured_servers_are_used_whether_they_run_or_not(tmp_path):

@@ -47,6 +47,13 @@ def environ_of(filter_):
     return app.environ
 
 
+def test_a_head_tells_a_length_though_nothing_is_logged():
+    filter_, lines = build(App("401 Unauthorized", []), level=30)
+    assert served(filter_, 401, method="HEAD").headers == {"Content-Length": "0"}
+    assert not served(filter_, 401, method="GET").headers
+    assert lines == []
+
+
 def test_a_recorded_put():
     app = App("201 Created", [("X-Backend-Storage-Policy-Index", "0")])
     filter_, lines = build(app)
@@ -181,6 +188,27 @@ def test_sensitive_values_are_cut():
         "X-Secret:%200123...",
         "X-Storage-Token:%200123...",
     ]
+
+
+def test_a_page_that_links_to_signed_urls_does_not_tell_them():
+    """Browsers send the address of the page that a link stands on."""
+    redaction.register_sensitive_parameter("temp_url_sig")
+    conf = {
+        "log_msg_template": "{referer} {headers}",
+        "log_headers": "yes",
+        "access_log_headers_only": "referer",
+    }
+    filter_, lines = build(App(), {**conf, "reveal_sensitive_prefix": "4"})
+    served(filter_, headers={"Referer": "http://h/v1/a/c/?temp_url_sig=0123456789&temp_url_expires=5"})
+    served(filter_, headers={"Referer": "http://h/?%74emp_url_sig=0123456789"})
+    shown = [
+        "http://h/v1/a/c/%3Ftemp_url_sig%3D0123...%26temp_url_expires%3D5",
+        "http://h/%3F%2574emp_url_sig%3D0123...",
+    ]
+    assert len(lines) == 2 and not any("456789" in line for line in lines)
+    assert lines[0].startswith("http://h/v1/a/c/?temp_url_sig=0123...&temp_url_expires=5 ") or lines[
+        0
+    ].startswith(shown[0])
 
 
 def test_a_prefix_of_zero_hides_all():

@@ -639,7 +639,21 @@ def test_container_acls(user, acl, path, referer, status):
     assert allowed(user, path, acl=acl, headers={"Referer": referer} if referer else None) == (status, False)
 
 
-@pytest.mark.parametrize("acl", ["t\u00c3\u00a9st:us\u00c3\u00a9r", "tést:usér", "t%C3%A9st:us%C3%A9r"])
+def test_acls_are_native_text():
+    """Else the user whose name in bytes looks like another's name could do what that one may."""
+    auth = build(Asks("tÃ©st:usÃ©r"))
+    token = token_of(auth, "t\u00c3\u00a9st:us\u00c3\u00a9r", "testing")
+    assert send(auth, "/v1/AUTH_test/c", token=token).status_int == 403
+
+
+def test_another_auth_filters_user_is_none_of_ours():
+    app = Asks(".r:*", REMOTE_USER=("p1", "demo"))
+    auth = build(app)
+    assert send(auth, "/v1/AUTH_test/c/o").status_int == 200
+    assert send(auth, "/v1/AUTH_test/c").status_int == 403
+
+
+@pytest.mark.parametrize("acl", ["tést:usér", "t%C3%A9st:us%C3%A9r"])
 def test_acls_name_users_beyond_ascii_in_any_form(acl):
     auth = build(Asks(acl))
     token = token_of(auth, "t\u00c3\u00a9st:us\u00c3\u00a9r", "testing")
@@ -843,6 +857,13 @@ _JSON = st.recursive(
 )
 
 
+def test_an_account_acl_that_is_no_text_is_refused():
+    auth = build()
+    headers = {"X-Account-Access-Control": '{"admin":["\u00e9"]}'}  # one byte, not UTF-8
+    answer = send(auth, "/v1/AUTH_test", "POST", token_of(auth), headers)
+    assert (answer.status_int, b"Syntax error" in answer.body) == (400, True)
+
+
 @given(_JSON.map(json.dumps) | st.text(st.characters(max_codepoint=255), max_size=20))
 def test_any_account_acl_is_either_stored_or_a_400(text):
     auth = build(Asks())
@@ -860,6 +881,8 @@ def test_any_account_acl_is_either_stored_or_a_400(text):
     [
         ({"admin": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (200, True)),
         ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test/c/o", (200, True)),
+        ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test", (403, False)),
+        ({"admin": ["test2"]}, "PUT", "/v1/AUTH_test", (403, False)),
         ({"read-write": ["test2:tester2"]}, "PUT", "/v1/AUTH_test/c", (200, False)),
         ({"read-write": ["test2:tester2"]}, "GET", "/v1/AUTH_test", (200, False)),
         ({"read-write": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (403, False)),

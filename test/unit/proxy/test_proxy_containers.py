@@ -163,6 +163,10 @@ def test_a_listing_is_authorised_by_the_acl_that_came_with_it(cluster):
     cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": ".r:*"}, LISTING))
     assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 200
     assert asked == [None, ".r:*"]
+    wire = "tést:u".encode().decode("latin-1")
+    cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": wire}, LISTING))
+    assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 403
+    assert asked[-1] == "tést:u"  # as the infos have it
     cluster.on("container", "GET", Reply(200, {**LISTED, "X-Container-Read": "x"}, LISTING))
     assert cluster.request("GET", "/v1/a/c", environ={"swift.authorize": authorize})[0] == 403
 
@@ -413,6 +417,10 @@ def test_an_account_listing(cluster):
     assert headers["x-account-access-control"] == '{"admin":[],"read-only":["x"]}'
     assert headers["x-account-meta-temp-url-key"] == "k"
     assert "x-account-sysmeta-core-access-control" not in headers
+    raw = {"X-Account-Sysmeta-Core-Access-Control": '{"admin": ["é"]}'.encode().decode("latin-1")}
+    cluster.on("account", "HEAD", Reply(204, {**ACCOUNT_HEADERS, **raw}))
+    headers = cluster.request("HEAD", "/v1/AUTH_test", environ=OWNER)[1]
+    assert headers["x-account-access-control"] == '{"admin":["\\u00e9"]}'
     assert cluster.of("account", "GET")[0].query == "marker=a&format=json"
     headers = cluster.request("GET", "/v1/AUTH_test")[1]
     assert "x-account-access-control" not in headers and "x-account-meta-temp-url-key" not in headers

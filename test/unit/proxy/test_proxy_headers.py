@@ -7,6 +7,7 @@ import pytest
 from proxy_backends import ACCOUNT_HEADERS, CONTAINER_HEADERS, T0, Reply
 
 from swift.core.policy import PolicyCollection, ReplicatedPolicy, UnservedPolicy
+from swift.telemetry import redaction
 
 BODY = b"hello world"
 OBJECT = {"Etag": '"e1"', "X-Timestamp": T0, "X-Backend-Timestamp": T0}
@@ -71,6 +72,15 @@ def test_objects_get_what_is_theirs_and_nothing_else(cluster, method, sent, more
         assert {name: seen.headers.get(name) for name in wanted} == wanted
         assert set(seen.headers) - set(wanted) - OWN - more == set()
         assert not any("secret" in value or "evil" in value for value in seen.headers.values())
+
+
+def test_storage_servers_do_not_hear_with_which_signature_somebody_came(cluster):
+    """They log where a request comes from."""
+    redaction.register_sensitive_parameter("temp_url_sig")
+    cluster.on("object", "GET", Reply(200, OBJECT, BODY))
+    assert cluster.request("GET", "/v1/a/c/o?temp_url_sig=0123456789abcdef&temp_url_expires=5&x=y")[0] == 200
+    for seen in cluster.of("object"):
+        assert seen.headers["referer"].endswith("/v1/a/c/o?temp_url_sig=...&temp_url_expires=5&x=y")
 
 
 @pytest.mark.parametrize(("kind", "path"), [("account", "/v1/a"), ("container", "/v1/a/c")])

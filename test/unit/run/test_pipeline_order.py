@@ -109,4 +109,4 @@ def test_warnings_come_at_the_start(monkeypatch):
     monkeypatch.setattr("swift.run.pipeline._build", lambda context: None)
     load_app(_text("catch_errors gatekeeper healthcheck tempauth memcache"), logger=log)
     told = [text for text in log.warnings if "must stand" in text]
-    assert len(told) == 1 and "memcache must stand before tempauth" in told[0]
+    assert told and "memcache must stand before tempauth" in told[0]

@@ -1,0 +1,446 @@
+"""Filter `copy`: objects are copied inside, the body going from a read of the one to a write of the other (spec middleware 4.18).
+
+Both are requests like any others: each is authorized on its own, and all that is further right (large objects, links, quotas, versions)
+sees them. The write is the client's own request turned into a PUT, so that the answer to it is the answer to the client. Nothing of a body
+is collected on the way (`swift.wire.body_input`), and of a source that breaks off nothing is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from swift.core import clock
+from swift.core.config import positive_float, truthy
+from swift.core.constraints import limits
+from swift.middleware.absent_features import AbsentFeatures
+from swift.middleware.summary import JSON, TEXT, native, summary_body, summary_type, while_it_lasts
+from swift.telemetry.log import get_logger
+from swift.telemetry.served import DoneCallback, Served
+from swift.wire.body_input import BodyInput
+from swift.wire.call import Headers, call_app
+from swift.wire.errors import ClientError
+from swift.wire.message import (
+    BodyFilter,
+    HTTPBadRequest,
+    HTTPException,
+    HTTPPreconditionFailed,
+    HTTPRequestEntityTooLarge,
+    HTTPServiceUnavailable,
+    Request,
+    environ_key,
+    parsed_path,
+    wsgi_quote,
+    wsgi_to_str,
+    wsgi_unquote,
+)
+
+SOURCE = "SSC"
+_ALL = frozenset(("slo", "dlo", "symlink", "encryption"))
+StartResponse = Callable[..., Any]
+Answer = tuple[str, Headers, Iterable[bytes]]
+
+# Of the client's environ what a read of the source must not have: its body, what is told of its end, and what only the write is to say.
+_NOT_FOR_THE_READ = (
+    "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_ETAG", "HTTP_EXPECT", "HTTP_ORIGIN",
+    "HTTP_TRANSFER_ENCODING", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "HTTP_X_COPY_FROM", "HTTP_X_COPY_FROM_ACCOUNT",
+    "HTTP_X_TIMESTAMP", "swift.log_info", "swift.orig_req_method", "swift.proxy_access_log_made",
+)  # fmt: skip
+# And what the write must not have: the conditions and the range were the source's.
+_NOT_FOR_THE_WRITE = (
+    "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_EXPECT", "HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "HTTP_X_COPY_FROM",
+    "HTTP_X_COPY_FROM_ACCOUNT", "swift.backend_path",
+)  # fmt: skip
+# Of the source's headers those that are of the answer, or that are dealt with one by one.
+_NOT_COPIED = frozenset(
+    (
+        "accept-ranges", "connection", "content-length", "content-location", "content-range", "content-type", "date", "etag",
+        "keep-alive", "last-modified", "server", "transfer-encoding", "vary", "x-object-manifest", "x-openstack-request-id",
+        "x-static-large-object", "x-timestamp", "x-trans-id",
+    )
+)  # fmt: skip
+_SYSMETA = "x-object-sysmeta-"
+_SLO_SYSMETA = "x-object-sysmeta-slo-"
+_OVERRIDES = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_"
+# What the answer tells of the new object's headers; user metadata last, whose names may be outside ASCII.
+_TOLD = (
+    "HTTP_X_OBJECT_SYSMETA_",
+    "HTTP_X_OBJECT_TRANSIENT_SYSMETA_",
+    "HTTP_X_DELETE_AT",
+    "HTTP_X_OBJECT_META_",
+)
+
+
+class CopyFilter:
+    def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
+        self.app = app
+        self.logger = logger or get_logger(conf, "proxy-server", log_route="copy")
+        self.yield_frequency = positive_float(conf.get("yield_frequency", 10))
+        self._absent: AbsentFeatures | None = None
+
+    @property
+    def absent(self) -> AbsentFeatures:
+        """What this pipeline could not read as what it is."""
+        if self._absent is None:
+            self._absent = AbsentFeatures(getattr(self, "_pipeline_names", None) or _ALL)
+        return self._absent
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        method = environ["REQUEST_METHOD"]
+        if method == "PUT":
+            if "HTTP_X_COPY_FROM" not in environ:
+                return self.app(environ, start_response)
+        elif method != "COPY" and method != "OPTIONS":
+            return self.app(environ, start_response)
+        if parsed_path(environ)[3] is None:
+            return self.app(environ, start_response)
+        if method == "OPTIONS":
+            return self.app(environ, _offering_copy(start_response))
+        if method == "PUT" and not environ["HTTP_X_COPY_FROM"]:
+            del environ["HTTP_X_COPY_FROM"]
+            return self.app(environ, start_response)
+        try:
+            source, destination = _from_put(environ) if method == "PUT" else _from_copy(environ)
+            status, headers, body = Copy(self, environ, source, destination).run()
+        except HTTPException as refusal:
+            return refusal(environ, start_response)
+        start_response(status, headers)
+        return body
+
+
+class Copy:
+    """One copy. `source` and `destination`: (account, container, object), WSGI strings."""
+
+    def __init__(
+        self,
+        parent: CopyFilter,
+        environ: dict[str, Any],
+        source: tuple[str, str, str],
+        destination: tuple[str, str, str],
+    ) -> None:
+        self.app = parent.app
+        self.absent = parent.absent
+        self.logger = parent.logger
+        self.yield_frequency = parent.yield_frequency
+        self.environ = environ
+        self.source = source
+        self.destination = destination
+        self.version = parsed_path(environ)[0]
+        query = environ.get("QUERY_STRING", "")
+        pairs = parse_qsl(query, keep_blank_values=True, encoding="latin-1") if query else []
+        self.params = dict(pairs)
+        self.wants_manifest = self.params.get("multipart-manifest") == "get"
+
+    def run(self) -> Answer:
+        """The answer to the client."""
+        read = self._read_environ()
+        watched = Watched(read)
+        try:
+            status, headers, body = call_app(self.app, read)
+            watched.answered(status, headers, body)
+            if int(status[:3]) >= 300:
+                return status, headers, watched.passed_on()
+            found = {name.lower(): value for name, value in headers}
+            unreadable = self.absent.unreadable(read, status, headers)
+            if unreadable is not None:
+                raise unreadable
+            self._check(status, found)
+            self._make_write(status, headers, found)
+        except BaseException:
+            watched.close()
+            raise
+        source = watched.input(int(found["content-length"]))
+        self.environ["wsgi.input"] = source
+        if truthy(self.params.get("heartbeat")):
+            return self._told_at_length(watched, source, found)
+        answer = self._written(watched, source)
+        if answer[0][:1] == "2":
+            answer = (answer[0], answer[1] + self._told(found), answer[2])
+        return answer
+
+    # -- the read ----------------------------------------------------------------------------------------------------------
+
+    def _read_environ(self) -> dict[str, Any]:
+        """The client's request as a read of the source."""
+        read = {**self.environ}
+        for key in _NOT_FOR_THE_READ:
+            read.pop(key, None)
+        read["REQUEST_METHOD"] = "GET"
+        read["PATH_INFO"] = f"/{self.version}/{'/'.join(self.source)}"
+        read["SCRIPT_NAME"] = ""
+        read["HTTP_X_NEWEST"] = "true"
+        read["swift.source"] = SOURCE
+        read["wsgi.input"] = BodyInput((), 0)
+        if self.wants_manifest:
+            read["QUERY_STRING"] = urlencode({**self.params, "format": "raw"}, encoding="latin-1")
+        return read
+
+    def _check(self, status: str, found: dict[str, str]) -> None:
+        """Raises HTTPException for a source that cannot be stored."""
+        length = found.get("content-length", "")
+        if not length.isdigit() or int(length) > limits().max_file_size:
+            raise HTTPRequestEntityTooLarge(request=Request(self.environ))
+        if status[:3] == "206" and found.get("content-type", "").startswith("multipart/byteranges"):
+            # With its boundaries between them the ranges would be no part of the object.
+            text = b"Only one range of an object can be copied.\n"
+            raise HTTPBadRequest(request=Request(self.environ), body=text, content_type="text/plain")
+
+    # -- the write ---------------------------------------------------------------------------------------------------------
+
+    def _make_write(self, status: str, headers: Headers, found: dict[str, str]) -> None:
+        """Turn the client's request into the write of the destination: the source's headers below its own."""
+        environ = self.environ
+        is_large = truthy(found.get("x-static-large-object"))
+        is_dynamic = "x-object-manifest" in found
+        is_fresh = truthy(environ.get("HTTP_X_FRESH_METADATA"))
+        for key in _NOT_FOR_THE_WRITE:
+            environ.pop(key, None)
+        for name, value in headers:
+            lower = name.lower()
+            if lower.startswith("x-backend-") or lower in _NOT_COPIED:
+                continue
+            if is_fresh and not lower.startswith(_SYSMETA):
+                continue
+            if is_large and not self.wants_manifest and lower.startswith(_SLO_SYSMETA):
+                continue  # it is a plain object from now on
+            environ.setdefault(environ_key(name), value)
+        if self.wants_manifest and is_dynamic:
+            environ.setdefault("HTTP_X_OBJECT_MANIFEST", found["x-object-manifest"])
+        if not environ.get("CONTENT_TYPE") and "content-type" in found:
+            environ["CONTENT_TYPE"] = found["content-type"]
+        is_the_same = status[:3] == "200" and not is_large and (self.wants_manifest or not is_dynamic)
+        if is_the_same and "etag" in found:
+            environ["HTTP_ETAG"] = found["etag"]
+        else:
+            for key in [key for key in environ if key.startswith(_OVERRIDES)]:
+                del environ[key]
+        environ["CONTENT_LENGTH"] = found["content-length"]
+        environ.setdefault("swift.orig_req_method", environ["REQUEST_METHOD"])
+        environ["REQUEST_METHOD"] = "PUT"
+        environ["PATH_INFO"] = f"/{self.version}/{'/'.join(self.destination)}"
+        environ["SCRIPT_NAME"] = ""
+        environ["swift.source"] = SOURCE
+        self._make_query(is_large)
+
+    def _make_query(self, is_large: bool) -> None:
+        """The query without what was about the source, or about the answer."""
+        params = dict(self.params)
+        for name in ("version-id", "heartbeat"):
+            params.pop(name, None)
+        if self.wants_manifest:
+            del params["multipart-manifest"]
+            if is_large:
+                params["multipart-manifest"] = "put"
+        if params != self.params:
+            self.environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
+
+    def _written(self, watched: Watched, source: BodyInput) -> Answer:
+        """The answer to the write; the source is let go of with its body."""
+        try:
+            status, headers, body = call_app(self.app, self.environ)
+        except ClientError:
+            if source.broken is None:
+                watched.close()
+                raise
+            return self._broke_off(watched, source)
+        except BaseException:
+            watched.close()
+            raise
+        if source.broken is not None and status[:1] in "45":
+            close = getattr(body, "close", None)
+            if close is not None:
+                close()
+            return self._broke_off(watched, source)
+        if isinstance(body, list | tuple):
+            watched.close()
+            return status, headers, body
+        return status, headers, _Both(body, watched)
+
+    def _broke_off(self, watched: Watched, source: BodyInput) -> Answer:
+        """The client has sent no body, so it is not the one that broke off."""
+        watched.close(source.broken)
+        path = "/".join(map(wsgi_to_str, self.source))
+        self.logger.error("Copying %s: the source broke off: %s", path, source.broken)
+        text = b"The source of the copy broke off; nothing was stored.\n"
+        request = Request(self.environ)
+        refusal = HTTPServiceUnavailable(request=request, body=text, content_type="text/plain")
+        return call_app(refusal, self.environ)
+
+    # -- the answer --------------------------------------------------------------------------------------------------------
+
+    def _told(self, found: dict[str, str]) -> Headers:
+        """What the answer says beside that of the write."""
+        told = [
+            ("X-Copied-From-Account", wsgi_quote(self.source[0])),
+            ("X-Copied-From", wsgi_quote("/".join(self.source[1:]))),
+        ]
+        if "last-modified" in found:
+            told.append(("X-Copied-From-Last-Modified", found["last-modified"]))
+        if "x-object-version-id" in found:
+            told.append(("X-Copied-From-Version-Id", found["x-object-version-id"]))
+        request_headers = Request(self.environ).headers
+        names = [(environ_key(name), name) for name in request_headers]
+        for prefix in _TOLD:
+            told += [(name, self.environ[key]) for key, name in names if key.startswith(prefix)]
+        return told
+
+    def _told_at_length(self, watched: Watched, source: BodyInput, found: dict[str, str]) -> Answer:
+        """202, and how it went when it is over."""
+        media_type = summary_type(self.environ.get("HTTP_ACCEPT"), (TEXT, JSON))
+        self.environ["eventlet.minimum_write_chunk_size"] = 0
+
+        def work() -> bytes:
+            try:
+                status, headers, body = self._written(watched, source)
+            except HTTPException as refusal:
+                status, headers, body = call_app(refusal, self.environ)
+            except Exception:
+                self.logger.exception("Copying failed")
+                status, headers, body = "500 Internal Error", [], []
+            try:
+                text = b"".join(body).decode("utf-8", "replace")
+            finally:
+                close = getattr(body, "close", None)
+                if close is not None:
+                    close()
+            fields = {"Response Status": status, "Response Body": text, **native(dict(self._told(found)))}
+            for name, value in native(dict(headers)).items():
+                if not name.lower().startswith((_SYSMETA, "x-backend-")):
+                    fields[name] = value
+            fields = {name: value for name, value in fields.items() if not name.lower().startswith(_SYSMETA)}
+            path = "/".join(map(wsgi_to_str, self.source[1:]))
+            errors = [] if status[:1] == "2" else [(path, status)]
+            return summary_body(media_type, fields, errors, "copy")
+
+        headers = [("Content-Type", media_type)]
+        return "202 Accepted", headers, while_it_lasts(work, self.yield_frequency)
+
+
+class Watched:
+    """A read from inside, whose end those who log and count are told of as a server loop would tell them: so its body comes as it is."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        self.environ = environ
+        self.callbacks: list[DoneCallback] = []
+        environ["swift.on_response_done"] = self.callbacks
+        self._start = clock.time()
+        self._status = 500
+        self._headers: Headers = []
+        self._body: Iterable[bytes] = ()
+        self._input: BodyInput | None = None
+        self._sent = 0
+        self._closed = False
+
+    def answered(self, status: str, headers: Headers, body: Iterable[bytes]) -> None:
+        """It has begun to answer."""
+        self._status, self._headers, self._body = int(status[:3]), headers, body
+
+    def input(self, length: int) -> BodyInput:
+        """The body, to be read by another request."""
+        self._input = BodyInput(self._body, length)
+        return self._input
+
+    def passed_on(self) -> Iterable[bytes]:
+        """The body, for the client."""
+        if isinstance(self._body, list | tuple):
+            self._sent = sum(map(len, self._body))
+            self.close()
+            return self._body
+        return _Both(self._body, self)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """It is over, and how. Calling it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        sent = self._sent
+        if self._input is not None:
+            sent = self._input.received
+            self._input.close()
+        served = Served(self.environ, self._status, self._headers, sent, 0, error, self._start, clock.time())
+        self.environ.pop("swift.on_response_done", None)
+        for callback in self.callbacks:
+            callback(served)
+
+
+class _Both(BodyFilter):
+    """A body with whose end the read from inside ends, too."""
+
+    def __init__(self, body: Iterable[bytes], watched: Watched) -> None:
+        super().__init__(body)
+        self._watched = watched
+
+    def ended(self) -> None:
+        self._watched.close()
+
+
+# -- what is asked for -----------------------------------------------------------------------------------------------------
+
+
+def _from_put(environ: dict[str, Any]) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    """(source, destination) of a PUT with X-Copy-From. Raises HTTPException."""
+    _, account, container, obj = parsed_path(environ)
+    if environ.get("CONTENT_LENGTH") not in (None, "", "0") or (
+        "HTTP_TRANSFER_ENCODING" in environ and environ["wsgi.input"].read(1)
+    ):
+        text = b"Copy requests require a zero byte body"
+        raise HTTPBadRequest(request=Request(environ), body=text, content_type="text/plain")
+    source_account = account
+    if environ.get("HTTP_X_COPY_FROM_ACCOUNT"):
+        source_account = _account(environ, "HTTP_X_COPY_FROM_ACCOUNT")
+    source = (source_account, *_container_and_object(environ, "X-Copy-From"))
+    return source, (account, container, obj)  # type: ignore[return-value]
+
+
+def _from_copy(environ: dict[str, Any]) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    """(source, destination) of a COPY. Raises HTTPException."""
+    _, account, container, obj = parsed_path(environ)
+    if not environ.get("HTTP_DESTINATION"):
+        raise HTTPPreconditionFailed(request=Request(environ), body=b"Destination header required")
+    to_account = account
+    if "HTTP_DESTINATION_ACCOUNT" in environ:
+        to_account = _account(environ, "HTTP_DESTINATION_ACCOUNT")
+    destination = (to_account, *_container_and_object(environ, "Destination"))
+    return (account, container, obj), destination  # type: ignore[return-value]
+
+
+def _account(environ: dict[str, Any], key: str) -> str:
+    name = wsgi_unquote(environ[key])
+    if not name or "/" in name:
+        text = "Account name cannot contain slashes" if name else "Account name cannot be empty"
+        raise HTTPPreconditionFailed(request=Request(environ), body=text)
+    return name
+
+
+def _container_and_object(environ: dict[str, Any], header: str) -> tuple[str, str]:
+    path = wsgi_unquote(environ[environ_key(header)]).removeprefix("/")
+    container, _, obj = path.partition("/")
+    if not container or not obj:
+        text = f"{header} header must be of the form <container name>/<object name>"
+        raise HTTPPreconditionFailed(request=Request(environ), body=text)
+    return container, obj
+
+
+def _offering_copy(start_response: StartResponse) -> StartResponse:
+    """Answers to OPTIONS that name COPY among the methods."""
+
+    def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        offered = [
+            (name, f"{value}, COPY" if name.lower() in ("allow", "access-control-allow-methods") else value)
+            for name, value in headers
+        ]
+        if exc_info is None:
+            return start_response(status, offered)
+        return start_response(status, offered, exc_info)
+
+    return respond
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], CopyFilter]:
+    conf = {**global_conf, **local_conf}
+
+    def factory(app: Any) -> CopyFilter:
+        return CopyFilter(app, conf)
+
+    return factory
