@@ -151,6 +151,21 @@ def test_posted_metadata():
     )
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_everybody_to_the_left_finds_the_request_as_it_was(method):
+    """Copies, say, tell their clients which metadata they stored."""
+    request = Request.blank(
+        "/v1/AUTH_test/c/o", headers={"X-Object-Meta-A": "b", "Etag": md5(b"hello"), LISTED: "x"}
+    )
+    request.environ.update(
+        {"REQUEST_METHOD": method, "wsgi.input": io.BytesIO(b"hello"), "CONTENT_LENGTH": "5"}
+    )
+    before = {key: value for key, value in request.environ.items() if key.startswith(("HTTP_", "wsgi."))}
+    request.call_application(build(Store()))
+    after = {key: value for key, value in request.environ.items() if key.startswith(("HTTP_", "wsgi."))}
+    assert after == before and FOOTERS not in request.environ
+
+
 def test_an_empty_body():
     kept = Store()
     filters = build(kept)
