@@ -321,6 +321,7 @@ _OPTIONS = frozenset(
         "swift_hash_path_prefix",
         "swift_hash_path_suffix",
         "swift_owner_headers",
+        "symloop_max",
         "sync_method",
         "sync_pending_updates",
         "system_reader_roles",
