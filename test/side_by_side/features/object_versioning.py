@@ -94,7 +94,7 @@ LISTING = [
             ("&marker=b&reverse=on", True), ("&marker=b&version_marker=null&reverse=on", False), ("&prefix=b", False), ("&prefix=f/", False), ("&delimiter=/", False),
             ("&delimiter=/&prefix=f/", False), ("&delimiter=/&limit=3", False), ("&delimiter=x", False), ("&delimiter=1", False), ("&delimiter=.", False), ("&delimiter=%00", False),
             ("&end_marker=b1", True), ("&version_marker=123", False), ("&marker=a&version_marker=xyz", False), ("&marker=&version_marker=123", False),
-            ("&format=xml", False), ("&format=plain", False), ("&format=", False), ("=false", False), ("&prefix=nope", False), ("&marker=zz", False), 
+            ("&format=xml", False), ("&format=plain", False), ("&format=", False), ("=false", False), ("&prefix=nope", False), ("&marker=zz", False),
             ("&prefix=%C3", False), ("&marker=%C3%A4", False), ("&delimiter=%C3%A4", False),
         )
     ),
