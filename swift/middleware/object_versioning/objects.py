@@ -144,9 +144,8 @@ class Objects:
             status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
             raise
         etag = header(headers, "etag") or ""
-        environ["CONTENT_TYPE"] = data[
-            "CONTENT_TYPE"
-        ]  # of a link that is kept as a version it is chosen there
+        # that of a link is chosen by whoever keeps it
+        environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
         return self.put_link(place, link, etag, stamp.normal, start_response)
 
