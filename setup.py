@@ -75,6 +75,8 @@ setup(
             "copy = swift.middleware.copy:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
+            "slo = swift.middleware.slo:filter_factory",
+            "dlo = swift.middleware.dlo:filter_factory",
             "tempurl = swift.middleware.tempurl:filter_factory",
             "formpost = swift.middleware.formpost:filter_factory",
             "staticweb = swift.middleware.staticweb:filter_factory",
@@ -83,6 +85,7 @@ setup(
             "domain_remap = swift.middleware.domain_remap:filter_factory",
             "cname_lookup = swift.middleware.cname_lookup:filter_factory",
             "recon = swift.middleware.recon:filter_factory",
+            "versioned_writes = swift.middleware.versioned_writes:filter_factory",
         ],
     },
 )

@@ -48,7 +48,7 @@ USERS = "user_admin_admin = admin .admin .reseller_admin\nuser_test_tester = tes
 class Cluster:
     """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters).
 
-    images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node.
+    images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node; nodes: their numbers.
     policies: beside the replicated one; default: the index of the one that containers have who ask for none. Needs root.
     """
 
@@ -64,6 +64,7 @@ class Cluster:
     devices: int = 1
     policies: tuple[Policy, ...] = ()
     default: int = 0
+    nodes: tuple[int, ...] = NODES
 
     @property
     def etc(self) -> pathlib.Path:
@@ -80,7 +81,7 @@ class Cluster:
             (self.root / folder).mkdir(parents=True)
         (self.etc / "swift.conf").write_text(self.swift_conf())
         (self.etc / "proxy-server.conf").write_text(self.proxy_conf(self.port))
-        for node in NODES:
+        for node in self.nodes:
             if self.images is not None:
                 self.images.mount(self.root / str(node))
             for device in self.devices_of(node):
@@ -110,7 +111,7 @@ class Cluster:
     def make_ring(self, name: str, server: str, replicas: int) -> None:
         """A ring over all disks."""
         self.ring(name, "create", 10, replicas, 1)
-        for node in NODES:
+        for node in self.nodes:
             for device in self.devices_of(node):
                 self.ring(name, "add", f"r1z{node}-{self.address(server, node)}/{device}", 1)
         self.ring(name, "rebalance")
@@ -149,11 +150,11 @@ class Cluster:
 
     def start(self) -> None:
         """Starts all servers and waits until each of them answers."""
-        for node in NODES:
+        for node in self.nodes:
             for server in PORT_OF:
                 self.start_one(f"{server}-{node}", server, self.bin_of_node.get(node, self.bin))
         self.start_one("proxy-server", "proxy", self.bin)
-        for node in NODES:
+        for node in self.nodes:
             for offset in PORT_OF.values():
                 self.wait(self.base_port + 10 * node + offset, f"127.0.0.{node}")
         self.wait(self.port)
