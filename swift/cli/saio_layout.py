@@ -43,11 +43,16 @@ USERS: tuple[User, ...] = (
     ("test2", "tester2", "testing2", ".admin"),
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth staticweb copy slo dlo "
-    "versioned_writes proxy-logging proxy-server"
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost ratelimit tempauth staticweb copy "
+    "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
-FILTERS = {"proxy-logging": "proxy_logging", "cache": "memcache"}
+FILTERS = {
+    "proxy-logging": "proxy_logging",
+    "cache": "memcache",
+    "container-quotas": "container_quotas",
+    "account-quotas": "account_quotas",
+}
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,7 @@ account_autocreate = true
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":
-            conf += "allow_versioned_writes = true\n"
+            conf += "allow_versioned_writes = true\nallow_object_versioning = true\n"
         if name == "cache" and layout.memcache:
             conf += f"memcache_servers = {layout.memcache}\n"
     return conf
