@@ -1,6 +1,7 @@
 """Signed URLs, forms and web sites over the whole stack: what a key opens, and that neither keys nor signatures get into a log."""
 
 import hmac
+import json
 import time
 import urllib.parse
 
@@ -10,7 +11,7 @@ from test.cluster import Cluster
 
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth staticweb copy slo dlo "
-    "proxy-logging proxy-server"
+    "versioned_writes symlink proxy-logging proxy-server"
 )
 ACCOUNT_KEY, CONTAINER_KEY = "key-of-the-whole-account", "key-of-one-container"
 
@@ -95,6 +96,7 @@ def test_changes(cluster, method, body, status, key):
 @pytest.mark.parametrize(
     "name, headers, query, body",
     [
+        ("link", {"X-Symlink-Target": "other/secret"}, "", b""),
         ("dynamic", {"X-Object-Manifest": "other/sec"}, "", b""),
         ("static", {}, "?multipart-manifest=put", b'[{"path": "/other/secret"}]'),
     ],
@@ -126,6 +128,29 @@ def test_a_manifest_that_is_put_by_a_signed_url_is_text(cluster):
     manifest = b'[{"path": "/other/secret"}]'
     assert cluster.raw("PUT", url + "&multipart-manifest=put", manifest).status == 201
     assert cluster.request("GET", "/open/text").body == manifest
+
+
+def test_versions_are_no_way_around_what_is_signed(cluster):
+    """Old ones are in a hidden container of their own, and have names that only `version-id` tells."""
+    headers = {"X-Versions-Enabled": "true", "X-Container-Meta-Temp-Url-Key": CONTAINER_KEY}
+    assert cluster.request("PUT", "/kept", headers=headers).status == 201
+    for key in (ACCOUNT_KEY, CONTAINER_KEY):
+        for body in (b"one", b"two"):
+            assert cluster.raw("PUT", signed("PUT", f"{ROOT}/kept/o", key), body).status == 201
+        listing = json.loads(cluster.request("GET", "/kept?versions&format=json").body)
+        old = next(row["version_id"] for row in listing if not row["is_latest"])
+        assert cluster.request("GET", f"/kept/o?version-id={old}").status == 200
+        url = signed("GET", f"{ROOT}/kept/o", key)
+        assert cluster.raw("GET", url).body == b"two"
+        assert cluster.raw("GET", f"{url}&version-id={old}").body == b"two"
+    hidden = urllib.parse.quote("\0versions\0kept", safe="")
+    for key in (ACCOUNT_KEY, CONTAINER_KEY):
+        assert cluster.raw("GET", signed("GET", f"{ROOT}/\0versions\0kept/\0o", key)).status in (
+            401,
+            404,
+            412,
+        )
+    assert cluster.raw("GET", f"{ROOT}/{hidden}").status in (401, 412)
 
 
 def form(fields, files):
