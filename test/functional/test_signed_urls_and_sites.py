@@ -2,6 +2,10 @@
 
 import hmac
 import json
+import pathlib
+import re
+import subprocess
+import sys
 import time
 import urllib.parse
 
@@ -9,6 +13,7 @@ import pytest
 
 from test.cluster import Cluster
 
+BIN = pathlib.Path(__file__).parents[2] / "bin"
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth staticweb copy slo dlo "
     "versioned_writes symlink proxy-logging proxy-server"
@@ -179,6 +184,26 @@ def test_forms(cluster, size):
     broken = cluster.raw("POST", path, body[:-40], head)
     assert broken.status == 400
     assert cluster.raw("POST", f"{ROOT}/other/form_", body, head).status == 401
+
+
+def test_the_form_that_the_command_prints(cluster):
+    command = [
+        sys.executable,
+        str(BIN / "swift-form-signature"),
+        f"{ROOT}/open/printed_",
+        "/done",
+        "100",
+        "1",
+        "60",
+        ACCOUNT_KEY,
+    ]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+    signatures.append(fields["signature"])
+    head = {"Content-Type": "multipart/form-data; boundary=XbX"}
+    answer = cluster.raw("POST", f"{ROOT}/open/printed_", form(fields, {"f": "data"}), head)
+    assert (answer.status, answer.headers["location"]) == (303, "/done?status=201&message=")
+    assert cluster.request("GET", "/open/printed_f").body == b"data"
 
 
 def test_a_signed_listing_leads_a_visitor_through_his_directory(cluster):
