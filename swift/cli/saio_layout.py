@@ -42,7 +42,10 @@ USERS: tuple[User, ...] = (
     ("test", "tester3", "testing3", ""),
     ("test2", "tester2", "testing2", ".admin"),
 )
-PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
+PIPELINE = (
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth copy proxy-logging "
+    "proxy-server"
+)
 FILTERS = {
     "catch_errors": "catch_errors",
     "gatekeeper": "gatekeeper",
@@ -50,7 +53,10 @@ FILTERS = {
     "proxy-logging": "proxy_logging",
     "cache": "memcache",
     "listing_formats": "listing_formats",
+    "tempurl": "tempurl",
+    "formpost": "formpost",
     "tempauth": "tempauth",
+    "copy": "copy",
 }
 
 

@@ -26,6 +26,9 @@ EC_SCHEME, EC_SEGMENT_SIZE = f"{EC_PREFIX}Scheme", f"{EC_PREFIX}Segment-Size"
 # What ends the second phase of a write of fragments (proxy 14.3).
 COMMIT_CONFIRMATION = b"put_commit_confirmation"
 
+# In the environ of a PUT: called with a mapping of footers once its body was read, to add what is kept with the object.
+UPDATE_FOOTERS = "swift.callback.update_footers"
+
 
 def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:
     """X-<field> values that replace those of a container update; of headers (title case) first, then footers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from swift.core.object_headers import update_overrides
+from swift.core.object_headers import UPDATE_FOOTERS, update_overrides
 from swift.core.timestamp import http_date, parse
 from swift.proxy.exchange import Exchange
 from swift.proxy.rows import LostRows, row_headers
@@ -23,8 +23,6 @@ from swift.wire.message import (
     head_headers,
     normalize_etag,
 )
-
-UPDATE_FOOTERS = "swift.callback.update_footers"
 
 
 class ClientBody:

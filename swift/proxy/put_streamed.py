@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits, too_large
+from swift.core.object_headers import UPDATE_FOOTERS
 from swift.proxy.backend import Asking
-from swift.proxy.digest import BodyDigest
 from swift.proxy.kinds import Upload
-from swift.proxy.put_body import UPDATE_FOOTERS, ClientBody, check_etag, footers_of_filters, lost_rows
+from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
 from swift.proxy.quorum import Answer
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import NO_BOUNDARY, Uplink, Uplinks, body_head, metadata_document
+from swift.wire.digest import BodyDigest
 
 _TURN = 1024 * 1024  # bytes after which other requests get a turn
 

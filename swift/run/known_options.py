@@ -42,6 +42,7 @@ _OPTIONS = frozenset(
         "accounts_per_second",
         "action",
         "active_fernet_key_id",
+        "active_root_secret_id",
         "admin_key",
         "aliases",
         "allow_account_management",
@@ -96,6 +97,7 @@ _OPTIONS = frozenset(
         "dequeue_from_legacy",
         "device_dir",
         "devices",
+        "disable_encryption",
         "disable_fallocate",
         "disable_path",
         "disallowed_sections",
@@ -109,6 +111,7 @@ _OPTIONS = frozenset(
         "ec_num_parity_fragments",
         "ec_object_segment_size",
         "ec_type",
+        "encryption_root_secret",
         "endpoint_type",
         "error_limit",
         "error_suppression_interval",
@@ -143,6 +146,7 @@ _OPTIONS = frozenset(
         "key",
         "key2",
         "key_file",
+        "keymaster_config_path",
         "keystone_api_insecure",
         "listing_cache_size",
         "lockup_timeout",
@@ -198,6 +202,7 @@ _OPTIONS = frozenset(
         "mb_per_sync",
         "memcache_max_connections",
         "memcache_servers",
+        "meta_version_to_write",
         "methods",
         "metrics_path",
         "minutes",
@@ -319,7 +324,7 @@ _OPTIONS = frozenset(
 )
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
+    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 

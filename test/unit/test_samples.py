@@ -84,6 +84,10 @@ COMPOSED = {
         "service_roles": "",
         "project_reader_roles": "",
     },
+    "swift/middleware/keymaster/keys.py": {
+        "encryption_root_secret": "",
+        "encryption_root_secret_<id>": "",
+    },
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},

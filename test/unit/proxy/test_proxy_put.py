@@ -10,7 +10,7 @@ import pytest
 from proxy_backends import CONTAINER_HEADERS, Reply, mime_parts
 
 from swift.core import concurrency
-from swift.proxy import digest
+from swift.wire import digest
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.message import Request
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from swift.core.concurrency import raw_threading, sleep
 from swift.core.threads import DeviceBusy
-from swift.proxy import digest
-from swift.proxy.digest import BodyDigest
+from swift.wire import digest
+from swift.wire.digest import BodyDigest
 
 
 def receive(body, sizes):

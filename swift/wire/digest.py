@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from swift.core.checksum import crc32
 from swift.core.hashing import md5
@@ -27,9 +28,10 @@ class BodyDigest:
 
     made_by_all = 0
 
-    def __init__(self) -> None:
+    def __init__(self, digest: Any = None) -> None:
+        """`digest`: an MD5 that is gone on with."""
         self.crc = 0
-        self._md5 = md5()
+        self._md5 = md5() if digest is None else digest
         self._length = 0
         self._submit: Callable[..., Call] | None = None
         self._free = deque([memoryview(bytearray(PIECE))])
