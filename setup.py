@@ -71,6 +71,7 @@ setup(
             "keymaster = swift.middleware.keymaster:filter_factory",
             "proxy_logging = swift.middleware.proxy_logging:filter_factory",
             "memcache = swift.middleware.memcache:filter_factory",
+            "bulk = swift.middleware.bulk:filter_factory",
             "copy = swift.middleware.copy:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
