@@ -17,8 +17,17 @@ from dataclasses import dataclass, field
 
 from disks import Images
 
-PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
-ENTRY = {"proxy-logging": "proxy_logging", "cache": "memcache"}
+# That of the reference's sample configuration.
+PIPELINE = (
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl ratelimit tempauth copy container-quotas "
+    "account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+)
+ENTRY = {
+    "proxy-logging": "proxy_logging",
+    "cache": "memcache",
+    "container-quotas": "container_quotas",
+    "account-quotas": "account_quotas",
+}
 NODES = (1, 2, 3, 4)
 PORT_OF = {"object": 0, "container": 1, "account": 2}
 SWIFT_CONF = """[swift-hash]
