@@ -1,0 +1,57 @@
+"""Many small requests for one client's request: several at a time, more of them as long as all goes well (no HTTP here)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from swift.core.concurrency import LightQueue, Timeout, spawn_n
+from swift.telemetry.log import Transaction, set_transaction, transaction
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+MOST = 32
+
+
+def in_parallel(
+    work: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    first: int,
+    went_well: Callable[[Result], bool],
+    most: int = MOST,
+) -> Iterator[tuple[Job, Result]]:
+    """(job, work(job)) as they come, `first` at a time to begin with.
+
+    Each result that `went_well` lets one more be worked on at a time, up to `most`; each that did not halves their number. What `work`
+    raises is raised here. Whoever stops asking lets those that run come to their end, and begins no others.
+    """
+    waiting = iter(jobs)
+    finished: LightQueue = LightQueue()
+    request = transaction()
+    running, limit, more = 0, max(min(first, most), 1), True
+    while True:
+        while more and running < limit:
+            try:
+                job = next(waiting)
+            except StopIteration:
+                more = False
+                break
+            running += 1
+            spawn_n(_run, work, job, finished, request)
+        if not running:
+            return
+        job, result, error = finished.get()
+        running -= 1
+        if error is not None:
+            raise error
+        limit = min(limit + 1, max(most, 1)) if went_well(result) else max(limit // 2, 1)
+        yield job, result
+
+
+def _run(work: Callable[[Job], Result], job: Job, finished: LightQueue, request: Transaction) -> None:
+    set_transaction(*request)
+    try:
+        finished.put((job, work(job), None))
+    except (Exception, Timeout) as error:
+        finished.put((job, None, error))

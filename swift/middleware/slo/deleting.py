@@ -1,0 +1,309 @@
+"""DELETE of a manifest with its segments: at once, or handed to the expirer (spec middleware 4.21.3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from swift.core.config import truthy
+from swift.core.names import str_to_wsgi
+from swift.core.timestamp import Timestamp
+from swift.middleware.info import get_container_info
+from swift.middleware.parallel import in_parallel
+from swift.middleware.segments.answer import IGNORE_RANGE
+from swift.middleware.slo import manifest
+from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
+from swift.middleware.slo.request import Options, own_request
+from swift.middleware.summary import summary_body, summary_type, while_it_lasts
+from swift.obj.expirer.tasks import async_container, async_rows
+from swift.wire.call import Application
+from swift.wire.errors import ResponseBroken
+from swift.wire.message import (
+    HTTPBadRequest,
+    HTTPException,
+    HTTPNotFound,
+    HTTPServerError,
+    HTTPServiceUnavailable,
+    HTTPUnauthorized,
+    Request,
+    parsed_path,
+    status_line,
+    wsgi_quote,
+    wsgi_to_str,
+)
+from swift.wire.subanswer import ask
+from swift.wire.subrequest import make_request
+
+_NOT_FOUND, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
+_UNAUTHORIZED, _UNREADABLE = "401 Unauthorized", "Unable to load SLO manifest"
+_UNREADABLE_SEGMENT = "Unable to load SLO manifest or segment."
+_TOO_MANY = "Too many buffered slo segments to delete."
+_MOST_FAILURES = 1000
+_MOST_SEGMENTS_FACTOR = 10
+
+
+class LookupFailed(Exception):
+    """A manifest cannot be read; the text says why. `status`: of the answer, 400 if it was none that is to blame."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _Doomed(NamedTuple):
+    """An object that is to be deleted. `path`: WSGI string; `query`: of its requests."""
+
+    path: str
+    query: str = ""
+
+
+class Deletion:
+    """One DELETE of a manifest and what it lists."""
+
+    def __init__(self, app: Application, options: Options, environ: dict[str, Any]) -> None:
+        self._app = app
+        self._options = options
+        self._environ = environ
+        self._request = Request(environ)
+        version, account, container, obj = parsed_path(environ)
+        self._account_path = f"/{version}/{account}"
+        self._account = account or ""
+        self._top = _Doomed(f"{self._account_path}/{container}/{obj}", self._version_query())
+
+    def _version_query(self) -> str:
+        version = self._request.params.get("version-id")
+        return "" if version is None else f"version-id={wsgi_quote(version, '')}"
+
+    def _lookup(self, what: _Doomed) -> Stored:
+        """The items of a manifest. Raises LookupFailed."""
+        query = f"multipart-manifest=get&{what.query}" if what.query else "multipart-manifest=get"
+        environ = own_request(self._environ, "GET", what.path, query, "MultipartDELETE")
+        # What is no manifest costs one byte.
+        environ["HTTP_RANGE"] = "bytes=-1"
+        environ[IGNORE_RANGE] = MARK
+        got = ask(self._app, environ)
+        try:
+            if got.status == 404:
+                raise LookupFailed(_NOT_FOUND, 404)
+            if got.status == 401:
+                raise LookupFailed(_UNAUTHORIZED, 401)
+            if got.status == 416:
+                raise LookupFailed(_NO_MANIFEST)
+            if not got.is_success:
+                raise LookupFailed(_UNREADABLE_SEGMENT, got.status)
+            if not truthy(got.get(MARK.lower())):
+                raise LookupFailed(_NO_MANIFEST)
+            return Stored(got.read(self._options.max_stored_size))
+        except (BadManifest, ResponseBroken):
+            raise LookupFailed(_UNREADABLE, 500) from None
+        finally:
+            got.close()
+
+    def _segments(self, stored: Stored) -> Iterator[tuple[_Doomed, bool]]:
+        """The objects that the items name, and whether they are manifests. Raises LookupFailed."""
+        try:
+            for item in manifest.items(stored):
+                if item.data is None:
+                    yield _Doomed(self._account_path + item.path), item.is_manifest
+        except BadManifest:
+            raise LookupFailed(_UNREADABLE, 500) from None
+
+    # -- at once -----------------------------------------------------------------------------------------------------------
+
+    def summary(self) -> tuple[str, Iterable[bytes]]:
+        """(media type, body) of the answer, which begins at once and ends when all is deleted."""
+        media_type = summary_type(self._environ.get("HTTP_ACCEPT"))
+        counts = _Counts()
+
+        def work() -> bytes:
+            self._delete_all(counts)
+            return summary_body(media_type, counts.fields(), counts.errors, "delete")
+
+        return media_type, _with_spaces(media_type, while_it_lasts(work, self._options.yield_frequency))
+
+    def _delete_all(self, counts: _Counts) -> None:
+        manifests: list[_Doomed] = []
+        workers = self._options.delete_concurrency
+        try:
+            for doomed, status in in_parallel(
+                self._delete, self._leaves(manifests, counts), workers, lambda status: int(status[:3]) < 500
+            ):
+                counts.note(doomed.path, status)
+            # A manifest goes when nothing that it lists is left, so that what breaks off can be done again.
+            for doomed in reversed(manifests):
+                counts.note(doomed.path, self._delete(doomed))
+        except _TooMany as error:
+            counts.overall = status_line(400)
+            counts.body = str(error)
+
+    def _delete(self, doomed: _Doomed) -> str:
+        environ = own_request(self._environ, "DELETE", doomed.path, doomed.query, "MultipartDELETE")
+        got = ask(self._app, environ)
+        got.drain()
+        return got.status_line
+
+    def _leaves(self, manifests: list[_Doomed], counts: _Counts) -> Iterator[_Doomed]:
+        """What is listed and lists nothing itself; what does comes into `manifests`, outer ones first."""
+        waiting = deque([self._top])
+        seen = {self._top.path}  # listed twice: the second time there would be nothing left
+        limit = _MOST_SEGMENTS_FACTOR * self._options.max_manifest_segments
+        while waiting:
+            current = waiting.popleft()
+            try:
+                stored = self._lookup(current)
+                segments = list(self._segments(stored))
+            except LookupFailed as error:
+                counts.note_failure(current.path, error)
+                continue
+            manifests.append(current)
+            for doomed, is_manifest in segments:
+                if doomed.path in seen:
+                    counts.missing += 1
+                    continue
+                seen.add(doomed.path)
+                if is_manifest:
+                    waiting.append(doomed)
+                else:
+                    yield doomed
+                if len(waiting) + len(manifests) > limit:
+                    raise _TooMany(_TOO_MANY)
+
+    # -- later -------------------------------------------------------------------------------------------------------------
+
+    def queue_segments(self) -> None:
+        """Hand the segments over to the expirer; the manifest's own deletion is then the caller's. Raises HTTPException."""
+        request = self._request
+        try:
+            found = list(self._segments_of_top())
+        except LookupFailed as error:
+            raise self._as_answer(error) from None
+        self._check_write(self._top.path)
+        if not found:
+            return
+        if any(item.is_manifest for item in found):
+            raise HTTPBadRequest(request=request, body="No segments may be large objects.")
+        names = [wsgi_to_str(item.path).split("/", 2)[1:] for item in found]
+        containers = sorted({container for container, _ in names})
+        if len(containers) > 1:
+            shown = ", ".join(f'"{container}"' for container in containers)
+            text = f"All segments must be in one container. Found segments in {shown}"
+            raise HTTPBadRequest(request=request, body=text)
+        self._check_write(self._account_path + found[0].path)
+        self._send_rows(containers[0], [name for _, name in names])
+
+    def _segments_of_top(self) -> Iterator[Item]:
+        stored = self._lookup(self._top)
+        try:
+            yield from (item for item in manifest.items(stored) if item.data is None)
+        except BadManifest:
+            raise LookupFailed(_UNREADABLE, 500) from None
+
+    def _as_answer(self, error: LookupFailed) -> HTTPException:
+        if error.status == 404:
+            return HTTPNotFound(request=self._request, body=_NOT_FOUND)
+        if error.status == 401:
+            return HTTPUnauthorized(request=self._request, body=_UNAUTHORIZED)
+        if error.status == 400:
+            return HTTPBadRequest(request=self._request, body=str(error))
+        return HTTPServerError(request=self._request, body=str(error))
+
+    def _check_write(self, path: str) -> None:
+        """Raises HTTPException unless the client may delete what is there."""
+        authorize = self._environ.get("swift.authorize")
+        if authorize is None:
+            return
+        environ = dict(self._environ)
+        environ["PATH_INFO"] = path
+        container = parsed_path(environ)[2] or ""
+        info = get_container_info(environ, self._app, self._account, container)
+        environ["swob.ACL"] = info["write_acl"]
+        denied = authorize(Request(environ))
+        if denied is not None:
+            raise denied
+
+    def _send_rows(self, container: str, names: list[str]) -> None:
+        timestamp: Timestamp = self._request.ensure_x_timestamp()
+        rows = async_rows(timestamp, wsgi_to_str(self._account), container, names)
+        path = f"/v1/{self._options.expirer_account}/{async_container(timestamp)}"
+        headers = {
+            "X-Timestamp": timestamp.internal,
+            "X-Backend-Allow-Private-Methods": "True",
+            "X-Backend-Storage-Policy-Index": "0",
+        }
+        queued = make_request(
+            self._environ,
+            "UPDATE",
+            wsgi_quote(str_to_wsgi(path)),
+            headers,
+            rows,
+            pre_authed=True,
+            source="SLO",
+            query="",
+        )
+        got = ask(self._app, queued.environ)
+        got.drain()
+        if not got.is_success:
+            raise HTTPServiceUnavailable(request=self._request)
+
+
+class _TooMany(Exception):
+    """More than anybody has to remember for one request."""
+
+
+class _Counts:
+    """What has been deleted so far, and what not."""
+
+    def __init__(self) -> None:
+        self.deleted = self.missing = 0
+        self.errors: list[tuple[str, str]] = []
+        self.body = ""
+        self.overall = ""
+        self._is_ours = False  # an error of the servers is among them
+
+    def note(self, path: str, status: str) -> None:
+        if status[0] == "2":
+            self.deleted += 1
+        elif status[:3] == "404":
+            self.missing += 1
+        else:
+            self._is_ours = self._is_ours or status[0] == "5"
+            self._fail(path, status)
+
+    def note_failure(self, path: str, error: LookupFailed) -> None:
+        """A manifest could not be read."""
+        if error.status == 404:
+            self.missing += 1
+        else:
+            self._fail(path, str(error))
+
+    def _fail(self, path: str, text: str) -> None:
+        name = path.split("/", 3)[3]
+        self.errors.append((wsgi_to_str(wsgi_quote(f"/{name}")), text))
+        if len(self.errors) >= _MOST_FAILURES:
+            raise _TooMany("Max delete failures exceeded")
+
+    def fields(self) -> dict[str, Any]:
+        status = self.overall
+        if not status:
+            status = status_line(200 if not self.errors else 502 if self._is_ours else 400)
+        return {
+            "Response Status": status,
+            "Response Body": self.body,
+            "Number Deleted": self.deleted,
+            "Number Not Found": self.missing,
+        }
+
+
+def _with_spaces(media_type: str, parts: Iterator[bytes]) -> Iterator[bytes]:
+    """The summary; with spaces in front only where it did not come soon, unlike `while_it_lasts`."""
+    next(parts)
+    waited = False
+    for part in parts:
+        if part != b" ":
+            yield b"\r\n\r\n" + part if waited else part
+            return
+        if not waited and media_type.endswith("/xml"):
+            yield b'<?xml version="1.0" encoding="UTF-8"?>\n'
+        waited = True
+        yield part
