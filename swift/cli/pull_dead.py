@@ -66,9 +66,7 @@ class DeadCheck:
                 continue
             if view is not None:
                 pulled = self.pulled(name)
-                ObjectCheck(
-                    part, view, policy, ring, node, pulled, self.peers, self.quick, only=only
-                ).run()
+                ObjectCheck(part, view, policy, ring, node, pulled, self.peers, self.quick, only=only).run()
 
     def _partitions(self, ring_name: str) -> tuple[Ring, frozenset[int]]:
         """The ring, and those of its partitions that the device has a copy of."""

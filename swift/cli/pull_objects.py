@@ -100,6 +100,7 @@ class ObjectCheck:
         for name in contents.unknown:
             self.part.problem("unknown", example=name)
         self._check_set_aside(contents.set_aside)
+
     # ------------------------------------------------------------ partitions
 
     def _check_some(self, partitions: Sequence[int]) -> None:

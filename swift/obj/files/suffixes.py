@@ -65,7 +65,8 @@ class Invalidation:
         for _ in range(_VANISHED_TRIES if self._create else 0):
             try:
                 return acquire_lock(self._partition_dir, LOCK_TIMEOUT)
-            except FileNotFoundError:  # or removed as empty, or with all that is on the disk, since it was made
+            except FileNotFoundError:
+                # or removed as empty, or with all that is on the disk, since it was made
                 make_directories(self._partition_dir, os.path.dirname(os.path.dirname(self._partition_dir)))
         return acquire_lock(self._partition_dir, LOCK_TIMEOUT)
 
