@@ -100,6 +100,8 @@ class ObjectCheck:
         for name in contents.unknown:
             self.part.problem("unknown", example=name)
         self._check_set_aside(contents.set_aside)
+        if contents.more_set_aside:
+            self.part.problem("not-told", why="there is too much in quarantine")
 
     # ------------------------------------------------------------ partitions
 
