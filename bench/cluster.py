@@ -59,6 +59,7 @@ class Cluster:
 
     images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node; nodes: their numbers.
     policies: beside the replicated one; default: the index of the one that containers have who ask for none. Needs root.
+    inner: (entry point, options) of filters left of the last proxy-logging.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Cluster:
     devices: int = 1
     policies: tuple[Policy, ...] = ()
     default: int = 0
+    inner: tuple[tuple[str, str], ...] = ()
     nodes: tuple[int, ...] = NODES
 
     @property
@@ -134,9 +136,11 @@ class Cluster:
         return f"127.0.0.{node}:{self.base_port + 10 * node + PORT_OF[server]}"
 
     def proxy_conf(self, port: int) -> str:
+        front, last = PIPELINE.rsplit(" proxy-logging ", 1)
+        pipeline = " ".join([front, *(name for name, _ in self.inner), "proxy-logging", last])
         text = (
             f"[DEFAULT]\nuser = root\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {self.etc}\n"
-            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {PIPELINE}\n\n"
+            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {pipeline}\n\n"
             "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
         )
         for name in dict.fromkeys(PIPELINE.split()[:-1]):
@@ -148,6 +152,8 @@ class Cluster:
                 if name == "cache"
                 else ""
             )
+        for name, options in self.inner:
+            text += f"\n[filter:{name}]\nuse = egg:swift#{name}\n{options}"
         return text
 
     def ring(self, server: str, *words: object) -> None:

@@ -89,6 +89,28 @@ COMPOSED = {
         "encryption_root_secret": "",
         "encryption_root_secret_<id>": "",
     },
+    "swift/middleware/kms_keymaster.py": dict.fromkeys(
+        (
+            "key_id",
+            "key_id_<id>",
+            "password",
+            "username",
+            "user_id",
+            "user_domain_id",
+            "user_domain_name",
+            "trust_id",
+            "domain_id",
+            "domain_name",
+            "project_id",
+            "project_name",
+            "project_domain_id",
+            "project_domain_name",
+        ),
+        "",
+    ),
+    "swift/middleware/kmip_keymaster.py": dict.fromkeys(
+        ("host", "port", "certfile", "keyfile", "ca_certs", "username", "password"), ""
+    ),
     "swift/middleware/backend_ratelimit.py": {
         f"{method}_requests_per_device_per_second": "0.0"
         for method in ("get", "head", "put", "post", "delete", "update", "replicate")

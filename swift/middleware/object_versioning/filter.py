@@ -45,7 +45,7 @@ class ObjectVersioning:
                 if environ["REQUEST_METHOD"] == "GET" and RESERVED not in account:
                     return self.listings.account(environ, version, account, start_response)
                 return self.app(environ, start_response)
-            if RESERVED in container:  # the hidden containers themselves, by internal clients
+            if RESERVED in environ["PATH_INFO"]:  # of internal clients; of others the proxy refuses it
                 return self.app(environ, start_response)
             if obj is None:
                 return self._container(environ, version, account, container, start_response)

@@ -127,7 +127,8 @@ class Objects:
             raise HTTPPreconditionFailed(request=request)
         path = self._version_path(place, stamp)
         body = _Counted(environ["wsgi.input"])
-        status, headers, answer = call_app(self.app, self._data_environ(place, path, stamp, body))
+        data = self._data_environ(place, path, stamp, body)
+        status, headers, answer = call_app(self.app, data)
         current = newest.wait()
         if status[0] != "2":
             return self._not_stored(place, status, headers, answer, start_response)
@@ -143,6 +144,8 @@ class Objects:
             status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
             raise
         etag = header(headers, "etag") or ""
+        # that of a link is chosen by whoever keeps it
+        environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
         return self.put_link(place, link, etag, stamp.normal, start_response)
 
@@ -366,6 +369,8 @@ def _choose_content_type(place: Place) -> None:
     """Guess the type from the object's name where the proxy would, for the hidden name tells it nothing."""
     environ = place.environ
     detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None)
+    if "HTTP_X_SYMLINK_TARGET" in environ:
+        return
     if not environ.get("CONTENT_TYPE") or truthy(detect):
         guessed, _ = mimetypes.guess_type(f"/{unquote(wsgi_to_str(place.obj))}")
         environ["CONTENT_TYPE"] = guessed or "application/octet-stream"
