@@ -72,6 +72,7 @@ setup(
             "proxy_logging = swift.middleware.proxy_logging:filter_factory",
             "memcache = swift.middleware.memcache:filter_factory",
             "copy = swift.middleware.copy:filter_factory",
+            "container_sync = swift.middleware.container_sync:filter_factory",
             "symlink = swift.middleware.symlink:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
