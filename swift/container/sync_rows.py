@@ -64,8 +64,8 @@ class RowSender:
 
     def send(self, source: Source, row: Mapping[str, Any]) -> None:
         """Bring the row to the target, unless it is there. Raises Failed."""
-        data, _, meta = decode_timestamps(row["created_at"])
         try:
+            data, _, meta = decode_timestamps(row["created_at"])
             if row["deleted"]:
                 self._delete(source, row["name"], data)
             else:

@@ -65,7 +65,7 @@ class Remote:
         self.conn_timeout = conn_timeout
         self.answer_timeout = answer_timeout
         self.proxies = [_host_and_port(proxy if "//" in proxy else f"//{proxy}", 80) for proxy in proxies]
-        self._idle: dict[_Way, deque[BackendConnection]] = {}
+        self._kept: dict[_Way, _Kept] = {}
         self._addresses: dict[tuple[str, int], HostAddress] = {}
         self._context: ssl.SSLContext | None = None
 
@@ -87,11 +87,14 @@ class Remote:
         small = None
         if body is None or length <= SMALL_BODY:
             small = b"" if body is None else _whole(body, length)
+        if len(self._kept) >= MAX_HOSTS:
+            self.close()
+        kept = self._kept.setdefault(way, _Kept())
         while True:
-            conn = self._idle_connection(way) or self._connect(way)
+            conn = kept.take() or self._connect(way, kept)
             try:
                 response = self._sent(conn, method, path, block, small, body, length)
-                return self._answer(way, conn, response)
+                return _answer(response)
             except StaleConnection:
                 conn.close()  # it was closed before a byte of an answer, and nothing of a long body has left yet
             except BaseException:
@@ -124,17 +127,6 @@ class Remote:
             left -= len(data)
         return conn.response(self.answer_timeout)
 
-    def _answer(self, way: _Way, conn: BackendConnection, response: BackendResponse) -> RemoteAnswer:
-        answer = RemoteAnswer(response.status, {name.lower(): value for name, value in response.headers})
-        response.drain()
-        if conn.stream.fd >= 0 and response.keep_alive:
-            idle = self._idle.setdefault(way, deque())
-            conn.idle_since = clock.monotonic()
-            idle.append(conn)
-            if len(idle) > MAX_IDLE:
-                idle.popleft().close()
-        return answer
-
     # -- connections -------------------------------------------------------------------------------------------------------
 
     def _way_of(self, url: str) -> tuple[_Way, str]:
@@ -151,18 +143,7 @@ class Remote:
             path = f"http://{parts.netloc.rpartition('@')[2]}{path}"
         return _Way(parts.scheme, host, port, proxy), path
 
-    def _idle_connection(self, way: _Way) -> BackendConnection | None:
-        idle = self._idle.get(way)
-        oldest = clock.monotonic() - MAX_IDLE_SECONDS
-        while idle:
-            conn = idle.pop()
-            if conn.idle_since >= oldest and not conn.stream.is_dead():
-                conn.reused = True
-                return conn
-            conn.close()
-        return None
-
-    def _connect(self, way: _Way) -> BackendConnection:
+    def _connect(self, way: _Way, kept: _Kept) -> BackendConnection:
         """A new connection. Raises ConnectError."""
         host, port = way.proxy or (way.host, way.port)
         try:
@@ -170,7 +151,7 @@ class Remote:
         except OSError as err:
             raise ConnectError(f"{host}:{port}: {err}") from err
         name = f"[{way.host}]" if ":" in way.host else way.host
-        conn = BackendConnection(stream, _Nobody(), (name, way.port))
+        conn = BackendConnection(stream, kept, (name, way.port))
         if way.scheme == "http":
             return conn
         try:
@@ -213,17 +194,45 @@ class Remote:
 
     def close(self) -> None:
         """Close the connections that are kept."""
-        for idle in self._idle.values():
-            for conn in idle:
-                conn.close()
-        self._idle.clear()
+        for kept in self._kept.values():
+            kept.close()
+        self._kept.clear()
 
 
-class _Nobody:
-    """Who keeps a connection: `_answer` does that itself, it knows what it leads to."""
+class _Kept:
+    """The connections that lead to one place and wait for its next request."""
+
+    def __init__(self) -> None:
+        self.idle: deque[BackendConnection] = deque()
 
     def put(self, conn: BackendConnection) -> None:
-        """Called when an answer was read to its end."""
+        """Keep a connection whose answer was read to its end."""
+        conn.idle_since = clock.monotonic()
+        self.idle.append(conn)
+        if len(self.idle) > MAX_IDLE:
+            self.idle.popleft().close()
+
+    def take(self) -> BackendConnection | None:
+        """One that has not waited for too long, and is still open."""
+        oldest = clock.monotonic() - MAX_IDLE_SECONDS
+        while self.idle:
+            conn = self.idle.pop()
+            if conn.idle_since >= oldest and not conn.stream.is_dead():
+                conn.reused = True
+                return conn
+            conn.close()
+        return None
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self.idle:
+            self.idle.pop().close()
+
+
+def _answer(response: BackendResponse) -> RemoteAnswer:
+    answer = RemoteAnswer(response.status, {name.lower(): value for name, value in response.headers})
+    response.drain()
+    return answer
 
 
 def _whole(body: BodyInput, length: int) -> bytes:

@@ -106,11 +106,6 @@ class TlsStream:
         self.sendall(b"".join(parts))
 
     @property
-    def fd(self) -> int:
-        """Of the socket; -1 when it is closed. Nobody reads or writes there."""
-        return self._stream.fd
-
-    @property
     def gone(self) -> bool:
         """The peer has closed its side, or the connection broke."""
         return self._stream.gone
