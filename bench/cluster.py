@@ -17,8 +17,17 @@ from dataclasses import dataclass, field
 
 from disks import Images
 
-PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
-ENTRY = {"proxy-logging": "proxy_logging", "cache": "memcache"}
+# That of the reference's sample configuration.
+PIPELINE = (
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl ratelimit tempauth copy container-quotas "
+    "account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+)
+ENTRY = {
+    "proxy-logging": "proxy_logging",
+    "cache": "memcache",
+    "container-quotas": "container_quotas",
+    "account-quotas": "account_quotas",
+}
 NODES = (1, 2, 3, 4)
 PORT_OF = {"object": 0, "container": 1, "account": 2}
 SWIFT_CONF = """[swift-hash]
@@ -48,8 +57,9 @@ USERS = "user_admin_admin = admin .admin .reseller_admin\nuser_test_tester = tes
 class Cluster:
     """One side. bin: folder of its swift-* commands; nodes may take theirs from another folder (mixed clusters).
 
-    images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node.
+    images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node; nodes: their numbers.
     policies: beside the replicated one; default: the index of the one that containers have who ask for none. Needs root.
+    inner: (entry point, options) of filters left of the last proxy-logging.
     """
 
     name: str
@@ -64,6 +74,8 @@ class Cluster:
     devices: int = 1
     policies: tuple[Policy, ...] = ()
     default: int = 0
+    inner: tuple[tuple[str, str], ...] = ()
+    nodes: tuple[int, ...] = NODES
 
     @property
     def etc(self) -> pathlib.Path:
@@ -80,7 +92,7 @@ class Cluster:
             (self.root / folder).mkdir(parents=True)
         (self.etc / "swift.conf").write_text(self.swift_conf())
         (self.etc / "proxy-server.conf").write_text(self.proxy_conf(self.port))
-        for node in NODES:
+        for node in self.nodes:
             if self.images is not None:
                 self.images.mount(self.root / str(node))
             for device in self.devices_of(node):
@@ -110,7 +122,7 @@ class Cluster:
     def make_ring(self, name: str, server: str, replicas: int) -> None:
         """A ring over all disks."""
         self.ring(name, "create", 10, replicas, 1)
-        for node in NODES:
+        for node in self.nodes:
             for device in self.devices_of(node):
                 self.ring(name, "add", f"r1z{node}-{self.address(server, node)}/{device}", 1)
         self.ring(name, "rebalance")
@@ -124,9 +136,11 @@ class Cluster:
         return f"127.0.0.{node}:{self.base_port + 10 * node + PORT_OF[server]}"
 
     def proxy_conf(self, port: int) -> str:
+        front, last = PIPELINE.rsplit(" proxy-logging ", 1)
+        pipeline = " ".join([front, *(name for name, _ in self.inner), "proxy-logging", last])
         text = (
             f"[DEFAULT]\nuser = root\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {self.etc}\n"
-            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {PIPELINE}\n\n"
+            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {pipeline}\n\n"
             "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
         )
         for name in dict.fromkeys(PIPELINE.split()[:-1]):
@@ -138,6 +152,8 @@ class Cluster:
                 if name == "cache"
                 else ""
             )
+        for name, options in self.inner:
+            text += f"\n[filter:{name}]\nuse = egg:swift#{name}\n{options}"
         return text
 
     def ring(self, server: str, *words: object) -> None:
@@ -149,11 +165,11 @@ class Cluster:
 
     def start(self) -> None:
         """Starts all servers and waits until each of them answers."""
-        for node in NODES:
+        for node in self.nodes:
             for server in PORT_OF:
                 self.start_one(f"{server}-{node}", server, self.bin_of_node.get(node, self.bin))
         self.start_one("proxy-server", "proxy", self.bin)
-        for node in NODES:
+        for node in self.nodes:
             for offset in PORT_OF.values():
                 self.wait(self.base_port + 10 * node + offset, f"127.0.0.{node}")
         self.wait(self.port)

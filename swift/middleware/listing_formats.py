@@ -54,6 +54,7 @@ class ListingFilter:
         except HTTPException as refusal:
             return refusal(environ, start_response)
         varies = "format" not in request.params
+        environ["swift.asked_format"] = request.params.get("format")  # for those who make JSON only
         request.params = {**request.params, "format": "json"}
         environ.setdefault("swift.format_listing", True)
         listing = _Listing(environ, start_response, media_type, varies)

@@ -69,6 +69,8 @@ class ProxyLoggingMiddleware:
             return self.app(environ, start_response)
         environ[_MADE] = True
         if not self.metrics.enabled and not (self.logger.isEnabledFor(INFO) and self.logger.sinks):
+            if environ["REQUEST_METHOD"] == "HEAD":
+                start_response = partial(_with_length, start_response)
             return self.app(environ, start_response)
         self.metrics.begin(environ)
         callbacks = environ.get("swift.on_response_done")
@@ -81,8 +83,8 @@ class ProxyLoggingMiddleware:
             exchange.headers = headers
             if self._times_first_byte:
                 exchange.ttfb = clock.time()
-            if environ["REQUEST_METHOD"] == "HEAD" and not _has_length(headers):
-                headers = [*headers, ("Content-Length", "0")]
+            if environ["REQUEST_METHOD"] == "HEAD":
+                return _with_length(start_response, status, headers, exc_info)
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)
@@ -128,6 +130,17 @@ class ProxyLoggingMiddleware:
             return body
         watch.release(None)
         return _WatchedBody(body, watch)
+
+
+def _with_length(
+    start_response: Callable[..., Any], status: str, headers: list[tuple[str, str]], exc_info: Any = None
+) -> Any:
+    """What is told of a body that a HEAD goes without."""
+    if not _has_length(headers):
+        headers = [*headers, ("Content-Length", "0")]
+    if exc_info is None:
+        return start_response(status, headers)
+    return start_response(status, headers, exc_info)
 
 
 def _has_length(headers: list[tuple[str, str]]) -> bool:

@@ -114,7 +114,8 @@ class AccountController(Controller):
         if not environ.get("swift_owner"):
             names = self.options.swift_owner_headers
             return owner_headers_removed(headers, names), owner_headers_removed(metadata, names)
-        acl = parse_account_acl(first_header(headers, _ACL_SYSMETA))
+        stored = first_header(headers, _ACL_SYSMETA)
+        acl = parse_account_acl(None if stored is None else wsgi_to_str(stored))
         headers = [pair for pair in headers if pair[0].lower() != _ACL_SYSMETA]
         if acl:
             headers.append(("X-Account-Access-Control", format_acl_v2(acl)))

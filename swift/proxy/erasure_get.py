@@ -138,6 +138,8 @@ class _Head(Found):
     def __init__(self, status: int, headers: Sequence[tuple[str, str]], timestamp: str | None) -> None:
         self.status = status
         self.headers = _object_headers(headers)
+        if status == 304:
+            self.headers = _with_length(self.headers, 0)
         self.timestamp = timestamp
 
     def arrived(self) -> list[bytes] | None:

@@ -11,12 +11,17 @@ from swift.core import clock
 Node = Mapping[str, Any]
 
 
+_TRY_AGAIN = 1.0  # seconds
+
+
 class _Record:
-    __slots__ = ("count", "last")
+    __slots__ = ("count", "is_refusing", "last", "tried")
 
     def __init__(self) -> None:
         self.count = 0
         self.last = 0.0
+        self.tried = 0.0  # when it was asked although it is left alone
+        self.is_refusing = False  # its last error was told at once: nobody listens there
 
 
 class ErrorLimiter:
@@ -58,15 +63,31 @@ class ErrorLimiter:
         self._count("error_limiter.is_limited")
         return True
 
+    def may_try(self, node: Node) -> bool:
+        """Returns True if a node that is left alone is to be asked all the same, for a copy that would be missing without it.
+
+        As often as there is need where a try costs nothing, else once a second.
+        """
+        record = self._records.get(self.key(node))
+        if record is None or record.is_refusing:
+            return True
+        now = self._clock()
+        if now - max(record.last, record.tried) < _TRY_AGAIN:
+            return False
+        record.tried = now
+        return True
+
     def limit_now(self, node: Node) -> None:
         """The node said that its device is not usable (507): leave it alone at once."""
         record = self._touch(node)
+        record.is_refusing = False
         record.count = self.limit + 1
         self._count("error_limiter.forced_limit")
 
-    def increment(self, node: Node) -> bool:
-        """Count one error; returns True if the node is limited now."""
+    def increment(self, node: Node, is_refusing: bool = False) -> bool:
+        """Count one error; returns True if the node is limited now. `is_refusing`: nobody listens there."""
         record = self._touch(node)
+        record.is_refusing = is_refusing
         record.count += 1
         if record.count <= self.limit:
             return False

@@ -169,6 +169,8 @@ def respond(
         replaced = {name for name, _ in extra}
         headers = [pair for pair in headers if pair[0] not in replaced]
         headers.extend(extra)
+    if status in (304, 416) and exchange.obj is not None:
+        headers.append(("Accept-Ranges", "bytes"))
     body = answer.body
     headers.append(("Content-Type", "text/html; charset=UTF-8"))
     headers.append(("Content-Length", str(len(body))))

@@ -22,9 +22,12 @@ from swift.wire.client import BackendConnection, BackendError, wait_any
 
 
 class Leg:
-    """One of the requests, wherever it ends up: its header block and share of updates are bound to it, not to a node."""
+    """One of the requests, wherever it ends up: its header block and share of updates are bound to it, not to a node.
 
-    __slots__ = ("answer", "call", "headers", "node", "share")
+    `is_second_chance`: its node was left alone for past errors.
+    """
+
+    __slots__ = ("answer", "call", "headers", "is_second_chance", "node", "share")
 
     def __init__(self, headers: bytes, share: Share) -> None:
         self.headers = headers
@@ -32,6 +35,7 @@ class Leg:
         self.answer: Answer | None = None
         self.node: Node | None = None
         self.call: BackendCall | None = None
+        self.is_second_chance = False
 
 
 class FanOut:
@@ -92,7 +96,7 @@ class FanOut:
         """Idle connections take their request at once; those to be opened are opened beside each other."""
         to_open = []
         for leg in self.legs:
-            node = leg.node = next(self.nodes, None)
+            node = self._next_node(leg)
             if node is None:
                 continue
             leg.call = self.asking.call(node, leg.headers)
@@ -101,10 +105,18 @@ class FanOut:
                     to_open.append(leg)
             except BackendError as error:
                 self.health.failed(node, error, self.asking.doing)
-                leg.node = next(self.nodes, None)
+                self._next_node(leg)
                 to_open.append(leg)
         if to_open:
             beside_each_other(self._open, to_open)
+
+    def _next_node(self, leg: Leg) -> Node | None:
+        node = next(self.nodes, None)
+        if node is None:
+            node = self.supply.second_chance()
+            leg.is_second_chance = node is not None
+        leg.node = node
+        return node
 
     def _open(self, leg: Leg) -> None:
         """Get the leg's request to its node, or else to one of the next nodes; leg.call is None when there is none left."""
@@ -115,7 +127,7 @@ class FanOut:
                 return
             except BackendError as error:
                 self.health.failed(leg.node, error, self.asking.doing)
-            leg.node = next(self.nodes, None)
+            self._next_node(leg)
         leg.call = None
 
     def _replace(self, leg: Leg, until: float | None) -> bool:
@@ -124,7 +136,7 @@ class FanOut:
         `until`: when the client's answer goes out; if the next node is not connected by then, that goes on behind its back.
         """
         leg.call = None
-        leg.node = next(self.nodes, None)
+        self._next_node(leg)
         if until is None:
             self._open(leg)
             return leg.call is not None
@@ -176,6 +188,8 @@ class FanOut:
             self.health.answered(leg.node, response, self.asking.doing)
             let_go(response)
             return self._replace(leg, until)
+        if leg.is_second_chance:
+            self.health.recovered(leg.node)
         answer = self._answers.made_of(response, leg.node)
         if _says_something(leg.node, answer):
             leg.answer = answer

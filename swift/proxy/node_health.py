@@ -30,7 +30,7 @@ class NodeHealth:
             self.logger.error(
                 "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
             )
-        elif status >= 500:
+        elif status >= 500 and status != 529:  # that one has a limit, and keeps to it
             wait = response.get("retry-after") if status == 503 else None
             if wait is None:
                 self._count(node)
@@ -53,7 +53,7 @@ class NodeHealth:
 
     def failed(self, node: Node, error: BaseException, doing: str) -> None:
         """The node could not be reached, broke off, or took too long."""
-        self._count(node)
+        self._count(node, isinstance(error.__cause__, ConnectionRefusedError))
         self.logger.error(
             "ERROR with %s:%s/%s trying to %s: %s", node["ip"], node["port"], node["device"], doing, error
         )
@@ -62,6 +62,6 @@ class NodeHealth:
         """A node that was left alone for past errors answers: it is a node like others again."""
         self.limiter.forget(node)
 
-    def _count(self, node: Node) -> None:
-        if self.limiter.increment(node):
+    def _count(self, node: Node, is_refusing: bool = False) -> None:
+        if self.limiter.increment(node, is_refusing):
             self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])

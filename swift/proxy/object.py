@@ -24,7 +24,7 @@ from swift.proxy.quorum import Answer, best_answer, quorum_size
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
-from swift.proxy.updates import Share, container_shares
+from swift.proxy.updates import NOTHING, Share, container_shares
 from swift.wire.message import (
     HTTPAccepted,
     HTTPBadRequest,
@@ -262,6 +262,14 @@ class ObjectController(Controller):
         rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)
         answers = self.write(exchange, place, common, shares, nodes, quorum, lost_rows=rows)
+        best = best_answer(answers, quorum, _DELETE_OVERRIDES)
+        if best is not None and best.status == 404 and not silent:
+            there = next((answer for answer in answers if is_success(answer.status)), None)
+            if there is not None:
+                # Most had nothing, but it was there: what they lack may be on handoffs, and 404 would be a lie.
+                lacking = [NOTHING] * sum(answer.status == 404 for answer in answers)
+                self.write(exchange, place, common, lacking, nodes, quorum_size(len(lacking)))
+                return respond(exchange, start_response, there)
         return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES)
 
 

@@ -85,7 +85,7 @@ class NodeIterator:
     answer would be no, or even "there is no such object".
     """
 
-    __slots__ = ("_resting", "walk")
+    __slots__ = ("_limiter", "_resting", "walk")
 
     def __init__(
         self,
@@ -95,6 +95,7 @@ class NodeIterator:
         budget: int,
         on_handoff: Callable[[int], None] | None = None,
     ) -> None:
+        self._limiter = limiter
         self._resting: list[Node] = []
         # Iterating over this is iterating over the object, and costs less.
         self.walk = _walk(limiter, first, others, budget, on_handoff, self._resting)
@@ -110,6 +111,15 @@ class NodeIterator:
         resting = self._resting
         while resting:
             yield resting.pop(0)
+
+    def second_chance(self) -> Node | None:
+        """When all others have something to do, for a copy that nobody would take: the next that was left alone and may be tried."""
+        resting = self._resting
+        for index, node in enumerate(resting):
+            if self._limiter.may_try(node):
+                del resting[index]
+                return node
+        return None
 
 
 def _walk(

@@ -100,9 +100,13 @@ class Uplinks:
         """
         self._connect_all(self.links, iter(self.nodes))
         missing = [link for link in self.links if link.node is None]
-        if missing and len(self.links) - len(missing) < self.quorum:
-            # It would be 503: nodes that failed lately may be back.
-            self._connect_all(missing, self.nodes.last_resort())
+        if missing:
+            # Nodes that failed lately may be back: each is asked if it would be 503, now and then if it would be a copy less.
+            would_fail = len(self.links) - len(missing) < self.quorum
+            self._connect_all(
+                missing,
+                self.nodes.last_resort() if would_fail else iter(self.nodes.second_chance, None),
+            )
             for link in missing:
                 if link.node is not None:
                     self.health.recovered(link.node)

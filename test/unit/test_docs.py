@@ -47,6 +47,21 @@ def test_named_files_are_there(page):
         assert not match or list(ROOT.glob(match[1])), span
 
 
+def test_what_holds_a_hole_closed_is_there():
+    """doc/security.md names files of tests, and tests in them."""
+    text = (ROOT / "doc/security.md").read_text()
+    for span in re.findall(r"`test_\w+\.py`(?:[:,]? `test_\w+`)*", text):
+        name, *tests = re.findall(r"test_\w+(?:\.py)?", span)
+        paths = list((ROOT / "test").rglob(name))
+        assert paths, name
+        defined = {
+            test
+            for path in paths
+            for test in re.findall(r"^\s*def (test_\w+)", path.read_text(), re.MULTILINE)
+        }
+        assert set(tests) - defined == set(), span
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_named_commands_are_there(page):
     """`swift-…` in code, less the sections that are named like daemons."""

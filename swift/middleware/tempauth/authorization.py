@@ -172,6 +172,8 @@ class Authorizer:
         def listed(level: str) -> bool:
             return not mine.isdisjoint(group for group in _list(acls[level]) if isinstance(group, str))
 
+        if container is None and method in ("PUT", "DELETE"):
+            return False  # not even an owner makes or deletes an account
         if listed("admin"):
             environ["swift_owner"] = True
             return True
@@ -213,8 +215,16 @@ def _take_account_acl(environ: dict[str, Any]) -> Response | None:
     return None
 
 
+def _is_no_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _account_acl_problem(text: str, acl: dict[str, Any] | None) -> str | None:
-    if acl is None:
+    if acl is None or _is_no_utf8(text):
         return f"Syntax error in input ({text!r})"
     for key, value in acl.items():
         if key not in ACCOUNT_ACL_KEYS:

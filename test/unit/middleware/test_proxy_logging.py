@@ -47,6 +47,13 @@ def environ_of(filter_):
     return app.environ
 
 
+def test_a_head_tells_a_length_though_nothing_is_logged():
+    filter_, lines = build(App("401 Unauthorized", []), level=30)
+    assert served(filter_, 401, method="HEAD").headers == {"Content-Length": "0"}
+    assert not served(filter_, 401, method="GET").headers
+    assert lines == []
+
+
 def test_a_recorded_put():
     app = App("201 Created", [("X-Backend-Storage-Policy-Index", "0")])
     filter_, lines = build(app)

@@ -857,6 +857,13 @@ _JSON = st.recursive(
 )
 
 
+def test_an_account_acl_that_is_no_text_is_refused():
+    auth = build()
+    headers = {"X-Account-Access-Control": '{"admin":["\u00e9"]}'}  # one byte, not UTF-8
+    answer = send(auth, "/v1/AUTH_test", "POST", token_of(auth), headers)
+    assert (answer.status_int, b"Syntax error" in answer.body) == (400, True)
+
+
 @given(_JSON.map(json.dumps) | st.text(st.characters(max_codepoint=255), max_size=20))
 def test_any_account_acl_is_either_stored_or_a_400(text):
     auth = build(Asks())
@@ -874,6 +881,8 @@ def test_any_account_acl_is_either_stored_or_a_400(text):
     [
         ({"admin": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (200, True)),
         ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test/c/o", (200, True)),
+        ({"admin": ["test2"]}, "DELETE", "/v1/AUTH_test", (403, False)),
+        ({"admin": ["test2"]}, "PUT", "/v1/AUTH_test", (403, False)),
         ({"read-write": ["test2:tester2"]}, "PUT", "/v1/AUTH_test/c", (200, False)),
         ({"read-write": ["test2:tester2"]}, "GET", "/v1/AUTH_test", (200, False)),
         ({"read-write": ["test2:tester2"]}, "POST", "/v1/AUTH_test", (403, False)),

@@ -417,6 +417,10 @@ def test_an_account_listing(cluster):
     assert headers["x-account-access-control"] == '{"admin":[],"read-only":["x"]}'
     assert headers["x-account-meta-temp-url-key"] == "k"
     assert "x-account-sysmeta-core-access-control" not in headers
+    raw = {"X-Account-Sysmeta-Core-Access-Control": '{"admin": ["é"]}'.encode().decode("latin-1")}
+    cluster.on("account", "HEAD", Reply(204, {**ACCOUNT_HEADERS, **raw}))
+    headers = cluster.request("HEAD", "/v1/AUTH_test", environ=OWNER)[1]
+    assert headers["x-account-access-control"] == '{"admin":["\\u00e9"]}'
     assert cluster.of("account", "GET")[0].query == "marker=a&format=json"
     headers = cluster.request("GET", "/v1/AUTH_test")[1]
     assert "x-account-access-control" not in headers and "x-account-meta-temp-url-key" not in headers

@@ -213,6 +213,36 @@ def test_nodes_left_alone_are_not_asked_without_need(make_cluster):
     assert all(seen.node for seen in cluster.of("object"))
 
 
+WRITES = [name for name in REQUESTS if "GET" not in name and "HEAD" not in name]
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_copy_that_nobody_would_take_goes_to_a_node_left_alone(make_cluster, name):
+    """Two nodes are a quorum, but the third copy would be missing, though the other two are back."""
+    kind, method, path, good, body = REQUESTS[name]
+    cluster = make_cluster(nodes=4, error_suppression_limit="0")
+    cluster.request("HEAD", "/v1/a/c")
+    cluster.on(kind, method, good)
+    ring = cluster.rings[kind[0]]
+    resting = [node for node in (*ring.primaries, *ring.handoffs) if node["id"] < 2]
+    for node in resting:
+        cluster.app.limiter.increment(node, is_refusing=True)
+    assert cluster.request(method, path, TYPE if method == "PUT" else {}, body)[0] == good.status
+    assert len({seen.node for seen in cluster.of(kind, method)}) == 3
+    recovered = [node["id"] for node in resting if not cluster.app.limiter.is_limited(node)]
+    assert len(recovered) == 1  # a node like others again; of the other nobody knows anything new
+
+
+@pytest.mark.parametrize("body", [BODY, LONG])
+def test_a_node_that_took_long_to_fail_is_not_tried_each_time(make_cluster, body):
+    cluster = make_cluster(nodes=3, error_suppression_limit="0")
+    cluster.request("HEAD", "/v1/a/c")
+    cluster.on("object", "PUT", Reply(201))
+    cluster.app.limiter.increment(cluster.rings["o"].primaries[0])
+    assert cluster.request("PUT", "/v1/a/c/o", TYPE, body)[0] == 201
+    assert {seen.node for seen in cluster.of("object", "PUT")} == {1, 2}
+
+
 def test_a_body_goes_on_from_a_node_left_alone(make_cluster, monkeypatch):
     cluster = make_cluster(nodes=2, replicas=2, error_suppression_limit="0")
     monkeypatch.setattr("swift.proxy.routing.shuffled", list)

@@ -79,6 +79,23 @@ def test_error_limits_end_after_their_interval():
     assert not limiter.is_limited(node)
 
 
+def test_when_a_node_that_is_left_alone_may_be_tried():
+    now = [0.0]
+    limiter = ErrorLimiter(60, 0, clock=lambda: now[0])
+    node = nodes(1)[0]
+    assert limiter.may_try(node)
+    limiter.increment(node)
+    tries = []
+    for _ in range(35):
+        now[0] += 0.1
+        tries.append(limiter.may_try(node))
+    assert tries.count(True) == 3 and limiter.is_limited(node)
+    limiter.increment(node, is_refusing=True)
+    assert limiter.may_try(node) and limiter.may_try(node)
+    limiter.limit_now(node)
+    assert not limiter.may_try(node)
+
+
 def test_unknown_and_fast_nodes_come_first():
     now = [0.0]
     timings = Timings(300, clock=lambda: now[0])

@@ -1,0 +1,376 @@
+"""Objects of a container with versions, asked for by their names (spec middleware 4.24.2).
+
+A version is stored whole under its hidden name first; only then does the link at the object's name lead to it. Whatever fails or
+dies in between leaves what was current before, and a version more. Never here: requests that name a version (`by_id`).
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from swift.core import constraints
+from swift.core.concurrency import spawn
+from swift.core.config import truthy
+from swift.core.timestamp import Timestamp
+from swift.middleware.object_copies import (
+    EMPTY_ETAG,
+    OVERRIDE_ETAG,
+    Opened,
+    check_opened,
+    head_object,
+    open_object,
+    own_environ,
+    store_copy,
+)
+from swift.middleware.object_versioning.context import (
+    SOURCE,
+    Body,
+    Headers,
+    Place,
+    StartResponse,
+    checked,
+    denied,
+    header,
+    refused,
+    replaced,
+)
+from swift.middleware.object_versioning.names import (
+    MARKER_TYPE,
+    NULL,
+    Version,
+    parse_path,
+    parse_target,
+    version_name,
+)
+from swift.wire.call import Application, call_app, status_and_headers
+from swift.wire.message import (
+    HTTPInternalServerError,
+    HTTPPreconditionFailed,
+    HTTPServiceUnavailable,
+    InputFilter,
+    close_if_possible,
+    environ_key,
+    wsgi_quote,
+    wsgi_to_str,
+)
+
+_NO_CONTAINER = "The versions container does not exist. You may want to re-enable object versioning."
+_IS_LINK = "x-object-sysmeta-versions-symlink"
+_OVERRIDE_KEY = environ_key(OVERRIDE_ETAG)
+_SLO_SIZE_KEY = "HTTP_X_OBJECT_SYSMETA_SLO_SIZE"
+# Beside its headers, what of a request is about the body that it brings.
+_ABOUT_BODY = (
+    "wsgi.input", "swift.callback.update_footers", "swift.callback.fetch_crypto_keys", "swift.content_type_overridden",
+    "swift.crypto.override", "swift.slo_override", "swift.symlink_override", "swift.log_info", "swift.orig_req_method",
+)  # fmt: skip
+_EXPIRY = frozenset(("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER"))
+# Headers of a PUT that are about what is stored, not about the link to it.
+_NOT_OF_LINKS = frozenset((
+    "HTTP_ETAG", "HTTP_X_IF_DELETE_AT", "HTTP_X_SYMLINK_TARGET", "HTTP_X_SYMLINK_TARGET_ACCOUNT", "HTTP_X_SYMLINK_TARGET_ETAG",
+    "HTTP_X_SYMLINK_TARGET_BYTES", "HTTP_X_OBJECT_MANIFEST", "HTTP_X_STATIC_LARGE_OBJECT", "HTTP_X_OBJECT_SYSMETA_SLO_ETAG",
+    _SLO_SIZE_KEY, "HTTP_X_DETECT_CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "CONTENT_LENGTH",
+    "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET_ACCOUNT",
+))  # fmt: skip
+
+
+class _Counted(InputFilter):
+    """A body of which it is known afterwards how long it was."""
+
+    length = 0
+
+    def pull(self, size: int) -> bytes:
+        data = super().pull(size)
+        self.length += len(data)
+        return data
+
+
+class Objects:
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    def handle(self, place: Place, start_response: StartResponse) -> Body:
+        """A request for an object of a container that has, or had, versions."""
+        method = place.environ["REQUEST_METHOD"]
+        if method == "POST":
+            return self.post(place, start_response)
+        if method in ("PUT", "DELETE"):
+            if not place.enabled:
+                return self.app(place.environ, start_response)
+            return self.put(place, start_response) if method == "PUT" else self.delete(place, start_response)
+        return self.read(place, start_response)
+
+    # -- reading -----------------------------------------------------------------------------------------------------------
+
+    def read(self, place: Place, start_response: StartResponse) -> Body:
+        """GET, HEAD and all else that changes nothing: the answer says which version it is about."""
+
+        def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            headers = _with_version(place, headers)
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        return self.app(place.environ, respond)
+
+    # -- PUT ---------------------------------------------------------------------------------------------------------------
+
+    def put(self, place: Place, start_response: StartResponse) -> Body:
+        environ, request = place.environ, place.request
+        denial = denied(environ, place.info["write_acl"])
+        if denial is not None:
+            return denial(environ, start_response)
+        stamp = checked_timestamp(place)
+        _choose_content_type(place)
+        checked(request, constraints.check_delete_headers, environ, stamp)
+        newest = spawn(head_object, self.app, environ, place.object_path, SOURCE)
+        if "*" in environ.get("HTTP_IF_NONE_MATCH", "") and newest.wait().found:
+            raise HTTPPreconditionFailed(request=request)
+        path = self._version_path(place, stamp)
+        body = _Counted(environ["wsgi.input"])
+        data = self._data_environ(place, path, stamp, body)
+        status, headers, answer = call_app(self.app, data)
+        current = newest.wait()
+        if status[0] != "2":
+            return self._not_stored(place, status, headers, answer, start_response)
+        for _ in answer:
+            pass
+        close_if_possible(answer)
+        if status[:3] == "202":  # another version of this very moment was there first: this one is nowhere
+            raise HTTPServiceUnavailable(request=request)
+        try:
+            self.keep_null(place, current)
+        except BaseException:
+            # Nothing leads to the version yet, and its client is told that there is none.
+            status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+            raise
+        etag = header(headers, "etag") or ""
+        # that of a link is chosen by whoever keeps it
+        environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
+        link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
+        return self.put_link(place, link, etag, stamp.normal, start_response)
+
+    def _data_environ(self, place: Place, path: str, stamp: Timestamp, body: Any) -> dict[str, Any]:
+        """The client's PUT, to the version's name. Expiry is the link's: a version stays."""
+        environ = place.environ
+        sub = own_environ(environ, "PUT", path, None)
+        for key, value in environ.items():
+            if key in _ABOUT_BODY or (key.startswith(("HTTP_", "CONTENT_")) and key not in _EXPIRY):
+                sub[key] = value
+        for key in ("HTTP_ORIGIN", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX"):
+            sub.pop(key, None)
+        sub["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
+        sub["HTTP_X_TIMESTAMP"] = stamp.normal
+        sub["wsgi.input"] = body
+        return sub
+
+    def _not_stored(
+        self, place: Place, status: str, headers: Headers, answer: Body, start_response: StartResponse
+    ) -> Body:
+        code = int(status[:3])
+        if code == 404 or code >= 500:
+            close_if_possible(answer)
+            if code == 404:
+                raise refused(HTTPInternalServerError, place.environ, _NO_CONTAINER)
+            raise HTTPServiceUnavailable(request=place.request)
+        start_response(status, headers)
+        return answer
+
+    def _version_path(self, place: Place, stamp: Timestamp) -> str:
+        return f"{place.hidden_path}/{version_name(place.obj, Timestamp(stamp.normal))}"
+
+    def keep_null(self, place: Place, current: Opened) -> None:
+        """Make a version of what is at the object's name, if it is none yet; `current`: head_object's answer. Raises HTTPException."""
+        if current.status == 404 or current.headers.get(_IS_LINK):
+            return
+        if current.found:
+            current = open_object(self.app, place.environ, place.object_path, SOURCE)
+            if current.status == 404 or current.headers.get(_IS_LINK):
+                current.close()
+                return
+        check_opened(place.request, current)
+        path = self._version_path(place, Timestamp(current.headers["x-timestamp"]))
+        status = store_copy(self.app, place.environ, current, path, SOURCE)
+        if status == 404:
+            raise refused(HTTPInternalServerError, place.environ, _NO_CONTAINER)
+        if not 200 <= status < 300:
+            raise HTTPServiceUnavailable(request=place.request)
+
+    # -- links -------------------------------------------------------------------------------------------------------------
+
+    def _client_link(self, place: Place, stamp: Timestamp, etag: str, size: int) -> dict[str, Any]:
+        """The PUT of a link with the client's metadata."""
+        headers = {
+            key: value
+            for key, value in place.environ.items()
+            if key.startswith(("HTTP_", "CONTENT_")) and key not in _NOT_OF_LINKS
+        }
+        content_type, _, parameter = headers.get("CONTENT_TYPE", "").rpartition(";")
+        if parameter.strip().startswith("swift_bytes="):
+            headers["CONTENT_TYPE"] = content_type
+        return self.link(place, version_name(place.obj, Timestamp(stamp.normal)), etag, size, stamp, headers)
+
+    def link(
+        self, place: Place, name: str, etag: str, size: int, stamp: Timestamp, headers: dict[str, str]
+    ) -> dict[str, Any]:
+        """The environ of a PUT that makes the object's name lead to the version `name`, with these headers (environ keys)."""
+        sub = own_environ(place.environ, "PUT", place.object_path, SOURCE)
+        if "HTTP_ORIGIN" in place.environ:
+            sub["HTTP_ORIGIN"] = place.environ["HTTP_ORIGIN"]
+        sub.update(headers)
+        target = f"{wsgi_quote(place.hidden or '', '')}/{wsgi_quote(name)}"
+        plain = headers.get(_OVERRIDE_KEY, EMPTY_ETAG)
+        override = (
+            f"{plain}; symlink_target={target}; symlink_target_etag={etag}; symlink_target_bytes={size}"
+        )
+        sub.update({
+            "CONTENT_LENGTH": "0",
+            "HTTP_X_TIMESTAMP": Timestamp(stamp.normal, offset=1).internal,
+            "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES": "true",
+            "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET": target,
+            "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET_ETAG": etag,
+            "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET_BYTES": str(size),
+            "HTTP_X_OBJECT_SYSMETA_SYMLOOP_EXTEND": "true",
+            "HTTP_X_OBJECT_SYSMETA_ALLOW_RESERVED_NAMES": "true",
+            "HTTP_X_OBJECT_SYSMETA_VERSIONS_SYMLINK": "true",
+            _OVERRIDE_KEY: override,
+        })  # fmt: skip
+        return sub
+
+    def put_link(
+        self,
+        place: Place,
+        link: dict[str, Any],
+        etag: str,
+        version_id: str,
+        start_response: StartResponse,
+    ) -> Body:
+        """Send such a PUT and answer the client."""
+        status, headers, body = call_app(self.app, link)
+        if status[0] == "2":
+            headers = replaced(headers, Etag=etag, X_Object_Version_Id=version_id)
+        start_response(status, headers)
+        return body
+
+    # -- DELETE ------------------------------------------------------------------------------------------------------------
+
+    def delete(self, place: Place, start_response: StartResponse) -> Body:
+        environ = place.environ
+        denial = denied(environ, place.info["write_acl"])
+        if denial is not None:
+            return denial(environ, start_response)
+        stamp = checked_timestamp(place)
+        self.keep_null(place, head_object(self.app, environ, place.object_path, SOURCE))
+        if "HTTP_X_IF_DELETE_AT" in environ:
+            # Whether anything is deleted at all is decided there.
+            status, headers, body = call_app(self.app, environ)
+            if status[0] == "2":
+                self._put_marker(place, stamp)
+        else:
+            self._put_marker(place, stamp)
+            status, headers, body = call_app(self.app, environ)
+        if status[0] == "2" or status[:3] == "404":
+            headers = replaced(headers, X_Object_Version_Id=stamp.normal)
+        start_response(status, headers)
+        return body
+
+    def _put_marker(self, place: Place, stamp: Timestamp) -> None:
+        """Leave a version that says that the object was deleted. Raises HTTPException."""
+        path = self._version_path(place, stamp)
+        sub = own_environ(
+            place.environ, "PUT", path, SOURCE, CONTENT_TYPE=MARKER_TYPE, CONTENT_LENGTH="0", HTTP_X_TIMESTAMP=stamp.normal
+        )  # fmt: skip
+        sub["swift.content_type_overridden"] = True
+        status, _ = status_and_headers(self.app, sub)
+        if status == 404:
+            raise refused(HTTPInternalServerError, place.environ, _NO_CONTAINER)
+        if status != 201:
+            raise HTTPServiceUnavailable(request=place.request)
+
+    # -- POST --------------------------------------------------------------------------------------------------------------
+
+    def post(self, place: Place, start_response: StartResponse) -> Body:
+        """To the link, for its expiry, and then to the version."""
+        environ = place.environ
+        status, headers, body = call_app(self.app, environ)
+        location = (header(headers, "location") or "") if status[:3] == "307" else ""
+        version = parse_path(urlsplit(location).path) if location else None
+        if version is None or not _is_own(place, version):
+            start_response(status, headers)
+            return body
+        close_if_possible(body)
+        path = f"{place.hidden_path}/{version_name(version.obj, Timestamp(version.id))}"
+        sub = own_environ(environ, "POST", path, SOURCE)
+        for key, value in environ.items():
+            if key.startswith(("HTTP_", "CONTENT_")) and key not in _EXPIRY:
+                sub[key] = value
+        sub.pop("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", None)
+        sub["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
+        return self.app(sub, start_response)
+
+
+# -- versions in headers ---------------------------------------------------------------------------------------------------------
+
+
+def version_linked(place: Place, headers: dict[str, str]) -> str:
+    """The id of the version that a link (as such, `symlink=get`) leads to; `null` for anything else."""
+    if not headers.get(_IS_LINK):
+        return NULL
+    target = headers.get("x-symlink-target") or headers.get("x-object-sysmeta-symlink-target") or ""
+    version = parse_target(place.account, target)
+    return version.id if version is not None and _is_own(place, version) else NULL
+
+
+def _is_own(place: Place, version: Version) -> bool:
+    return version.container == place.container and version.obj == place.obj
+
+
+def _with_version(place: Place, headers: Headers) -> Headers:
+    """An answer's headers as clients may see them: hidden names become version ids."""
+    found = NULL
+    shown: Headers = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower == "content-location" and "/%00" in value:
+            version = parse_path(value)
+            if version is not None:
+                value = f"/{place.version}/{wsgi_quote(version.account)}/{version.target}"
+                found = version.id
+        elif lower == "x-symlink-target" and value.startswith("%00"):
+            version = parse_target(place.account, value)
+            if version is not None:
+                value = version.target
+                found = version.id
+        shown.append((name, value))
+    shown.append(("X-Object-Version-Id", found))
+    return shown
+
+
+def hides(headers: Headers, place: Place) -> bool:
+    """Returns True if an answer came from one of the object's versions, by way of the link at its name."""
+    version = parse_path(header(headers, "content-location") or "")
+    return version is not None and _is_own(place, version)
+
+
+# -- what a PUT is about ---------------------------------------------------------------------------------------------------------
+
+
+def checked_timestamp(place: Place) -> Timestamp:
+    """The request's time, set where there was none: all of what is done for it is of that time."""
+    try:
+        return place.request.ensure_x_timestamp()
+    except ValueError:
+        text = (
+            f"X-Timestamp should be a UNIX timestamp float value; was {place.environ['HTTP_X_TIMESTAMP']!r}"
+        )
+        raise refused(HTTPPreconditionFailed, place.environ, text) from None
+
+
+def _choose_content_type(place: Place) -> None:
+    """Guess the type from the object's name where the proxy would, for the hidden name tells it nothing."""
+    environ = place.environ
+    detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None)
+    if "HTTP_X_SYMLINK_TARGET" in environ:
+        return
+    if not environ.get("CONTENT_TYPE") or truthy(detect):
+        guessed, _ = mimetypes.guess_type(f"/{unquote(wsgi_to_str(place.obj))}")
+        environ["CONTENT_TYPE"] = guessed or "application/octet-stream"
