@@ -17,8 +17,17 @@ from dataclasses import dataclass, field
 
 from disks import Images
 
-PIPELINE = "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempauth proxy-logging proxy-server"
-ENTRY = {"proxy-logging": "proxy_logging", "cache": "memcache"}
+# That of the reference's sample configuration.
+PIPELINE = (
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl ratelimit tempauth copy container-quotas "
+    "account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+)
+ENTRY = {
+    "proxy-logging": "proxy_logging",
+    "cache": "memcache",
+    "container-quotas": "container_quotas",
+    "account-quotas": "account_quotas",
+}
 NODES = (1, 2, 3, 4)
 PORT_OF = {"object": 0, "container": 1, "account": 2}
 SWIFT_CONF = """[swift-hash]
@@ -50,6 +59,7 @@ class Cluster:
 
     images: each node's disk is a file system of its own; else all lie in folders below root. devices: disks of a node; nodes: their numbers.
     policies: beside the replicated one; default: the index of the one that containers have who ask for none. Needs root.
+    inner: (entry point, options) of filters left of the last proxy-logging.
     """
 
     name: str
@@ -64,6 +74,7 @@ class Cluster:
     devices: int = 1
     policies: tuple[Policy, ...] = ()
     default: int = 0
+    inner: tuple[tuple[str, str], ...] = ()
     nodes: tuple[int, ...] = NODES
 
     @property
@@ -125,9 +136,11 @@ class Cluster:
         return f"127.0.0.{node}:{self.base_port + 10 * node + PORT_OF[server]}"
 
     def proxy_conf(self, port: int) -> str:
+        front, last = PIPELINE.rsplit(" proxy-logging ", 1)
+        pipeline = " ".join([front, *(name for name, _ in self.inner), "proxy-logging", last])
         text = (
             f"[DEFAULT]\nuser = root\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nswift_dir = {self.etc}\n"
-            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {PIPELINE}\n\n"
+            f"log_level = WARNING\nlog_name = proxy\n\n[pipeline:main]\npipeline = {pipeline}\n\n"
             "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
         )
         for name in dict.fromkeys(PIPELINE.split()[:-1]):
@@ -139,6 +152,8 @@ class Cluster:
                 if name == "cache"
                 else ""
             )
+        for name, options in self.inner:
+            text += f"\n[filter:{name}]\nuse = egg:swift#{name}\n{options}"
         return text
 
     def ring(self, server: str, *words: object) -> None:

@@ -43,20 +43,15 @@ USERS: tuple[User, ...] = (
     ("test2", "tester2", "testing2", ".admin"),
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth copy proxy-logging "
-    "proxy-server"
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost ratelimit tempauth staticweb copy "
+    "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
+# What is called otherwise than its entry point.
 FILTERS = {
-    "catch_errors": "catch_errors",
-    "gatekeeper": "gatekeeper",
-    "healthcheck": "healthcheck",
     "proxy-logging": "proxy_logging",
     "cache": "memcache",
-    "listing_formats": "listing_formats",
-    "tempurl": "tempurl",
-    "formpost": "formpost",
-    "tempauth": "tempauth",
-    "copy": "copy",
+    "container-quotas": "container_quotas",
+    "account-quotas": "account_quotas",
 }
 
 
@@ -256,9 +251,11 @@ allow_account_management = true
 account_autocreate = true
 """
     for name in dict.fromkeys(PIPELINE.split()[:-1]):
-        conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS[name]}\n"
+        conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
+        if name == "versioned_writes":
+            conf += "allow_versioned_writes = true\nallow_object_versioning = true\n"
         if name == "cache" and layout.memcache:
             conf += f"memcache_servers = {layout.memcache}\n"
     return conf

@@ -126,13 +126,4 @@ def _carried(headers: dict[str, str]) -> dict[str, str]:
         size = headers.get("x-object-sysmeta-slo-size")
         if size is not None:
             kept["CONTENT_TYPE"] = f"{headers.get('content-type', '')}; swift_bytes={size}"
-    etag = headers.get(OVERRIDE_ETAG)
-    if etag is not None and "x-symlink-target" in headers:
-        # Whoever takes the target from its header adds it here again.
-        kept[environ_key(OVERRIDE_ETAG)] = _without_link(etag)
     return kept
-
-
-def _without_link(etag: str) -> str:
-    first, *parameters = etag.split(";")
-    return ";".join([first, *(each for each in parameters if not each.strip().startswith("symlink_target"))])

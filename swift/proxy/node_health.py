@@ -30,7 +30,7 @@ class NodeHealth:
             self.logger.error(
                 "Node error limited: %s:%s/%s (%s: 507)", node["ip"], node["port"], node["device"], doing
             )
-        elif status >= 500:
+        elif status >= 500 and status != 529:  # that one has a limit, and keeps to it
             wait = response.get("retry-after") if status == 503 else None
             if wait is None:
                 self._count(node)

@@ -30,7 +30,11 @@ class StreamedPut:
         # With a known length and only our own footers the document's length is known too: then it is one chunk, and an object
         # server can receive the data where it writes it from. (Peers take a Content-Length for that of the object.)
         self.one_chunk: int | None = None
-        if upload.length is not None and UPDATE_FOOTERS not in exchange.environ:
+        # With footers of filters, which nobody knows yet, it is the body alone that is one chunk.
+        self.body_chunk: int | None = None
+        if UPDATE_FOOTERS in exchange.environ:
+            self.body_chunk = upload.length
+        elif upload.length is not None:
             sample = _own_footers("0" * 32, 0)
             around = len(body_head(NO_BOUNDARY)) + len(metadata_document(NO_BOUNDARY, sample))
             self.one_chunk = upload.length + around
@@ -93,10 +97,16 @@ class StreamedPut:
         self, link: Uplink, data: memoryview | bytes, is_first: bool = False, is_last: bool = False
     ) -> None:
         parts: list[memoryview | bytes] = [data]
-        if self.one_chunk is None or is_first:
-            parts.insert(0, b"%x\r\n" % (self.one_chunk or len(data)))
-        if self.one_chunk is None or is_last:
-            parts.append(b"\r\n0\r\n\r\n" if is_last else b"\r\n")
+        if self.body_chunk is not None:
+            if is_first:
+                parts = [b"%x\r\n" % len(data), data, b"\r\n%x\r\n" % self.body_chunk]
+            elif is_last:
+                parts = [b"\r\n%x\r\n" % len(data), data, b"\r\n0\r\n\r\n"]
+        else:
+            if self.one_chunk is None or is_first:
+                parts.insert(0, b"%x\r\n" % (self.one_chunk or len(data)))
+            if self.one_chunk is None or is_last:
+                parts.append(b"\r\n0\r\n\r\n" if is_last else b"\r\n")
         self.uplinks.send(link, parts)
 
     def _send_footers(self) -> None:

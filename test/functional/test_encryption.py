@@ -178,6 +178,83 @@ def test_the_longest_names_in_any_script(encrypted, letter):
     assert [(row["name"], row["hash"]) for row in rows] == [(name, hashlib.md5(TEXT).hexdigest())]
 
 
+def test_copies_are_encrypted_anew(encrypted):
+    assert encrypted.request("PUT", "/c/original", TEXT, {"X-Object-Meta-Word": "kept"}).status == 201
+    known = set(files_of(encrypted))
+    for target, headers in (("/ec/copy", {}), ("/c/original", {"X-Object-Meta-More": "added"})):
+        copied = encrypted.request("PUT", target, headers={"X-Copy-From": "/c/original", **headers})
+        assert copied.status == 201 and copied.headers["etag"] == hashlib.md5(TEXT).hexdigest()
+        got = encrypted.request("GET", target)
+        assert got.body == TEXT and got.headers["x-object-meta-word"] == "kept"
+    bodies = [path.read_bytes() for path in set(files_of(encrypted)) - known]
+    assert bodies and not any(TEXT[:20] in body for body in bodies)
+
+
+def test_large_objects(encrypted):
+    segments = []
+    for number in range(3):
+        data = LARGE[number * 1000 : number * 1000 + 1000]
+        assert encrypted.request("PUT", f"/c/segment-{number}", data).status == 201
+        etag = hashlib.md5(data).hexdigest()
+        segments.append({"path": f"/c/segment-{number}", "etag": etag, "size_bytes": 1000})
+    made = encrypted.request("PUT", "/c/slo?multipart-manifest=put", json.dumps(segments).encode())
+    assert made.status == 201
+    got = encrypted.request("GET", "/c/slo")
+    assert got.body == LARGE[:3000] and got.headers["etag"] == made.headers["etag"]
+    part = encrypted.request("GET", "/c/slo", headers={"Range": "bytes=990-2010"})
+    assert (part.status, part.body) == (206, LARGE[990:2011])
+    for condition, status in (("If-None-Match", 304), ("If-Match", 200)):
+        assert encrypted.request("GET", "/c/slo", headers={condition: got.headers["etag"]}).status == status
+    row = json.loads(encrypted.request("GET", "/c?format=json&prefix=slo").body)[0]
+    assert row["slo_etag"] == got.headers["etag"] and row["bytes"] == 3000 and len(row["hash"]) == 32
+    assert encrypted.request("PUT", "/c/dlo", b"", {"X-Object-Manifest": "c/segment-"}).status == 201
+    assert encrypted.request("GET", "/c/dlo").body == LARGE[:3000]
+    copied = encrypted.request("PUT", "/ec/slo?multipart-manifest=get", headers={"X-Copy-From": "/c/slo"})
+    assert copied.status == 201 and encrypted.request("GET", "/ec/slo").body == LARGE[:3000]
+    row = json.loads(encrypted.request("GET", "/ec?format=json&prefix=slo").body)[0]
+    assert row["slo_etag"] == got.headers["etag"]
+    assert encrypted.request("DELETE", "/c/slo?multipart-manifest=delete").status == 200
+
+
+def test_links(encrypted):
+    etag = hashlib.md5(TEXT).hexdigest()
+    assert encrypted.request("PUT", "/c/target", TEXT, {"X-Object-Meta-Word": "there"}).status == 201
+    for name, headers in (("link", {}), ("static", {"X-Symlink-Target-Etag": etag})):
+        assert (
+            encrypted.request("PUT", f"/c/{name}", b"", {"X-Symlink-Target": "c/target", **headers}).status
+            == 201
+        )
+        got = encrypted.request("GET", f"/c/{name}")
+        assert (
+            got.body == TEXT
+            and got.headers["x-object-meta-word"] == "there"
+            and got.headers["etag"].strip('"') == etag
+        )
+        row = json.loads(encrypted.request("GET", f"/c?format=json&prefix={name}").body)[0]
+        assert row["symlink_path"].endswith("/c/target")
+        assert encrypted.request("GET", f"/c/{name}", headers={"If-None-Match": etag}).status == 304
+
+
+def test_versions(encrypted):
+    assert encrypted.request("PUT", "/versions", headers={"X-Versions-Enabled": "true"}).status == 201
+    for number in range(3):
+        assert (
+            encrypted.request(
+                "PUT", "/versions/o", b"version %d" % number, {"X-Object-Meta-N": str(number)}
+            ).status
+            == 201
+        )
+    rows = json.loads(encrypted.request("GET", "/versions?versions&format=json").body)
+    assert len(rows) == 3
+    found = {}
+    for row in rows:
+        got = encrypted.request("GET", f"/versions/o?version-id={row['version_id']}")
+        assert got.headers["x-object-meta-n"] == got.body.decode()[-1]
+        assert row["hash"] == hashlib.md5(got.body).hexdigest()
+        found[got.body] = row["is_latest"]
+    assert found == {b"version 0": False, b"version 1": False, b"version 2": True}
+
+
 def test_metadata_that_does_not_fit_limits_no_node(encrypted):
     """So much of it that some file systems refuse it: one PUT fails, or none, and the next one is taken."""
     headers = {f"X-Object-Meta-{n}": "x" * 90 for n in range(40)}

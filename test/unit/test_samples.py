@@ -44,6 +44,7 @@ HOMES = [
     ("swift/proxy/", ["proxy-server"]),
     ("swift/middleware/recon.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/healthcheck.py", SERVERS),
+    ("swift/middleware/backend_ratelimit.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
@@ -87,6 +88,38 @@ COMPOSED = {
     "swift/middleware/keymaster/keys.py": {
         "encryption_root_secret": "",
         "encryption_root_secret_<id>": "",
+    },
+    "swift/middleware/kms_keymaster.py": dict.fromkeys(
+        (
+            "key_id",
+            "key_id_<id>",
+            "password",
+            "username",
+            "user_id",
+            "user_domain_id",
+            "user_domain_name",
+            "trust_id",
+            "domain_id",
+            "domain_name",
+            "project_id",
+            "project_name",
+            "project_domain_id",
+            "project_domain_name",
+        ),
+        "",
+    ),
+    "swift/middleware/kmip_keymaster.py": dict.fromkeys(
+        ("host", "port", "certfile", "keyfile", "ca_certs", "username", "password"), ""
+    ),
+    "swift/middleware/backend_ratelimit.py": {
+        f"{method}_requests_per_device_per_second": "0.0"
+        for method in ("get", "head", "put", "post", "delete", "update", "replicate")
+    },
+    "swift/middleware/ratelimit.py": {
+        "container_ratelimit_<size>": "",
+        "container_listing_ratelimit_<size>": "",
+        "account_whitelist": "",
+        "account_blacklist": "",
     },
     "swift/middleware/tempauth/authorization.py": {"require_group": ""},
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},

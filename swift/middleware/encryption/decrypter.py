@@ -6,12 +6,12 @@ An answer without crypto-meta is passed on as it came. Never here: listings of c
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.middleware.encryption import ciphers
 from swift.middleware.encryption.bodies import opened
-from swift.middleware.encryption.ciphers import CIPHER, CryptoError, ValueCipher
+from swift.middleware.encryption.ciphers import CIPHER, CryptoError, ValueCipher, value_cipher
 from swift.middleware.encryption.encrypter import BODY_META, ETAG, LISTED_ETAG, META_SET
 from swift.middleware.encryption.keyring import OVERRIDE, Keyring, server_error
 from swift.middleware.encryption.listing import opened_listing
@@ -119,8 +119,7 @@ class _Answer:
         self._logger = logger
         self._found = {name.lower(): value for name, value in headers}
         self._keyring = Keyring(environ, logger)
-        self._body_meta: dict[str, Any] | None = None
-        self._ciphers: dict[bytes, ValueCipher] = {}
+        self._body_meta: Mapping[str, Any] | None = None
 
     def opened(self, body: Iterable[bytes]) -> tuple[str, Headers, Iterable[bytes]]:
         """(status, headers, body) with nothing encrypted left. Raises HTTPException 500."""
@@ -144,12 +143,6 @@ class _Answer:
             self._logger.error("%s of %r: %s", text, where, error)
             raise server_error(self._environ, text) from None
 
-    def _cipher(self, key: bytes) -> ValueCipher:
-        cipher = self._ciphers.get(key)
-        if cipher is None:
-            cipher = self._ciphers[key] = ValueCipher(key)
-        return cipher
-
     def _unwrapped_key(self) -> bytes | None:
         """The key of the body; None if it is not encrypted."""
         text = self._found.get(_BODY_META)
@@ -160,7 +153,7 @@ class _Answer:
         if wrapped is None:
             raise CryptoError("crypto-meta of a body without its key")
         keys = self._keyring.of(meta.get("key_id"), "object", "container")
-        return self._cipher(keys["object"]).apply(wrapped["iv"], wrapped["key"])
+        return value_cipher(keys["object"]).apply(wrapped["iv"], wrapped["key"])
 
     def _opened_headers(self) -> Headers:
         """As they were before they were encrypted; user metadata stands behind the others."""
@@ -186,7 +179,7 @@ class _Answer:
             return None
         sealed = ciphers.parse_sealed(text)
         keys = self._keyring.of(sealed.meta.get("key_id") or self._body_meta.get("key_id"), "object")
-        etag = _value(self._cipher(keys["object"]), sealed)
+        etag = _value(value_cipher(keys["object"]), sealed)
         if _MD5.fullmatch(etag) is None:
             # The cipher itself does not notice another key than it was encrypted with.
             raise CryptoError(
@@ -201,14 +194,14 @@ class _Answer:
         sealed = ciphers.parse_sealed(text)
         key_id = sealed.meta.get("key_id") or (self._body_meta or {}).get("key_id")
         keys = self._keyring.of(key_id, "container")
-        return _header_value(_value(self._cipher(keys["container"]), sealed))
+        return _header_value(_value(value_cipher(keys["container"]), sealed))
 
     def _metadata(self) -> Headers:
         text = self._found.get(_META_SET)
         if text is None:
             return []
         key_id = ciphers.parse_meta(text).get("key_id")
-        cipher = self._cipher(self._keyring.of(key_id, "object")["object"])
+        cipher = value_cipher(self._keyring.of(key_id, "object")["object"])
         metadata = []
         for name, value in self._headers:
             if name.lower().startswith(_META):

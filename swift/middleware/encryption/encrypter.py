@@ -13,7 +13,14 @@ from swift.core.errors import BadRequest
 from swift.core.object_headers import UPDATE_FOOTERS
 from swift.middleware.encryption import ciphers
 from swift.middleware.encryption.bodies import SealedInput
-from swift.middleware.encryption.ciphers import CryptoError, ValueCipher
+from swift.middleware.encryption.ciphers import (
+    IV_LENGTH,
+    KEY_LENGTH,
+    CryptoError,
+    Fresh,
+    ValueCipher,
+    value_cipher,
+)
 from swift.middleware.encryption.keyring import OVERRIDE, Keyring
 from swift.middleware.keymaster.keys import NoKeys
 from swift.wire.message import (
@@ -79,7 +86,7 @@ class Encrypter:
     def _post(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self.enabled:
             keys = Keyring(environ, self.logger).own("object")
-            _hide_metadata(environ, ValueCipher(keys["object"]), ciphers.key_id_text(keys["id"]))
+            _hide_metadata(environ, value_cipher(keys["object"]), ciphers.key_id_text(keys["id"]))
         return self.app(environ, start_response)
 
     # -- reads -------------------------------------------------------------------------------------------------------------
@@ -113,7 +120,7 @@ class Encrypter:
         masks = []
         for key_id in keyring.own("object")["all_ids"]:
             try:
-                masks.append(ValueCipher(keyring.of(key_id, "object")["object"]))
+                masks.append(value_cipher(keyring.of(key_id, "object")["object"]))
             except (CryptoError, NoKeys) as error:
                 self.logger.error("conditions for one of the root secrets are left out: %s", error)
         return masks
@@ -130,9 +137,10 @@ def _hide_metadata(environ: dict[str, Any], cipher: ValueCipher, key_id: str) ->
     if _META_KEY not in "\n".join(environ):
         return
     names = [key for key in environ if key.startswith(_META_KEY) and environ[key]]
+    fresh = Fresh(IV_LENGTH * len(names))
     for key in names:
         value = wsgi_to_bytes(environ.pop(key))
-        environ[f"{_META_SET_KEY}_{key[len(_META_KEY) :]}"] = cipher.sealed(value)
+        environ[f"{_META_SET_KEY}_{key[len(_META_KEY) :]}"] = cipher.sealed(value, fresh.take())
     if names:
         environ[_META_SET_KEY] = ciphers.set_meta(key_id)
 
@@ -157,11 +165,12 @@ class _Upload:
     def __init__(self, environ: dict[str, Any], keys: dict[str, Any]) -> None:
         """Takes out of the request what is true of its plain body only."""
         self.environ = environ
-        self.cipher = ValueCipher(keys["object"])
+        self.cipher = value_cipher(keys["object"])
         self.key_id = ciphers.key_id_text(keys["id"])
         self.etag = ""  # of the plain body, when it was read and is not empty
         self._container_key: bytes = keys["container"]
-        self._body_key, self._iv = ciphers.new_key(), ciphers.new_iv()
+        self._fresh = Fresh(KEY_LENGTH + 4 * IV_LENGTH)
+        self._body_key, self._iv = self._fresh.take(KEY_LENGTH), self._fresh.take()
         self.input = SealedInput(environ["wsgi.input"], self._body_key, self._iv)
         self._earlier: Callable[[Any], None] | None = environ.get(UPDATE_FOOTERS)
         self._expected: str | None = environ.pop("HTTP_ETAG", None)
@@ -181,7 +190,8 @@ class _Upload:
         elif self._expected is not None and footers.get("Etag") is None:
             footers["Etag"] = self._expected
         if listed and (self.etag or listed != _MD5_OF_NOTHING):
-            listed = ValueCipher(self._container_key).sealed(wsgi_to_bytes(listed), self.key_id)
+            cipher = value_cipher(self._container_key)
+            listed = cipher.sealed(wsgi_to_bytes(listed), self._fresh.take(), self.key_id)
         if listed is not None:
             footers[LISTED_ETAG] = listed
 
@@ -194,9 +204,9 @@ class _Upload:
             raise HTTPUnprocessableEntity(request=Request(self.environ))
         # What is stored has an ETag of its own, which the proxy knows.
         footers["Etag"] = None
-        wrap_iv = ciphers.new_iv()
+        wrap_iv = self._fresh.take()
         wrapped_key = self.cipher.apply(wrap_iv, self._body_key)
-        footers[ETAG] = self.cipher.sealed(etag.encode("ascii"))
+        footers[ETAG] = self.cipher.sealed(etag.encode("ascii"), self._fresh.take())
         footers[ETAG_MAC] = self.cipher.mac(etag)
         footers[BODY_META] = ciphers.body_meta(self._iv, wrap_iv, wrapped_key, self.key_id)
 

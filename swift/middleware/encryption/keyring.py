@@ -20,11 +20,13 @@ def server_error(environ: dict[str, Any], text: str) -> Exception:
 class Keyring:
     """Fetches the keys of one request."""
 
-    __slots__ = ("_environ", "_logger")
+    __slots__ = ("_environ", "_key_id", "_keys", "_logger")
 
     def __init__(self, environ: dict[str, Any], logger: Any) -> None:
         self._environ = environ
         self._logger = logger
+        self._key_id: Mapping[str, Any] | None = None  # of the last keys
+        self._keys: dict[str, Any] = {}
 
     def own(self, *wanted: str) -> dict[str, Any]:
         """The keys to encrypt with, those `wanted` among them. Raises HTTPException 500."""
@@ -37,7 +39,11 @@ class Keyring:
         """The keys that something was encrypted with. Raises CryptoError, NoKeys, and HTTPException 500 where there is no keymaster."""
         if key_id is None:
             raise CryptoError("crypto-meta without a key id")
-        return self._fetch(key_id, wanted)
+        keys = self._keys
+        if key_id != self._key_id or any(name not in keys for name in wanted):
+            keys = self._keys = self._fetch(key_id, wanted)
+            self._key_id = key_id
+        return keys
 
     def _fetch(self, key_id: Mapping[str, Any] | None, wanted: tuple[str, ...]) -> dict[str, Any]:
         fetch = self._environ.get(CALLBACK)
@@ -45,12 +51,12 @@ class Keyring:
             raise self._unavailable(
                 f"{CALLBACK} is not in the request: no keymaster to the left of encryption"
             )
-        keys = fetch(key_id=key_id)
+        keys: dict[str, Any] = fetch(key_id=key_id)
         for name in wanted:
-            key = keys.get(name) if isinstance(keys, Mapping) else None
+            key = keys.get(name) if isinstance(keys, dict) else None
             if not isinstance(key, bytes) or len(key) != KEY_LENGTH:
                 raise self._unavailable(f"the keymaster gave no {name} key of {KEY_LENGTH} bytes")
-        return dict(keys)
+        return keys
 
     def _unavailable(self, why: str) -> Exception:
         self._logger.error("no encryption keys for %s: %s", self._environ.get("PATH_INFO", "")[:1100], why)

@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core.concurrency import sleep
 from swift.middleware.encryption import ciphers
-from swift.middleware.encryption.ciphers import CryptoError, ValueCipher
+from swift.middleware.encryption.ciphers import CryptoError, value_cipher
 from swift.middleware.encryption.keyring import Keyring
 from swift.middleware.keymaster.keys import NoKeys, UnknownSecret
 from swift.wire.call import call_application
@@ -65,7 +65,6 @@ class _Rows:
         self._path = environ["PATH_INFO"][:600]
         self._logger = logger
         self._keyring = Keyring(environ, logger)
-        self._ciphers: dict[bytes, ValueCipher] = {}
         self._has_told = False
 
     def opened(self, data: bytes) -> bytes:
@@ -85,9 +84,7 @@ class _Rows:
         try:
             sealed = ciphers.parse_sealed(text.decode("ascii"))
             key = self._keyring.of(sealed.meta.get("key_id"), "container")["container"]
-            cipher = self._ciphers.get(key)
-            if cipher is None:
-                cipher = self._ciphers[key] = ValueCipher(key)
+            cipher = value_cipher(key)
             plain = cipher.apply(sealed.meta.get("iv", b""), sealed.data).decode("utf-8")
         except UnknownSecret as error:
             if not self._has_told:

@@ -1,7 +1,7 @@
 """Requests that name a version of an object: `?version-id=` (spec middleware 4.24.3).
 
-A version is a name in a container that no client can reach, so the client's rights are those in the object's own container, asked
-for here; they hold for the version alone, not for what a link that was kept as a version may lead to.
+A version is a name in a container that no client can reach and that has no ACL: only the account's owners read and delete versions by
+their ids. That right is asked for here, and holds for the version alone, not for what a link that was kept as a version may lead to.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class ById:
     def handle(self, place: Place, version_id: str, start_response: StartResponse) -> Body:
         environ = place.environ
         method = environ["REQUEST_METHOD"]
-        if place.hidden is None and version_id != NULL:
-            raise refused(HTTPBadRequest, environ, _NOT_VERSIONED)
         if method == "POST":
             raise refused(HTTPBadRequest, environ, "POST to a specific version is not allowed")
+        if place.hidden is None and version_id != NULL:
+            raise refused(HTTPBadRequest, environ, _NOT_VERSIONED)
         try:
             stamp = parse_id(version_id)
         except ValueError:
@@ -97,7 +97,7 @@ class ById:
 
     def _read(self, place: Place, stamp: Timestamp, start_response: StartResponse) -> Body:
         environ = place.environ
-        denial = denied(environ, place.info["read_acl"])
+        denial = denied(environ, None)
         if denial is not None:
             return denial(environ, start_response)
         status, headers, body = call_app(self.app, self._read_environ(place, stamp))
@@ -165,7 +165,7 @@ class ById:
     def _delete(self, place: Place, stamp: Timestamp, start_response: StartResponse) -> Body:
         """DELETE: the link first if it leads to this version, so that it never leads to nothing."""
         environ = place.environ
-        denial = denied(environ, place.info["write_acl"])
+        denial = denied(environ, None)
         if denial is not None:
             return denial(environ, start_response)
         path = self._version_path(place, stamp)

@@ -87,7 +87,9 @@ class Listings:
         environ = place.environ
         asked = _asked(environ)
         environ["swift.format_listing"] = False
-        params = {name: value for name, value in asked.params.items() if name in _PASSED_ON}
+        params = {
+            name: value for name, value in asked.params.items() if name in _PASSED_ON and name != "end_marker"
+        }
         environ["QUERY_STRING"] = query_text({**params, "format": "json"})
         # Only those who may list the container get to see anything of the others, so it is asked first.
         status, headers, body = call_app(self.app, environ)
@@ -188,6 +190,11 @@ class Asked(NamedTuple):
         """The page may hold versions of the marker's object, whose own row is not in the container's page."""
         return bool(self.marker) and (self.version_marker is not None or self.reverse)
 
+    def is_beyond(self, name: str) -> bool:
+        """Returns True if a row of the container (a native name) is not wanted. Versions have no end marker, as in the reference."""
+        end = wsgi_to_str(self.params.get("end_marker", ""))
+        return bool(end) and (name <= end if self.reverse else name >= end)
+
     def hidden_params(self) -> dict[str, str]:
         """The parameters for the hidden container."""
         kept = ("limit", "delimiter", "reverse")
@@ -273,11 +280,11 @@ def merged(
         here.add(name)
         version = parse_path(row.get("symlink_path", ""))
         if version is None:
-            if row is not row_at_marker:
+            if row is not row_at_marker and not asked.is_beyond(name):
                 items.append(((name, ""), {**row, "version_id": NULL, "is_latest": True}))
         else:
             links[name] = version.id
-            if row is not row_at_marker:
+            if row is not row_at_marker and not asked.is_beyond(name):
                 broken[name, version.id] = row
     seen: set[str] = set()  # names of which the page has shown a version already
     uncertain = _uncertain(hidden, asked)

@@ -107,7 +107,7 @@ class Objects:
         """GET, HEAD and all else that changes nothing: the answer says which version it is about."""
 
         def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            headers = _with_version(place, headers)
+            headers = with_version(place.version, place.account, headers)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self.app(place.environ, respond)
@@ -127,7 +127,8 @@ class Objects:
             raise HTTPPreconditionFailed(request=request)
         path = self._version_path(place, stamp)
         body = _Counted(environ["wsgi.input"])
-        status, headers, answer = call_app(self.app, self._data_environ(place, path, stamp, body))
+        data = self._data_environ(place, path, stamp, body)
+        status, headers, answer = call_app(self.app, data)
         current = newest.wait()
         if status[0] != "2":
             return self._not_stored(place, status, headers, answer, start_response)
@@ -143,6 +144,8 @@ class Objects:
             status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
             raise
         etag = header(headers, "etag") or ""
+        # that of a link is chosen by whoever keeps it
+        environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
         return self.put_link(place, link, etag, stamp.normal, start_response)
 
@@ -321,8 +324,8 @@ def _is_own(place: Place, version: Version) -> bool:
     return version.container == place.container and version.obj == place.obj
 
 
-def _with_version(place: Place, headers: Headers) -> Headers:
-    """An answer's headers as clients may see them: hidden names become version ids."""
+def with_version(api_version: str, account: str, headers: Headers) -> Headers:
+    """The headers of an answer about a container with versions as clients may see them: hidden names become version ids."""
     found = NULL
     shown: Headers = []
     for name, value in headers:
@@ -330,10 +333,10 @@ def _with_version(place: Place, headers: Headers) -> Headers:
         if lower == "content-location" and "/%00" in value:
             version = parse_path(value)
             if version is not None:
-                value = f"/{place.version}/{wsgi_quote(version.account)}/{version.target}"
+                value = f"/{api_version}/{wsgi_quote(version.account)}/{version.target}"
                 found = version.id
         elif lower == "x-symlink-target" and value.startswith("%00"):
-            version = parse_target(place.account, value)
+            version = parse_target(account, value)
             if version is not None:
                 value = version.target
                 found = version.id
@@ -366,6 +369,8 @@ def _choose_content_type(place: Place) -> None:
     """Guess the type from the object's name where the proxy would, for the hidden name tells it nothing."""
     environ = place.environ
     detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None)
+    if "HTTP_X_SYMLINK_TARGET" in environ:
+        return
     if not environ.get("CONTENT_TYPE") or truthy(detect):
         guessed, _ = mimetypes.guess_type(f"/{unquote(wsgi_to_str(place.obj))}")
         environ["CONTENT_TYPE"] = guessed or "application/octet-stream"

@@ -100,6 +100,7 @@ class SegmentedBody:
         self._until = clock.monotonic() + longest
         self._queue: deque[bytes | Span | _Ahead | Exception] = deque()
         self._current: Segment | None = None
+        self._asked = self._bytes = 0  # segments in the queue that were asked for
         self._has_all = False  # of `pieces`, in the queue
         self._is_closed = False
         self._is_quick = True  # the client, so far
@@ -114,8 +115,11 @@ class SegmentedBody:
             self.close()
             raise first
         if isinstance(first, Span):
-            ahead = self._queue[-1] = self._start(first)
-            self._ask_ahead()
+            # The others are asked for later: nothing is to delay the first byte.
+            ahead = self._put_ahead(first)
+            sleep(0)
+            if not ahead.is_ready.ready():
+                self._pull()  # What comes next is found out while it is on its way.
             ahead.is_ready.wait()
             if ahead.error is not None:
                 error = ahead.error
@@ -176,9 +180,13 @@ class SegmentedBody:
             began = clock.monotonic()
             if began > self._until:
                 raise SegmentError(f"{self._source.manifest} takes longer than max_get_time")
-            ahead = part if isinstance(part, _Ahead) else self._start(part)
-            self._ask_ahead()
-            self._current = segment = ahead.take()
+            if isinstance(part, _Ahead):
+                self._asked -= 1
+                self._bytes -= part.length
+                self._ask_ahead()
+            else:
+                part = self._asked_for(part)
+            self._current = segment = part.take()
             yield segment
             self._current = None
             self._is_quick = clock.monotonic() - began < SLOW
@@ -195,7 +203,7 @@ class SegmentedBody:
             self._queue.append(error)
             self._has_all = True
 
-    def _start(self, span: Span) -> _Ahead:
+    def _asked_for(self, span: Span) -> _Ahead:
         """Ask for a span, when the pace allows it."""
         delay = self._pace.delay(span.is_small)
         if delay:
@@ -204,30 +212,32 @@ class SegmentedBody:
         return _Ahead(self._source, span)
 
     def _ask_ahead(self) -> None:
-        """Ask for what comes next, as far as that is worth it; at least one piece is in the queue afterwards if there is one."""
-        if not self._queue and not self._has_all:
+        """Ask for what comes next, as far as that is worth it; at least one piece is in the queue afterwards if there is one.
+
+        Only the last piece in the queue can be one that was not asked for yet.
+        """
+        queue = self._queue
+        if not queue and not self._has_all:
             self._pull()
         if not self._is_quick:
             return
-        count = ahead = at = 0
-        while count < MOST_AHEAD and ahead < BYTES_AHEAD and at < LONGEST_QUEUE:
-            if at == len(self._queue):
-                if self._has_all:
+        while queue and self._asked < MOST_AHEAD and self._bytes < BYTES_AHEAD and len(queue) < LONGEST_QUEUE:
+            last = queue[-1]
+            if type(last) is Span:
+                if self._pace.delay(last.is_small):
                     return
-                self._pull()
-                continue
-            piece = self._queue[at]
-            if isinstance(piece, Span):
-                if self._pace.delay(piece.is_small):
-                    return
-                piece = self._queue[at] = self._start(piece)
-            if isinstance(piece, _Ahead):
-                count += 1
-                ahead += piece.length
-                self._watch_over()
-            elif isinstance(piece, bytes):
-                ahead += len(piece)
-            at += 1
+                self._put_ahead(last)
+            if self._has_all:
+                return
+            self._pull()
+
+    def _put_ahead(self, span: Span) -> _Ahead:
+        """Ask for the last piece in the queue."""
+        ahead = self._queue[-1] = self._asked_for(span)
+        self._asked += 1
+        self._bytes += ahead.length
+        self._watch_over()
+        return ahead
 
     def _watch_over(self) -> None:
         """See to it that no answer waits too long."""

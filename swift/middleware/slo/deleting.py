@@ -94,7 +94,7 @@ class Deletion:
                 raise LookupFailed(_UNREADABLE_SEGMENT, got.status)
             if not truthy(got.get(MARK.lower())):
                 raise LookupFailed(_NO_MANIFEST)
-            return manifest.parse(got.read(self._options.max_stored_size))
+            return Stored(got.read(self._options.max_stored_size))
         except (BadManifest, ResponseBroken):
             raise LookupFailed(_UNREADABLE, 500) from None
         finally:

@@ -20,7 +20,7 @@ from swift.wire.ranges import parse_range, ranges_for_length
 MARK = "X-Static-Large-Object"
 ETAG, SIZE = "X-Object-Sysmeta-Slo-Etag", "X-Object-Sysmeta-Slo-Size"
 _SWIFT_BYTES = "swift_bytes="
-Stored = list[dict[str, Any]]
+_DECODER = json.JSONDecoder()
 
 
 class BadManifest(ValueError):
@@ -40,8 +40,45 @@ class Item(NamedTuple):
     is_manifest: bool
 
 
-def parse(data: bytes) -> Stored:
-    """The items of a stored manifest; each is looked at when `item` takes it. Raises BadManifest."""
+class Stored:
+    """The items of a stored manifest, as they came out of JSON; each is looked at when `item` takes it.
+
+    What follows the first one is read when somebody wants it: an answer can begin before that. Raises BadManifest, then or now.
+    """
+
+    __slots__ = ("_all", "_first", "_text")
+
+    def __init__(self, data: bytes) -> None:
+        self._all: list[Any] | None = None
+        self._text = data
+        self._first: Any = None
+        if data[:1] == b"[":
+            try:
+                self._first, _ = _DECODER.raw_decode(data.decode(), 1)
+                return
+            except (ValueError, RecursionError):
+                pass  # an empty one, or none
+        self._all = _parsed(data)
+
+    def all(self) -> list[Any]:
+        """Every item."""
+        found = self._all
+        if found is None:
+            found = self._all = _parsed(self._text)
+        return found
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._all is None:
+            yield self._first
+            yield from self.all()[1:]
+        else:
+            yield from self._all
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+
+def _parsed(data: bytes) -> list[Any]:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -133,7 +170,7 @@ class SloEtag:
         return str(self._digest.hexdigest())
 
 
-def as_sent(stored: Stored) -> bytes:
+def as_sent(stored: Iterable[Any]) -> bytes:
     """The manifest as a client could send it (format=raw). Raises BadManifest."""
     made = []
     try:

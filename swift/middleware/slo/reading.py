@@ -96,12 +96,12 @@ class Reading:
             described(headers, etag)
             return status_line(held.status), headers.pairs(), held.body.taken()
         if self._is_head and is_known and self._part is None:
-            return answer(self._environ, self._assembled(headers, etag or "", size or 0, []))
+            return answer(self._environ, self._assembled(headers, etag or "", size or 0, ()))
         found = self._with_body(held)
         if not isinstance(found, Held):
             return found
         headers = found.headers
-        stored = manifest.parse(self._whole(found))
+        stored = Stored(self._whole(found))
         etag, size = headers.get(ETAG), _number(headers.get(SIZE))
         if etag is None or size is None:
             etag, size = manifest.etag_of(stored), manifest.size_of(stored)
@@ -111,7 +111,7 @@ class Reading:
             return answer(self._environ, assembled)
         return self._part_answer(assembled, stored)
 
-    def _assembled(self, headers: HeaderKeyDict, etag: str, size: int, stored: Stored) -> Assembled:
+    def _assembled(self, headers: HeaderKeyDict, etag: str, size: int, stored: Iterable[Any]) -> Assembled:
         described(headers, etag)
 
         def pieces(first: int, stop: int | None) -> Iterator[Piece]:
@@ -147,8 +147,8 @@ class Reading:
             page = b"" if self._is_head else b"The requested part number is not satisfiable"
             length = ("Content-Length", str(len(page)))
             return status, [length if pair[0] == "Content-Length" else pair for pair in pairs], [page]
-        start = manifest.size_of(stored[: number - 1])
-        stop = start + manifest.item(stored[number - 1]).length
+        start = manifest.size_of(stored.all()[: number - 1])
+        stop = start + manifest.item(stored.all()[number - 1]).length
         status, pairs, body = answer(self._environ, assembled, (start, stop))
         if status.startswith("206"):
             pairs.append(("X-Parts-Count", str(len(stored))))
@@ -168,7 +168,7 @@ class Reading:
         if not isinstance(found, Held):
             return found
         headers = found.headers
-        text = manifest.as_sent(manifest.parse(self._whole(found)))
+        text = manifest.as_sent(Stored(self._whole(found)))
         headers["Content-Range"] = None
         headers["Content-Length"] = str(len(text))
         headers["Etag"] = md5(text).hexdigest()
@@ -214,13 +214,15 @@ class Reading:
 
     # -- segments ----------------------------------------------------------------------------------------------------------
 
-    def _pieces(self, stored: Stored, first: int, stop: int, depth: int) -> Iterator[Piece]:
+    def _pieces(self, stored: Iterable[Any], first: int, stop: int, depth: int) -> Iterator[Piece]:
         """The bytes `first` up to `stop` of what the items stand for. Raises SegmentError."""
         at = 0
-        for one in stored:
-            if at >= stop:
-                return
+        every = iter(stored)
+        while at < stop:
             try:
+                one = next(every, None)
+                if one is None:
+                    break
                 item = manifest.item(one)
             except BadManifest as error:
                 raise SegmentError(f"{self._source.manifest}: {error}") from None
@@ -265,7 +267,7 @@ class Reading:
             got.close()
             raise SegmentError(f"{where}: no manifest any more")
         try:
-            stored = manifest.parse(got.read(self._options.max_stored_size))
+            stored = Stored(got.read(self._options.max_stored_size))
             etag = got.get(ETAG.lower()) or manifest.etag_of(stored)
         except BadManifest as error:
             raise SegmentError(f"{where}: {error}") from None

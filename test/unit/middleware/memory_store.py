@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp, now_internal
-from swift.middleware.info import forget_container
-from swift.wire.message import Request, Response, parsed_path, title_case, wsgi_to_str, wsgi_unquote
+from swift.middleware.info import forget_container, get_container_info
+from swift.wire.message import Request, Response, parsed_path, title_case, wsgi_to_str
 
 _KEPT = ("x-object-meta-", "x-object-sysmeta-")
 _KEPT_NAMES = (
@@ -52,6 +52,8 @@ class MemoryStore:
             return self._answer(environ, start_response, 412)
         if container is None:
             return self._account(environ, start_response, account)
+        if obj is not None:
+            get_container_info(environ, self, account, container)  # as the proxy does
         found = self.containers.get((account, container))
         read = method in ("GET", "HEAD")
         acl = (found or {}).get("X-Container-Read" if read else "X-Container-Write") if obj else None
@@ -239,9 +241,8 @@ class MemoryStore:
             return 404, {}, b""
         kept = {n: v for n, v in stored.headers.items() if n.startswith("X-Object-Sysmeta-")}
         stored.headers = {**kept, **self._object_headers(environ)}
-        target = stored.headers.get("X-Object-Sysmeta-Symlink-Target")
-        if target is not None:
-            return 307, {"Location": f"/v1/{key[0]}/{target}"}, b""
+        if "X-Object-Sysmeta-Symlink-Target" in kept:
+            return 202, kept, b""
         return 202, {}, b""
 
     def object_delete(self, environ, key, name):
@@ -256,61 +257,3 @@ class MemoryStore:
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _CONTAINER_HEADERS = ("X-Container-Read", "X-Container-Write", "X-Container-Sync-To")
-
-
-class Links:
-    """As much of the filter `symlink` as versions need: links are followed, shown, and told apart in listings."""
-
-    def __init__(self, app):
-        self.app = app
-
-    def __call__(self, environ, start_response):
-        method, (version, account, container, obj) = environ["REQUEST_METHOD"], parsed_path(environ)
-        if obj is None and container is not None and method == "GET":
-            return self._listing(environ, start_response, account)
-        if obj is None or method not in ("GET", "HEAD"):
-            if method == "PUT" and "HTTP_X_SYMLINK_TARGET" in environ:
-                environ["HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET"] = environ.pop("HTTP_X_SYMLINK_TARGET")
-            return self.app(environ, start_response)
-        as_such = "symlink=get" in environ.get("QUERY_STRING", "")
-        response = Request(environ).get_response(self.app)
-        target = response.headers.get("X-Object-Sysmeta-Symlink-Target")
-        if target is None:
-            return response(environ, start_response)
-        if as_such:
-            response.headers["X-Symlink-Target"] = target
-            return response(environ, start_response)
-        ask = environ.get("swift.authorize")
-        sub = {**environ, "PATH_INFO": f"/{version}/{account}/{wsgi_unquote(target)}", "swift.authorize": ask}
-        if response.headers.get("X-Object-Sysmeta-Allow-Reserved-Names"):
-            sub["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
-            hop = sub["PATH_INFO"]
-            sub["swift.authorize"] = lambda request: (
-                None if request.path_info == hop else ask and ask(request)
-            )
-        else:
-            sub.pop("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES", None)
-        final = Request(sub).get_response(self)
-        final.headers.setdefault("Content-Location", f"/{version}/{account}/{target}")
-        return final(environ, start_response)
-
-    def _listing(self, environ, start_response, account):
-        response = Request(environ).get_response(self.app)
-        if response.status_int == 200:
-            rows = json.loads(response.body)
-            for row in rows:
-                etag, *params = row.get("hash", "").split("; ")
-                kept = [etag]
-                for param in params:
-                    name, _, value = param.partition("=")
-                    if name == "symlink_target":
-                        row["symlink_path"] = f"/v1/{account}/{value}"
-                    elif name in ("symlink_target_etag", "symlink_target_bytes"):
-                        key = name.replace("_target", "")
-                        row[key] = int(value) if key == "symlink_bytes" else value
-                    else:
-                        kept.append(param)
-                if params:
-                    row["hash"] = "; ".join(kept)
-            response.body = json.dumps(rows).encode()
-        return response(environ, start_response)

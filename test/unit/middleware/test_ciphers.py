@@ -1,7 +1,7 @@
 """AES-CTR and crypto-meta: the spec's vectors, agreement with the library's own CTR, and text that makes no sense."""
 
 import json
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -84,9 +84,24 @@ def test_a_keystream_begins_anywhere(iv, value, data):
 @given(st.binary(max_size=200))
 def test_sealed_values_are_opened(value):
     cipher = ValueCipher(OBJECT_KEY)
-    text = cipher.sealed(value)
+    fresh = ciphers.Fresh(20)
+    text = cipher.sealed(value, fresh.take())
     assert ciphers.is_sealed(text) and cipher.opened(parse_sealed(text)) == value
-    assert cipher.sealed(value) != text or not value  # never the same IV
+    assert (
+        cipher.sealed(value, fresh.take()) != text
+    )  # never the same IV, also when more is taken than was said
+
+
+@given(st.text(max_size=60) | st.text("%+/ 0123456789ABCDEF%7B%22", max_size=60))
+def test_quoted_text_is_read(text):
+    assert ciphers._unquoted(quote_plus(text)) == text
+    assert ciphers._unquoted(text) == unquote_plus(text)
+
+
+@given(st.text(max_size=60) | st.text("ab/._~-%+", max_size=60), st.sampled_from([None, "b"]))
+def test_key_ids_are_quoted_json(path, secret_id):
+    key_id = {"path": path, "v": "2", **({"secret_id": secret_id} if secret_id else {})}
+    assert ciphers.key_id_text(key_id) == quote_plus(json.dumps(key_id, sort_keys=True))
 
 
 NONSENSE = [

@@ -1,101 +1,16 @@
 """The copy filter before a store of two dictionaries: what is read, what is written, what is told."""
 
-import hashlib
 import json
 
 import pytest
-from filter_stand_ins import memory_logger
+from filter_stand_ins import App, call, memory_logger
+from object_stand_in import MD5, TEXT, Store
+from object_stand_in import ask as asked
 
 from swift.core.constraints import Limits, set_limits
 from swift.middleware import copy as copy_module
 from swift.middleware.copy import CopyFilter
-from swift.wire.message import HTTPException, Request, Response, head_headers, status_map
-
-TEXT = b"0123456789"
-MD5 = hashlib.md5(TEXT).hexdigest()
-
-
-class Store:
-    """Objects as (headers, body). Whatever is asked is kept in `asked`; `allow(method, path)` is its swift.authorize."""
-
-    def __init__(self):
-        self.objects = {}
-        self.asked = []
-        self.closed = 0
-        self.pieces = None
-        self.allow = lambda method, path: True
-
-    def put(self, path, body=TEXT, **headers):
-        given = {name.replace("_", "-"): value for name, value in headers.items()}
-        etag = hashlib.md5(body).hexdigest()
-        self.objects[path] = (
-            {"Content-Type": "text/plain", "Etag": etag, "Last-Modified": "Mon, 30 Nov 2026 01:00:00 GMT", **given},
-            body,
-        )  # fmt: skip
-
-    def __call__(self, environ, start_response):
-        request = Request(environ)
-        method, path = request.method, environ["PATH_INFO"]
-        self.asked.append((method, path, dict(head_headers(environ)), dict(environ)))
-        try:
-            if not self.allow(method, path):
-                raise status_map[403](request=request)
-            answer = getattr(self, method)(request, path)
-        except HTTPException as error:
-            answer = error
-        return answer(environ, start_response)
-
-    def GET(self, request, path):
-        if path not in self.objects:
-            raise status_map[404](request=request)
-        headers, body = self.objects[path]
-        answer = Response(body=body, headers=headers, request=request, conditional_response=True)
-        if self.pieces is not None:
-            answer.app_iter = Pieces(self, self.pieces)
-            answer.headers["Content-Length"] = str(len(body))
-        return answer
-
-    def PUT(self, request, path):
-        body = b""
-        while len(body) < request.content_length:
-            try:
-                data = request.environ["wsgi.input"].read(3)
-            except Exception:
-                raise status_map[499](request=request) from None
-            assert data
-            body += data
-        kept = {
-            name: value
-            for name, value in head_headers(request.environ)
-            if name.startswith(("X-Object-", "X-Delete-At", "Content-Type", "Content-Encoding", "X-Symlink"))
-        }
-        self.put(path, body, **kept)
-        etag = hashlib.md5(body).hexdigest()
-        if request.headers.get("Etag", etag) != etag:
-            raise status_map[422](request=request)
-        return Response(status=201, request=request, headers={"Etag": etag})
-
-    def OPTIONS(self, request, path):
-        return Response(request=request, headers={"Allow": "GET, PUT", "Access-Control-Allow-Methods": "PUT"})
-
-    def COPY(self, request, path):
-        raise status_map[405](request=request)
-
-    POST = GET
-
-
-class Pieces:
-    def __init__(self, store, pieces):
-        self.store, self.pieces = store, pieces
-
-    def __iter__(self):
-        for piece in self.pieces:
-            if isinstance(piece, Exception):
-                raise piece
-            yield piece
-
-    def close(self):
-        self.store.closed += 1
+from swift.wire.message import Response, status_map
 
 
 @pytest.fixture
@@ -108,19 +23,10 @@ def store():
 
 def ask(store, method, path, headers=None, body=b"", **environ):
     """(status, headers in lower case, body) of a request through the filter."""
-    logger, lines = memory_logger()
-    store.lines = lines
-    given = {"REQUEST_METHOD": method, **environ}
-    request = Request.blank(path, environ=given, headers=headers or {})
-    request.environ.setdefault("wsgi.input", None)
-    if body is not None:
-        request.body = body
-    app = CopyFilter(store, {"yield_frequency": "0.01"}, logger)
-    status, found, chunks = request.call_application(app)
-    data = b"".join(chunks)
-    if hasattr(chunks, "close"):
-        chunks.close()
-    return int(status[:3]), {name.lower(): value for name, value in found}, data
+    logger, store.lines = memory_logger()
+    return asked(
+        CopyFilter(store, {"yield_frequency": "0.01"}, logger), method, path, headers, body, **environ
+    )
 
 
 BOTH = pytest.mark.parametrize(
@@ -359,6 +265,11 @@ def test_options_name_it(store):
     _, headers, _ = ask(store, "OPTIONS", "/v1/a/c/o")
     assert headers["allow"] == "GET, PUT, COPY" and headers["access-control-allow-methods"] == "PUT, COPY"
     assert ask(store, "OPTIONS", "/v1/a/c")[1]["allow"] == "GET, PUT"
+
+
+def test_options_that_are_refused_name_what_was_named():
+    refusing = App("401 Unauthorized", [("Allow", "GET, PUT")])
+    assert call(CopyFilter(refusing, {}), method="OPTIONS").headers["Allow"] == "GET, PUT"
 
 
 def test_containers_and_accounts_are_not_copied(store):

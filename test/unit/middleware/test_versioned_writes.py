@@ -5,11 +5,12 @@ import json
 
 import pytest
 from filter_stand_ins import call
-from memory_store import OVERRIDE, Links, MemoryStore
+from memory_store import OVERRIDE, MemoryStore
 
 from swift.core import capabilities
 from swift.core.errors import ConfigError
 from swift.middleware.info import PROCESS_CACHE
+from swift.middleware.symlink import SymlinkFilter
 from swift.middleware.versioned_writes.filter import VersionedWrites, filter_factory
 from swift.wire.body_input import SourceBroken
 from swift.wire.message import HTTPForbidden
@@ -29,7 +30,7 @@ def forgetful(monkeypatch):
 class World:
     def __init__(self, allowed=True, versioning=False):
         self.store = MemoryStore()
-        self.app = VersionedWrites(Links(self.store), allowed, versioning)
+        self.app = VersionedWrites(SymlinkFilter(self.store, 2), allowed, versioning)
         self.authorize = None
 
     def call(self, method, path, body=b"", **headers):
@@ -193,7 +194,7 @@ def test_manifests_and_links_are_kept_as_such(world):
     world.call("PUT", "/c/l", b"plain")
     [copy] = [one for name, one in world.archived().items() if name.startswith("001l")]
     assert copy.headers["X-Object-Sysmeta-Symlink-Target"] == "c/m"
-    assert copy.headers[OVERRIDE] == "etag; slo_etag=x"
+    assert copy.headers[OVERRIDE] == "etag; slo_etag=x; symlink_target=c/m"
     world.call("DELETE", "/c/l")
     assert store["l"].headers["X-Object-Sysmeta-Symlink-Target"] == "c/m"
 

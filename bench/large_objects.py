@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Large objects: how soon a static one of 1,000 segments begins, how fast it is read, and how long its manifest takes to store.
+
+    bench/large_objects.py --reference DIR [--ours DIR] [--root DIR] [--rounds N]
+
+Both sides in alternation, with the defaults of all filters; only ratios mean anything. The floors are those
+of the issue: begun within three small GETs, read at 90 % of the speed of one object, stored 10 times faster than by the reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import pathlib
+import statistics
+import sysconfig
+import time
+
+from cluster import Cluster
+
+SEGMENTS = 1000
+MEBIBYTE = 1024 * 1024
+DISTINCT = 16  # objects of 1 MiB that the large one is made of
+WHOLE = 256 * MEBIBYTE
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", required=True, type=pathlib.Path, help="folder of its commands")
+    parser.add_argument("--ours", type=pathlib.Path, default=pathlib.Path(sysconfig.get_path("scripts")))
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/large-objects"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--port", type=int, default=11600)
+    parser.add_argument("--memcached", default="127.0.0.1:11311")
+    options = parser.parse_args()
+    sides = [
+        Side(Cluster(name, folder, options.root / name, port, port, options.memcached))
+        for name, folder, port in (
+            ("reference", options.reference, options.port),
+            ("ours", options.ours, options.port + 100),
+        )
+    ]
+    try:
+        for side in sides:
+            side.prepare()
+        for _ in range(options.rounds):
+            for side in sides:
+                side.round()
+    finally:
+        for side in sides:
+            side.cluster.stop()
+    print("\n".join(report(*sides)))
+
+
+class Side:
+    """One side and what was measured of it: seconds, except `speed` (bytes a second)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.token = ""
+        self.times: dict[str, list[float]] = {}
+
+    def prepare(self) -> None:
+        cluster = self.cluster
+        cluster.write()
+        cluster.start()
+        self.token = cluster.token()
+        for container in ("/small", "/pieces", "/manifests"):
+            status = cluster.request("PUT", container, self.token)
+            assert status in (201, 202), status
+        for number in range(SEGMENTS):
+            assert cluster.request("PUT", f"/small/{number:04}", self.token, b"%04d" % number * 1024) == 201
+        for number in range(DISTINCT):
+            body = bytes((number,)) * MEBIBYTE
+            assert cluster.request("PUT", f"/pieces/{number:02}", self.token, body) == 201
+        assert cluster.request("PUT", "/pieces/whole", self.token, b"x" * WHOLE) == 201
+        pieces = [{"path": f"/pieces/{number % DISTINCT:02}"} for number in range(SEGMENTS)]
+        self._manifest("large", pieces)
+
+    def round(self) -> None:
+        items = [{"path": f"/small/{number:04}", "size_bytes": 4096} for number in range(SEGMENTS)]
+        self._note("put", self._manifest("small", items))
+        for _ in range(20):
+            self._note("get", self._begun("/small/0007"))
+            self._note("start", self._begun("/manifests/small"))
+        for _ in range(3):
+            self._note("whole", WHOLE / self._read("/pieces/whole", WHOLE))
+            self._note("large", SEGMENTS * MEBIBYTE / self._read("/manifests/large", SEGMENTS * MEBIBYTE))
+
+    def _note(self, what: str, value: float) -> None:
+        self.times.setdefault(what, []).append(value)
+
+    def middle(self, what: str) -> float:
+        return statistics.median(self.times[what])
+
+    def _manifest(self, name: str, items: list[dict[str, object]]) -> float:
+        """Seconds of its PUT."""
+        body = json.dumps(items).encode()
+        began = time.perf_counter()
+        status = self.cluster.request("PUT", f"/manifests/{name}?multipart-manifest=put", self.token, body)
+        assert status == 201, status
+        return time.perf_counter() - began
+
+    def _open(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse, float]:
+        """(connection, answer, when it was asked for) on a connection that was used before."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.cluster.port, timeout=60)
+        headers = {"X-Auth-Token": self.token}
+        connection.request("HEAD", "/v1/AUTH_test/small/0000", headers=headers)
+        connection.getresponse().read()
+        began = time.perf_counter()
+        connection.request("GET", f"/v1/AUTH_test{path}", headers=headers)
+        return connection, connection.getresponse(), began
+
+    def _begun(self, path: str) -> float:
+        """Seconds until the first byte of the body."""
+        connection, answer, began = self._open(path)
+        assert answer.read(1)
+        took = time.perf_counter() - began
+        connection.close()
+        return took
+
+    def _read(self, path: str, length: int) -> float:
+        """Seconds for all of it."""
+        connection, answer, began = self._open(path)
+        buffer = bytearray(MEBIBYTE)
+        count = 0
+        while got := answer.readinto(buffer):
+            count += got
+        took = time.perf_counter() - began
+        connection.close()
+        assert count == length, count
+        return took
+
+
+def report(reference: Side, ours: Side) -> list[str]:
+    """A table in Markdown."""
+    lines = ["| what | reference | ours | measure | floor |", "| --- | --- | --- | --- | --- |"]
+
+    def row(what: str, theirs: str, mine: str, value: float, unit: str, floor: str, held: bool) -> None:
+        shown = f"{value:.2f}{unit}"
+        lines.append(f"| {what} | {theirs} | {mine} | {f'**{shown}**' if held else f'_{shown}_'} | {floor} |")
+
+    def milliseconds(side: Side, what: str) -> str:
+        return f"{side.middle(what) * 1000:.1f} ms"
+
+    begins = ours.middle("start") / ours.middle("get")
+    row(
+        f"SLO of {SEGMENTS} segments, until its first byte",
+        milliseconds(reference, "start"),
+        milliseconds(ours, "start"),
+        begins,
+        " small GETs of ours",
+        "at most 3",
+        begins <= 3,
+    )
+    share = ours.middle("large") / ours.middle("whole")
+    row(
+        f"SLO of {SEGMENTS} segments of 1 MiB, read",
+        f"{reference.middle('large') / 1e6:.0f} MB/s",
+        f"{ours.middle('large') / 1e6:.0f} MB/s",
+        share,
+        " of one object's speed",
+        "0.9",
+        share >= 0.9,
+    )
+    faster = reference.middle("put") / ours.middle("put")
+    row(
+        f"PUT of a manifest of {SEGMENTS} segments",
+        milliseconds(reference, "put"),
+        milliseconds(ours, "put"),
+        faster,
+        " times",
+        "10",
+        faster >= 10,
+    )
+    lines.append("")
+    for side in (reference, ours):
+        lines.append(
+            f"{side.cluster.name}: a small GET begins after {milliseconds(side, 'get')}, one object of 256 MiB comes at"
+            f" {side.middle('whole') / 1e6:.0f} MB/s."
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
