@@ -52,6 +52,7 @@ from swift.wire.message import (
     InputFilter,
     close_if_possible,
     environ_key,
+    normalize_etag,
     wsgi_quote,
     wsgi_to_str,
 )
@@ -107,7 +108,7 @@ class Objects:
         """GET, HEAD and all else that changes nothing: the answer says which version it is about."""
 
         def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            headers = _with_version(place, headers)
+            headers = with_version(place.version, place.account, headers)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self.app(place.environ, respond)
@@ -135,19 +136,31 @@ class Objects:
         for _ in answer:
             pass
         close_if_possible(answer)
-        if status[:3] == "202":  # another version of this very moment was there first: this one is nowhere
-            raise HTTPServiceUnavailable(request=request)
+        etag = header(headers, "etag") or ""
+        is_new = status[:3] == "201"
+        if not is_new:
+            etag = self._stored_before(place, path)
         try:
             self.keep_null(place, current)
         except BaseException:
             # Nothing leads to the version yet, and its client is told that there is none.
-            status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+            if is_new:
+                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
             raise
-        etag = header(headers, "etag") or ""
         # that of a link is chosen by whoever keeps it
         environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
         return self.put_link(place, link, etag, stamp.normal, start_response)
+
+    def _stored_before(self, place: Place, path: str) -> str:
+        """The ETag of the version that was of this very moment and there first, if it is the client's: who brings times along may bring
+        the same twice. Otherwise the client's is nowhere. Raises HTTPServiceUnavailable."""
+        wanted = normalize_etag(place.environ.get("HTTP_ETAG"))
+        found = head_object(self.app, place.environ, path, SOURCE)
+        etag = found.headers.get("etag", "")
+        if not found.found or not wanted or wanted.lower() != normalize_etag(etag):
+            raise HTTPServiceUnavailable(request=place.request)
+        return etag
 
     def _data_environ(self, place: Place, path: str, stamp: Timestamp, body: Any) -> dict[str, Any]:
         """The client's PUT, to the version's name. Expiry is the link's: a version stays."""
@@ -324,8 +337,8 @@ def _is_own(place: Place, version: Version) -> bool:
     return version.container == place.container and version.obj == place.obj
 
 
-def _with_version(place: Place, headers: Headers) -> Headers:
-    """An answer's headers as clients may see them: hidden names become version ids."""
+def with_version(api_version: str, account: str, headers: Headers) -> Headers:
+    """The headers of an answer about a container with versions as clients may see them: hidden names become version ids."""
     found = NULL
     shown: Headers = []
     for name, value in headers:
@@ -333,10 +346,10 @@ def _with_version(place: Place, headers: Headers) -> Headers:
         if lower == "content-location" and "/%00" in value:
             version = parse_path(value)
             if version is not None:
-                value = f"/{place.version}/{wsgi_quote(version.account)}/{version.target}"
+                value = f"/{api_version}/{wsgi_quote(version.account)}/{version.target}"
                 found = version.id
         elif lower == "x-symlink-target" and value.startswith("%00"):
-            version = parse_target(place.account, value)
+            version = parse_target(account, value)
             if version is not None:
                 value = version.target
                 found = version.id
