@@ -42,7 +42,7 @@ from swift.wire.subanswer import ask
 
 _OVERRIDE = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG"
 _MARK_KEY = "HTTP_X_STATIC_LARGE_OBJECT"
-_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_RANGE")
+_ETAG_NAME = ETAG.lower()
 _RESERVED = "X-Static-Large-Object is a reserved header. To create a static large object add query param multipart-manifest=put."
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -85,11 +85,11 @@ class SloFilter:
     def _read(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING", "")
         path = environ["PATH_INFO"]
-        if "multipart-manifest" not in query or not _wants_manifest(query):
+        if not query or "multipart-manifest" not in query or not _wants_manifest(query):
             if "HTTP_RANGE" in environ:
                 appended(environ, IGNORE_RANGE, MARK)
-            if any(key in environ for key in _CONDITIONS):
-                appended(environ, ETAG_IS_AT, ETAG.lower())
+            if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ or "HTTP_IF_RANGE" in environ:
+                appended(environ, ETAG_IS_AT, _ETAG_NAME)
         elif "HTTP_RANGE" in environ and "raw" in query:
             appended(environ, IGNORE_RANGE, MARK)
         held = held_if_marked(self.app, environ, start_response, MARK)
