@@ -12,6 +12,7 @@ from swift.core import capabilities
 from swift.core.config import truthy
 from swift.core.errors import EntityTooLarge
 from swift.core.hashing import md5
+from swift.middleware.listing_hash import LARGEST
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import ETAG_IS_AT, IGNORE_RANGE, Held, appended, held_if_marked
 from swift.middleware.slo import listing, upload
@@ -215,6 +216,9 @@ class SloFilter:
             in_parallel(head, names, self.options.concurrency, lambda found: found.status_line[:1] != "5")
         )
         made, problems = upload.make(items, heads, environ.get("swift.callback.slo_manifest_hook"))
+        if made.size > upload.LARGEST:
+            text = f"A static large object may have at most {upload.LARGEST} bytes"
+            raise HTTPRequestEntityTooLarge(request=request, body=text)
         given = normalize_etag(environ.get("HTTP_ETAG"))
         if not problems and given and given != made.etag:
             raise HTTPUnprocessableEntity(request=request)
@@ -288,7 +292,7 @@ def _is_json(headers: Headers) -> bool:
             kind = value
         elif lower == "content-length":
             length = value
-    return kind.startswith("application/json") and length.isdigit() and int(length) <= listing.LARGEST
+    return kind.startswith("application/json") and length.isdigit() and int(length) <= LARGEST
 
 
 def _with_etag(headers: Headers, etag: str) -> Headers:

@@ -580,6 +580,20 @@ def test_a_manifest_inside_that_has_changed_is_not_read(slo, store):
     assert call(slo, "/v1/a/c/top").status_int == 409
 
 
+def test_not_larger_than_anybody_can_count(slo):
+    """A thousand of a thousand of a thousand …: no database could take the size."""
+    answer = put(slo, [{"path": "/seg/a"}] * 1000, path="/v1/a/c/n0")
+    for level in range(1, 9):
+        answer = put(slo, [{"path": f"/c/n{level - 1}"}] * 1000, path=f"/v1/a/c/n{level}")
+        if answer.status_int != 201:
+            break
+        assert int(call(slo, f"/v1/a/c/n{level}", "HEAD").headers["Content-Length"]) == 5 * 1000 ** (
+            level + 1
+        )
+    assert (answer.status_int, level) == (413, 5)
+    assert b"1152921504606846976" in answer.body
+
+
 # -- segments that are not what they should be
 
 
