@@ -13,7 +13,9 @@ import argparse
 import http.client
 import json
 import pathlib
+import signal
 import statistics
+import sys
 import sysconfig
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=11600)
     parser.add_argument("--memcached", default="127.0.0.1:11311")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server stays behind
     sides = [
         Side(Cluster(name, folder, options.root / name, port, port, options.memcached))
         for name, folder, port in (
