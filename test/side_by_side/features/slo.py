@@ -225,8 +225,6 @@ STEPS = [
     put("/c/nested", [{"path": "/other/sub"}, A]),
     Step("DELETE", f"/c/nested{DELETE}&async=on"),
     Step("DELETE", f"/c/nested{DELETE}", {"Accept": "application/json"}),
-    put("/c/spread", [B, {"path": "/c/plain"}]),
-    Step("DELETE", f"/c/spread{DELETE}&async=on", differs={"body": "the containers in their order"}),
     put("/c/later", [B]),
     Step("DELETE", f"/c/later{DELETE}&async=on"),
     Step("GET", "/c/later"),

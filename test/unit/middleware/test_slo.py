@@ -661,6 +661,17 @@ def test_stored_manifests_that_make_no_sense(slo, store, body):
     assert call(slo, "/v1/a/c/bad").status_int in (409, 500)
 
 
+def test_a_stored_manifest_that_is_too_large_is_not_read_to_its_end(slo, store, monkeypatch):
+    from swift.middleware.slo import request as request_module
+
+    monkeypatch.setattr(request_module, "_MANIFEST_BYTES", 1000)
+    slo = SloFilter(store, {"max_manifest_size": "100"}, memory_logger()[0])
+    store.put("/c/bad", b"[" + b" " * 5000 + b"]", X_Static_Large_Object="True")
+    answer = call(slo, "/v1/a/c/bad")
+    assert (answer.status_int, answer.body) == (500, b"Unable to load SLO manifest")
+    assert store.open == set()
+
+
 def test_a_manifest_that_holds_more_or_less_than_it_says(vector, store):
     for size in ("13", "15"):
         store.objects["/v1/a/c/slo"][0]["X-Object-Sysmeta-Slo-Size"] = size
