@@ -222,7 +222,7 @@ STEPS = [
     Step("DELETE", f"/c/plain{DELETE}&async=on"),
     Step("DELETE", f"/c/nope{DELETE}&async=on"),
     put("/other/sub", [C]),
-    put("/c/nested", [{"path": "/other/sub"}, A]),
+    put("/c/nested", [{"path": "/other/sub"}]),
     Step("DELETE", f"/c/nested{DELETE}&async=on"),
     Step("DELETE", f"/c/nested{DELETE}", {"Accept": "application/json"}),
     put("/c/later", [B]),
