@@ -14,6 +14,7 @@ from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.names import RESERVED
+from swift.core.timestamp import Timestamp
 from swift.middleware.info import is_success
 from swift.middleware.object_copies import own_environ
 from swift.middleware.object_versioning.containers import Containers, shown, with_bytes
@@ -311,16 +312,12 @@ def merged(
         seen.add(name)
     for (name, version_id), row in broken.items():
         item = {**_target_of(row), "is_latest": True, "version_id": version_id}
-        items.append(((name, version_name(name, _stamp(version_id))), item))
+        items.append(((name, version_name(name, Timestamp(version_id))), item))
     items += [((name, ""), {"subdir": name}) for name in subdirs]
     items.sort(key=lambda item: item[0])
     if asked.reverse:
         items.reverse()
     return [item for _, item in items[: asked.limit]]
-
-
-def _stamp(version_id: str) -> Any:
-    return parse_id(version_id)
 
 
 def _uncertain(hidden: list[Row], asked: Asked) -> set[str]:

@@ -172,6 +172,22 @@ def test_enabling_what_is_not_there(world):
     assert ("AUTH_test", "\0versions\0nothing") not in world.store.containers
 
 
+@pytest.mark.parametrize("known", [404, 503])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_nobody_believes_in_versions_that_are_not_kept(world, known, method):
+    """The container is there, and what is asked about it says otherwise, or nothing."""
+    world.call("PUT", "/there")
+    world.store.fail = lambda environ: known if environ["REQUEST_METHOD"] == "HEAD" else None
+    answer = world.call(method, "/there", X_Versions_Enabled="true")
+    world.store.fail = lambda environ: None
+    sysmeta = world.store.containers["AUTH_test", "there"]
+    if answer.status_int >= 500:
+        assert "X-Container-Sysmeta-Versions-Enabled" not in sysmeta
+    else:
+        assert ("AUTH_test", "\0versions\0there") in world.store.containers
+        assert sysmeta["X-Container-Sysmeta-Versions-Container"] == "%00versions%00there"
+
+
 @pytest.mark.parametrize(
     "before, now, text",
     [
