@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.policy import policies
 from swift.middleware.info import forget_container, is_success
@@ -23,6 +22,7 @@ from swift.middleware.object_versioning.context import (
     refused,
 )
 from swift.middleware.object_versioning.names import hidden_container
+from swift.middleware.parallel import Meanwhile
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
     HTTPBadRequest,
@@ -54,7 +54,7 @@ class Containers:
         """The request as it is; the answer says whether versions are kept, and counts their bytes."""
         environ = place.environ
         reads = environ["REQUEST_METHOD"] in ("GET", "HEAD")
-        hidden = spawn(self.hidden_head, place) if reads and place.hidden is not None else None
+        hidden = Meanwhile(self.hidden_head, place) if reads and place.hidden is not None else None
 
         def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
             headers = shown(headers)

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from swift.core import constraints
-from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
@@ -44,6 +43,7 @@ from swift.middleware.object_versioning.names import (
     parse_target,
     version_name,
 )
+from swift.middleware.parallel import Meanwhile
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
     HTTPInternalServerError,
@@ -123,7 +123,7 @@ class Objects:
         stamp = checked_timestamp(place)
         _choose_content_type(place)
         checked(request, constraints.check_delete_headers, environ, stamp)
-        newest = spawn(head_object, self.app, environ, place.object_path, SOURCE)
+        newest = Meanwhile(head_object, self.app, environ, place.object_path, SOURCE)
         if "*" in environ.get("HTTP_IF_NONE_MATCH", "") and newest.wait().found:
             raise HTTPPreconditionFailed(request=request)
         path = self._version_path(place, stamp)

@@ -694,6 +694,20 @@ def test_directories(listed):
     assert world.brief("&delimiter=x&prefix=f") == ["f/x", *expected(ids, ("f/y", DOWN))]
 
 
+def test_a_container_that_never_had_versions_is_listed_as_ever():
+    world = World()
+    world.call("PUT", "/c")
+    for name in ("a", "b/1", "b/2", "c", "d/1"):
+        world.put(f"/c/{name}", b"1")
+    for query, wanted in (
+        ("", ["a", "b/1", "b/2", "c", "d/1"]), ("&delimiter=/", ["a", "b/", "c", "d/"]), ("&end_marker=c", ["a", "b/1", "b/2"]), ("&limit=2", ["a", "b/1"]),
+        ("&end_marker=d/&delimiter=/", ["a", "b/", "c"]), ("&reverse=1&end_marker=b/1", ["d/1", "c", "b/2"]), ("&marker=b/1&version_marker=null", ["b/2", "c", "d/1"]),
+    ):  # fmt: skip
+        rows = world.versions(query)
+        assert [row.get("subdir") or row["name"] for row in rows] == wanted
+        assert all(row["version_id"] == "null" and row["is_latest"] for row in rows if "name" in row)
+
+
 @pytest.mark.parametrize(
     "query, status, body",
     [
