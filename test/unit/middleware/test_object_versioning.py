@@ -365,6 +365,18 @@ def test_what_was_there_before_versions_becomes_one(world):
     assert plain.get(f"/c/o?version-id={stamp}").body == b"plain"
 
 
+def test_a_name_that_is_too_long_for_versions(world):
+    name = "n" * 1010
+    world.call("POST", "/c", X_Versions_Enabled="false")
+    world.put(f"/c/{name}", b"plain")
+    world.call("POST", "/c", X_Versions_Enabled="true")
+    for method in ("PUT", "DELETE"):
+        answer = world.call(method, f"/c/{name}", b"")
+        assert (answer.status_int, answer.body) == (400, b"Object name length of 1028 longer than 1024")
+    assert world.get(f"/c/{name}").body == b"plain"
+    assert world.brief() == [(name, "null", True)]
+
+
 def test_switched_off_requests_are_plain(world):
     first = world.put("/c/o", b"one")
     world.call("POST", "/c", X_Versions_Enabled="false")
