@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Protocol
 
 from swift.cli.pull_findings import Part, short_reason
@@ -86,7 +86,7 @@ class LocalDatabases:
 
 
 class DatabaseCheck:
-    """One kind of databases on one device; see `pull_objects.ObjectCheck`."""
+    """One kind of databases on one device; see `pull_objects.ObjectCheck`, also for `only`."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class DatabaseCheck:
         own: Node | None,
         pulled: frozenset[int],
         timeouts: Timeouts,
+        only: Container[int] | None = None,
     ) -> None:
         self.part = part
         self.view = view
@@ -103,6 +104,7 @@ class DatabaseCheck:
         self.own = own
         self.pulled = pulled
         self.timeouts = timeouts
+        self.only = only
         self._now = clock.time()
 
     def run(self) -> None:
@@ -112,13 +114,16 @@ class DatabaseCheck:
             while after is not None:
                 found, after, aside = self.view.page(after)
                 self._check(found)
-                self._check_set_aside(aside)
+                if self.only is None:
+                    self._check_set_aside(aside)
         except Unanswered as error:
             self.part.problem("not-told", why=str(error))
 
     def _check(self, found: Sequence[Told]) -> None:
         asked: dict[int, tuple[Node, list[Told]]] = {}
         for told in found:
+            if self.only is not None and int(told.name_hash[:8], 16) >> self.ring.part_shift not in self.only:
+                continue
             self.part.checked += 1
             if told.state is None:
                 self.part.problem("unread", why=told.fault)
@@ -135,6 +140,8 @@ class DatabaseCheck:
             if told.db_state == SHARDING:
                 self.part.problem("sharding", example=_name(told))
             for node in others:
+                if self.own is not None and node["id"] == self.own["id"]:
+                    continue  # it stays, and has what it has
                 asked.setdefault(node["id"], (node, []))[1].append(told)
         pool = GreenPool(AT_ONCE)
         for peer, replicas in asked.values():

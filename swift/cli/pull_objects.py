@@ -6,7 +6,7 @@ on which implementation is asked. Quickly, only those suffixes are looked at who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.cli.pull_findings import Part, short_reason
@@ -15,6 +15,7 @@ from swift.core.concurrency import GreenPool, sleep
 from swift.core.policy import ErasurePolicy, StoragePolicy
 from swift.obj.device_view import DeviceView, Unanswered
 from swift.obj.files.partitions import digest
+from swift.obj.inventory import Contents
 from swift.obj.replication.peers import PeerError, Peers, name_of
 from swift.obj.ssync.sender import MOST_OFFERED, Busy, Options, Session, SyncError
 from swift.obj.store import RECLAIM_AGE, Item, SetAside, Times
@@ -44,6 +45,7 @@ class ObjectCheck:
     """One policy on one device. `own`: the device's entry in the ring, None if it has none; `pulled`: ids of all devices that go.
 
     `quick`: suffix hashes are believed, as replication does; otherwise each object is asked about. `tell(done, total)`: called now and then.
+    `only`: partitions that are asked about, for a device that stays; nothing else of it counts then.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ObjectCheck:
         peers: Peers,
         quick: bool = False,
         tell: Callable[[int, int], None] = lambda done, total: None,
+        only: Container[int] | None = None,
     ) -> None:
         self.part = part
         self.view = view
@@ -67,6 +70,7 @@ class ObjectCheck:
         self.peers = peers
         self.quick = quick
         self.tell = tell
+        self.only = only
         self.options = Options(peers.conn_timeout, peers.node_timeout, peers.http_timeout)
         self._now = clock.time()
         self._waited = 0
@@ -80,14 +84,21 @@ class ObjectCheck:
             return
         if self.ring.next_part_power is not None:
             self.part.problem("growing")
+        partitions = contents.partitions
+        if self.only is None:
+            self._check_beside(contents)
+        else:
+            partitions = [partition for partition in partitions if partition in self.only]
+        for at in range(0, len(partitions), COMPARED):
+            self.tell(at, len(partitions))
+            self._check_some(partitions[at : at + COMPARED])
+
+    def _check_beside(self, contents: Contents) -> None:
+        """What there is beside the partitions."""
         if contents.waiting:
             self.part.problem("waiting", items=contents.waiting)
         for name in contents.unknown:
             self.part.problem("unknown", example=name)
-        partitions = contents.partitions
-        for at in range(0, len(partitions), COMPARED):
-            self.tell(at, len(partitions))
-            self._check_some(partitions[at : at + COMPARED])
         self._check_set_aside(contents.set_aside)
         if contents.more_set_aside:
             self.part.problem("not-told", why="there is too much in quarantine")
@@ -103,7 +114,7 @@ class ObjectCheck:
         same = self._same(found) if self.quick else set()
         for partition, hashes in found.items():
             for node in self._others(partition):
-                if (node["id"], partition) not in same:
+                if (node["id"], partition) not in same and not self._is_own(node):
                     pool.spawn_n(self.part.guarded, self._compare, partition, hashes, node)
         pool.waitall()
 
@@ -135,6 +146,9 @@ class ObjectCheck:
         return self.own is not None and any(
             node["id"] == self.own["id"] for node in self.ring.get_part_nodes(partition)
         )
+
+    def _is_own(self, node: Node) -> bool:
+        return self.own is not None and node["id"] == self.own["id"]
 
     def _others(self, partition: int) -> list[Node]:
         """The primaries that stay."""

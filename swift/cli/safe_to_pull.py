@@ -31,6 +31,10 @@ DEVICE is [IP[:PORT]/]NAME as in the rings: sdb1, 10.0.0.1/sdb1 or
 A device whose server is the reference's can only be looked at on its own
 machine, by --devices.
 
+A disk that can't be read any more: --dead asks all other devices whether they
+have the same of everything that the rings want on it. What it held for others
+meanwhile, and what waited on it, can't be told then.
+
 The answer holds for the moment: stop writes to a device (set its weight to
 0, or stop its servers) before it is pulled, and ask again.
 
@@ -61,6 +65,12 @@ def _parser() -> OptionParser:
         action="store_true",
         default=False,
         help="believe suffix hashes, as replication does, instead of asking about each object",
+    )
+    parser.add_option(
+        "--dead",
+        action="store_true",
+        default=False,
+        help="the disks can't be read any more: ask all others what they have of theirs, and whether it is whole",
     )
     parser.add_option("--json", action="store_true", default=False, help="the answer as JSON")
     parser.add_option("-q", "--quiet", action="store_true", default=False, help="only the exit status")
@@ -114,9 +124,17 @@ def check(cluster: Cluster, target: Target, targets: Sequence[Target], options: 
     here = Here(options.devices, not options.no_mount_check)
     timeouts = Timeouts(min(CONNECT_SECONDS, options.timeout), options.timeout)
     peers = Peers(timeouts.connect, options.timeout, options.timeout)
+    dead = None
+    if options.dead:
+        from swift.cli.pull_dead import DeadCheck
+
+        dead = DeadCheck(cluster, target, pulled, peers, timeouts, here, options.quick)
     parts = []
     for kind in ("account", "container"):
         parts.append(part := Part(f"{kind}s", None, kind, "row"))
+        if dead is not None:
+            dead.databases(part, kind)
+            continue
         try:
             found = database_view(cluster, target, kind, timeouts, here)
         except Unanswered as error:
@@ -128,6 +146,9 @@ def check(cluster: Cluster, target: Target, targets: Sequence[Target], options: 
     for policy in cluster.policies:
         name = policy.ring_name
         parts.append(part := Part("objects", policy.name, "partition", "object"))
+        if dead is not None:
+            dead.objects(part, policy)
+            continue
         try:
             view = object_view(cluster, target, policy, peers, here)
         except Unanswered as error:
@@ -158,6 +179,7 @@ def _answer(found: Sequence[tuple[Target, Sequence[Part]]], options: Values) -> 
     if options.json:
         document = {
             "safe_to_pull": yes,
+            "dead": options.dead,
             "devices": [
                 {
                     "device": str(target),
@@ -170,16 +192,16 @@ def _answer(found: Sequence[tuple[Target, Sequence[Part]]], options: Values) -> 
         print(json.dumps(document, indent=2, sort_keys=True))
     elif not options.quiet:
         for target, parts in found:
-            _print(target, parts)
+            _print(target, parts, options.dead)
     sys.stdout.flush()
     return EXIT_YES if yes else EXIT_NO
 
 
-def _print(target: Target, parts: Sequence[Part]) -> None:
+def _print(target: Target, parts: Sequence[Part], dead: bool) -> None:
     if all(part.is_whole for part in parts):
         print(f"{target}: YES, it may be pulled")
     else:
-        print(f"{target}: NO, it must stay")
+        print(f"{target}: NO, {'what it held is not whole elsewhere' if dead else 'it must stay'}")
     for part in parts:
         for line in part.lines():
             print(f"  {line}")

@@ -426,13 +426,17 @@ def _offering_copy(start_response: StartResponse) -> StartResponse:
     """Answers to OPTIONS that name COPY among the methods."""
 
     def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        offered = [
-            (name, f"{value}, COPY" if name.lower() in ("allow", "access-control-allow-methods") else value)
-            for name, value in headers
-        ]
+        if status[0] == "2":
+            headers = [
+                (
+                    name,
+                    f"{value}, COPY" if name.lower() in ("allow", "access-control-allow-methods") else value,
+                )
+                for name, value in headers
+            ]
         if exc_info is None:
-            return start_response(status, offered)
-        return start_response(status, offered, exc_info)
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
 
     return respond
 

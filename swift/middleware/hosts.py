@@ -5,6 +5,7 @@ Lives here: taking a Host header apart, and telling clients of places in the wor
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ def split_port(host: str) -> tuple[str, str]:
     return name, f":{port}"
 
 
+@functools.lru_cache(maxsize=256)
 def is_address(name: str) -> bool:
     """Returns True for an IP address, that of IPv6 in brackets or not."""
     try:

@@ -9,6 +9,7 @@ import errno
 import os
 
 from swift.core import clock
+from swift.core.durable import make_directories
 from swift.obj.directories import DATADIR, split_policy_dir
 
 QUARANTINE_DIR = "quarantined"
@@ -26,9 +27,12 @@ def datadir_of(path: str) -> str:
     return DATADIR
 
 
-def move_away(source: str, directory: str, name: str) -> str:
-    """Move `source` into `directory`, made if missing, under `name` or that and a random end. Returns where to. Raises OSError."""
-    os.makedirs(directory, exist_ok=True)
+def move_away(device_path: str, source: str, directory: str, name: str) -> str:
+    """Move `source` into `directory`, made if missing (the device never), under `name` or that and a random end.
+
+    Returns where to. Raises OSError.
+    """
+    make_directories(directory, device_path)
     target = f"{directory}/{name}"
     try:
         if os.path.lexists(target):
@@ -44,4 +48,4 @@ def move_away(source: str, directory: str, name: str) -> str:
 
 def quarantine_stray(device_path: str, datadir: str, path: str) -> str:
     """Move a file that belongs to no hash directory to the quarantine of `datadir`; returns where to. Raises OSError."""
-    return move_away(path, f"{device_path}/{QUARANTINE_DIR}/{datadir}", os.path.basename(path))
+    return move_away(device_path, path, f"{device_path}/{QUARANTINE_DIR}/{datadir}", os.path.basename(path))

@@ -1,6 +1,11 @@
 """Signed URLs, forms and web sites over the whole stack: what a key opens, and that neither keys nor signatures get into a log."""
 
 import hmac
+import json
+import pathlib
+import re
+import subprocess
+import sys
 import time
 import urllib.parse
 
@@ -8,9 +13,10 @@ import pytest
 
 from test.cluster import Cluster
 
+BIN = pathlib.Path(__file__).parents[2] / "bin"
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl formpost tempauth staticweb copy slo dlo "
-    "proxy-logging proxy-server"
+    "versioned_writes symlink proxy-logging proxy-server"
 )
 ACCOUNT_KEY, CONTAINER_KEY = "key-of-the-whole-account", "key-of-one-container"
 
@@ -95,6 +101,7 @@ def test_changes(cluster, method, body, status, key):
 @pytest.mark.parametrize(
     "name, headers, query, body",
     [
+        ("link", {"X-Symlink-Target": "other/secret"}, "", b""),
         ("dynamic", {"X-Object-Manifest": "other/sec"}, "", b""),
         ("static", {}, "?multipart-manifest=put", b'[{"path": "/other/secret"}]'),
     ],
@@ -128,6 +135,29 @@ def test_a_manifest_that_is_put_by_a_signed_url_is_text(cluster):
     assert cluster.request("GET", "/open/text").body == manifest
 
 
+def test_versions_are_no_way_around_what_is_signed(cluster):
+    """Old ones are in a hidden container of their own, and have names that only `version-id` tells."""
+    headers = {"X-Versions-Enabled": "true", "X-Container-Meta-Temp-Url-Key": CONTAINER_KEY}
+    assert cluster.request("PUT", "/kept", headers=headers).status == 201
+    for key in (ACCOUNT_KEY, CONTAINER_KEY):
+        for body in (b"one", b"two"):
+            assert cluster.raw("PUT", signed("PUT", f"{ROOT}/kept/o", key), body).status == 201
+        listing = json.loads(cluster.request("GET", "/kept?versions&format=json").body)
+        old = next(row["version_id"] for row in listing if not row["is_latest"])
+        assert cluster.request("GET", f"/kept/o?version-id={old}").status == 200
+        url = signed("GET", f"{ROOT}/kept/o", key)
+        assert cluster.raw("GET", url).body == b"two"
+        assert cluster.raw("GET", f"{url}&version-id={old}").body == b"two"
+    hidden = urllib.parse.quote("\0versions\0kept", safe="")
+    for key in (ACCOUNT_KEY, CONTAINER_KEY):
+        assert cluster.raw("GET", signed("GET", f"{ROOT}/\0versions\0kept/\0o", key)).status in (
+            401,
+            404,
+            412,
+        )
+    assert cluster.raw("GET", f"{ROOT}/{hidden}").status in (401, 412)
+
+
 def form(fields, files):
     parts = [
         f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}' for name, value in fields.items()
@@ -154,6 +184,26 @@ def test_forms(cluster, size):
     broken = cluster.raw("POST", path, body[:-40], head)
     assert broken.status == 400
     assert cluster.raw("POST", f"{ROOT}/other/form_", body, head).status == 401
+
+
+def test_the_form_that_the_command_prints(cluster):
+    command = [
+        sys.executable,
+        str(BIN / "swift-form-signature"),
+        f"{ROOT}/open/printed_",
+        "/done",
+        "100",
+        "1",
+        "60",
+        ACCOUNT_KEY,
+    ]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page))
+    signatures.append(fields["signature"])
+    head = {"Content-Type": "multipart/form-data; boundary=XbX"}
+    answer = cluster.raw("POST", f"{ROOT}/open/printed_", form(fields, {"f": "data"}), head)
+    assert (answer.status, answer.headers["location"]) == (303, "/done?status=201&message=")
+    assert cluster.request("GET", "/open/printed_f").body == b"data"
 
 
 def test_a_signed_listing_leads_a_visitor_through_his_directory(cluster):
@@ -195,3 +245,48 @@ def test_nobody_but_owners_sees_keys(cluster):
             assert CONTAINER_KEY not in str(answer.headers) and CONTAINER_KEY.encode() not in answer.body
         assert cluster.request(method, "/open").headers["x-container-meta-temp-url-key"] == CONTAINER_KEY
     assert cluster.request("POST", "/open", headers={"X-Remove-Container-Read": "x"}).status == 204
+
+
+IF_RANGE_BODY = bytes(range(256)) * 40
+
+
+@pytest.fixture(scope="module")
+def resumable(cluster):
+    """path → what resumes it: plain, erasure-coded, large and linked objects of the same bytes."""
+    for path, headers, body in (
+        ("/coded", {"X-Storage-Policy": "ec42"}, b""),
+        ("/coded/o", {}, IF_RANGE_BODY),
+        ("/open/whole", {}, IF_RANGE_BODY),
+        ("/open/segments/1", {}, IF_RANGE_BODY[:5000]),
+        ("/open/segments/2", {}, IF_RANGE_BODY[5000:]),
+        ("/open/dlo", {"X-Object-Manifest": "open/segments/"}, b""),
+        ("/open/linked", {"X-Symlink-Target": "open/whole"}, b""),
+        (
+            "/open/slo?multipart-manifest=put",
+            {},
+            b'[{"path": "/open/segments/1"}, {"path": "/open/segments/2"}]',
+        ),
+    ):
+        assert cluster.request("PUT", path, body, headers).status == 201
+    time.sleep(2.1)  # a date, rounded up, names only what was not changed again in its second
+    return ["/open/whole", "/coded/o", "/open/dlo", "/open/slo", "/open/linked"]
+
+
+def test_downloads_are_resumed_whatever_is_behind_them(cluster, resumable):
+    """If-Range (RFC 9110 13.1.5): the rest of exactly this entity, by strong ETag or date, or all of it."""
+    for path in resumable:
+        head = cluster.request("HEAD", path).headers
+        etag, date = head["etag"], head["last-modified"]
+        for condition, partial in (
+            (etag, True),
+            (date, True),
+            ('"another"', False),
+            (f"W/{etag}", False),
+            ("Sat, 01 Jan 2000 00:00:00 GMT", False),
+            ("Fri, 01 Jan 2100 00:00:00 GMT", False),
+            ("nonsense", False),
+        ):
+            given = {"If-Range": condition, "Range": "bytes=4990-5009"}
+            answer = cluster.request("GET", path, headers=given)
+            expected = (206, IF_RANGE_BODY[4990:5010]) if partial else (200, IF_RANGE_BODY)
+            assert (answer.status, answer.body) == expected, (path, condition)

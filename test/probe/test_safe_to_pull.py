@@ -158,6 +158,47 @@ def test_a_node_that_does_not_answer_is_a_reason(cluster):
     assert "what lies there can't be told" in text
 
 
+def test_a_disk_that_is_dead_may_go_when_all_others_have_the_same(cluster):
+    kept = cluster.device(3).with_name("kept")
+    cluster.device(3).rename(kept)
+    try:
+        assert command(cluster, "sdb3")[0] == 1
+        for words in ((), ("--quick",)):
+            status, text = command(cluster, "--dead", *words, "sdb3")
+            assert status == 0 and "YES" in text, text
+        found, _ = parts(cluster, "--dead", "sdb3")
+    finally:
+        kept.rename(cluster.device(3))
+    for key in (("objects", "gold"), ("objects", "ec42"), ("containers", None)):
+        assert found[key]["checked"], key
+
+
+def test_what_only_some_others_have_a_dead_disk_may_have_had(cluster):
+    put(cluster, "gold", "late", b"first")
+    hashing.load_hash_config(str(cluster.layout.etc))
+    name_hash = hash_path("AUTH_test", "gold", "late")
+    copies = {
+        f"sdb{node}": file
+        for node in NODES
+        for file in cluster.device(node).glob(f"objects/*/*/{name_hash}/*.data")
+    }
+    lacking, *others = sorted(copies)
+    copies[lacking].unlink()
+    for words in ((), ("--quick",)):
+        status, text = command(cluster, "--dead", *words, others[0])
+        assert status == 1 and f"{lacking} lacks 1 object" in text, text
+        assert command(cluster, "--dead", *words, lacking)[0] == 0
+    put(cluster, "gold", "late", b"second")
+
+
+def test_a_dead_disk_stays_while_another_is_away(cluster):
+    cluster.kill("node3")
+    status, text = command(cluster, "--dead", "sdb2")
+    assert status == 1 and "sdb3 can't be asked about" in text
+    status, text = command(cluster, "--dead", "sdb3", "sdb7")  # all that this node has
+    assert status == 0, text
+
+
 def test_one_old_copy_elsewhere_is_a_reason(cluster):
     hashing.load_hash_config(str(cluster.layout.etc))
     put(cluster, "gold", "old", b"first")

@@ -23,6 +23,7 @@ _WORDS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d[ -]\w{3}[ -]\d{4} \d\d:\d\d:\d\d (GMT|UTC)", "<date>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}", "<time>"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<time>"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<time>"),
         (r"\b1[5-9]\d{8}\.\d{5}(_[0-9a-f]{16})?\b", "<timestamp>"),
         (r"\b127\.0\.0\.1:\d+", "<address>"),
         (r"AUTH_tk[0-9a-f]{32}", "<token>"),

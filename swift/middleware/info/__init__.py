@@ -14,7 +14,7 @@ from swift.middleware.info.asking import (
     remember_account,
     remember_container,
 )
-from swift.middleware.info.forms import Info, is_success
+from swift.middleware.info.forms import Info, container_key, is_success
 from swift.middleware.info.process_cache import PROCESS_CACHE, Asked
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "PROCESS_CACHE",
     "asked_account",
     "asked_container",
+    "container_key",
     "forget_account",
     "forget_container",
     "get_account_info",

@@ -10,20 +10,23 @@ from typing import Any
 
 from swift.core.constraints import limits
 from swift.core.names import RESERVED
-from swift.middleware.info import get_container_info
+from swift.middleware.info import container_key, get_container_info
 from swift.middleware.object_versioning.by_id import ById
 from swift.middleware.object_versioning.containers import Containers
 from swift.middleware.object_versioning.context import (
     CONTAINER,
     Body,
+    Headers,
     StartResponse,
     parameters,
     place_of,
 )
 from swift.middleware.object_versioning.listing import Listings
-from swift.middleware.object_versioning.objects import Objects
+from swift.middleware.object_versioning.objects import Objects, with_version
 from swift.wire.call import Application
-from swift.wire.message import HTTPException, parsed_path
+from swift.wire.message import HTTPException, parsed_path, wsgi_to_str
+
+_READS = frozenset(("GET", "HEAD"))
 
 
 class ObjectVersioning:
@@ -38,6 +41,8 @@ class ObjectVersioning:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Body:
         version, account, container, obj = parsed_path(environ)
+        if obj is not None and environ["REQUEST_METHOD"] in _READS and not environ.get("QUERY_STRING"):
+            return self._read(environ, start_response)
         if account is None or version not in limits().valid_api_versions:
             return self.app(environ, start_response)
         try:
@@ -52,6 +57,19 @@ class ObjectVersioning:
             return self._object(environ, version, account, container, obj, start_response)
         except HTTPException as answer:
             return answer(environ, start_response)
+
+    def _read(self, environ: dict[str, Any], start_response: StartResponse) -> Body:
+        """Most requests: whether they concern a container with versions is known by the time of the answer, for the proxy has looked."""
+        known = environ.setdefault("swift.infocache", {})
+
+        def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            version, account, container, _ = parsed_path(environ)
+            info = known.get(container_key(wsgi_to_str(account or ""), wsgi_to_str(container or "")))
+            if info is not None and info["sysmeta"].get(CONTAINER) and RESERVED not in environ["PATH_INFO"]:
+                headers = with_version(version or "", account or "", headers)
+            return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
+
+        return self.app(environ, respond)
 
     def _container(
         self,

@@ -107,7 +107,7 @@ class Objects:
         """GET, HEAD and all else that changes nothing: the answer says which version it is about."""
 
         def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
-            headers = _with_version(place, headers)
+            headers = with_version(place.version, place.account, headers)
             return start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
         return self.app(place.environ, respond)
@@ -324,8 +324,8 @@ def _is_own(place: Place, version: Version) -> bool:
     return version.container == place.container and version.obj == place.obj
 
 
-def _with_version(place: Place, headers: Headers) -> Headers:
-    """An answer's headers as clients may see them: hidden names become version ids."""
+def with_version(api_version: str, account: str, headers: Headers) -> Headers:
+    """The headers of an answer about a container with versions as clients may see them: hidden names become version ids."""
     found = NULL
     shown: Headers = []
     for name, value in headers:
@@ -333,10 +333,10 @@ def _with_version(place: Place, headers: Headers) -> Headers:
         if lower == "content-location" and "/%00" in value:
             version = parse_path(value)
             if version is not None:
-                value = f"/{place.version}/{wsgi_quote(version.account)}/{version.target}"
+                value = f"/{api_version}/{wsgi_quote(version.account)}/{version.target}"
                 found = version.id
         elif lower == "x-symlink-target" and value.startswith("%00"):
-            version = parse_target(place.account, value)
+            version = parse_target(account, value)
             if version is not None:
                 value = version.target
                 found = version.id

@@ -42,7 +42,10 @@ def quarantine_hash_dir(
                 _keep_durable(hash_dir, damaged, names)
                 return _move_file(device_path, hash_dir, damaged)
         return move_away(
-            hash_dir, f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}", os.path.basename(hash_dir)
+            device_path,
+            hash_dir,
+            f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}",
+            os.path.basename(hash_dir),
         )
 
 
@@ -102,6 +105,7 @@ def quarantine_suffix_dir(device_path: str, suffix_dir: str) -> str:
     """Move a whole suffix directory away, for when a hash directory in it can't be moved. Raises OSError."""
     with _invalidating(f"{suffix_dir}/any"):
         return move_away(
+            device_path,
             suffix_dir,
             f"{device_path}/{QUARANTINE_DIR}/{datadir_of(suffix_dir)}",
             os.path.basename(suffix_dir),
@@ -120,7 +124,7 @@ def quarantine_file(device_path: str, path: str) -> str:
 
 def _move_file(device_path: str, hash_dir: str, name: str) -> str:
     directory = f"{device_path}/{QUARANTINE_DIR}/{datadir_of(hash_dir)}/{os.path.basename(hash_dir)}-{clock.uuid4().hex}"
-    target = move_away(f"{hash_dir}/{name}", directory, name)
+    target = move_away(device_path, f"{hash_dir}/{name}", directory, name)
     fsync_dir(hash_dir)
     return target
 

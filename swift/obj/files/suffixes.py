@@ -13,7 +13,7 @@ from hashlib import md5
 from typing import Any, NamedTuple
 
 from swift.core import clock
-from swift.core.durable import write_durable
+from swift.core.durable import make_directories, write_durable
 from swift.core.fault_points import fault_point
 from swift.core.locks import acquire_lock
 from swift.core.new_file import write_all
@@ -30,6 +30,7 @@ INVALID_FILE = "hashes.invalid"
 LOCK_TIMEOUT = 10.0  # seconds
 MAX_LINE = 256  # bytes of a line of hashes.invalid, of which four are right
 MAX_HASHES_SIZE = 64 << 20
+_VANISHED_TRIES = 8
 
 
 # ---------------------------------------------------------------- invalidation
@@ -40,7 +41,7 @@ class Invalidation:
 
     Whoever dies before, in or after the body leaves the suffix marked; and nobody can take the mark and hash the
     suffix between the mark and the change, since consolidation needs the same lock. `create`: make the partition
-    directory if missing (nothing syncs it). Raises LockTimeout, OSError.
+    directory if missing (nothing syncs it), never the device. Raises LockTimeout, OSError.
     """
 
     __slots__ = ("_partition_dir", "_suffix", "_create", "_lock")
@@ -52,19 +53,22 @@ class Invalidation:
         self._lock = -1
 
     def __enter__(self) -> None:
-        try:
-            self._lock = acquire_lock(self._partition_dir, LOCK_TIMEOUT)
-        except FileNotFoundError:
-            if not self._create:
-                raise
-            os.makedirs(self._partition_dir, exist_ok=True)
-            self._lock = acquire_lock(self._partition_dir, LOCK_TIMEOUT)
+        self._lock = self._acquire()
         try:
             append_invalid(self._partition_dir, self._suffix)
         except BaseException:
             os.close(self._lock)
             raise
         fault_point("invalidate:appended")
+
+    def _acquire(self) -> int:
+        for _ in range(_VANISHED_TRIES if self._create else 0):
+            try:
+                return acquire_lock(self._partition_dir, LOCK_TIMEOUT)
+            except FileNotFoundError:
+                # or removed as empty, or with all that is on the disk, since it was made
+                make_directories(self._partition_dir, os.path.dirname(os.path.dirname(self._partition_dir)))
+        return acquire_lock(self._partition_dir, LOCK_TIMEOUT)
 
     def __exit__(self, *exc: object) -> None:
         os.close(self._lock)

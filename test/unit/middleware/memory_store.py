@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp, now_internal
-from swift.middleware.info import forget_container
+from swift.middleware.info import forget_container, get_container_info
 from swift.wire.message import Request, Response, parsed_path, title_case, wsgi_to_str
 
 _KEPT = ("x-object-meta-", "x-object-sysmeta-")
@@ -52,6 +52,8 @@ class MemoryStore:
             return self._answer(environ, start_response, 412)
         if container is None:
             return self._account(environ, start_response, account)
+        if obj is not None:
+            get_container_info(environ, self, account, container)  # as the proxy does
         found = self.containers.get((account, container))
         read = method in ("GET", "HEAD")
         acl = (found or {}).get("X-Container-Read" if read else "X-Container-Write") if obj else None

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from filter_stand_ins import memory_logger
+from filter_stand_ins import App, call, memory_logger
 from object_stand_in import MD5, TEXT, Store
 from object_stand_in import ask as asked
 
@@ -265,6 +265,11 @@ def test_options_name_it(store):
     _, headers, _ = ask(store, "OPTIONS", "/v1/a/c/o")
     assert headers["allow"] == "GET, PUT, COPY" and headers["access-control-allow-methods"] == "PUT, COPY"
     assert ask(store, "OPTIONS", "/v1/a/c")[1]["allow"] == "GET, PUT"
+
+
+def test_options_that_are_refused_name_what_was_named():
+    refusing = App("401 Unauthorized", [("Allow", "GET, PUT")])
+    assert call(CopyFilter(refusing, {}), method="OPTIONS").headers["Allow"] == "GET, PUT"
 
 
 def test_containers_and_accounts_are_not_copied(store):

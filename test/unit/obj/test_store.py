@@ -394,7 +394,7 @@ def test_a_purge_and_a_new_object_at_once(root):
             store.purge(app.where(), Times(f"17000000{n:02d}.00000"))
             os._exit(0)
         app.server.devices.get("sda").inline = True
-        assert app.put(f"17000001{n:02d}.00000", b"new").status == 201
+        assert app.put(f"17000001{n:02d}.00000", b"new").status == 201, app.log.lines[-3:]
         os.waitpid(pid, 0)
         assert app.get().body == b"new"
         assert app.request("DELETE", X_Timestamp=f"17000002{n:02d}.00000").status == 204

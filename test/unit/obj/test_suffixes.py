@@ -1,6 +1,7 @@
 """Suffix hashes: the reference's values, and nothing changed stays unhashed."""
 
 import base64
+import errno
 import os
 import pickle
 
@@ -63,6 +64,27 @@ def add(partition, suffix, name, number="a"):
     directory = f"{partition}/{suffix}/{number * 29}{suffix}"
     os.makedirs(directory, exist_ok=True)
     open(f"{directory}/{name}", "w").close()
+
+
+def test_a_partition_that_goes_while_it_is_made_is_made_again(tmp_path, monkeypatch):
+    """As when a disk is emptied: it was there when it was to be made, and is not when it is to be locked."""
+    (tmp_path / "objects").mkdir()
+    make, found = os.mkdir, iter([True, False])
+
+    def mkdir(path, *args, **kwargs):
+        if next(found, False):
+            raise FileExistsError(errno.EEXIST, "it was there", path)
+        make(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    suffixes.invalidate(f"{tmp_path}/objects/308", "fff")
+    assert (tmp_path / "objects/308/hashes.invalid").read_text() == "fff\n"
+
+
+def test_no_invalidation_makes_a_device(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        suffixes.invalidate(f"{tmp_path}/sda/objects/308", "fff")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalidation_appends_a_line_and_makes_the_partition(tmp_path):
