@@ -231,7 +231,7 @@ class SymlinkFilter:
 
 
 def _wants_link(query: str) -> bool:
-    return ("symlink", "get") in parse_qsl(query, encoding="latin-1")
+    return dict(parse_qsl(query, encoding="latin-1")).get("symlink") == "get"
 
 
 def _showing_links(start_response: StartResponse) -> StartResponse:

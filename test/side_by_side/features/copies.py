@@ -10,6 +10,7 @@ ETAG = "781e5e245d69b566979b86e28d23f2c7"
 _UTF8 = "500 there for names that are no UTF-8"
 _RANGES = "there the multipart text is stored, and then it cannot be served"
 _SUMMARY = "a summary of the manifest's PUT stands in it there"
+_WHEN = "the time of the source is told there, and that of the copy stored"
 _SLO = "the system metadata of the manifest stays with the plain object there, and decides conditions"
 META = {
     "X-Object-Meta-Color": "red",
@@ -49,7 +50,7 @@ METADATA = [
     *both("meta", {"X-Object-Meta-Color": "blue", "X-Object-Meta-New": "1", "Content-Type": "image/png", "X-Object-Meta-Size": ""}),
     *both("fresh", {"X-Fresh-Metadata": "true", "X-Object-Meta-New": "1"}), *both("notfresh", {"X-Fresh-Metadata": "no"}),
     *both("freshtype", {"X-Fresh-Metadata": "1", "Content-Type": "image/png"}), *both("detect.html", {"X-Detect-Content-Type": "true"}),
-    *both("expires", {"X-Delete-After": "5000"}), *both("past", {"X-Delete-At": "5"}), *both("word", {"X-Delete-At": "soon"}),
+    *both("expires", {"X-Delete-After": "5000"}, then=(), differs={"header x-delete-at": _WHEN}), *both("past", {"X-Delete-At": "5"}), *both("word", {"X-Delete-At": "soon"}),
     *both("toomuch", {"X-Object-Meta-A": "x" * 257}), *both("noname", {"X-Object-Meta-": "x"}), *both("badtype", {"Content-Type": "a/b; swift_bytes=1"}),
     *both("etag", {"Etag": ETAG}), *both("wrongetag", {"Etag": "abc"}), *both("removed", {"X-Remove-Object-Meta-Color": "x"}),
     *both("unicode", {"X-Object-Meta-Ünï": "☃"}), *both("sysmeta", {"X-Object-Sysmeta-X": "y", "X-Backend-X": "y", "X-Timestamp": "1"}, then=("GET",)),
@@ -62,7 +63,7 @@ METADATA = [
 PARTS = [
     *both("r1", {"Range": "bytes=2-4"}), *both("r2", {"Range": "bytes=-3"}), *both("r3", {"Range": "bytes=5-"}), *both("r4", {"Range": "bytes=100-"}),
     *both("r5", {"Range": "nonsense"}), *both("r6", {"Range": "bytes=5-3"}), *both("r7", {"Range": "bytes=2-4", "Etag": "abc"}),
-    *both("r8", {"Range": "bytes=0-1,4-5"}, then=(), differs={"*": _RANGES}), *both("r9", {"Range": "bytes=0-99"}),
+    *both("r8", {"Range": "bytes=0-1,4-5"}, then=(), differs={"*": _RANGES}), *(Step("DELETE", f"/d/r8{n}", differs={"*": _RANGES}) for n in (0, 1)), *both("r9", {"Range": "bytes=0-99"}),
     *both("i1", {"If-None-Match": "*"}), *both("i2", {"If-None-Match": ETAG}), *both("i3", {"If-None-Match": "other"}), *both("i4", {"If-Match": ETAG}),
     *both("i5", {"If-Match": "other"}), *both("i6", {"If-Match": "*"}), *both("i7", {"If-Modified-Since": "Fri, 01 Jan 2038 00:00:00 GMT"}),
     *both("i8", {"If-Unmodified-Since": "Fri, 01 Jan 1999 00:00:00 GMT"}), *both("i9", {"If-Unmodified-Since": "Fri, 01 Jan 2038 00:00:00 GMT"}),

@@ -53,7 +53,7 @@ MADE = [
 REFUSED = [
     *(link("bad", target) for target in ("/c/o", "%2fc/o", "c", "", "c/", "/", "//", " ", "l/bad", "l/b%61d")), link("bad", "l/bad", X_Symlink_Target_Account="AUTH_symlinks"),
     *(link("bad", target, differs={"*": _NO_NAME}) for target in ("%ff/%fe", "c/%00o", "%00versions%00c/%00o")),
-    *(link("bad", "c/o", X_Symlink_Target_Account=account) for account in ("", "a/b", "a%2fb")), *(link("bad", "c/o", etag) for etag in ("a;b", 'a"b', '"a', "a\\b", '""', "☃", "abc")),
+    *(link("bad", "c/o", X_Symlink_Target_Account=account) for account in ("", "a/b", "a%2fb")), *(link("bad", "c/o", etag) for etag in ("a;b", 'a"b', '"a', "a\\b", '""', "abc")),
     link("bad", "c/none", ETAG), link("bad", "none/none", ETAG), link("bad", "o/x", ETAG, X_Symlink_Target_Account="{other}"),
     Step("PUT", "/l/bad", {"X-Symlink-Target": "c/o"}, body="body"), Step("PUT", "/l/bad", {"X-Symlink-Target": "c/o", "Content-Length": None}), Step("GET", "/l/bad"), Step("DELETE", "/l/bad"),
     Step("PUT", "/l/plain", {"X-Symlink-Target-Etag": ETAG, "X-Symlink-Target-Account": "x"}), Step("HEAD", "/l/plain?symlink=get"), Step("PUT", "/l", {"X-Symlink-Target": "c/o"}), Step("PUT", "", {"X-Symlink-Target": "c/o"}),
@@ -86,7 +86,7 @@ CHAINS = [
 MANIFEST = json.dumps([{"path": "/c/seg1"}, {"path": "/c/seg2"}])
 LARGE = [
     Step("PUT", "/c/seg1", body="aaaaa"), Step("PUT", "/c/seg2", body="bbbbb"), Step("PUT", "/c/slo?multipart-manifest=put", {"Content-Type": "x/y"}, body=MANIFEST), Step("PUT", "/c/dlo", {"X-Object-Manifest": "c/seg"}),
-    link("slo", "c/slo"), link("dlo", "c/dlo"), Step("PUT", "/l/slob", {"X-Symlink-Target": "c/slo", "X-Symlink-Target-Etag": "d31eea83662e6f7e577ae0cf8b71fb3d"}, differs={"*": "it names the manifest's ETag, which holds a time"}), link("dlos", "c/dlo", EMPTY),
+    link("slo", "c/slo"), link("dlo", "c/dlo"), Step("PUT", "/l/slob", {"X-Symlink-Target": "c/slo", "X-Symlink-Target-Etag": "d31eea83662e6f7e577ae0cf8b71fb3d"}), link("dlos", "c/dlo", EMPTY),
     *(Step("GET", f"/l/{kind}{query}", headers) for kind in ("slo", "dlo", "dlos") for query, headers in (("", {}), ("", {"Range": "bytes=3-6"}), ("?symlink=get", {}), ("", {"If-None-Match": "d31eea83662e6f7e577ae0cf8b71fb3d"}))),
     Step("HEAD", "/l/slo"), Step("HEAD", "/l/dlo"), link("seg3", "c/seg1"), Step("PUT", "/c/slo2?multipart-manifest=put", body=json.dumps([{"path": "/l/seg3"}, {"path": "/c/seg2"}])), Step("GET", "/c/slo2"),
     Step("GET", "/l?format=json&prefix=slo"),
@@ -100,7 +100,6 @@ WHO = [
     Step("GET", "/l/m", user="member"), Step("GET", "/l/m"), Step("POST", "/l/m", {"X-Object-Meta-A": "b"}, user="member"), Step("DELETE", "/l/m", user="member"), Step("DELETE", "/l/ms", user="other"),
     Step("PUT", "/v1/{other}/o/l", {"X-Symlink-Target": "c/o", "X-Symlink-Target-Account": "{account}"}, user="other", whole=True), Step("GET", "/v1/{other}/o/l", user="other", whole=True), Step("GET", "/v1/{other}/o/l", whole=True),
     Step("PUT", "/v1/{other}/o/s", {"X-Symlink-Target": "c/o", "X-Symlink-Target-Account": "{account}", "X-Symlink-Target-Etag": ETAG}, user="other", whole=True), Step("GET", "/v1/{other}/o?format=json", user="other", whole=True),
-    Step("GET", "/info", whole=True, user=""),
 ]  # fmt: skip
 
 STEPS = [*SET_UP, *MADE, *REFUSED, *READ, *CHAINS, *LARGE, *WHO]
