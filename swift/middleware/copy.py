@@ -19,6 +19,7 @@ from swift.telemetry.log import get_logger
 from swift.wire.body_input import BodyInput
 from swift.wire.call import Headers, call_app
 from swift.wire.errors import ClientError
+from swift.wire.input import NO_BODY
 from swift.wire.message import (
     BodyFilter,
     HTTPBadRequest,
@@ -168,7 +169,7 @@ class Copy:
         read["SCRIPT_NAME"] = ""
         read["HTTP_X_NEWEST"] = "true"
         read["swift.source"] = SOURCE
-        read["wsgi.input"] = BodyInput((), 0)
+        read["wsgi.input"] = NO_BODY
         if self.wants_manifest:
             read["QUERY_STRING"] = urlencode({**self.params, "format": "raw"}, encoding="latin-1")
         return read
