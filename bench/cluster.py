@@ -19,7 +19,7 @@ from disks import Images
 
 # That of the reference's sample configuration.
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats tempurl ratelimit tempauth copy container-quotas "
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit tempauth copy container-quotas "
     "account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 ENTRY = {
