@@ -84,6 +84,7 @@ setup(
             "read_only = swift.middleware.read_only:filter_factory",
             "bulk = swift.middleware.bulk:filter_factory",
             "copy = swift.middleware.copy:filter_factory",
+            "container_sync = swift.middleware.container_sync:filter_factory",
             "symlink = swift.middleware.symlink:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",

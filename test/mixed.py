@@ -22,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
 
 from cluster import PORT_OF, Cluster, Policy  # noqa: E402
+from disks import memory_folder  # noqa: E402
 
 __all__ = [
     "EC_TYPE",
@@ -31,6 +32,7 @@ __all__ = [
     "Client",
     "MixedCluster",
     "erasure_policy",
+    "memory_folder",
     "mixed_cluster",
     "needs_reference",
 ]
@@ -60,9 +62,13 @@ class MixedCluster(Cluster):
 
 @contextlib.contextmanager
 def mixed_cluster(
-    root: pathlib.Path, policies: Sequence[Policy] = (), devices: int = 1, proxy_options: str = ""
+    root: pathlib.Path,
+    policies: Sequence[Policy] = (),
+    devices: int = 1,
+    proxy_options: str = "",
+    inner: Sequence[tuple[str, str]] = (),
 ) -> Iterator[MixedCluster]:
-    """It runs. `proxy_options`: lines for both proxies' own section."""
+    """It runs. `proxy_options`: lines for both proxies' own section; `inner`: (entry point, options) of further filters of both."""
     ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
     reference = pathlib.Path(REFERENCE)
     port, base = free_ports()
@@ -70,7 +76,15 @@ def mixed_cluster(
     memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
     memcache = f"127.0.0.1:{memcache_port}"
     cluster = MixedCluster(
-        root.name, ours, root, port, base, memcache, devices=devices, policies=tuple(policies)
+        root.name,
+        ours,
+        root,
+        port,
+        base,
+        memcache,
+        devices=devices,
+        policies=tuple(policies),
+        inner=tuple(inner),
     )
     cluster.bin_of_node = {3: reference, 4: reference}
     try:

@@ -206,13 +206,21 @@ class ContainerBroker(ShardedDatabase):
 
     def misplaced_since(self, start: int, count: int) -> list[dict[str, Any]]:
         """Up to `count` rows with row ids above `start` whose policy is not the container's, by row id."""
+        return self._rows_since(
+            start,
+            count,
+            "AND storage_policy_index != (SELECT storage_policy_index FROM container_info LIMIT 1)",
+        )
+
+    def rows_since(self, start: int, count: int) -> list[dict[str, Any]]:
+        """Up to `count` rows with row ids above `start`, tombstones too, by row id."""
+        return self._rows_since(start, count)
+
+    def _rows_since(self, start: int, count: int, condition: str = "") -> list[dict[str, Any]]:
         self.commit_pending()
         with self.connection() as conn:
-            cursor = conn.execute(
-                "SELECT * FROM object WHERE ROWID > ? AND storage_policy_index !="
-                " (SELECT storage_policy_index FROM container_info LIMIT 1) ORDER BY ROWID LIMIT ?",
-                (start, count),
-            )
+            query = f"SELECT * FROM object WHERE ROWID > ? {condition} ORDER BY ROWID LIMIT ?"
+            cursor = conn.execute(query, (start, count))
             names = [d[0] for d in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
 

@@ -23,6 +23,7 @@ from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.wire.body_input import BodyInput
 from swift.wire.direct import DirectError
 from swift.wire.internal import InternalClient, UnexpectedResponse
 
@@ -227,7 +228,7 @@ class ContainerReconciler(Daemon):
             )
         except (Exception, Timeout):
             raise _Later("unavailable_source") from None
-        source = _Body(body)
+        source = BodyInput(body)
         try:
             when = Timestamp(found.get("X-Backend-Timestamp") or found.get("X-Timestamp") or 0)
             if status == 404 and entry.operation == "DELETE":
@@ -256,7 +257,7 @@ class ContainerReconciler(Daemon):
         self._throw_away(entry, newest)
 
     def _copy(
-        self, entry: Misplaced, target: int, found: Mapping[str, Any], source: _Body, when: Timestamp
+        self, entry: Misplaced, target: int, found: Mapping[str, Any], source: BodyInput, when: Timestamp
     ) -> None:
         given = {name: value for name, value in found.items() if _is_stored(name)}
         given["X-Timestamp"] = when.internal
@@ -282,31 +283,6 @@ class ContainerReconciler(Daemon):
             self.client.delete_object(entry.account, entry.container, entry.obj, headers, (2, 404))
         except (Exception, Timeout):
             raise _Later(failure) from None
-
-
-class _Body:
-    """The pieces of a response body as something with read()."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self._iterator = iter(pieces)
-        self._rest = b""
-
-    def read(self, size: int = 65536) -> bytes:
-        """At most `size` bytes, b'' at the end."""
-        while not self._rest:
-            try:
-                self._rest = next(self._iterator)
-            except StopIteration:
-                return b""
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    def close(self) -> None:
-        """Let go of it, read or not."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
 
 
 def _is_stored(name: str) -> bool:

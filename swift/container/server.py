@@ -39,7 +39,7 @@ from .account_update import AccountReports
 from .broker import ContainerBroker, PolicyConflict, TooOld
 from .sharded import database_files
 from .snapshot import ContainerReader, ContainerSnapshot, ContainerStored
-from .sync_realms import SyncRealms, check_target
+from .sync_realms import FILE, SyncRealms, check_target
 
 _METADATA = ("HTTP_X_CONTAINER_META_", "HTTP_X_CONTAINER_SYSMETA_")
 _SAVED = frozenset(
@@ -68,7 +68,7 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         self.snapshots: Snapshots[ContainerSnapshot] = Snapshots(self._reader)
         self.account_reports = AccountReports(conf, logger)
         self.allowed_sync_hosts = csv_list(conf.get("allowed_sync_hosts", "127.0.0.1"))
-        self.realms = SyncRealms(os.path.join(swift_dir.current(), "container-sync-realms.conf"), logger)
+        self.realms = SyncRealms(os.path.join(swift_dir.current(), FILE), logger)
         self.saved_headers = _SAVED
         if truthy(conf.get("allow_versions", "false")):
             self.saved_headers = _SAVED | {"HTTP_X_VERSIONS_LOCATION"}

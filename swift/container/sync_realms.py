@@ -1,10 +1,13 @@
 """Where a container may be synchronised to: X-Container-Sync-To and container-sync-realms.conf (database.md 19.2).
 
-Lives here: checking a target and finding its endpoint and key. The daemon that sends rows there is another module.
+Lives here: checking a target, finding its endpoint and key, signatures. The daemon that sends rows there is another module (`sync`), and
+so is the filter in front of the other cluster that checks who sends them (`swift.middleware.container_sync`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -14,6 +17,8 @@ from swift.core.config import read_ini
 from swift.core.errors import ConfigError
 
 DEFAULT_CHECK_INTERVAL = 300.0
+FILE = "container-sync-realms.conf"
+"""In the directory of the rings."""
 
 
 class SyncTarget(NamedTuple):
@@ -77,15 +82,39 @@ class SyncRealms:
                 self._interval = DEFAULT_CHECK_INTERVAL
         self._realms = realms
 
+    def names(self) -> list[str]:
+        """The realms, in capitals."""
+        return list(self._current())
+
+    def clusters(self, realm: str) -> list[str]:
+        """The clusters of a realm, in capitals."""
+        found = self._current().get(realm.upper())
+        return list(found["clusters"]) if found else []
+
     def key(self, realm: str) -> str | None:
         """The key of a realm."""
         found = self._current().get(realm.upper())
         return found["key"] if found else None
 
+    def keys(self, realm: str) -> list[str]:
+        """The keys that are taken for a realm: that which is signed with, and the one before or after it."""
+        found = self._current().get(realm.upper())
+        return [key for key in (found["key"], found["key2"]) if key] if found else []
+
     def endpoint(self, realm: str, cluster: str) -> str | None:
         """The endpoint of a cluster in a realm."""
         found = self._current().get(realm.upper())
         return found["clusters"].get(cluster.upper()) if found else None
+
+
+def signature(method: str, path: str, timestamp: str, nonce: str, realm_key: str, user_key: str) -> str:
+    """What shows that a request comes from a cluster of the realm, and is about a container whose key it knows (19.3).
+
+    `path` is quoted, `timestamp` as in X-Timestamp, the keys are native text.
+    """
+    message = "\n".join((method, path, timestamp, nonce, user_key)).encode("utf-8", "surrogateescape")
+    key = realm_key.encode("utf-8", "surrogateescape")
+    return hmac.new(key, message, hashlib.sha1).hexdigest()
 
 
 def check_target(

@@ -1,4 +1,4 @@
-"""A TLS server connection with the face of a Stream. For tests and small set-ups: production puts a TLS proxy in front.
+"""A TLS connection with the face of a Stream. As a server's for tests and small set-ups: production puts a TLS proxy in front.
 
 Spec: operations.md 2.1 (cert_file, key_file).
 """
@@ -30,11 +30,14 @@ class TlsStream:
 
     __slots__ = ("_incoming", "_outgoing", "_stream", "_tls")
 
-    def __init__(self, stream: Stream, context: ssl.SSLContext) -> None:
+    def __init__(self, stream: Stream, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        """`server_name`: of the server that this is the client of; None: this is the server."""
         self._stream = stream
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
 
     def handshake(self, seconds: float) -> None:
         """Raises OSError, and TimeoutError if it takes longer than `seconds` in all."""

@@ -48,7 +48,7 @@ def test_commands_do_what_they_say(page, start, cluster, tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     answers = dict(re.findall(r"^LINE (\d+)\nSTATUS (\d+)$", done.stderr, re.MULTILINE))

@@ -19,24 +19,27 @@ from swift.wire.internal import InternalClient
 from test.cluster import Cluster
 
 PUT = "?multipart-manifest=put"
+SECRET = "c2VjcmV0IG9mIDMyIGJ5dGVzIG9yIGEgbGl0dGxlIG1vcmU="
 
 
-@pytest.fixture(scope="module")
-def large(tmp_path_factory):
-    """A cluster of its own, with the filter in its pipeline and without the slowing down."""
+@pytest.fixture(scope="module", params=["plain", "encrypted"])
+def large(request, tmp_path_factory):
+    """A cluster of its own, in which small segments are not slowed down; once with everything encrypted."""
     cluster = Cluster(tmp_path_factory.mktemp("large") / "saio")
     cluster.write()
     conf = cluster.layout.proxy_conf
     text = conf.read_text()
-    names = re.search(r"^pipeline = (.*)$", text, re.MULTILINE)[1].split()
     for name in ("dlo", "slo"):
-        if name not in names:
-            after = "copy" if "copy" in names else "tempauth"
-            names.insert(names.index(after) + 1, name)
         text = re.sub(rf"\[filter:{name}\]\n(.+\n)*", "", text)
         text += f"\n[filter:{name}]\nuse = egg:swift#{name}\nrate_limit_segments_per_sec = 0\n"
-    conf.write_text(re.sub(r"^pipeline = .*$", f"pipeline = {' '.join(names)}", text, flags=re.MULTILINE))
+    if request.param == "encrypted":
+        text = text.replace(
+            " proxy-logging proxy-server\n", " keymaster encryption proxy-logging proxy-server\n", 1
+        )
+        text += f"\n[filter:encryption]\nuse = egg:swift#encryption\n\n[filter:keymaster]\nuse = egg:swift#keymaster\nencryption_root_secret = {SECRET}\n"
+    conf.write_text(text)
     with cluster as running:
+        assert running.request("PUT", "/manifests").status == 201
         yield running
         for path in running.layout.log.iterdir():
             assert "Traceback" not in path.read_text(errors="replace"), path
@@ -60,7 +63,6 @@ def segments(large, request):
     bodies = [data_of(number, size) for number, size in enumerate(sizes)]
     for number, body in enumerate(bodies):
         assert large.request("PUT", f"{container}/{number:03}", body).status == 201
-    assert large.request("PUT", "/manifests").status in (201, 202)
     return container, bodies
 
 
@@ -171,6 +173,70 @@ def test_who_may_read_a_manifest_may_not_read_segments_by_it(large):
     answer = large.raw("DELETE", "/v1/AUTH_test/public/slo?multipart-manifest=delete&async=on", headers=other)
     assert answer.status in (403, 409)
     assert large.request("GET", "/private/one").body == b"secret"
+
+
+@pytest.fixture(scope="module")
+def plain(large):
+    """What is in three small segments, and the ETags of a static and a dynamic object of them: /whole/slo, /whole/dlo."""
+    for name in ("/whole", "/whole-segments"):
+        assert large.request("PUT", name).status in (201, 202)
+    bodies = [data_of(number, 300_000 // 32 * 32) for number in range(3)]
+    for number, body in enumerate(bodies):
+        large.request("PUT", f"/whole-segments/s{number}", body)
+    items = [{"path": f"/whole-segments/s{number}"} for number in range(3)]
+    assert large.request("PUT", f"/whole/slo{PUT}", json.dumps(items), {"X-Object-Meta-A": "b"}).status == 201
+    assert large.request("PUT", "/whole/dlo", b"", {"X-Object-Manifest": "whole-segments/s"}).status == 201
+    return b"".join(bodies)
+
+
+@pytest.mark.parametrize("kind", ["slo", "dlo"])
+def test_copied_whole_or_as_a_manifest(large, plain, kind):
+    """By COPY: the bytes as one plain object; with multipart-manifest=get the manifest, with the same segments."""
+    source = f"/whole/{kind}"
+    assert large.request("COPY", source, headers={"Destination": f"whole/{kind}-plain"}).status == 201
+    copied = large.request("GET", f"/whole/{kind}-plain")
+    assert md5(copied.body) == md5(plain) == copied.headers["etag"]
+    assert not {"x-static-large-object", "x-object-manifest"} & copied.headers.keys()
+    part = {"Destination": "whole/part", "Range": "bytes=299000-301000"}
+    assert large.request("COPY", source, headers=part).status == 201
+    assert large.request("GET", "/whole/part").body == plain[299000:301001]
+    again = {"Destination": f"whole/{kind}-again"}
+    assert large.request("COPY", f"{source}?multipart-manifest=get", headers=again).status == 201
+    copied = large.request("GET", f"/whole/{kind}-again")
+    assert md5(copied.body) == md5(plain)
+    assert copied.headers["etag"] == large.request("HEAD", source).headers["etag"]
+    assert {"x-static-large-object", "x-object-manifest"} & copied.headers.keys()
+
+
+def test_links_and_versions_of_a_static_one(large, plain):
+    link = large.request("PUT", "/whole/link", b"", {"X-Symlink-Target": "whole/slo"})
+    assert link.status == 201
+    for headers, expected in (({}, plain), ({"Range": "bytes=299000-301000"}, plain[299000:301001])):
+        assert md5(large.request("GET", "/whole/link", headers=headers).body) == md5(expected)
+    segment = {"X-Symlink-Target": "whole-segments/s0"}
+    assert large.request("PUT", "/whole/linked-segment", b"", segment).status == 201
+    items = [{"path": "/whole/linked-segment", "range": "5-"}, {"path": "/whole-segments/s1"}]
+    assert large.request("PUT", f"/whole/through{PUT}", json.dumps(items)).status == 201
+    size = len(plain) // 3
+    assert md5(large.request("GET", "/whole/through").body) == md5(plain[5 : 2 * size])
+    assert large.request("PUT", "/kept", headers={"X-Versions-Enabled": "true"}).status == 201
+    first = large.request("PUT", f"/kept/o{PUT}", json.dumps([{"path": "/whole-segments/s0"}]))
+    assert first.status == 201
+    assert large.request("PUT", f"/kept/o{PUT}", json.dumps([{"path": "/whole-segments/s1"}])).status == 201
+    assert large.request("PUT", "/kept/o", b"plain").status == 201
+    rows = json.loads(large.request("GET", "/kept?versions&format=json").body)
+    assert len(rows) == 3
+    oldest = rows[-1]
+    assert oldest["bytes"] == size and oldest["slo_etag"] == first.headers["etag"]
+    version = oldest["version_id"]
+    answer = large.request("GET", f"/kept/o?version-id={version}")
+    assert (md5(answer.body), answer.headers["etag"]) == (md5(plain[:size]), first.headers["etag"])
+    part = large.request("GET", f"/kept/o?version-id={version}", headers={"Range": "bytes=5-9"})
+    assert (part.status, part.body) == (206, plain[5:10])
+    numbered = large.request("GET", f"/kept/o?version-id={version}&part-number=1")
+    assert (numbered.status, md5(numbered.body)) == (206, md5(plain[:size]))
+    manifest = large.request("GET", f"/kept/o?version-id={version}&multipart-manifest=get")
+    assert json.loads(manifest.body)[0]["name"] == "/whole-segments/s0"
 
 
 def test_deleted_later(large):

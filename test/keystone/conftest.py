@@ -33,7 +33,7 @@ PEOPLE = {
     "eve": ("red", "observer", DEFAULT),
     "dan": ("blue", "member operator", DEFAULT),
     "max": ("admin", "ResellerAdmin", DEFAULT),
-    "swift": ("service", "service", DEFAULT),
+    "swift": ("service", "service", DEFAULT),  # the store's own
     "glance": ("service", "service operator", DEFAULT),
     "worker": ("service", "member", DEFAULT),
     "ann2": ("red", "member operator", "second"),  # another ann of another red
@@ -171,9 +171,6 @@ def populate(keystone: Keystone, store: str) -> None:
         user = keystone.make("user", name=plain, domain_id=domains[domain], password=f"{plain}-secret")
         for role in held.split():
             keystone.grant(roles[role], user, projects[domain, project])
-    # The store's own user reads tokens of anybody.
-    swift = keystone.id_of("user", name="swift")
-    keystone.grant(roles["admin"], swift, projects[DEFAULT, "service"])
     service = keystone.make("service", name="swift", type="object-store")
     for interface in ("public", "internal"):
         keystone.make(

@@ -25,6 +25,7 @@ DAEMONS = {
     "object-expirer": "object-server",
     "object-reconstructor": "object-server",
     "container-updater": "container-server",
+    "container-sync": "container-server",
     "account-auditor": "account-server",
     "container-auditor": "container-server",
     "account-replicator": "account-server",

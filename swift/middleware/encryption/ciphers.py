@@ -138,7 +138,7 @@ def parse_sealed(text: str) -> Sealed:
     value = value.rstrip()
     if not mark or not value.endswith(";"):
         raise CryptoError("no crypto-meta beside a value")
-    return Sealed(_unb64(value[:-1].rstrip()), parse_meta(meta.strip()))
+    return Sealed(unb64(value[:-1].rstrip()), parse_meta(meta.strip()))
 
 
 # -- crypto-meta -----------------------------------------------------------------------------------------------------------
@@ -206,13 +206,13 @@ def parse_meta(text: str) -> Mapping[str, Any]:
     """Crypto-meta with its IVs and wrapped key as bytes. Raises CryptoError for what makes no sense, and for unknown ciphers."""
     written = _WRITTEN_VALUE(text)
     if written is not None:
-        meta: dict[str, Any] = {"cipher": CIPHER, "iv": _unb64(_plain(written[1]))}
+        meta: dict[str, Any] = {"cipher": CIPHER, "iv": iv_of(written[1])}
         if written[2]:
             meta["key_id"] = _parse_key_id(written[2])
         return meta
     written = _WRITTEN_BODY(text)
     if written is not None:
-        wrap_iv, key, iv = (_unb64(_plain(written[group])) for group in (1, 2, 3))
+        wrap_iv, key, iv = (unb64(_plain(written[group])) for group in (1, 2, 3))
         body_key = {"iv": wrap_iv, "key": key}
         return {"body_key": body_key, "cipher": CIPHER, "iv": iv, "key_id": _parse_key_id(written[4])}
     return _parse_any(text)
@@ -236,15 +236,24 @@ def _parse_any(text: str) -> dict[str, Any]:
         if meta["cipher"] != CIPHER:
             raise CryptoError("encrypted with a cipher that is not known here")
         if "iv" in meta:
-            meta["iv"] = _unb64(meta["iv"])
+            meta["iv"] = unb64(meta["iv"])
         if "body_key" in meta:
             wrapped = meta["body_key"]
-            meta["body_key"] = {"iv": _unb64(wrapped["iv"]), "key": _unb64(wrapped["key"])}
+            meta["body_key"] = {"iv": unb64(wrapped["iv"]), "key": unb64(wrapped["key"])}
         if not isinstance(meta.get("key_id", {}), dict):
             raise CryptoError("a key id that is none")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CryptoError("crypto-meta that makes no sense") from None
     return meta
+
+
+VALUE_HEAD = f"; {_MARK}{_NAMED}{_NEXT_IV}"
+"""What stands between a sealed value and its IV."""
+
+
+def key_id_head(path: str) -> str | None:
+    """What stands between the IV of a sealed value and the rest of its key id's path, which begins with `path`; None if that is not plain."""
+    return f"{_QUOTE}{_NEXT_KEY_ID}{_PATH_IS}{path.replace('/', '%2F')}" if _PLAIN_PATH(path) else None
 
 
 def b64(data: bytes) -> str:
@@ -261,7 +270,13 @@ def _plain(text: str) -> str:
     return text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
 
 
-def _unb64(text: Any) -> bytes:
+def iv_of(text: str) -> bytes:
+    """The IV that stands in crypto-meta. Raises CryptoError."""
+    return unb64(_plain(text))
+
+
+def unb64(text: Any) -> bytes:
+    """Raises CryptoError."""
     try:
         return base64.b64decode(text, validate=True)
     except (ValueError, TypeError):

@@ -75,19 +75,23 @@ class Encrypter:
             return self.app(environ, start_response)
         keys = Keyring(environ, self.logger).own("container", "object")
         upload = _Upload(environ, keys)
-        _hide_metadata(environ, upload.cipher, upload.key_id)
-        environ["wsgi.input"] = upload.input
-        environ[UPDATE_FOOTERS] = upload.update_footers
+        hidden = _hide_metadata(environ, upload.cipher, upload.key_id)
+        upload.replace()
         try:
             return self.app(environ, upload.responding(start_response))
         finally:
-            upload.input.release()
+            upload.restore()
+            _show_metadata(environ, hidden)
 
     def _post(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        if self.enabled:
-            keys = Keyring(environ, self.logger).own("object")
-            _hide_metadata(environ, value_cipher(keys["object"]), ciphers.key_id_text(keys["id"]))
-        return self.app(environ, start_response)
+        if not self.enabled:
+            return self.app(environ, start_response)
+        keys = Keyring(environ, self.logger).own("object")
+        hidden = _hide_metadata(environ, value_cipher(keys["object"]), ciphers.key_id_text(keys["id"]))
+        try:
+            return self.app(environ, start_response)
+        finally:
+            _show_metadata(environ, hidden)
 
     # -- reads -------------------------------------------------------------------------------------------------------------
 
@@ -95,7 +99,7 @@ class Encrypter:
         conditions = [key for key in _CONDITIONS if key in environ]
         if not conditions:
             return self.app(environ, start_response)
-        given: dict[str, str | None] = {key: environ.get(key) for key in (*conditions, _ETAG_IS_AT)}
+        given = {key: environ.get(key) for key in (*conditions, _ETAG_IS_AT)}
         masks = self._masks(environ)
         masked = False
         for key in conditions:
@@ -108,11 +112,7 @@ class Encrypter:
         try:
             return self.app(environ, start_response)
         finally:
-            for key, old in given.items():
-                if old is None:
-                    environ.pop(key, None)
-                else:
-                    environ[key] = old
+            _put_back(environ, given)
 
     def _masks(self, environ: dict[str, Any]) -> list[ValueCipher]:
         """What makes an ETag's MAC under each of the root secrets. Raises HTTPException."""
@@ -128,21 +128,41 @@ class Encrypter:
     _HANDLERS = {"GET": _get, "HEAD": _get, "PUT": _put, "POST": _post}
 
 
-def _hide_metadata(environ: dict[str, Any], cipher: ValueCipher, key_id: str) -> None:
-    """Put encrypted metadata in the place of the user's. Raises HTTPException for what would not have been taken as it was."""
+def _hide_metadata(environ: dict[str, Any], cipher: ValueCipher, key_id: str) -> dict[str, str]:
+    """Put encrypted metadata in the place of the user's; what was there. Raises HTTPException for what would not have been taken as it was."""
     try:
         check_metadata(environ, "object")
     except BadRequest as error:
         raise HTTPBadRequest(body=error.body, request=Request(environ), content_type="text/plain") from None
     if _META_KEY not in "\n".join(environ):
-        return
-    names = [key for key in environ if key.startswith(_META_KEY) and environ[key]]
-    fresh = Fresh(IV_LENGTH * len(names))
-    for key in names:
-        value = wsgi_to_bytes(environ.pop(key))
-        environ[f"{_META_SET_KEY}_{key[len(_META_KEY) :]}"] = cipher.sealed(value, fresh.take())
-    if names:
+        return {}
+    hidden = {key: environ[key] for key in environ if key.startswith(_META_KEY) and environ[key]}
+    fresh = Fresh(IV_LENGTH * len(hidden))
+    for key, value in hidden.items():
+        del environ[key]
+        environ[f"{_META_SET_KEY}_{key[len(_META_KEY) :]}"] = cipher.sealed(
+            wsgi_to_bytes(value), fresh.take()
+        )
+    if hidden:
         environ[_META_SET_KEY] = ciphers.set_meta(key_id)
+    return hidden
+
+
+def _show_metadata(environ: dict[str, Any], hidden: dict[str, str]) -> None:
+    """Take `_hide_metadata` back: filters to the left tell clients what they have stored."""
+    if hidden:
+        for key in hidden:
+            environ.pop(f"{_META_SET_KEY}_{key[len(_META_KEY) :]}", None)
+        environ.pop(_META_SET_KEY, None)
+        environ.update(hidden)
+
+
+def _put_back(environ: dict[str, Any], given: dict[str, Any]) -> None:
+    for key, value in given.items():
+        if value is None:
+            environ.pop(key, None)
+        else:
+            environ[key] = value
 
 
 def _masked(condition: str, masks: list[ValueCipher]) -> str:
@@ -163,7 +183,6 @@ class _Upload:
     """One PUT: its encrypted body, and what is kept with it."""
 
     def __init__(self, environ: dict[str, Any], keys: dict[str, Any]) -> None:
-        """Takes out of the request what is true of its plain body only."""
         self.environ = environ
         self.cipher = value_cipher(keys["object"])
         self.key_id = ciphers.key_id_text(keys["id"])
@@ -172,23 +191,37 @@ class _Upload:
         self._fresh = Fresh(KEY_LENGTH + 4 * IV_LENGTH)
         self._body_key, self._iv = self._fresh.take(KEY_LENGTH), self._fresh.take()
         self.input = SealedInput(environ["wsgi.input"], self._body_key, self._iv)
-        self._earlier: Callable[[Any], None] | None = environ.get(UPDATE_FOOTERS)
-        self._expected: str | None = environ.pop("HTTP_ETAG", None)
-        self._listed: str | None = environ.pop(_LISTED_ETAG_KEY, None)
+        self._given = {
+            key: environ.get(key) for key in ("wsgi.input", UPDATE_FOOTERS, "HTTP_ETAG", _LISTED_ETAG_KEY)
+        }
+
+    def replace(self) -> None:
+        """Put the encrypted body in the place of the plain one, and take out what is true of that only."""
+        environ = self.environ
+        environ["wsgi.input"] = self.input
+        environ[UPDATE_FOOTERS] = self.update_footers
+        environ.pop("HTTP_ETAG", None)
+        environ.pop(_LISTED_ETAG_KEY, None)
+
+    def restore(self) -> None:
+        """Take `replace` back, and let go of the buffers."""
+        self.input.release()
+        _put_back(self.environ, self._given)
 
     def update_footers(self, footers: MutableMapping[str, Any]) -> None:
         """Called when the body was read: what is kept with the object. Raises HTTPException 422 for another ETag than expected."""
-        if self._earlier is not None:
-            self._earlier(footers)
+        earlier, expected = self._given[UPDATE_FOOTERS], self._given["HTTP_ETAG"]
+        if earlier is not None:
+            earlier(footers)
         listed = footers.get(LISTED_ETAG)
         if listed is None:
-            listed = self._listed
+            listed = self._given[_LISTED_ETAG_KEY]
         if self.input.length:
             self._describe_body(footers)
             if listed is None:
                 listed = self.etag
-        elif self._expected is not None and footers.get("Etag") is None:
-            footers["Etag"] = self._expected
+        elif expected is not None and footers.get("Etag") is None:
+            footers["Etag"] = expected
         if listed and (self.etag or listed != _MD5_OF_NOTHING):
             cipher = value_cipher(self._container_key)
             listed = cipher.sealed(wsgi_to_bytes(listed), self._fresh.take(), self.key_id)
@@ -199,7 +232,7 @@ class _Upload:
         self.etag = etag = self.input.etag()
         expected = footers.get("Etag")
         if expected is None:
-            expected = self._expected
+            expected = self._given["HTTP_ETAG"]
         if expected is not None and (normalize_etag(expected) or "").lower() != etag:
             raise HTTPUnprocessableEntity(request=Request(self.environ))
         # What is stored has an ETag of its own, which the proxy knows.

@@ -52,6 +52,7 @@ from swift.wire.message import (
     InputFilter,
     close_if_possible,
     environ_key,
+    normalize_etag,
     wsgi_quote,
     wsgi_to_str,
 )
@@ -135,19 +136,31 @@ class Objects:
         for _ in answer:
             pass
         close_if_possible(answer)
-        if status[:3] == "202":  # another version of this very moment was there first: this one is nowhere
-            raise HTTPServiceUnavailable(request=request)
+        etag = header(headers, "etag") or ""
+        is_new = status[:3] == "201"
+        if not is_new:
+            etag = self._stored_before(place, path)
         try:
             self.keep_null(place, current)
         except BaseException:
             # Nothing leads to the version yet, and its client is told that there is none.
-            status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+            if is_new:
+                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
             raise
-        etag = header(headers, "etag") or ""
         # that of a link is chosen by whoever keeps it
         environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
         return self.put_link(place, link, etag, stamp.normal, start_response)
+
+    def _stored_before(self, place: Place, path: str) -> str:
+        """The ETag of the version that was of this very moment and there first, if it is the client's: who brings times along may bring
+        the same twice. Otherwise the client's is nowhere. Raises HTTPServiceUnavailable."""
+        wanted = normalize_etag(place.environ.get("HTTP_ETAG"))
+        found = head_object(self.app, place.environ, path, SOURCE)
+        etag = found.headers.get("etag", "")
+        if not found.found or not wanted or wanted.lower() != normalize_etag(etag):
+            raise HTTPServiceUnavailable(request=place.request)
+        return etag
 
     def _data_environ(self, place: Place, path: str, stamp: Timestamp, body: Any) -> dict[str, Any]:
         """The client's PUT, to the version's name. Expiry is the link's: a version stays."""

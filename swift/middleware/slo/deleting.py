@@ -15,11 +15,13 @@ from swift.middleware.segments.answer import IGNORE_RANGE
 from swift.middleware.slo import manifest
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
 from swift.middleware.slo.request import Options, own_request
-from swift.middleware.summary import summary_body, summary_type, while_it_lasts
+from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML, summary_body, while_it_lasts
 from swift.obj.expirer.tasks import async_container, async_rows
 from swift.wire.call import Application
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import (
+    HTML_TYPE,
+    Accept,
     HTTPBadRequest,
     HTTPException,
     HTTPNotFound,
@@ -113,8 +115,15 @@ class Deletion:
 
     def summary(self) -> tuple[str, Iterable[bytes]]:
         """(media type, body) of the answer, which begins at once and ends when all is deleted."""
-        media_type = summary_type(self._environ.get("HTTP_ACCEPT"))
         counts = _Counts()
+        try:
+            media_type = Accept(self._environ.get("HTTP_ACCEPT")).best_match((TEXT, JSON, XML, TEXT_XML))
+        except ValueError:
+            media_type = None
+        if media_type is None:
+            # Who could not read what was done, has it not done.
+            counts.overall = status_line(406)
+            return HTML_TYPE, [summary_body(TEXT, counts.fields(), (), "delete")]
 
         def work() -> bytes:
             self._delete_all(counts)
@@ -181,14 +190,14 @@ class Deletion:
         self._check_write(self._top.path)
         if not found:
             return
-        if any(item.is_manifest for item in found):
-            raise HTTPBadRequest(request=request, body="No segments may be large objects.")
         names = [wsgi_to_str(item.path).split("/", 2)[1:] for item in found]
         containers = sorted({container for container, _ in names})
         if len(containers) > 1:
             shown = ", ".join(f'"{container}"' for container in containers)
             text = f"All segments must be in one container. Found segments in {shown}"
             raise HTTPBadRequest(request=request, body=text)
+        if any(item.is_manifest for item in found):
+            raise HTTPBadRequest(request=request, body="No segments may be large objects.")
         self._check_write(self._account_path + found[0].path)
         self._send_rows(containers[0], [name for _, name in names])
 

@@ -6,7 +6,7 @@ import pytest
 
 from swift.container import reconciler as reconciler_module
 from swift.container.misplaced import parse_entry
-from swift.container.reconciler import ContainerReconciler, _Body, _with_size_of_segments
+from swift.container.reconciler import ContainerReconciler, _with_size_of_segments
 from swift.core.concurrency import use_fast_hub
 from swift.core.timestamp import Timestamp
 from swift.wire.internal import UnexpectedResponse
@@ -208,10 +208,7 @@ def test_rubbish_in_the_queue_is_left_alone(daemon):
     assert not daemon.popped
 
 
-def test_bodies_and_types():
-    body = _Body(iter([b"abc", b"", b"defgh"]))
-    assert [body.read(2), body.read(2), body.read(100), body.read(1)] == [b"ab", b"c", b"defgh", b""]
-    body.close()
+def test_types():
     manifest = HeaderKeyDict({"Content-Type": "a/b", "X-Object-Sysmeta-Slo-Size": "77"})
     assert _with_size_of_segments(manifest) == "a/b;swift_bytes=77"
     assert _with_size_of_segments(HeaderKeyDict({})) == "application/octet-stream"

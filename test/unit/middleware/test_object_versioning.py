@@ -513,6 +513,19 @@ def test_versions_of_the_very_same_moment_are_not_both_acknowledged(world, monke
     assert world.get("/c/o").body == b"one"
 
 
+def test_who_brings_times_along_may_bring_the_same_twice(world):
+    """As container sync does; the stand-in answers 202 to the second, as the proxy does where metadata is newer."""
+    times = {"X_Timestamp": "1234567890.12345", "Etag": hashlib.md5(b"one").hexdigest()}
+    for _ in range(2):
+        answer = world.call("PUT", "/c/o", b"one", **times)
+        assert answer.status_int in (201, 202)
+        assert answer.headers["X-Object-Version-Id"] == "1234567890.12345"
+    other = {**times, "Etag": hashlib.md5(b"two").hexdigest()}
+    assert world.call("PUT", "/c/o", b"two", **other).status_int == 503
+    assert world.get("/c/o").body == b"one"
+    assert world.brief() == [("o", "1234567890.12345", True)]
+
+
 def test_a_crash_before_the_link_leaves_the_old_version_current(world):
     first = world.put("/c/o", b"one")
 

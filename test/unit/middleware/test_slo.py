@@ -781,6 +781,15 @@ def test_delete_with_all_segments(slo, store):
     assert deletes[-1] == "/v1/a/c/slo"
 
 
+@pytest.mark.parametrize("accept", ["image/png", "junk"])
+def test_nothing_is_deleted_for_who_could_not_read_what(slo, store, accept):
+    put(slo, [{"path": "/seg/a"}])
+    answer = call(slo, "/v1/a/c/slo?multipart-manifest=delete", "DELETE", headers={"Accept": accept})
+    assert (answer.status, answer.headers["Content-Type"]) == ("200 OK", "text/html; charset=UTF-8")
+    assert b"Response Status: 406 Not Acceptable\n" in answer.body
+    assert "/v1/a/seg/a" in store.objects
+
+
 def test_delete_nested(slo, store):
     put(slo, [{"path": "/seg/a"}], path="/v1/a/seg/sub")
     put(slo, [{"path": "/seg/sub"}, {"path": "/seg/b"}], path="/v1/a/c/top")

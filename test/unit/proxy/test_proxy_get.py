@@ -165,6 +165,16 @@ def test_many_errors_limit_a_node(make_cluster):
     assert len([seen for seen in cluster.of("object") if seen.node == 0]) == 4
 
 
+def test_a_node_that_keeps_to_its_limit_has_not_failed(make_cluster):
+    """529 of backend_ratelimit: another one is asked, and this one again the next time."""
+    cluster = make_cluster(error_suppression_limit="3")
+    cluster.on("object", "GET", [Reply(529), Reply(200, OLD, b"x"), Reply(200, OLD, b"x")])
+    for _ in range(60):
+        assert cluster.request("GET", "/v1/a/c/o")[0] == 200
+    assert len([seen for seen in cluster.of("object") if seen.node == 0]) > 4
+    assert not any("ERROR" in line for line in cluster.logger.lines)
+
+
 def test_a_node_left_alone_may_have_what_others_lack(cluster):
     """They were away during the write: their 404 would deny what was acknowledged."""
     cluster.app.limiter.limit_now(cluster.rings["o"].primaries[2])
