@@ -122,7 +122,9 @@ class Images:
             Owner(self.keystone, *who) for who in (("glance", "service"), ("ann", "red"), ("dan", "blue"))
         )
         self.relay = Relay(settings["store"])
-        self.data = random.Random(7).randbytes(settings["megabytes"] * MB + 12345)
+        source = random.Random(7)
+        parts = [source.randbytes(MB) for _ in range(settings["megabytes"])]
+        self.data = b"".join([*parts, source.randbytes(12345)])
         self.conf = self._configure(settings)
 
     def _configure(self, settings):
