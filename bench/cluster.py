@@ -19,8 +19,8 @@ from disks import Images
 
 # That of the reference's sample configuration.
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl ratelimit tempauth copy container-quotas "
-    "account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl ratelimit tempauth copy "
+    "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 ENTRY = {
     "proxy-logging": "proxy_logging",

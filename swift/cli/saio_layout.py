@@ -31,7 +31,7 @@ DAEMONS = {
         "object-auditor",
         "object-expirer",
     ),
-    "container": ("container-updater", "container-replicator"),
+    "container": ("container-updater", "container-replicator", "container-sync"),
     "account": ("account-replicator", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
@@ -43,8 +43,8 @@ USERS: tuple[User, ...] = (
     ("test2", "tester2", "testing2", ".admin"),
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl formpost ratelimit tempauth staticweb copy "
-    "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit tempauth "
+    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
 FILTERS = {
@@ -336,6 +336,8 @@ use = egg:swift#healthcheck
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"
                 f"internal_client_conf_path = {layout.internal_client_conf}\n"
             )
+        if section == "container-sync":
+            conf += f"internal_client_conf_path = {layout.internal_client_conf}\n"
     return conf
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from swift.core import capabilities
 from swift.core.config import csv_list, truthy
-from swift.middleware.hosts import below, split_port, storage_domains, with_places
+from swift.middleware.hosts import below, split_port, storage_domains, telling
 from swift.wire.call import StartResponse
 from swift.wire.message import HTTPBadRequest, Request, wsgi_quote
 
@@ -68,13 +68,7 @@ class DomainRemap:
             path = slash + path
             return f"{scheme}://{host}{asked}{path[len(meant) :]}" if path.startswith(meant) else url
 
-        def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = with_places(headers, as_asked)
-            if exc_info is None:
-                return start_response(status, headers)
-            return start_response(status, headers, exc_info)
-
-        return self.app(environ, respond)
+        return self.app(environ, telling(start_response, as_asked))
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], DomainRemap]:

@@ -166,7 +166,8 @@ def _relative(location: str) -> str:
         parts = urlsplit(location)
     except ValueError:
         return location
-    if not parts.scheme and not parts.netloc:
+    # A path that begins with two slashes would be taken for another host's name.
+    if not parts.scheme and not parts.netloc or parts.path.startswith("//"):
         return location
     return parts._replace(scheme="", netloc="").geturl()
 

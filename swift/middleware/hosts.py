@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core.config import csv_list
+from swift.wire.call import Headers, StartResponse
 
-Headers = list[tuple[str, str]]
 _PLACES = frozenset(("location", "content-location"))
 
 
@@ -52,13 +52,21 @@ def below(name: str, domains: Iterable[str]) -> str | None:
     return None
 
 
-def with_places(headers: Headers, change: Callable[[str], str]) -> Headers:
-    """The headers of an answer; `change` makes of a URL (http or https) what the client would call it."""
-    if not any(name.lower() in _PLACES for name, _ in headers):
-        return headers
-    return [
-        (name, change(value))
-        if name.lower() in _PLACES and value.startswith(("http://", "https://"))
-        else (name, value)
-        for name, value in headers
-    ]
+def telling(start_response: StartResponse, change: Callable[[str], str]) -> StartResponse:
+    """A start_response for whose answers `change` makes of each URL of a place (http or https) what the client would call it."""
+
+    def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
+        if any(name.lower() in _PLACES for name, _ in headers):
+            headers = [_told(header, change) for header in headers]
+        if exc_info is None:
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
+
+    return respond
+
+
+def _told(header: tuple[str, str], change: Callable[[str], str]) -> tuple[str, str]:
+    name, value = header
+    if name.lower() in _PLACES and value.startswith(("http://", "https://")):
+        return name, change(value)
+    return header

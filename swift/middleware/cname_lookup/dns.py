@@ -94,7 +94,9 @@ def cname(name: str, servers: Sequence[Server]) -> Found:
             continue
         for records in answer.answer:
             if records.rdtype == dns.rdatatype.CNAME and records.name == query.question[0].name:
-                return Found(records[0].target.to_text().rstrip("."), records.ttl)
+                target = records[0].target.to_text().rstrip(".")
+                # A name in DNS may hold anything; as a host it may not.
+                return Found(target if _HOST_NAME.fullmatch(target.lower()) else None, records.ttl)
         return Found(None, NO_RECORD_TTL)
     return _UNKNOWN
 

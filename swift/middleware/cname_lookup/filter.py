@@ -12,7 +12,7 @@ from swift.core import capabilities
 from swift.core.concurrency import Event
 from swift.core.config import csv_list, positive_int
 from swift.middleware.cname_lookup.dns import Found, Server, cname, parse_servers, servers_of_system
-from swift.middleware.hosts import below, is_address, split_port, storage_domains, with_places
+from swift.middleware.hosts import below, is_address, split_port, storage_domains, telling
 from swift.telemetry.log import get_logger
 from swift.wire.call import StartResponse
 from swift.wire.message import HTTPBadRequest, HTTPServiceUnavailable, Request, Response
@@ -106,13 +106,7 @@ class CnameLookup:
             host, slash, path = rest.partition("/")
             return f"{scheme}://{asked}{slash}{path}" if host == ours else url
 
-        def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            headers = with_places(headers, as_asked)
-            if exc_info is None:
-                return start_response(status, headers)
-            return start_response(status, headers, exc_info)
-
-        return self.app(environ, respond)
+        return self.app(environ, telling(start_response, as_asked))
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], CnameLookup]:

@@ -142,6 +142,7 @@ def test_reserved_names_only_where_the_operator_allows_them():
         ("http://host:8080/v1/a/c?x=y#z", "/v1/a/c?x=y#z"),
         ("/v1/a/c", "/v1/a/c"),
         ("http://[bad/x", "http://[bad/x"),
+        ("http://h//evil.example.com/x", "http://h//evil.example.com/x"),
     ],
 )
 def test_location_is_reduced_where_it_is_to_stay_relative(location, reduced):

@@ -403,7 +403,7 @@ class NameServer:
 @pytest.fixture
 def name_server():
     server = NameServer(
-        {"www.good.org": "C.AUTH-test.example.com", "www.none.org": dns.rcode.NOERROR, "www.fail.org": dns.rcode.SERVFAIL, "www.silent.org": None,
+        {"www.good.org": "C.AUTH-test.example.com", "www.none.org": dns.rcode.NOERROR, "www.fail.org": dns.rcode.SERVFAIL, "www.silent.org": None, "www.odd.org": "a/b.AUTH-test.example.com",
          "www.forged.org": b"nonsense"}
     )  # fmt: skip
     yield server
@@ -419,6 +419,7 @@ def name_server():
         ("www.fail.org", Found(None, 0)),
         ("www.silent.org", Found(None, 0)),
         ("www.forged.org", Found(None, 0)),
+        ("www.odd.org", Found(None, 77)),
     ],
 )
 def test_questions(name_server, monkeypatch, name, found):
