@@ -90,15 +90,8 @@ def check_opened(request: Request, opened: Opened) -> None:
         raise refusal(request=request)
 
 
-def store_copy(
-    app: Application,
-    environ: dict[str, Any],
-    opened: Opened,
-    path: str,
-    source: str | None,
-    timestamp: str | None = None,
-) -> int:
-    """The status of the PUT that stores what was opened at `path`, with all its metadata; `timestamp`: None for now.
+def store_copy(app: Application, environ: dict[str, Any], opened: Opened, path: str, source: str) -> int:
+    """The status of the PUT that stores what was opened at `path`, with all its metadata.
 
     202 means that there is something newer already, and that nothing was stored.
     """
@@ -109,8 +102,6 @@ def store_copy(
         sub["wsgi.input"] = BodyInput(opened.body, int(length) if length.isdigit() else None)
         sub["swift.content_type_overridden"] = True  # of a manifest: what it stands for in listings
         sub["swift.symlink_override"] = True  # a link is kept as it is, also when its target is gone
-        if timestamp is not None:
-            sub["HTTP_X_TIMESTAMP"] = timestamp
         return status_and_headers(app, sub)[0]
     finally:
         opened.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from swift.core.concurrency import LightQueue, Timeout, spawn_n
+from swift.core.concurrency import Event, LightQueue, Timeout, spawn_n
 from swift.telemetry.log import Transaction, set_transaction, transaction
 
 Job = TypeVar("Job")
@@ -55,3 +55,25 @@ def _run(work: Callable[[Job], Result], job: Job, finished: LightQueue, request:
         finished.put((job, work(job), None))
     except (Exception, Timeout) as error:
         finished.put((job, None, error))
+
+
+class Meanwhile:
+    """`work(*arguments)` while the request's own work goes on; nobody need wait for it."""
+
+    def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
+        self._done = Event()
+        spawn_n(self._run, work, arguments, transaction())
+
+    def _run(self, work: Callable[..., Any], arguments: tuple[Any, ...], request: Transaction) -> None:
+        set_transaction(*request)
+        try:
+            self._done.send((work(*arguments), None))
+        except (Exception, Timeout) as error:
+            self._done.send((None, error))
+
+    def wait(self) -> Any:
+        """Its result; raises what it raised."""
+        result, error = self._done.wait()
+        if error is not None:
+            raise error
+        return result

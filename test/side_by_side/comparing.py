@@ -42,6 +42,13 @@ _HEADERS: Mapping[str, str] = {
 _SETS = frozenset(("allow", "vary", "access-control-allow-methods", "access-control-allow-headers", "access-control-expose-headers"))  # fmt: skip
 
 
+def plain(text: str) -> str:
+    """Without dates, timestamps, transaction ids, addresses and tokens."""
+    for pattern, word in _WORDS:
+        text = pattern.sub(word, text)
+    return text
+
+
 class Difference(NamedTuple):
     """what: `status`, `reason`, `error`, `body` or `header <name>`; then both sides, the reference's first."""
 
@@ -103,9 +110,7 @@ class _Plain:
         for name, value in self._kept:
             if len(value) > 5:
                 text = text.replace(value, f"<{name}>")
-        for pattern, word in _WORDS:
-            text = pattern.sub(word, text)
-        return text
+        return plain(text)
 
     def _body(self, text: str, content_type: str) -> str:
         kind = content_type.partition(";")[0].strip().lower()

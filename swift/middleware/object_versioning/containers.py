@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.policy import policies
 from swift.middleware.info import forget_container, is_success
@@ -23,17 +22,21 @@ from swift.middleware.object_versioning.context import (
     refused,
 )
 from swift.middleware.object_versioning.names import hidden_container
+from swift.middleware.parallel import Meanwhile
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPConflict,
     HTTPInternalServerError,
+    HTTPServiceUnavailable,
     Response,
+    close_if_possible,
     wsgi_quote,
     wsgi_to_str,
 )
 
 _SYSMETA_ENABLED = "x-container-sysmeta-versions-enabled"
+_ENABLED_KEY = "HTTP_X_CONTAINER_SYSMETA_VERSIONS_ENABLED"
 LEGACY_IN_USE = "Cannot enable object versioning on a container that is already using the legacy versioned writes feature."
 _SYNC_SOURCE = "Cannot enable object versioning on a container configured as source of container syncing."
 _NO_SYNC = "Cannot configure container sync on a container with object versioning configured."
@@ -51,7 +54,7 @@ class Containers:
         """The request as it is; the answer says whether versions are kept, and counts their bytes."""
         environ = place.environ
         reads = environ["REQUEST_METHOD"] in ("GET", "HEAD")
-        hidden = spawn(self.hidden_head, place) if reads and place.hidden is not None else None
+        hidden = Meanwhile(self.hidden_head, place) if reads and place.hidden is not None else None
 
         def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
             headers = shown(headers)
@@ -76,20 +79,20 @@ class Containers:
             if environ.get("HTTP_X_CONTAINER_SYNC_TO") and place.hidden is not None:
                 return self._refusal(environ, _NO_SYNC)(environ, start_response)
             return self.passed(place, start_response)
-        wanted = truthy(environ.pop("HTTP_X_VERSIONS_ENABLED"))
-        environ["HTTP_X_CONTAINER_SYSMETA_VERSIONS_ENABLED"] = str(wanted)
-        if not wanted:
-            return self.passed(place, start_response)
-        return self._enabled(place, start_response)
+        if truthy(environ.pop("HTTP_X_VERSIONS_ENABLED")):
+            return self._enabled(place, start_response)
+        environ[_ENABLED_KEY] = str(False)
+        return self.passed(place, start_response)
 
     def _refusal(self, environ: dict[str, Any], text: str) -> Response:
         return denied(environ, None) or refused(HTTPBadRequest, environ, text)
 
     def _enabled(self, place: Place, start_response: StartResponse) -> Body:
         environ, info = place.environ, place.info
-        exists = is_success(info["status"])
-        if environ["REQUEST_METHOD"] == "POST" and not exists:
-            return self.passed(place, start_response)
+        if info["status"] >= 500:
+            raise HTTPServiceUnavailable(request=place.request)
+        if environ["REQUEST_METHOD"] == "POST" and not is_success(info["status"]):
+            return self._not_there(place, start_response)
         problem = self._problem(place)
         if problem:
             return self._refusal(environ, problem)(environ, start_response)
@@ -100,10 +103,20 @@ class Containers:
         made = self._make_hidden(place, self._policy_name(place))
         quoted = wsgi_quote(place.hidden or "", "")
         environ["HTTP_X_CONTAINER_SYSMETA_VERSIONS_CONTAINER"] = quoted
+        environ[_ENABLED_KEY] = str(True)
         status, headers, body = call_app(self.app, environ)
         if status[0] != "2" and made:
             status_and_headers(self.app, own_environ(environ, "DELETE", place.hidden_path, SOURCE))
         start_response(status, shown(headers))
+        return body
+
+    def _not_there(self, place: Place, start_response: StartResponse) -> Body:
+        """The answer to a POST of a container that is not known; if it is there after all, no client shall believe that it has versions."""
+        status, headers, body = call_app(self.app, place.environ)
+        if status[0] == "2":
+            close_if_possible(body)
+            raise HTTPServiceUnavailable(request=place.request)
+        start_response(status, headers)
         return body
 
     def _problem(self, place: Place) -> str:

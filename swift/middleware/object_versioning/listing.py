@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.names import RESERVED
+from swift.core.timestamp import Timestamp
 from swift.middleware.info import is_success
 from swift.middleware.object_copies import own_environ
 from swift.middleware.object_versioning.containers import Containers, shown, with_bytes
@@ -23,6 +23,7 @@ from swift.middleware.object_versioning.context import (
     Headers,
     Place,
     StartResponse,
+    denied,
     parameters,
     query_text,
     refused,
@@ -37,6 +38,7 @@ from swift.middleware.object_versioning.names import (
     parse_version_name,
     version_name,
 )
+from swift.middleware.parallel import Meanwhile
 from swift.wire.call import Application, call_app
 from swift.wire.message import (
     Accept,
@@ -64,7 +66,7 @@ class Listings:
 
     def plain(self, place: Place, start_response: StartResponse) -> Body:
         """A container's listing in which links to its versions look like the objects that they stand for."""
-        hidden = spawn(self.containers.hidden_head, place)
+        hidden = Meanwhile(self.containers.hidden_head, place)
         status, headers, body = call_app(self.app, place.environ)
         if not _is_listing(status, headers):
             if status[0] == "2":
@@ -91,7 +93,9 @@ class Listings:
             name: value for name, value in asked.params.items() if name in _PASSED_ON and name != "end_marker"
         }
         environ["QUERY_STRING"] = query_text({**params, "format": "json"})
-        # Only those who may list the container get to see anything of the others, so it is asked first.
+        # Others than those who may list the container need not be asked for what is hidden.
+        may = place.hidden is not None and denied(environ, place.info["read_acl"]) is None
+        others = self._others(place, asked) if may else None
         status, headers, body = call_app(self.app, environ)
         if not _is_listing(status, headers):
             start_response(status, shown(headers))
@@ -100,17 +104,21 @@ class Listings:
         if rows is None:
             raise HTTPServiceUnavailable(request=place.request)
         if place.hidden is None:
-            items = _never_versioned(rows)
+            items = merged(rows, [], asked, None, lambda name: None)
         else:
-            head = spawn(self.containers.hidden_head, place)
-            at_marker = spawn(self._row_at, place, asked.marker) if asked.needs_row_at_marker else None
-            page = self._hidden_page(place, asked)
+            page, at_marker, head = others or self._others(place, asked)
             row = at_marker.wait() if at_marker is not None else None
-            items = merged(rows, page, asked, row, lambda name: self._newest(place, name))
+            items = merged(rows, page.wait(), asked, row, lambda name: self._newest(place, name))
             headers = with_bytes(headers, head.wait())
         data = json.dumps(items).encode()
         start_response(status, replaced(shown(headers), Content_Length=str(len(data))))
         return [data]
+
+    def _others(self, place: Place, asked: Asked) -> tuple[Meanwhile, Meanwhile | None, Meanwhile]:
+        """What has to be known beside the container's own page: that of versions, the row at the marker, and how much there is."""
+        at_marker = Meanwhile(self._row_at, place, asked.marker) if asked.needs_row_at_marker else None
+        page = Meanwhile(self._hidden_page, place, asked)
+        return page, at_marker, Meanwhile(self.containers.hidden_head, place)
 
     def _hidden_page(self, place: Place, asked: Asked) -> list[Row]:
         return self._own_listing(place, place.hidden_path, asked.hidden_params())
@@ -274,7 +282,8 @@ def merged(
     subdirs: set[str] = set()
     for row in [*rows, *([row_at_marker] if row_at_marker is not None else [])]:
         if "subdir" in row:
-            subdirs.add(row["subdir"])
+            if not asked.is_beyond(row["subdir"]):
+                subdirs.add(row["subdir"])
             continue
         name = row["name"]
         here.add(name)
@@ -311,16 +320,12 @@ def merged(
         seen.add(name)
     for (name, version_id), row in broken.items():
         item = {**_target_of(row), "is_latest": True, "version_id": version_id}
-        items.append(((name, version_name(name, _stamp(version_id))), item))
+        items.append(((name, version_name(name, Timestamp(version_id))), item))
     items += [((name, ""), {"subdir": name}) for name in subdirs]
     items.sort(key=lambda item: item[0])
     if asked.reverse:
         items.reverse()
     return [item for _, item in items[: asked.limit]]
-
-
-def _stamp(version_id: str) -> Any:
-    return parse_id(version_id)
 
 
 def _uncertain(hidden: list[Row], asked: Asked) -> set[str]:
@@ -341,10 +346,6 @@ def _split(name: str) -> tuple[str, str] | None:
         return parse_version_name(name)
     except ValueError:
         return None
-
-
-def _never_versioned(rows: list[Row]) -> list[Row]:
-    return [row if "subdir" in row else {**row, "version_id": NULL, "is_latest": True} for row in rows]
 
 
 def _target_of(row: Row) -> Row:

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from swift.core import constraints
-from swift.core.concurrency import spawn
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
@@ -44,8 +43,10 @@ from swift.middleware.object_versioning.names import (
     parse_target,
     version_name,
 )
+from swift.middleware.parallel import Meanwhile
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
+    HTTPBadRequest,
     HTTPInternalServerError,
     HTTPPreconditionFailed,
     HTTPServiceUnavailable,
@@ -121,9 +122,10 @@ class Objects:
         if denial is not None:
             return denial(environ, start_response)
         stamp = checked_timestamp(place)
+        _check_name(place, stamp)
         _choose_content_type(place)
         checked(request, constraints.check_delete_headers, environ, stamp)
-        newest = spawn(head_object, self.app, environ, place.object_path, SOURCE)
+        newest = Meanwhile(head_object, self.app, environ, place.object_path, SOURCE)
         if "*" in environ.get("HTTP_IF_NONE_MATCH", "") and newest.wait().found:
             raise HTTPPreconditionFailed(request=request)
         path = self._version_path(place, stamp)
@@ -272,6 +274,7 @@ class Objects:
         if denial is not None:
             return denial(environ, start_response)
         stamp = checked_timestamp(place)
+        _check_name(place, stamp)
         self.keep_null(place, head_object(self.app, environ, place.object_path, SOURCE))
         if "HTTP_X_IF_DELETE_AT" in environ:
             # Whether anything is deleted at all is decided there.
@@ -376,6 +379,15 @@ def checked_timestamp(place: Place) -> Timestamp:
             f"X-Timestamp should be a UNIX timestamp float value; was {place.environ['HTTP_X_TIMESTAMP']!r}"
         )
         raise refused(HTTPPreconditionFailed, place.environ, text) from None
+
+
+def _check_name(place: Place, stamp: Timestamp) -> None:
+    """Raises HTTPException if the object's name is too long for its versions to have one."""
+    length = constraints.wsgi_name_length(version_name(place.obj, stamp))
+    longest = constraints.limits().max_object_name_length
+    if length > longest:
+        text = f"Object name length of {length} longer than {longest}"
+        raise HTTPBadRequest(request=place.request, body=text, content_type="text/plain")
 
 
 def _choose_content_type(place: Place) -> None:

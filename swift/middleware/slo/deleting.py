@@ -123,7 +123,7 @@ class Deletion:
         if media_type is None:
             # Who could not read what was done, has it not done.
             counts.overall = status_line(406)
-            return HTML_TYPE, [summary_body(TEXT, counts.fields(), (), "delete")]
+            return HTML_TYPE, iter((summary_body(TEXT, counts.fields(), (), "delete"),))
 
         def work() -> bytes:
             self._delete_all(counts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from swift.core.config import truthy
+from swift.core.names import RESERVED
 from swift.middleware.info import Info
 from swift.wire.message import (
     HTTPBadRequest,
@@ -50,7 +51,7 @@ def location_of(info: Info, allowed: bool | None) -> Location | None:
 
 def _location(stored: str, mode: str) -> Location | None:
     container = wsgi_unquote(str_to_wsgi(stored)).split("/", 1)[0]
-    return Location(container, mode) if container else None
+    return Location(container, mode) if container and RESERVED not in container else None
 
 
 def is_touched(environ: dict[str, Any]) -> bool:
@@ -70,7 +71,8 @@ def translate(environ: dict[str, Any], info: Info | None, allowed: bool | None) 
     [(key, value)] = wanted.items()
     if not allowed:
         raise HTTPPreconditionFailed(request=Request(environ), body="Versioned Writes is disabled")
-    if "/" in wsgi_unquote(value):
+    name = wsgi_unquote(value)
+    if "/" in name or RESERVED in name:
         raise HTTPPreconditionFailed(
             request=Request(environ), body="Container name cannot contain slashes", content_type="text/html; charset=UTF-8"
         )  # fmt: skip

@@ -378,11 +378,16 @@ def test_another_root_secret_under_the_same_id():
     )
 
 
+def failing(key_id=None):
+    raise OSError("a secret of theirs")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST"])
 @pytest.mark.parametrize(
     "callback",
     [
         None,
+        failing,
         lambda key_id=None: None,
         lambda key_id=None: {"object": b"short", "container": b"", "id": {}, "all_ids": []},
     ],
@@ -394,7 +399,7 @@ def test_without_keys(method, callback):
     environ = {} if callback is None else {CALLBACK: callback}
     got = call(Decrypter(Encrypter(kept, True, logger), logger), method=method, environ=environ)
     assert got.status_int == 500 and got.body in (b"Unable to retrieve encryption keys.", b"")
-    assert lines
+    assert lines and "secret" not in str(lines)
 
 
 @pytest.mark.parametrize(

@@ -241,3 +241,24 @@ def test_which_requests_get_keys(method, path, has_keys):
     app = App()
     call(keymaster.filter_factory({"encryption_root_secret": encoded(SECRET)})(app), path, method)
     assert (CALLBACK in app.arrived) == has_keys
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("encryption_root_secret = {}\n", "line 1: before the first"),
+        ("[keymaster]\nencryption_root_secret: {}\nsecret\n", "line 3: neither an option"),
+        ("[keymaster]\nencryption_root_secret {}\n", "no encryption_root_secret is set"),
+        (
+            "[keymaster]\nencryption_root_secret = %(there)s {}\n",
+            "encryption_root_secret in \\[keymaster\\] refers",
+        ),
+        ("[keymaster]\nencryption_root_secret = %( {}\n", "encryption_root_secret in \\[keymaster\\]"),
+    ],
+)
+def test_a_file_with_a_mistake_is_not_shown_in_the_log(tmp_path, text, told):
+    path = tmp_path / "keymaster.conf"
+    path.write_text(text.format(encoded(SECRET)))
+    with pytest.raises(ConfigError, match=told) as raised:
+        keymaster.filter_factory({}, keymaster_config_path=str(path))
+    assert encoded(SECRET)[:20] not in str(raised.value)

@@ -172,6 +172,22 @@ def test_enabling_what_is_not_there(world):
     assert ("AUTH_test", "\0versions\0nothing") not in world.store.containers
 
 
+@pytest.mark.parametrize("known", [404, 503])
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_nobody_believes_in_versions_that_are_not_kept(world, known, method):
+    """The container is there, and what is asked about it says otherwise, or nothing."""
+    world.call("PUT", "/there")
+    world.store.fail = lambda environ: known if environ["REQUEST_METHOD"] == "HEAD" else None
+    answer = world.call(method, "/there", X_Versions_Enabled="true")
+    world.store.fail = lambda environ: None
+    sysmeta = world.store.containers["AUTH_test", "there"]
+    if answer.status_int >= 500:
+        assert "X-Container-Sysmeta-Versions-Enabled" not in sysmeta
+    else:
+        assert ("AUTH_test", "\0versions\0there") in world.store.containers
+        assert sysmeta["X-Container-Sysmeta-Versions-Container"] == "%00versions%00there"
+
+
 @pytest.mark.parametrize(
     "before, now, text",
     [
@@ -347,6 +363,18 @@ def test_what_was_there_before_versions_becomes_one(world):
     stamp = plain.objects("c")["o"].timestamp
     plain.call("DELETE", "/c/o")
     assert plain.get(f"/c/o?version-id={stamp}").body == b"plain"
+
+
+def test_a_name_that_is_too_long_for_versions(world):
+    name = "n" * 1010
+    world.call("POST", "/c", X_Versions_Enabled="false")
+    world.put(f"/c/{name}", b"plain")
+    world.call("POST", "/c", X_Versions_Enabled="true")
+    for method in ("PUT", "DELETE"):
+        answer = world.call(method, f"/c/{name}", b"")
+        assert (answer.status_int, answer.body) == (400, b"Object name length of 1028 longer than 1024")
+    assert world.get(f"/c/{name}").body == b"plain"
+    assert world.brief() == [(name, "null", True)]
 
 
 def test_switched_off_requests_are_plain(world):
@@ -676,6 +704,20 @@ def test_directories(listed):
     world, ids = listed
     assert world.brief("&delimiter=/&marker=b1") == ["f/", *expected(ids, ("z", DOWN))]
     assert world.brief("&delimiter=x&prefix=f") == ["f/x", *expected(ids, ("f/y", DOWN))]
+
+
+def test_a_container_that_never_had_versions_is_listed_as_ever():
+    world = World()
+    world.call("PUT", "/c")
+    for name in ("a", "b/1", "b/2", "c", "d/1"):
+        world.put(f"/c/{name}", b"1")
+    for query, wanted in (
+        ("", ["a", "b/1", "b/2", "c", "d/1"]), ("&delimiter=/", ["a", "b/", "c", "d/"]), ("&end_marker=c", ["a", "b/1", "b/2"]), ("&limit=2", ["a", "b/1"]),
+        ("&end_marker=d/&delimiter=/", ["a", "b/", "c"]), ("&reverse=1&end_marker=b/1", ["d/1", "c", "b/2"]), ("&marker=b/1&version_marker=null", ["b/2", "c", "d/1"]),
+    ):  # fmt: skip
+        rows = world.versions(query)
+        assert [row.get("subdir") or row["name"] for row in rows] == wanted
+        assert all(row["version_id"] == "null" and row["is_latest"] for row in rows if "name" in row)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_the_location_is_taken_away(mode, headers):
         ({"X_Versions_Location": "a/b"}, 412, b"Container name cannot contain slashes"),
         ({"X_History_Location": "a%2Fb"}, 412, b"Container name cannot contain slashes"),
         ({"X_Versions_Location": "/"}, 412, b"Container name cannot contain slashes"),
+        ({"X_Versions_Location": "%00versions%00c"}, 412, b"Container name cannot contain slashes"),
         (
             {"X_Versions_Location": "a", "X_History_Location": "b"}, 400,
             b"Only one of x-versions-location or x-history-location may be specified",
