@@ -59,6 +59,8 @@ _NOT_COPIED = frozenset(
         "accept-ranges", "connection", "content-length", "content-location", "content-range", "content-type", "date", "etag",
         "keep-alive", "last-modified", "server", "transfer-encoding", "vary", "x-object-manifest", "x-openstack-request-id",
         "x-static-large-object", "x-timestamp", "x-trans-id",
+        # Of the link to a version: only who keeps versions may say this of a link.
+        "x-object-sysmeta-allow-reserved-names", "x-object-sysmeta-symloop-extend", "x-object-sysmeta-versions-symlink",
     )
 )  # fmt: skip
 _SYSMETA = "x-object-sysmeta-"

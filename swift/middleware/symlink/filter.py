@@ -23,11 +23,13 @@ from swift.middleware.symlink.links import (
 )
 from swift.middleware.symlink.walk import Walk, own_account
 from swift.wire.call import Headers, call_app, first_chunk_taken
+from swift.wire.errors import ResponseBroken
 from swift.wire.input import NO_BODY
 from swift.wire.message import (
     HTTPBadRequest,
     HTTPConflict,
     HTTPException,
+    HTTPServiceUnavailable,
     HTTPTemporaryRedirect,
     Request,
     close_if_possible,
@@ -218,6 +220,8 @@ class SymlinkFilter:
             return body
         try:
             data = body[0] if isinstance(body, list) and len(body) == 1 else b"".join(body)
+        except ResponseBroken:
+            return HTTPServiceUnavailable(request=Request(environ))(environ, start_response)
         finally:
             close_if_possible(body)
         version, account = parsed_path(environ)[:2]

@@ -27,6 +27,7 @@ MARKS = frozenset((KEPT_TARGET, KEPT_TARGET.lower()))
 """The name by which a link is known among the headers of an object."""
 
 _CLIENTS_NAME = {f"{_KEPT}{name[2:]}".lower(): name for name in (TARGET, ACCOUNT, ETAG, BYTES)}
+_RESERVED = "%00"  # what a target in the reserved namespace begins with, quoted
 _BAD_ETAG = re.compile(r'[;"\\]')
 _FORM = f"{TARGET} header must be of the form <container name>/<object name>"
 
@@ -57,7 +58,7 @@ def link_of(headers: Iterable[tuple[str, str]]) -> Link | None:
         return None
     account, etag, size = (found.get(f"{_KEPT}{name[2:]}".lower()) or None for name in (ACCOUNT, ETAG, BYTES))
     extends, internal = (truthy(found.get(name.lower())) for name in (EXTEND, RESERVED_NAMES))
-    return Link(target, account, etag, size, extends, internal)
+    return Link(target, account, etag, size, extends, internal and target.startswith(_RESERVED))
 
 
 def shown(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -103,6 +104,10 @@ def keep(environ: dict[str, Any], link: Link, slo_etag: str | None) -> None:
         environ.pop(key, None)
         if value is not None:
             environ[key] = value
+    if not environ.get("swift.symlink_override"):
+        # A copied link brings along what was allowed to whoever made that one, and this one leads elsewhere.
+        for name in (EXTEND, RESERVED_NAMES):
+            environ.pop(environ_key(name), None)
     key = environ_key(OVERRIDE_ETAG)
     etag, before = parse_hash(environ.get(key) or EMPTY_ETAG)
     # those of a link that was copied are of that link

@@ -79,6 +79,18 @@ def test_fresh_metadata_leaves_system_metadata_only(store, method, path, headers
 
 
 @BOTH
+def test_what_is_allowed_to_the_link_to_a_version_is_not_to_its_copy(store, method, path, headers):
+    """Else the copy, led elsewhere by its client, would be followed to what that one may not read."""
+    names = ("Allow-Reserved-Names", "Symloop-Extend", "Versions-Symlink")
+    given = {f"X-Object-Sysmeta-{name}": "true" for name in names}
+    store.put("/v1/a/c/o", b"", **given, **{"X-Symlink-Target": "c/o"})
+    theirs = {"X-Symlink-Target": "secret/o", "X-Symlink-Target-Account": "b", "X-Symlink-Target-Etag": ""}
+    assert ask(store, method, f"{path}?symlink=get", {**headers, **theirs})[0] == 201
+    assert store.asked[1][2]["X-Symlink-Target"] == "secret/o"
+    assert not given.keys() & store.asked[1][2].keys()
+
+
+@BOTH
 def test_headers_of_the_answer_and_of_the_inside_are_no_metadata(store, method, path, headers):
     store.put(
         "/v1/a/c/o", X_Backend_Data_Timestamp="1", X_Trans_Id="tx", Vary="x", Transfer_Encoding="chunked"

@@ -7,6 +7,7 @@ from object_stand_in import MD5, TEXT, Store, ask
 
 from swift.core import capabilities
 from swift.middleware.symlink import SymlinkFilter, filter_factory
+from swift.wire.errors import ResponseBroken
 
 EMPTY = "d41d8cd98f00b204e9800998ecf8427e"
 SYS = "X-Object-Sysmeta-Symlink-Target"
@@ -170,6 +171,17 @@ def test_what_one_link_allows_the_next_one_does_not(store, app):
         assert environ["swift.authorize"] is client and environ["REMOTE_USER"] == "me"
         assert "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES" not in environ
     assert "swift_owner" in first and "swift_owner" not in last and "swift_owner" not in internal
+
+
+def test_only_versions_are_read_with_another_right(store, app):
+    link(store, "/v1/a/c/l", "secret/o", Symlink_Target_Account="b", Allow_Reserved_Names="true")
+    store.put("/v1/b/secret/o")
+    client = object()
+    ask(app, "GET", "/v1/a/c/l", **{"swift.authorize": client, "REMOTE_USER": "me"})
+    step = store.asked[1][3]
+    assert step["PATH_INFO"] == "/v1/b/secret/o"
+    assert step["swift.authorize"] is client and step["REMOTE_USER"] == "me"
+    assert "swift.authorize_override" not in step and "HTTP_X_BACKEND_ALLOW_RESERVED_NAMES" not in step
 
 
 def test_what_was_found_out_about_the_link_is_not_said_of_the_target(store, app):
@@ -363,6 +375,28 @@ def test_what_a_listing_was_told_of_another_link_is_not_told_again(store, app):
     put(app, X_Object_Sysmeta_Container_Update_Override_Etag=before)
     name = "X-Object-Sysmeta-Container-Update-Override-Etag"
     assert kept(store)[name] == f"{EMPTY}; slo_etag=s; symlink_target=c/o"
+
+
+def test_a_copied_link_does_not_bring_along_what_another_was_allowed(store, app):
+    names = ("X-Object-Sysmeta-Allow-Reserved-Names", "X-Object-Sysmeta-Symloop-Extend")
+    given = {name.replace("-", "_"): "true" for name in names}
+    assert put(app, **given)[0] == 201
+    assert not set(names) & kept(store).keys()
+    # Who keeps versions carries over links as they are.
+    assert put(app, environ={"swift.symlink_override": True}, **given)[0] == 201
+    assert set(names) <= kept(store).keys()
+
+
+@pytest.mark.parametrize("size", [100, 1000000])
+def test_a_listing_that_breaks_off(size):
+    class Broken:
+        def __call__(self, environ, start_response):
+            headers = [("Content-Type", "application/json; charset=utf-8"), ("Content-Length", str(size))]
+            start_response("200 OK", headers)
+            yield b"["
+            raise ResponseBroken("gone")
+
+    assert ask(SymlinkFilter(Broken(), 2), "GET", "/v1/a/c")[0] == 503
 
 
 def test_only_the_target_makes_a_link(store, app):
