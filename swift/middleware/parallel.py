@@ -1,17 +1,29 @@
-"""Many small requests for one client's request: several at a time, more of them as long as all goes well (no HTTP here)."""
+"""Many small requests for one client's request: several at a time, more of them as long as all goes well (no HTTP here).
+
+Also what is long without any: others get their turns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from swift.core.concurrency import Event, LightQueue, Timeout, kill, spawn, spawn_n
+from swift.core.concurrency import Event, LightQueue, Timeout, kill, sleep, spawn, spawn_n
 from swift.telemetry.log import Transaction, set_transaction, transaction
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 MOST = 32
+_TURN = 1000  # things that are looked at without a pause
+
+
+def in_turns(things: Iterable[Job], turn: int = _TURN) -> Iterator[Job]:
+    """The same, with a pause after each `turn` in which other requests go on: for what a client can make very many of."""
+    for count, thing in enumerate(things, 1):
+        yield thing
+        if count % turn == 0:
+            sleep(0)
 
 
 def in_parallel(

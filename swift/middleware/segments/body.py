@@ -17,7 +17,7 @@ from swift.middleware.segments.source import Piece, Segment, SegmentError, Segme
 from swift.telemetry.log import Transaction, set_transaction, transaction
 
 MOST_AHEAD = 4  # segments that are asked for ahead of their turn
-BYTES_AHEAD = 4 * 1024 * 1024  # no further one is asked for where those hold so many
+BYTES_AHEAD = 4 * 1024 * 1024  # no further one is asked for where those, and bytes in between, are so many
 LONGEST_QUEUE = 16  # pieces that are looked at for that
 # An answer that waits for its turn keeps a storage server waiting, which gives up at some time.
 LONGEST_WAIT = 5.0
@@ -100,15 +100,18 @@ class SegmentedBody:
         self._until = clock.monotonic() + longest
         self._queue: deque[bytes | Span | _Ahead | Exception] = deque()
         self._current: Segment | None = None
-        self._asked = self._bytes = 0  # segments in the queue that were asked for
+        self._asked = 0  # segments in the queue that were asked for
+        self._bytes = 0  # theirs, and those that stand in the queue
         self._has_all = False  # of `pieces`, in the queue
         self._is_closed = False
         self._is_quick = True  # the client, so far
         self._watch: Any = None
 
     def prime(self) -> None:
-        """Have the first segment's answer here. Raises SegmentError."""
+        """Have the first segment's answer here, unless it is far behind. Raises SegmentError."""
         while not self._has_all and not (self._queue and type(self._queue[-1]) is not bytes):
+            if self._is_full():
+                return
             self._pull()
         first = self._queue[-1] if self._queue else b""
         if isinstance(first, Exception):
@@ -174,12 +177,13 @@ class SegmentedBody:
                 left -= len(part) if isinstance(part, bytes) else part.length
                 if left < 0:
                     raise SegmentError(f"{self._source.manifest} holds more than it said")
-            if isinstance(part, bytes):
-                yield part
-                continue
             began = clock.monotonic()
             if began > self._until:
                 raise SegmentError(f"{self._source.manifest} takes longer than max_get_time")
+            if isinstance(part, bytes):
+                self._bytes -= len(part)
+                yield part
+                continue
             if isinstance(part, _Ahead):
                 self._asked -= 1
                 self._bytes -= part.length
@@ -196,12 +200,20 @@ class SegmentedBody:
     def _pull(self) -> None:
         """Take the next piece into the queue. What fails there fails when its turn comes."""
         try:
-            self._queue.append(next(self._pieces))
+            piece = next(self._pieces)
         except StopIteration:
             self._has_all = True
         except Exception as error:
             self._queue.append(error)
             self._has_all = True
+        else:
+            self._queue.append(piece)
+            if isinstance(piece, bytes):
+                self._bytes += len(piece)
+
+    def _is_full(self) -> bool:
+        """Returns True if no further piece is to come into the queue."""
+        return self._bytes >= BYTES_AHEAD or len(self._queue) >= LONGEST_QUEUE
 
     def _asked_for(self, span: Span) -> _Ahead:
         """Ask for a span, when the pace allows it."""
@@ -221,7 +233,7 @@ class SegmentedBody:
             self._pull()
         if not self._is_quick:
             return
-        while queue and self._asked < MOST_AHEAD and self._bytes < BYTES_AHEAD and len(queue) < LONGEST_QUEUE:
+        while queue and self._asked < MOST_AHEAD and not self._is_full():
             last = queue[-1]
             if type(last) is Span:
                 if self._pace.delay(last.is_small):

@@ -12,7 +12,7 @@ from swift.core.timestamp import Timestamp
 from swift.middleware.bulk.deletion import DELETED, NOT_FOUND
 from swift.middleware.bulk.summaries import Summary, told_at_the_end
 from swift.middleware.info import get_container_info
-from swift.middleware.parallel import in_parallel
+from swift.middleware.parallel import in_parallel, in_turns
 from swift.middleware.segments.answer import IGNORE_RANGE
 from swift.middleware.slo import manifest
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
@@ -108,7 +108,7 @@ class Deletion:
     def _objects(self, stored: Stored) -> Iterator[Item]:
         """The items that are objects. Raises LookupFailed."""
         try:
-            yield from (item for item in manifest.items(stored) if item.data is None)
+            yield from (item for item in manifest.items(in_turns(stored)) if item.data is None)
         except BadManifest:
             raise LookupFailed(_UNREADABLE, 500) from None
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
@@ -44,12 +46,15 @@ class Stored:
     """The items of a stored manifest, as they came out of JSON; each is looked at when `item` takes it.
 
     What follows the first one is read when somebody wants it: an answer can begin before that. Raises BadManifest, then or now.
+    `size`: bytes of the JSON.
     """
 
-    __slots__ = ("_all", "_first", "_text")
+    __slots__ = ("_all", "_ends", "_first", "_text", "size")
 
     def __init__(self, data: bytes) -> None:
+        self.size = len(data)
         self._all: list[Any] | None = None
+        self._ends: list[int] = []  # of the items that were looked at, where in the object they end
         self._text = data
         self._first: Any = None
         if data[:1] == b"[":
@@ -76,6 +81,20 @@ class Stored:
 
     def __len__(self) -> int:
         return len(self.all())
+
+    def items_from(self, first: int) -> Iterator[tuple[int, Item]]:
+        """(where it begins, item) of the items in their order; those that end before the byte `first` and were passed once already
+        are not looked at again."""
+        ends = self._ends
+        index = bisect_right(ends, first)
+        end = ends[index - 1] if index else 0
+        every = islice(self.all(), index, None) if index else iter(self)
+        for number, one in enumerate(every, index):
+            found = item(one)
+            begin, end = end, end + found.length
+            if number == len(ends):
+                ends.append(end)
+            yield begin, found
 
 
 def _parsed(data: bytes) -> list[Any]:

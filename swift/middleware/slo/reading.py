@@ -8,6 +8,7 @@ from typing import Any
 
 from swift.core.config import truthy
 from swift.core.hashing import md5
+from swift.middleware.parallel import in_turns
 from swift.middleware.segments.answer import (
     Answer,
     Assembled,
@@ -39,6 +40,7 @@ from swift.wire.ranges import parse_content_range
 
 MOST_DEPTH = 10
 _KEPT_MANIFESTS = 20
+_KEPT_BYTES = 8 * 1024 * 1024  # of their JSON; what is made of it is some times as large
 JSON_TYPE = "application/json; charset=utf-8"
 _UNREADABLE = "Unable to load SLO manifest"
 
@@ -66,6 +68,7 @@ class Reading:
         self._account_path = f"/{version}/{account}"
         self._source = SegmentSource(app, environ, SOURCE, wsgi_to_str(path), verify=options.verify_segments)
         self._kept: OrderedDict[str, Stored] = OrderedDict()
+        self._kept_bytes = 0
 
     # -- the answer --------------------------------------------------------------------------------------------------------
 
@@ -96,7 +99,7 @@ class Reading:
             described(headers, etag)
             return status_line(held.status), headers.pairs(), held.body.taken()
         if self._is_head and is_known and self._part is None:
-            return answer(self._environ, self._assembled(headers, etag or "", size or 0, ()))
+            return answer(self._environ, self._assembled(headers, etag or "", size or 0, Stored(b"[]")))
         found = self._with_body(held)
         if not isinstance(found, Held):
             return found
@@ -104,14 +107,14 @@ class Reading:
         stored = Stored(self._whole(found))
         etag, size = headers.get(ETAG), _number(headers.get(SIZE))
         if etag is None or size is None:
-            etag, size = manifest.etag_of(stored), manifest.size_of(stored)
+            etag, size = manifest.etag_of(in_turns(stored)), manifest.size_of(in_turns(stored))
         headers["Content-Range"] = None
         assembled = self._assembled(headers, etag, size, stored)
         if self._part is None:
             return answer(self._environ, assembled)
         return self._part_answer(assembled, stored)
 
-    def _assembled(self, headers: HeaderKeyDict, etag: str, size: int, stored: Iterable[Any]) -> Assembled:
+    def _assembled(self, headers: HeaderKeyDict, etag: str, size: int, stored: Stored) -> Assembled:
         described(headers, etag)
 
         def pieces(first: int, stop: int | None) -> Iterator[Piece]:
@@ -147,7 +150,7 @@ class Reading:
             page = b"" if self._is_head else b"The requested part number is not satisfiable"
             length = ("Content-Length", str(len(page)))
             return status, [length if pair[0] == "Content-Length" else pair for pair in pairs], [page]
-        start = manifest.size_of(stored.all()[: number - 1])
+        start = manifest.size_of(in_turns(stored.all()[: number - 1]))
         stop = start + manifest.item(stored.all()[number - 1]).length
         status, pairs, body = answer(self._environ, assembled, (start, stop))
         if status.startswith("206"):
@@ -168,7 +171,7 @@ class Reading:
         if not isinstance(found, Held):
             return found
         headers = found.headers
-        text = manifest.as_sent(Stored(self._whole(found)))
+        text = manifest.as_sent(in_turns(Stored(self._whole(found))))
         headers["Content-Range"] = None
         headers["Content-Length"] = str(len(text))
         headers["Etag"] = md5(text).hexdigest()
@@ -218,18 +221,18 @@ class Reading:
 
     # -- segments ----------------------------------------------------------------------------------------------------------
 
-    def _pieces(self, stored: Iterable[Any], first: int, stop: int, depth: int) -> Iterator[Piece]:
+    def _pieces(self, stored: Stored, first: int, stop: int, depth: int) -> Iterator[Piece]:
         """The bytes `first` up to `stop` of what the items stand for. Raises SegmentError."""
         at = 0
-        every = iter(stored)
+        every = in_turns(stored.items_from(first))
         while at < stop:
             try:
                 one = next(every, None)
-                if one is None:
-                    break
-                item = manifest.item(one)
             except BadManifest as error:
                 raise SegmentError(f"{self._source.manifest}: {error}") from None
+            if one is None:
+                break
+            at, item = one
             begin, end = max(first - at, 0), min(item.length, stop - at)
             at += item.length
             if begin >= end:
@@ -272,14 +275,15 @@ class Reading:
             raise SegmentError(f"{where}: no manifest any more")
         try:
             stored = Stored(got.read(self._options.max_stored_size))
-            etag = got.get(ETAG.lower()) or manifest.etag_of(stored)
+            etag = got.get(ETAG.lower()) or manifest.etag_of(in_turns(stored))
         except BadManifest as error:
             raise SegmentError(f"{where}: {error}") from None
         if etag != item.etag:
             raise SegmentError(f"{where}: Etag {etag} instead of {item.etag}")
         self._kept[path] = stored
-        if len(self._kept) > _KEPT_MANIFESTS:
-            self._kept.popitem(last=False)
+        self._kept_bytes += stored.size
+        while len(self._kept) > _KEPT_MANIFESTS or (len(self._kept) > 1 and self._kept_bytes > _KEPT_BYTES):
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size
         return stored
 
 

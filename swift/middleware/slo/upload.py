@@ -15,6 +15,7 @@ import orjson
 
 from swift.core import clock
 from swift.core.timestamp import Timestamp
+from swift.middleware.parallel import in_turns
 from swift.middleware.slo.manifest import SloEtag
 from swift.wire.conditional import parse_http_date
 from swift.wire.message import (
@@ -32,6 +33,8 @@ from swift.wire.ranges import RangeSpec, parse_range, ranges_for_length
 _OWN_KEYS = frozenset(("data",))
 _KEYS = frozenset(("path", "etag", "size_bytes", "range"))
 LARGEST = 1 << 60  # bytes: a few of them still fit into what databases count with
+_MOST_TOLD = 1000  # items that are wrong
+_AT_ONCE = 1000  # items that are made JSON of
 TOO_SMALL = "too small; each segment must be at least 1 byte."
 Problems = list[tuple[str, str]]
 
@@ -82,8 +85,10 @@ def parse(request: Request, body: bytes, own_name: str, max_segments: int) -> li
         text = f"Number of object-backed segments must be <= {max_segments}"
         raise HTTPRequestEntityTooLarge(request=request, body=text)
     items: list[Wanted] = []
-    wrong = []
-    for index, one in enumerate(given):
+    wrong: list[str] = []
+    for index, one in enumerate(in_turns(given)):
+        if len(wrong) >= _MOST_TOLD:
+            break
         try:
             items.append(_wanted(one, own_name, is_last=index == len(given) - 1))
         except ValueError as error:
@@ -169,7 +174,7 @@ def make(
     etag = SloEtag()
     total = 0
     every = list(items)
-    for index, one in enumerate(every):
+    for index, one in enumerate(in_turns(every)):
         if one.data is not None:
             stored.append({"data": base64.b64encode(one.data).decode("ascii")})
             etag.add_data(one.data)
@@ -193,7 +198,13 @@ def make(
         total += stop - start
     if hook is not None and not problems:
         problems += hook(stored) or []
-    return Made(json.dumps(stored).encode("ascii"), etag.hexdigest(), total), problems
+    return Made(_as_json(stored), etag.hexdigest(), total), problems
+
+
+def _as_json(stored: list[dict[str, Any]]) -> bytes:
+    """As json.dumps makes it of all of it at once."""
+    starts = in_turns(range(0, len(stored), _AT_ONCE), 1)
+    return f"[{', '.join(json.dumps(stored[at : at + _AT_ONCE])[1:-1] for at in starts)}]".encode("ascii")
 
 
 def _extent(one: Wanted, head: Head, is_last: bool) -> tuple[int, int, list[str]]:

@@ -245,3 +245,36 @@ def test_the_pace(monkeypatch):
     now[0] += 100
     assert pace.delay(True) == 0
     assert Pace(0, 0).delay(True) == 0
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, body_module.LONGEST_QUEUE), (3 * 1024 * 1024, 2)])
+def test_bytes_without_end_before_the_first_segment(store, size, most):
+    """They are not collected; that they are there is enough for an answer to begin."""
+    taken = 0
+
+    def pieces():
+        nonlocal taken
+        for _ in range(100):
+            taken += 1
+            yield b"x" * size
+        yield from spans(1)
+
+    body = made(store, pieces(), 100 * size + 8)
+    body.prime()
+    assert taken <= most
+    sent = 0
+    for piece in body:
+        sent += len(piece)
+        assert (taken - 1) * size <= sent + most * size
+    assert sent == 100 * size + 8
+    assert store.open == set()
+
+
+def test_a_body_of_bytes_alone_has_its_time_too(monkeypatch, store):
+    now = [0.0]
+    monkeypatch.setattr(body_module.clock, "monotonic", lambda: now[0])
+    pieces = iter(made(store, iter([b"x"] * 100), 100, longest=10.0))
+    next(pieces)
+    now[0] += 11
+    with pytest.raises(SegmentError, match="max_get_time"):
+        list(pieces)

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.core import capabilities, clock
+from swift.core.concurrency import kill, sleep, spawn
 from swift.core.errors import ConfigError
 from swift.core.hashing import md5
-from swift.middleware.slo import SloFilter, filter_factory, listing, manifest, upload
+from swift.middleware.slo import SloFilter, filter_factory, listing, manifest, reading, upload
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import HTTPForbidden, HTTPServiceUnavailable, Request, Response
 from test.unit.middleware.filter_stand_ins import call, memory_logger
@@ -561,6 +562,77 @@ def test_nested(slo, store):
     assert call(slo, "/v1/a/c/top", headers={"Range": "bytes=16-"}).body == b"ccc"
     assert [path for _, path, _, _ in store.requests] == ["/v1/a/c/top", "/v1/a/seg/c"]
     assert call(slo, "/v1/a/c/top?part-number=2").body == b"aaabbb"
+
+
+def test_what_was_passed_once_is_not_looked_at_again(slo, store, monkeypatch):
+    """Else a small request has a server count for hours."""
+    inner = [{"data": DATA}] * 500 + [{"path": "/seg/a"}]
+    put(slo, inner, path="/v1/a/c/sub")
+    put(slo, [{"path": "/c/sub", "range": "1499-1500"}] * 50, path="/v1/a/c/top")
+    looked_at = 0
+    item = manifest.item
+
+    def counted(stored):
+        nonlocal looked_at
+        looked_at += 1
+        return item(stored)
+
+    monkeypatch.setattr(manifest, "item", counted)
+    assert call(slo, "/v1/a/c/top").body == b"ga" * 50
+    assert looked_at < 1000
+
+
+def test_only_so_much_of_manifests_inside_is_kept(slo, store, monkeypatch):
+    names = ("x", "y")
+    for name in names:
+        put(slo, [{"path": "/seg/a"}, {"path": "/seg/b"}], path=f"/v1/a/c/{name}")
+    put(slo, [{"path": f"/c/{name}"} for name in names * 3], path="/v1/a/c/top")
+
+    def asked_for():
+        store.requests.clear()
+        assert call(slo, "/v1/a/c/top").body == b"aaaaabbbbb" * 6
+        return len([path for _, path, _, _ in store.requests if path in ("/v1/a/c/x", "/v1/a/c/y")])
+
+    assert asked_for() == 2
+    monkeypatch.setattr(reading, "_KEPT_BYTES", 500)
+    assert asked_for() == 6
+
+
+def test_others_get_their_turns_with_a_long_manifest(slo):
+    turns = 0
+
+    def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            sleep(0)
+
+    counting = spawn(count)
+    try:
+        items = [{"data": DATA}] * 20000 + [{"path": "/seg/a"}]
+        assert put(slo, items).status == "201 Created"
+        assert turns >= 50
+        before = turns
+        answer = call(slo, "/v1/a/c/slo", headers={"Range": "bytes=59999-"})
+        assert answer.body == b"gaaaaa"
+        assert turns >= before + 15
+    finally:
+        kill(counting)
+
+
+def test_only_so_many_items_are_told_to_be_wrong(slo):
+    answer = put(slo, b"[" + b",".join([b"0"] * 5000) + b"]")
+    assert answer.status == "400 Bad Request"
+    assert answer.body.startswith(b"Index 0: not a JSON object\nIndex 1: ")
+    assert answer.body.count(b"\n") == 1000
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 2000])
+def test_the_stored_form_does_not_depend_on_the_number_of_items(count):
+    items = [upload.Wanted(b"ggg")] * count
+    made, problems = upload.make(items, {}, None)
+    assert not problems
+    assert made.body == json.dumps([{"data": DATA}] * count).encode()
 
 
 def test_not_too_deep(slo):
