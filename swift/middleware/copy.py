@@ -50,7 +50,8 @@ _NOT_FOR_THE_READ = (
 )  # fmt: skip
 # And what the write must not have: the conditions and the range were the source's.
 _NOT_FOR_THE_WRITE = (
-    "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_EXPECT", "HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "HTTP_X_COPY_FROM",
+    "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_EXPECT", "HTTP_IF_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH",
+    "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "HTTP_X_COPY_FROM",
     "HTTP_X_COPY_FROM_ACCOUNT", "swift.backend_path",
 )  # fmt: skip
 # Of the source's headers those that are of the answer, or that are dealt with one by one.

@@ -89,6 +89,9 @@ def link_wanted(environ: Mapping[str, Any], own_path: str, allow_reserved: bool)
     if path == own_path:
         raise BadRequest("Symlink cannot target itself")
     size = environ.get(environ_key(BYTES)) or None
+    is_number = size is None or (size.isascii() and size.isdigit() and len(size) <= 20)
+    if not is_number and environ.get("swift.symlink_override"):  # else it is found out
+        raise BadRequest(f"Bad {BYTES} format")
     return Link(wsgi_quote(target), account and wsgi_quote(account), etag or None, size)
 
 
@@ -134,7 +137,7 @@ def show_row(row: dict[str, Any], version: str, account: str) -> bool:
     if "symlink_target_etag" in said:
         row["symlink_etag"] = said["symlink_target_etag"]
     size = said.get("symlink_target_bytes", "")
-    if size.isdecimal():
-        row["symlink_bytes"] = int(size)
+    if size.isascii() and size.isdigit():
+        row["symlink_bytes"] = int(size[:20])
     row["symlink_path"] = f"/{version}/{said.get('symlink_target_account') or account}/{target}"
     return True

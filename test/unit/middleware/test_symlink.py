@@ -369,6 +369,19 @@ def test_a_link_that_is_carried_over_is_not_looked_at(store, app):
     assert (kept(store)[f"{SYS}-Etag"], kept(store)[f"{SYS}-Bytes"]) == ("e", "7")
 
 
+@pytest.mark.parametrize("size", ["7; slo_etag=x", "-1", "\xb2", "1" * 5000])
+def test_a_size_that_is_carried_over_is_a_number(store, app, size):
+    more = {"X_Symlink_Target_Etag": "e", "X_Symlink_Target_Bytes": size}
+    assert put(app, "c/none", environ={"swift.symlink_override": True}, **more)[0] == 400
+    assert store.asked == []
+
+
+def test_a_size_that_is_none_spoils_no_listing(store, app):
+    store.rows = json.dumps([{"hash": f"e; symlink_target=c/o; symlink_target_bytes={'1' * 5000}"}]).encode()
+    status, _, body = ask(app, "GET", "/v1/a/c")
+    assert status == 200 and json.loads(body)[0]["symlink_path"] == "/v1/a/c/o"
+
+
 def test_what_a_listing_was_told_of_another_link_is_not_told_again(store, app):
     """A copied link brings it along."""
     before = f"{EMPTY}; slo_etag=s; symlink_target=c/x; symlink_target_etag=e; symlink_target_bytes=1"
