@@ -303,7 +303,8 @@ def _with_etag(headers: Headers, etag: str) -> Headers:
 def _content_type(environ: dict[str, Any]) -> str:
     """The client's, or one guessed from the name."""
     given: str = environ.get("CONTENT_TYPE") or ""
-    if not given or truthy(environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None)):
+    detect = environ.pop("HTTP_X_DETECT_CONTENT_TYPE", None)  # the proxy would guess again, without the size
+    if not given or truthy(detect):
         name = unquote(wsgi_to_str(environ["PATH_INFO"]))
         given = mimetypes.guess_type(name)[0] or _DEFAULT_TYPE
     return given

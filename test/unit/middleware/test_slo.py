@@ -95,6 +95,15 @@ def test_what_is_stored(vector, store):
     assert override == f"{etag(body)}; slo_etag={VECTOR_ETAG}"
 
 
+@pytest.mark.parametrize("given", [{}, {"Content-Type": ""}, {"Content-Type": "text/plain"}])
+def test_a_type_that_is_guessed_is_guessed_once(slo, store, given):
+    """The proxy's guess would not say how large the object is."""
+    headers = {**given, "X-Detect-Content-Type": "true"}
+    assert put(slo, VECTOR, path="/v1/a/c/slo.png", **headers).status == "201 Created"
+    assert store.environs[-1]["CONTENT_TYPE"] == "image/png;swift_bytes=14"
+    assert "HTTP_X_DETECT_CONTENT_TYPE" not in store.environs[-1]
+
+
 def test_segments_are_looked_at_once_each_with_the_clients_rights(slo, store):
     put(
         slo,
