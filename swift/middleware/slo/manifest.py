@@ -115,10 +115,10 @@ def item(stored: Any) -> Item:
     try:
         data = stored.get("data")
         if data is not None:
-            raw = base64.b64decode(data, validate=True)
+            raw = base64.b64decode(data.encode("ascii"), validate=True)
             return Item(raw, "", 0, len(raw), len(raw), "", False)
         path = str_to_wsgi(stored["name"])
-        if "/" not in path[1:] or path[0] != "/":
+        if path[:1] != "/" or not all(path[1:].partition("/")):
             raise BadManifest(f"no object: {path[:200]!r}")
         is_manifest = bool(stored.get("sub_slo"))
         size = _size(stored, is_manifest)

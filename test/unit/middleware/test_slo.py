@@ -724,6 +724,9 @@ def test_a_client_that_leaves_frees_everything(vector, store):
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b"[1]", b'[{"name": "/seg/a"}]', b'[{"name": "x", "bytes": 1, "hash": "h"}]', b"[" * 50_000, b'[{"data": "!"}]',
+     b'[{"data": "\xc3\xa9"}]', b'[{"data": 7}]', b'[{"data": [1]}]', b'[{"data": true, "name": 1}]',
+     b'[{"name": "/seg/a", "bytes": 5, "hash": "h", "range": [1]}]', b'[{"name": "/seg/a", "bytes": 1.5, "hash": "h"}]', b'["data"]',
+     b'[{"name": "/seg/", "bytes": 5, "hash": "h"}]', b'[{"name": "//a", "bytes": 5, "hash": "h"}]', b'[{"name": "", "bytes": 5, "hash": "h"}]',
      b'[{"name": "/seg/a", "bytes": -1, "hash": "h"}]', b'[{"name": "/seg/a", "bytes": "5", "hash": "h"}]',
      b'[{"name": "/seg/a", "bytes": 5, "hash": "h", "range": "9-10"}]'],
 )  # fmt: skip
@@ -894,6 +897,13 @@ def test_nothing_is_deleted_for_who_could_not_read_what(slo, store, accept):
     assert (answer.status, answer.headers["Content-Type"]) == ("200 OK", "text/html; charset=UTF-8")
     assert b"Response Status: 406 Not Acceptable\n" in answer.body
     assert "/v1/a/seg/a" in store.objects
+
+
+def test_a_name_that_is_none_deletes_no_container(slo, store):
+    store.put("/c/bad", b'[{"name": "/seg/", "bytes": 5, "hash": "h"}]', X_Static_Large_Object="True")
+    answer = delete(slo, "/v1/a/c/bad")
+    assert json.loads(answer.body)["Errors"] == [["/c/bad", "Unable to load SLO manifest"]]
+    assert "DELETE" not in [method for method, _, _, _ in store.requests]
 
 
 def test_delete_nested(slo, store):
