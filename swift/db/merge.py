@@ -220,8 +220,12 @@ def is_deleted_container(put_timestamp: str, delete_timestamp: str, object_count
 def merge_container(old: ContainerRow | None, item: ContainerItem) -> ContainerRow:
     """What a stored row and a report make together: the later times, the counts and policy of the report.
 
-    Raises ValueError for bad timestamps and counts that are no numbers.
+    A report that does not know of the deletion that is stored, nor of a later PUT, is from before it (of a replica that lags, or out of a
+    pending file that is merged again after a power cut): its counts bring nothing back. Raises ValueError for bad timestamps and
+    counts that are no numbers.
     """
+    if old is not None and old.deleted:
+        item = without_old_numbers(old, item)
     name, put, delete, count, size, deleted, policy = item
     if old is not None:
         put = old.put_timestamp if put is None else later(old.put_timestamp, put)

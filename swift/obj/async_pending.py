@@ -121,7 +121,8 @@ def _tmp_dir(device_path: str, policy_index: int) -> str:
 
 
 def rewrite_update(device_path: str, policy_index: int, path: str, update: dict[str, Any]) -> None:
-    """Replace the file at `path`. Raises OSError."""
+    """Replace the file at `path`, which is there. Raises OSError (ENOENT: it is not)."""
+    os.stat(path)
     write_durable(path, pickle.dumps(update, protocol=0), _tmp_dir(device_path, policy_index))
 
 

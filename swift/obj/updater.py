@@ -465,13 +465,23 @@ class DeviceSweep:
             self.stats.add("failures")
             self.failures.add(update["account"], update["container"], file.timestamp)
             if changed:
-                self.device.run(rewrite_update, self.device.path, file.policy_index, file.path, update)
+                self._rewrite(file, update)
         except (DeviceUnavailable, DeviceOverloaded) as err:
             self.stats.add("errors")
             self.logger.error("ERROR updating %s: %s", file.path, err)
         except Exception:
             self.stats.add("errors")
             self.logger.exception("ERROR updating %s", file.path)
+
+    def _rewrite(self, file: AsyncPending, update: dict[str, Any]) -> None:
+        """Keep who was told. What is gone meanwhile (delivered by somebody else, or with all of its disk) stays gone."""
+        try:
+            self.device.run(rewrite_update, self.device.path, file.policy_index, file.path, update)
+        except FileNotFoundError:
+            self.left -= 1
+        except OSError as err:
+            self.stats.add("errors")
+            self.logger.error("ERROR rewriting %s: %s", file.path, err)
 
     def _unlink(self, file: AsyncPending) -> None:
         try:

@@ -60,8 +60,10 @@ class Replicas:
         """Updates of listings that nobody has taken yet."""
         found = []
         for node, device in self.machines.devices():
-            for file in self.machines.path_of(device).glob("async_pending*/*/*"):
-                found.append(f"node {node}: {file.parent.parent.name}/{file.name} was not delivered")
+            for top in _below(self.machines.path_of(device)):
+                if top.name.startswith("async_pending"):
+                    for file in (file for suffix in _below(top) for file in _below(suffix)):
+                        found.append(f"node {node}: {top.name}/{file.name} was not delivered")
         return found
 
     def objects(self) -> list[str]:
@@ -73,13 +75,14 @@ class Replicas:
         """(partition, hash) → device → files."""
         found: dict[tuple[int, str], dict[str, list[pathlib.Path]]] = defaultdict(dict)
         for _, device in self.machines.devices():
-            for directory in (self.machines.path_of(device) / top).glob("*/???/" + "?" * 32):
-                try:
-                    files = sorted(directory.iterdir())
-                except FileNotFoundError:
-                    continue
-                if files:
-                    found[int(directory.parts[-3]), directory.name][device] = files
+            for partition in _below(self.machines.path_of(device) / top):
+                for suffix in _below(partition):
+                    if len(suffix.name) != 3:
+                        continue
+                    for directory in _below(suffix):
+                        files = _below(directory)
+                        if files:
+                            found[int(partition.name), directory.name][device] = files
         return found
 
     def _copies(self, top: str, ring: Ring) -> list[str]:
@@ -242,6 +245,14 @@ class Replicas:
         if counted != expected:
             wrong.append(f"the account on node {number}: counts {counted}, there are {expected}")
         return wrong
+
+
+def _below(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Sorted; nothing of what is removed while we look, or is no directory."""
+    try:
+        return sorted(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _names(places: dict[str, list[pathlib.Path]]) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ and opened by the store, which reads every byte as the auditor does.
 import functools
 import hashlib
 import http.client
+import json
 import os
 import pathlib
 import shutil
@@ -20,6 +21,7 @@ import pytest
 from servers import environment, free_port
 from traced_servers import ROOT, TracedServer, answers
 
+from swift.account.broker import AccountBroker
 from swift.container.broker import ContainerBroker
 from swift.core import hashing, swift_dir
 from swift.core.hashing import hash_path
@@ -152,13 +154,57 @@ class Objects:
             "X-Object-Sysmeta-Ec-Scheme": "isa_l_rs_vand 4+2",
             "X-Object-Sysmeta-Ec-Segment-Size": 1024,
         }
+        self._talk(name, lines, [body, COMMIT])
+        self._done(2, name, (body, "fragment"), False)
+
+    def put_fragment_as_documents(self, name, body, index):
+        """Both phases, in the form of the specification: body, footers and commit are parts of a MIME document."""
+        self.second += 1
+        boundary = "b" * 64
+        lines = {
+            "Host": "x",
+            "X-Timestamp": self.at(self.second),
+            "Content-Type": "a/b",
+            "Expect": "100-continue",
+            "Transfer-Encoding": "chunked",
+            "X-Backend-Obj-Content-Length": len(body),
+            "X-Backend-Obj-Metadata-Footer": "yes",
+            "X-Backend-Obj-Multiphase-Commit": "yes",
+            "X-Backend-Obj-Multipart-Mime-Boundary": boundary,
+            "X-Backend-Storage-Policy-Index": 2,
+            "X-Object-Meta-A": "document",
+        }
+        footers = {
+            "Etag": hashlib.md5(body).hexdigest(),
+            "X-Object-Sysmeta-Ec-Frag-Index": str(index),
+            "X-Object-Sysmeta-Ec-Etag": "0" * 32,
+            "X-Object-Sysmeta-Ec-Content-Length": "500",
+            "X-Object-Sysmeta-Ec-Scheme": "isa_l_rs_vand 4+2",
+            "X-Object-Sysmeta-Ec-Segment-Size": "1024",
+        }
+        text, line = json.dumps(footers).encode(), b"--" + boundary.encode()
+        digest = hashlib.md5(text).hexdigest().encode()
+        first = [
+            line + b"\r\nX-Document: object body\r\n\r\n",
+            body,
+            b"\r\n%s\r\nX-Document: object metadata\r\nContent-MD5: %s\r\n\r\n%s\r\n%s\r\n"
+            % (line, digest, text, line),
+            b"",
+        ]
+        second = [b"X-Document: put commit\r\n\r\n" + COMMIT + b"\r\n" + line + b"--", b""]
+        parts = [b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in some) for some in (first, second)]
+        self._talk(name, lines, [b"", *parts])
+        self._done(2, name, (body, "document"), False)
+
+    def _talk(self, name, lines, parts):
+        """The first part goes with the head, the others after a 100 each."""
         head = f"PUT {self.path(name)} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in lines.items())
         with socket.create_connection(("127.0.0.1", self.server.port), 30) as client:
-            client.sendall(head.encode() + b"\r\n" + body)
-            assert client.recv(65536).startswith(b"HTTP/1.1 100")
-            client.sendall(COMMIT)
+            client.sendall(head.encode() + b"\r\n" + parts[0])
+            for part in parts[1:]:
+                assert client.recv(65536).startswith(b"HTTP/1.1 100")
+                client.sendall(part)
             assert client.recv(65536).startswith(b"HTTP/1.1 201")
-        self._done(2, name, (body, "fragment"), False)
 
 
 def stored(root, policy, name, partition=None):
@@ -243,6 +289,18 @@ def test_objects(object_server, memory):
     objects.put_fragment("piece", os.urandom(2000), 3)
     objects.put_fragment("piece", os.urandom(90_000), 3)
     objects.do("PUT", "told", b"told", told=True)
+    recording, calls = recorded(object_server)
+    assert_same_as_disk(recording, object_server.device, memory)
+    left = answers(calls)
+    assert_objects_survive(objects, memory, [left[when][1] for when in objects.times], recording)
+
+
+def test_fragments_that_come_as_documents(object_server, memory):
+    objects = Objects(object_server)
+    objects.put_fragment_as_documents("piece", os.urandom(2000), 3)
+    objects.put_fragment_as_documents("piece", os.urandom(90_000), 3)
+    objects.put_fragment("piece", os.urandom(700), 3)
+    objects.put_fragment_as_documents("piece", b"x", 3)
     recording, calls = recorded(object_server)
     assert_same_as_disk(recording, object_server.device, memory)
     left = answers(calls)
@@ -367,6 +425,104 @@ def test_containers(container_server, memory, request):
             # rows of the last seconds may be missing, and what they have replaced be there: nothing that was never there
             assert (got[0], got[2]) in [(world[0], world[2]) for world in may if world], (count, got, may)
             assert got[1].items() <= {item for world in rows.worlds if world for item in world[1].items()}
+        assert not (root / "sda" / "quarantined").exists()
+
+
+# -- accounts --------------------------------------------------------------------------------------------------------------
+
+
+class Containers:
+    """Requests about one account. A world: None before there is one, or (deleted, containers: name → (time, objects), metadata)."""
+
+    def __init__(self, server):
+        self.server = server
+        self.worlds = [None]
+        self.times = []
+
+    def do(self, method, path, world, **headers):
+        second = len(self.times) + 1
+        self.times.append(at(second))
+        status = self.server.request(method, "/sda/1/a" + path, at(second), **headers)
+        assert status in (201, 202, 204), (method, path, status)
+        self.worlds.append(world(self.worlds[-1], at(second)))
+
+    def create(self):
+        self.do("PUT", "", lambda world, when: (False, world[1] if world else {}, {}))
+
+    def report(self, name, put, count, gone=False):
+        """What a container's server tells."""
+        times = {"X_Put_Timestamp": at(put), "X_Delete_Timestamp": at(put + 1) if gone else "0"}
+
+        def after(world, when):
+            rows = {key: value for key, value in world[1].items() if key != name}
+            return False, rows if gone else {**rows, name: (at(put), count)}, world[2]
+
+        figures = {"X_Object_Count": str(count), "X_Bytes_Used": str(count * 10)}
+        self.do("PUT", f"/{name}", after, X_Backend_Storage_Policy_Index="0", **times, **figures)
+
+    def post(self, value):
+        metadata = {"X-Account-Meta-A": value}
+        self.do("POST", "", lambda world, when: (False, world[1], metadata), X_Account_Meta_A=value)
+
+    def delete(self):
+        self.do("DELETE", "", lambda world, when: (True, {}, {}))
+
+
+def account_there(root):
+    """As in a world; the file sound in every page, its totals those of its rows."""
+    name_hash = hash_path("a")
+    path = root / "sda" / "accounts" / "1" / name_hash[-3:] / name_hash / f"{name_hash}.db"
+    broker = AccountBroker(str(path))
+    if not broker.exists():
+        return None
+    try:
+        with broker.connection() as conn:
+            assert conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        broker.commit_pending()
+        found = [row for row in broker.items_since(-1, 1000) if not row["deleted"]]
+        rows = {row["name"]: (row["put_timestamp"], row["object_count"]) for row in found}
+        metadata = {key: value[0] for key, value in broker.metadata().items() if value[0]}
+        info = broker.info()
+        totals = info["container_count"], info["object_count"], info["bytes_used"]
+        counts = [count for _, count in rows.values()]
+        assert totals == (len(rows), sum(counts), sum(counts) * 10)
+        return broker.is_deleted(), rows, metadata
+    finally:
+        CONNECTIONS.forget(str(path.parent))
+
+
+@pytest.mark.parametrize("synced", ["yes", "no"])
+def test_accounts(tmp_path, memory, synced):
+    server = TracedServer(
+        tmp_path / "node", tmp_path, "account", strings=WHOLE_STRINGS, sync_pending_updates=synced
+    )
+    swift_dir.use(str(tmp_path))
+    try:
+        told = Containers(server)
+        told.create()
+        told.report("b", 1, 5)
+        told.report("c", 2, 7)
+        told.post("1")
+        told.report("b", 1, 6)
+        told.post("2")
+        told.report("b", 1, 0, gone=True)
+        told.report("c", 2, 0, gone=True)
+        told.delete()
+        recording, calls = recorded(server)
+    finally:
+        server.stop()
+    assert_same_as_disk(recording, server.device, memory)
+    left = answers(calls)
+    ever = {item for world in told.worlds if world for item in world[1].items()}
+    for count, root in each_state(recording, [left[when][1] for when in told.times], memory):
+        got = account_there(root)
+        may = told.worlds[count : count + 2]
+        if synced == "yes" or got is None or got[0]:
+            assert got in may, (count, got, may)
+        else:
+            # reports of the last seconds may be missing: their containers are reported again
+            assert (got[0], got[2]) in [(world[0], world[2]) for world in may if world], (count, got, may)
+            assert got[1].items() <= ever
         assert not (root / "sda" / "quarantined").exists()
 
 

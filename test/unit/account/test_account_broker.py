@@ -85,6 +85,21 @@ def test_reports_through_the_pending_file(tmp_path):
     assert [(r["name"], r["deleted"]) for r in broker.items_since(-1, 10)] == [("c", 0), ("d", 1)]
 
 
+def test_a_report_that_is_merged_again_brings_nothing_back(tmp_path):
+    """After a power cut the pending file may begin where it did before it was merged, and lack its end."""
+    broker = make(tmp_path)
+    broker.put_container("c", "1700000001.00000", "0", 5, 50)
+    with open(broker.pending_path, "rb") as file:
+        old = file.read()
+    broker.put_container("c", "1700000001.00000", "1700000002.00000", 0, 0)
+    assert broker.info()["container_count"] == 0
+    with open(broker.pending_path, "wb") as file:
+        file.write(old)
+    assert broker.info()["container_count"] == 0
+    broker.put_container("c", "1700000003.00000", "1700000002.00000", 1, 10)
+    assert broker.info()["container_count"] == 1
+
+
 def test_deletion_is_final(tmp_path):
     broker = make(tmp_path)
     assert not broker.is_deleted()

@@ -1,5 +1,6 @@
 """The object store behind its interface: what daemons ask of it, the second phase of an EC write, and that nothing more is removed than named."""
 
+import errno
 import hashlib
 import logging
 import os
@@ -400,6 +401,25 @@ def test_a_purge_and_a_new_object_at_once(root):
         assert app.request("DELETE", X_Timestamp=f"17000002{n:02d}.00000").status == 204
         for name in app.files():
             os.unlink(f"{app.where().hash_dir}/{name}")
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EPERM])
+def test_a_directory_that_is_removed_while_a_batch_opens_it(root, monkeypatch, code):
+    """ext4 says EPERM to who makes a file in a directory that has just gone."""
+    app = App(root, batch=True)
+    app.server.devices.get("sda").inline = True
+    assert app.put("1700000001.00000", b"old").status == 201
+    real, gone = os.open, []
+
+    def open_late(path, flags, *args, **kwargs):
+        if flags & os.O_TMPFILE == os.O_TMPFILE and not gone:
+            gone.append(path)
+            raise OSError(code, os.strerror(code), path)
+        return real(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert app.put("1700000002.00000", b"new").status == 201, app.log.lines[-3:]
+    assert gone and app.get().body == b"new"
 
 
 # ---------------------------------------------------------------- what is old

@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import types
 
 import pytest
@@ -129,6 +130,27 @@ def test_only_those_that_failed_are_asked_again(cluster):
     updater.run_once()
     assert [len(s.requests) for s in servers] == [1, 2, 1]
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("what", ["the file", "the disk"])
+def test_what_is_gone_meanwhile_stays_gone(cluster, monkeypatch, what):
+    """Delivered by somebody else, or the disk was emptied: no file comes of it, and no traceback."""
+    app, updater, _ = cluster([OK], [BAD], [OK])
+    path = keep(app)
+    deliver = updater.delivery.deliver
+
+    def deliver_and_lose(*args):
+        found = deliver(*args)
+        os.unlink(path)
+        if what == "the disk":
+            shutil.rmtree(f"{app.device}/async_pending")
+            shutil.rmtree(f"{app.device}/tmp", ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(updater.delivery, "deliver", deliver_and_lose)
+    updater.run_once()
+    assert not os.path.exists(path)
+    assert not [line for line in map(str, app.log.lines) if "ERROR" in line]
 
 
 def test_nothing_is_rewritten_when_nothing_changed(cluster):
