@@ -31,7 +31,7 @@ DAEMONS = {
         "object-auditor",
         "object-expirer",
     ),
-    "container": ("container-updater", "container-replicator"),
+    "container": ("container-updater", "container-replicator", "container-sync"),
     "account": ("account-replicator", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
@@ -336,6 +336,8 @@ use = egg:swift#healthcheck
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"
                 f"internal_client_conf_path = {layout.internal_client_conf}\n"
             )
+        if section == "container-sync":
+            conf += f"internal_client_conf_path = {layout.internal_client_conf}\n"
     return conf
 
 

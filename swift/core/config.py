@@ -266,7 +266,24 @@ def fill_parser(parser: configparser.RawConfigParser, path: str, encoding: str =
         try:
             parser.read_string(text, source=name)
         except configparser.Error as err:
-            raise ConfigError(f"Unable to read config from {path} ({one_line(err)})") from None
+            raise ConfigError(f"Unable to read config from {path} ({without_values(err)})") from None
+
+
+def without_values(err: configparser.Error) -> str:
+    """What is wrong with a configuration, on one line, and nothing of what stands there: it may be a password or a key."""
+    if isinstance(err, configparser.MissingSectionHeaderError):
+        return f"{err.source}, line {err.lineno}: before the first [section]"
+    if isinstance(err, configparser.ParsingError):
+        lines = ", ".join(str(number) for number, _ in err.errors[:10])
+        return f"{err.source}, line {lines}: neither an option nor a [section]"
+    if isinstance(err, configparser.InterpolationError):
+        what = "refers to too much"
+        if isinstance(err, configparser.InterpolationMissingOptionError):
+            what = f"refers to {err.reference}, which there is not"
+        elif isinstance(err, configparser.InterpolationSyntaxError):
+            what = "has a '%' that must be followed by '%' or '('"
+        return f"the value of {err.option} in [{err.section}] {what}"
+    return one_line(err)
 
 
 def one_line(err: object) -> str:
@@ -290,7 +307,7 @@ def _section_items(parser: configparser.ConfigParser, section: str, path: str) -
     try:
         return dict(parser.items(section))
     except configparser.Error as err:
-        raise ConfigError(f"Unable to read config from {path} ({one_line(err)})") from None
+        raise ConfigError(f"Unable to read config from {path} ({without_values(err)})") from None
 
 
 def read_conf(path: str, section: str, log_name: str | None = None) -> dict[str, str]:

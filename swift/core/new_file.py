@@ -18,6 +18,12 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
             written += os.write(fd, view[written:])
 
 
+def _is_gone(directory: str, dir_fd: int | None) -> bool:
+    if dir_fd is not None:
+        return os.fstat(dir_fd).st_nlink == 0
+    return not os.path.isdir(directory)
+
+
 no_tmpfile: set[str] = set()  # tmp directories of file systems of which that was found out
 
 
@@ -30,7 +36,10 @@ class NewFile:
     __slots__ = ("fd", "_tmp_path")
 
     def __init__(self, directory: str, tmp_dir: str, dir_fd: int | None = None):
-        """Open in `directory` (or the open directory `dir_fd`); `tmp_dir` is created when the fallback needs it. Raises OSError."""
+        """Open in `directory` (or the open directory `dir_fd`); `tmp_dir` is created when the fallback needs it.
+
+        Raises OSError; FileNotFoundError where the directory is gone, whatever the file system says to that (ext4: EPERM).
+        """
         self.fd = -1
         self._tmp_path: str | None = None
         if tmp_dir not in no_tmpfile:
@@ -41,6 +50,8 @@ class NewFile:
                 return
             except OSError as err:
                 if err.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                    if err.errno == errno.EPERM and _is_gone(directory, dir_fd):
+                        raise FileNotFoundError(errno.ENOENT, str(err), directory) from None
                     raise
                 no_tmpfile.add(tmp_dir)
         with contextlib.suppress(FileExistsError):

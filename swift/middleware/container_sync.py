@@ -73,7 +73,7 @@ class ContainerSyncFilter:
         capabilities.register("container_sync", realms=realms)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if _AUTH in environ or _SYNC_TO in environ:
+        if environ.get(_AUTH) or _SYNC_TO in environ:
             version, _account, container, obj = parsed_path(environ)
             if container is not None and version in limits().valid_api_versions:
                 refusal = self._refusal(environ, obj)
@@ -90,7 +90,7 @@ class ContainerSyncFilter:
                 return HTTPBadRequest(request=Request(environ), body=_FULL_URL)
             if target and self._info(environ)["sysmeta"].get("versions-container"):
                 return HTTPBadRequest(request=Request(environ), body=_VERSIONED)
-        if _AUTH in environ:
+        if environ.get(_AUTH):
             return self._checked(environ)
         return None
 

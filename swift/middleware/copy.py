@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from swift.core import clock
 from swift.core.config import positive_float, truthy
 from swift.core.constraints import limits
 from swift.middleware.absent_features import AbsentFeatures
 from swift.middleware.summary import JSON, TEXT, native, summary_body, summary_type, while_it_lasts
 from swift.telemetry.log import get_logger
-from swift.telemetry.served import DoneCallback, Served
 from swift.wire.body_input import BodyInput
 from swift.wire.call import Headers, call_app
 from swift.wire.errors import ClientError
+from swift.wire.input import NO_BODY
 from swift.wire.message import (
     BodyFilter,
     HTTPBadRequest,
@@ -29,12 +28,14 @@ from swift.wire.message import (
     HTTPRequestEntityTooLarge,
     HTTPServiceUnavailable,
     Request,
+    close_if_possible,
     environ_key,
     parsed_path,
     wsgi_quote,
     wsgi_to_str,
     wsgi_unquote,
 )
+from swift.wire.subanswer import Subanswer, ask
 
 SOURCE = "SSC"
 _ALL = frozenset(("slo", "dlo", "symlink", "encryption"))
@@ -135,26 +136,23 @@ class Copy:
     def run(self) -> Answer:
         """The answer to the client."""
         read = self._read_environ()
-        watched = Watched(read)
+        found = ask(self.app, read)
         try:
-            status, headers, body = call_app(self.app, read)
-            watched.answered(status, headers, body)
-            if int(status[:3]) >= 300:
-                return status, headers, watched.passed_on()
-            found = {name.lower(): value for name, value in headers}
-            unreadable = self.absent.unreadable(read, status, headers)
+            if found.status >= 300:
+                return found.status_line, found.headers, _passed_on(found)
+            unreadable = self.absent.unreadable(read, found.status_line, found.headers)
             if unreadable is not None:
                 raise unreadable
-            self._check(status, found)
-            self._make_write(status, headers, found)
+            self._check(found)
+            self._make_write(found)
         except BaseException:
-            watched.close()
+            found.close()
             raise
-        source = watched.input(int(found["content-length"]))
-        self.environ["wsgi.input"] = source
+        source = Source(found)
+        self.environ["wsgi.input"] = source.input
         if truthy(self.params.get("heartbeat")):
-            return self._told_at_length(watched, source, found)
-        answer = self._written(watched, source)
+            return self._told_at_length(source)
+        answer = self._written(source)
         if answer[0][:1] == "2":
             answer = (answer[0], answer[1] + self._told(found), answer[2])
         return answer
@@ -171,32 +169,33 @@ class Copy:
         read["SCRIPT_NAME"] = ""
         read["HTTP_X_NEWEST"] = "true"
         read["swift.source"] = SOURCE
-        read["wsgi.input"] = BodyInput((), 0)
+        read["wsgi.input"] = NO_BODY
         if self.wants_manifest:
             read["QUERY_STRING"] = urlencode({**self.params, "format": "raw"}, encoding="latin-1")
         return read
 
-    def _check(self, status: str, found: dict[str, str]) -> None:
+    def _check(self, found: Subanswer) -> None:
         """Raises HTTPException for a source that cannot be stored."""
-        length = found.get("content-length", "")
-        if not length.isdigit() or int(length) > limits().max_file_size:
+        length = found.content_length
+        if length is None or length > limits().max_file_size:
             raise HTTPRequestEntityTooLarge(request=Request(self.environ))
-        if status[:3] == "206" and found.get("content-type", "").startswith("multipart/byteranges"):
+        if found.status == 206 and (found.get("content-type") or "").startswith("multipart/byteranges"):
             # With its boundaries between them the ranges would be no part of the object.
             text = b"Only one range of an object can be copied.\n"
             raise HTTPBadRequest(request=Request(self.environ), body=text, content_type="text/plain")
 
     # -- the write ---------------------------------------------------------------------------------------------------------
 
-    def _make_write(self, status: str, headers: Headers, found: dict[str, str]) -> None:
+    def _make_write(self, found: Subanswer) -> None:
         """Turn the client's request into the write of the destination: the source's headers below its own."""
         environ = self.environ
         is_large = truthy(found.get("x-static-large-object"))
-        is_dynamic = "x-object-manifest" in found
+        manifest = found.get("x-object-manifest")
+        is_dynamic = manifest is not None
         is_fresh = truthy(environ.get("HTTP_X_FRESH_METADATA"))
         for key in _NOT_FOR_THE_WRITE:
             environ.pop(key, None)
-        for name, value in headers:
+        for name, value in found.headers:
             lower = name.lower()
             if lower.startswith("x-backend-") or lower in _NOT_COPIED:
                 continue
@@ -206,16 +205,17 @@ class Copy:
                 continue  # it is a plain object from now on
             environ.setdefault(environ_key(name), value)
         if self.wants_manifest and is_dynamic:
-            environ.setdefault("HTTP_X_OBJECT_MANIFEST", found["x-object-manifest"])
-        if not environ.get("CONTENT_TYPE") and "content-type" in found:
-            environ["CONTENT_TYPE"] = found["content-type"]
-        is_the_same = status[:3] == "200" and not is_large and (self.wants_manifest or not is_dynamic)
-        if is_the_same and "etag" in found:
-            environ["HTTP_ETAG"] = found["etag"]
+            environ.setdefault("HTTP_X_OBJECT_MANIFEST", manifest)
+        content_type, etag = found.get("content-type"), found.get("etag")
+        if not environ.get("CONTENT_TYPE") and content_type is not None:
+            environ["CONTENT_TYPE"] = content_type
+        is_the_same = found.status == 200 and not is_large and (self.wants_manifest or not is_dynamic)
+        if is_the_same and etag is not None:
+            environ["HTTP_ETAG"] = etag
         else:
             for key in [key for key in environ if key.startswith(_OVERRIDES)]:
                 del environ[key]
-        environ["CONTENT_LENGTH"] = found["content-length"]
+        environ["CONTENT_LENGTH"] = str(found.content_length)
         environ.setdefault("swift.orig_req_method", environ["REQUEST_METHOD"])
         environ["REQUEST_METHOD"] = "PUT"
         environ["PATH_INFO"] = f"/{self.version}/{'/'.join(self.destination)}"
@@ -235,33 +235,32 @@ class Copy:
         if params != self.params:
             self.environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
 
-    def _written(self, watched: Watched, source: BodyInput) -> Answer:
+    def _written(self, source: Source) -> Answer:
         """The answer to the write; the source is let go of with its body."""
         try:
             status, headers, body = call_app(self.app, self.environ)
         except ClientError:
-            if source.broken is None:
-                watched.close()
+            if source.input.broken is None:
+                source.end()
                 raise
-            return self._broke_off(watched, source)
+            return self._broke_off(source)
         except BaseException:
-            watched.close()
+            source.end()
             raise
-        if source.broken is not None and status[:1] in "45":
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-            return self._broke_off(watched, source)
+        if source.input.broken is not None and status[:1] in "45":
+            close_if_possible(body)
+            return self._broke_off(source)
         if isinstance(body, list | tuple):
-            watched.close()
+            source.end()
             return status, headers, body
-        return status, headers, _Both(body, watched)
+        return status, headers, _Both(body, source.end)
 
-    def _broke_off(self, watched: Watched, source: BodyInput) -> Answer:
+    def _broke_off(self, source: Source) -> Answer:
         """The client has sent no body, so it is not the one that broke off."""
-        watched.close(source.broken)
+        error = source.input.broken
+        source.end(error)
         path = "/".join(map(wsgi_to_str, self.source))
-        self.logger.error("Copying %s: the source broke off: %s", path, source.broken)
+        self.logger.error("Copying %s: the source broke off: %s", path, error)
         text = b"The source of the copy broke off; nothing was stored.\n"
         request = Request(self.environ)
         refusal = HTTPServiceUnavailable(request=request, body=text, content_type="text/plain")
@@ -269,30 +268,30 @@ class Copy:
 
     # -- the answer --------------------------------------------------------------------------------------------------------
 
-    def _told(self, found: dict[str, str]) -> Headers:
+    def _told(self, found: Subanswer) -> Headers:
         """What the answer says beside that of the write."""
         told = [
             ("X-Copied-From-Account", wsgi_quote(self.source[0])),
             ("X-Copied-From", wsgi_quote("/".join(self.source[1:]))),
         ]
-        if "last-modified" in found:
-            told.append(("X-Copied-From-Last-Modified", found["last-modified"]))
-        if "x-object-version-id" in found:
-            told.append(("X-Copied-From-Version-Id", found["x-object-version-id"]))
+        for name in ("Last-Modified", "Version-Id"):
+            value = found.get("last-modified" if name == "Last-Modified" else "x-object-version-id")
+            if value is not None:
+                told.append((f"X-Copied-From-{name}", value))
         request_headers = Request(self.environ).headers
         names = [(environ_key(name), name) for name in request_headers]
         for prefix in _TOLD:
             told += [(name, self.environ[key]) for key, name in names if key.startswith(prefix)]
         return told
 
-    def _told_at_length(self, watched: Watched, source: BodyInput, found: dict[str, str]) -> Answer:
+    def _told_at_length(self, source: Source) -> Answer:
         """202, and how it went when it is over."""
         media_type = summary_type(self.environ.get("HTTP_ACCEPT"), (TEXT, JSON))
         self.environ["eventlet.minimum_write_chunk_size"] = 0
 
         def work() -> bytes:
             try:
-                status, headers, body = self._written(watched, source)
+                status, headers, body = self._written(source)
             except HTTPException as refusal:
                 status, headers, body = call_app(refusal, self.environ)
             except Exception:
@@ -301,10 +300,12 @@ class Copy:
             try:
                 text = b"".join(body).decode("utf-8", "replace")
             finally:
-                close = getattr(body, "close", None)
-                if close is not None:
-                    close()
-            fields = {"Response Status": status, "Response Body": text, **native(dict(self._told(found)))}
+                close_if_possible(body)
+            fields = {
+                "Response Status": status,
+                "Response Body": text,
+                **native(dict(self._told(source.answer))),
+            }
             for name, value in native(dict(headers)).items():
                 if not name.lower().startswith((_SYSMETA, "x-backend-")):
                     fields[name] = value
@@ -317,62 +318,38 @@ class Copy:
         return "202 Accepted", headers, while_it_lasts(work, self.yield_frequency)
 
 
-class Watched:
-    """A read from inside, whose end those who log and count are told of as a server loop would tell them: so its body comes as it is."""
+class Source:
+    """The object that is read: its answer, and its body as the `input` of another request."""
 
-    def __init__(self, environ: dict[str, Any]) -> None:
-        self.environ = environ
-        self.callbacks: list[DoneCallback] = []
-        environ["swift.on_response_done"] = self.callbacks
-        self._start = clock.time()
-        self._status = 500
-        self._headers: Headers = []
-        self._body: Iterable[bytes] = ()
-        self._input: BodyInput | None = None
-        self._sent = 0
-        self._closed = False
+    def __init__(self, answer: Subanswer) -> None:
+        self.answer = answer
+        self.input = BodyInput(answer.body, answer.content_length)
 
-    def answered(self, status: str, headers: Headers, body: Iterable[bytes]) -> None:
-        """It has begun to answer."""
-        self._status, self._headers, self._body = int(status[:3]), headers, body
+    def end(self, error: BaseException | None = None) -> None:
+        """Let go of it. Calling it again does nothing."""
+        self.answer.sent = self.input.received
+        self.answer.close(error)  # with the body, which is the input's, too
 
-    def input(self, length: int) -> BodyInput:
-        """The body, to be read by another request."""
-        self._input = BodyInput(self._body, length)
-        return self._input
 
-    def passed_on(self) -> Iterable[bytes]:
-        """The body, for the client."""
-        if isinstance(self._body, list | tuple):
-            self._sent = sum(map(len, self._body))
-            self.close()
-            return self._body
-        return _Both(self._body, self)
-
-    def close(self, error: BaseException | None = None) -> None:
-        """It is over, and how. Calling it again does nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        sent = self._sent
-        if self._input is not None:
-            sent = self._input.received
-            self._input.close()
-        served = Served(self.environ, self._status, self._headers, sent, 0, error, self._start, clock.time())
-        self.environ.pop("swift.on_response_done", None)
-        for callback in self.callbacks:
-            callback(served)
+def _passed_on(answer: Subanswer) -> Iterable[bytes]:
+    """The body of an answer that goes to the client as it is."""
+    body = answer.body
+    if isinstance(body, list | tuple):
+        answer.sent = sum(map(len, body))
+        answer.close()
+        return body
+    return _Both(body, answer.close)
 
 
 class _Both(BodyFilter):
     """A body with whose end the read from inside ends, too."""
 
-    def __init__(self, body: Iterable[bytes], watched: Watched) -> None:
+    def __init__(self, body: Iterable[bytes], end: Callable[[], None]) -> None:
         super().__init__(body)
-        self._watched = watched
+        self._end = end
 
     def ended(self) -> None:
-        self._watched.close()
+        self._end()
 
 
 # -- what is asked for -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from swift.core.concurrency import Event, LightQueue, Timeout, spawn_n
+from swift.core.concurrency import Event, LightQueue, Timeout, kill, spawn, spawn_n
 from swift.telemetry.log import Transaction, set_transaction, transaction
 
 Job = TypeVar("Job")
@@ -62,7 +62,7 @@ class Meanwhile:
 
     def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
         self._done = Event()
-        spawn_n(self._run, work, arguments, transaction())
+        self._worker = spawn(self._run, work, arguments, transaction())
 
     def _run(self, work: Callable[..., Any], arguments: tuple[Any, ...], request: Transaction) -> None:
         set_transaction(*request)
@@ -70,6 +70,17 @@ class Meanwhile:
             self._done.send((work(*arguments), None))
         except (Exception, Timeout) as error:
             self._done.send((None, error))
+
+    def is_done_within(self, seconds: float) -> bool:
+        """Waits so long at most; returns True if it is done."""
+        if not self._done.ready():
+            with Timeout(seconds, False):
+                self._done.wait()
+        return bool(self._done.ready())
+
+    def stop(self) -> None:
+        """It comes to no end if it has not done so yet."""
+        kill(self._worker)
 
     def wait(self) -> Any:
         """Its result; raises what it raised."""

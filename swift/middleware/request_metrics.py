@@ -51,7 +51,7 @@ class RequestMetrics:
     def begin(self, environ: dict[str, Any]) -> None:
         """Leave the labels of a client's request to whoever else measures something on its behalf."""
         if self._labeled.enabled:
-            environ["swift.base_labels"] = self._base_labels(environ)
+            environ.setdefault("swift.base_labels", self._base_labels(environ))
 
     def report(self, exchange: LoggedRequest) -> None:
         """Everything about a finished exchange."""
@@ -101,21 +101,13 @@ class RequestMetrics:
 
     # -- labelled ------------------------------------------------------------------------------------------------------
     def _base_labels(self, environ: dict[str, Any]) -> dict[str, Any]:
+        """What a client's request has in common with all that are made on its behalf."""
         is_s3 = _is_s3(environ)
-        _version, account, container, obj = self._s3_path(environ) if is_s3 else _swift_path(environ)
-        return {
-            "resource": "object"
-            if obj
-            else "container"
-            if container
-            else "account"
-            if account
-            else "UNKNOWN",
-            "account": account,
-            "container": container,
-            "method": environ.get("swift.orig_req_method") or environ["REQUEST_METHOD"],
-            "api": "S3" if is_s3 else "swift",
-        }
+        _, account, container, _ = self._s3_path(environ) if is_s3 else _swift_path(environ)
+        labels = {"account": account, "api": "S3" if is_s3 else "swift"}
+        if container is not None:
+            labels["container"] = container
+        return labels
 
     def _s3_path(self, environ: dict[str, Any]) -> ParsedPath:
         if "swift.backend_path" in environ:
@@ -131,14 +123,29 @@ class RequestMetrics:
         return None, None, bucket or None, path or None
 
     def _labels(self, exchange: LoggedRequest) -> dict[str, Any]:
-        labels = self._base_labels(exchange.environ)
+        """Of a request: its own, and for what it has none those of the client's on whose behalf it is; no label for what there is not."""
+        environ = exchange.environ
+        base = environ.get("swift.base_labels")
+        own = self._base_labels(environ)
+        if base is not None:
+            own = {**base, **{name: value for name, value in own.items() if value is not None}}
+            own["api"] = base["api"]
+        _, account, container, obj = self._s3_path(environ) if _is_s3(environ) else _swift_path(environ)
+        resource = "object" if obj else "container" if container else "account" if account else None
+        method = environ.get("swift.orig_req_method") or environ["REQUEST_METHOD"]
+        if method not in self._methods:
+            method = "BAD_METHOD"
+        return {**own, "resource": resource, "method": method}
+
+    def _answer_labels(self, exchange: LoggedRequest) -> dict[str, Any]:
+        labels = self._labels(exchange)
         labels["status"] = exchange.status
-        if labels["resource"] == "object":
+        if labels["resource"] == "object" and exchange.policy_index is not None:
             labels["policy"] = exchange.policy_index
         return labels
 
     def _report_labeled(self, exchange: LoggedRequest, milliseconds: float) -> None:
-        labels = self._labels(exchange)
+        labels = self._answer_labels(exchange)
         labeled = self._labeled
         if exchange.ttfb is not None:
             first = {**labels, "status": exchange.wire_status}
@@ -152,11 +159,13 @@ class RequestMetrics:
         return StreamedBytes(self, exchange, request, self._interval)
 
     def emit_streamed(self, exchange: LoggedRequest, request: bool, count: int) -> None:
+        """Only of what is an account, a container or an object."""
+        labels = self._labels(exchange) if request else self._answer_labels(exchange)
+        if labels["resource"] is None:
+            return
         if request:
-            labels = self._base_labels(exchange.environ)
             self._labeled.update_stats(f"{_LABELLED}request_body_streaming_bytes", count, labels)
         else:
-            labels = self._labels(exchange)
             self._labeled.update_stats(f"{_LABELLED}response_body_streaming_bytes", count, labels)
 
 

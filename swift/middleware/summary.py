@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
-from swift.core.concurrency import Event, Timeout, spawn_n
-from swift.telemetry.log import set_transaction, transaction
+from swift.middleware.parallel import Meanwhile
 from swift.wire.message import Accept, wsgi_to_str
 
 TEXT, JSON, XML, TEXT_XML = "text/plain", "application/json", "application/xml", "text/xml"
@@ -57,21 +56,8 @@ def while_it_lasts(work: Callable[[], bytes], seconds: float) -> Iterator[bytes]
 
     It is done in a green thread of its own, and to its end also when the client does not stay for it. What it raises is raised here.
     """
-    done: Event = Event()
-    request = transaction()
-
-    def run() -> None:
-        set_transaction(*request)
-        try:
-            done.send(work())
-        except Exception as error:
-            done.send_exception(error)
-
-    spawn_n(run)
+    doing = Meanwhile(work)
     yield b" "
-    while not done.ready():
-        with Timeout(seconds, False):
-            done.wait()
-            break
+    while not doing.is_done_within(seconds):
         yield b" "
-    yield done.wait()
+    yield doing.wait()

@@ -90,9 +90,14 @@ class StreamedFragments:
             self._send_footers()
             refusals = self.uplinks.await_continue()
             if len(self.uplinks.live()) < self.uplinks.quorum:
-                # What was stored is not committed. Clients can do nothing about it, so that they don't hear of it as their fault.
+                # What was stored is not committed. Clients can do nothing about it, so that they don't hear of it as their fault,
+                # unless a quorum agrees that it is: their metadata does not fit on the disks.
                 self.uplinks.abandon()
-                answers = [UNAVAILABLE if a.status // 100 == 4 else a for a in refusals]
+                is_their_fault = sum(a.status == 400 for a in refusals) >= self.uplinks.quorum
+                answers = [
+                    UNAVAILABLE if a.status // 100 == 4 and not (is_their_fault and a.status == 400) else a
+                    for a in refusals
+                ]
                 return pad(answers, len(self.uplinks.links)), None
             self.uplinks.commit()
         except BaseException:

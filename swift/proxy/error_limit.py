@@ -77,6 +77,11 @@ class ErrorLimiter:
         record.tried = now
         return True
 
+    def is_known_to_refuse(self, node: Node) -> bool:
+        """Returns True if it is left alone, and nobody listened there the last time either."""
+        record = self._records.get(self.key(node))
+        return record is not None and record.is_refusing and record.count > self.limit
+
     def limit_now(self, node: Node) -> None:
         """The node said that its device is not usable (507): leave it alone at once."""
         record = self._touch(node)

@@ -53,7 +53,13 @@ class NodeHealth:
 
     def failed(self, node: Node, error: BaseException, doing: str) -> None:
         """The node could not be reached, broke off, or took too long."""
-        self._count(node, isinstance(error.__cause__, ConnectionRefusedError))
+        is_refusing = isinstance(error.__cause__, ConnectionRefusedError)
+        is_known = is_refusing and self.limiter.is_known_to_refuse(node)
+        limited = self.limiter.increment(node, is_refusing)
+        if is_known:
+            return  # it was tried for a copy that would be missing, maybe with each request: once is enough for the log
+        if limited:
+            self._log_limited(node)
         self.logger.error(
             "ERROR with %s:%s/%s trying to %s: %s", node["ip"], node["port"], node["device"], doing, error
         )
@@ -62,6 +68,9 @@ class NodeHealth:
         """A node that was left alone for past errors answers: it is a node like others again."""
         self.limiter.forget(node)
 
-    def _count(self, node: Node, is_refusing: bool = False) -> None:
-        if self.limiter.increment(node, is_refusing):
-            self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])
+    def _count(self, node: Node) -> None:
+        if self.limiter.increment(node):
+            self._log_limited(node)
+
+    def _log_limited(self, node: Node) -> None:
+        self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])

@@ -73,5 +73,7 @@ def with_footers(block: bytes, footers: Mapping[str, str]) -> bytes:
         for name, value in footers.items()
         if name.startswith(_FOOTERS) and value is not None
     }
-    kept = [line for line in block.decode("latin-1").splitlines(True) if line.partition(":")[0] not in lines]
+    # Not by splitlines(), to which bytes of UTF-8 are line breaks.
+    given = block.decode("latin-1").split("\r\n")[:-1]
+    kept = [f"{line}\r\n" for line in given if line.partition(":")[0] not in lines]
     return as_block([*kept, *lines.values()])

@@ -50,8 +50,8 @@ _OPTIONS = frozenset(
         "aliases",
         "allow_account_management",
         "allow_async_delete",
-        "allow_deletes",
         "allow_full_urls",
+        "allow_deletes",
         "allow_names_in_acls",
         "allow_object_versioning",
         "allow_open_expired",
@@ -427,7 +427,9 @@ def unknown_options(path: str, daemon: str = "") -> list[str]:
             name = option.removeprefix("set ").strip()
             if name in _OPTIONS or _FREE.fullmatch(name):
                 continue
+            name, *value = name.split(None, 1)  # without its first = a line is all name, or name and secret
             similar = difflib.get_close_matches(name, _OPTIONS, 1, 0.8)
             hint = f" (did you mean {similar[0]}?)" if similar else ""
-            found.append(f"unknown option {name} in [{section}] has no effect{hint}")
+            shown = f"{name} …" if value else name
+            found.append(f"unknown option {shown} in [{section}] has no effect{hint}")
     return found

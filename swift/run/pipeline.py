@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from paste.deploy import loadwsgi
 
-from swift.core.config import RelaxedInterpolation, fill_parser, one_line
+from swift.core.config import RelaxedInterpolation, fill_parser, one_line, without_values
 from swift.core.errors import ConfigError
 from swift.run import pipeline_order
 
@@ -33,6 +34,10 @@ REQUIRED_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+# Options whose values are nobody's to read in a log.
+_SECRET = re.compile("secret|password|key|^user(64)?_")
+
+
 class ConfigText(str):
     """The text of a configuration, where a path is expected."""
 
@@ -45,6 +50,8 @@ class HiddenOption(NamedTuple):
     value: str
 
     def __str__(self) -> str:
+        if _SECRET.search(self.option):
+            return f'{self.option} in [{self.section}] is hidden by [DEFAULT]; write "set {self.option} = …" there'
         return (
             f"{self.option} = {self.value} in [{self.section}] is hidden by [DEFAULT]; "
             f'write "set {self.option} = {self.value}" there'
@@ -109,7 +116,7 @@ def _open(source: str) -> _Loader:
     try:
         return _Loader(source)
     except configparser.Error as err:
-        raise ConfigError(f"Unable to read config from {source[:200]} ({one_line(err)})") from None
+        raise ConfigError(f"Unable to read config from {source[:200]} ({without_values(err)})") from None
 
 
 def _context(loader: _Loader, name: str | None, global_conf: Mapping[str, str] | None) -> Any:
@@ -119,6 +126,10 @@ def _context(loader: _Loader, name: str | None, global_conf: Mapping[str, str] |
     except IndexError:  # PasteDeploy takes the last of no names
         raise ConfigError(f"Error trying to load config from {loader.shown}: the pipeline is empty") from None
     except (LookupError, ImportError, configparser.Error, OSError, ConfigError) as err:
+        if isinstance(err, configparser.Error):
+            raise ConfigError(
+                f"Error trying to load config from {loader.shown}: {without_values(err)}"
+            ) from None
         text = one_line(err.args[0] if isinstance(err, LookupError) and err.args else err)
         raise ConfigError(f"Error trying to load config from {loader.shown}: {text}") from err
 

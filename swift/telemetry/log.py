@@ -368,8 +368,21 @@ class LoggerFile:
         raise OSError(errno.EBADF, "this stream goes to the log")
 
 
+class LibraryRecords(logging.Handler):
+    """What libraries tell the standard library's loggers, from WARNING on, at the level that they gave it."""
+
+    def __init__(self, logger: Logger) -> None:
+        super().__init__(WARNING)
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._logger.isEnabledFor(record.levelno):
+            text = _formatted(record.msg, record.args if isinstance(record.args, tuple) else (record.args,))
+            self._logger._log(record.levelno, "%s: %s", (record.name, text), record.exc_info)
+
+
 def capture_stdio(logger: Logger) -> None:
-    """Sends standard output and error to the log and uncaught exceptions too; the descriptors go to /dev/null.
+    """Sends standard output and error to the log, and uncaught exceptions and what libraries log too; the descriptors go to /dev/null.
 
     Whoever reads the other end of their pipe sees it closed: the sign that a server is ready. Standard error stays if the
     logger writes to the console.
@@ -392,3 +405,4 @@ def capture_stdio(logger: Logger) -> None:
         os.close(null)
     sys.stdout = LoggerFile(logger, "STDOUT")  # type: ignore[assignment]
     sys.stderr = LoggerFile(logger, "STDERR")  # type: ignore[assignment]
+    logging.getLogger().addHandler(LibraryRecords(logger))

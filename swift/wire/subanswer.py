@@ -105,6 +105,15 @@ class Subanswer:
         finally:
             self.close()
 
+    def given_to(self, environ: dict[str, Any]) -> Iterable[bytes]:
+        """The body, as it is, for the answer to the request of `environ`: who wants to know of the end of this one hears of that one's."""
+        callbacks = environ.get(_DONE)
+        if callbacks is None:
+            return self
+        callbacks.extend(self._callbacks or ())
+        self._callbacks = None
+        return self.body
+
     def close(self, error: BaseException | None = None) -> None:
         """Let go of the body, and tell who wants to know. `error`: what ended it early."""
         callbacks, self._callbacks = self._callbacks, None

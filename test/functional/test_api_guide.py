@@ -34,7 +34,7 @@ def test_commands_do_what_they_say(page, start, cluster, tmp_path):
         .replace("AUTH_test", "AUTH_test2").replace("/tmp/", f"{tmp_path}/")
         for line in commands(page, start)
     ]  # fmt: skip
-    setting = re.compile(r"\w+=|sw\(\)")
+    setting = re.compile(r"\w+=|sw\(\)|tar ")
     script = []
     for number, line in enumerate(lines):
         if setting.match(line):

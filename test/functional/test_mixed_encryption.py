@@ -42,6 +42,15 @@ def clients():
         yield Client(cluster.port), Client(cluster.reference_port)
 
 
+def test_servers_that_are_met_for_the_first_time(clients):
+    """They don't know the short form of a write in fragments, and get the long one, of the same object."""
+    ours, reference = clients
+    assert ours("PUT", "/met", headers={"X-Storage-Policy": "ec21"})[0] in (201, 202)
+    for number in range(12):  # so that all of them are met
+        assert ours("PUT", f"/met/{number}", b"a body", {"X-Object-Meta-Color": "blue"})[0] == 201
+        assert reference("GET", f"/met/{number}")[2] == b"a body"
+
+
 @pytest.mark.parametrize("policy", ["gold", "ec21"])
 @pytest.mark.parametrize("writer, reader", [(0, 1), (1, 0)], ids=["ours writes", "the reference writes"])
 def test_each_reads_what_the_other_encrypted(clients, writer, reader, policy):

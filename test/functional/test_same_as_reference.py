@@ -9,6 +9,7 @@ import pytest
 
 from test.cluster import free_ports
 from test.mixed import REFERENCE
+from test.side_by_side import telemetry
 from test.side_by_side.__main__ import report
 from test.side_by_side.running import is_fault, run
 from test.side_by_side.sides import alike, both
@@ -22,10 +23,14 @@ pytestmark = [
 GROUPS = alike(all_features())
 
 
+def folder():
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    return pathlib.Path(tempfile.mkdtemp(prefix="side-by-side-", dir=memory))
+
+
 @pytest.fixture(scope="module")
 def sides():
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with both(pathlib.Path(tempfile.mkdtemp(prefix="side-by-side-", dir=memory)), free_ports()[1]) as running:
+    with both(folder(), free_ports()[1]) as running:
         yield running
 
 
@@ -44,3 +49,8 @@ def ports(sides, request):
 def test_answers_are_those_of_the_reference(ports, feature):
     verdicts = run(feature, ports)
     assert not any(map(is_fault, verdicts)), report(feature, verdicts)
+
+
+def test_lines_and_metrics_are_those_of_the_reference():
+    found = telemetry.differences(folder(), free_ports()[1], "dogstatsd")
+    assert not found, "\n".join(found)

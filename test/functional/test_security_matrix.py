@@ -205,6 +205,50 @@ def test_a_copy_reads_there_and_writes_here(clients, user, box, source, target, 
     assert user("GET", f"{other}/brought").status == (200 if writes == 201 else 404)
 
 
+# -- features ----------------------------------------------------------------------------------------------------------------
+
+
+def test_old_versions_are_of_the_container_they_were_in(clients, user, box):
+    """Who may not look at the object sees none of its versions either, and changes none; listings show no hidden container."""
+    assert user("POST", box.path, headers={"X-Versions-Enabled": "true"}).status == 204
+    for body in (b"first", b"second"):
+        assert user("PUT", f"{box.path}/o", body).status == 201
+    rows = json.loads(user("GET", f"{box.path}?versions&format=json").body)
+    ids = [row["version_id"] for row in rows if row["name"] == "o"]
+    assert len(ids) >= 2
+    for who, status in ((STRANGER, 403), ("test:tester3", 403), (None, 401)):
+        client = clients[who]
+        assert client("GET", f"{box.path}?versions", account="AUTH_test").status == status
+        for method, version in itertools.product(
+            ("GET", "HEAD", "PUT", "DELETE"), (*ids, "null", "1700000000.00000")
+        ):
+            body = b"" if method == "PUT" else None
+            answer = client(method, f"{box.path}/o?version-id={version}", body, account="AUTH_test")
+            wanted = 400 if (method, version) == ("PUT", "null") else status  # which can't be brought back
+            assert answer.status == wanted, (who, method, version)
+        settings = {"X-Versions-Enabled": "false"}
+        assert client("POST", box.path, account="AUTH_test", headers=settings).status == status
+    assert json.loads(user("GET", f"{box.path}?versions&format=json").body) == rows
+    for client in (user, clients["admin:admin"]):
+        names = client("GET", "?format=json", account="AUTH_test").body
+        assert b"versions" not in names.replace(box.path[1:].encode(), b"") and b"\\u0000" not in names
+    for version in ids:
+        assert user("DELETE", f"{box.path}/o?version-id={version}").status == 204
+
+
+def test_quotas_of_accounts_are_the_resellers(clients, user, box):
+    quotas = ("X-Account-Meta-Quota-Bytes", "X-Account-Quota-Bytes", "X-Account-Quota-Count")
+    headers = [{name: "1000000000000"} for name in quotas] + [
+        {name.replace("X-", "X-Remove-", 1): "x"} for name in quotas
+    ]
+    for given in headers:
+        for who in ("test:tester", "test:tester3", STRANGER, None):
+            answer = clients[who]("POST", account="AUTH_test", headers=given)
+            assert answer.status in ((403,) if who else (401, 403)), (who, given)
+        assert clients["admin:admin"]("POST", account="AUTH_test", headers=given).status == 204, given
+    assert not [name for name in user("HEAD").headers if "quota" in name]
+
+
 # -- what is never taken from outside --------------------------------------------------------------------------------------
 
 INTERNAL = {

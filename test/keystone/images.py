@@ -25,7 +25,6 @@ from keystoneauth1.identity import v3  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 
 MB = 1_024_000  # Glance's
-CHUNK = 2 * MB
 CONTAINER = "images"
 
 
@@ -117,15 +116,18 @@ class Owner:
 class Images:
     def __init__(self, settings, folder):
         self.keystone = f"{settings['keystone']}/v3"
+        self.segment = settings["segment"] * MB
         self.folder = folder
         self.glance, self.ann, self.dan = (
             Owner(self.keystone, *who) for who in (("glance", "service"), ("ann", "red"), ("dan", "blue"))
         )
         self.relay = Relay(settings["store"])
-        self.data = random.Random(7).randbytes(settings["megabytes"] * MB + 12345)
-        self.conf = self._configure()
+        source = random.Random(7)
+        parts = [source.randbytes(MB) for _ in range(settings["megabytes"])]
+        self.data = b"".join([*parts, source.randbytes(12345)])
+        self.conf = self._configure(settings)
 
-    def _configure(self):
+    def _configure(self, settings):
         reference = os.path.join(self.folder, "references.conf")
         with open(reference, "w") as f:
             f.write(
@@ -133,8 +135,8 @@ class Images:
                 "user_domain_id = default\nproject_domain_id = default\n"
             )
         common = (
-            f"swift_store_container = {CONTAINER}\nswift_store_create_container_on_put = True\nswift_store_large_object_size = 2\n"
-            "swift_store_large_object_chunk_size = 2\nswift_store_endpoint_type = publicURL\nswift_store_retry_get_count = 5\n"
+            f"swift_store_container = {CONTAINER}\nswift_store_create_container_on_put = True\nswift_store_large_object_size = {settings['segment']}\n"
+            f"swift_store_large_object_chunk_size = {settings['segment']}\nswift_store_endpoint_type = publicURL\nswift_store_retry_get_count = 5\n"
             "default_swift_reference = ref1\n"
         )
         by_relay = self.glance.url.replace(f":{self.relay.target[1]}", f":{self.relay.port}")
@@ -208,13 +210,13 @@ class Images:
         head = owner.ask("HEAD", path)
         assert head.headers["content-length"] == str(len(data)), head.headers
         segments = [entry for entry in self.left(backend, name) if entry != name]
-        if len(data) <= CHUNK:
+        if len(data) <= self.segment:
             assert segments == [], segments
         else:
-            assert len(segments) == -(-len(data) // CHUNK), segments
+            assert len(segments) == -(-len(data) // self.segment), segments
             manifest = urllib.parse.unquote(head.headers["x-object-manifest"])
             assert manifest == f"{self.container(backend, name)}/{name}-", manifest
-            for first, last in ((0, 9), (CHUNK - 5, CHUNK + 4), (len(data) - 7, len(data) - 1)):
+            for first, last in ((0, 9), (self.segment - 5, self.segment + 4), (len(data) - 7, len(data) - 1)):
                 part = owner.ask("GET", path, headers={"Range": f"bytes={first}-{last}"})
                 assert (part.status_code, part.content) == (206, data[first : last + 1]), (
                     first,
@@ -253,7 +255,7 @@ class Images:
     def resumed(self):
         """The connection breaks twice in the middle: Glance goes on where it was."""
         name, location = self.add("relayed", self.data, 0)
-        self.relay.cuts = [CHUNK + CHUNK // 2, CHUNK // 3]
+        self.relay.cuts = [self.segment + self.segment // 2, self.segment // 3]
         assert self.read("relayed", location)[0] == hashlib.md5(self.data).hexdigest(), "not what was stored"
         assert self.relay.cuts == [], "nothing was cut"
         glance_store.delete(location, "relayed")
@@ -261,7 +263,7 @@ class Images:
 
     def shared(self):
         """An image of ann's, for dan's project, for all, and for nobody any more."""
-        data = self.data[: CHUNK + 5]
+        data = self.data[: self.segment + 5]
         name, location = self.add("multi", data, 0)
         context, path = self.ann.context(), f"/{self.container('multi', name)}/{name}"
 
@@ -284,7 +286,7 @@ class Images:
 
     def trusted(self):
         """A long upload goes on with a trust when the user's own token is out of date."""
-        name, location = self.add("multi", self.data[:CHUNK], 0)
+        name, location = self.add("multi", self.data[: self.segment], 0)
         context = self.ann.context()
         store = glance_store.get_store_from_store_identifier("multi")
         with store.get_manager(
@@ -299,10 +301,10 @@ class Images:
         glance_store.delete(location, "multi", context=context)
 
     def scenarios(self):
-        odd, whole = 0, 3 * CHUNK
+        odd, whole = 0, 3 * self.segment
         for backend in ("single", "buffered", "multi"):
             for label, length, known in (
-                ("small", CHUNK - 1, True),
+                ("small", self.segment - 1, True),
                 ("whole segments", whole, True),
                 ("size unknown", odd, False),
                 ("size unknown, whole segments", whole, False),
@@ -311,11 +313,14 @@ class Images:
                     f"{backend}: {label}",
                     lambda b=backend, n=length, k=known: self.stored_read_and_deleted(b, n, k),
                 )
-            yield f"{backend}: fails at once", lambda b=backend: self.nothing_left_of_a_failure(b, CHUNK // 2)
+            yield (
+                f"{backend}: fails at once",
+                lambda b=backend: self.nothing_left_of_a_failure(b, self.segment // 2),
+            )
             if backend != "buffered":  # its own fault: it leaves the earlier segments
                 yield (
                     f"{backend}: fails later",
-                    lambda b=backend: self.nothing_left_of_a_failure(b, CHUNK + CHUNK // 2),
+                    lambda b=backend: self.nothing_left_of_a_failure(b, self.segment + self.segment // 2),
                 )
         yield "resumed", self.resumed
         yield "shared", self.shared
@@ -328,6 +333,8 @@ def main():
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, scenario in Images(settings, folder).scenarios():
+            if name not in settings["only"]:
+                continue
             try:
                 scenario()
                 results[name] = ""

@@ -28,6 +28,7 @@ OPTIONS = {
     "object-updater": "missing_container_retry = 5",
 }
 OWN_MOUNTS = "SWIFT_LONG_RUN_HAS_OWN_MOUNTS"
+SLOW = 10.0  # seconds to become whole, of which it is told what they were for
 TOLD = 20  # of what is wrong, so many are printed
 
 
@@ -46,6 +47,7 @@ class LongRun:
         self.notes = Notes()
         self.faults: Counter[str] = Counter()
         self.settling: list[float] = []
+        self.last_wrong = ""  # what took longest to become whole in this round
         self.replicas = Replicas(machines, self.policies, self.rebuilds)
 
     def prepare(self) -> None:
@@ -114,6 +116,7 @@ class LongRun:
     def settle(self) -> None:
         """Wait until nothing is wrong any more, for as long as is left of our patience."""
         began = time.monotonic()
+        self.last_wrong = ""
         found: dict[tuple[int, str], Found] = {}
         while True:
             if not self.audits:
@@ -126,6 +129,7 @@ class LongRun:
             took = time.monotonic() - began
             if not wrong or took > self.patience:
                 break
+            self.last_wrong = wrong[0]
             time.sleep(1)
         self.settling.append(took)
         for text in wrong:
@@ -207,7 +211,8 @@ def main(argv: list[str] | None = None) -> int:
                 for text in run.notes.wrong[:TOLD]:
                     print(f"WRONG: {text}")
                 raise
-            say(f"round {number} is whole after {run.settling[-1]:.0f} s")
+            last = f"; last of all {run.last_wrong[:200]}" if run.settling[-1] > SLOW else ""
+            say(f"round {number} is whole after {run.settling[-1]:.0f} s{last}")
         traces = [
             f"{path.name}: {line}"
             for path in sorted(machines.layout.log.iterdir())

@@ -14,6 +14,7 @@ import threading
 from dataclasses import dataclass, field
 
 PUT, DELETE, POST = "PUT", "DELETE", "POST"
+LONGEST_SKEW = 5.0  # seconds that the clock of a proxy may be ahead
 NOW = float("inf")
 
 
@@ -62,10 +63,10 @@ class Key:
             return next((write for write in self.writes if write.number == number), None)
 
     def quiesce(self, now: float) -> None:
-        """All proxies are idle: nothing is given a timestamp any more."""
+        """All proxies are idle: nothing is given a timestamp any more. What one gave whose clock was ahead may be later than now."""
         with self.lock:
             for write in self.writes:
-                write.high = min(write.high, now)
+                write.high = min(write.high, now + LONGEST_SKEW if write.skewed else now)
 
     def last(self) -> list[Write]:
         """The PUTs and DELETEs of which each may be the last one."""

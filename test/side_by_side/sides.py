@@ -59,7 +59,12 @@ def login(account: str, user: str) -> tuple[str, str]:
 
 
 class OneNode(Cluster):
-    """All disks on one node: answers don't depend on how many there are, and the time to start them does."""
+    """All disks on one node: answers don't depend on how many there are, and the time to start them does.
+
+    replaced: what stands for words of a feature's options that are this side's own.
+    """
+
+    replaced: Mapping[str, str] = {}
 
     def make_ring(self, name: str, server: str, replicas: int) -> None:
         builder = RingBuilder(6, replicas, 1)
@@ -86,6 +91,8 @@ class OneNode(Cluster):
             elif name == "tempauth":
                 text += "".join(_users(feature) for feature in features)
                 text += "user_admin_admin = admin-key .reseller_admin\n"
+        for word, value in self.replaced.items():
+            text = text.replace(word, value)
         return text
 
 

@@ -32,6 +32,14 @@ def test_nothing_was_written():
     assert key().judge(Seen(9, 9))
 
 
+def test_a_write_by_a_clock_that_is_ahead_of_the_end_of_all_is_the_last_one():
+    first, second = write(PUT, 1, 2), write(PUT, 14.5, 14.6, skewed=True)
+    history = key(first, second)
+    history.quiesce(12.0)
+    assert not history.judge(seen(second))
+    assert history.judge(seen(first)) and history.judge(Seen())
+
+
 def test_the_last_acknowledged_write_is_the_only_one_that_may_be_read():
     first, second = write(PUT, 1, 2), write(PUT, 3, 4)
     history = key(first, second)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.core.concurrency import Event, Timeout, kill, spawn
+from swift.middleware.parallel import Meanwhile
 from swift.middleware.summary import summary_body
-from swift.telemetry.log import set_transaction, transaction
 
 XML_DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -46,29 +45,16 @@ def told_at_the_end(work: Callable[[], bytes], seconds: float, is_xml: bool) -> 
 
     Whoever stops asking ends the work. What it raises is raised here.
     """
-    done: Event = Event()
-    request = transaction()
-
-    def run() -> None:
-        set_transaction(*request)
-        try:
-            done.send(work())
-        except Exception as error:
-            done.send_exception(error)
-
-    worker = spawn(run)
+    doing = Meanwhile(work)
     waited = False
     try:
-        while not done.ready():
-            with Timeout(seconds, False):
-                done.wait()
-                break
+        while not doing.is_done_within(seconds):
             if not waited and is_xml:
                 yield XML_DECLARATION
             waited = True
             yield b" "
         if waited:
             yield b"\r\n\r\n"
-        yield done.wait()
+        yield doing.wait()
     finally:
-        kill(worker)
+        doing.stop()

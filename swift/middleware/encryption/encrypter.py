@@ -190,6 +190,8 @@ class _Upload:
         self._container_key: bytes = keys["container"]
         self._fresh = Fresh(KEY_LENGTH + 4 * IV_LENGTH)
         self._body_key, self._iv = self._fresh.take(KEY_LENGTH), self._fresh.take()
+        self._wrap_iv = self._fresh.take()
+        self._made: dict[tuple[str, str], str] = {}  # by header and plain value
         self.input = SealedInput(environ["wsgi.input"], self._body_key, self._iv)
         self._given = {
             key: environ.get(key) for key in ("wsgi.input", UPDATE_FOOTERS, "HTTP_ETAG", _LISTED_ETAG_KEY)
@@ -209,7 +211,7 @@ class _Upload:
         _put_back(self.environ, self._given)
 
     def update_footers(self, footers: MutableMapping[str, Any]) -> None:
-        """Called when the body was read: what is kept with the object. Raises HTTPException 422 for another ETag than expected."""
+        """Called when the body was read, perhaps twice: what is kept with the object. Raises HTTPException 422 for another ETag than expected."""
         earlier, expected = self._given[UPDATE_FOOTERS], self._given["HTTP_ETAG"]
         if earlier is not None:
             earlier(footers)
@@ -223,8 +225,7 @@ class _Upload:
         elif expected is not None and footers.get("Etag") is None:
             footers["Etag"] = expected
         if listed and (self.etag or listed != _MD5_OF_NOTHING):
-            cipher = value_cipher(self._container_key)
-            listed = cipher.sealed(wsgi_to_bytes(listed), self._fresh.take(), self.key_id)
+            listed = self._sealed(LISTED_ETAG, value_cipher(self._container_key), listed, self.key_id)
         if listed is not None:
             footers[LISTED_ETAG] = listed
 
@@ -237,11 +238,18 @@ class _Upload:
             raise HTTPUnprocessableEntity(request=Request(self.environ))
         # What is stored has an ETag of its own, which the proxy knows.
         footers["Etag"] = None
-        wrap_iv = self._fresh.take()
-        wrapped_key = self.cipher.apply(wrap_iv, self._body_key)
-        footers[ETAG] = self.cipher.sealed(etag.encode("ascii"), self._fresh.take())
+        wrapped_key = self.cipher.apply(self._wrap_iv, self._body_key)
+        footers[ETAG] = self._sealed(ETAG, self.cipher, etag)
         footers[ETAG_MAC] = self.cipher.mac(etag)
-        footers[BODY_META] = ciphers.body_meta(self._iv, wrap_iv, wrapped_key, self.key_id)
+        footers[BODY_META] = ciphers.body_meta(self._iv, self._wrap_iv, wrapped_key, self.key_id)
+
+    def _sealed(self, name: str, cipher: ValueCipher, value: str, key_id: str = "") -> str:
+        """The same for the same value: who has to send an object a second time must send the very same, or servers take it for another."""
+        text = self._made.get((name, value))
+        if text is None:
+            text = cipher.sealed(wsgi_to_bytes(value), self._fresh.take(), key_id)
+            self._made[name, value] = text
+        return text
 
     def responding(self, start_response: StartResponse) -> StartResponse:
         """A start_response that tells the client the ETag of what it sent."""

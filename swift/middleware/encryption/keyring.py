@@ -7,7 +7,7 @@ from typing import Any
 
 from swift.middleware.encryption.ciphers import KEY_LENGTH, CryptoError
 from swift.middleware.keymaster.keys import CALLBACK, NoKeys
-from swift.wire.message import HTTPInternalServerError, Request
+from swift.wire.message import HTTPException, HTTPInternalServerError, Request
 
 OVERRIDE = "swift.crypto.override"
 
@@ -51,7 +51,12 @@ class Keyring:
             raise self._unavailable(
                 f"{CALLBACK} is not in the request: no keymaster to the left of encryption"
             )
-        keys: dict[str, Any] = fetch(key_id=key_id)
+        try:
+            keys: dict[str, Any] = fetch(key_id=key_id)
+        except (NoKeys, HTTPException):
+            raise
+        except Exception as error:  # a keymaster from elsewhere
+            raise self._unavailable(f"the keymaster failed: {type(error).__name__}") from None
         for name in wanted:
             key = keys.get(name) if isinstance(keys, dict) else None
             if not isinstance(key, bytes) or len(key) != KEY_LENGTH:

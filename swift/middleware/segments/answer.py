@@ -7,7 +7,7 @@ a manifest mean is its filter's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import Timeout
@@ -53,28 +53,28 @@ def held_if_marked(
     app: Application, environ: dict[str, Any], start_response: StartResponse, mark: str
 ) -> Held | Iterable[bytes]:
     """Send a request on. An answer with the header `mark` (title case) is held back; any other has begun, and its body comes as it is."""
-    found: list[Any] = []
-    started = False
+    found: tuple[str, Headers] | Literal[False] | None = None  # False: the answer has begun
 
     def respond(status: str, headers: Headers, exc_info: Any = None) -> Any:
-        nonlocal started
-        started = True
+        nonlocal found
         if exc_info is None:
-            for name, _ in headers:
-                if name == mark:
-                    found[:] = status, headers
+            for pair in headers:
+                if pair[0] == mark:
+                    found = status, headers
                     return _no_write
+            found = False
             return start_response(status, headers)
-        found.clear()
+        found = False
         return start_response(status, headers, exc_info)
 
     body = app(environ, respond)
-    if not started:
+    if found is False:
+        return body
+    if found is None:
         body = first_chunk_taken(body)
     if not found:
         return body
-    status, headers = found
-    return Held(int(status[:3]), HeaderKeyDict(headers), body)
+    return Held(int(found[0][:3]), HeaderKeyDict(found[1]), body)
 
 
 def _no_write(_data: bytes) -> None:

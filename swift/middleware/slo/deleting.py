@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 from swift.core.config import truthy
 from swift.core.names import str_to_wsgi
 from swift.core.timestamp import Timestamp
+from swift.middleware.bulk.deletion import DELETED, NOT_FOUND
+from swift.middleware.bulk.summaries import Summary, told_at_the_end
 from swift.middleware.info import get_container_info
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import IGNORE_RANGE
 from swift.middleware.slo import manifest
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
 from swift.middleware.slo.request import Options, own_request
-from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML, summary_body, while_it_lasts
+from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML
 from swift.obj.expirer.tasks import async_container, async_rows
 from swift.wire.call import Application
 from swift.wire.errors import ResponseBroken
@@ -37,10 +39,9 @@ from swift.wire.message import (
 from swift.wire.subanswer import ask
 from swift.wire.subrequest import make_request
 
-_NOT_FOUND, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
+_GONE, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
 _UNAUTHORIZED, _UNREADABLE = "401 Unauthorized", "Unable to load SLO manifest"
 _UNREADABLE_SEGMENT = "Unable to load SLO manifest or segment."
-_TOO_MANY = "Too many buffered slo segments to delete."
 _MOST_FAILURES = 1000
 _MOST_SEGMENTS_FACTOR = 10
 
@@ -54,8 +55,9 @@ class LookupFailed(Exception):
 
 
 class _Doomed(NamedTuple):
-    """An object that is to be deleted. `path`: WSGI string; `query`: of its requests."""
+    """An object that is to be deleted. `number`: in which order it is told; `path`: WSGI string; `query`: of its requests."""
 
+    number: int
     path: str
     query: str = ""
 
@@ -71,7 +73,8 @@ class Deletion:
         version, account, container, obj = parsed_path(environ)
         self._account_path = f"/{version}/{account}"
         self._account = account or ""
-        self._top = _Doomed(f"{self._account_path}/{container}/{obj}", self._version_query())
+        self._top = _Doomed(0, f"{self._account_path}/{container}/{obj}", self._version_query())
+        self._told = Summary("delete", status_line(200), (DELETED, NOT_FOUND))
 
     def _version_query(self) -> str:
         version = self._request.params.get("version-id")
@@ -87,7 +90,7 @@ class Deletion:
         got = ask(self._app, environ)
         try:
             if got.status == 404:
-                raise LookupFailed(_NOT_FOUND, 404)
+                raise LookupFailed(_GONE, 404)
             if got.status == 401:
                 raise LookupFailed(_UNAUTHORIZED, 401)
             if got.status == 416:
@@ -102,12 +105,10 @@ class Deletion:
         finally:
             got.close()
 
-    def _segments(self, stored: Stored) -> Iterator[tuple[_Doomed, bool]]:
-        """The objects that the items name, and whether they are manifests. Raises LookupFailed."""
+    def _objects(self, stored: Stored) -> Iterator[Item]:
+        """The items that are objects. Raises LookupFailed."""
         try:
-            for item in manifest.items(stored):
-                if item.data is None:
-                    yield _Doomed(self._account_path + item.path), item.is_manifest
+            yield from (item for item in manifest.items(stored) if item.data is None)
         except BadManifest:
             raise LookupFailed(_UNREADABLE, 500) from None
 
@@ -115,36 +116,39 @@ class Deletion:
 
     def summary(self) -> tuple[str, Iterable[bytes]]:
         """(media type, body) of the answer, which begins at once and ends when all is deleted."""
-        counts = _Counts()
+        told = self._told
         try:
             media_type = Accept(self._environ.get("HTTP_ACCEPT")).best_match((TEXT, JSON, XML, TEXT_XML))
         except ValueError:
             media_type = None
         if media_type is None:
             # Who could not read what was done, has it not done.
-            counts.overall = status_line(406)
-            return HTML_TYPE, [summary_body(TEXT, counts.fields(), (), "delete")]
+            told.status = status_line(406)
+            return HTML_TYPE, iter((told.written(TEXT),))
 
         def work() -> bytes:
-            self._delete_all(counts)
-            return summary_body(media_type, counts.fields(), counts.errors, "delete")
+            self._delete_all()
+            return told.written(media_type)
 
-        return media_type, _with_spaces(media_type, while_it_lasts(work, self._options.yield_frequency))
+        is_xml = media_type in (XML, TEXT_XML)
+        return media_type, told_at_the_end(work, self._options.yield_frequency, is_xml)
 
-    def _delete_all(self, counts: _Counts) -> None:
+    def _delete_all(self) -> None:
         manifests: list[_Doomed] = []
-        workers = self._options.delete_concurrency
+        told, workers = self._told, self._options.delete_concurrency
         try:
             for doomed, status in in_parallel(
-                self._delete, self._leaves(manifests, counts), workers, lambda status: int(status[:3]) < 500
+                self._delete, self._leaves(manifests), workers, lambda status: int(status[:3]) < 500
             ):
-                counts.note(doomed.path, status)
+                self._note(doomed, status)
             # A manifest goes when nothing that it lists is left, so that what breaks off can be done again.
             for doomed in reversed(manifests):
-                counts.note(doomed.path, self._delete(doomed))
+                self._note(doomed, self._delete(doomed))
         except _TooMany as error:
-            counts.overall = status_line(400)
-            counts.body = str(error)
+            told.status, told.body = status_line(400), str(error)
+            return
+        if told.failures and told.status[:3] == "200":
+            told.status = status_line(400)
 
     def _delete(self, doomed: _Doomed) -> str:
         environ = own_request(self._environ, "DELETE", doomed.path, doomed.query, "MultipartDELETE")
@@ -152,7 +156,24 @@ class Deletion:
         got.drain()
         return got.status_line
 
-    def _leaves(self, manifests: list[_Doomed], counts: _Counts) -> Iterator[_Doomed]:
+    def _note(self, doomed: _Doomed, status: str) -> None:
+        """What became of one."""
+        if status[0] == "2":
+            self._told.counts[DELETED] += 1
+        elif status[:3] == "404":
+            self._told.counts[NOT_FOUND] += 1
+        else:
+            if status[0] == "5":
+                self._told.status = status_line(502)
+            self._fail(doomed, status)
+
+    def _fail(self, doomed: _Doomed, text: str) -> None:
+        name = doomed.path.removeprefix(self._account_path)
+        self._told.fail(doomed.number, wsgi_to_str(wsgi_quote(name)), text)
+        if self._told.failures >= _MOST_FAILURES:
+            raise _TooMany("Max delete failures exceeded")
+
+    def _leaves(self, manifests: list[_Doomed]) -> Iterator[_Doomed]:
         """What is listed and lists nothing itself; what does comes into `manifests`, outer ones first."""
         waiting = deque([self._top])
         seen = {self._top.path}  # listed twice: the second time there would be nothing left
@@ -160,23 +181,26 @@ class Deletion:
         while waiting:
             current = waiting.popleft()
             try:
-                stored = self._lookup(current)
-                segments = list(self._segments(stored))
+                items = list(self._objects(self._lookup(current)))
             except LookupFailed as error:
-                counts.note_failure(current.path, error)
+                if error.status == 404:
+                    self._told.counts[NOT_FOUND] += 1
+                else:
+                    self._fail(current, str(error))
                 continue
             manifests.append(current)
-            for doomed, is_manifest in segments:
+            for item in items:
+                doomed = _Doomed(len(seen), self._account_path + item.path)
                 if doomed.path in seen:
-                    counts.missing += 1
+                    self._told.counts[NOT_FOUND] += 1
                     continue
                 seen.add(doomed.path)
-                if is_manifest:
+                if item.is_manifest:
                     waiting.append(doomed)
                 else:
                     yield doomed
                 if len(waiting) + len(manifests) > limit:
-                    raise _TooMany(_TOO_MANY)
+                    raise _TooMany("Too many buffered slo segments to delete.")
 
     # -- later -------------------------------------------------------------------------------------------------------------
 
@@ -184,7 +208,7 @@ class Deletion:
         """Hand the segments over to the expirer; the manifest's own deletion is then the caller's. Raises HTTPException."""
         request = self._request
         try:
-            found = list(self._segments_of_top())
+            found = list(self._objects(self._lookup(self._top)))
         except LookupFailed as error:
             raise self._as_answer(error) from None
         self._check_write(self._top.path)
@@ -201,16 +225,9 @@ class Deletion:
         self._check_write(self._account_path + found[0].path)
         self._send_rows(containers[0], [name for _, name in names])
 
-    def _segments_of_top(self) -> Iterator[Item]:
-        stored = self._lookup(self._top)
-        try:
-            yield from (item for item in manifest.items(stored) if item.data is None)
-        except BadManifest:
-            raise LookupFailed(_UNREADABLE, 500) from None
-
     def _as_answer(self, error: LookupFailed) -> HTTPException:
         if error.status == 404:
-            return HTTPNotFound(request=self._request, body=_NOT_FOUND)
+            return HTTPNotFound(request=self._request, body=_GONE)
         if error.status == 401:
             return HTTPUnauthorized(request=self._request, body=_UNAUTHORIZED)
         if error.status == 400:
@@ -258,61 +275,3 @@ class Deletion:
 
 class _TooMany(Exception):
     """More than anybody has to remember for one request."""
-
-
-class _Counts:
-    """What has been deleted so far, and what not."""
-
-    def __init__(self) -> None:
-        self.deleted = self.missing = 0
-        self.errors: list[tuple[str, str]] = []
-        self.body = ""
-        self.overall = ""
-        self._is_ours = False  # an error of the servers is among them
-
-    def note(self, path: str, status: str) -> None:
-        if status[0] == "2":
-            self.deleted += 1
-        elif status[:3] == "404":
-            self.missing += 1
-        else:
-            self._is_ours = self._is_ours or status[0] == "5"
-            self._fail(path, status)
-
-    def note_failure(self, path: str, error: LookupFailed) -> None:
-        """A manifest could not be read."""
-        if error.status == 404:
-            self.missing += 1
-        else:
-            self._fail(path, str(error))
-
-    def _fail(self, path: str, text: str) -> None:
-        name = path.split("/", 3)[3]
-        self.errors.append((wsgi_to_str(wsgi_quote(f"/{name}")), text))
-        if len(self.errors) >= _MOST_FAILURES:
-            raise _TooMany("Max delete failures exceeded")
-
-    def fields(self) -> dict[str, Any]:
-        status = self.overall
-        if not status:
-            status = status_line(200 if not self.errors else 502 if self._is_ours else 400)
-        return {
-            "Response Status": status,
-            "Response Body": self.body,
-            "Number Deleted": self.deleted,
-            "Number Not Found": self.missing,
-        }
-
-
-def _with_spaces(media_type: str, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The summary; with spaces in front only where it did not come soon, unlike `while_it_lasts`."""
-    next(parts)
-    waited = False
-    for part in parts:
-        if part != b" ":
-            yield b"\r\n\r\n" + part if waited else part
-            return
-        if not waited and media_type.endswith("/xml"):
-            yield b'<?xml version="1.0" encoding="UTF-8"?>\n'
-        waited = True
-        yield part

@@ -12,6 +12,7 @@ from swift.core import capabilities
 from swift.core.config import truthy
 from swift.core.errors import EntityTooLarge
 from swift.core.hashing import md5
+from swift.middleware.listing_hash import LARGEST
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import ETAG_IS_AT, IGNORE_RANGE, Held, appended, held_if_marked
 from swift.middleware.slo import listing, upload
@@ -42,7 +43,7 @@ from swift.wire.subanswer import ask
 
 _OVERRIDE = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG"
 _MARK_KEY = "HTTP_X_STATIC_LARGE_OBJECT"
-_CONDITIONS = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_RANGE")
+_ETAG_NAME = ETAG.lower()
 _RESERVED = "X-Static-Large-Object is a reserved header. To create a static large object add query param multipart-manifest=put."
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -85,11 +86,11 @@ class SloFilter:
     def _read(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING", "")
         path = environ["PATH_INFO"]
-        if "multipart-manifest" not in query or not _wants_manifest(query):
+        if not query or "multipart-manifest" not in query or not _wants_manifest(query):
             if "HTTP_RANGE" in environ:
                 appended(environ, IGNORE_RANGE, MARK)
-            if any(key in environ for key in _CONDITIONS):
-                appended(environ, ETAG_IS_AT, ETAG.lower())
+            if "HTTP_IF_NONE_MATCH" in environ or "HTTP_IF_MATCH" in environ or "HTTP_IF_RANGE" in environ:
+                appended(environ, ETAG_IS_AT, _ETAG_NAME)
         elif "HTTP_RANGE" in environ and "raw" in query:
             appended(environ, IGNORE_RANGE, MARK)
         held = held_if_marked(self.app, environ, start_response, MARK)
@@ -215,6 +216,9 @@ class SloFilter:
             in_parallel(head, names, self.options.concurrency, lambda found: found.status_line[:1] != "5")
         )
         made, problems = upload.make(items, heads, environ.get("swift.callback.slo_manifest_hook"))
+        if made.size > upload.LARGEST:
+            text = f"A static large object may have at most {upload.LARGEST} bytes"
+            raise HTTPRequestEntityTooLarge(request=request, body=text)
         given = normalize_etag(environ.get("HTTP_ETAG"))
         if not problems and given and given != made.etag:
             raise HTTPUnprocessableEntity(request=request)
@@ -288,7 +292,7 @@ def _is_json(headers: Headers) -> bool:
             kind = value
         elif lower == "content-length":
             length = value
-    return kind.startswith("application/json") and length.isdigit() and int(length) <= listing.LARGEST
+    return kind.startswith("application/json") and length.isdigit() and int(length) <= LARGEST
 
 
 def _with_etag(headers: Headers, etag: str) -> Headers:

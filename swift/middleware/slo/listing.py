@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import orjson
+from swift.middleware.listing_hash import changed_listing, make_hash, parse_hash
 
-LARGEST = 20_480_000  # bytes of JSON; what is larger goes out as it stands
 _PARAMETER = "slo_etag"
 _MARK = b"; slo_etag="
 
 
 def shown(data: bytes) -> bytes:
     """A listing in JSON as clients are to see it; the very same bytes where no row says anything for us."""
-    if _MARK not in data:
-        return data
-    try:
-        rows = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return data
-    if not isinstance(rows, list):
-        return data
-    changed = False
-    for row in rows:
-        if isinstance(row, dict):
-            changed = _show(row) or changed
-    return json.dumps(rows).encode("ascii") if changed else data
+    return changed_listing(data, _MARK, _show)
 
 
 def _show(row: dict[str, Any]) -> bool:
-    hashed = row.get("hash")
-    if not isinstance(hashed, str) or ";" not in hashed:
+    hashed = row["hash"]
+    if not isinstance(hashed, str):
         return False
-    value, *parameters = hashed.split(";")
-    kept, etag = [value], None
-    for parameter in parameters:
-        name, _, text = parameter.partition("=")
-        if name.strip() == _PARAMETER:
-            etag = text.strip().strip('"')
-        else:
-            kept.append(parameter)
-    if etag is None:
+    etag, parameters = parse_hash(hashed)
+    kept = [pair for pair in parameters if pair[0] != _PARAMETER]
+    if len(kept) == len(parameters):
         return False
-    row["hash"] = ";".join(kept)
-    row["slo_etag"] = f'"{etag}"'
+    row["hash"] = make_hash(etag, kept)
+    value = dict(parameters)[_PARAMETER].strip('"')
+    row["slo_etag"] = f'"{value}"'
     return True

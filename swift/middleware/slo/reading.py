@@ -203,13 +203,17 @@ class Reading:
         return begun[0], begun[1], sent
 
     def _whole(self, held: Held) -> bytes:
-        """Raises ResponseBroken."""
+        """Raises ResponseBroken, BadManifest."""
         parts, left = [], self._options.max_stored_size
-        for data in held.body.taken():
-            left -= len(data)
-            if left < 0:
-                raise BadManifest("too large")
-            parts.append(data)
+        body = held.body.taken()
+        try:
+            for data in body:
+                left -= len(data)
+                if left < 0:
+                    raise BadManifest("too large")
+                parts.append(data)
+        finally:
+            close_if_possible(body)
         return b"".join(parts)
 
     # -- segments ----------------------------------------------------------------------------------------------------------

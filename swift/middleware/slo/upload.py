@@ -31,6 +31,7 @@ from swift.wire.ranges import RangeSpec, parse_range, ranges_for_length
 
 _OWN_KEYS = frozenset(("data",))
 _KEYS = frozenset(("path", "etag", "size_bytes", "range"))
+LARGEST = 1 << 60  # bytes: a few of them still fit into what databases count with
 TOO_SMALL = "too small; each segment must be at least 1 byte."
 Problems = list[tuple[str, str]]
 
@@ -58,7 +59,7 @@ class Head(NamedTuple):
 
 
 class Made(NamedTuple):
-    """The manifest to be stored, and what it stands for."""
+    """The manifest to be stored, and what it stands for. `size`: bytes, at most LARGEST."""
 
     body: bytes
     etag: str

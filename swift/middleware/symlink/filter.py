@@ -21,7 +21,7 @@ from swift.middleware.symlink.links import (
     show_row,
     shown,
 )
-from swift.middleware.symlink.walk import Found, Walk, own_account, tell
+from swift.middleware.symlink.walk import Walk, own_account
 from swift.wire.call import Headers, call_app, first_chunk_taken
 from swift.wire.input import NO_BODY
 from swift.wire.message import (
@@ -37,6 +37,7 @@ from swift.wire.message import (
     wsgi_quote,
     wsgi_unquote,
 )
+from swift.wire.subanswer import Subanswer
 
 DEFAULT_MOST = 2
 StartResponse = Callable[..., Any]
@@ -98,8 +99,9 @@ class SymlinkFilter:
         except HTTPConflict as conflict:
             return conflict(environ, start_response)
         # In front of the others: user metadata goes last (see swift.proxy.exchange.split_headers).
-        start_response(found.status, [("Content-Location", found.location), *found.headers])
-        return found.body
+        answer = found.answer
+        start_response(answer.status_line, [("Content-Location", found.location), *answer.headers])
+        return answer.given_to(environ)
 
     def _passed_unless_link(
         self, environ: dict[str, Any], start_response: StartResponse, only: str = ""
@@ -159,7 +161,7 @@ class SymlinkFilter:
         keep(environ, link, slo_etag)
         return self.app(environ, start_response)
 
-    def _look(self, environ: dict[str, Any], link: Link) -> Found:
+    def _look(self, environ: dict[str, Any], link: Link) -> Subanswer:
         """What a static link that is to be made leads to, as the client may see it. Raises HTTPException.
 
         A dynamic link there is the target itself; a static one is not, and what is at its end must be as both say.
@@ -170,25 +172,23 @@ class SymlinkFilter:
                 del look[key]
         walk = Walk(self.app, look, self.most)
         account = own_account(environ)
-        look["swift.on_response_done"] = []
-        found, callbacks = walk.step(None, link.path(walk.version, account))
-        close_if_possible(found.body)
-        after = link_of(found.headers)
+        found = walk.step(None, link.path(walk.version, account))
+        found.answer.close()
+        after = link_of(found.answer.headers)
         if after is not None and after.etag is not None:
             walk.check_link(link, after, found)
             found = walk.follow(after, link.account or account)
-            close_if_possible(found.body)
-        tell(look, [*callbacks, *look["swift.on_response_done"]], found)
-        status = int(found.status[:3])
+            found.answer.close()
+        status = found.answer.status
         if status == 404:
             text = f"{TARGET} does not exist"
             where = {"Content-Location": found.location}
             raise HTTPConflict(request=Request(environ), body=text, content_type="text/plain", headers=where)
         if status // 100 != 2:
             raise status_map[status](request=Request(environ))
-        if (after is None or after.etag is None) and found.etag != link.etag:
+        if (after is None or after.etag is None) and found.answer.etag != link.etag:
             raise walk.mismatch(link, found)
-        return found
+        return found.answer
 
     def _post(self, environ: dict[str, Any], start_response: StartResponse) -> Body:
         """New metadata; a link gets it, too, and the client is told where it leads."""
@@ -231,7 +231,7 @@ class SymlinkFilter:
 
 
 def _wants_link(query: str) -> bool:
-    return ("symlink", "get") in parse_qsl(query, encoding="latin-1")
+    return dict(parse_qsl(query, encoding="latin-1")).get("symlink") == "get"
 
 
 def _showing_links(start_response: StartResponse) -> StartResponse:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from swift.core import clock
 from swift.middleware.symlink.links import Link, link_of
-from swift.telemetry.served import DoneCallback, Served
-from swift.wire.call import Application, Headers, call_app
+from swift.wire.call import Application
 from swift.wire.message import (
     HTTPConflict,
     Request,
-    close_if_possible,
-    normalize_etag,
     parsed_path,
     wsgi_quote,
     wsgi_unquote,
 )
+from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import PRE_AUTHED_USER
 
 SOURCE = "SYM"
-_DONE = "swift.on_response_done"
 # Of the request for a link what is not of that for its target: who it belongs to, where it is, and what was found out about it.
 _OF_THE_LINK = (
     "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "swift.log_info", "swift.orig_req_method", "swift.proxy_access_log_made", "swift_owner",
@@ -30,19 +25,10 @@ _OF_THE_LINK = (
 
 
 class Found(NamedTuple):
-    """What is at the end. `location`: its path, quoted. The body must be read or closed."""
+    """What is at the end, and where that is: a path, quoted. The answer must be read or closed."""
 
-    status: str
-    headers: Headers
-    body: Iterable[bytes]
+    answer: Subanswer
     location: str
-
-    def get(self, lower_name: str) -> str | None:
-        return _header(self.headers, lower_name)
-
-    @property
-    def etag(self) -> str | None:
-        return normalize_etag(self.get("etag"))
 
 
 class Walk:
@@ -64,20 +50,18 @@ class Walk:
                 text = f"Too many levels of symbolic links, maximum allowed is {self.most}"
                 raise HTTPConflict(request=Request(self.environ), body=text, content_type="text/plain")
             location = link.path(self.version, account)
-            found, callbacks = self.step(link, location)
-            after = link_of(found.headers)
+            found = self.step(link, location)
+            after = link_of(found.answer.headers)
             if after is None:
                 self._check_end(link, found)
-                self.environ.get(_DONE, []).extend(callbacks)
                 return found
-            close_if_possible(found.body)
-            tell(self.environ, callbacks, found)
+            found.answer.close()
             self.check_link(link, after, found)
             account = link.account or account
             link = after
 
-    def step(self, link: Link | None, location: str) -> tuple[Found, list[DoneCallback]]:
-        """The answer at a link's target (None: of a link that is still to be), and who wants to know of its end.
+    def step(self, link: Link | None, location: str) -> Found:
+        """The answer at a link's target (None: of a link that is still to be).
 
         It is the client's own request, sent elsewhere: nothing that one link allows is allowed by the next one.
         """
@@ -87,32 +71,29 @@ class Walk:
         step["PATH_INFO"] = wsgi_unquote(location)
         step["SCRIPT_NAME"] = ""
         step["swift.source"] = SOURCE
-        callbacks: list[DoneCallback] = []
-        if _DONE in step:
-            step[_DONE] = callbacks
         if link is not None and link.is_internal:
             step["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
             step["swift.authorize"] = _allow
             step["swift.authorize_override"] = True
             step["REMOTE_USER"] = PRE_AUTHED_USER
-        status, headers, body = call_app(self.app, step)
-        return Found(status, headers, body, location), callbacks
+        return Found(ask(self.app, step), location)
 
     def check_link(self, link: Link, after: Link, found: Found) -> None:
         """Raises HTTPConflict if a static link leads to a link to something else than it was made for."""
-        if link.etag is not None and link.etag != (after.etag or found.etag):
+        if link.etag is not None and link.etag != (after.etag or found.answer.etag):
             raise self._conflict("X-Symlink-Target-Etag headers do not match", found.location)
 
     def _check_end(self, link: Link, found: Found) -> None:
-        about_it = found.status[:1] == "2" or found.status[:3] in ("304", "412", "416")
-        if link.etag is None or not about_it or found.etag in (None, link.etag):
+        answer = found.answer
+        about_it = answer.is_success or answer.status in (304, 412, 416)
+        if link.etag is None or not about_it or answer.etag in (None, link.etag):
             return
-        close_if_possible(found.body)
+        answer.close()
         raise self.mismatch(link, found)
 
     def mismatch(self, link: Link, found: Found) -> HTTPConflict:
         """The answer where a static link's target has another ETag."""
-        text = f"Object Etag '{found.etag}' does not match X-Symlink-Target-Etag header '{link.etag}'"
+        text = f"Object Etag '{found.answer.etag}' does not match X-Symlink-Target-Etag header '{link.etag}'"
         return self._conflict(text, found.location)
 
     def _conflict(self, text: str, location: str) -> HTTPConflict:
@@ -124,24 +105,9 @@ class Walk:
         )
 
 
-def tell(environ: dict[str, Any], callbacks: list[DoneCallback], found: Found) -> None:
-    """Tell those who log and count that a step is over; its answer had no body."""
-    now = clock.time()
-    served = Served(environ, int(found.status[:3]), found.headers, 0, 0, None, now, now)
-    for callback in callbacks:
-        callback(served)
-
-
 def own_account(environ: dict[str, Any]) -> str:
     """The account that a request is for, quoted."""
     return wsgi_quote(parsed_path(environ)[1] or "")
-
-
-def _header(headers: Headers, lower_name: str) -> str | None:
-    for name, value in headers:
-        if name.lower() == lower_name:
-            return value
-    return None
 
 
 def _allow(_request: Any) -> None:

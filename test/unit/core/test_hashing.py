@@ -78,5 +78,5 @@ def test_missing_settings_end_in_one_line(tmp_path, text):
 
 def test_bare_percent_is_a_config_error(tmp_path):
     (tmp_path / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = a%b\n")
-    with pytest.raises(ConfigError, match="'%' must be followed by '%' or '\\('"):
+    with pytest.raises(ConfigError, match="'%' that must be followed by '%' or '\\('"):
         hashing.load_hash_config(str(tmp_path))

@@ -86,7 +86,7 @@ def test_what_it_may_do_is_in_its_container(make):
 @pytest.mark.parametrize(
     "headers, why",
     [
-        ({"X-Container-Sync-Auth": ""}, "not-3-args"),
+        ({"X-Container-Sync-Auth": " "}, "not-3-args"),
         ({"X-Container-Sync-Auth": "a b"}, "not-3-args"),
         ({"X-Container-Sync-Auth": "a b c d"}, "not-3-args"),
         ({"X-Container-Sync-Auth": "none nonce sig"}, "no-local-realm-key"),

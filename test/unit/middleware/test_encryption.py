@@ -212,6 +212,30 @@ def test_footers_of_other_filters_stay():
     assert put(filters, b"else", environ={FOOTERS: lambda footers: footers.update(earlier)}).status_int == 422
 
 
+@pytest.mark.parametrize("values", [("a", "a"), ("a", "b")])
+def test_what_is_asked_for_twice_is_the_same(values):
+    """The proxy sends an object again, in another form, to servers that don't know the first one: with the same time it must be the same."""
+    given = iter(values)
+    asked = []
+
+    def twice(environ, start_response):
+        environ["wsgi.input"].read()
+        for _ in values:
+            asked.append(HeaderKeyDict())
+            environ[FOOTERS](asked[-1])
+        start_response("201 Created", [])
+        return [b""]
+
+    put(build(twice), environ={FOOTERS: lambda footers: footers.update({LISTED: next(given)})})
+    first, second = asked
+    assert (first == second) == (values[0] == values[1])
+    assert {name: first[name] for name in first if name != LISTED} == {
+        name: second[name] for name in second if name != LISTED
+    }
+    # but never two values with the same start
+    assert values[0] == values[1] or first[LISTED].partition("iv")[2] != second[LISTED].partition("iv")[2]
+
+
 @pytest.mark.parametrize(
     "etag, status",
     [(md5(b"hello"), 201), (f'"{md5(b"hello")}"', 201), ("0" * 32, 422), ("nonsense", 422), ("", 422)],
@@ -378,11 +402,16 @@ def test_another_root_secret_under_the_same_id():
     )
 
 
+def failing(key_id=None):
+    raise OSError("a secret of theirs")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST"])
 @pytest.mark.parametrize(
     "callback",
     [
         None,
+        failing,
         lambda key_id=None: None,
         lambda key_id=None: {"object": b"short", "container": b"", "id": {}, "all_ids": []},
     ],
@@ -394,7 +423,7 @@ def test_without_keys(method, callback):
     environ = {} if callback is None else {CALLBACK: callback}
     got = call(Decrypter(Encrypter(kept, True, logger), logger), method=method, environ=environ)
     assert got.status_int == 500 and got.body in (b"Unable to retrieve encryption keys.", b"")
-    assert lines
+    assert lines and "secret" not in str(lines)
 
 
 @pytest.mark.parametrize(

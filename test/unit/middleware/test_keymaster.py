@@ -1,6 +1,8 @@
 """Root secrets from the configuration, and keys and key ids made of them (spec middleware 4.26, with its vectors)."""
 
 import base64
+import pathlib
+import re
 
 import pytest
 from filter_stand_ins import App, call, memory_logger
@@ -18,6 +20,7 @@ from swift.middleware.keymaster.keys import (
     UnknownSecret,
     secrets_of,
 )
+from swift.run import pipeline_order
 
 SECRET = b"01234567890123456789012345678901"
 OTHER = b"two" * 11
@@ -241,3 +244,38 @@ def test_which_requests_get_keys(method, path, has_keys):
     app = App()
     call(keymaster.filter_factory({"encryption_root_secret": encoded(SECRET)})(app), path, method)
     assert (CALLBACK in app.arrived) == has_keys
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("encryption_root_secret = {}\n", "line 1: before the first"),
+        ("[keymaster]\nencryption_root_secret: {}\nsecret\n", "line 3: neither an option"),
+        ("[keymaster]\nencryption_root_secret {}\n", "no encryption_root_secret is set"),
+        (
+            "[keymaster]\nencryption_root_secret = %(there)s {}\n",
+            "encryption_root_secret in \\[keymaster\\] refers",
+        ),
+        ("[keymaster]\nencryption_root_secret = %( {}\n", "encryption_root_secret in \\[keymaster\\]"),
+    ],
+)
+def test_a_file_with_a_mistake_is_not_shown_in_the_log(tmp_path, text, told):
+    path = tmp_path / "keymaster.conf"
+    path.write_text(text.format(encoded(SECRET)))
+    with pytest.raises(ConfigError, match=told) as raised:
+        keymaster.filter_factory({}, keymaster_config_path=str(path))
+    assert encoded(SECRET)[:20] not in str(raised.value)
+
+
+def test_the_page_s_examples_start(tmp_path):
+    """doc/encryption.md: its files, pasted."""
+    page = (pathlib.Path(__file__).parents[3] / "doc/encryption.md").read_text()
+    blocks = re.findall(r"```ini\n(.*?)```", page, re.DOTALL)
+    for text in (blocks[0], blocks[2], blocks[2] + blocks[3]):
+        path = tmp_path / "keymaster.conf"
+        path.write_text(text)
+        made = keymaster.filter_factory({}, keymaster_config_path=str(path))(App())
+        assert made.secrets.active == ("2027" if blocks[3] in text else None)
+    names = re.search(r"^pipeline = (.*) proxy-server$", blocks[1], re.MULTILINE)[1].split()
+    names = [{"proxy-logging": "proxy_logging", "cache": "memcache"}.get(name, name) for name in names]
+    assert pipeline_order.check(names) == ([], [])

@@ -213,13 +213,13 @@ def kmip(tmp_path_factory):
     start = "from kmip.services.server.server import main; main()"
     command = [sys.executable, "-c", start, "-f", str(conf), "-l", str(folder / "log")]
     with open(folder / "out", "wb") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder)
+        server = subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, start_new_session=True)
     lines = f"host = 127.0.0.1\nport = {port}\ncertfile = {certificate}\nkeyfile = {key}\nca_certs = {certificate}\n"
     try:
         _wait(port, server, folder)
         yield lines, _registered(folder, lines)
     finally:
-        server.send_signal(signal.SIGKILL)
+        os.killpg(server.pid, signal.SIGKILL)  # it has a process of its own beside it
         server.wait()
 
 

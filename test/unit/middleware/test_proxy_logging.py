@@ -440,8 +440,27 @@ def test_labelled_metrics():
         f"swift_proxy_server_response_body_bytes:5|c|#{labels}",
     ]
     assert filter_.app.environ["swift.base_labels"] == {
-        "resource": "object", "account": "AUTH_test", "container": "c", "method": "PUT", "api": "swift",
-    }  # fmt: skip
+        "account": "AUTH_test",
+        "container": "c",
+        "api": "swift",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "base", "labels"),
+    [  # recorded
+        ("/v1/AUTH_test", "GET", None, "account:AUTH_test,api:swift,method:GET,resource:account,status:200"),
+        ("/info", "GET", None, "account:,api:swift,method:GET,resource:,status:200"),
+        ("/v1/a/c/o", "BREW", None, "account:a,api:swift,container:c,method:BAD_METHOD,resource:object,status:200"),
+        ("/v1/a", "HEAD", {"account": "a", "container": "c", "api": "swift"}, "account:a,api:swift,container:c,method:HEAD,resource:account,status:200"),
+        ("/v1/a/c/o", "DELETE", {"account": "a", "api": "S3"}, "account:a,api:S3,container:c,method:DELETE,resource:object,status:200"),
+    ],
+)  # fmt: skip
+def test_no_label_for_what_there_is_not_and_those_of_the_client_for_all(path, method, base, labels):
+    filter_, sent = with_labels(App())
+    served(filter_, path=path, method=method, environ={"swift.base_labels": base} if base else {})
+    assert sent
+    assert {text.rpartition("#")[2] for text in sent} == {f"{labels},user_reqctx:sub"}
 
 
 @pytest.mark.parametrize(
@@ -450,14 +469,15 @@ def test_labelled_metrics():
         ("/bucket/key/x", "s3.example.com", ("object", "bucket")),
         ("/key/x", "bucket.s3.example.com:80", ("object", "bucket")),
         ("/", "bucket.s3.example.com", ("container", "bucket")),
-        ("/", "s3.example.com", ("UNKNOWN", None)),
+        ("/", "s3.example.com", ("", None)),
     ],
 )
 def test_labels_of_s3_requests(path, host, expected):
-    filter_, _ = with_labels(App(), {"storage_domain": "s3.example.com"})
+    filter_, sent = with_labels(App(), {"storage_domain": "s3.example.com"})
     served(filter_, path=path, headers={"Host": host, "Authorization": "AWS4-HMAC-SHA256 x"})
     labels = filter_.app.environ["swift.base_labels"]
-    assert (labels["resource"], labels["container"]) == expected
+    assert labels.get("container") == expected[1]
+    assert all(f"resource:{expected[0]}," in text for text in sent)
     assert labels["api"] == "S3"
 
 
@@ -470,6 +490,14 @@ def test_streamed_bytes_are_counted_while_they_pass():
         "swift_proxy_server_response_body_streaming_bytes:3",
         "swift_proxy_server_response_body_streaming_bytes:2",
     ]
+
+
+def test_bytes_of_what_is_no_resource_are_not_streamed():
+    conf = {"statsd_emit_buffer_xfer_bytes_seconds": "0"}
+    filter_, sent = with_labels(App(body=iter([b"abc"])), conf)
+    call(filter_, "/info", environ={"swift.on_response_done": []})
+    assert sent
+    assert not [text for text in sent if "streaming" in text]
 
 
 def test_options_for_the_access_log_alone():

@@ -580,6 +580,20 @@ def test_a_manifest_inside_that_has_changed_is_not_read(slo, store):
     assert call(slo, "/v1/a/c/top").status_int == 409
 
 
+def test_not_larger_than_anybody_can_count(slo):
+    """A thousand of a thousand of a thousand …: no database could take the size."""
+    answer = put(slo, [{"path": "/seg/a"}] * 1000, path="/v1/a/c/n0")
+    for level in range(1, 9):
+        answer = put(slo, [{"path": f"/c/n{level - 1}"}] * 1000, path=f"/v1/a/c/n{level}")
+        if answer.status_int != 201:
+            break
+        assert int(call(slo, f"/v1/a/c/n{level}", "HEAD").headers["Content-Length"]) == 5 * 1000 ** (
+            level + 1
+        )
+    assert (answer.status_int, level) == (413, 5)
+    assert b"1152921504606846976" in answer.body
+
+
 # -- segments that are not what they should be
 
 
@@ -645,6 +659,17 @@ def test_stored_manifests_that_make_no_sense(slo, store, body):
         X_Object_Sysmeta_Slo_Size="5",
     )
     assert call(slo, "/v1/a/c/bad").status_int in (409, 500)
+
+
+def test_a_stored_manifest_that_is_too_large_is_not_read_to_its_end(slo, store, monkeypatch):
+    from swift.middleware.slo import request as request_module
+
+    monkeypatch.setattr(request_module, "_MANIFEST_BYTES", 1000)
+    slo = SloFilter(store, {"max_manifest_size": "100"}, memory_logger()[0])
+    store.put("/c/bad", b"[" + b" " * 5000 + b"]", X_Static_Large_Object="True")
+    answer = call(slo, "/v1/a/c/bad")
+    assert (answer.status_int, answer.body) == (500, b"Unable to load SLO manifest")
+    assert store.open == set()
 
 
 def test_a_manifest_that_holds_more_or_less_than_it_says(vector, store):

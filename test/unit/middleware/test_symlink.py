@@ -201,6 +201,25 @@ def test_who_logs_hears_of_each_step(store, app):
     assert told == ["/v1/a/c/l2", "/v1/a/c/l1", "/v1/a/c/o"]
 
 
+def test_who_logs_hears_of_it_without_a_server_loop_too(store):
+    """An internal client reads the body itself: with its end the step ends."""
+    link(store, "/v1/a/c/l", "c/o")
+    told = []
+
+    class Logged(Store):
+        def __call__(self, environ, start_response):
+            if "swift.on_response_done" in environ:
+                environ["swift.on_response_done"].append(
+                    lambda served: told.append((served.status, served.sent))
+                )
+            return super().__call__(environ, start_response)
+
+    logged = Logged()
+    logged.objects = store.objects
+    assert ask(SymlinkFilter(logged, 2), "GET", "/v1/a/c/l")[2] == TEXT
+    assert told == [(200, len(TEXT))]
+
+
 # -- links made
 
 

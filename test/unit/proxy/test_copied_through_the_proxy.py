@@ -1,12 +1,15 @@
 """A copy through the copy filter and the proxy itself: how its bytes go, and what is left when a storage server breaks off."""
 
 import hashlib
+from importlib.metadata import entry_points
 
 import pytest
 from proxy_backends import T0, Reply, mime_parts, none_left_connected
 
 from swift.middleware.copy import CopyFilter
+from swift.proxy.relay import RangeBody
 from swift.wire import client
+from swift.wire.body_input import BodyInput
 
 LONG = bytes(range(256)) * 4096
 ETAG = hashlib.md5(LONG).hexdigest()
@@ -59,6 +62,26 @@ def test_a_long_body_is_received_where_it_is_sent_from(copying, monkeypatch):
     copying.on("object", "GET", of_object(LONG))
     assert copying.request("COPY", "/v1/AUTH_test/c/o", {"Destination": "d/n"})[0] == 201
     assert sum(response.content_length == len(LONG) for response in read) <= 1  # what came with the head
+
+
+def test_it_is_so_with_the_filters_between_too(cluster, monkeypatch):
+    """Large objects, versions, links and the log look at the answer, and pass its very body on."""
+    cluster.on("object", "PUT", stores)
+    app = cluster.app
+    for name in ("proxy_logging", "symlink", "versioned_writes", "dlo", "slo"):
+        (entry,) = entry_points(group="paste.filter_factory", name=name)
+        app = entry.load()({"log_to_console": "false"})(app)
+        app._pipeline_final_app = app._pipeline_request_logging_app = cluster.app
+        app._pipeline = [cluster.app]
+    bodies = []
+    original = BodyInput.__init__
+    monkeypatch.setattr(
+        BodyInput, "__init__", lambda self, body, *more: bodies.append(body) or original(self, body, *more)
+    )
+    cluster.app = CopyFilter(app, {}, cluster.logger)
+    cluster.on("object", "GET", of_object(LONG))
+    assert cluster.request("COPY", "/v1/AUTH_test/c/o", {"Destination": "d/n"})[0] == 201
+    assert [type(body) for body in bodies] == [RangeBody]
 
 
 @pytest.mark.parametrize("body", [LONG, LONG[:70_000]])

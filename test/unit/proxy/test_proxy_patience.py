@@ -234,6 +234,18 @@ def test_a_copy_that_nobody_would_take_goes_to_a_node_left_alone(make_cluster, n
 
 
 @pytest.mark.parametrize("body", [BODY, LONG])
+def test_a_node_that_refuses_each_time_is_told_of_once(make_cluster, body):
+    cluster = make_cluster(nodes=3, error_suppression_limit="3")
+    cluster.on("object", "PUT", Reply(201))
+    cluster.request("HEAD", "/v1/a/c")
+    cluster.backends[2].stop()
+    for _ in range(12):
+        assert cluster.request("PUT", "/v1/a/c/o", TYPE, body)[0] == 201
+    told = [line for line in cluster.logger.lines if "trying to PUT" in line or "error limited" in line]
+    assert 2 <= len(told) <= 6, told
+
+
+@pytest.mark.parametrize("body", [BODY, LONG])
 def test_a_node_that_took_long_to_fail_is_not_tried_each_time(make_cluster, body):
     cluster = make_cluster(nodes=3, error_suppression_limit="0")
     cluster.request("HEAD", "/v1/a/c")

@@ -512,6 +512,22 @@ FOOTERS = {
 }
 
 
+@pytest.mark.parametrize("letter", ["\x85", "\x1c", "\x0b", "\x0c", "\u00c5".encode().decode("latin-1")])
+def test_footers_leave_headers_with_odd_letters_whole(cluster, letter):
+    """Some of the bytes of UTF-8 are line breaks to who takes them for text."""
+    cluster.on("object", "PUT", stores)
+    environ = {"swift.callback.update_footers": lambda footers: footers.update(FOOTERS)}
+    sent = {
+        "Content-Type": "a/b",
+        "Content-Disposition": f"attachment; filename={letter}.txt",
+        "X-Object-Meta-B": letter + "b",
+    }
+    assert cluster.request("PUT", "/v1/a/c/o", sent, BODY, environ)[0] == 201
+    for seen in cluster.of("object"):
+        assert seen.headers["content-disposition"] == f"attachment; filename={letter}.txt"
+        assert seen.headers["x-object-meta-b"].strip() == (letter + "b").strip()
+
+
 def test_footers_of_filters_reach_the_servers(cluster, body):
     cluster.on("object", "PUT", stores)
     called = []

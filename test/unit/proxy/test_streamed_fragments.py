@@ -18,6 +18,7 @@ from swift.core.concurrency import hub
 from swift.core.object_headers import EC_ETAG, EC_LENGTH
 from swift.proxy import erasure_put
 from swift.proxy.erasure_put import StreamedFragments
+from swift.proxy.quorum import Answer
 from swift.wire.message import HTTPClientDisconnect, HTTPServiceUnavailable, Request
 
 CODEC = Codec("liberasurecode_rs_vand", 4, 2)
@@ -207,3 +208,24 @@ def test_memory_is_bounded(monkeypatch):
     streamed.policy.codec = Counting("liberasurecode_rs_vand", 4, 2)
     streamed.run()
     assert len(rooms) <= erasure_put.AHEAD + 2
+
+
+@pytest.mark.parametrize(
+    "refusals, told",
+    [
+        ([400] * 6, [400] * 6),
+        ([400] * 5 + [503], [400] * 5 + [503]),
+        ([400] * 4 + [404] * 2, [503] * 6),
+        ([422] * 6, [503] * 6),
+        ([400] * 5 + [422], [400] * 5 + [503]),
+    ],
+)
+def test_what_a_quorum_refuses_for_good_is_told(monkeypatch, refusals, told):
+    """Metadata that no disk can hold: another try would not help, and nobody is to be left alone for it."""
+    streamed, uplinks = upload(monkeypatch, b"x" * 100, [], 100)
+    monkeypatch.setattr(uplinks, "await_continue", lambda: [Answer(status, "") for status in refusals])
+    monkeypatch.setattr(uplinks, "links", [])
+    answers, etag = streamed.run()
+    assert (
+        sorted(answer.status for answer in answers) == sorted(told) and etag is None and uplinks.is_abandoned
+    )

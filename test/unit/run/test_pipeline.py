@@ -4,7 +4,7 @@ import types
 import pytest
 
 from swift.core.errors import ConfigError
-from swift.run import pipeline
+from swift.run import known_options, pipeline
 
 
 class Element:
@@ -259,3 +259,31 @@ def test_sections_as_pipelines_see_them(all_filters):
         str(entry)
         for entry in pipeline.hidden_options(pipeline.ConfigText("[DEFAULT]\nlog_level = INFO\n" + conf))
     ] == ['log_level = DEBUG in [filter:cache] is hidden by [DEFAULT]; write "set log_level = DEBUG" there']
+
+
+@pytest.mark.parametrize(
+    "option", ["encryption_root_secret", "password", "fernet_key_a", "user_test_tester", "admin_key"]
+)
+def test_what_is_hidden_is_told_without_secrets(option):
+    told = str(pipeline.HiddenOption("filter:f", option, "sesame"))
+    assert option in told and "sesame" not in told
+
+
+def test_a_file_with_a_mistake_is_told_without_what_it_says(tmp_path):
+    path = tmp_path / "proxy-server.conf"
+    for text in (
+        "user_a_b = sesame\n",
+        "[DEFAULT]\nuser_a_b sesame\n",
+        "[pipeline:main]\npipeline = app\n[app:app]\nuse = %(there)s sesame\n",
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as raised:
+            pipeline.load_app(str(path))
+        assert "sesame" not in str(raised.value)
+
+
+def test_an_unknown_option_is_told_without_what_was_to_be_its_value(tmp_path):
+    path = tmp_path / "proxy-server.conf"
+    path.write_text("[filter:keymaster]\nuse = egg:swift#keymaster\nencryption_root_secret c2VzYW1l==\n")
+    (told,) = known_options.unknown_options(str(path))
+    assert "encryption_root_secret …" in told and "c2VzYW1l" not in told

@@ -255,12 +255,13 @@ def test_versions(encrypted):
     assert found == {b"version 0": False, b"version 1": False, b"version 2": True}
 
 
-def test_metadata_that_does_not_fit_limits_no_node(encrypted):
+@pytest.mark.parametrize("container", ["c", "ec"])
+def test_metadata_that_does_not_fit_limits_no_node(encrypted, container):
     """So much of it that some file systems refuse it: one PUT fails, or none, and the next one is taken."""
     headers = {f"X-Object-Meta-{n}": "x" * 90 for n in range(40)}
-    assert encrypted.request("PUT", "/c/heavy", TEXT, headers).status in (201, 400)
+    assert encrypted.request("PUT", f"/{container}/heavy", TEXT, headers).status in (201, 400)
     for n in range(8):
-        assert encrypted.request("PUT", f"/c/after-{n}", TEXT).status == 201
+        assert encrypted.request("PUT", f"/{container}/after-{n}", TEXT).status == 201
 
 
 def test_a_new_root_secret_and_no_encryption_any_more(encrypted):
