@@ -12,7 +12,7 @@ from swift.container.sync import ContainerSync
 from swift.container.sync_realms import SyncTarget
 from swift.container.sync_rows import Failed, RowSender, Source
 from swift.core.errors import ConfigError
-from swift.wire.client import ConnectError
+from swift.wire.client import BackendTimeout, ConnectError
 from swift.wire.internal import UnexpectedResponse
 from swift.wire.message import Response
 from swift.wire.remote import RemoteAnswer
@@ -40,12 +40,13 @@ class Sender:
     def __init__(self):
         self.sent = []
         self.failing = set()
+        self.late = set()
         self.away = False
 
     def send(self, source, row):
         self.sent.append(row["name"])
-        if self.away or row["name"] in self.failing:
-            raise Failed("no", is_away=self.away)
+        if self.away or row["name"] in self.failing | self.late:
+            raise Failed("no", is_away=self.away, is_late=row["name"] in self.late)
 
 
 class Node:
@@ -149,6 +150,18 @@ def test_a_target_that_is_away_keeps_everything_where_it_is(node, monkeypatch):
     assert 1 <= len(tried) <= 2 and node.points()[0] < 16
     node.sender.away = False
     assert set(tried) <= set(node.run()) and node.points()[0] == 16
+
+
+def test_a_row_that_is_never_answered_in_time_does_not_hold_up_the_others(node, monkeypatch):
+    monkeypatch.setattr(sync_module, "BATCH", 2)
+    node.rows(*NAMES)
+    node.run()
+    node.sender.late = {"o1"}
+    node.rows("p1", "p2", "p3")
+    sent = node.run()
+    assert set(sent) >= set(NAMES) and node.points() == (11, -1)
+    node.sender.late = set(NAMES)  # all of them: it is the target
+    assert len(node.run()) == 8 and node.points() == (11, -1)
 
 
 def test_a_container_has_its_time(node, monkeypatch):
@@ -339,6 +352,7 @@ def test_deletions(status):
         (Here(), There(HEAD=503), row(), False, False),
         (Here(), There(DELETE=500), row(deleted=1), False, False),
         (Here(), There(HEAD=ConnectError("no")), row(), False, True),
+        (Here(), There(PUT=BackendTimeout("late")), row(), False, False),
         (Here(status=404), There(), row(), True, False),
         (Here(status=503), There(), row(), False, False),
         (Here({"X-Timestamp": "1700000004.00000"}), There(), row(), False, False),
@@ -350,6 +364,7 @@ def test_what_fails(here, there, a_row, expected, away):
     with pytest.raises(Failed) as failed:
         send(here, there, a_row)
     assert (failed.value.is_expected, failed.value.is_away) == (expected, away)
+    assert failed.value.is_late == ("late" in str(failed.value))
 
 
 def test_a_plain_key_is_sent_as_it_is():
