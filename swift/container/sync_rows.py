@@ -91,6 +91,8 @@ class RowSender:
     def _put(self, source: Source, row: Mapping[str, Any], when: Timestamp) -> None:
         started = clock.time()
         name = row["name"]
+        # Clients are told times without the offset that an object gets which was brought into its container's policy.
+        when = Timestamp(when.normal)
         there = self._ask(source, "HEAD", name, {"X-Timestamp": when.internal})
         if not 400 <= there.status < 500:  # who comes with a plain key may write, and not look
             _check(there, "HEAD", name)

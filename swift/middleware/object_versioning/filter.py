@@ -111,6 +111,8 @@ class ObjectVersioning:
             version_id = parameters(environ)["version-id"]
             if version_id:
                 place = place_of(environ, version, account, container, obj, info)
+                if info["status"] >= 500:
+                    raise HTTPServiceUnavailable(request=place.request)
                 return self.by_id.handle(place, version_id, start_response)
         if not info["sysmeta"].get(CONTAINER):
             return self.app(environ, start_response)

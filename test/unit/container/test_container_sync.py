@@ -9,7 +9,7 @@ from swift.container import sync as sync_module
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.container.sync import ContainerSync
-from swift.container.sync_realms import SyncTarget
+from swift.container.sync_realms import SyncRealms, SyncTarget, check_target
 from swift.container.sync_rows import Failed, RowSender, Source
 from swift.core.errors import ConfigError
 from swift.wire.client import BackendTimeout, ConnectError
@@ -225,6 +225,19 @@ def test_once_tells_what_it_did_and_leaves_it_for_recon(node):
     assert told["container_sync_stats"]["syncs"] == 1 and told["container_sync_last"] <= time.time()
 
 
+@pytest.mark.parametrize("end", ["c?x", "c?", "c#x", "?", "c/d", ""])
+def test_targets_in_a_realm_are_containers(tmp_path, end):
+    path = tmp_path / "realms.conf"
+    path.write_text("[realm]\nkey = k\ncluster_there = http://there/v1\n")
+    realms = SyncRealms(str(path))
+    for value in (f"//realm/there/a/{end}", f"//realm/there/{end}/c"):
+        complaint, target = check_target(value, [], realms)
+        assert (
+            target is None and complaint is not None and complaint.startswith("Invalid X-Container-Sync-To")
+        )
+    assert check_target("//realm/there/a/c%3Fx", [], realms)[1].endpoint == "http://there/v1/a/c%3Fx"
+
+
 def test_a_pipeline_that_is_not_there_is_named_at_the_start(tmp_path):
     conf = {**make_conf(tmp_path), "internal_client_conf_path": "/nowhere.conf"}
     with pytest.raises(ConfigError, match="/nowhere.conf"):
@@ -334,6 +347,14 @@ def test_what_is_there_already_is_not_sent(timestamp, puts):
     here, there = Here(), There(HEAD=200)
     there.timestamp = timestamp
     assert len(send(here, there, row())) == puts == len(here.asked)
+
+
+def test_an_object_that_was_brought_into_its_policy_is_sent_once():
+    moved = row(created_at=f"{WHEN}_0000000000000002")
+    assert send(Here(), There(), moved) == ["puts"]
+    there = There(HEAD=200)
+    there.timestamp = WHEN
+    assert send(Here(), there, moved) == []
 
 
 @pytest.mark.parametrize("status", [204, 404, 409])

@@ -929,6 +929,8 @@ def test_where_it_is_not_known_whether_there_are_versions(world):
     )
     assert world.call("DELETE", "/c").status_int == 503
     assert world.get("/c?versions").status_int == 503
+    for method in ("GET", "PUT", "DELETE"):
+        assert world.call(method, f"/c/o?version-id={first}").status_int == 503
     world.store.fail = lambda environ: None
     assert world.brief() == before and world.get(f"/c/o?version-id={first}").body == b"one"
 
