@@ -266,6 +266,7 @@ class _ContainerPass:
         self.share = share
         self.end = clock.monotonic() + daemon.container_time
         self.is_away = False  # the target can't be reached: the next pass may find it
+        self.late = 0  # rows in succession that it did not answer in time; one alone may never be, and must not hold up the others
 
     def run(self, info: Mapping[str, Any]) -> None:
         first, second = info["x_container_sync_point1"], info["x_container_sync_point2"]
@@ -319,9 +320,11 @@ class _ContainerPass:
         source, daemon = self.source, self.daemon
         try:
             daemon.sender.send(source, row)
+            self.late = 0
             return True
         except Failed as err:
-            self.is_away = self.is_away or err.is_away
+            self.late = self.late + 1 if err.is_late else 0
+            self.is_away = self.is_away or err.is_away or self.late >= daemon.row_concurrency
             tell = daemon.logger.info if err.is_expected else daemon.logger.error
             tell(
                 "ERROR Syncing %s/%s to %s: %s", source.account, source.container, source.target.endpoint, err

@@ -147,7 +147,8 @@ def check_target(
 
 def _check_realm_target(value: str, realms: SyncRealms) -> tuple[str | None, SyncTarget | None]:
     pieces = value[2:].split("/", 3)
-    if len(pieces) != 4 or not all(pieces[2:]) or "/" in pieces[3]:
+    # Behind ? and # nothing is part of the path, and a row's request would be one for the container.
+    if len(pieces) != 4 or not all(pieces[2:]) or "/" in pieces[3] or "?" in value or "#" in value:
         return f"Invalid X-Container-Sync-To format {value!r}", None
     realm, cluster, account, container = pieces
     key = realms.key(realm)

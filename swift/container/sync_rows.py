@@ -36,12 +36,16 @@ _LINK = "x-object-sysmeta-symlink-target"
 
 
 class Failed(Exception):
-    """A row that did not get there; `is_expected`: for a reason that users bring about; `is_away`: the target can't be reached at all."""
+    """A row that did not get there; `is_expected`: for a reason that users bring about; `is_away`: the target can't be reached at all;
+    `is_late`: it did not answer in time, to this row at least."""
 
-    def __init__(self, text: str, is_expected: bool = False, is_away: bool = False) -> None:
+    def __init__(
+        self, text: str, is_expected: bool = False, is_away: bool = False, is_late: bool = False
+    ) -> None:
         super().__init__(text)
         self.is_expected = is_expected
         self.is_away = is_away
+        self.is_late = is_late
 
 
 class Source(NamedTuple):
@@ -72,8 +76,9 @@ class RowSender:
                 assert meta is not None
                 self._put(source, row, meta)
         except (BackendError, ClientError, OSError, ValueError, Timeout) as err:
-            is_away = isinstance(err, ConnectError | BackendTimeout)
-            raise Failed(f"{row['name']}: {err or type(err).__name__}", is_away=is_away) from None
+            text = f"{row['name']}: {err or type(err).__name__}"
+            is_away, is_late = isinstance(err, ConnectError), isinstance(err, BackendTimeout)
+            raise Failed(text, is_away=is_away, is_late=is_late) from None
 
     def _delete(self, source: Source, name: str, when: Timestamp) -> None:
         started = clock.time()
@@ -86,6 +91,8 @@ class RowSender:
     def _put(self, source: Source, row: Mapping[str, Any], when: Timestamp) -> None:
         started = clock.time()
         name = row["name"]
+        # Clients are told times without the offset that an object gets which was brought into its container's policy.
+        when = Timestamp(when.normal)
         there = self._ask(source, "HEAD", name, {"X-Timestamp": when.internal})
         if not 400 <= there.status < 500:  # who comes with a plain key may write, and not look
             _check(there, "HEAD", name)

@@ -17,9 +17,8 @@ from typing import Any
 
 from swift.core import clock
 
-os.environ.setdefault(
-    "EVENTLET_NO_GREENDNS", "yes"
-)  # its resolver costs memory and start-up time; we connect to addresses
+# its resolver costs memory and start-up time; we connect to addresses
+os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # the reason why eventlet stays in this one file
     import eventlet
@@ -40,7 +39,6 @@ raw_threading: Any = eventlet.patcher.original("threading")
 raw_select: Any = eventlet.patcher.original("select")
 _select = raw_select
 raw_queue: Any = eventlet.patcher.original("queue")
-
 kill = eventlet.kill
 _sleep_natively: Any = eventlet.patcher.original("time").sleep
 
@@ -198,9 +196,8 @@ class Hub(epolls.Hub):
         """
         overdue = [
             stream
-            for stream in list(
-                self.streams.values()
-            )  # a collector of garbage in another thread may close one
+            # a copy: a collector of garbage in another thread may close one
+            for stream in list(self.streams.values())
             if (stream.read_by <= now and stream.reader is not None)
             or (stream.write_by <= now and stream.writer is not None)
         ]
@@ -263,9 +260,8 @@ def patch() -> None:
     _StandardLock.release = _release
 
 
-after_fork: list[
-    Callable[[], None]
-] = []  # called in a forked child: whoever keeps threads or sockets forgets them there
+# called in a forked child: whoever keeps threads or sockets forgets them there
+after_fork: list[Callable[[], None]] = []
 
 
 # The standard library's locks are green ones from `patch` on, and native threads come by them too (`tempfile`, handlers of
@@ -273,26 +269,53 @@ after_fork: list[
 
 _LOOK_AGAIN = 0.001  # seconds
 _home = 0  # the thread that has the hub
-_green_acquire, _green_release = _StandardLock.acquire, _StandardLock.release
+_green_release = _StandardLock.release
 _freed: collections.deque[Any] = collections.deque()  # locks that native threads let go
 _bell = -1  # an eventfd, heard in the hub
 
 
 def _acquire(lock: Any, blocking: bool = True, timeout: float | None = None) -> bool:
-    """`Lock.acquire` for any thread: a native one looks again and again."""
-    if raw_threading.get_ident() == _home:
-        if lock.counter <= 0 and blocking:
-            _hear_the_bell()
-        return bool(_green_acquire(lock, blocking, timeout))
-    if timeout is not None and timeout < 0:
-        timeout = None
-    end = None if timeout is None else clock.monotonic() + timeout
-    while lock.counter <= 0:
-        if not blocking or (end is not None and clock.monotonic() >= end):
-            return False
+    """`Lock.acquire` for any thread: a native one looks again and again, green ones stand in line if they can wait."""
+    is_home = raw_threading.get_ident() == _home
+    taken = not (is_home and blocking and lock._waiters) and _take(lock)
+    if taken or not blocking:
+        return taken
+    end = None if timeout is None or timeout < 0 else clock.monotonic() + timeout
+    if is_home:
+        return _wait_in_line(lock, None if end is None else timeout)
+    while not (taken := _take(lock)) and (end is None or clock.monotonic() < end):
         _sleep_natively(_LOOK_AGAIN)
-    lock.counter -= 1
-    return True
+    return taken
+
+
+def _take(lock: Any) -> bool:
+    """Take a lock if it is free. Python changes threads at calls and jumps: between the look and the taking there is none of them."""
+    is_free: bool = lock.counter > 0
+    lock.counter -= is_free
+    return is_free
+
+
+def _wait_in_line(lock: Any, timeout: float | None) -> bool:
+    global _bell
+    if _bell < 0:
+        _bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    if _bell not in hub().callbacks:
+        hub().watch_callback(_bell, _wake_for_locks)
+    me, waiters, line_up = getcurrent(), lock._waiters, lock._waiters.append
+    with Timeout(timeout, False):
+        while True:
+            line_up(me)
+            try:
+                # looked from the line: who lets it go from now on sees that somebody waits
+                if lock.counter <= 0 or waiters[0] is not me:
+                    hub().switch()
+            finally:
+                if me in waiters:
+                    waiters.remove(me)
+            if _take(lock):
+                return True
+            line_up = waiters.appendleft  # a native thread was faster
+    return _take(lock)
 
 
 def _release(lock: Any, blocking: bool = True) -> bool:
@@ -302,20 +325,10 @@ def _release(lock: Any, blocking: bool = True) -> bool:
     if lock.counter > 0:
         raise RuntimeError("release unlocked lock")
     lock.counter += 1
-    if _bell >= 0:
+    if lock._waiters and _bell >= 0:
         _freed.append(lock)
         os.eventfd_write(_bell, 1)
     return True
-
-
-def _hear_the_bell() -> None:
-    """Have our hub wake who waits for what a native thread holds."""
-    global _bell
-    if _bell < 0:
-        _bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-    current = hub()
-    if _bell not in current.callbacks:
-        current.watch_callback(_bell, _wake_for_locks)
 
 
 def _wake_for_locks() -> None:

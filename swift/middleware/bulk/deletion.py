@@ -113,6 +113,9 @@ class Deletion:
                 self.summary.fail(number, name, status_line(412))
                 continue
             path = raw.decode("latin-1").lstrip("/")
+            if not path:  # what would be left is the account
+                self.summary.fail(number, name, status_line(412))
+                continue
             doomed = _Doomed(number, name, path)
             if "/" not in path.strip("/"):
                 containers.append(doomed._replace(number=number + len(names)))

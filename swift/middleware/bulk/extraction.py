@@ -154,7 +154,8 @@ class Extraction:
     def _may_be_stored(self, member: Member, path: str) -> bool:
         try:
             wsgi_to_str(path).encode("utf-8")
-            is_name = "\0" not in path
+            # Without an object's name it would be a PUT of the container, which stores nothing.
+            is_name = "\0" not in path and path.partition("/")[2] != ""
         except UnicodeError:
             is_name = False
         if not is_name:

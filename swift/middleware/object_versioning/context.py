@@ -19,6 +19,8 @@ StartResponse = Callable[..., Any]
 Body = Iterable[bytes]
 Headers = list[tuple[str, str]]
 
+_OF_THE_CLIENT = ("REMOTE_USER", "swift.authorize", "swift.authorize_override")
+
 ENABLED, CONTAINER = "versions-enabled", "versions-container"  # keys of a container's system metadata
 
 
@@ -71,6 +73,25 @@ def denied(environ: dict[str, Any], acl: str | None) -> Response | None:
         return None
     environ["swob.ACL"] = acl
     return authorize(Request(environ))
+
+
+def rights_for_one(environ: dict[str, Any], path: str) -> Callable[[Request], Response | None]:
+    """An authorization for requests made on behalf of that of `environ`: allows what is for `path`, a WSGI string, and asks for the
+    client's own rights to everything else, such as what a link leads to."""
+    ask = environ.get("swift.authorize")
+    user = {key: environ[key] for key in _OF_THE_CLIENT if key in environ}
+
+    def authorize(request: Request) -> Response | None:
+        if ask is None or request.environ["PATH_INFO"] == path:
+            return None
+        asked = {**environ, **request.environ}
+        for key in (*_OF_THE_CLIENT, "swift_owner"):
+            asked.pop(key, None)
+        asked.update(user)
+        denial: Response | None = ask(Request(asked))
+        return denial
+
+    return authorize
 
 
 def checked(request: Request, check: Callable[..., Any], *arguments: Any) -> Any:

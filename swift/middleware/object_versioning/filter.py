@@ -24,7 +24,7 @@ from swift.middleware.object_versioning.context import (
 from swift.middleware.object_versioning.listing import Listings
 from swift.middleware.object_versioning.objects import Objects, with_version
 from swift.wire.call import Application
-from swift.wire.message import HTTPException, parsed_path, wsgi_to_str
+from swift.wire.message import HTTPException, HTTPServiceUnavailable, parsed_path, wsgi_to_str
 
 _READS = frozenset(("GET", "HEAD"))
 
@@ -82,8 +82,12 @@ class ObjectVersioning:
         info = get_container_info(environ, self.app, account, container)
         place = place_of(environ, version, account, container, "", info)
         method = environ["REQUEST_METHOD"]
+        asks_for_versions = method == "GET" and has_parameter(environ, "versions")
+        if info["status"] >= 500 and (asks_for_versions or method == "DELETE"):
+            # There may be versions: none may be left behind, or be missing from an answer, because that is not known.
+            raise HTTPServiceUnavailable(request=place.request)
         if method == "GET":
-            if has_parameter(environ, "versions"):
+            if asks_for_versions:
                 return self.listings.versions(place, start_response)
             if place.hidden is not None:
                 return self.listings.plain(place, start_response)
@@ -107,6 +111,8 @@ class ObjectVersioning:
             version_id = parameters(environ)["version-id"]
             if version_id:
                 place = place_of(environ, version, account, container, obj, info)
+                if info["status"] >= 500:
+                    raise HTTPServiceUnavailable(request=place.request)
                 return self.by_id.handle(place, version_id, start_response)
         if not info["sysmeta"].get(CONTAINER):
             return self.app(environ, start_response)

@@ -257,7 +257,7 @@ def _check_accept(environ: dict[str, Any], request: Request) -> None:
 
 def _limit(text: str | None, longest: int) -> int:
     """As servers read it: what is no number, or a negative one, is none."""
-    return int(text) if text and text.isascii() and text.isdigit() else longest
+    return int(text[:20]) if text and text.isascii() and text.isdigit() else longest
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------------------

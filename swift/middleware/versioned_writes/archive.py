@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from swift.core.constraints import limits
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
     Opened,
@@ -33,6 +34,7 @@ from swift.wire.message import (
 )
 
 SOURCE = "VW"
+FIRST_ENTRIES = 8
 MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 Body = Iterable[bytes]
 StartResponse = Callable[..., Any]
@@ -141,9 +143,11 @@ class Archive:
         prefix = archive_prefix(kept.obj)
         marker = ""
         while True:
-            query = urlencode(
-                {"format": "json", "prefix": prefix, "reverse": "on", "marker": marker}, encoding="latin-1"
-            )
+            params = {"format": "json", "prefix": prefix, "reverse": "on", "marker": marker}
+            if not marker:
+                # Nearly always the newest will do, of an object that may have thousands.
+                params["limit"] = str(min(FIRST_ENTRIES, limits().container_listing_limit))
+            query = urlencode(params, encoding="latin-1")
             sub = own_environ(kept.environ, "GET", kept.archive_path, SOURCE, query)
             status, _, body = call_app(self.app, sub)
             try:

@@ -9,10 +9,10 @@ from swift.container import sync as sync_module
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.container.sync import ContainerSync
-from swift.container.sync_realms import SyncTarget
+from swift.container.sync_realms import SyncRealms, SyncTarget, check_target
 from swift.container.sync_rows import Failed, RowSender, Source
 from swift.core.errors import ConfigError
-from swift.wire.client import ConnectError
+from swift.wire.client import BackendTimeout, ConnectError
 from swift.wire.internal import UnexpectedResponse
 from swift.wire.message import Response
 from swift.wire.remote import RemoteAnswer
@@ -40,12 +40,13 @@ class Sender:
     def __init__(self):
         self.sent = []
         self.failing = set()
+        self.late = set()
         self.away = False
 
     def send(self, source, row):
         self.sent.append(row["name"])
-        if self.away or row["name"] in self.failing:
-            raise Failed("no", is_away=self.away)
+        if self.away or row["name"] in self.failing | self.late:
+            raise Failed("no", is_away=self.away, is_late=row["name"] in self.late)
 
 
 class Node:
@@ -151,6 +152,18 @@ def test_a_target_that_is_away_keeps_everything_where_it_is(node, monkeypatch):
     assert set(tried) <= set(node.run()) and node.points()[0] == 16
 
 
+def test_a_row_that_is_never_answered_in_time_does_not_hold_up_the_others(node, monkeypatch):
+    monkeypatch.setattr(sync_module, "BATCH", 2)
+    node.rows(*NAMES)
+    node.run()
+    node.sender.late = {"o1"}
+    node.rows("p1", "p2", "p3")
+    sent = node.run()
+    assert set(sent) >= set(NAMES) and node.points() == (11, -1)
+    node.sender.late = set(NAMES)  # all of them: it is the target
+    assert len(node.run()) == 8 and node.points() == (11, -1)
+
+
 def test_a_container_has_its_time(node, monkeypatch):
     monkeypatch.setattr(sync_module, "BATCH", 2)
     node.rows(*NAMES)
@@ -210,6 +223,19 @@ def test_once_tells_what_it_did_and_leaves_it_for_recon(node):
     assert any('Container sync "once" mode completed: ' in line for line in lines)
     told = json.loads((node.tmp_path / "container.recon").read_text())
     assert told["container_sync_stats"]["syncs"] == 1 and told["container_sync_last"] <= time.time()
+
+
+@pytest.mark.parametrize("end", ["c?x", "c?", "c#x", "?", "c/d", ""])
+def test_targets_in_a_realm_are_containers(tmp_path, end):
+    path = tmp_path / "realms.conf"
+    path.write_text("[realm]\nkey = k\ncluster_there = http://there/v1\n")
+    realms = SyncRealms(str(path))
+    for value in (f"//realm/there/a/{end}", f"//realm/there/{end}/c"):
+        complaint, target = check_target(value, [], realms)
+        assert (
+            target is None and complaint is not None and complaint.startswith("Invalid X-Container-Sync-To")
+        )
+    assert check_target("//realm/there/a/c%3Fx", [], realms)[1].endpoint == "http://there/v1/a/c%3Fx"
 
 
 def test_a_pipeline_that_is_not_there_is_named_at_the_start(tmp_path):
@@ -323,6 +349,14 @@ def test_what_is_there_already_is_not_sent(timestamp, puts):
     assert len(send(here, there, row())) == puts == len(here.asked)
 
 
+def test_an_object_that_was_brought_into_its_policy_is_sent_once():
+    moved = row(created_at=f"{WHEN}_0000000000000002")
+    assert send(Here(), There(), moved) == ["puts"]
+    there = There(HEAD=200)
+    there.timestamp = WHEN
+    assert send(Here(), there, moved) == []
+
+
 @pytest.mark.parametrize("status", [204, 404, 409])
 def test_deletions(status):
     there = There(DELETE=status)
@@ -339,6 +373,7 @@ def test_deletions(status):
         (Here(), There(HEAD=503), row(), False, False),
         (Here(), There(DELETE=500), row(deleted=1), False, False),
         (Here(), There(HEAD=ConnectError("no")), row(), False, True),
+        (Here(), There(PUT=BackendTimeout("late")), row(), False, False),
         (Here(status=404), There(), row(), True, False),
         (Here(status=503), There(), row(), False, False),
         (Here({"X-Timestamp": "1700000004.00000"}), There(), row(), False, False),
@@ -350,6 +385,7 @@ def test_what_fails(here, there, a_row, expected, away):
     with pytest.raises(Failed) as failed:
         send(here, there, a_row)
     assert (failed.value.is_expected, failed.value.is_away) == (expected, away)
+    assert failed.value.is_late == ("late" in str(failed.value))
 
 
 def test_a_plain_key_is_sent_as_it_is():

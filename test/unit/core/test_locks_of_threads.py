@@ -30,6 +30,49 @@ FRAME = """
             c.sleep(0.001)
         print("done")
 """
+# Threads change at calls: here another one runs at the call of {when}, in which a green thread leaves the line of those that wait.
+STEAL = """
+    import collections
+    one = natively(hold)
+    held.wait()
+    looked, give = c.raw_threading.Event(), c.raw_threading.Event()
+    inside, order, thieves = [], [], []
+
+    def steal():
+        if lock.acquire(False):
+            inside.append("native")
+            looked.set()
+            give.wait()
+            inside.remove("native")
+            lock.release()
+        looked.set()
+
+    class Line(collections.deque):
+        def {when}(self, *args):
+            try:
+                return super().{when}(*args)
+            finally:
+                if not thieves:
+                    thieves.append(natively(steal))
+                    looked.wait()
+
+    getattr(lock, "_block", lock)._waiters = Line()
+
+    def take(name):
+        with lock:
+            assert not inside
+            order.append(name)
+
+    waiting = [c.spawn(take, name) for name in "abc"]
+    c.sleep(0.01)
+    go.set()
+    c.spawn_after(0.05, give.set)
+    with c.Timeout(20):
+        for one_of_them in waiting:
+            one_of_them.wait()
+    assert order == ["a", "b", "c"], order
+    finish(one, *thieves)
+"""
 CASES = {
     "a native thread waits for another": """
         one = natively(hold)
@@ -79,6 +122,21 @@ CASES = {
             held.set()
         finish(natively(take))
         assert held.is_set()
+    """,
+    "a native thread takes it from one that is woken": STEAL.replace("{when}", "popleft"),
+    "a native thread takes it from one that goes on": STEAL.replace("{when}", "remove"),
+    "a native thread lets it go before somebody waits": """
+        getcurrent = c.getcurrent
+        one = natively(hold)
+        held.wait()
+        def let_go_meanwhile():
+            go.set()
+            one.join()
+            return getcurrent()
+        c.getcurrent = let_go_meanwhile
+        with c.Timeout(20):
+            assert lock.acquire()
+        finish(one)
     """,
     "after a fork": """
         one = natively(hold)

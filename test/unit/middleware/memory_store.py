@@ -165,7 +165,7 @@ class MemoryStore:
         names = sorted(rows, reverse=reverse)
         prefix, marker, end = (params.get(name, "") for name in ("prefix", "marker", "end_marker"))
         delimiter = params.get("delimiter", "")
-        limit = int(params["limit"]) if params.get("limit", "").isdigit() else 10000
+        limit = int(params["limit"][:20]) if params.get("limit", "").isdigit() else 10000
         allowed = truthy(environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"))
         page = []
         for name in names:

@@ -202,6 +202,14 @@ def test_no_name_leads_out_of_the_account(store):
     assert "/v1/a/.." in store.containers  # a name like any other
 
 
+@pytest.mark.parametrize("path, name", [("/v1/a", "c/"), ("/v1/a/c", "./"), ("/v1/a/c", "/")])
+def test_a_file_without_a_name_is_not_told_as_stored(store, path, name):
+    status, summary, _ = extract(store, (name, b"data"), path=f"{path}?extract-archive=tar")
+    assert status == "400 Bad Request" and summary["Number Files Created"] == 0
+    assert summary["Errors"] == [["c/", "412 Precondition Failed"]]
+    assert all(method == "HEAD" or path == "/v1/a/c" for method, path in store.seen)
+
+
 def test_the_later_one_of_two_of_a_name_stays(store):
     store.delays["/v1/a/c/x"] = 0.01
     members = [("c/x", b"first"), *((f"c/{n}", b"") for n in range(20)), ("c/x", LONG), ("c/x", b"last")]
@@ -344,6 +352,13 @@ def test_names_are_deleted_objects_before_containers(store):
     assert (summary["Number Deleted"], summary["Number Not Found"]) == (4, 2)
     assert status == "400 Bad Request"
     assert store.containers == {"/v1/a/ü".encode().decode("latin-1")}
+
+
+@pytest.mark.parametrize("line", ["/", "//", "%2F", "c\n%2f%2F"])
+def test_no_list_deletes_the_account(store, line):
+    status, summary, _ = delete(store, line)
+    assert (status, summary["Errors"][0][1]) == ("400 Bad Request", "412 Precondition Failed")
+    assert {path for _, path in store.seen} <= {"/v1/a/c"}
 
 
 def test_a_container_that_is_not_empty_yet_is_asked_for_again(store, monkeypatch):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from signed_requests import EXPIRES, infos, sign
 
 from swift.core import capabilities, clock
-from swift.middleware.formpost import MAX_FIELDS, SMALL_FILE, FormPost, filter_factory
+from swift.middleware.formpost import MAX_FIELDS, SMALL_FILE, FormPost, _names, filter_factory
 from swift.wire.errors import ClientError, ClientTimeout
-from swift.wire.message import parsed_path
+from swift.wire.message import HeaderKeyDict, parsed_path
+from swift.wire.multipart import Document
 
 PATH = "/v1/AUTH_test/c/pre_"
 HOME = "http://example.com/done"
@@ -119,6 +120,34 @@ def test_a_signed_form_stores_its_files(digest, key):
         assert environ["HTTP_USER_AGENT"] == "browser FormPost" and environ["CONTENT_TYPE"] == "text/x"
         assert "HTTP_X_OBJECT_META_A" not in environ
     assert filtered.metrics.events == [f"digests.{digest}"] * 2
+
+
+@pytest.mark.parametrize(
+    "disposition, names",
+    [
+        ('name="file"; filename="f"', ("file", "f")),
+        ('name="file" ; filename="f"  ', ("file", "f")),
+        ("name=File;filename=f", ("file", "f")),
+        ('name=file ; filename="a;b\\"c" x; filename=g', ("file ", "g")),
+        ('name="fi\\"le"; filename=f"', ('fi\\"le', "")),
+        (";name=;filename", ("", "")),
+    ],
+)
+def test_names_in_the_head_of_a_part(disposition, names):
+    assert (
+        _names(Document(None, HeaderKeyDict({"Content-Disposition": f"form-data; {disposition}"}))) == names
+    )
+
+
+@pytest.mark.parametrize("value", [" ", "\t", "; x=", '; x="', '; x="\\', "\\", '; "', ';x="y" ', "x"])
+def test_long_heads_of_parts_take_no_time(value):
+    filtered, store = build()
+    for end in ('"', "", '"x', "\\", ";"):
+        disposition = "x=" + value * (60000 // len(value)) + end
+        started = clock.monotonic()
+        assert post(filtered, part("", disposition) + END).status_int == 400
+        assert clock.monotonic() - started < 5  # it was half a minute, in which nobody else got anything
+    assert not store.kept
 
 
 def test_a_signature_of_the_reference():

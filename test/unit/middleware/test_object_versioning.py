@@ -554,6 +554,15 @@ def test_who_brings_times_along_may_bring_the_same_twice(world):
     assert world.brief() == [("o", "1234567890.12345", True)]
 
 
+def test_who_brings_times_along_may_delete_twice(world):
+    """As container sync does for each deletion: by one node's share, and when all make sure."""
+    first = world.put("/c/o", b"one")
+    time = Timestamp(first, delta=1).normal
+    answers = [world.call("DELETE", "/c/o", X_Timestamp=time) for _ in range(2)]
+    assert answers[0].status_int == 204 and answers[1].status_int in (404, 409)
+    assert world.brief() == [("o", time, True), ("o", first, False)]
+
+
 def test_a_crash_before_the_link_leaves_the_old_version_current(world):
     first = world.put("/c/o", b"one")
 
@@ -838,6 +847,58 @@ def test_a_link_kept_as_a_version_opens_no_other_container(world):
     assert world.get("/c/link").status_int == 403
 
 
+@pytest.mark.parametrize("account", [None, "AUTH_other"])
+def test_a_static_link_is_checked_with_the_clients_rights(world, account):
+    """Else its refusal would tell the hash, and its making the size, of what the client may not read."""
+    world.call("PUT", "/private")
+    world.put("/private/secret", b"secret")
+    world.store.containers["AUTH_other", "private"] = world.store.containers["AUTH_test", "private"]
+    owner = account or "AUTH_test"
+    more = {"X_Symlink_Target_Account": account} if account else {}
+    asked = []
+
+    def authorize(request):
+        if request.path_info.startswith(f"/v1/{owner}/private/"):
+            asked.append((request.remote_user, request.environ.get("swift_owner")))
+            return HTTPForbidden(request=request)
+        request.environ["swift_owner"] = True
+        return None
+
+    world.authorize = authorize
+    etag = hashlib.md5(b"secret").hexdigest()
+    for guess in ("0" * 32, etag):
+        answer = world.call(
+            "PUT", "/c/link", X_Symlink_Target="private/secret", X_Symlink_Target_Etag=guess, **more
+        )
+        assert answer.status_int == 403
+        assert etag.encode() not in answer.body
+    assert asked == [(None, None)] * 2
+    assert world.get("/c/link").status_int == 404
+    world.authorize = lambda request: None
+    answer = world.call(
+        "PUT", "/c/link", X_Symlink_Target="private/secret", X_Symlink_Target_Etag=etag, **more
+    )
+    assert answer.status_int == 201
+    version = answer.headers["X-Object-Version-Id"]
+    assert world.get("/c/link").body == world.get(f"/c/link?version-id={version}").body == b"secret"
+    world.put("/c/link", b"other")
+    assert world.call("PUT", f"/c/link?version-id={version}").status_int == 201
+    assert world.get("/c/link").body == b"secret"
+
+
+@pytest.mark.parametrize(
+    "target, status",
+    [
+        ("%00versions%00c/%00o%008204762690.82583", 412),
+        ("c/link", 400),
+        ("/c/o", 412),
+    ],
+)
+def test_links_that_no_client_may_make(world, target, status):
+    assert world.call("PUT", "/c/link", X_Symlink_Target=target).status_int == status
+    assert world.brief() == []
+
+
 def test_hidden_names_stay_hidden(world):
     version = world.put("/c/o", b"one")
     hidden = names.version_name("o", Timestamp(version)).replace("\0", "%00")
@@ -857,6 +918,25 @@ def test_hidden_names_stay_hidden(world):
             if not pair[0].lower().startswith(("x-container-sysmeta-", "x-object-sysmeta-", "x-backend-"))
         ]
         assert "%00" not in str(shown) and "\\x00" not in str(shown)
+
+
+def test_where_it_is_not_known_whether_there_are_versions(world):
+    first = world.put("/c/o", b"one")
+    world.call("DELETE", "/c/o")
+    before = world.brief()
+    world.store.fail = lambda environ: (
+        503 if environ["REQUEST_METHOD"] == "HEAD" and environ["PATH_INFO"] == f"{A}/c" else None
+    )
+    assert world.call("DELETE", "/c").status_int == 503
+    assert world.get("/c?versions").status_int == 503
+    for method in ("GET", "PUT", "DELETE"):
+        assert world.call(method, f"/c/o?version-id={first}").status_int == 503
+    world.store.fail = lambda environ: None
+    assert world.brief() == before and world.get(f"/c/o?version-id={first}").body == b"one"
+
+
+def test_limits_of_any_length(world):
+    assert world.get(f"/c?versions&limit={'9' * 5000}").status_int in (200, 412)
 
 
 # -- what it costs those that have no versions ------------------------------------------------------------------------------

@@ -320,6 +320,31 @@ def test_many_copies_page_by_page(world):
     assert world.body("/c/o") == b"0"
 
 
+def test_of_many_copies_few_are_listed(world):
+    for turn in range(12):
+        world.call("PUT", "/c/o", b"%d" % turn)
+    real, listed = world.store.container_get, []
+
+    def noted(environ, key, obj):
+        status, headers, data = real(environ, key, obj)
+        listed.append(len(json.loads(data)))
+        return status, headers, data
+
+    world.store.container_get = noted
+    assert world.call("DELETE", "/c/o").status_int == 204
+    assert world.body("/c/o") == b"10" and listed == [8]
+    real_copies = sorted(world.archived())
+    for name in real_copies[1:]:
+        del world.archived()[name]
+    real_rows = world.store._page
+    world.store._page = lambda environ, rows: real_rows(
+        environ, {**{name: {**next(iter(rows.values())), "name": name} for name in real_copies}, **rows}
+    )
+    listed.clear()
+    assert world.call("DELETE", "/c/o").status_int == 204
+    assert world.body("/c/o") == b"0" and listed == [8, 2]
+
+
 def test_a_copy_goes_only_once_it_is_the_object(world):
     world.call("PUT", "/c/o", b"1")
     world.call("PUT", "/c/o", b"2")
