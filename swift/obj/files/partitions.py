@@ -74,7 +74,7 @@ def drop(partition_dir: str) -> bool:
         for name in names:
             if is_suffix(name):
                 with contextlib.suppress(OSError):
-                    os.rmdir(f"{partition_dir}/{name}")
+                    _remove_empty(f"{partition_dir}/{name}")
         names = os.listdir(partition_dir)
         if not all(map(_is_own, names)):
             return False
@@ -88,6 +88,13 @@ def drop(partition_dir: str) -> bool:
         return not os.path.isdir(partition_dir)
     finally:
         os.close(held)
+
+
+def _remove_empty(suffix_dir: str) -> None:
+    """Remove a suffix with its empty hash directories: who was killed between a file and its directory leaves one. Raises OSError."""
+    for name in os.listdir(suffix_dir):
+        os.rmdir(f"{suffix_dir}/{name}")
+    os.rmdir(suffix_dir)
 
 
 def take_over(partition_dir: str, suffixes: list[str]) -> None:

@@ -147,6 +147,16 @@ def test_what_is_no_object_keeps_its_partition(app, store):
     assert os.path.exists(f"{app.device}/objects/7/abc/stray")
 
 
+def test_a_directory_without_files_does_not_keep_it(app, store):
+    """Who is killed between the last file of an object and its directory leaves one."""
+    app.put(T1)
+    place = app.where()
+    for name in os.listdir(place.hash_dir):
+        os.unlink(f"{place.hash_dir}/{name}")
+    assert store.drop_partition("7")
+    assert not os.path.exists(place.partition_dir)
+
+
 def test_what_a_crash_left_of_hashes_does_not_keep_it(app, store):
     os.makedirs(f"{app.device}/objects/7/abc")
     with open(f"{app.device}/objects/7/tmpa1b2c3.tmp", "w"):
