@@ -486,7 +486,8 @@ def test_limits_of_metadata_hold_for_all_that_is_kept(clients, user, box, level)
     client("PUT", "/any")
     before = [name for name in client("HEAD", path).headers if name.startswith(f"x-{level}-meta-")]
     cleared = {name.replace(f"x-{level}", f"X-Remove-{level}"): "x" for name in before}
-    assert client("POST", path, headers=cleared).status == 204  # of an account that other tests have used, too
+    # the account is one that other tests have used, too
+    assert client("POST", path, headers=cleared).status == 204
     refused = 0
     for part in range(4):
         headers = {f"X-{level}-Meta-Part{part}-{i}": "v" for i in range(30)}
