@@ -159,7 +159,7 @@ def _wanted(environ: dict[str, Any]) -> dict[str, str]:
         removals = [f"X-Remove-Account-Quota-{name}"]
         if name == "Bytes":
             removals.append(_ALIAS.replace("X-", "X-Remove-"))
-        if any(environ.get(environ_key(removal)) for removal in removals):
+        if any(environ_key(removal) in environ for removal in removals):  # whatever it says: the proxy looks at names
             wanted[key] = ""
     return wanted
 
