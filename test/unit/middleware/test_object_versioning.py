@@ -907,6 +907,18 @@ def test_who_may_write_here_has_no_right_to_what_a_static_link_leads_to(world):
     assert world.put("/c/o", b"mine")
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_strangers_do_not_hear_which_containers_have_versions(world, method):
+    world.call("PUT", "/plain")
+    paths = [
+        f"/{container}/o?version-id={one}" for container in ("c", "plain", "none") for one in ("1.0", "x")
+    ]
+    world.authorize = only("nobody")
+    assert {world.call(method, path).status_int for path in paths} == {403}
+    world.authorize = only(None)
+    assert world.call(method, paths[1]).status_int == world.call(method, paths[2]).status_int == 400
+
+
 def test_an_acl_that_was_asked_about_does_not_stay():
     environ = {"swift.authorize": only("writers"), "PATH_INFO": f"{A}/c/o", "REQUEST_METHOD": "PUT"}
     assert denied(environ, "writers") is None
