@@ -159,7 +159,8 @@ def _wanted(environ: dict[str, Any]) -> dict[str, str]:
         removals = [f"X-Remove-Account-Quota-{name}"]
         if name == "Bytes":
             removals.append(_ALIAS.replace("X-", "X-Remove-"))
-        if any(environ.get(environ_key(removal)) for removal in removals):
+        # Whatever it says: the proxy looks at names alone.
+        if any(environ_key(removal) in environ for removal in removals):
             wanted[key] = ""
     return wanted
 

@@ -62,6 +62,8 @@ class Extraction:
         self._environ = environ
         version, account, container, obj = parsed_path(environ)
         self._account_path = f"/{version}/{account}"
+        self._place = self._account_path if container is None else f"{self._account_path}/{container}"
+        self._is_packed = packing != "tar"
         base = container or ""
         if obj is not None:
             base += f"/{obj}"
@@ -90,6 +92,10 @@ class Extraction:
             return summary
         if not self._environ.get("CONTENT_LENGTH") and not self._environ.get("HTTP_TRANSFER_ENCODING"):
             summary.status = status_line(411)
+            return summary
+        if self._is_packed and self._ask("HEAD", self._place) == 401:
+            # A few bytes of a stranger's may stand for hours of unpacking, and for no file that would be refused.
+            summary.status = status_line(401)
             return summary
         for file, status in in_parallel(self._store, self._until_the_end(), _FIRST, _went_well, _MOST):
             self._note(file.number, file.path, status, file.container_failure)

@@ -54,12 +54,20 @@ class ById:
         method = environ["REQUEST_METHOD"]
         if method == "POST":
             raise refused(HTTPBadRequest, environ, "POST to a specific version is not allowed")
-        if place.hidden is None and version_id != NULL:
-            raise refused(HTTPBadRequest, environ, _NOT_VERSIONED)
+        stamp, problem = None, ""
         try:
             stamp = parse_id(version_id)
         except ValueError:
-            raise refused(HTTPBadRequest, environ, _INVALID) from None
+            problem = _INVALID
+        if place.hidden is None and version_id != NULL:
+            problem = _NOT_VERSIONED
+        if problem:
+            # It tells of the container, and so only who may use it.
+            reads = method in ("GET", "HEAD")
+            denial = denied(environ, place.info["read_acl" if reads else "write_acl"])
+            if denial is not None:
+                return denial(environ, start_response)
+            raise refused(HTTPBadRequest, environ, problem)
         if stamp is None:
             return self._null(place, method, start_response)
         if method in ("GET", "HEAD"):

@@ -20,6 +20,8 @@ Body = Iterable[bytes]
 Headers = list[tuple[str, str]]
 
 _OF_THE_CLIENT = ("REMOTE_USER", "swift.authorize", "swift.authorize_override")
+# What was found out for another path: it gives no right to this one.
+_OF_ONE_PATH = ("swob.ACL", "swift_sync_key", "swift_owner")
 
 ENABLED, CONTAINER = "versions-enabled", "versions-container"  # keys of a container's system metadata
 
@@ -72,7 +74,11 @@ def denied(environ: dict[str, Any], acl: str | None) -> Response | None:
     if authorize is None:
         return None
     environ["swob.ACL"] = acl
-    return authorize(Request(environ))
+    try:
+        return authorize(Request(environ))
+    finally:
+        # The proxy asks once before it knows of any ACL; this one may be of a while ago by then.
+        del environ["swob.ACL"]
 
 
 def rights_for_one(environ: dict[str, Any], path: str) -> Callable[[Request], Response | None]:
@@ -84,7 +90,8 @@ def rights_for_one(environ: dict[str, Any], path: str) -> Callable[[Request], Re
     def authorize(request: Request) -> Response | None:
         if ask is None or request.environ["PATH_INFO"] == path:
             return None
-        asked = {**environ, **request.environ}
+        asked = {key: value for key, value in environ.items() if key not in _OF_ONE_PATH}
+        asked.update(request.environ)
         for key in (*_OF_THE_CLIENT, "swift_owner"):
             asked.pop(key, None)
         asked.update(user)

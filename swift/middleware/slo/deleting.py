@@ -11,12 +11,11 @@ from swift.core.names import str_to_wsgi
 from swift.core.timestamp import Timestamp
 from swift.middleware.bulk.deletion import DELETED, NOT_FOUND
 from swift.middleware.bulk.summaries import Summary, told_at_the_end
-from swift.middleware.info import get_container_info
 from swift.middleware.parallel import in_parallel, in_turns
 from swift.middleware.segments.answer import IGNORE_RANGE
 from swift.middleware.slo import manifest
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
-from swift.middleware.slo.request import Options, own_request
+from swift.middleware.slo.request import Options, denied_write, own_request
 from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML
 from swift.obj.expirer.tasks import async_container, async_rows
 from swift.wire.call import Application
@@ -236,17 +235,9 @@ class Deletion:
 
     def _check_write(self, path: str) -> None:
         """Raises HTTPException unless the client may delete what is there."""
-        authorize = self._environ.get("swift.authorize")
-        if authorize is None:
-            return
-        environ = dict(self._environ)
-        environ["PATH_INFO"] = path
-        container = parsed_path(environ)[2] or ""
-        info = get_container_info(environ, self._app, self._account, container)
-        environ["swob.ACL"] = info["write_acl"]
-        denied = authorize(Request(environ))
-        if denied is not None:
-            raise denied
+        denial = denied_write(self._app, self._environ, path)
+        if denial is not None:
+            raise denial
 
     def _send_rows(self, container: str, names: list[str]) -> None:
         timestamp: Timestamp = self._request.ensure_x_timestamp()

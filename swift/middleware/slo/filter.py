@@ -19,7 +19,7 @@ from swift.middleware.slo import listing, upload
 from swift.middleware.slo.deleting import Deletion
 from swift.middleware.slo.manifest import ETAG, MARK, SIZE
 from swift.middleware.slo.reading import HeldBody, Reading
-from swift.middleware.slo.request import own_request, parse_options
+from swift.middleware.slo.request import denied_write, own_request, parse_options
 from swift.middleware.summary import summary_body, summary_type, while_it_lasts
 from swift.telemetry.log import get_logger
 from swift.wire.call import Headers, StartResponse, call_app, first_chunk_taken
@@ -33,6 +33,7 @@ from swift.wire.message import (
     HTTPServiceUnavailable,
     HTTPUnprocessableEntity,
     Request,
+    Response,
     close_if_possible,
     normalize_etag,
     parsed_path,
@@ -151,6 +152,10 @@ class SloFilter:
         if "HTTP_X_COPY_FROM" in environ:
             text = "Multipart Manifest PUTs cannot be COPY requests"
             raise HTTPMethodNotAllowed(request=request, body=text)
+        # Before a thousand segments are looked at for somebody who may not store a manifest anyway.
+        denial: Response | None = denied_write(self.app, environ, environ["PATH_INFO"])
+        if denial is not None:
+            return denial(environ, start_response)
         body = self._manifest_body(request)
         _, _, container, obj = parsed_path(environ)
         items = upload.parse(request, body, f"/{container}/{obj}", self.options.max_manifest_segments)

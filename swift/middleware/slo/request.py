@@ -16,7 +16,10 @@ from swift.core.config import (
 )
 from swift.core.constraints import limits
 from swift.core.errors import ConfigError
+from swift.middleware.info import get_container_info
 from swift.middleware.segments.source import CARRIED
+from swift.wire.call import Application
+from swift.wire.message import Request, parsed_path
 from swift.wire.subrequest import make_environ
 
 SOURCE = "SLO"
@@ -82,3 +85,15 @@ def own_request(environ: Mapping[str, Any], method: str, path: str, query: str, 
         if key in environ:
             made[key] = environ[key]
     return made
+
+
+def denied_write(app: Application, environ: Mapping[str, Any], path: str) -> Any:
+    """The answer of whoever decides on rights if the client may not change the object at `path` (WSGI string), else None."""
+    authorize = environ.get("swift.authorize")
+    if authorize is None:
+        return None
+    asked = {**environ, "PATH_INFO": path}
+    _, account, container, _ = parsed_path(asked)
+    info = get_container_info(asked, app, account or "", container or "")
+    asked["swob.ACL"] = info["write_acl"]
+    return authorize(Request(asked))

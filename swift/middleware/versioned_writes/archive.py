@@ -22,13 +22,13 @@ from swift.middleware.object_copies import (
     own_environ,
     store_copy,
 )
+from swift.middleware.object_versioning.context import denied
 from swift.middleware.versioned_writes.locations import HISTORY, Location, archive_prefix
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
     HTTPPreconditionFailed,
     HTTPServiceUnavailable,
     Request,
-    Response,
     close_if_possible,
     str_to_wsgi,
 )
@@ -72,7 +72,7 @@ class Archive:
     def handle(self, kept: Kept, start_response: StartResponse) -> Body:
         """PUT and DELETE. Raises HTTPException."""
         environ = kept.environ
-        denial = self._denied(kept)
+        denial = denied(environ, kept.write_acl)
         if denial is not None:
             return denial(environ, start_response)
         environ["QUERY_STRING"] = ""
@@ -84,14 +84,6 @@ class Archive:
             self._put_marker(kept)
             return self.app(environ, start_response)
         return self._pop(kept, start_response)
-
-    def _denied(self, kept: Kept) -> Response | None:
-        environ = kept.environ
-        authorize = environ.get("swift.authorize")
-        if authorize is None:
-            return None
-        environ["swob.ACL"] = kept.write_acl
-        return authorize(Request(environ))
 
     # -- keeping -----------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from swift.core.config import truthy
 from swift.core.errors import ConfigError
 from swift.core.names import RESERVED
 from swift.middleware.info import get_container_info
+from swift.middleware.object_versioning.context import ENABLED, denied
 from swift.middleware.object_versioning.filter import ObjectVersioning, has_parameter
 from swift.middleware.versioned_writes import locations
 from swift.middleware.versioned_writes.archive import Archive, Kept
@@ -62,6 +63,11 @@ class VersionedWrites:
                 raise _off(environ)
             if locations.is_touched(environ):
                 info = get_container_info(environ, self.app, account, container) if self.versioning else None
+                if info is not None and truthy(info["sysmeta"].get(ENABLED)):
+                    # The refusal to come tells what only who may change the container is to know.
+                    denial = denied(environ, None)
+                    if denial is not None:
+                        return denial(environ, start_response)
                 locations.translate(environ, info, self.allowed)
         if self.allowed is None:
             return self.behind(environ, start_response)

@@ -245,6 +245,15 @@ def test_a_wrong_token_ends_it(store):
     assert not store.objects
 
 
+@pytest.mark.parametrize("place, asked", [("/v1/a", "/v1/a"), ("/v1/a/c/o", "/v1/a/c")])
+def test_nothing_is_unpacked_for_a_stranger(store, place, asked):
+    """A megabyte of them is a minute's work, and none is a file for which rights would be asked."""
+    unread = io.BytesIO(gzip.compress(tar(("top", b"1"))))
+    path = f"{place}?extract-archive=tar.gz"
+    status, _, _ = ask(store, "PUT", path, b"x", headers={"X-Auth-Token": "bad"}, input_=unread)
+    assert (status, store.seen, unread.tell()) == ("401 Unauthorized", [("HEAD", asked)], 0)
+
+
 def test_failures_are_told_in_their_order_and_end_it_when_there_are_too_many(store):
     store.containers.add("/v1/a/c")
     for n in range(40):

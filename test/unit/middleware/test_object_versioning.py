@@ -17,9 +17,10 @@ from swift.core.timestamp import Timestamp
 from swift.middleware.info import PROCESS_CACHE
 from swift.middleware.info.forms import usable_container_info
 from swift.middleware.object_versioning import names
+from swift.middleware.object_versioning.context import denied
 from swift.middleware.object_versioning.filter import ObjectVersioning
 from swift.middleware.symlink import SymlinkFilter
-from swift.wire.message import HTTPForbidden, str_to_wsgi
+from swift.wire.message import HTTPForbidden, Request, str_to_wsgi
 
 A = "/v1/AUTH_test"
 MARKER = "application/x-deleted;swift_versions_deleted=1"
@@ -884,6 +885,44 @@ def test_a_static_link_is_checked_with_the_clients_rights(world, account):
     world.put("/c/link", b"other")
     assert world.call("PUT", f"/c/link?version-id={version}").status_int == 201
     assert world.get("/c/link").body == b"secret"
+
+
+def test_who_may_write_here_has_no_right_to_what_a_static_link_leads_to(world):
+    """The proxy asks once before it knows an ACL, and that of the link's container is none of the target's."""
+    world.call("PUT", "/private")
+    world.put("/private/secret", b"secret")
+    world.call("POST", "/c", X_Container_Write="writers")
+    first = []
+
+    def before(environ):
+        if environ["PATH_INFO"] == f"{A}/private/secret":
+            first.append(environ["swift.authorize"](Request(dict(environ))))
+
+    world.store.before = before
+    world.authorize = only("writers")
+    for guess in ("0" * 32, hashlib.md5(b"secret").hexdigest()):
+        answer = world.call("PUT", "/c/link", X_Symlink_Target="private/secret", X_Symlink_Target_Etag=guess)
+        assert answer.status_int == 403
+    assert len(first) == 2 and None not in first
+    assert world.put("/c/o", b"mine")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_strangers_do_not_hear_which_containers_have_versions(world, method):
+    world.call("PUT", "/plain")
+    paths = [
+        f"/{container}/o?version-id={one}" for container in ("c", "plain", "none") for one in ("1.0", "x")
+    ]
+    world.authorize = only("nobody")
+    assert {world.call(method, path).status_int for path in paths} == {403}
+    world.authorize = only(None)
+    assert world.call(method, paths[1]).status_int == world.call(method, paths[2]).status_int == 400
+
+
+def test_an_acl_that_was_asked_about_does_not_stay():
+    environ = {"swift.authorize": only("writers"), "PATH_INFO": f"{A}/c/o", "REQUEST_METHOD": "PUT"}
+    assert denied(environ, "writers") is None
+    assert only("writers")(Request(environ)) is not None
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,20 @@ def test_the_clients_etag_is_of_what_the_manifest_stands_for(slo, store):
     assert "/v1/a/c/slo" not in store.objects
 
 
+def test_for_who_may_not_store_a_manifest_nothing_is_looked_at(slo, store):
+    asked = []
+
+    def authorize(request):
+        asked.append(request.path_info)
+        return HTTPForbidden(request=request)
+
+    body = json.dumps([{"path": "/seg/a"}, {"path": "/seg/b"}]).encode()
+    environ = {"wsgi.input": _input(body), "CONTENT_LENGTH": str(len(body)), "swift.authorize": authorize}
+    assert call(slo, "/v1/a/c/slo" + PUT, "PUT", environ=environ).status_int == 403
+    assert asked == ["/v1/a/c/slo"]
+    assert not [request for request in store.requests if request[1].startswith("/v1/a/seg")]
+
+
 def test_limits(store):
     slo = SloFilter(store, {"max_manifest_segments": "2", "max_manifest_size": "100"}, memory_logger()[0])
     answer = put(slo, [{"path": "/seg/a"}] * 3)

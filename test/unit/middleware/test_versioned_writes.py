@@ -77,6 +77,15 @@ def world():
 # -- containers --------------------------------------------------------------------------------------------------------------
 
 
+def test_only_who_may_change_a_container_hears_that_it_has_versions(mode):
+    world = World(versioning=True)
+    assert world.call("PUT", "/c", X_Versions_Enabled="true").status_int == 201
+    world.authorize = lambda request: HTTPForbidden(request=request)
+    assert world.call("POST", "/c", **{mode: "old"}).status_int == 403
+    world.authorize = lambda request: None
+    assert world.call("POST", "/c", **{mode: "old"}).status_int == 400
+
+
 def test_the_location_is_kept_and_shown(mode):
     world = World()
     assert world.call("PUT", "/c", **{mode: "old"}).status_int == 201
