@@ -78,7 +78,7 @@ def denied(environ: dict[str, Any], acl: str | None) -> Response | None:
         return authorize(Request(environ))
     finally:
         # The proxy asks once before it knows of any ACL; this one may be of a while ago by then.
-        del environ["swob.ACL"]
+        environ.pop("swob.ACL", None)
 
 
 def rights_for_one(environ: dict[str, Any], path: str) -> Callable[[Request], Response | None]:
