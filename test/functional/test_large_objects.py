@@ -166,7 +166,10 @@ def test_who_may_read_a_manifest_may_not_read_segments_by_it(large):
         assert b"secret" not in answer.body
         assert large.request("GET", f"/public/{name}").body == b"secret"
     other = {"X-Auth-Token": large.authenticate("test:tester3", "testing3")}
-    answer = large.raw("PUT", f"/v1/AUTH_test/public/mine{PUT}", b'[{"path": "/private/one"}]', other)
+    manifest = b'[{"path": "/private/one"}]'
+    assert large.raw("PUT", f"/v1/AUTH_test/public/mine{PUT}", manifest, other).status == 403
+    assert large.request("PUT", "/theirs", headers={"X-Container-Write": "test:tester3"}).status in (201, 202)
+    answer = large.raw("PUT", f"/v1/AUTH_test/theirs/mine{PUT}", manifest, other)
     assert answer.status == 400 and b"403 Forbidden" in answer.body
     answer = large.raw("DELETE", "/v1/AUTH_test/public/slo?multipart-manifest=delete", headers=other)
     assert b"Number Deleted: 0" in answer.body
