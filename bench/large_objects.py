@@ -15,6 +15,7 @@ import json
 import pathlib
 import signal
 import statistics
+import subprocess
 import sys
 import sysconfig
 import time
@@ -37,15 +38,21 @@ def main() -> None:
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/large-objects"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port", type=int, default=11600)
-    parser.add_argument("--memcached", default="127.0.0.1:11311")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server stays behind
     sides = [
-        Side(Cluster(name, folder, options.root / name, port, port, options.memcached))
+        Side(Cluster(name, folder, options.root / name, port, port, f"127.0.0.1:{port + 90}"))
         for name, folder, port in (
             ("reference", options.reference, options.port),
             ("ours", options.ours, options.port + 100),
         )
+    ]
+    # one each: they have the same accounts
+    memcached = [
+        subprocess.Popen(
+            ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", side.cluster.memcache.rpartition(":")[2]]
+        )
+        for side in sides
     ]
     try:
         for side in sides:
@@ -56,6 +63,9 @@ def main() -> None:
     finally:
         for side in sides:
             side.cluster.stop()
+        for process in memcached:
+            process.kill()
+            process.wait()
     print("\n".join(report(*sides)))
 
 
