@@ -48,10 +48,9 @@ _NOT_FOR_THE_READ = (
     "HTTP_TRANSFER_ENCODING", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "HTTP_X_COPY_FROM", "HTTP_X_COPY_FROM_ACCOUNT",
     "HTTP_X_TIMESTAMP", "swift.log_info", "swift.orig_req_method", "swift.proxy_access_log_made",
 )  # fmt: skip
-# And what the write must not have: the conditions and the range were the source's.
+# And what the write must not have: the range was the source's.
 _NOT_FOR_THE_WRITE = (
-    "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_EXPECT", "HTTP_IF_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_NONE_MATCH",
-    "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "HTTP_X_COPY_FROM",
+    "HTTP_DESTINATION", "HTTP_DESTINATION_ACCOUNT", "HTTP_EXPECT", "HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "HTTP_X_COPY_FROM",
     "HTTP_X_COPY_FROM_ACCOUNT", "swift.backend_path",
 )  # fmt: skip
 # Of the source's headers those that are of the answer, or that are dealt with one by one.

@@ -127,22 +127,6 @@ def test_conditions_and_ranges_are_the_sources(store, method, path, headers, mor
 
 
 @BOTH
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"If-None-Match": '"other"'},
-        {"If-Match": f'"{MD5}"'},
-        {"If-Modified-Since": "Sun, 29 Nov 2026 01:00:00 GMT"},
-        {"If-Unmodified-Since": "Mon, 30 Nov 2026 02:00:00 GMT"},
-    ],
-)
-def test_conditions_that_hold_are_none_of_the_write(store, method, path, headers, more):
-    """One for another ETag would be refused there."""
-    assert ask(store, method, path, {**headers, **more})[0] == 201
-    assert not more.keys() & store.asked[1][2].keys()
-
-
-@BOTH
 def test_the_overrides_of_an_object_are_no_ones_of_a_part(store, method, path, headers):
     name = "X-Object-Sysmeta-Container-Update-Override-Etag"
     store.put("/v1/a/c/o", **{name: "kept; x=y"})
