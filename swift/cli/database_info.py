@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -45,7 +46,7 @@ EXIT_STALE = 2
 _LOCK_SECONDS = 5.0
 
 
-class DatabaseReport:
+class DatabaseReport(ABC):
     """One database, opened for reading. Subclasses know what kind it is; ``name``: how options and messages call it."""
 
     name: str
@@ -70,19 +71,19 @@ class DatabaseReport:
 
     # ---- what differs between the kinds
 
+    @abstractmethod
     def read_info(self, db: Database) -> dict[str, Any]:
         """The stat row of the open database, with the counts that the outside sees."""
-        raise NotImplementedError
 
-    def target(self) -> Target:
-        raise NotImplementedError
+    @abstractmethod
+    def target(self) -> Target: ...
 
-    def is_deleted(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def is_deleted(self) -> bool: ...
 
+    @abstractmethod
     def count_lines(self) -> Iterable[str]:
         """Lines between the timestamps and the row hash."""
-        raise NotImplementedError
 
     def own_lines(self) -> Iterable[str]:
         """Lines of the kind's own columns behind the UUID."""
@@ -90,6 +91,7 @@ class DatabaseReport:
 
     def print_tail(self) -> None:
         """What follows the metadata."""
+        return
 
     # ---- the report
 

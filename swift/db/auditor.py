@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +36,7 @@ class AuditFailure(Exception):
     """A database that contradicts itself."""
 
 
-class DatabaseAuditor(Daemon):
+class DatabaseAuditor(Daemon, ABC):
     """Base of both. `conf`: interval (1800), accounts_per_second or containers_per_second (200). Raises ValueError, ConfigError.
 
     On the way a pass removes what creations and removals that were killed have left behind.
@@ -63,9 +64,9 @@ class DatabaseAuditor(Daemon):
         self._since = clock.time()
         self._passed = self._failed = 0
 
+    @abstractmethod
     def broker(self, path: str) -> Broker:
         """A broker of the database at `path`."""
-        raise NotImplementedError
 
     def check(self, broker: Broker) -> None:
         """Read the database, and look for contradictions in it. Raises AuditFailure."""

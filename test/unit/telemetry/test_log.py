@@ -288,10 +288,10 @@ capture_stdio(logger)
 print("printed")
 sys.stderr.write("write failed: Connection reset by peer\\n")
 import logging
-logging.getLogger("a.library").warning("a token of %s was refused", "somebody")
-logging.getLogger("a.library").warning("%d of %d", "odd")
-logging.getLogger("a.library").warning("%(a)s", {"a": "named"})
-logging.getLogger("a.library").info("no news")
+logging.getLogger("some.package").warning("a token of %s was refused", "somebody")
+logging.getLogger("some.package").warning("%d of %d", "odd")
+logging.getLogger("some.package").warning("%(a)s", {"a": "named"})
+logging.getLogger("some.package").info("no news")
 raise ValueError("boom")
 """
 
@@ -304,9 +304,9 @@ def test_captured_streams(tmp_path, console):
     text = path.read_text()
     assert "ERROR x: STDOUT: printed\n" in text
     assert "ERROR x: STDERR: Connection reset by peer\n" in text
-    assert "WARNING x: a.library: a token of somebody was refused\n" in text
-    assert "WARNING x: a.library: %d of %d" in text
-    assert "WARNING x: a.library: named\n" in text
+    assert "WARNING x: some.package: a token of somebody was refused\n" in text
+    assert "WARNING x: some.package: %d of %d" in text
+    assert "WARNING x: some.package: named\n" in text
     assert "no news" not in text and "Logging error" not in text
     assert "CRITICAL x: UNCAUGHT EXCEPTION#012Traceback" in text
     assert ("x: STDOUT: printed\n" in done.stderr) == bool(console)
