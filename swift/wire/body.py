@@ -161,6 +161,21 @@ def in_page_cache(fd: int, offset: int, count: int) -> bool:
     return True
 
 
+def read_whole(body: Iterable[bytes], limit: int) -> bytes:
+    """All of a body, which is closed then. Raises ValueError for one of more than `limit` bytes, and what reading it raises."""
+    parts = []
+    left = limit
+    try:
+        for data in body:
+            left -= len(data)
+            if left < 0:
+                raise ValueError(f"more than {limit} bytes")
+            parts.append(data)
+    finally:
+        close_if_possible(body)
+    return b"".join(parts)
+
+
 def close_if_possible(body: Any) -> None:
     """Let go of a body, which need not have a close()."""
     close = getattr(body, "close", None)

@@ -22,6 +22,7 @@ from swift.middleware.segments.source import Piece, SegmentError, SegmentSource,
 from swift.middleware.slo import manifest
 from swift.middleware.slo.manifest import ETAG, MARK, SIZE, BadManifest, Item, Stored
 from swift.middleware.slo.request import SOURCE, Options
+from swift.wire.body import read_whole
 from swift.wire.call import Application
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import (
@@ -207,17 +208,10 @@ class Reading:
 
     def _whole(self, held: Held) -> bytes:
         """Raises ResponseBroken, BadManifest."""
-        parts, left = [], self._options.max_stored_size
-        body = held.body.taken()
         try:
-            for data in body:
-                left -= len(data)
-                if left < 0:
-                    raise BadManifest("too large")
-                parts.append(data)
-        finally:
-            close_if_possible(body)
-        return b"".join(parts)
+            return read_whole(held.body.taken(), self._options.max_stored_size)
+        except ValueError as error:
+            raise BadManifest(str(error)) from None
 
     # -- segments ----------------------------------------------------------------------------------------------------------
 

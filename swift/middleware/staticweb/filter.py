@@ -16,6 +16,7 @@ from swift.core.config import truthy
 from swift.middleware.info import get_container_info
 from swift.middleware.staticweb import pages
 from swift.telemetry.log import get_logger
+from swift.wire.body import read_whole
 from swift.wire.call import Application, Headers, StartResponse, call_app
 from swift.wire.message import (
     HTTPMovedPermanently,
@@ -261,7 +262,7 @@ class _Visit:
         if answer.status[0] != "2":
             return answer, []
         try:
-            rows = orjson.loads(_whole(answer.body) or b"[]")
+            rows = orjson.loads(read_whole(answer.body, LARGEST_LISTING) or b"[]")
         except ValueError:
             rows = []
         return None, rows if isinstance(rows, list) else []
@@ -273,21 +274,6 @@ def _link_query(signed: Mapping[str, str]) -> str:
     names = ("temp_url_prefix", "temp_url_expires", "temp_url_sig", "temp_url_ip_range")
     said = [f"{name}={quote(signed[name], encoding='latin-1')}" for name in names if name in signed]
     return "&".join([*said, "inline"] if "inline" in signed else said)
-
-
-def _whole(body: Iterable[bytes]) -> bytes:
-    """Raises ValueError for a body that is too long."""
-    parts = []
-    left = LARGEST_LISTING
-    try:
-        for data in body:
-            left -= len(data)
-            if left < 0:
-                raise ValueError("listing too long")
-            parts.append(data)
-    finally:
-        close_if_possible(body)
-    return b"".join(parts)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], StaticWeb]:
