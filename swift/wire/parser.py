@@ -106,6 +106,8 @@ _COMMON_NAMES = [
     "X-Account-Partition",
 ]
 _NAMES_LIMIT = 4096
+# Where those headers of S3 stand that the environ has no key of their own for: (name in lower case, value) pairs, as they came.
+UNDERSCORED = "swift.underscored_headers"
 _NAME_LENGTH_LIMIT = 64
 _seed: dict[str, str] = {}
 for _name in _COMMON_NAMES:
@@ -130,7 +132,7 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
     """The environ of a request: a copy of base, the constant part of a connection, with what the head says.
 
     head ends with the empty line. Raises BadHead. CONTENT_LENGTH is then a decimal number, HTTP_TRANSFER_ENCODING `chunked` in
-    lower case if it is there, never both. swift.head_size: bytes of the head, more than any header has.
+    lower case if it is there, never both. Of names with an underscore, which have no key of their own, S3's are kept (UNDERSCORED). swift.head_size: bytes of the head, more than any header has.
     """
     text = head.decode("latin-1")
     match = _HEAD.fullmatch(text)
@@ -164,6 +166,8 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
         if key not in environ:
             if key:
                 environ[key] = value
+            elif name[:6].lower() == "x-amz-":
+                environ.setdefault(UNDERSCORED, []).append((name.lower(), value))
         else:
             _repeat(environ, key, value)
     if count > limits.header_count:

@@ -30,6 +30,7 @@ class Subanswer:
         "_callbacks",
         "_environ",
         "_found",
+        "_method",
         "_start",
         "body",
         "headers",
@@ -48,8 +49,14 @@ class Subanswer:
         self.sent = 0
         self._environ = environ
         self._start = start
+        self._method: str = environ["REQUEST_METHOD"]
         self._callbacks: list[DoneCallback] | None = environ.pop(_DONE, None)
         self._found: dict[str, str] | None = None
+
+    @property
+    def method(self) -> str:
+        """Of the request that was answered, as it was sent."""
+        return self._method
 
     @property
     def is_success(self) -> bool:

@@ -1,0 +1,96 @@
+"""Filter `s3api`: which requests are S3's, and what is told of those that go wrong.
+
+A request is read, found in the table, decided on, carried out and answered; all others go on untouched (spec s3.md 1, 2, 5.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from swift.core import capabilities
+from swift.s3 import metadata, names, operations, signature
+from swift.s3.answers import Answer
+from swift.s3.errors import S3Error
+from swift.s3.options import Options, parse_options
+from swift.s3.request import S3Request
+from swift.telemetry.log import get_logger
+from swift.telemetry.metrics import get_metrics
+from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
+from swift.wire.call import Application, StartResponse
+from swift.wire.errors import ClientError
+from swift.wire.message import status_line
+
+
+class S3Api:
+    def __init__(self, app: Application, options: Options, logger: Any, metrics: Any) -> None:
+        self.app = app
+        self.options = options
+        self.logger = logger
+        self.metrics = metrics
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if not signature.is_signed(environ):
+            return self.app(environ, start_response)
+        try:
+            answer = self._answer(environ)
+        except S3Error as error:
+            answer = self._told(environ, error)
+        except ClientError:
+            raise
+        except Exception:
+            self.logger.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            answer = self._told(environ, S3Error("InternalError"))
+        request_id = environ.get("swift.trans_id", "")
+        start_response(
+            status_line(answer.status),
+            [*answer.headers, ("x-amz-id-2", request_id), ("x-amz-request-id", request_id)],
+        )
+        return answer.body
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        """Raises S3Error."""
+        options = self.options
+        host_bucket = names.host_bucket(environ, options)
+        credential = signature.read(environ, options, host_bucket)
+        request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
+        metadata.check_headers(environ)
+        operation = operations.find(request)
+        return operation.handler(request)
+
+    def _told(self, environ: dict[str, Any], error: S3Error) -> Answer:
+        environ.setdefault("swift.log_info", []).append(f"s3:err:{error.logged}")
+        self.metrics.increment(f"{error.status}.{error.logged}")
+        if error.code == "InternalError" and error.reason:
+            self.logger.error("%s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error.reason)
+        headers = [*error.headers, ("Content-Type", "application/xml")]
+        if environ["REQUEST_METHOD"] == "HEAD" or error.status == 304:
+            return Answer(error.status, headers, [b""])
+        path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
+        body = error.document(environ.get("swift.trans_id", ""), path)
+        return Answer(error.status, [*headers, ("Content-Length", str(len(body)))], [body])
+
+
+def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:
+    conf = {**global_conf, **local_conf}
+    options = parse_options(conf)
+    logger = get_logger(conf, "proxy-server", log_route=conf.get("log_name", "s3api"))
+    register_sensitive_header("authorization")
+    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
+        register_sensitive_parameter(name)
+    capabilities.register(
+        "s3api",
+        max_bucket_listing=options.max_bucket_listing,
+        max_parts_listing=options.max_parts_listing,
+        max_upload_part_num=options.max_upload_part_num,
+        max_multi_delete_objects=options.max_multi_delete_objects,
+        allow_multipart_uploads=options.allow_multipart_uploads,
+        min_segment_size=options.min_segment_size,
+        s3_acl=options.s3_acl,
+    )
+    metrics = get_metrics(conf, "s3api")
+
+    def factory(app: Any) -> S3Api:
+        return S3Api(app, options, logger, metrics)
+
+    return factory

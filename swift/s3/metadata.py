@@ -1,0 +1,235 @@
+"""Headers on their way: a client's S3 headers to native ones, and native answers' headers to S3's (spec s3.md 5.1, 5.2).
+
+Values and names are WSGI strings on both sides. Never here: ACLs, checksums, and whatever else has a module of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from email.header import Header
+from typing import Any
+
+from swift.core.timestamp import http_date
+from swift.s3.errors import HEADER_NOT_IMPLEMENTED, S3Error
+from swift.wire.message import wsgi_to_str
+from swift.wire.parser import UNDERSCORED
+
+Headers = list[tuple[str, str]]
+
+ETAG = "x-object-sysmeta-s3api-etag"
+OLD_ETAG = "x-object-sysmeta-swift3-etag"
+_META = "x-amz-meta-"
+_NATIVE_META = "x-object-meta-"
+_NOT_IN_NAMES = re.compile(r'[ "),/;<=>?@\[\\\]{}]')
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+# -- requests -------------------------------------------------------------------------------------------------------------
+
+_DROPPED = frozenset((
+    "HTTP_AUTHORIZATION", "HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_DESTINATION",
+    "HTTP_DESTINATION_ACCOUNT", "HTTP_X_COPY_FROM", "HTTP_X_COPY_FROM_ACCOUNT", "HTTP_X_SYMLINK_TARGET", "HTTP_X_SYMLINK_TARGET_ACCOUNT",
+    "HTTP_X_SYMLINK_TARGET_ETAG", "HTTP_X_SYMLINK_TARGET_BYTES", "HTTP_X_OBJECT_MANIFEST", "HTTP_X_STATIC_LARGE_OBJECT",
+    "HTTP_X_FRESH_METADATA", "HTTP_X_VERSIONS_ENABLED", "HTTP_X_VERSIONS_LOCATION", "HTTP_X_HISTORY_LOCATION", "HTTP_ETAG",
+    "HTTP_CONTENT_MD5", "HTTP_X_TIMESTAMP", "HTTP_X_DETECT_CONTENT_TYPE", "HTTP_X_IF_DELETE_AT", "HTTP_X_OPEN_EXPIRED",
+    "HTTP_X_STORAGE_POLICY", "HTTP_EXPECT", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_RANGE", "HTTP_ACCEPT", "HTTP_DATE", "HTTP_CONTENT_ENCODING",
+    "HTTP_CONTENT_DISPOSITION", "HTTP_CONTENT_LANGUAGE", "HTTP_CACHE_CONTROL", "HTTP_EXPIRES", "HTTP_X_ROBOTS_TAG", "HTTP_X_DELETE_AT",
+    "HTTP_X_DELETE_AFTER", "HTTP_X_NEWEST", "HTTP_CONNECTION", "HTTP_TRANSFER_ENCODING", "CONTENT_TYPE", "CONTENT_LENGTH",
+))  # fmt: skip
+_DROPPED_PREFIXES = (
+    "HTTP_X_AMZ_", "HTTP_X_OBJECT_", "HTTP_X_CONTAINER_", "HTTP_X_ACCOUNT_", "HTTP_X_REMOVE_", "HTTP_X_COPY_", "HTTP_X_SYMLINK_",
+)  # fmt: skip
+_MOST_VERDICTS = 4096
+_verdicts: dict[str, bool] = {}
+
+# What GET and HEAD hand on of a client's conditions; what PUT and POST store beside user metadata.
+READ_HEADERS = (
+    "HTTP_RANGE", "HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE", "HTTP_IF_RANGE",
+    "HTTP_X_NEWEST",
+)  # fmt: skip
+STORED_HEADERS = (
+    "CONTENT_TYPE", "HTTP_CACHE_CONTROL", "HTTP_CONTENT_DISPOSITION", "HTTP_CONTENT_ENCODING", "HTTP_CONTENT_LANGUAGE", "HTTP_EXPIRES",
+    "HTTP_X_ROBOTS_TAG", "HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER",
+)  # fmt: skip
+
+
+def carried_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the client's environ without anything that means something to a native server: that must be put in again."""
+    verdicts = _verdicts
+    made = {}
+    for key, value in environ.items():
+        kept = verdicts.get(key)
+        if kept is None:
+            kept = key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
+            if len(verdicts) < _MOST_VERDICTS and len(key) < 128:
+                verdicts[key] = kept
+        if kept:
+            made[key] = value
+    return made
+
+
+def user_metadata(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The native headers (environ keys) of a request's x-amz-meta-*. Raises S3Error for more than S3 takes."""
+    found: dict[str, str] = {}
+    size = 0
+    for key, value in environ.items():
+        if key.startswith("HTTP_X_AMZ_META_"):
+            name = key[16:]
+            if name and not _NOT_IN_NAMES.search(name):
+                found["HTTP_X_OBJECT_META_" + name] = _stored_value(value)
+                size += len(name) + len(value)
+    for name, value in environ.get(UNDERSCORED, ()):
+        if name.startswith(_META) and not _NOT_IN_NAMES.search(name):
+            short = name[len(_META) :].upper().replace("-", "\0").replace("_", "=5F").replace("\0", "_")
+            key = "HTTP_X_OBJECT_META_" + short
+            shown = _stored_value(value)
+            found[key] = f"{found[key]},{shown}" if key in found else shown
+            size += len(name) - len(_META) + len(value)
+    if size > 2048:
+        raise S3Error("MetadataTooLarge", Size=size, MaxSizeAllowed=2048)
+    return found
+
+
+def _stored_value(value: str) -> str:
+    if _PRINTABLE.fullmatch(value):
+        return value
+    # As the reference stores it: the bytes taken for latin-1 text, then encoded.
+    return Header(value, "UTF-8", maxlinelen=1 << 30).encode().replace("\n ", "")
+
+
+def check_headers(environ: Mapping[str, Any]) -> None:
+    """What no operation takes. Raises S3Error (5.1)."""
+    for key in environ:
+        if key.startswith("HTTP_X_AMZ_"):
+            check = _CHECKS.get(key)
+            if check is not None:
+                check(environ[key])
+            elif key.startswith(("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_", _COPY_CUSTOMER)):
+                raise S3Error(
+                    "NotImplemented",
+                    "Server-side encryption with keys of customers is not supported.",
+                    Header=key[5:].replace("_", "-").lower(),
+                )
+
+
+_COPY_CUSTOMER = "HTTP_X_AMZ_COPY_SOURCE_SERVER_SIDE_ENCRYPTION_CUSTOMER_"
+
+
+def _storage_class(value: str) -> None:
+    if value != "STANDARD":
+        raise S3Error("InvalidStorageClass")
+
+
+def _directive(value: str) -> None:
+    if value not in ("COPY", "REPLACE"):
+        raise S3Error(
+            "InvalidArgument", "Unknown metadata directive.", ArgumentName="x-amz-metadata-directive", ArgumentValue=wsgi_to_str(value)
+        )  # fmt: skip
+
+
+def _mfa(_value: str) -> None:
+    raise S3Error("NotImplemented", "MFA Delete is not supported.")
+
+
+def _redirect(_value: str) -> None:
+    raise S3Error("NotImplemented", "Website redirection is not supported.")
+
+
+_CHECKS = {
+    "HTTP_X_AMZ_STORAGE_CLASS": _storage_class,
+    "HTTP_X_AMZ_METADATA_DIRECTIVE": _directive,
+    "HTTP_X_AMZ_MFA": _mfa,
+    "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION": _redirect,
+}
+
+
+def no_conditions(environ: Mapping[str, Any], message: str) -> None:
+    """Raises S3Error for a conditional write of a kind that does not exist."""
+    for key in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"):
+        if key in environ:
+            raise S3Error("NotImplemented", message, Header=key[5:].replace("_", "-").title())
+    if environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
+        raise S3Error("NotImplemented", HEADER_NOT_IMPLEMENTED, Header="If-None-Match")
+
+
+# -- answers --------------------------------------------------------------------------------------------------------------
+
+_SHOWN = {
+    name.lower(): name
+    for name in (
+        "Accept-Ranges", "Content-Length", "Content-Type", "Content-Range", "Content-Encoding", "Content-Disposition",
+        "Content-Language", "Last-Modified", "X-Robots-Tag", "Cache-Control", "Expires",
+    )
+}  # fmt: skip
+_RENAMED = {
+    "x-object-version-id": "x-amz-version-id",
+    "x-parts-count": "x-amz-mp-parts-count",
+    "x-copied-from-version-id": "x-amz-copy-source-version-id",
+}
+DELETE_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
+_SILENT = ("x-backend-storage-policy-index",)
+
+
+def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
+    """What S3 tells of a native answer's headers; names in S3's own form, `ETag` in quotes."""
+    shown: Headers = []
+    etag = own_etag = None
+    is_large = False
+    for name, value in headers:
+        lower = name.lower()
+        known = _SHOWN.get(lower)
+        if known is not None:
+            shown.append((known, value))
+        elif lower.startswith(_NATIVE_META):
+            shown.append((_META + lower[len(_NATIVE_META) :].replace("=5f", "_"), value))
+        elif lower == "etag":
+            etag = value
+        elif lower in (ETAG, OLD_ETAG):
+            own_etag = value if lower == ETAG or own_etag is None else own_etag
+        elif lower in _RENAMED:
+            shown.append((_RENAMED[lower], value))
+        elif lower == "x-static-large-object":
+            is_large = value.lower() == "true"
+        elif lower.startswith("access-control-"):
+            shown.append(_cors(name, lower, value))
+        elif lower == "x-delete-at":
+            shown.append(("x-amz-expiration", expiration(value)))
+        elif lower == "x-backend-crypto-cipher":
+            shown.append(("x-amz-server-side-encryption", "AES256"))
+        elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
+            shown.append(("x-amz-delete-marker", "true"))
+        elif lower in _SILENT:
+            shown.append((name, value))
+    if etag is not None or own_etag:
+        shown.append(("ETag", shown_etag(own_etag, etag or "", is_large)))
+    return shown
+
+
+def shown_etag(own: str | None, native: str, is_large: bool) -> str:
+    """In quotes: what S3 says of an object's ETag, by its own sysmeta, its native ETag, and if it is a static large object."""
+    plain = native.strip('"')
+    return f'"{own}"' if own else f'"{plain}-N"' if is_large else f'"{plain}"'
+
+
+def expiration(delete_at: str) -> str:
+    """The x-amz-expiration of an object with a native X-Delete-At (epoch seconds)."""
+    return f'expiry-date="{http_date(delete_at)}", rule-id="swift-object-expiration"'
+
+
+def _cors(name: str, lower: str, value: str) -> tuple[str, str]:
+    if lower == "access-control-expose-headers":
+        names = [part.strip() for part in value.split(",")]
+        names = [
+            _META + part[len(_NATIVE_META) :] if part.lower().startswith(_NATIVE_META) else part for part in names
+        ]
+        return name, ", ".join([*names, "x-amz-request-id", "x-amz-id-2"])
+    if lower == "access-control-allow-methods":
+        return name, ", ".join(part.strip() for part in value.split(",") if part.strip() != "COPY")
+    return name, value
+
+
+def named_headers(environ: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    """Those environ keys that are there."""
+    return {key: environ[key] for key in keys if key in environ}
+

@@ -1,0 +1,74 @@
+"""Which bucket and key a request names, by its host or its path, and what may be called a bucket (spec s3.md 2.3)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from swift.s3.errors import S3Error
+from swift.s3.options import Options
+from swift.wire.message import wsgi_to_str
+
+_STRICT = re.compile(r"[a-z0-9](?:[a-z0-9]|\.(?![.-])|-(?!\.)){1,61}[a-z0-9]", re.ASCII)
+_LOOSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9_-]", re.ASCII)
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
+_MOST_PARAMETERS = 100
+
+
+def is_bucket_name(name: str, dns_compliant: bool = True) -> bool:
+    """Returns True if a bucket may be called so; containers with other names are no buckets."""
+    pattern = _STRICT if dns_compliant else _LOOSE
+    return pattern.fullmatch(name) is not None and _ADDRESS.fullmatch(name) is None
+
+
+def host_bucket(environ: Mapping[str, Any], options: Options) -> str | None:
+    """The bucket that the host names, None if requests of that host name theirs in the path."""
+    domains = options.storage_domains
+    if not domains:
+        return None
+    host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME") or ""
+    host = host.rpartition(":")[0] if re.search(r":\d*$", host) else host
+    for domain in domains:
+        if host.endswith(domain) and len(host) > len(domain):
+            return str(host[: -len(domain)])
+    return None
+
+
+def bucket_and_key(
+    environ: Mapping[str, Any], options: Options, bucket: str | None
+) -> tuple[str | None, str | None]:
+    """(bucket, key) as text, None for what is not named. `bucket`: the one that the host names. Raises S3Error."""
+    path = environ["PATH_INFO"]
+    try:
+        text = path if path.isascii() else wsgi_to_str(path)
+        text.encode()
+    except UnicodeError:
+        raise S3Error("InvalidURI", Uri=path) from None
+    text = text[1:]
+    if bucket is not None:
+        return bucket, text or None
+    if not text:
+        return None, None
+    name, _, key = text.partition("/")
+    if not is_bucket_name(name, options.dns_compliant_bucket_names):
+        raise S3Error("InvalidBucketName", BucketName=name)
+    return name, key or None
+
+
+def parameters(environ: Mapping[str, Any]) -> dict[str, str]:
+    """The query as text; the last value of a name counts. Raises S3Error."""
+    query = environ.get("QUERY_STRING")
+    if not query:
+        return {}
+    try:
+        query.encode("latin-1").decode("utf-8")
+        pairs = parse_qsl(
+            wsgi_to_str(query), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
+        )
+    except UnicodeError:
+        raise S3Error("InvalidArgument", "The query is not UTF-8.") from None
+    except ValueError:
+        raise S3Error("InvalidArgument", "Too many query parameters.") from None
+    return dict(pairs)

@@ -1,0 +1,120 @@
+"""The table of operations: which handler answers which request, and under which names policies, ACLs and logs know it.
+
+A feature has one module with its handlers and stands here with one row for each. What AWS knows and this table does not is
+refused with 501 before anything is touched (spec s3.md 2.4, 13.6). Never here: what an operation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from swift.s3 import objects
+from swift.s3.errors import S3Error
+from swift.s3.request import Handler, S3Request
+
+SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`name`: S3's; `action`: policies' word for it; `permission`: what an ACL must grant, `""` for none, `OWNER` for nobody else;
+    `checks_object`: the permission is asked of the object, by its handler, else of the bucket before it is called."""
+
+    name: str
+    method: str
+    level: str
+    handler: Handler
+    subresource: str = ""
+    action: str = ""
+    permission: str = ""
+    checks_object: bool = False
+
+
+OPERATIONS = (
+    Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
+    Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
+    Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
+    Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
+)  # fmt: skip
+
+# Which subresource counts when a request has several; all that AWS has.
+SUBRESOURCES = (
+    "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering", "inventory", "legal-hold",
+    "lifecycle", "location", "logging", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable",
+    "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
+    "renameObject", "replication", "requestPayment", "restore", "retention", "select", "session", "tagging", "torrent", "uploadId",
+    "uploads", "versioning", "versions", "website",
+)  # fmt: skip
+_RANK = {name: at for at, name in enumerate(SUBRESOURCES)}
+# Parameters that choose no operation.
+_ORDINARY = frozenset((
+    "AWSAccessKeyId", "Expires", "Signature", "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Security-Token",
+    "X-Amz-Signature", "X-Amz-SignedHeaders", "allow-unordered", "bucket-region", "continuation-token", "delimiter", "encoding-type",
+    "fetch-owner", "id", "key-marker", "list-type", "marker", "max-buckets", "max-keys", "max-parts", "max-uploads", "part-number-marker",
+    "prefix", "start-after", "upload-id-marker", "version-id-marker", "versionId", "x-id",
+))  # fmt: skip
+_READS = ("GET", "HEAD")
+_MULTIPART = ("partNumber", "uploadId", "uploads")
+_RESOURCE_TYPES = {
+    "acl": "ACL", "delete": "MULTI_OBJECT_DELETE", "location": "LOCATION", "logging": "LOGGING_STATUS", "object-lock": "OBJECT_LOCK",
+    "partNumber": "PART", "tagging": "TAGGING", "uploadId": "UPLOAD", "uploads": "UPLOADS", "versioning": "VERSIONING",
+}  # fmt: skip
+
+Table = dict[tuple[str, str, str], Operation]
+
+
+def table_of(operations: tuple[Operation, ...]) -> Table:
+    """By level, subresource and method."""
+    table: Table = {}
+    for operation in operations:
+        key = (operation.level, operation.subresource, operation.method)
+        if key in table:
+            raise ValueError(f"two operations for {key}")
+        table[key] = operation
+    return table
+
+
+TABLE = table_of(OPERATIONS)
+
+
+def level_of(request: S3Request) -> str:
+    return OBJECT if request.key is not None else BUCKET if request.bucket is not None else SERVICE
+
+
+def subresource_of(params: Mapping[str, str], method: str) -> str:
+    """The subresource that a request is about, "" for none. Raises S3Error for a change that nobody here understands."""
+    found = ""
+    for name in params:
+        rank = _RANK.get(name)
+        if rank is not None:
+            if not found or rank < _RANK[found]:
+                found = name
+        elif method not in _READS and name not in _ORDINARY and not _is_ordinary(name):
+            raise S3Error("NotImplemented", "The requested resource is not implemented")
+    return found
+
+
+def _is_ordinary(name: str) -> bool:
+    return name.lower().startswith(("response-", "x-amz-"))
+
+
+def find(request: S3Request, table: Table = TABLE) -> Operation:
+    """The operation that a request is. Raises S3Error: 501 for what is not there, 405 for what can't be done with it."""
+    level, method = level_of(request), request.method
+    subresource = subresource_of(request.params, method) if request.params else ""
+    if subresource in _MULTIPART and not request.options.allow_multipart_uploads:
+        raise S3Error("NotImplemented", "Multi-part feature isn't support")
+    if subresource == "partNumber" and method in _READS:
+        subresource = ""
+    operation = table.get((level, subresource, method))
+    if operation is not None:
+        return operation
+    if subresource and subresource not in _RESOURCE_TYPES:
+        raise S3Error("NotImplemented", "The requested resource is not implemented")
+    if method == "POST" and not subresource:
+        raise S3Error("NotImplemented")
+    if subresource and not any((level, subresource, other) in table for other in ("GET", "HEAD", "PUT", "POST", "DELETE")):
+        raise S3Error("NotImplemented", "The requested resource is not implemented")
+    resource_type = _RESOURCE_TYPES.get(subresource) or level.upper()
+    raise S3Error("MethodNotAllowed", Method=method, ResourceType=resource_type)

@@ -1,0 +1,302 @@
+"""One S3 request: what it asks for, who asks, and the native requests that are made for it.
+
+What a request means is its handler's; what it may, `access`'s. Native requests pass the filters on the right, the auth filter
+among them, which finds out by the signature who asks (spec s3.md 3.5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from swift.middleware.info import get_container_info
+from swift.s3 import answers, metadata, names
+from swift.s3.answers import Answer
+from swift.s3.errors import S3Error
+from swift.s3.options import Options
+from swift.wire.call import Application
+from swift.wire.message import str_to_wsgi, wsgi_to_str
+from swift.wire.subanswer import Subanswer, ask
+from swift.wire.subrequest import make_environ
+
+if TYPE_CHECKING:
+    from swift.s3.signature import Credential
+
+SOURCE = "S3"
+_OVERRIDDEN = ".wsgi.pre_authed"
+_LOGGED = "swift.proxy_access_log_made"
+_LONGEST_USER = 128
+_READ = 65536
+
+
+def _allow_all(_request: Any) -> None:
+    return None
+
+
+class S3Request:
+    """`bucket`, `key`, `params`: text, None or absent where the request does not say them. `credential`: None of who does not sign.
+
+    `account`: the storage account (text) once it is known, `user_id`: the user as S3 knows it. Making one raises S3Error.
+    """
+
+    def __init__(
+        self,
+        environ: dict[str, Any],
+        app: Application,
+        options: Options,
+        logger: Any,
+        credential: Credential | None,
+        host_bucket: str | None = None,
+    ) -> None:
+        self.environ = environ
+        self.app = app
+        self.options = options
+        self.logger = logger
+        self.credential = credential
+        self.method: str = environ["REQUEST_METHOD"]
+        self.bucket, self.key = names.bucket_and_key(environ, options, host_bucket)
+        self.params = names.parameters(environ)
+        self.account: str | None = None
+        self.user_id: str | None = credential.access_key if credential is not None else None
+        self.is_known = False  # the auth filter has said yes to the signature
+        self.is_owner = False  # of the account
+        if credential is not None:
+            user = credential.access_key
+            shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
+            environ["swift.access_logging"] = {"user_id": str_to_wsgi(shown)}
+
+    # -- what it says ------------------------------------------------------------------------------------------------------
+
+    def header(self, name: str) -> str | None:
+        """The value of a header (lower-case name) as text, None if it is not there. Raises S3Error for bytes that are no text."""
+        upper = name.upper().replace("-", "_")
+        value = self.environ.get(upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + upper)
+        if value is None or value.isascii():
+            return value
+        try:
+            return wsgi_to_str(value)
+        except UnicodeError:
+            raise S3Error("InvalidArgument", ArgumentName=name) from None
+
+    @property
+    def resource(self) -> str:
+        """What error documents call it."""
+        path = self.environ["PATH_INFO"]
+        return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+
+    @property
+    def version_id(self) -> str | None:
+        return self.params.get("versionId")
+
+    def document_body(self, limit: int, required: bool = True) -> bytes:
+        """A document that came as the body, checked against what the headers say of it. Raises S3Error."""
+        data = self._read(limit)
+        if not data and required:
+            raise S3Error("MissingRequestBodyError")
+        self._check_digests(data)
+        return data
+
+    def _read(self, limit: int) -> bytes:
+        length = self.environ.get("CONTENT_LENGTH")
+        if length is not None and int(length) > limit:
+            raise S3Error("MalformedXML")
+        source = self.environ["wsgi.input"]
+        parts, size = [], 0
+        while True:
+            data = source.read(min(_READ, limit + 1 - size))
+            if not data:
+                return b"".join(parts)
+            parts.append(data)
+            size += len(data)
+            if size > limit:
+                raise S3Error("MalformedXML")
+
+    def _check_digests(self, data: bytes) -> None:
+        given = self.header("content-md5")
+        if given is not None:
+            try:
+                digest = b64decode(given.strip(), validate=True)
+            except ValueError:
+                digest = b""
+            if len(digest) != 16:
+                raise S3Error("InvalidDigest", ContentMd5=given)
+            if digest != hashlib.md5(data, usedforsecurity=False).digest():
+                raise S3Error("BadDigest", ExpectedDigest=given)
+        sha256 = self.header("x-amz-content-sha256")
+        if sha256 and len(sha256) == 64 and sha256.lower() != hashlib.sha256(data).hexdigest():
+            raise S3Error(
+                "XAmzContentSHA256Mismatch",
+                ClientComputedContentSHA256=sha256,
+                S3ComputedContentSHA256=hashlib.sha256(data).hexdigest(),
+            )
+
+    # -- native requests ---------------------------------------------------------------------------------------------------
+
+    def native_path(self, container: str | None = None, obj: str | None = None) -> str:
+        """As a PATH_INFO; the access key stands for the account as long as only the auth filter knows that."""
+        account = self.account
+        if account is None:
+            account = self.credential.access_key if self.credential is not None else ""
+        parts = ["", "v1", account]
+        if container is not None:
+            parts.append(container)
+            if obj is not None:
+                parts.append(obj)
+        return str_to_wsgi("/".join(parts))
+
+    def ask(
+        self,
+        method: str,
+        container: str | None = None,
+        obj: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        rights: str = "client",
+    ) -> Subanswer:
+        """A request of our own; what it answers is to be read or closed. Raises S3Error if the signature is not right.
+
+        `headers`: environ keys (`HTTP_X_NEWEST`) with WSGI strings; `query`: text; `rights`: "own" for what the client has a right to by
+        our decision, or must not know of. It may then name what is reserved.
+        """
+        made = make_environ(
+            self.environ,
+            method,
+            path=self.native_path(container, obj),
+            query=urlencode(query) if query else "",
+            agent="%(orig)s",
+            source=SOURCE,
+        )
+        made.pop("HTTP_ORIGIN", None)
+        if headers:
+            made.update(headers)
+        if body is not None:
+            made["wsgi.input"] = io.BytesIO(body)
+            made["CONTENT_LENGTH"] = str(len(body))
+        return self._answered(made, container, obj, rights)
+
+    def given(
+        self,
+        method: str,
+        container: str | None = None,
+        obj: str | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        input: Any = None,
+        length: int | None = None,
+        rights: str = "client",
+    ) -> Subanswer:
+        """The native request that takes the client's body (`input`), or whose body is the client's: that is handed on as it is, by
+        `passed(...)`. Arguments and errors as of `ask`; `length`: of the input, None for one that ends where it ends.
+        """
+        made = metadata.carried_environ(self.environ)
+        made["REQUEST_METHOD"] = method
+        made["SCRIPT_NAME"] = ""
+        made["PATH_INFO"] = self.native_path(container, obj)
+        made["QUERY_STRING"] = urlencode(query) if query else ""
+        made["swift.source"] = SOURCE
+        made["swift.leave_relative_location"] = True
+        if input is not None:
+            made["wsgi.input"] = input
+            if length is None:
+                made["HTTP_TRANSFER_ENCODING"] = "chunked"
+            else:
+                made["CONTENT_LENGTH"] = str(length)
+        else:
+            made["wsgi.input"] = io.BytesIO()
+            if method in ("PUT", "POST"):
+                made["CONTENT_LENGTH"] = "0"
+        if headers:
+            made.update(headers)
+        answer = self._answered(made, container, obj, rights)
+        self.environ["swift.backend_path"] = self.native_path(container, obj)
+        return answer
+
+    def _answered(
+        self, made: dict[str, Any], container: str | None, obj: str | None, rights: str
+    ) -> Subanswer:
+        self._authorize(made, rights)
+        made["swift.infocache"] = self.environ.setdefault("swift.infocache", {})
+        answer = ask(self.app, made)
+        self._learn(made, container, obj)
+        if answer.status == 401:
+            answer.close()
+            raise self.refused()
+        return answer
+
+    def _authorize(self, made: dict[str, Any], rights: str) -> None:
+        if not self.options.force_swift_request_proxy_log:
+            made[_LOGGED] = True
+        if rights == "own":
+            made["swift.authorize"] = _allow_all
+            made["swift.authorize_override"] = True
+            made["swift_owner"] = True
+            made["REMOTE_USER"] = _OVERRIDDEN
+            made["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
+        elif self.credential is not None:
+            made["s3api.auth_details"] = self.credential.details()
+
+    def _learn(self, made: dict[str, Any], container: str | None, obj: str | None) -> None:
+        """The account, by what the auth filter made of the path."""
+        if self.account is not None or "REMOTE_USER" not in made or made["REMOTE_USER"] == _OVERRIDDEN:
+            return
+        parts = made["PATH_INFO"].split("/", 3)
+        below = "/".join(name for name in (container, obj) if name is not None)
+        if len(parts) < 3 or (parts[3] if len(parts) > 3 else "") != str_to_wsgi(below):
+            return
+        self.account = wsgi_to_str(parts[2])
+        self.is_known = True
+        self.is_owner = bool(made.get("swift_owner"))
+        if made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
+            self.user_id = wsgi_to_str(f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}")
+
+    def authenticate(self) -> None:
+        """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
+        if self.is_known:
+            return
+        self.ask("TEST").close()
+        if not self.is_known:
+            raise self.refused()
+
+    def refused(self) -> S3Error:
+        """What is told of a signature that nobody believes."""
+        if self.credential is None:
+            return S3Error("AccessDenied", reason="not_signed")
+        return self.credential.mismatch()
+
+    # -- what is known -----------------------------------------------------------------------------------------------------
+
+    def container_info(self, bucket: str | None = None) -> Mapping[str, Any]:
+        """What is known of a bucket's container (status 404 if there is none); the signature has been looked at by then."""
+        self.authenticate()
+        assert self.account is not None
+        name = bucket if bucket is not None else self.bucket
+        info: Mapping[str, Any] = get_container_info(
+            self.environ, self.app, str_to_wsgi(self.account), str_to_wsgi(name or "")
+        )
+        return info
+
+    def forget_infos(self) -> None:
+        """What was found out of containers in this request counts no more."""
+        self.environ.pop("swift.infocache", None)
+
+    def error_of(self, answer: Subanswer, bucket: str | None = None, key: str | None = None) -> S3Error:
+        """The error of a native answer of an unexpected status; it is done with."""
+        slow_down = 429 if self.options.ratelimit_as_client_error else 503
+        return answers.native_error(answer, answer.method, bucket=bucket, key=key, slow_down=slow_down)
+
+    def passed(self, answer: Subanswer, headers: answers.Headers, status: int | None = None) -> Answer:
+        """A native answer with other headers; its body goes to the client as it is."""
+        return Answer(status or answer.status, headers, answer.given_to(self.environ))
+
+
+Handler = Callable[[S3Request], Answer]
+
+
+def quoted(text: str, safe: str = "/") -> str:
+    """A name as it stands in URLs and in what is encoded as one."""
+    return quote(text, safe=safe)
