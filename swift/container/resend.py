@@ -39,9 +39,9 @@ class Resends:
         moment = self._moment(name_hash)
         return self._turn(self._until, moment) > self._turn(self._since, moment)
 
-    def owe(self, name_hash: str) -> None:
-        """It was due, and could not be reported: the next sweep does it. Above a bound they wait for their next moment."""
-        if len(self._owed) < MAX_OWED:
+    def owe(self, name_hash: str, most: int = MAX_OWED) -> None:
+        """It was not reported to all who should know: the next sweep does it. Above `most` of them it waits for its next moment."""
+        if len(self._owed) < most:
             self._owed.add(name_hash)
 
     def end(self) -> None:

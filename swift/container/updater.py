@@ -36,6 +36,7 @@ from .resend import Resends
 from .unchanged import Unchanged
 
 LOCK_TIMEOUT = 10.0
+MOST_MISSED = 1000  # reports of a device that are sent again because not all account servers took them
 RESENT_UNTIL = "container_updater_resent_until"  # in the recon file: seconds, `Resends.end`
 
 
@@ -264,6 +265,9 @@ class DeviceSweep:
                     info["object_count"],
                     info["bytes_used"],
                 )
+            if accepted < len(statuses):
+                # Whoever missed it may hold an older count with a newer row, which would win when the replicas meet.
+                self.resends.owe(os.path.basename(os.path.dirname(path)), MOST_MISSED)
             return
         self._count_failure(path)
         if statuses and all(status == 404 for status in statuses):

@@ -26,6 +26,7 @@ INDEX = {"gold": 0, "ec42": 2}
 OPTIONS = {
     "app:proxy-server": "error_suppression_interval = 5\nnode_timeout = 5",
     "object-updater": "missing_container_retry = 5",
+    "container-updater": "resend_interval = 60",  # what heals counts that came late
 }
 OWN_MOUNTS = "SWIFT_LONG_RUN_HAS_OWN_MOUNTS"
 SLOW = 10.0  # seconds to become whole, of which it is told what they were for
