@@ -57,7 +57,12 @@ def native_text(answer: Subanswer) -> str:
 
 
 # Of objects and containers, by what was asked for; what is in both tables is the first one's.
-_OBJECT_ERRORS = {404: "NoSuchKey", 411: "MissingContentLength", 412: "PreconditionFailed", 413: "EntityTooLarge"}
+_OBJECT_ERRORS = {
+    404: "NoSuchKey",
+    411: "MissingContentLength",
+    412: "PreconditionFailed",
+    413: "EntityTooLarge",
+}
 _PUT_ERRORS = {404: "NoSuchBucket", 408: "RequestTimeout", 422: "BadDigest", 499: "RequestTimeout"}
 _CONTAINER_ERRORS = {404: "NoSuchBucket"}
 _EVERYWHERE = {

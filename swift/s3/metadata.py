@@ -22,6 +22,7 @@ OLD_ETAG = "x-object-sysmeta-swift3-etag"
 _META = "x-amz-meta-"
 _NATIVE_META = "x-object-meta-"
 _NOT_IN_NAMES = re.compile(r'[ "),/;<=>?@\[\\\]{}]')
+_ENCODED = re.compile(r"=\?utf-8\?[bq]\?")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 # -- requests -------------------------------------------------------------------------------------------------------------
@@ -95,7 +96,8 @@ def _stored_value(value: str) -> str:
     if _PRINTABLE.fullmatch(value):
         return value
     # As the reference stores it: the bytes taken for latin-1 text, then encoded.
-    return Header(value, "UTF-8", maxlinelen=1 << 30).encode().replace("\n ", "")
+    encoded = Header(value, "UTF-8", maxlinelen=1 << 30).encode().replace("\n ", "")
+    return _ENCODED.sub(lambda found: found.group().upper(), encoded)
 
 
 def check_headers(environ: Mapping[str, Any]) -> None:
@@ -221,7 +223,8 @@ def _cors(name: str, lower: str, value: str) -> tuple[str, str]:
     if lower == "access-control-expose-headers":
         names = [part.strip() for part in value.split(",")]
         names = [
-            _META + part[len(_NATIVE_META) :] if part.lower().startswith(_NATIVE_META) else part for part in names
+            _META + part[len(_NATIVE_META) :] if part.lower().startswith(_NATIVE_META) else part
+            for part in names
         ]
         return name, ", ".join([*names, "x-amz-request-id", "x-amz-id-2"])
     if lower == "access-control-allow-methods":
@@ -232,4 +235,3 @@ def _cors(name: str, lower: str, value: str) -> tuple[str, str]:
 def named_headers(environ: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
     """Those environ keys that are there."""
     return {key: environ[key] for key in keys if key in environ}
-

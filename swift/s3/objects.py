@@ -34,7 +34,12 @@ def put(request: S3Request) -> Answer:
     }
     headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or _CLIENT_TYPE
     answer = request.given(
-        "PUT", bucket, key, headers=headers, input=environ["wsgi.input"], length=None if length is None else int(length)
+        "PUT",
+        bucket,
+        key,
+        headers=headers,
+        input=environ["wsgi.input"],
+        length=None if length is None else int(length),
     )
     if answer.status not in (201, 202):
         raise request.error_of(answer, bucket, key)

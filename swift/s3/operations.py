@@ -114,7 +114,9 @@ def find(request: S3Request, table: Table = TABLE) -> Operation:
         raise S3Error("NotImplemented", "The requested resource is not implemented")
     if method == "POST" and not subresource:
         raise S3Error("NotImplemented")
-    if subresource and not any((level, subresource, other) in table for other in ("GET", "HEAD", "PUT", "POST", "DELETE")):
+    if subresource and not any(
+        (level, subresource, other) in table for other in ("GET", "HEAD", "PUT", "POST", "DELETE")
+    ):
         raise S3Error("NotImplemented", "The requested resource is not implemented")
     resource_type = _RESOURCE_TYPES.get(subresource) or level.upper()
     raise S3Error("MethodNotAllowed", Method=method, ResourceType=resource_type)
