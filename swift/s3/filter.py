@@ -74,7 +74,7 @@ class S3Api:
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:
     conf = {**global_conf, **local_conf}
     options = parse_options(conf)
-    logger = get_logger(conf, "proxy-server", log_route=conf.get("log_name", "s3api"))
+    logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
     for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
         register_sensitive_parameter(name)

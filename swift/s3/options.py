@@ -38,37 +38,31 @@ class Options:
 def parse_options(conf: Mapping[str, Any]) -> Options:
     """Raises ConfigError."""
 
-    def number(name: str, default: int) -> int:
-        try:
-            return positive_int(conf.get(name, default))
-        except ValueError as error:
-            raise ConfigError(f"[filter:s3api] {name}: {error}") from None
-
-    def switch(name: str, default: bool) -> bool:
-        return truthy(conf.get(name, default))
-
     origins = tuple(csv_list(conf.get("cors_preflight_allow_origin", "")))
     if "*" in origins and len(origins) > 1:
         raise ConfigError("[filter:s3api] cors_preflight_allow_origin: * must stand alone")
     domains = csv_list(conf.get("storage_domain", ""))
-    return Options(
-        location=str(conf.get("location", "us-east-1")).strip() or "us-east-1",
-        storage_domains=tuple(name if name.startswith(".") else f".{name}" for name in domains),
-        dns_compliant_bucket_names=switch("dns_compliant_bucket_names", True),
-        signature_v2=switch("signature_v2", True),
-        allowable_clock_skew=number("allowable_clock_skew", 900),
-        allow_no_owner=switch("allow_no_owner", False),
-        s3_acl=switch("s3_acl", False),
-        check_bucket_owner=switch("check_bucket_owner", False),
-        max_bucket_listing=number("max_bucket_listing", 1000),
-        max_parts_listing=number("max_parts_listing", 1000),
-        max_multi_delete_objects=number("max_multi_delete_objects", 1000),
-        multi_delete_concurrency=number("multi_delete_concurrency", 2),
-        allow_multipart_uploads=switch("allow_multipart_uploads", True),
-        max_upload_part_num=number("max_upload_part_num", 1000),
-        min_segment_size=number("min_segment_size", 5 * 1024 * 1024),
-        cors_preflight_allow_origin=origins,
-        ratelimit_as_client_error=switch("ratelimit_as_client_error", False),
-        force_swift_request_proxy_log=switch("force_swift_request_proxy_log", False),
-        auth_pipeline_check=switch("auth_pipeline_check", True),
-    )
+    try:
+        return Options(
+            location=str(conf.get("location", "us-east-1")).strip() or "us-east-1",
+            storage_domains=tuple(name if name.startswith(".") else f".{name}" for name in domains),
+            dns_compliant_bucket_names=truthy(conf.get("dns_compliant_bucket_names", "true")),
+            signature_v2=truthy(conf.get("signature_v2", "true")),
+            allowable_clock_skew=positive_int(conf.get("allowable_clock_skew", "900")),
+            allow_no_owner=truthy(conf.get("allow_no_owner", "false")),
+            s3_acl=truthy(conf.get("s3_acl", "false")),
+            check_bucket_owner=truthy(conf.get("check_bucket_owner", "false")),
+            max_bucket_listing=positive_int(conf.get("max_bucket_listing", "1000")),
+            max_parts_listing=positive_int(conf.get("max_parts_listing", "1000")),
+            max_multi_delete_objects=positive_int(conf.get("max_multi_delete_objects", "1000")),
+            multi_delete_concurrency=positive_int(conf.get("multi_delete_concurrency", "2")),
+            allow_multipart_uploads=truthy(conf.get("allow_multipart_uploads", "true")),
+            max_upload_part_num=positive_int(conf.get("max_upload_part_num", "1000")),
+            min_segment_size=positive_int(conf.get("min_segment_size", "5242880")),
+            cors_preflight_allow_origin=origins,
+            ratelimit_as_client_error=truthy(conf.get("ratelimit_as_client_error", "false")),
+            force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
+            auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
+        )
+    except ValueError as error:
+        raise ConfigError(f"[filter:s3api]: {error}") from None

@@ -10,7 +10,7 @@ import hashlib
 import io
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from swift.middleware.info import get_container_info
@@ -18,13 +18,11 @@ from swift.s3 import answers, metadata, names
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
+from swift.s3.signature import Credential
 from swift.wire.call import Application
 from swift.wire.message import str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
-
-if TYPE_CHECKING:
-    from swift.s3.signature import Credential
 
 SOURCE = "S3"
 _OVERRIDDEN = ".wsgi.pre_authed"
@@ -105,7 +103,8 @@ class S3Request:
         if length is not None and int(length) > limit:
             raise S3Error("MalformedXML")
         source = self.environ["wsgi.input"]
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while True:
             data = source.read(min(_READ, limit + 1 - size))
             if not data:

@@ -48,6 +48,7 @@ HOMES = [
     ("swift/middleware/backend_ratelimit.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
+    ("swift/s3/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),

@@ -1,0 +1,38 @@
+"""Signatures of S3 requests, versions 2 and 4, in headers and in presigned URLs (spec s3.md 2.1, 3).
+
+What is found in a request is a `Credential`; whether it is right, somebody who knows the secret asks it. Never here: who users are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swift.s3.names import parameters
+from swift.s3.options import Options
+from swift.s3.signature import canonical, v2, v4
+from swift.s3.signature.credential import Credential
+
+__all__ = ["Credential", "canonical", "is_signed", "read"]
+
+
+def is_signed(environ: dict[str, Any]) -> bool:
+    """Returns True if a request says that it is S3's: it has an Authorization, or a query of a presigned URL."""
+    if "HTTP_AUTHORIZATION" in environ:
+        return True
+    query = environ.get("QUERY_STRING")
+    if not query or ("X-Amz-Credential" not in query and "AWSAccessKeyId" not in query):
+        return False
+    return any(part.startswith(("X-Amz-Credential=", "AWSAccessKeyId=")) for part in query.split("&"))
+
+
+def read(environ: dict[str, Any], options: Options, host_bucket: str | None) -> Credential:
+    """What a request says of who sends it. `host_bucket`: the bucket that its host names. Raises S3Error."""
+    params = parameters(environ)
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if "X-Amz-Credential" in params:
+        return v4.of_query(environ, params, options)
+    if authorization.startswith("AWS4-HMAC-SHA256 "):
+        return v4.of_header(environ, params, authorization, options)
+    if "AWSAccessKeyId" in params:
+        return v2.of_query(environ, params, options, host_bucket)
+    return v2.of_header(environ, params, authorization, options, host_bucket)

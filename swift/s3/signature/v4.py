@@ -1,0 +1,221 @@
+"""Signatures of version 4, in a header or in the query of a presigned URL (spec s3.md 3.1 to 3.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from swift.core import clock
+from swift.s3.errors import S3Error
+from swift.s3.options import Options
+from swift.s3.signature import canonical
+from swift.s3.signature.credential import Credential, as_text
+
+_MOST_KEYS = 1024
+_keys: dict[tuple[str, str, str, str], bytes] = {}
+_WEEK = 604800
+# Said by the string to sign in any case, or of no consequence.
+_COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
+UNSIGNED = "UNSIGNED-PAYLOAD"
+
+
+def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    """The key of a secret for one day and region; the latest ones are remembered."""
+    wanted = (secret, date, region, service)
+    key = _keys.get(wanted)
+    if key is None:
+        key = ("AWS4" + secret).encode("utf-8", "surrogatepass")
+        for part in (date, region, service, "aws4_request"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        if len(_keys) >= _MOST_KEYS:
+            _keys.clear()
+        _keys[wanted] = key
+    return key
+
+
+def _sign(date: str, region: str, service: str, secret: str, string_to_sign: bytes) -> tuple[str, bytes]:
+    key = signing_key(secret, date, region, service)
+    return hmac.digest(key, string_to_sign, "sha256").hex(), key
+
+
+def of_header(
+    environ: dict[str, Any], params: Mapping[str, str], authorization: str, options: Options
+) -> Credential:
+    """Of `Authorization: AWS4-HMAC-SHA256 …`. Raises S3Error."""
+    seconds, shown = canonical.signed_at(environ)
+    canonical.check_skew(seconds, options.allowable_clock_skew)
+    scope = as_text(_part(authorization, "Credential="))
+    signature = as_text(_part(authorization, "Signature="))
+    if not signature:
+        raise S3Error("AccessDenied", reason="invalid_header_auth")
+    names = _part(authorization, "SignedHeaders=")
+    if not names:
+        raise S3Error("AuthorizationHeaderMalformed")
+    access_key, date, region, service = _scope(
+        scope, seconds, options, "AuthorizationHeaderMalformed", "The authorization header is malformed; "
+    )
+    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
+    if payload is None:
+        raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
+    return _credential(
+        environ, params, access_key, signature, names, seconds, (date, region, service), payload, False,
+        environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
+    )  # fmt: skip
+
+
+def of_query(environ: dict[str, Any], params: Mapping[str, str], options: Options) -> Credential:
+    """Of a presigned URL. Raises S3Error."""
+    text = params.get("X-Amz-Date", "")
+    seconds = canonical.time_of(text)
+    if seconds is None or seconds < 0:
+        raise S3Error(
+            "AccessDenied",
+            "AWS authentication requires a valid Date or x-amz-date header",
+            reason="invalid_date",
+        )
+    _check_expiry(params, seconds, options)
+    if params.get("X-Amz-Algorithm") != "AWS4-HMAC-SHA256":
+        raise S3Error(
+            "InvalidArgument",
+            'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"',
+            ArgumentName="X-Amz-Algorithm",
+            ArgumentValue=params.get("X-Amz-Algorithm", ""),
+        )
+    signature = params.get("X-Amz-Signature", "")
+    if not signature or not params.get("X-Amz-Credential"):
+        raise S3Error("AccessDenied", reason="invalid_query_auth")
+    names = params.get("X-Amz-SignedHeaders")
+    if not names:
+        raise S3Error("AuthorizationHeaderMalformed")
+    access_key, date, region, service = _scope(
+        params["X-Amz-Credential"], seconds, options, "AuthorizationQueryParametersError",
+        "Error parsing the X-Amz-Credential parameter; ",
+    )  # fmt: skip
+    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED)
+    token = params.get("X-Amz-Security-Token") or environ.get("HTTP_X_AMZ_SECURITY_TOKEN")
+    return _credential(
+        environ, params, access_key, signature, names, seconds, (date, region, service), payload, True, token
+    )
+
+
+def _check_expiry(params: Mapping[str, str], seconds: float, options: Options) -> None:
+    text = params.get("X-Amz-Expires")
+    code = "AuthorizationQueryParametersError"
+    if text is None:
+        raise S3Error("AccessDenied", reason="invalid_expires")
+    try:
+        expires = int(text) if len(text) < 32 else 2**63
+    except ValueError:
+        expires = 2**63
+    if expires >= 2**63:
+        raise S3Error(code, "X-Amz-Expires should be a number", reason="invalid_expires")
+    if expires < 0:
+        raise S3Error(code, "X-Amz-Expires must be non-negative", reason="invalid_expires")
+    if expires > _WEEK:
+        raise S3Error(
+            code,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than "
+            f"{_WEEK} seconds",
+            reason="invalid_expires",
+        )
+    now = clock.time()
+    if seconds + expires < now:
+        raise S3Error("AccessDenied", "Request has expired", reason="expired")
+    if seconds > now + options.allowable_clock_skew:
+        raise S3Error("AccessDenied", "Request is not valid yet", reason="invalid_date")
+
+
+def _part(authorization: str, name: str) -> str:
+    """What follows name in the header, up to a comma; "" if it is not there."""
+    return authorization.partition(name)[2].partition(",")[0].strip()
+
+
+def _scope(text: str, seconds: float, options: Options, code: str, start: str) -> tuple[str, str, str, str]:
+    """(access key, date, region, service) of a credential. Raises S3Error."""
+    parts = text.rsplit("/", 4)
+    if len(parts) != 5 or not parts[0]:
+        raise S3Error("AccessDenied", reason="invalid_credential")
+    access_key, date, region, service, terminal = parts
+    day = clock.strftime("%Y%m%d", clock.gmtime(seconds))
+    if date != day:
+        raise S3Error(
+            code,
+            f'Invalid credential date "{date}". This date is not the same as X-Amz-Date: "{day}".',
+            reason="invalid_credential",
+        )
+    location = options.location
+    if region not in (location, location.lower()):
+        raise S3Error(
+            code,
+            f"{start}the region '{region}' is wrong; expecting '{location}'",
+            reason="invalid_credential",
+            Region=location,
+        )
+    if service != "s3":
+        raise S3Error(
+            code,
+            f'{start}incorrect service "{service}". This endpoint belongs to "s3".',
+            reason="invalid_credential",
+        )
+    if terminal != "aws4_request":
+        raise S3Error(
+            code,
+            f'{start}incorrect terminal "{terminal}". This endpoint uses "aws4_request".',
+            reason="invalid_credential",
+        )
+    return access_key, date, region, service
+
+
+def _credential(
+    environ: dict[str, Any],
+    params: Mapping[str, str],
+    access_key: str,
+    signature: str,
+    names: str,
+    seconds: float,
+    where: tuple[str, str, str],
+    payload: str,
+    is_query: bool,
+    token: str | None,
+) -> Credential:
+    signed = sorted({name.strip().lower() for name in names.split(";")})
+    signed_headers = frozenset(signed)
+    unsigned = [
+        name for name in canonical.amz_names(environ) if name not in signed_headers and name not in _COVERED
+    ]
+    if unsigned:
+        raise S3Error(
+            "AccessDenied",
+            "There were headers present in the request which were not signed",
+            HeadersNotSigned=", ".join(sorted(unsigned)),
+        )
+    lines = []
+    for name in signed:
+        value = canonical.header(environ, name)
+        if value is None:
+            raise S3Error("SignatureDoesNotMatch")
+        lines.append(f"{name}:{value}\n")
+    request = (
+        f"{environ['REQUEST_METHOD']}\n{canonical.path(environ)}\n{canonical.query(params)}\n{''.join(lines)}\n"
+        f"{';'.join(signed)}\n{payload}"
+    ).encode("latin-1")
+    date, region, service = where
+    scope = f"{date}/{region}/{service}/aws4_request"
+    moment = clock.strftime("%Y%m%dT%H%M%SZ", clock.gmtime(seconds))
+    string_to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request).hexdigest()}".encode()
+    return Credential(
+        access_key=access_key,
+        signature=signature,
+        string_to_sign=string_to_sign,
+        sign=partial(_sign, date, region, service),
+        is_query=is_query,
+        is_v4=True,
+        signed_at=seconds,
+        scope=scope,
+        signed_headers=signed_headers,
+        canonical_request=request,
+        token=token,
+    )
