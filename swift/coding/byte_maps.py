@@ -31,11 +31,10 @@ class Kernels(NamedTuple):
 @lru_cache(maxsize=1)
 def load() -> Kernels | None:
     """The library; None if there is none that can be used."""
-    for name in _names():
+    for library in libraries():
         try:
-            library = ctypes.CDLL(name)
             make_tables, run = library.ec_init_tables, library.ec_encode_data
-        except (OSError, AttributeError):
+        except AttributeError:
             continue
         make_tables.restype = run.restype = None
         make_tables.argtypes = ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p
@@ -44,6 +43,15 @@ def load() -> Kernels | None:
         if matrices is not None:
             return Kernels(run, matrices)
     return None
+
+
+def libraries() -> Iterator[ctypes.CDLL]:
+    """The libraries that may be it, opened."""
+    for name in _names():
+        try:
+            yield ctypes.CDLL(name)
+        except OSError:
+            continue
 
 
 def _names() -> Iterator[str]:

@@ -1,0 +1,147 @@
+"""Buckets: making and removing them, what is known of them, versioning (spec s3.md 7.2, 27)."""
+
+from __future__ import annotations
+
+from swift.core.config import truthy
+from swift.s3 import acl, multipart
+from swift.s3.answers import Answer, empty, xml_answer
+from swift.s3.errors import S3Error
+from swift.s3.request import Handler, S3Request
+from swift.s3.xml import Node, Text, document, element, maybe, one, read
+
+_DOCUMENT_LIMIT = 10_240
+_CREATE = Node({"LocationConstraint": maybe(Text())})
+_VERSIONING = Node({"Status": one(Text("Enabled|Suspended")), "MfaDelete": maybe(Text("Enabled|Disabled"))})
+_REGION = "x-amz-bucket-region"
+
+
+def bucket_of(request: S3Request) -> str:
+    assert request.bucket is not None
+    return request.bucket
+
+
+def create(request: S3Request) -> Answer:
+    """CreateBucket. `<location>:<policy>` as LocationConstraint chooses a storage policy."""
+    bucket = bucket_of(request)
+    headers = acl.canned_headers(request)
+    policy = request.environ.get("HTTP_X_STORAGE_POLICY")
+    data = request.document_body(_DOCUMENT_LIMIT, required=False)
+    if data:
+        wanted = read(data, None, _CREATE).get("LocationConstraint", "")
+        location, _, named = wanted.partition(":")
+        if location and location not in (request.options.location, request.options.location.lower()):
+            raise S3Error("InvalidLocationConstraint", LocationConstraint=wanted)
+        policy = named or policy
+    if policy:
+        headers["HTTP_X_STORAGE_POLICY"] = policy
+    answer = request.ask("PUT", bucket, headers=headers)
+    if answer.status == 202:
+        answer.close()
+        raise S3Error("BucketAlreadyOwnedByYou", BucketName=bucket)
+    if answer.status != 201:
+        raise request.error_of(answer, bucket)
+    answer.drain()
+    return empty(200, [("Location", f"/{bucket}")])
+
+
+def head(request: S3Request) -> Answer:
+    """HeadBucket."""
+    answer = request.ask("HEAD", bucket_of(request))
+    if not answer.is_success:
+        raise request.error_of(answer, request.bucket)
+    answer.close()
+    shown = [(name, value) for name, value in answer.headers if name.lower() == "last-modified"]
+    return empty(200, [*shown, (_REGION, request.options.location), ("Content-Type", "application/xml")])
+
+
+def delete(request: S3Request) -> Answer:
+    """DeleteBucket, with what multipart uploads have left in its segments' container."""
+    bucket = bucket_of(request)
+    if request.options.allow_multipart_uploads:
+        answer = request.ask("HEAD", bucket, headers={"HTTP_X_NEWEST": "true"})
+        if not answer.is_success:
+            raise request.error_of(answer, bucket)
+        answer.close()
+        if answer.get("x-container-object-count") not in ("0", None):
+            raise S3Error("BucketNotEmpty", BucketName=bucket)
+        multipart.clean_up(request, bucket)
+    answer = request.ask("DELETE", bucket)
+    if answer.status != 204:
+        raise request.error_of(answer, bucket)
+    answer.close()
+    return empty(204)
+
+
+def location(request: S3Request) -> Answer:
+    """GetBucketLocation."""
+    _must_exist(request)
+    name = request.options.location
+    return xml_answer(document("LocationConstraint", "" if name == "us-east-1" else name))
+
+
+def get_versioning(request: S3Request) -> Answer:
+    """GetBucketVersioning."""
+    info = _must_exist(request)
+    enabled = info["sysmeta"].get("versions-enabled")
+    if enabled is None:
+        return xml_answer(document("VersioningConfiguration"))
+    return xml_answer(
+        document("VersioningConfiguration", element("Status", "Enabled" if truthy(enabled) else "Suspended"))
+    )
+
+
+def put_versioning(request: S3Request) -> Answer:
+    """PutBucketVersioning."""
+    found = read(request.document_body(_DOCUMENT_LIMIT), "VersioningConfiguration", _VERSIONING)
+    if found.get("MfaDelete") == "Enabled":
+        raise S3Error("NotImplemented", "MFA Delete is not supported.")
+    enabled = "true" if found["Status"] == "Enabled" else "false"
+    answer = request.ask("POST", bucket_of(request), headers={"HTTP_X_VERSIONS_ENABLED": enabled})
+    if not answer.is_success:
+        raise request.error_of(answer, request.bucket)
+    answer.drain()
+    return empty(200)
+
+
+def _must_exist(request: S3Request) -> dict[str, dict[str, str]]:
+    """What is known of the bucket, asked with the caller's rights. Raises S3Error."""
+    answer = request.ask("HEAD", bucket_of(request))
+    if not answer.is_success:
+        raise request.error_of(answer, request.bucket)
+    answer.close()
+    return dict(request.container_info())
+
+
+# -- what other stores keep with a bucket, and this one has not --------------------------------------------------------------
+
+
+def _absent(code: str) -> Handler:
+    def handler(request: S3Request) -> Answer:
+        _must_exist(request)
+        raise S3Error(code, BucketName=request.bucket)
+
+    return handler
+
+
+def _constant(*parts: str, name: str) -> Handler:
+    def handler(request: S3Request) -> Answer:
+        _must_exist(request)
+        return xml_answer(document(name, *parts))
+
+    return handler
+
+
+no_policy = _absent("NoSuchBucketPolicy")
+no_lifecycle = _absent("NoSuchLifecycleConfiguration")
+no_cors = _absent("NoSuchCORSConfiguration")
+no_tags = _absent("NoSuchTagSet")
+no_encryption = _absent("ServerSideEncryptionConfigurationNotFoundError")
+no_website = _absent("NoSuchWebsiteConfiguration")
+no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
+no_ownership = _absent("OwnershipControlsNotFoundError")
+no_lock = _absent("ObjectLockConfigurationNotFoundError")
+no_replication = _absent("ReplicationConfigurationNotFoundError")
+no_notification = _constant(name="NotificationConfiguration")
+no_logging = _constant(name="BucketLoggingStatus")
+no_acceleration = _constant(name="AccelerateConfiguration")
+request_payment = _constant(element("Payer", "BucketOwner"), name="RequestPaymentConfiguration")

@@ -1,0 +1,66 @@
+"""CreateMultipartUpload (spec s3.md 7.5)."""
+
+from __future__ import annotations
+
+from swift.core.policy import policies
+from swift.s3 import acl, metadata
+from swift.s3.answers import Answer, xml_answer
+from swift.s3.multipart import layout
+from swift.s3.request import S3Request
+from swift.s3.xml import document, element
+from swift.wire.message import str_to_wsgi
+
+HAS_TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_HAS_CONTENT_TYPE"
+TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_CONTENT_TYPE"
+_MARKER_TYPE = "application/directory"
+
+
+def create(request: S3Request) -> Answer:
+    """CreateMultipartUpload: the marker, in a segments container made on the first occasion."""
+    bucket, key = layout.names_of(request)
+    layout.check_key(key)
+    acl.check_object_acl(request)
+    headers = {
+        **metadata.named_headers(request.environ, metadata.STORED_HEADERS),
+        **metadata.user_metadata(request.environ),
+    }
+    for name in ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER", "HTTP_X_ROBOTS_TAG"):
+        headers.pop(name, None)
+    kind = headers.pop("CONTENT_TYPE", None)
+    headers[HAS_TYPE] = "yes" if kind else "no"
+    if kind:
+        headers[TYPE] = kind
+    headers["CONTENT_TYPE"] = _MARKER_TYPE
+    upload = layout.new_upload_id()
+    name = f"{key}/{upload}"
+    _make_container(request, bucket)
+    answer = request.ask("PUT", layout.segments(bucket), name, headers=headers, body=b"")
+    if answer.status != 201:
+        raise request.error_of(answer, bucket, key)
+    answer.drain()
+    return xml_answer(
+        document(
+            "InitiateMultipartUploadResult",
+            element("Bucket", bucket),
+            element("Key", key),
+            element("UploadId", upload),
+        )
+    )
+
+
+def _make_container(request: S3Request, bucket: str) -> None:
+    """The segments container, with the bucket's policy and rights, if it is not there. Raises S3Error."""
+    info = layout.check_bucket(request, bucket)
+    container = layout.segments(bucket)
+    if 200 <= request.container_info(container)["status"] < 300:
+        return
+    policy = policies().get_by_index(info["storage_policy"])
+    headers = {} if policy is None else {"HTTP_X_STORAGE_POLICY": policy.name}
+    for key, name in (("read_acl", "HTTP_X_CONTAINER_READ"), ("write_acl", "HTTP_X_CONTAINER_WRITE")):
+        if info[key]:
+            headers[name] = str_to_wsgi(info[key])
+    answer = request.ask("PUT", container, headers=headers)
+    if answer.status not in (201, 202):
+        raise request.error_of(answer, bucket)
+    answer.drain()
+    request.forget_infos()

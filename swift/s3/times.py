@@ -1,0 +1,24 @@
+"""Times as S3's documents show them: whole seconds, rounded up, as Last-Modified is (spec s3.md 7)."""
+
+from __future__ import annotations
+
+import calendar
+
+from swift.core import clock
+
+
+def of_iso(text: str) -> str:
+    """Of the time of a native listing, `2026-11-21T05:10:30.123450` or without a fraction."""
+    second = text[17:19]
+    if text[20:].strip("0") == "":
+        return f"{text[:19]}.000Z"
+    if second < "59":
+        return f"{text[:17]}{int(second) + 1:02d}.000Z"
+    year, month, day, hour, minute = (int(part) for part in (text[:4], text[5:7], text[8:10], text[11:13], text[14:16]))
+    return of_epoch(calendar.timegm((year, month, day, hour, minute, int(second))) + 1)
+
+
+def of_epoch(seconds: float) -> str:
+    """Of seconds since the epoch."""
+    whole = int(-(-seconds // 1))
+    return clock.strftime("%Y-%m-%dT%H:%M:%S.000Z", clock.gmtime(whole))
