@@ -14,6 +14,7 @@ from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
+from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
 
 _OVERRIDES = {
@@ -60,7 +61,25 @@ def get(request: S3Request) -> Answer:
         shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
     if params:
         shown = _overridden(shown, params)
+    if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
+        return _head_of_range(request, answer, shown)
     return request.passed(answer, shown)
+
+
+def _head_of_range(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
+    """A HEAD with a Range, which native ones leave out of account."""
+    length = answer.content_length
+    specs = parse_range(request.environ["HTTP_RANGE"])
+    if length is None or not specs or len(specs) > 1:
+        return request.passed(answer, shown)
+    ranges = ranges_for_length(specs, length)
+    if not ranges:
+        answer.close()
+        raise S3Error("InvalidRange")
+    start, stop = ranges[0]
+    shown = [pair for pair in shown if pair[0] != "Content-Length"]
+    shown += [("Content-Length", str(stop - start)), ("Content-Range", f"bytes {start}-{stop - 1}/{length}")]
+    return request.passed(answer, shown, 206)
 
 
 def _part_number(request: S3Request, text: str) -> str:
@@ -186,12 +205,15 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         query["version-id"] = version
     found = request.ask("HEAD", bucket, key, {"symlink": "get", **query}, {"HTTP_X_NEWEST": "true"})
     found.close()
-    if found.status == 404:
+    was_marker = found.get("x-backend-content-type") == metadata.DELETE_MARKER_TYPE
+    if found.status == 404 and not was_marker:
         error = _missing_of(request, found, bucket, key)
         if error.code != "NoSuchKey":
             raise error
         if version is not None:
             return Gone(False, version)
+    elif found.status == 404:
+        pass
     elif not found.is_success:
         raise request.error_of(found, bucket, key)
     if (found.get("x-static-large-object") or "").lower() == "true":
@@ -209,7 +231,6 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         return Gone(made is not None and made != "null", made)
     if answer.get("x-object-current-version-id") == "null":
         _bring_back(request, bucket, key)
-    was_marker = found.get("x-backend-content-type") == metadata.DELETE_MARKER_TYPE
     return Gone(was_marker, version)
 
 
