@@ -205,7 +205,7 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         query["version-id"] = version
     found = request.ask("HEAD", bucket, key, {"symlink": "get", **query}, {"HTTP_X_NEWEST": "true"})
     found.close()
-    was_marker = found.get("x-backend-content-type") == metadata.DELETE_MARKER_TYPE
+    was_marker = _is_marker(found)
     if found.status == 404 and not was_marker:
         error = _missing_of(request, found, bucket, key)
         if error.code != "NoSuchKey":
@@ -232,6 +232,11 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if answer.get("x-object-current-version-id") == "null":
         _bring_back(request, bucket, key)
     return Gone(was_marker, version)
+
+
+def _is_marker(answer: Subanswer) -> bool:
+    """Returns True if it is a delete marker that was read, or removed."""
+    return metadata.DELETE_MARKER_TYPE in (answer.get("x-backend-content-type"), answer.get("content-type"))
 
 
 def _check_summary(answer: Subanswer) -> None:
@@ -275,7 +280,7 @@ def _missing_of(
     request: S3Request, answer: Subanswer, bucket: str, key: str, version: str | None = None
 ) -> S3Error:
     """Of no object, it may be the bucket that isn't there."""
-    is_marker = answer.get("x-backend-content-type") == metadata.DELETE_MARKER_TYPE
+    is_marker = _is_marker(answer)
     shown = [
         pair
         for pair in metadata.shown_headers(answer.headers)
@@ -284,6 +289,11 @@ def _missing_of(
     error = request.error_of(answer, bucket, key)
     if error.code != "NoSuchKey":
         return error
+    if is_marker:
+        shown = [
+            *(pair for pair in shown if pair[0] != "x-amz-delete-marker"),
+            ("x-amz-delete-marker", "true"),
+        ]
     if is_marker and version is not None:
         return S3Error(
             "MethodNotAllowed",
@@ -292,7 +302,7 @@ def _missing_of(
             ResourceType="DeleteMarker",
         )
     if is_marker:
-        return S3Error("NoSuchKey", headers=shown[:2], Key=key)
+        return S3Error("NoSuchKey", headers=shown, Key=key)
     if request.container_info(bucket)["status"] == 404:
         return S3Error("NoSuchBucket", BucketName=bucket)
     if version is not None and version != "null":
