@@ -67,12 +67,16 @@ def get(request: S3Request) -> Answer:
     if not answer.is_success:
         raise request.error_of(answer, bucket, key)
     answer.close()
-    grants = [_grant("CanonicalUser", element("ID", request.user_id) + element("DisplayName", request.user_id), "FULL_CONTROL")]
+    grants = [
+        _grant(
+            "CanonicalUser",
+            element("ID", request.user_id) + element("DisplayName", request.user_id),
+            "FULL_CONTROL",
+        )
+    ]
     if ".r:*" in (request.container_info()["read_acl"] or "").split(","):
         grants.append(_grant("Group", element("URI", _ALL_USERS), "READ"))
-    return xml_answer(
-        document("AccessControlPolicy", owner(request), node("AccessControlList", *grants))
-    )
+    return xml_answer(document("AccessControlPolicy", owner(request), node("AccessControlList", *grants)))
 
 
 def _grant(kind: str, inner: str, permission: str) -> str:

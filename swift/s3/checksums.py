@@ -77,7 +77,10 @@ def _kernels() -> tuple[Callable[[bytes, int], int], Callable[[bytes, int], int]
         short.restype, short.argtypes = ctypes.c_uint32, (ctypes.c_char_p, ctypes.c_int, ctypes.c_uint32)
         long.restype, long.argtypes = ctypes.c_uint64, (ctypes.c_uint64, ctypes.c_char_p, ctypes.c_uint64)
         crc32c, crc64 = _crc32c(short), _crc64(long)
-        if crc32c(b"6789", crc32c(b"12345", 0)) == 0xE3069283 and crc64(b"123456789", 0) == 0xAE8B14860A799888:
+        if (
+            crc32c(b"6789", crc32c(b"12345", 0)) == 0xE3069283
+            and crc64(b"123456789", 0) == 0xAE8B14860A799888
+        ):
             return crc32c, crc64
     return None
 

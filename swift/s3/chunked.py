@@ -10,16 +10,14 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.s3.checksums import PREFIX
+from swift.s3.digests import Check
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
 from swift.s3.signature import Credential
-
-if TYPE_CHECKING:
-    from swift.s3.payload import Check
 
 _READ = 65536
 _LONGEST_LINE = 1024
@@ -58,7 +56,9 @@ def form_of(environ: dict[str, Any], credential: Credential | None, sha256: str 
 def bad_sha256(request: S3Request, sha256: str) -> S3Error:
     """The error of an x-amz-content-sha256 that is none of those there are."""
     credential = request.credential
-    if sha256.startswith("STREAMING-") and (credential is None or not credential.is_v4 or credential.is_query):
+    if sha256.startswith("STREAMING-") and (
+        credential is None or not credential.is_v4 or credential.is_query
+    ):
         return S3Error("XAmzContentSHA256Mismatch", ClientComputedContentSHA256=sha256)
     return S3Error(
         "InvalidArgument",
@@ -75,9 +75,7 @@ def decoded_length(environ: dict[str, Any]) -> int:
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise S3Error("MissingContentLength")
     if text != digits:
-        raise S3Error(
-            "InvalidArgument", ArgumentName="x-amz-decoded-content-length", ArgumentValue=text
-        )
+        raise S3Error("InvalidArgument", ArgumentName="x-amz-decoded-content-length", ArgumentValue=text)
     return int(text)
 
 
@@ -237,7 +235,8 @@ class Unpacker:
             value = self._check.algorithm.parsed(found[self._trailer])  # type: ignore[assignment]
             if value is None:
                 raise S3Error(
-                    "InvalidRequest", f"Value for {PREFIX}{self._check.algorithm.name} trailing header is invalid."
+                    "InvalidRequest",
+                    f"Value for {PREFIX}{self._check.algorithm.name} trailing header is invalid.",
                 )
             self._check.value = value  # type: ignore[assignment]
 
@@ -262,7 +261,8 @@ class Unpacker:
         assert credential is not None
         if credential.signing_key is None:
             raise S3Error(
-                "NotImplemented", "Transferring payloads in multiple chunks using aws-chunked is not supported."
+                "NotImplemented",
+                "Transferring payloads in multiple chunks using aws-chunked is not supported.",
             )
         right = hmac.digest(credential.signing_key, string_to_sign, "sha256").hex()
         if not hmac.compare_digest(right.encode(), given):

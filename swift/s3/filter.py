@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift.core import capabilities
-from swift.s3 import metadata, names, operations, signature
+from swift.s3 import listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -31,6 +31,8 @@ class S3Api:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if not signature.is_signed(environ):
+            if listing_etag.concerns(environ):
+                return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
             answer = self._answer(environ)

@@ -63,7 +63,11 @@ class _Page:
 
     def head(self, *between: str) -> list[str]:
         """The elements at the beginning; `between`: those that tell of the page's borders."""
-        parts = [element("Name", self.request.bucket or ""), element("Prefix", self.shown(self.prefix)), *between]
+        parts = [
+            element("Name", self.request.bucket or ""),
+            element("Prefix", self.shown(self.prefix)),
+            *between,
+        ]
         parts.append(element("MaxKeys", min(self.asked, self.request.options.max_bucket_listing)))
         if self.delimiter:
             parts.append(element("Delimiter", self.shown(self.delimiter)))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from email.header import Header
 from typing import Any
 
+from swift.core import capabilities
 from swift.core.timestamp import http_date
 from swift.s3.errors import HEADER_NOT_IMPLEMENTED, S3Error
 from swift.wire.message import wsgi_to_str
@@ -230,6 +231,12 @@ def _cors(name: str, lower: str, value: str) -> tuple[str, str]:
     if lower == "access-control-allow-methods":
         return name, ", ".join(part.strip() for part in value.split(",") if part.strip() != "COPY")
     return name, value
+
+
+def is_encrypting() -> bool:
+    """Returns True if the filter that encrypts objects is there, and does."""
+    sections = capabilities.disclosed(admin=True)
+    return bool(sections["admin"].get("encryption", {}).get("enabled"))
 
 
 def named_headers(environ: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:

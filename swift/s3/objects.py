@@ -1,73 +1,312 @@
-"""Objects: GET, HEAD, PUT and DELETE (spec s3.md 7.4)."""
+"""Objects: GET, HEAD, PUT and DELETE (spec s3.md 7.4, 27)."""
 
 from __future__ import annotations
 
-from swift.s3 import metadata
-from swift.s3.answers import Answer, empty
+from typing import NamedTuple
+
+import orjson
+
+from swift.core.constraints import limits
+from swift.s3 import acl, checksums, copying, metadata, payload
+from swift.s3.answers import Answer, Headers, empty, xml_answer
+from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
+from swift.s3.xml import document, element
+from swift.wire.message import str_to_wsgi
+from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
 
-_CLIENT_TYPE = "binary/octet-stream"
+_OVERRIDES = {
+    "response-content-type": "Content-Type",
+    "response-content-language": "Content-Language",
+    "response-expires": "Expires",
+    "response-cache-control": "Cache-Control",
+    "response-content-disposition": "Content-Disposition",
+    "response-content-encoding": "Content-Encoding",
+}
+_NOT_YET = {
+    "HTTP_X_AMZ_TAGGING": "Object tagging is not supported.",
+    "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
+    "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
+    "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
+}
+_TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
+_VERSION_LIMIT = 1000
+_MOST_BYTES = 16 * 1024 * 1024
+
+
+class Gone(NamedTuple):
+    """What a deletion did. `version`: that is gone, or that the new delete marker is; None in buckets without versions."""
+
+    is_marker: bool
+    version: str | None
 
 
 def get(request: S3Request) -> Answer:
     """GetObject and HeadObject."""
     bucket, key = _names(request)
+    params = request.params
     headers = metadata.named_headers(request.environ, metadata.READ_HEADERS)
-    answer = request.given(request.method, bucket, key, headers=headers)
+    if headers:
+        headers = with_native_values(headers)
+    query = _version_query(request) if params else None
+    if "partNumber" in params:
+        query = {**(query or {}), "part-number": _part_number(request, params["partNumber"])}
+    answer = request.given(request.method, bucket, key, query, headers)
     if answer.status not in (200, 206, 304):
-        raise missing(request, answer)
-    return request.passed(answer, metadata.shown_headers(answer.headers))
+        raise _missing(request, answer)
+    shown = metadata.shown_headers(answer.headers)
+    if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED" and answer.status == 200:
+        shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
+    if params:
+        shown = _overridden(shown, params)
+    if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
+        return _head_of_range(request, answer, shown)
+    return request.passed(answer, shown)
+
+
+def _head_of_range(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
+    """A HEAD with a Range, which native ones leave out of account."""
+    length = answer.content_length
+    specs = parse_range(request.environ["HTTP_RANGE"])
+    if length is None or not specs or len(specs) > 1:
+        return request.passed(answer, shown)
+    ranges = ranges_for_length(specs, length)
+    if not ranges:
+        answer.close()
+        raise S3Error("InvalidRange")
+    start, stop = ranges[0]
+    shown = [pair for pair in shown if pair[0] != "Content-Length"]
+    shown += [("Content-Length", str(stop - start)), ("Content-Range", f"bytes {start}-{stop - 1}/{length}")]
+    return request.passed(answer, shown, 206)
+
+
+def _part_number(request: S3Request, text: str) -> str:
+    most = request.options.max_upload_part_num
+    if "HTTP_RANGE" in request.environ:
+        raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or not 1 <= int(text) <= max(most, 10_000):
+        raise S3Error(
+            "InvalidArgument",
+            f"Part number must be an integer between 1 and {most}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=text,
+        )
+    return text
+
+
+def _version_query(request: S3Request) -> dict[str, str] | None:
+    version = request.version_id
+    if version is None:
+        return None
+    check_version(version)
+    return {"version-id": version}
+
+
+def check_version(version: str) -> None:
+    """Raises S3Error for what can be no version's id."""
+    whole, _, rest = version.partition(".")
+    if version != "null" and not (
+        version.isascii() and whole.isdigit() and rest.isdigit() and len(version) <= 17
+    ):
+        raise S3Error(
+            "InvalidArgument", "Invalid version id specified", ArgumentName="versionId", ArgumentValue=version
+        )
+
+
+def _overridden(shown: Headers, params: dict[str, str]) -> Headers:
+    for name, header in _OVERRIDES.items():
+        value = params.get(name)
+        if value is None:
+            continue
+        if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
+            raise S3Error("InvalidArgument", ArgumentName=name, ArgumentValue=value)
+        shown = [pair for pair in shown if pair[0] != header]
+        shown.append((header, str_to_wsgi(value)))
+    return shown
+
+
+def no_tags(request: S3Request) -> Answer:
+    """GetObjectTagging: there are none."""
+    bucket, key = _names(request)
+    answer = request.ask("HEAD", bucket, key, _version_query(request))
+    answer.close()
+    if not answer.is_success:
+        raise _missing(request, answer)
+    return xml_answer(document("Tagging", element("TagSet")))
 
 
 def put(request: S3Request) -> Answer:
-    """PutObject."""
+    """PutObject, and CopyObject where a header names a source."""
     bucket, key = _names(request)
     environ = request.environ
-    length = environ.get("CONTENT_LENGTH")
-    if length is None and "HTTP_TRANSFER_ENCODING" not in environ:
-        raise S3Error("MissingContentLength")
-    headers = {
-        **metadata.named_headers(environ, metadata.STORED_HEADERS),
-        **metadata.user_metadata(environ),
-    }
-    headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or _CLIENT_TYPE
-    answer = request.given(
-        "PUT",
-        bucket,
-        key,
-        headers=headers,
-        input=environ["wsgi.input"],
-        length=None if length is None else int(length),
-    )
-    if answer.status not in (201, 202):
-        raise request.error_of(answer, bucket, key)
-    answer.drain()
-    shown = [
-        pair
-        for pair in metadata.shown_headers(answer.headers)
-        if pair[0] in ("ETag", "Last-Modified") or pair[0].startswith("x-amz-")
-    ]
-    return empty(200, shown)
+    if len(key.encode()) > limits().max_object_name_length:
+        raise S3Error("KeyTooLongError")
+    check_headers(request)
+    if "HTTP_X_AMZ_COPY_SOURCE" in environ:
+        return copying.copy_object(request)
+    body = payload.prepared(request)
+    headers = body.object_headers()
+    if "HTTP_IF_NONE_MATCH" in environ:
+        headers["HTTP_IF_NONE_MATCH"] = "*"
+    answer = body.put(request, bucket, key, headers)
+    shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
+    return empty(200, [*shown, *body.told()])
+
+
+def check_headers(request: S3Request) -> None:
+    """What no object can be stored with. Raises S3Error."""
+    environ = request.environ
+    metadata.no_conditions(environ, "Conditional object PUTs are not supported.")
+    if "HTTP_IF_MATCH" in environ:
+        raise S3Error("NotImplemented", "Conditional object PUTs are not supported.", Header="If-Match")
+    for name, message in _NOT_YET.items():
+        if name in environ:
+            raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
+    encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
+    if encryption is not None:
+        check_encryption(encryption)
+    acl.check_object_acl(request)
+
+
+def check_encryption(wanted: str) -> None:
+    """Raises S3Error for an encryption that there isn't."""
+    if wanted not in ("AES256", "aws:kms", "aws:kms:dsse"):
+        raise S3Error(
+            "InvalidArgument",
+            "The encryption method specified is not supported",
+            ArgumentName="x-amz-server-side-encryption",
+            ArgumentValue=wanted,
+        )
+    if wanted != "AES256" or not metadata.is_encrypting():
+        raise S3Error("NotImplemented", "Server-side encryption is not supported.")
 
 
 def delete(request: S3Request) -> Answer:
     """DeleteObject."""
-    bucket, key = _names(request)
-    answer = request.ask("DELETE", bucket, key)
+    _, key = _names(request)
+    gone = delete_one(request, key, request.version_id)
+    shown = []
+    if gone.is_marker:
+        shown.append(("x-amz-delete-marker", "true"))
+    if gone.version is not None:
+        shown.append(("x-amz-version-id", gone.version))
+    return empty(204, shown)
+
+
+def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
+    """Delete one key of the request's bucket, or one version of it. Raises S3Error."""
+    assert request.bucket is not None
+    bucket = request.bucket
+    query = {}
+    if version is not None:
+        check_version(version)
+        query["version-id"] = version
+    found = request.ask("HEAD", bucket, key, {"symlink": "get", **query}, {"HTTP_X_NEWEST": "true"})
+    found.close()
+    was_marker = _is_marker(found)
+    if found.status == 404 and not was_marker:
+        error = _missing_of(request, found, bucket, key)
+        if error.code != "NoSuchKey":
+            raise error
+        if version is not None:
+            return Gone(False, version)
+    elif found.status == 404:
+        pass
+    elif not found.is_success:
+        raise request.error_of(found, bucket, key)
+    if (found.get("x-static-large-object") or "").lower() == "true":
+        query["multipart-manifest"] = "delete"
+        if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
+            query["async"] = "on"
+    answer = request.ask("DELETE", bucket, key, query, {"HTTP_ACCEPT": "application/json"})
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
+    if answer.status == 200:
+        _check_summary(answer)
     answer.drain()
-    return empty(204)
+    made = answer.get("x-object-version-id")
+    if version is None:
+        return Gone(made is not None and made != "null", made)
+    if answer.get("x-object-current-version-id") == "null":
+        _bring_back(request, bucket, key)
+    return Gone(was_marker, version)
 
 
-def missing(request: S3Request, answer: Subanswer) -> S3Error:
-    """The error of a read that failed: of no object, it may be the bucket that isn't there."""
+def _is_marker(answer: Subanswer) -> bool:
+    """Returns True if it is a delete marker that was read, or removed."""
+    return metadata.DELETE_MARKER_TYPE in (answer.get("x-backend-content-type"), answer.get("content-type"))
+
+
+def _check_summary(answer: Subanswer) -> None:
+    """What became of an object's segments. Raises S3Error."""
+    try:
+        summary = orjson.loads(answer.read(_MOST_BYTES))
+    except ValueError:
+        return
+    if summary.get("Errors"):
+        raise S3Error("InternalError", reason="segments of a large object could not be deleted")
+
+
+def _bring_back(request: S3Request, bucket: str, key: str) -> None:
+    """The newest version that is left becomes the current one, unless it says that there is none."""
+    query = {"versions": "", "format": "json", "prefix": key, "limit": str(_VERSION_LIMIT)}
+    answer = request.ask("GET", bucket, query=query)
+    if not answer.is_success:
+        raise request.error_of(answer, bucket)
+    data = answer.read(_MOST_BYTES)
+    for row in orjson.loads(data) if data else []:
+        if row.get("name") != key or row.get("version_id") in (None, "null"):
+            continue
+        if row.get("content_type") == metadata.DELETE_MARKER_TYPE:
+            return
+        back = request.ask("PUT", bucket, key, {"version-id": row["version_id"]}, body=b"")
+        back.drain()
+        if back.is_success:
+            return
+
+
+def _missing(request: S3Request, answer: Subanswer) -> S3Error:
+    """The error of a read that failed."""
     bucket, key = _names(request)
+    if answer.status == 416 and "partNumber" in request.params:
+        answer.close()
+        return S3Error("InvalidPartNumber")
+    return _missing_of(request, answer, bucket, key, request.version_id)
+
+
+def _missing_of(
+    request: S3Request, answer: Subanswer, bucket: str, key: str, version: str | None = None
+) -> S3Error:
+    """Of no object, it may be the bucket that isn't there."""
+    is_marker = _is_marker(answer)
+    shown = [
+        pair
+        for pair in metadata.shown_headers(answer.headers)
+        if pair[0] in ("x-amz-version-id", "x-amz-delete-marker", "Last-Modified")
+    ]
     error = request.error_of(answer, bucket, key)
-    if error.code == "NoSuchKey" and request.container_info()["status"] == 404:
+    if error.code != "NoSuchKey":
+        return error
+    if is_marker:
+        shown = [
+            *(pair for pair in shown if pair[0] != "x-amz-delete-marker"),
+            ("x-amz-delete-marker", "true"),
+        ]
+    if is_marker and version is not None:
+        return S3Error(
+            "MethodNotAllowed",
+            headers=[*shown, ("Allow", "DELETE")],
+            Method="GET",
+            ResourceType="DeleteMarker",
+        )
+    if is_marker:
+        return S3Error("NoSuchKey", headers=shown, Key=key)
+    if request.container_info(bucket)["status"] == 404:
         return S3Error("NoSuchBucket", BucketName=bucket)
+    if version is not None and version != "null":
+        return S3Error("NoSuchVersion", Key=key, VersionId=version)
     return error
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from swift.s3 import objects
+from swift.s3 import acl, buckets, listing, multi_delete, multipart, objects, service
 from swift.s3.errors import S3Error
 from swift.s3.request import Handler, S3Request
 
@@ -32,10 +32,45 @@ class Operation:
 
 
 OPERATIONS = (
+    Operation("ListBuckets", "GET", SERVICE, service.list_buckets, "", "s3:ListAllMyBuckets"),
+    Operation("CreateBucket", "PUT", BUCKET, buckets.create, "", "s3:CreateBucket"),
+    Operation("HeadBucket", "HEAD", BUCKET, buckets.head, "", "s3:ListBucket", "READ"),
+    Operation("DeleteBucket", "DELETE", BUCKET, buckets.delete, "", "s3:DeleteBucket", "OWNER"),
+    Operation("ListObjects", "GET", BUCKET, listing.list_objects, "", "s3:ListBucket", "READ"),
+    Operation("ListObjectVersions", "GET", BUCKET, listing.list_versions, "versions", "s3:ListBucketVersions", "READ"),
+    Operation("ListMultipartUploads", "GET", BUCKET, multipart.list_uploads, "uploads", "s3:ListBucketMultipartUploads", "READ"),
+    Operation("DeleteObjects", "POST", BUCKET, multi_delete.delete_objects, "delete", "s3:DeleteObject", "WRITE"),
+    Operation("GetBucketLocation", "GET", BUCKET, buckets.location, "location", "s3:GetBucketLocation", "OWNER"),
+    Operation("GetBucketVersioning", "GET", BUCKET, buckets.get_versioning, "versioning", "s3:GetBucketVersioning"),
+    Operation("PutBucketVersioning", "PUT", BUCKET, buckets.put_versioning, "versioning", "s3:PutBucketVersioning", "WRITE"),
+    Operation("GetBucketAcl", "GET", BUCKET, acl.get, "acl", "s3:GetBucketAcl", "READ_ACP"),
+    Operation("PutBucketAcl", "PUT", BUCKET, acl.put_bucket, "acl", "s3:PutBucketAcl", "WRITE_ACP"),
+    Operation("GetBucketPolicy", "GET", BUCKET, buckets.no_policy, "policy", "s3:GetBucketPolicy"),
+    Operation("GetBucketPolicyStatus", "GET", BUCKET, buckets.no_policy, "policyStatus", "s3:GetBucketPolicyStatus"),
+    Operation("GetBucketLifecycleConfiguration", "GET", BUCKET, buckets.no_lifecycle, "lifecycle", "s3:GetLifecycleConfiguration"),
+    Operation("GetBucketCors", "GET", BUCKET, buckets.no_cors, "cors", "s3:GetBucketCORS"),
+    Operation("GetBucketTagging", "GET", BUCKET, buckets.no_tags, "tagging", "s3:GetBucketTagging"),
+    Operation("GetBucketEncryption", "GET", BUCKET, buckets.no_encryption, "encryption", "s3:GetEncryptionConfiguration"),
+    Operation("GetBucketWebsite", "GET", BUCKET, buckets.no_website, "website", "s3:GetBucketWebsite"),
+    Operation("GetBucketLogging", "GET", BUCKET, buckets.no_logging, "logging", "s3:GetBucketLogging", "OWNER"),
+    Operation("GetPublicAccessBlock", "GET", BUCKET, buckets.no_public_access_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
+    Operation("GetBucketOwnershipControls", "GET", BUCKET, buckets.no_ownership, "ownershipControls", "s3:GetBucketOwnershipControls"),
+    Operation("GetObjectLockConfiguration", "GET", BUCKET, buckets.no_lock, "object-lock", "s3:GetBucketObjectLockConfiguration"),
+    Operation("GetBucketReplication", "GET", BUCKET, buckets.no_replication, "replication", "s3:GetReplicationConfiguration"),
+    Operation("GetBucketNotificationConfiguration", "GET", BUCKET, buckets.no_notification, "notification", "s3:GetBucketNotification"),
+    Operation("GetBucketAccelerateConfiguration", "GET", BUCKET, buckets.no_acceleration, "accelerate", "s3:GetAccelerateConfiguration"),
+    Operation("GetBucketRequestPayment", "GET", BUCKET, buckets.request_payment, "requestPayment", "s3:GetBucketRequestPayment"),
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
+    Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
+    Operation("GetObjectTagging", "GET", OBJECT, objects.no_tags, "tagging", "s3:GetObjectTagging"),
+    Operation("CreateMultipartUpload", "POST", OBJECT, multipart.create, "uploads", "s3:PutObject", "WRITE"),
+    Operation("UploadPart", "PUT", OBJECT, multipart.upload_part, "partNumber", "s3:PutObject", "WRITE"),
+    Operation("ListParts", "GET", OBJECT, multipart.list_parts, "uploadId", "s3:ListMultipartUploadParts", "READ"),
+    Operation("CompleteMultipartUpload", "POST", OBJECT, multipart.complete, "uploadId", "s3:PutObject", "WRITE"),
+    Operation("AbortMultipartUpload", "DELETE", OBJECT, multipart.abort, "uploadId", "s3:AbortMultipartUpload", "WRITE"),
 )  # fmt: skip
 
 # Which subresource counts when a request has several; all that AWS has.

@@ -6,14 +6,14 @@ come in signed chunks are unpacked by `chunked`. Never here: where the body goes
 
 from __future__ import annotations
 
-import hashlib
 import re
 from base64 import b64decode
 from collections.abc import MutableMapping
 from typing import Any
 
 from swift.s3 import chunked, metadata
-from swift.s3.checksums import ALGORITHMS, PREFIX, SYSMETA, SYSMETA_KEY, Algorithm, Digest, shown, stored
+from swift.s3.checksums import ALGORITHMS, PREFIX, SYSMETA, SYSMETA_KEY, Algorithm, shown, stored
+from swift.s3.digests import Check
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
 from swift.wire.errors import ClientError
@@ -30,46 +30,6 @@ FOOTERS = "swift.callback.update_footers"
 
 class BadBody(ClientError):
     """Raised to whoever reads a body that is not what its headers promise; `Payload.error` says why."""
-
-
-class Check:
-    """What a body's bytes must come to: digests that are fed, and the values that they must have. `end` raises S3Error."""
-
-    def __init__(self, sha256: str | None, algorithm: Algorithm | None, value: bytes | None) -> None:
-        self.sha256 = sha256
-        self.algorithm = algorithm
-        self.value = value  # of the checksum: as promised; as it is, after `end`
-        self._hash = hashlib.sha256() if sha256 is not None else None
-        self._digest: Digest | None = algorithm.make() if algorithm is not None else None
-
-    @property
-    def is_needed(self) -> bool:
-        return self._hash is not None or self._digest is not None
-
-    def update(self, data: bytes) -> None:
-        if self._hash is not None:
-            self._hash.update(data)
-        if self._digest is not None:
-            self._digest.update(data)
-
-    def end(self) -> None:
-        """All of it has come. Raises S3Error."""
-        if self._hash is not None and self.sha256 is not None:
-            found = self._hash.hexdigest()
-            if found != self.sha256.lower():
-                raise S3Error(
-                    "XAmzContentSHA256Mismatch",
-                    ClientComputedContentSHA256=self.sha256,
-                    S3ComputedContentSHA256=found,
-                )
-        if self._digest is not None and self.algorithm is not None:
-            value = self._digest.digest()
-            if self.value is not None and value != self.value:
-                raise S3Error(
-                    "BadDigest",
-                    f"The {self.algorithm.name.upper()} you specified did not match the calculated checksum.",
-                )
-            self.value = value
 
 
 class Payload:
@@ -147,7 +107,9 @@ class Payload:
         if check.algorithm is not None and check.value is not None:
             footers[SYSMETA.title()] = stored(check.algorithm, check.value)
 
-    def put(self, request: S3Request, container: str, name: str, headers: dict[str, Any], query: Any = None) -> Subanswer:
+    def put(
+        self, request: S3Request, container: str, name: str, headers: dict[str, Any], query: Any = None
+    ) -> Subanswer:
         """The native PUT of this body, acknowledged. Raises S3Error."""
         try:
             answer = request.given("PUT", container, name, query, headers, self.input, self.length)
@@ -238,16 +200,16 @@ def _content_md5(environ: dict[str, Any]) -> str | None:
     return digest.hex()
 
 
-def _checksum(environ: dict[str, Any], is_streaming: bool) -> tuple[Algorithm | None, bytes | None, str | None]:
+def _checksum(
+    environ: dict[str, Any], is_streaming: bool
+) -> tuple[Algorithm | None, bytes | None, str | None]:
     """(algorithm, promised value, name of the trailer that will promise it). Raises S3Error."""
-    names = [
-        key[20:].replace("_", "-").lower()
-        for key in environ
-        if key.startswith("HTTP_X_AMZ_CHECKSUM_")
-    ]
+    names = [key[20:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_X_AMZ_CHECKSUM_")]
     names += [name[len(PREFIX) :] for name, _ in environ.get(UNDERSCORED, ()) if name.startswith(PREFIX)]
     names = [name for name in names if name not in _NO_CHECKSUMS]
-    trailers = [part.strip().lower() for part in environ.get("HTTP_X_AMZ_TRAILER", "").split(",") if part.strip()]
+    trailers = [
+        part.strip().lower() for part in environ.get("HTTP_X_AMZ_TRAILER", "").split(",") if part.strip()
+    ]
     for name in names:
         if name not in ALGORITHMS:
             raise _invalid("The algorithm type you specified in x-amz-checksum- header is invalid.")

@@ -73,7 +73,9 @@ def _decoded(token: str | None) -> str:
         return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except ValueError:
         raise S3Error(
-            "InvalidArgument", "The continuation token provided is incorrect", ArgumentName="continuation-token"
+            "InvalidArgument",
+            "The continuation token provided is incorrect",
+            ArgumentName="continuation-token",
         ) from None
 
 
@@ -90,7 +92,9 @@ def _rows(request: S3Request, prefix: str, marker: str) -> Iterator[dict[str, An
         data = answer.read(_MOST_BYTES)
         rows = orjson.loads(data) if data else []
         for row in rows:
-            if "name" in row and names.is_bucket_name(row["name"], request.options.dns_compliant_bucket_names):
+            if "name" in row and names.is_bucket_name(
+                row["name"], request.options.dns_compliant_bucket_names
+            ):
                 yield row
         if len(rows) < _PAGE:
             return

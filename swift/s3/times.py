@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from email.utils import mktime_tz, parsedate_tz
 
 from swift.core import clock
 
@@ -14,7 +15,9 @@ def of_iso(text: str) -> str:
         return f"{text[:19]}.000Z"
     if second < "59":
         return f"{text[:17]}{int(second) + 1:02d}.000Z"
-    year, month, day, hour, minute = (int(part) for part in (text[:4], text[5:7], text[8:10], text[11:13], text[14:16]))
+    year, month, day, hour, minute = (
+        int(part) for part in (text[:4], text[5:7], text[8:10], text[11:13], text[14:16])
+    )
     return of_epoch(calendar.timegm((year, month, day, hour, minute, int(second))) + 1)
 
 
@@ -22,3 +25,9 @@ def of_epoch(seconds: float) -> str:
     """Of seconds since the epoch."""
     whole = int(-(-seconds // 1))
     return clock.strftime("%Y-%m-%dT%H:%M:%S.000Z", clock.gmtime(whole))
+
+
+def of_http_date(text: str) -> str:
+    """Of a Last-Modified; now for what is none."""
+    parts = parsedate_tz(text)
+    return of_epoch(mktime_tz(parts) if parts is not None else clock.time())

@@ -108,13 +108,14 @@ def answer(environ: dict[str, Any], assembled: Assembled, part: tuple[int, int] 
     """
     headers, length = assembled.headers, assembled.length
     modified = conditional.parse_http_date(headers.get("Last-Modified") or "")
-    decided = conditional.evaluate(environ, 200, assembled.etag, modified)
+    etag = _etag_asked_about(environ, headers) or assembled.etag
+    decided = conditional.evaluate(environ, 200, etag, modified)
     if decided is not None:
         return _undelivered(decided, headers)
     ranges: Ranges | None = None
     if part is not None:
         ranges = [part]
-    elif environ["REQUEST_METHOD"] != "HEAD" and conditional.range_applies(environ, assembled.etag, modified):
+    elif environ["REQUEST_METHOD"] != "HEAD" and conditional.range_applies(environ, etag, modified):
         ranges = _wanted(environ, assembled)
     if ranges is not None and not ranges:
         return unsatisfiable(headers, length or 0)
@@ -137,6 +138,15 @@ def answer(environ: dict[str, Any], assembled: Assembled, part: tuple[int, int] 
     return _opened(
         environ, status, headers, assembled, assembled.pieces(*(ranges[0] if ranges else (0, None)))
     )
+
+
+def _etag_asked_about(environ: dict[str, Any], headers: HeaderKeyDict) -> str | None:
+    """The ETag that conditions are about, where a filter further left keeps one of its own with the object."""
+    for name in environ.get(ETAG_IS_AT, "").split(","):
+        found = headers.get(name.strip()) if name.strip() else None
+        if found:
+            return conditional.normalize_etag(found)
+    return None
 
 
 def _wanted(environ: dict[str, Any], assembled: Assembled) -> Ranges | None:

@@ -240,7 +240,10 @@ class SloFilter:
         environ[_MARK_KEY] = "True"
         environ[f"HTTP_{ETAG.upper().replace('-', '_')}"] = made.etag
         environ[f"HTTP_{SIZE.upper().replace('-', '_')}"] = str(made.size)
-        environ[_OVERRIDE] = f"{environ.get(_OVERRIDE) or stored_etag}; slo_etag={made.etag}"
+        listed = environ.get(_OVERRIDE) or stored_etag
+        if listed.startswith(";"):
+            listed = stored_etag + listed  # parameters for the row, without the value that only we know
+        environ[_OVERRIDE] = f"{listed}; slo_etag={made.etag}"
         environ["CONTENT_TYPE"] = f"{_content_type(environ)};swift_bytes={made.size}"
         environ["swift.content_type_overridden"] = True
 

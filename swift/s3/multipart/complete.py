@@ -21,14 +21,18 @@ from swift.s3.multipart import layout
 from swift.s3.multipart.remove import remove_parts
 from swift.s3.request import S3Request
 from swift.s3.xml import DECLARATION, Node, Text, document, element, many, maybe, one, read
-from swift.wire.message import host_url, str_to_wsgi
+from swift.wire.message import host_url
 from swift.wire.subanswer import Subanswer
 
 _DOCUMENT_LIMIT = 2_097_152
 _PATIENCE = 10.0  # seconds, after which blanks are sent
 _CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
 _PART = Node(
-    {"PartNumber": one(Text("[0-9]{1,9}")), "ETag": one(Text(most=128)), **{name: maybe(Text()) for name in _CHECKSUMS}}
+    {
+        "PartNumber": one(Text("[0-9]{1,9}")),
+        "ETag": one(Text(most=128)),
+        **{name: maybe(Text()) for name in _CHECKSUMS},
+    }
 )
 _SCHEMA = Node({"Part": many(_PART, 0, 10_000)})
 _ETAG = re.compile("[0-9a-f]{32}")
@@ -218,8 +222,3 @@ class _Completion:
             headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
             request.ask("DELETE", self.bucket, self.key, headers=headers, rights="own").drain()
         remove_parts(request, self.bucket, self.key, self.upload)
-
-
-def path_of(container: str, key: str, upload: str, number: int) -> str:
-    """The path of a part as manifests name it, a WSGI string."""
-    return str_to_wsgi(f"/{container}/{key}/{upload}/{number}")

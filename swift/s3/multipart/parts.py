@@ -30,9 +30,8 @@ def upload_part(request: S3Request) -> Answer:
     if request.header("x-amz-copy-source") is not None:
         return copying.copy_part(request, container, name)
     body = payload.prepared(request)
-    answer = request.given("PUT", container, name, headers=body.headers(), input=body.input, length=body.length)
-    etag = body.stored(request, answer, bucket, name)
-    return empty(200, [("ETag", f'"{etag}"')])
+    answer = body.put(request, container, name, body.headers())
+    return empty(200, [("ETag", f'"{answer.etag}"'), *body.told()])
 
 
 def part_number(request: S3Request, text: str) -> int:

@@ -56,7 +56,9 @@ def remove_parts(request: S3Request, bucket: str, key: str, upload: str) -> None
 def clean_up(request: S3Request, bucket: str) -> None:
     """Remove a bucket's segments container with all that is in it, if there is one. Raises S3Error."""
     container = layout.segments(bucket)
-    _remove(request, container, (row["name"] for row in layout.rows_below(request, container) if "name" in row))
+    _remove(
+        request, container, (row["name"] for row in layout.rows_below(request, container) if "name" in row)
+    )
     answer = request.ask("DELETE", container)
     if answer.status not in (204, 404):
         answer.close()

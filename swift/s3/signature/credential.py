@@ -17,10 +17,11 @@ class Credential:
     """Made by `v2` and `v4`. Text, but for bytes.
 
     `scope`: `date/region/s3/aws4_request` of version 4; `signed_at`: seconds since the epoch, None where it is not told; `token`: of
-    temporary credentials; `signing_key`: of version 4, once the right secret was seen.
+    temporary credentials; `signing_key`: of version 4, once the right secret was seen. `other`: another string that means the same and may have been signed.
     """
 
     __slots__ = (
+        "_other",
         "_right_for",
         "_sign",
         "_wrong_for",
@@ -51,6 +52,7 @@ class Credential:
         signed_headers: frozenset[str] = frozenset(),
         canonical_request: bytes | None = None,
         token: str | None = None,
+        other: bytes | None = None,
     ) -> None:
         self.access_key = access_key
         self.signature = signature
@@ -64,6 +66,7 @@ class Credential:
         self.token = token
         self.signing_key: bytes | None = None
         self._sign = sign
+        self._other = other
         self._right_for: str | None = None
         self._wrong_for: str | None = None
 
@@ -76,11 +79,16 @@ class Credential:
             return True
         if secret == self._wrong_for:
             return False
-        right, key = self._sign(secret, self.string_to_sign)
-        if hmac.compare_digest(right.encode(), self.signature.encode("utf-8", "surrogatepass")):
-            self._right_for = secret
-            self.signing_key = key
-            return True
+        given = self.signature.encode("utf-8", "surrogatepass")
+        for string_to_sign in (self.string_to_sign, self._other):
+            if string_to_sign is None:
+                continue
+            right, key = self._sign(secret, string_to_sign)
+            if hmac.compare_digest(right.encode(), given):
+                self.string_to_sign = string_to_sign
+                self._right_for = secret
+                self.signing_key = key
+                return True
         self._wrong_for = secret
         return False
 

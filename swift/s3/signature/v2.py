@@ -93,14 +93,18 @@ def _credential(
         name if not params[name] else f"{name}={params[name]}"
         for name in sorted(_SUBRESOURCES & params.keys())
     ]
-    if asked:
-        resource += "?" + str_to_wsgi("&".join(asked))
-    lines.append(resource)
-    string_to_sign = "\n".join(lines).encode("latin-1")
+    query = "?" + str_to_wsgi("&".join(asked)) if asked else ""
+    start = "".join(f"{line}\n" for line in lines)
+    string_to_sign = f"{start}{resource}{query}".encode("latin-1")
+    other = None
+    if resource.count("/") == 1 and len(resource) > 1:
+        # Some sign a bucket with a slash at its end, and ask for it without.
+        other = f"{start}{resource}/{query}".encode("latin-1")
     return Credential(
         access_key=access_key,
         signature=signature,
         string_to_sign=string_to_sign,
+        other=other,
         sign=_sign,
         is_query=is_query,
         signed_at=seconds,

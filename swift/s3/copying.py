@@ -1,0 +1,194 @@
+"""Copies on the server's side: CopyObject and UploadPartCopy (spec s3.md 7.4, 7.5, 26)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import unquote, unquote_to_bytes
+
+from swift.core.constraints import limits
+from swift.core.names import wsgi_quote
+from swift.s3 import metadata, times
+from swift.s3.answers import Answer, xml_answer
+from swift.s3.checksums import SYSMETA_KEY
+from swift.s3.conditions import COPY_CONDITIONS, with_native_values
+from swift.s3.errors import S3Error
+from swift.s3.request import S3Request
+from swift.s3.xml import document, element
+from swift.wire.message import str_to_wsgi
+from swift.wire.subanswer import Subanswer
+
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
+_TOLD = ("x-amz-version-id", "x-amz-copy-source-version-id", "x-amz-server-side-encryption")
+_SELF = (
+    "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
+    "storage class, website redirect location or encryption attributes."
+)
+# What a whole multipart object is, and a copy of its bytes is not.
+_NOT_THE_COPYS = {
+    "HTTP_X_OBJECT_SYSMETA_S3API_ETAG": "",
+    "HTTP_X_OBJECT_SYSMETA_S3API_UPLOAD_ID": "",
+    "HTTP_X_OBJECT_SYSMETA_SWIFT3_ETAG": "",
+    "HTTP_X_OBJECT_SYSMETA_SWIFT3_UPLOAD_ID": "",
+    SYSMETA_KEY: "",
+}
+
+
+class Source(NamedTuple):
+    """What is copied. Text."""
+
+    bucket: str
+    key: str
+    version: str | None
+
+
+def source_of(request: S3Request) -> Source:
+    """What x-amz-copy-source names. Raises S3Error."""
+    given = request.environ["HTTP_X_AMZ_COPY_SOURCE"]
+    path, mark, query = given.partition("?")
+    try:
+        text = unquote_to_bytes(path.encode("latin-1")).decode()
+    except UnicodeError:
+        text = ""
+    bucket, _, key = text.removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise S3Error(
+            "InvalidArgument",
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=given,
+        )
+    version = None
+    if mark:
+        name, _, version = query.partition("=")
+        if name != "versionId" or not version or "&" in version:
+            raise S3Error(
+                "InvalidArgument",
+                "Unsupported copy source parameter.",
+                ArgumentName="x-amz-copy-source",
+                ArgumentValue=given,
+            )
+        version = unquote(version)
+    return Source(bucket, key, version)
+
+
+def _look(request: S3Request, source: Source) -> Subanswer:
+    """What a HEAD says of the source, under the copy's conditions. Raises S3Error."""
+    headers = {"HTTP_X_NEWEST": "true"}
+    for given, native in COPY_CONDITIONS.items():
+        if given in request.environ:
+            headers[native] = request.environ[given]
+    if len(headers) > 1:
+        headers = with_native_values(headers)
+    query = {"version-id": source.version} if source.version is not None else {}
+    found = request.ask("HEAD", source.bucket, source.key, query, headers)
+    found.close()
+    if found.status in (304, 412):
+        raise S3Error("PreconditionFailed")
+    if found.status != 200:
+        raise missing_source(request, found, source)
+    return found
+
+
+def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Error:
+    error = request.error_of(found, source.bucket, source.key)
+    if error.code == "NoSuchKey":
+        if request.container_info(source.bucket)["status"] == 404:
+            return S3Error("NoSuchBucket", BucketName=source.bucket)
+        if source.version is not None:
+            return S3Error("NoSuchVersion", Key=source.key, VersionId=source.version)
+    return error
+
+
+def _headers(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
+    """(headers, query) that make a native PUT a copy."""
+    headers = {"HTTP_X_COPY_FROM": wsgi_quote(str_to_wsgi(f"/{source.bucket}/{source.key}"))}
+    return headers, {"version-id": source.version} if source.version is not None else {}
+
+
+def copy_object(request: S3Request) -> Answer:
+    """CopyObject."""
+    assert request.bucket is not None and request.key is not None
+    environ = request.environ
+    for key, message in (
+        ("HTTP_X_AMZ_COPY_SOURCE_RANGE", "Illegal copy header"),
+        ("HTTP_RANGE", "RANGE is not supported in Copy!"),
+    ):
+        if key in environ:
+            raise S3Error("InvalidArgument", message, ArgumentName=key[5:].lower().replace("_", "-"))
+    source = source_of(request)
+    is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
+    if source == (request.bucket, request.key, None) and not is_fresh:
+        raise S3Error("InvalidRequest", _SELF)
+    found = _look(request, source)
+    if (found.content_length or 0) > limits().max_file_size:
+        raise S3Error(
+            "InvalidRequest",
+            "The specified copy source is larger than the maximum allowable size for a copy source: "
+            f"{limits().max_file_size}",
+        )
+    headers, query = _headers(source)
+    if is_fresh:
+        headers["HTTP_X_FRESH_METADATA"] = "True"
+        headers.update(metadata.named_headers(environ, metadata.STORED_HEADERS))
+        headers.update(metadata.user_metadata(environ))
+        headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
+    if (found.get("x-static-large-object") or "").lower() == "true":
+        headers.update(_NOT_THE_COPYS)
+    if environ.get("HTTP_IF_NONE_MATCH"):
+        headers["HTTP_IF_NONE_MATCH"] = "*"
+    answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")
+    if answer.status not in (201, 202):
+        raise request.error_of(answer, request.bucket, request.key)
+    answer.drain()
+    return _answer(answer, "CopyObjectResult")
+
+
+def copy_part(request: S3Request, container: str, name: str) -> Answer:
+    """UploadPartCopy, into the part `name` of a segments container."""
+    source = source_of(request)
+    found = _look(request, source)
+    size = found.content_length or 0
+    headers, query = _headers(source)
+    headers.update(_NOT_THE_COPYS)
+    given = request.header("x-amz-copy-source-range")
+    if given is not None:
+        first, last = _range(given, size)
+        headers["HTTP_RANGE"] = f"bytes={first}-{last}"
+        size = last - first + 1
+    if size > limits().max_file_size:
+        raise S3Error("EntityTooLarge")
+    answer = request.ask("PUT", container, name, query, headers, b"")
+    if answer.status not in (201, 202):
+        raise request.error_of(answer, request.bucket, request.key)
+    answer.drain()
+    return _answer(answer, "CopyPartResult")
+
+
+def _range(text: str, size: int) -> tuple[int, int]:
+    match = _RANGE.fullmatch(text)
+    if match is None or int(match.group(1)) > int(match.group(2)):
+        raise S3Error(
+            "InvalidArgument",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets "
+            "of the first and last bytes to copy",
+            ArgumentName="x-amz-source-range",
+            ArgumentValue=text,
+        )
+    first, last = int(match.group(1)), int(match.group(2))
+    if last >= size:
+        raise S3Error(
+            "InvalidArgument",
+            f"Range specified is not valid for source object of size: {size}",
+            ArgumentName="x-amz-source-range",
+            ArgumentValue=text,
+        )
+    return first, last
+
+
+def _answer(answer: Subanswer, root: str) -> Answer:
+    modified = answer.get("last-modified") or ""
+    seconds = times.of_http_date(modified)
+    shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD]
+    etag = answer.etag or ""
+    return xml_answer(document(root, element("LastModified", seconds), element("ETag", f'"{etag}"')), shown)
