@@ -8,11 +8,10 @@ import orjson
 
 from swift.core.constraints import limits
 from swift.s3 import acl, checksums, copying, metadata, payload
-from swift.s3.answers import Answer, Headers, empty, xml_answer
+from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
-from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
@@ -125,16 +124,6 @@ def _overridden(shown: Headers, params: dict[str, str]) -> Headers:
         shown = [pair for pair in shown if pair[0] != header]
         shown.append((header, str_to_wsgi(value)))
     return shown
-
-
-def no_tags(request: S3Request) -> Answer:
-    """GetObjectTagging: there are none."""
-    bucket, key = _names(request)
-    answer = request.ask("HEAD", bucket, key, _version_query(request))
-    answer.close()
-    if not answer.is_success:
-        raise _missing(request, answer)
-    return xml_answer(document("Tagging", element("TagSet")))
 
 
 def put(request: S3Request) -> Answer:
