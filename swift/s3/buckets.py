@@ -133,15 +133,6 @@ def _constant(*parts: str, name: str) -> Handler:
 
 
 no_policy = _absent("NoSuchBucketPolicy")
-no_lifecycle = _absent("NoSuchLifecycleConfiguration")
-no_cors = _absent("NoSuchCORSConfiguration")
-no_encryption = _absent("ServerSideEncryptionConfigurationNotFoundError")
-no_website = _absent("NoSuchWebsiteConfiguration")
 no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
 no_ownership = _absent("OwnershipControlsNotFoundError")
 no_lock = _absent("ObjectLockConfigurationNotFoundError")
-no_replication = _absent("ReplicationConfigurationNotFoundError")
-no_notification = _constant(name="NotificationConfiguration")
-no_logging = _constant(name="BucketLoggingStatus")
-no_acceleration = _constant(name="AccelerateConfiguration")
-request_payment = _constant(element("Payer", "BucketOwner"), name="RequestPaymentConfiguration")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift.core import capabilities
-from swift.s3 import listing_etag, metadata, names, operations, signature
+from swift.s3 import cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -30,12 +30,13 @@ class S3Api:
         self.metrics = metrics
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        if not signature.is_signed(environ):
+        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
+        if not is_preflight and not signature.is_signed(environ):
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
-            answer = self._answer(environ)
+            answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -43,6 +44,8 @@ class S3Api:
         except Exception:
             self.logger.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
             answer = self._told(environ, S3Error("InternalError"))
+        if answer is None:
+            return self.app(environ, start_response)
         request_id = environ.get("swift.trans_id", "")
         start_response(
             status_line(answer.status),
@@ -58,7 +61,19 @@ class S3Api:
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         metadata.check_headers(environ)
         operation = operations.find(request)
-        return operation.handler(request)
+        if "HTTP_ORIGIN" not in environ:
+            return operation.handler(request)
+        try:
+            answer = operation.handler(request)
+        except S3Error as error:
+            error.headers = cors.with_headers(request, error.headers)
+            raise
+        return answer._replace(headers=cors.with_headers(request, answer.headers))
+
+    def _answer_preflight(self, environ: dict[str, Any]) -> Answer | None:
+        """None if it is none of S3's. Raises S3Error."""
+        host_bucket = names.host_bucket(environ, self.options)
+        return cors.answer_preflight(environ, self.app, self.options, self.logger, host_bucket)
 
     def _told(self, environ: dict[str, Any], error: S3Error) -> Answer:
         environ.setdefault("swift.log_info", []).append(f"s3:err:{error.logged}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swift.core.config import csv_list, positive_int, truthy
+from swift.core.config import csv_list, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 
 
@@ -33,6 +33,7 @@ class Options:
     ratelimit_as_client_error: bool = False
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
+    lifecycle_day_seconds: float = 86400.0
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -63,6 +64,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             ratelimit_as_client_error=truthy(conf.get("ratelimit_as_client_error", "false")),
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
+            lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
