@@ -27,6 +27,7 @@ DAEMONS = {
     "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),
     "account-replicator": ("swift.account.replicator", "AccountReplicator"),
     "account-reaper": ("swift.account.reaper", "AccountReaper"),
+    "s3-lifecycle": ("swift.s3.lifecycle.daemon", "Lifecycle"),
 }
 
 

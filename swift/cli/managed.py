@@ -36,7 +36,9 @@ REST_SERVERS = (
     "object-reconstructor",
     "object-replicator",
     "object-updater",
+    "s3-lifecycle",
 )
+_OWN_FILES = frozenset(("container-reconciler", "s3-lifecycle"))  # with configurations of their own names
 ALL_SERVERS = MAIN_SERVERS + REST_SERVERS
 # daemons whose main process understands HUP and USR1: those that serve HTTP
 GRACEFUL_SERVERS = frozenset(MAIN_SERVERS)
@@ -85,8 +87,8 @@ class Service:
     def _find_conf_files(self, quiet: bool) -> list[str]:
         if self.server == "object-expirer":
             return self._expirer_conf_files(quiet)
-        if self.server == "container-reconciler":
-            return self._search("container-reconciler")
+        if self.server in _OWN_FILES:
+            return self._search(self.server)
         return self._search(f"{self.type}-server")
 
     def _search(self, base: str) -> list[str]:
@@ -119,7 +121,7 @@ class Service:
     def conf_file_of(self, pid_file: str) -> str:
         """The configuration that a pid file stands for, by its name alone."""
         path = os.path.relpath(pid_file, self.run_dir)
-        if self.server != "container-reconciler":
+        if self.server not in _OWN_FILES:
             path = path.replace(self.server, f"{self.type}-server", 1)
         return os.path.join(self.swift_dir, path.replace(".pid", ".conf", 1))
 

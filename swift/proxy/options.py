@@ -138,7 +138,7 @@ def _node_options(conf: Mapping[str, str], label: str, warn: Callable[[str], Non
 def _policy_overrides(conf: Mapping[str, str], inherited: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Per-policy sections of the config file, without what they only have from [DEFAULT]."""
     path = conf.get("__file__")
-    if not path:
+    if not path or path == "string":  # what PasteDeploy calls a text that is no file
         return {}
     section = conf.get("__name__", "proxy-server")
     return {

@@ -197,7 +197,7 @@ def _read(request: S3Request, name: str, bucket: str, value: str) -> Document | 
 
 
 def _object(request: S3Request, name: str, bucket: str, timestamp: str) -> bytes | None:
-    answer = request.ask("GET", CONTAINER + bucket, _object_name(name, timestamp), rights="own")
+    answer = request.ask("GET", CONTAINER + bucket, object_name(name, timestamp), rights="own")
     if answer.status == 404:
         answer.close()
         return None
@@ -207,7 +207,8 @@ def _object(request: S3Request, name: str, bucket: str, timestamp: str) -> bytes
     return answer.read(MOST_BYTES)
 
 
-def _object_name(name: str, timestamp: str) -> str:
+def object_name(name: str, timestamp: str) -> str:
+    """Of a document that is kept in an object of CONTAINER + bucket."""
     return f"\0{name}\0{timestamp}"
 
 
@@ -273,7 +274,7 @@ def _set(request: S3Request, name: str, bucket: str, value: str) -> None:
 def _spill(request: S3Request, name: str, bucket: str, data: bytes, before: Subanswer) -> None:
     """The object first, then the header that is about it."""
     timestamp = Timestamp.now().internal
-    obj = _object_name(name, timestamp)
+    obj = object_name(name, timestamp)
     headers = {"CONTENT_TYPE": "application/json"}
     answer = request.ask("PUT", CONTAINER + bucket, obj, headers=headers, body=data, rights="own")
     if answer.status == 404:
@@ -309,7 +310,7 @@ def _remove_object(request: S3Request, name: str, bucket: str, value: str) -> No
     """What a header's value was about, if anything. A failure leaves an object that goes with the bucket."""
     timestamp = spilled_at(value)
     if timestamp is not None:
-        request.ask("DELETE", CONTAINER + bucket, _object_name(name, timestamp), rights="own").close()
+        request.ask("DELETE", CONTAINER + bucket, object_name(name, timestamp), rights="own").close()
 
 
 def clean_up(request: S3Request, bucket: str) -> None:

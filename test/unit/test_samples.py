@@ -32,6 +32,7 @@ DAEMONS = {
     "container-replicator": "container-server",
     "account-reaper": "account-server",
     "container-reconciler": "container-reconciler",
+    "s3-lifecycle": "s3-lifecycle",
 }
 
 # Whose options stand in which samples: the first line that fits counts.
@@ -48,6 +49,7 @@ HOMES = [
     ("swift/middleware/backend_ratelimit.py", ["account-server", "container-server", "object-server"]),
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
+    ("swift/s3/lifecycle/daemon.py", ["s3-lifecycle"]),
     ("swift/s3/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),

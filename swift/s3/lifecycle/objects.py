@@ -1,0 +1,221 @@
+"""What is done to objects, versions and uploads of a bucket without a client: through an internal client (spec s3.md 17.3).
+
+Whatever goes is looked at immediately before, and goes by a time at which it was seen: what is written later stays. Never here: what is due.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from swift.core.timestamp import Timestamp
+from swift.s3 import object_changes, tagging
+from swift.s3.multipart import layout
+from swift.wire.body import close_if_possible
+from swift.wire.headers import HeaderKeyDict
+from swift.wire.internal import InternalClient
+
+PAGE = 10_000
+_MOST_BYTES = 64 * 1024 * 1024
+_LEGAL_HOLD = object_changes.TRANSIENT + "legal-hold"
+_RETENTION = object_changes.TRANSIENT + "retention"
+_ABORTING = "X-Object-Sysmeta-S3api-Aborting"
+_UPLOAD_IDS = (layout.UPLOAD_ID_KEY, layout.OLD_UPLOAD_ID_KEY)
+
+
+class Unsure(Exception):
+    """The servers do not say what has to be known; another time they may."""
+
+
+class Found(NamedTuple):
+    """What a HEAD says."""
+
+    status: int
+    headers: HeaderKeyDict
+
+    @property
+    def written(self) -> Timestamp | None:
+        text = self.headers.get("X-Backend-Data-Timestamp") or self.headers.get("X-Timestamp")
+        return Timestamp(text) if text else None
+
+    @property
+    def version(self) -> str:
+        return str(self.headers.get("X-Object-Version-Id") or "null")
+
+    @property
+    def upload(self) -> str:
+        """The upload that it was completed from, "" for none."""
+        return str(next((self.headers[key] for key in _UPLOAD_IDS if self.headers.get(key)), ""))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return tagging.of_stored(self.headers.get(tagging.STORED))
+
+    def is_locked(self, now: float) -> bool:
+        if (self.headers.get(_LEGAL_HOLD) or "").upper() == "ON":
+            return True
+        retention = self.headers.get(_RETENTION)
+        if not retention:
+            return False
+        until = retention.rpartition(";")[2]
+        return not until.replace(".", "", 1).isdigit() or float(until) > now
+
+
+class Bucket:
+    """A bucket, native names as text. All methods raise Unsure, and what the client raises."""
+
+    def __init__(self, client: InternalClient, account: str, name: str) -> None:
+        self.client = client
+        self.account = account
+        self.name = name
+        self.segments = layout.segments(name)
+
+    def _call(
+        self,
+        method: str,
+        container: str,
+        obj: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> tuple[int, HeaderKeyDict, bytes]:
+        path = self.client.make_path(self.account, container, obj)
+        response = self.client.make_request(method, path, headers or {}, (2, 4), body, params)
+        parts, size = [], 0
+        try:
+            for data in response.app_iter:
+                parts.append(data)
+                size += len(data)
+                if size > _MOST_BYTES:
+                    raise Unsure(f"{path}: too long an answer")
+        finally:
+            close_if_possible(response.app_iter)
+        return response.status_int, response.headers, b"".join(parts)
+
+    # -- looking
+
+    def head(self, key: str, version: str | None = None, container: str | None = None) -> Found:
+        """status 404 for what is not there, or a delete marker; anything else than that and 200 is Unsure."""
+        params = {"version-id": version} if version is not None else None
+        status, headers, _ = self._call("HEAD", container or self.name, key, {"X-Newest": "true"}, params)
+        if status not in (200, 204, 404):
+            raise Unsure(f"HEAD {self.name}/{key}: {status}")
+        return Found(status, headers)
+
+    def is_there(self) -> Found:
+        """What a HEAD of the container says."""
+        status, headers, _ = self._call("HEAD", self.name, None, {"X-Newest": "true"})
+        if status not in (200, 204, 404):
+            raise Unsure(f"HEAD {self.name}: {status}")
+        return Found(status, headers)
+
+    def rows(self, container: str, prefix: str = "") -> Iterator[dict[str, Any]]:
+        """The rows of a container; none if it is not there."""
+        return (row for row in self._pages(container, {"prefix": prefix}) if "name" in row)
+
+    def versions(self, prefix: str = "") -> Iterator[list[dict[str, Any]]]:
+        """All versions of each key, newest first."""
+        together: list[dict[str, Any]] = []
+        for row in self._pages(self.name, {"prefix": prefix, "versions": ""}):
+            if "name" not in row:
+                continue
+            if together and together[0]["name"] != row["name"]:
+                yield together
+                together = []
+            together.append(row)
+        if together:
+            yield together
+
+    def _pages(self, container: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+        params = {**query, "format": "json", "limit": str(PAGE)}
+        while True:
+            status, _, data = self._call("GET", container, None, {"X-Newest": "true"}, params)
+            if status == 404:
+                return
+            if status not in (200, 204):
+                raise Unsure(f"GET {container}: {status}")
+            rows = json.loads(data) if data else []
+            yield from rows
+            if not rows:
+                return
+            last = rows[-1]
+            marker, version = last.get("name", last.get("subdir", "")), last.get("version_id")
+            if (marker, version) == (params.get("marker"), params.get("version_marker")):
+                raise Unsure(f"the listing of {container} does not advance")
+            params["marker"] = marker
+            if "versions" in params and version is not None:
+                params["version_marker"] = version
+
+    def uploads_of(self, key: str, is_versioned: bool) -> set[str]:
+        """The uploads that the object at a key, or any version of it, was completed from."""
+        if not is_versioned:
+            found = self.head(key)
+            return {found.upload} - {""}
+        uploads = {self.head(key).upload}
+        for versions in self.versions(key):
+            if versions[0]["name"] == key:
+                for row in versions:
+                    version = row.get("version_id")
+                    uploads.add(self.head(key, None if version in (None, "null") else version).upload)
+            break
+        return uploads - {""}
+
+    def read(self, container: str, obj: str, most: int) -> bytes | None:
+        """A small object, None if it is not there."""
+        status, _, data = self._call("GET", container, obj)
+        if status == 404:
+            return None
+        if status != 200 or len(data) > most:
+            raise Unsure(f"GET {container}: {status}")
+        return data
+
+    # -- removing
+
+    def remove_seen(self, key: str, found: Found, container: str | None = None) -> bool:
+        """Remove an object if it is still the one that was found. Returns True if it went."""
+        if found.written is None:
+            return False
+        headers = {"X-Timestamp": Timestamp(found.written, offset=1).internal}
+        status, _, _ = self._call("DELETE", container or self.name, key, headers)
+        if status not in (204, 404, 409):
+            raise Unsure(f"DELETE {self.name}/{key}: {status}")
+        return status == 204
+
+    def remove_version(self, key: str, version: str) -> bool:
+        status, _, _ = self._call("DELETE", self.name, key, params={"version-id": version})
+        if status not in (204, 404):
+            raise Unsure(f"DELETE {self.name}/{key} {version}: {status}")
+        return status == 204
+
+    def mark_deleted(self, key: str, moment: float) -> bool:
+        """Put a delete marker in front of the versions of a key, as of a moment: what was written after it stays in front."""
+        status, _, _ = self._call("DELETE", self.name, key, {"X-Timestamp": Timestamp(moment).internal})
+        if status not in (204, 404, 409):
+            raise Unsure(f"DELETE {self.name}/{key}: {status}")
+        return status == 204
+
+    def remove_parts(self, key: str, upload: str) -> int:
+        """The parts of an upload that nothing is made of. Returns how many went."""
+        count = 0
+        for row in self.rows(self.segments, f"{key}/{upload}/"):
+            split = layout.split_name(row["name"])
+            if split is None or split[:2] != (key, upload) or split[2] is None:
+                continue
+            status, _, _ = self._call("DELETE", self.segments, row["name"])
+            if status not in (204, 404):
+                raise Unsure(f"DELETE {self.segments}/{row['name']}: {status}")
+            count += status == 204
+        return count
+
+    def announce_abort(self, key: str, upload: str) -> None:
+        """Let whoever completes the upload at the same moment know that it is being aborted."""
+        headers = {_ABORTING: "yes", "Content-Type": "application/directory", "Content-Length": "0"}
+        status, _, _ = self._call("PUT", self.segments, f"{key}/{upload}", headers, body=b"")
+        if status != 201:
+            raise Unsure(f"PUT {self.segments}/{key}/{upload}: {status}")
+
+    def set_sysmeta(self, name: str, value: str) -> None:
+        status, _, _ = self._call("POST", self.name, None, {"X-Container-Sysmeta-S3api-" + name: value})
+        if status not in (204, 404):
+            raise Unsure(f"POST {self.name}: {status}")

@@ -1,0 +1,215 @@
+"""A pass over one bucket: what its rules say is due goes (spec s3.md 17.2, 17.3).
+
+What is listed is only a hint: each object is looked at once more before it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from swift.core import clock
+from swift.core.concurrency import GreenPool, Timeout
+from swift.core.config import truthy
+from swift.core.timestamp import Timestamp
+from swift.s3.lifecycle import uploads
+from swift.s3.lifecycle.objects import Bucket, Found, Unsure
+from swift.s3.lifecycle.rules import Doomed, Item, Rules, Version, doomed
+from swift.s3.multipart import layout
+from swift.wire.internal import UnexpectedResponse
+
+_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
+_HIDDEN = "X-Container-Sysmeta-Versions-Container"
+_ENABLED = "X-Container-Sysmeta-Versions-Enabled"
+
+
+@dataclass
+class Figures:
+    """What a pass has done."""
+
+    buckets: int = 0
+    expired: int = 0
+    aborted: int = 0
+    orphans: int = 0
+    errors: int = 0
+
+
+class BucketPass:
+    """`pace()`: called before each removal; `told(message, *args)`: of an error, the pass goes on."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        rules: Rules,
+        figures: Figures,
+        pace: Callable[[], None],
+        told: Callable[..., None],
+        concurrency: int = 1,
+        orphan_seconds: float = 0.0,
+    ) -> None:
+        self.bucket = bucket
+        self.rules = rules
+        self.figures = figures
+        self.pace = pace
+        self.told = told
+        self.concurrency = concurrency
+        self.orphan_seconds = orphan_seconds
+        self.is_versioned = False
+        self.is_enabled = False
+
+    def run(self) -> None:
+        """Raises Unsure, and what the client raises."""
+        found = self.bucket.is_there()
+        if found.status == 404:
+            return
+        self.is_versioned = bool(found.headers.get(_HIDDEN))
+        self.is_enabled = truthy(found.headers.get(_ENABLED) or "")
+        if self.rules.has_expiries:
+            self._work(self._versions_due() if self.is_versioned else self._objects_due())
+        if self.rules.has_aborts:
+            self._work(self._uploads_due())
+        if self.orphan_seconds > 0:
+            self._work(self._orphans_due())
+
+    def _work(self, jobs: Iterator[Callable[[], None]]) -> None:
+        for _ in GreenPool(self.concurrency).imap(self._one, jobs):
+            pass
+
+    def _one(self, job: Callable[[], None]) -> None:
+        try:
+            self.pace()
+            job()
+        except (Unsure, UnexpectedResponse, ValueError, OSError, Timeout) as error:
+            self.figures.errors += 1
+            self.told("ERROR %s/%s: %s", self.bucket.account, self.bucket.name, error)
+
+    # -- without versions
+
+    def _objects_due(self) -> Iterator[Callable[[], None]]:
+        now = clock.time()
+        for row in self.bucket.rows(self.bucket.name, self.rules.prefix):
+            item = Item(row["name"], int(row["bytes"]), _written(row))
+            due = self.rules.expiry(item)
+            if (due is not None and due.time <= now) or self.rules.may_need_tags(item, now):
+                yield lambda item=item: self._expire(item)  # type: ignore[misc]
+
+    def _expire(self, item: Item) -> None:
+        found = self.bucket.head(item.key)
+        if not self._is_due(item, found) or not self.bucket.remove_seen(item.key, found):
+            return
+        self.figures.expired += 1
+        self._remove_parts(item.key, found)
+
+    def _is_due(self, item: Item, found: Found) -> bool:
+        """Returns True if what is there now is what was listed, and is due."""
+        now = clock.time()
+        written = found.written
+        if found.status == 404 or written is None or abs(float(written) - item.created) >= 0.00002:
+            return False
+        if found.is_locked(now):
+            return False
+        due = self.rules.expiry(item._replace(tags=found.tags))
+        return due is not None and due.time <= now
+
+    def _remove_parts(self, key: str, gone: Found) -> None:
+        """What an object that is gone was made of, unless something else is made of it."""
+        upload = gone.upload
+        if not upload or upload in self.bucket.uploads_of(key, self.is_versioned):
+            return
+        if self.bucket.head(f"{key}/{upload}", container=self.bucket.segments).status == 404:
+            self.bucket.remove_parts(key, upload)
+
+    # -- with versions
+
+    def _versions_due(self) -> Iterator[Callable[[], None]]:
+        for rows in self.bucket.versions(self.rules.prefix):
+            key, now = rows[0]["name"], clock.time()
+            # Oldest first, so that a current version never appears from behind.
+            for dead in reversed(doomed(self.rules, key, [_version(row) for row in rows], now)):
+                yield lambda key=key, dead=dead: self._expire_version(key, dead)  # type: ignore[misc]
+
+    def _expire_version(self, key: str, dead: Doomed) -> None:
+        version = dead.version
+        seen_at = clock.time()
+        fresh = next(iter(self.bucket.versions(key)), [])
+        if not fresh or fresh[0]["name"] != key:
+            return
+        again = doomed(self.rules, key, [_version(row) for row in fresh], seen_at)
+        if not any(other.version.id == version.id and other.why == dead.why for other in again):
+            return
+        if dead.why == "marker":
+            if self.bucket.head(key).status == 404:
+                self.figures.expired += self.bucket.remove_version(key, version.id)
+            return
+        current = self.bucket.head(key)
+        if dead.why == "expired":
+            self._expire_current(key, version, current, seen_at)
+            return
+        if current.status != 404 and current.version == version.id:
+            return  # what was newer is gone: it is the current one now
+        found = self.bucket.head(key, version.id) if version.id != "null" else current
+        if found.status == 404 or found.is_locked(clock.time()) or version.id == "null":
+            return
+        since = (
+            fresh[dead.at - 1]
+            if dead.at < len(fresh) and fresh[dead.at]["version_id"] == version.id
+            else None
+        )
+        if since is None:
+            return
+        due = self.rules.noncurrent_expiry(
+            Item(key, version.size, version.created, found.tags), _written(since), dead.at - 1
+        )
+        if due is None or due.time > clock.time():
+            return
+        if self.bucket.remove_version(key, version.id):
+            self.figures.expired += 1
+            self._remove_parts(key, found)
+
+    def _expire_current(self, key: str, version: Version, current: Found, seen_at: float) -> None:
+        if current.status == 404 or current.version != version.id:
+            return
+        due = self.rules.expiry(Item(key, version.size, version.created, current.tags))
+        if due is None or due.time > seen_at:
+            return
+        if current.version == "null" and current.is_locked(seen_at):
+            return
+        if not self.is_enabled and current.version == "null":
+            if self.bucket.remove_seen(key, current):
+                self.figures.expired += 1
+                self._remove_parts(key, current)
+            return
+        self.figures.expired += self.bucket.mark_deleted(key, seen_at)
+
+    # -- uploads
+
+    def _uploads_due(self) -> Iterator[Callable[[], None]]:
+        now = clock.time()
+        for row in self.bucket.rows(self.bucket.segments, self.rules.prefix):
+            split = layout.split_name(row["name"])
+            if split is None or split[2] is not None:
+                continue
+            key, upload, _ = split
+            due = self.rules.abort(key, _written(row))
+            if due is not None and due.time <= now:
+                yield lambda key=key, upload=upload: self._abort(key, upload)  # type: ignore[misc]
+
+    def _abort(self, key: str, upload: str) -> None:
+        self.figures.aborted += uploads.abort(self.bucket, key, upload, self.is_versioned)
+
+    def _orphans_due(self) -> Iterator[Callable[[], None]]:
+        for found in uploads.orphans(self.bucket, clock.time() - self.orphan_seconds, self.is_versioned):
+            yield lambda found=found: self._remove_orphans(found)  # type: ignore[misc]
+
+    def _remove_orphans(self, found: uploads.Orphans) -> None:
+        self.figures.orphans += uploads.remove(self.bucket, found, self.is_versioned)
+
+
+def _written(row: dict[str, Any]) -> float:
+    return float(Timestamp.from_isoformat(row["last_modified"]))
+
+
+def _version(row: dict[str, Any]) -> Version:
+    kind = row.get("content_type", "")
+    return Version(row.get("version_id") or "null", _written(row), int(row["bytes"]), kind == _MARKER_TYPE)

@@ -1,0 +1,229 @@
+"""Lifecycle rules carried out on a real cluster, with short days."""
+
+from __future__ import annotations
+
+import configparser
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import Config
+from botocore.exceptions import ClientError
+
+from swift.cli.saio_layout import NODES
+from test.cluster import Cluster
+
+ROOT = Path(__file__).parents[2]
+DAY = 3.0
+
+
+@pytest.fixture(scope="module")
+def s3(cluster: Cluster) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
+        aws_access_key_id="test:tester",
+        aws_secret_access_key="testing",
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+    )
+
+
+class Daemons:
+    """The daemon, once per node, all of them at the same time."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.paths = []
+        for path in sorted(cluster.layout.etc.rglob("container-server*.conf")) + sorted(
+            cluster.layout.etc.rglob("container*/*.conf")
+        ):
+            conf = configparser.RawConfigParser(interpolation=None)
+            conf.read(path)
+            made = configparser.RawConfigParser()
+            made["DEFAULT"] = {
+                **{name: conf["DEFAULT"][name] for name in conf["DEFAULT"]},
+                "log_to": "stderr",
+            }
+            made["s3-lifecycle"] = {
+                "lifecycle_day_seconds": str(DAY),
+                "orphan_parts_days": "1",
+                "recon_cache_path": str(folder),
+            }
+            target = folder / f"lifecycle{len(self.paths)}.conf"
+            with target.open("w") as file:
+                made.write(file)
+            self.paths.append(target)
+        assert len(self.paths) == len(NODES)
+
+    def run(self, **options: Any) -> list[subprocess.Popen[str]]:
+        return [
+            subprocess.Popen(
+                [sys.executable, str(ROOT / "bin/swift-s3-lifecycle"), str(path), "once"],
+                stderr=subprocess.PIPE, text=True, **options,
+            )
+            for path in self.paths
+        ]  # fmt: skip
+
+    def passed(self) -> str:
+        said = ""
+        for process in self.run():
+            said += process.communicate(timeout=120)[1]
+            assert process.returncode == 0, said
+        assert "Traceback" not in said, said
+        return said
+
+
+@pytest.fixture(scope="module")
+def daemons(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemons]:
+    yield Daemons(cluster, tmp_path_factory.mktemp("lifecycle"))
+
+
+def rule(name: str = "r", **parts: Any) -> dict[str, Any]:
+    return {"ID": name, "Status": "Enabled", "Filter": {}, **parts}
+
+
+def configure(s3: Any, bucket: str, *rules: dict[str, Any]) -> None:
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": list(rules)})
+
+
+def names(s3: Any, bucket: str) -> list[str]:
+    return [item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+def test_the_document(s3: Any) -> None:
+    s3.create_bucket(Bucket="document")
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_lifecycle_configuration(Bucket="document")
+    assert caught.value.response["Error"]["Code"] == "NoSuchLifecycleConfiguration"
+    rules = [
+        rule(
+            "a b",
+            Expiration={"Days": 3},
+            Filter={"And": {"Prefix": "p", "Tags": [{"Key": "k", "Value": "v"}]}},
+        ),
+        rule("c", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 2}),
+    ]
+    configure(s3, "document", *rules)
+    assert s3.get_bucket_lifecycle_configuration(Bucket="document")["Rules"] == rules
+    many = [rule(f"{at:0200d}", Expiration={"Days": at}) for at in range(1, 1001)]
+    configure(s3, "document", *many)
+    assert s3.get_bucket_lifecycle_configuration(Bucket="document")["Rules"] == many
+    s3.delete_bucket_lifecycle(Bucket="document")
+    with pytest.raises(ClientError):
+        s3.get_bucket_lifecycle_configuration(Bucket="document")
+    s3.delete_bucket(Bucket="document")
+
+
+def upload(s3: Any, bucket: str, key: str, complete: bool = True) -> str:
+    made = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key=key, UploadId=made, PartNumber=1, Body=b"part")
+    if complete:
+        s3.complete_multipart_upload(
+            Bucket=bucket, Key=key, UploadId=made,
+            MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+        )  # fmt: skip
+    return str(made)
+
+
+def segments(cluster: Cluster, bucket: str) -> list[str]:
+    return cluster.request("GET", f"/{bucket}+segments").body.decode().split()
+
+
+def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: Daemons) -> None:
+    """All kinds of buckets in one pass, by four nodes at the same time; then a second one, in which some daemons are killed."""
+    for bucket in ("plain", "tagged", "uploads", "versioned", "none"):
+        s3.create_bucket(Bucket=bucket)
+    configure(s3, "plain", rule(Expiration={"Days": 1}, Filter={"Prefix": "old/"}))
+    configure(s3, "tagged", rule(Expiration={"Days": 1}, Filter={"Tag": {"Key": "go", "Value": "yes"}}))
+    configure(
+        s3, "uploads", rule(AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1}, Filter={"Prefix": "a"})
+    )
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    configure(
+        s3, "versioned",
+        rule("now", Expiration={"Days": 1}, Filter={"Prefix": "cur"}),
+        rule("then", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 1}, Filter={"Prefix": "non"}),
+    )  # fmt: skip
+    for key in ("old/1", "old/ä", "new/1", "old/rewritten"):
+        s3.put_object(Bucket="plain", Key=key, Body=b"x")
+    upload(s3, "plain", "old/large")
+    for key in ("a", "b"):
+        s3.put_object(Bucket="tagged", Key=key, Body=b"x")
+    s3.put_object_tagging(Bucket="tagged", Key="a", Tagging={"TagSet": [{"Key": "go", "Value": "yes"}]})
+    s3.put_object_tagging(Bucket="tagged", Key="b", Tagging={"TagSet": [{"Key": "go", "Value": "no"}]})
+    upload(s3, "uploads", "abandoned", complete=False)
+    kept_upload = upload(s3, "uploads", "other", complete=False)
+    upload(s3, "uploads", "a-done")
+    s3.put_object(Bucket="versioned", Key="current", Body=b"1")
+    ids = [
+        s3.put_object(Bucket="versioned", Key="noncurrent", Body=b"%d" % at)["VersionId"] for at in range(4)
+    ]
+    s3.put_object(Bucket="none", Key="k", Body=b"x")
+    time.sleep(DAY + 0.5)
+    s3.put_object(Bucket="plain", Key="old/rewritten", Body=b"anew")
+    said = daemons.passed()
+    assert names(s3, "plain") == ["new/1", "old/rewritten"], said
+    assert s3.get_object(Bucket="plain", Key="old/rewritten")["Body"].read() == b"anew"
+    assert segments(cluster, "plain") == []
+    assert names(s3, "tagged") == ["b"]
+    left = segments(cluster, "uploads")
+    assert not any(name.startswith("abandoned") for name in left)
+    assert f"other/{kept_upload}" in left and f"other/{kept_upload}/1" in left
+    assert s3.get_object(Bucket="uploads", Key="a-done")["Body"].read() == b"part"
+    assert names(s3, "versioned") == ["noncurrent"]
+    listed = s3.list_object_versions(Bucket="versioned")
+    assert [item["Key"] for item in listed["DeleteMarkers"]] == ["current"]
+    assert [item["VersionId"] for item in listed["Versions"] if item["Key"] == "noncurrent"] == [
+        ids[3],
+        ids[2],
+    ]
+    assert [item["Key"] for item in listed["Versions"] if item["Key"] == "current"] == ["current"]
+    assert names(s3, "none") == ["k"]
+
+
+def test_a_killed_daemon_harms_nothing(s3: Any, cluster: Cluster, daemons: Daemons) -> None:
+    s3.create_bucket(Bucket="killed")
+    for at in range(30):
+        s3.put_object(Bucket="killed", Key=f"old/{at}", Body=b"x")
+    s3.put_object(Bucket="killed", Key="kept", Body=b"x")
+    upload(s3, "killed", "old/large")
+    configure(s3, "killed", rule(Expiration={"Days": 1}, Filter={"Prefix": "old/"}))
+    time.sleep(DAY + 0.5)
+    for process in daemons.run():
+        time.sleep(0.4)
+        process.kill()
+        process.communicate()
+    time.sleep(DAY)
+    daemons.passed()
+    time.sleep(DAY)
+    daemons.passed()
+    assert names(s3, "killed") == ["kept"]
+    assert segments(cluster, "killed") == []
+
+
+def test_parts_that_nothing_is_made_of(s3: Any, cluster: Cluster) -> None:
+    """What a failure may leave behind is listed and removed; what is in use never."""
+    s3.create_bucket(Bucket="orphans")
+    open_one = upload(s3, "orphans", "open", complete=False)
+    done = upload(s3, "orphans", "done")
+    lost = upload(s3, "orphans", "lost")
+    cluster.request("DELETE", "/orphans/lost")  # by the native API: the manifest alone
+    command = [
+        sys.executable, str(ROOT / "bin/swift-s3-orphans"), "AUTH_test", "orphans", "--swift-dir", str(cluster.layout.etc),
+    ]  # fmt: skip
+    young = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=60, check=False)
+    assert (young.returncode, young.stdout) == (0, ""), young.stderr
+    command += ["--days", "0"]
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert listed.stdout == f"orphans/lost {lost} 1 parts 4 bytes\n", listed.stderr
+    assert f"lost/{lost}/1" in segments(cluster, "orphans")
+    removed = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=60, check=False)
+    assert "1 removed" in removed.stdout
+    assert sorted(segments(cluster, "orphans")) == sorted(
+        [f"done/{done}/1", f"open/{open_one}", f"open/{open_one}/1"]
+    )
