@@ -136,54 +136,57 @@ def segments(cluster: Cluster, bucket: str) -> list[str]:
 
 def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: Daemons) -> None:
     """All kinds of buckets in one pass, by four nodes at the same time; then a second one, in which some daemons are killed."""
-    for bucket in ("plain", "tagged", "uploads", "versioned", "none"):
+    for bucket in ("lc-plain", "tag-rules", "lc-uploads", "lc-versioned", "lc-none"):
         s3.create_bucket(Bucket=bucket)
-    configure(s3, "plain", rule(Expiration={"Days": 1}, Filter={"Prefix": "old/"}))
-    configure(s3, "tagged", rule(Expiration={"Days": 1}, Filter={"Tag": {"Key": "go", "Value": "yes"}}))
+    configure(s3, "lc-plain", rule(Expiration={"Days": 1}, Filter={"Prefix": "old/"}))
+    configure(s3, "tag-rules", rule(Expiration={"Days": 1}, Filter={"Tag": {"Key": "go", "Value": "yes"}}))
     configure(
-        s3, "uploads", rule(AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1}, Filter={"Prefix": "a"})
+        s3,
+        "lc-uploads",
+        rule(AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1}, Filter={"Prefix": "a"}),
     )
-    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_versioning(Bucket="lc-versioned", VersioningConfiguration={"Status": "Enabled"})
     configure(
-        s3, "versioned",
+        s3, "lc-versioned",
         rule("now", Expiration={"Days": 1}, Filter={"Prefix": "cur"}),
         rule("then", NoncurrentVersionExpiration={"NoncurrentDays": 1, "NewerNoncurrentVersions": 1}, Filter={"Prefix": "non"}),
     )  # fmt: skip
     for key in ("old/1", "old/ä", "new/1", "old/rewritten"):
-        s3.put_object(Bucket="plain", Key=key, Body=b"x")
-    upload(s3, "plain", "old/large")
+        s3.put_object(Bucket="lc-plain", Key=key, Body=b"x")
+    upload(s3, "lc-plain", "old/large")
     for key in ("a", "b"):
-        s3.put_object(Bucket="tagged", Key=key, Body=b"x")
-    s3.put_object_tagging(Bucket="tagged", Key="a", Tagging={"TagSet": [{"Key": "go", "Value": "yes"}]})
-    s3.put_object_tagging(Bucket="tagged", Key="b", Tagging={"TagSet": [{"Key": "go", "Value": "no"}]})
-    upload(s3, "uploads", "abandoned", complete=False)
-    kept_upload = upload(s3, "uploads", "other", complete=False)
-    upload(s3, "uploads", "a-done")
-    s3.put_object(Bucket="versioned", Key="current", Body=b"1")
+        s3.put_object(Bucket="tag-rules", Key=key, Body=b"x")
+    s3.put_object_tagging(Bucket="tag-rules", Key="a", Tagging={"TagSet": [{"Key": "go", "Value": "yes"}]})
+    s3.put_object_tagging(Bucket="tag-rules", Key="b", Tagging={"TagSet": [{"Key": "go", "Value": "no"}]})
+    upload(s3, "lc-uploads", "abandoned", complete=False)
+    kept_upload = upload(s3, "lc-uploads", "other", complete=False)
+    upload(s3, "lc-uploads", "a-done")
+    s3.put_object(Bucket="lc-versioned", Key="current", Body=b"1")
     ids = [
-        s3.put_object(Bucket="versioned", Key="noncurrent", Body=b"%d" % at)["VersionId"] for at in range(4)
+        s3.put_object(Bucket="lc-versioned", Key="noncurrent", Body=b"%d" % at)["VersionId"]
+        for at in range(4)
     ]
-    s3.put_object(Bucket="none", Key="k", Body=b"x")
+    s3.put_object(Bucket="lc-none", Key="k", Body=b"x")
     time.sleep(DAY + 0.5)
-    s3.put_object(Bucket="plain", Key="old/rewritten", Body=b"anew")
+    s3.put_object(Bucket="lc-plain", Key="old/rewritten", Body=b"anew")
     said = daemons.passed()
-    assert names(s3, "plain") == ["new/1", "old/rewritten"], said
-    assert s3.get_object(Bucket="plain", Key="old/rewritten")["Body"].read() == b"anew"
-    assert segments(cluster, "plain") == []
-    assert names(s3, "tagged") == ["b"]
-    left = segments(cluster, "uploads")
+    assert names(s3, "lc-plain") == ["new/1", "old/rewritten"], said
+    assert s3.get_object(Bucket="lc-plain", Key="old/rewritten")["Body"].read() == b"anew"
+    assert segments(cluster, "lc-plain") == []
+    assert names(s3, "tag-rules") == ["b"]
+    left = segments(cluster, "lc-uploads")
     assert not any(name.startswith("abandoned") for name in left)
     assert f"other/{kept_upload}" in left and f"other/{kept_upload}/1" in left
-    assert s3.get_object(Bucket="uploads", Key="a-done")["Body"].read() == b"part"
-    assert names(s3, "versioned") == ["noncurrent"]
-    listed = s3.list_object_versions(Bucket="versioned")
+    assert s3.get_object(Bucket="lc-uploads", Key="a-done")["Body"].read() == b"part"
+    assert names(s3, "lc-versioned") == ["noncurrent"]
+    listed = s3.list_object_versions(Bucket="lc-versioned")
     assert [item["Key"] for item in listed["DeleteMarkers"]] == ["current"]
     assert [item["VersionId"] for item in listed["Versions"] if item["Key"] == "noncurrent"] == [
         ids[3],
         ids[2],
     ]
     assert [item["Key"] for item in listed["Versions"] if item["Key"] == "current"] == ["current"]
-    assert names(s3, "none") == ["k"]
+    assert names(s3, "lc-none") == ["k"]
 
 
 def test_a_killed_daemon_harms_nothing(s3: Any, cluster: Cluster, daemons: Daemons) -> None:

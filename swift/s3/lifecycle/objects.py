@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from swift.core.timestamp import Timestamp
 from swift.s3 import object_changes, tagging
 from swift.s3.multipart import layout
-from swift.wire.body import close_if_possible
-from swift.wire.headers import HeaderKeyDict
 from swift.wire.internal import InternalClient
+from swift.wire.message import HeaderKeyDict, close_if_possible
 
 PAGE = 10_000
 _MOST_BYTES = 64 * 1024 * 1024

@@ -66,7 +66,7 @@ def test_what_is_asked_for(line, name):
         ("POST /bucket/k?restore", "NotImplemented", 501),
         ("POST /bucket/k?select&select-type=2", "NotImplemented", 501),
         ("GET /bucket/k?torrent", "NotImplemented", 501),
-        ("GET /bucket?analytics", "NotImplemented", 501),
+        ("GET /bucket?torrent", "NotImplemented", 501),
         ("PUT /bucket?nonsense", "NotImplemented", 501),
         ("DELETE /bucket?nonsense=1", "NotImplemented", 501),
         ("POST /bucket", "NotImplemented", 501),
