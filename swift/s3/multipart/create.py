@@ -44,7 +44,7 @@ def create(request: S3Request) -> Answer:
             element("Bucket", bucket),
             element("Key", key),
             element("UploadId", upload),
-        )
+        ),
     )
 
 
