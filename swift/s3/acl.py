@@ -84,6 +84,11 @@ def _grant(kind: str, inner: str, permission: str) -> str:
     return node("Grant", grantee, element("Permission", permission))
 
 
+def put_object(request: S3Request) -> Answer:
+    """PutObjectAcl: objects have the rights of their bucket."""
+    raise S3Error("NotImplemented", "ACLs of objects are not supported.")
+
+
 def put_bucket(request: S3Request) -> Answer:
     """PutBucketAcl: a canned ACL in a header, or a document that means one."""
     assert request.bucket is not None

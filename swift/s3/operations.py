@@ -65,6 +65,7 @@ OPERATIONS = (
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
+    Operation("PutObjectAcl", "PUT", OBJECT, acl.put_object, "acl", "s3:PutObjectAcl", "WRITE_ACP", True),
     Operation("GetObjectTagging", "GET", OBJECT, objects.no_tags, "tagging", "s3:GetObjectTagging"),
     Operation("CreateMultipartUpload", "POST", OBJECT, multipart.create, "uploads", "s3:PutObject", "WRITE"),
     Operation("UploadPart", "PUT", OBJECT, multipart.upload_part, "partNumber", "s3:PutObject", "WRITE"),
