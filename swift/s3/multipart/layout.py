@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,8 +37,13 @@ def segments(bucket: str) -> str:
 
 
 def new_upload_id() -> str:
-    made = uuid.UUID(bytes=clock.random_bytes(16), version=4)
-    return base64.urlsafe_b64encode(str(made).encode()).decode()
+    """As the reference's: the text of a random UUID, encoded."""
+    number = bytearray(clock.random_bytes(16))
+    number[6] = number[6] & 0x0F | 0x40
+    number[8] = number[8] & 0x3F | 0x80
+    text = number.hex()
+    made = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return base64.urlsafe_b64encode(made.encode()).decode()
 
 
 def names_of(request: S3Request) -> tuple[str, str]:
