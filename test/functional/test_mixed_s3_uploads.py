@@ -9,6 +9,8 @@ from botocore.config import Config
 
 from test.mixed import Client, mixed_cluster, needs_reference
 
+import cluster as bench_cluster  # isort: skip
+
 pytestmark = needs_reference
 LEAST = 5 * 1024 * 1024
 BODIES = {1: b"a" * LEAST, 2: b"b" * LEAST, 10: b"end"}
@@ -16,21 +18,25 @@ BODIES = {1: b"a" * LEAST, 2: b"b" * LEAST, 10: b"end"}
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory):
-    with mixed_cluster(tmp_path_factory.mktemp("mixed-s3"), inner=(), pipeline_front=("s3api",)) as cluster:
-        yield [
-            (
-                boto3.client(
-                    "s3",
-                    endpoint_url=f"http://127.0.0.1:{port}",
-                    aws_access_key_id="test:tester",
-                    aws_secret_access_key="testing",
-                    region_name="us-east-1",
-                    config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
-                ),
-                Client(port),
-            )
-            for port in (cluster.port, cluster.reference_port)
-        ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            bench_cluster, "PIPELINE", bench_cluster.PIPELINE.replace(" tempauth ", " s3api tempauth ")
+        )
+        with mixed_cluster(tmp_path_factory.mktemp("mixed-s3")) as cluster:
+            yield [
+                (
+                    boto3.client(
+                        "s3",
+                        endpoint_url=f"http://127.0.0.1:{port}",
+                        aws_access_key_id="test:tester",
+                        aws_secret_access_key="testing",
+                        region_name="us-east-1",
+                        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
+                    ),
+                    Client(port),
+                )
+                for port in (cluster.port, cluster.reference_port)
+            ]
 
 
 def stored(native, bucket, upload):
