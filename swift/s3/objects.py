@@ -7,7 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from swift.core.constraints import limits
-from swift.s3 import acl, checksums, copying, metadata, payload
+from swift.s3 import acl, checksums, copying, metadata, payload, tagging
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
@@ -25,7 +25,6 @@ _OVERRIDES = {
     "response-content-encoding": "Content-Encoding",
 }
 _NOT_YET = {
-    "HTTP_X_AMZ_TAGGING": "Object tagging is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
@@ -136,7 +135,7 @@ def put(request: S3Request) -> Answer:
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request)
     body = payload.prepared(request)
-    headers = body.object_headers()
+    headers = {**body.object_headers(), **tagging.sent_headers(request)}
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)

@@ -94,6 +94,7 @@ OPERATIONS = (
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
+    Operation("PutObjectAcl", "PUT", OBJECT, acl.put_object, "acl", "s3:PutObjectAcl", "WRITE_ACP", True),
     Operation("GetObjectTagging", "GET", OBJECT, tagging.get_of_object, "tagging", "s3:GetObjectTagging", "READ", True),
     Operation("PutObjectTagging", "PUT", OBJECT, tagging.put_of_object, "tagging", "s3:PutObjectTagging", "WRITE"),
     Operation("DeleteObjectTagging", "DELETE", OBJECT, tagging.delete_of_object, "tagging", "s3:DeleteObjectTagging", "WRITE"),

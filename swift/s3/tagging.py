@@ -17,7 +17,7 @@ from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
 from swift.s3.xml import Node, Text, document, element, many, node, one, read
 
-NAME = "tagging"  # of the transient sysmeta
+NAME = "tagging"  # of the transient sysmeta; GET and HEAD count them in `metadata`
 STORED = object_changes.TRANSIENT + NAME  # header of native answers, lower case
 STORED_KEY = "HTTP_" + STORED.upper().replace("-", "_")  # environ key of native requests
 MARKER_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_TAGGING"
@@ -94,12 +94,24 @@ def stored_headers(tags: Mapping[str, str]) -> dict[str, str]:
     return {STORED_KEY: stored(tags)} if tags else {}
 
 
-def count_headers(native: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """x-amz-tagging-count, if a native answer is of an object with tags."""
-    for name, value in native:
-        if name.lower() == STORED and value:
-            return [("x-amz-tagging-count", str(value.count("&") + 1))]
-    return []
+def sent_headers(request: S3Request) -> dict[str, str]:
+    """The same of a request's x-amz-tagging. Raises S3Error."""
+    return stored_headers(parse_header(request.header("x-amz-tagging") or ""))
+
+
+def copied_headers(request: S3Request, source: str | None) -> dict[str, str]:
+    """The same of a copy, whose source has the tags that `source` says in their stored form. Raises S3Error."""
+    directive = request.header("x-amz-tagging-directive") or "COPY"
+    if directive not in ("COPY", "REPLACE"):
+        raise S3Error(
+            "InvalidArgument",
+            "Unknown tagging directive.",
+            ArgumentName="x-amz-tagging-directive",
+            ArgumentValue=directive,
+        )
+    if directive == "COPY":
+        return {STORED_KEY: source} if source else {}
+    return {STORED_KEY: stored(parse_header(request.header("x-amz-tagging") or ""))}
 
 
 def shown(tags: Mapping[str, str]) -> bytes:
