@@ -11,6 +11,7 @@ from swift.s3 import acl, checksums, copying, metadata, payload, tagging
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
+from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.request import S3Request
 from swift.wire.message import str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
@@ -57,6 +58,7 @@ def get(request: S3Request) -> Answer:
     shown = metadata.shown_headers(answer.headers)
     if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED" and answer.status == 200:
         shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
+    shown = lifecycle.with_expiration(request, shown, answer.headers)
     if params:
         shown = _overridden(shown, params)
     if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:

@@ -113,6 +113,21 @@ def test_the_document(s3: Any) -> None:
     many = [rule(f"{at:0200d}", Expiration={"Days": at}) for at in range(1, 1001)]
     configure(s3, "document", *many)
     assert s3.get_bucket_lifecycle_configuration(Bucket="document")["Rules"] == many
+    configure(
+        s3, "document",
+        rule("a b", Expiration={"Days": 3}, Filter={"Prefix": "p"}),
+        rule("u", AbortIncompleteMultipartUpload={"DaysAfterInitiation": 2}),
+    )  # fmt: skip
+    for key in ("p", "q"):
+        s3.put_object(Bucket="document", Key=key, Body=b"x")
+        expires = s3.head_object(Bucket="document", Key=key).get("Expiration")
+        assert (expires is not None and 'rule-id="a%20b"' in expires and "00:00:00 GMT" in expires) == (
+            key == "p"
+        )
+        s3.delete_object(Bucket="document", Key=key)
+    made = s3.create_multipart_upload(Bucket="document", Key="k")
+    assert made["AbortRuleId"] == "u"
+    s3.abort_multipart_upload(Bucket="document", Key="k", UploadId=made["UploadId"])
     s3.delete_bucket_lifecycle(Bucket="document")
     with pytest.raises(ClientError):
         s3.get_bucket_lifecycle_configuration(Bucket="document")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 from swift.core import clock
@@ -16,6 +17,8 @@ from swift.s3.request import S3Request
 
 NAME = "Lifecycle"
 _EXPIRATION = "x-amz-expiration"
+_MOST_KEPT = 64
+_rules_of: dict[int, tuple[dict[str, Any], Rules]] = {}
 
 
 def get(request: S3Request) -> Answer:
@@ -46,7 +49,17 @@ def _rules(request: S3Request) -> Rules | None:
         found = bucket_documents.load(request, NAME)
     except S3Error:
         return None
-    return None if found is None else Rules(found, request.options.lifecycle_day_seconds)
+    return None if found is None else _made(found, request.options.lifecycle_day_seconds)
+
+
+def _made(found: dict[str, Any], day: float) -> Rules:
+    """A document that is remembered has its rules made once."""
+    kept = _rules_of.get(id(found))
+    if kept is None or kept[0] is not found or kept[1].day != day:
+        kept = _rules_of[id(found)] = found, Rules(found, day)
+        while len(_rules_of) > _MOST_KEPT:
+            _rules_of.pop(next(iter(_rules_of)))
+    return kept[1]
 
 
 def with_expiration(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from swift.core.timestamp import Timestamp
 from swift.s3 import object_changes, tagging
-from swift.s3.multipart import layout
+from swift.s3.multipart import layout, marker
 from swift.wire.internal import InternalClient
 from swift.wire.message import HeaderKeyDict, close_if_possible
 
@@ -19,8 +19,7 @@ PAGE = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _LEGAL_HOLD = object_changes.TRANSIENT + "legal-hold"
 _RETENTION = object_changes.TRANSIENT + "retention"
-_ABORTING = "X-Object-Sysmeta-S3api-Aborting"
-_UPLOAD_IDS = (layout.UPLOAD_ID_KEY, layout.OLD_UPLOAD_ID_KEY)
+_UPLOAD_IDS = (marker.UPLOAD_ID, marker.OLD_UPLOAD_ID)
 
 
 class Unsure(Exception):
@@ -44,7 +43,9 @@ class Found(NamedTuple):
 
     @property
     def upload(self) -> str:
-        """The upload that it was completed from, "" for none."""
+        """The upload that it was completed from, "" for none: a copy, which has the sysmeta too, is made of nothing."""
+        if (self.headers.get("X-Static-Large-Object") or "").lower() != "true":
+            return ""
         return str(next((self.headers[key] for key in _UPLOAD_IDS if self.headers.get(key)), ""))
 
     @property
@@ -139,10 +140,10 @@ class Bucket:
             if not rows:
                 return
             last = rows[-1]
-            marker, version = last.get("name", last.get("subdir", "")), last.get("version_id")
-            if (marker, version) == (params.get("marker"), params.get("version_marker")):
+            name, version = last.get("name", last.get("subdir", "")), last.get("version_id")
+            if (name, version) == (params.get("marker"), params.get("version_marker")):
                 raise Unsure(f"the listing of {container} does not advance")
-            params["marker"] = marker
+            params["marker"] = name
             if "versions" in params and version is not None:
                 params["version_marker"] = version
 
@@ -209,10 +210,9 @@ class Bucket:
 
     def announce_abort(self, key: str, upload: str) -> None:
         """Let whoever completes the upload at the same moment know that it is being aborted."""
-        headers = {_ABORTING: "yes", "Content-Type": "application/directory", "Content-Length": "0"}
-        status, _, _ = self._call("PUT", self.segments, f"{key}/{upload}", headers, body=b"")
-        if status != 201:
-            raise Unsure(f"PUT {self.segments}/{key}/{upload}: {status}")
+        status, _, _ = self._call("POST", self.segments, f"{key}/{upload}", {marker.ABORTING: "yes"})
+        if status not in (202, 404):
+            raise Unsure(f"POST {self.segments}/{key}/{upload}: {status}")
 
     def set_sysmeta(self, name: str, value: str) -> None:
         status, _, _ = self._call("POST", self.name, None, {"X-Container-Sysmeta-S3api-" + name: value})

@@ -35,6 +35,8 @@ def abort(bucket: Bucket, key: str, upload: str, is_versioned: bool) -> bool:
         return False
     bucket.remove_parts(key, upload)
     _remove_marker(bucket, key, upload)
+    # Those that came meanwhile; whoever stores one now finds no marker, and takes it back.
+    bucket.remove_parts(key, upload)
     return True
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from swift.core import clock
 from swift.core.policy import policies
 from swift.s3 import acl, metadata, tagging
 from swift.s3.answers import Answer, xml_answer
+from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.multipart import layout
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
@@ -48,6 +50,7 @@ def create(request: S3Request) -> Answer:
             element("Key", key),
             element("UploadId", upload),
         ),
+        lifecycle.abort_headers(request, clock.time()),
     )
 
 
