@@ -126,3 +126,79 @@ def test_tags_of_versions(s3: Any) -> None:
     with pytest.raises(ClientError) as caught:
         s3.get_object_tagging(Bucket="versions", Key="k", VersionId="1795237739.28946")
     assert code_of(caught) == ("NoSuchVersion", 404)
+
+
+def test_cors_of_a_bucket(s3: Any, cluster: Cluster) -> None:
+    s3.create_bucket(Bucket="cors")
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_cors(Bucket="cors")
+    assert code_of(caught) == ("NoSuchCORSConfiguration", 404)
+    rules = [
+        {"AllowedOrigins": ["http://*.a"], "AllowedMethods": ["GET"], "AllowedHeaders": ["x-*"], "ExposeHeaders": ["ETag"], "MaxAgeSeconds": 9},
+    ]  # fmt: skip
+    s3.put_bucket_cors(Bucket="cors", CORSConfiguration={"CORSRules": rules})
+    assert s3.get_bucket_cors(Bucket="cors")["CORSRules"] == rules
+    s3.put_object(Bucket="cors", Key="k", Body=b"x")
+    signed = s3.generate_presigned_url("get_object", Params={"Bucket": "cors", "Key": "k"})
+    path = signed.partition(f":{cluster.layout.port}")[2]
+    asks = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "X-One"}
+    answer = cluster.raw("OPTIONS", path, headers={"Origin": "http://b.a", **asks})
+    assert answer.status == 200
+    assert answer.headers["access-control-allow-origin"] == "http://b.a"
+    assert answer.headers["access-control-allow-headers"] == "x-one"
+    for headers in (
+        {"Origin": "http://other", **asks},
+        {"Origin": "http://b.a", **asks, "Access-Control-Request-Method": "PUT"},
+        {"Origin": "http://b.a", **asks, "Access-Control-Request-Headers": "other"},
+    ):
+        assert cluster.raw("OPTIONS", path, headers=headers).status == 403
+    for target in (path, path.replace("/k?", "/none?")):
+        answer = cluster.raw("GET", target, headers={"Origin": "http://b.a"})
+        assert answer.headers.get("access-control-allow-origin") == ("http://b.a" if target == path else None)
+    assert (
+        "access-control-allow-origin" not in cluster.raw("GET", path, headers={"Origin": "http://x"}).headers
+    )
+    s3.delete_bucket_cors(Bucket="cors")
+    assert cluster.raw("OPTIONS", path, headers={"Origin": "http://b.a", **asks}).status == 403
+
+
+def test_what_else_can_be_asked_of_a_bucket(s3: Any) -> None:
+    s3.create_bucket(Bucket="else")
+    for call, code in (
+        (s3.get_bucket_encryption, "ServerSideEncryptionConfigurationNotFoundError"),
+        (s3.get_bucket_website, "NoSuchWebsiteConfiguration"),
+        (s3.get_bucket_replication, "ReplicationConfigurationNotFoundError"),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call(Bucket="else")
+        assert code_of(caught) == (code, 404)
+        with pytest.raises(ClientError) as caught:
+            call(Bucket="nowhere")
+        assert code_of(caught) == ("NoSuchBucket", 404)
+    assert s3.get_bucket_request_payment(Bucket="else")["Payer"] == "BucketOwner"
+    assert "LoggingEnabled" not in s3.get_bucket_logging(Bucket="else")
+    assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket="else")
+    s3.get_bucket_notification_configuration(Bucket="else")
+    s3.put_bucket_notification_configuration(Bucket="else", NotificationConfiguration={})
+    assert s3.list_bucket_inventory_configurations(Bucket="else")["IsTruncated"] is False
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_metrics_configuration(Bucket="else", Id="x")
+    assert code_of(caught) == ("NoSuchConfiguration", 404)
+    refused = [
+        (s3.put_bucket_website, {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "i"}}}),
+        (s3.put_bucket_accelerate_configuration, {"AccelerateConfiguration": {"Status": "Enabled"}}),
+        (s3.put_bucket_request_payment, {"RequestPaymentConfiguration": {"Payer": "Requester"}}),
+        (
+            s3.put_bucket_encryption,
+            {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}},
+        ),
+        (
+            s3.put_bucket_logging,
+            {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "else", "TargetPrefix": "x"}}},
+        ),
+    ]  # fmt: skip
+    for call, arguments in refused:
+        with pytest.raises(ClientError) as caught:
+            call(Bucket="else", **arguments)
+        assert code_of(caught) == ("NotImplemented", 501)
+    s3.delete_bucket(Bucket="else")
