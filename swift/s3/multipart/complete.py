@@ -14,7 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.middleware.parallel import Meanwhile, in_parallel
 from swift.middleware.slo.upload import KNOWN
-from swift.s3 import metadata
+from swift.s3 import metadata, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
@@ -32,7 +32,7 @@ _MOVED = {
     "x-object-sysmeta-s3api-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
     "x-object-sysmeta-swift3-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
     "x-object-sysmeta-s3api-owner-ids": "HTTP_X_OBJECT_SYSMETA_S3API_OWNER_IDS",
-    "x-object-sysmeta-s3api-tagging": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_TAGGING",
+    tagging.MARKER: tagging.STORED_KEY,
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }
