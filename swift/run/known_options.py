@@ -249,6 +249,7 @@ _OPTIONS = frozenset(
         "multi_delete_concurrency",
         "ratelimit_as_client_error",
         "s3_acl",
+        "s3_keys_file",
         "signature_v2",
         "max_manifest_segments",
         "max_manifest_size",

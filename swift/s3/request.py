@@ -224,6 +224,8 @@ class S3Request:
         self._learn(made, container, obj)
         if answer.status == 401:
             answer.close()
+            if made.get("s3api.unknown_access_key"):
+                raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
             raise self.refused()
         return answer
 
@@ -250,7 +252,9 @@ class S3Request:
         self.account = wsgi_to_str(parts[2])
         self.is_known = True
         self.is_owner = bool(made.get("swift_owner"))
-        if made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
+        if "s3api.user_id" in made:
+            self.user_id = made["s3api.user_id"]
+        elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = wsgi_to_str(f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}")
 
     def authenticate(self) -> None:

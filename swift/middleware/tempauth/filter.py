@@ -14,6 +14,7 @@ from swift.core import capabilities
 from swift.core.config import non_negative_int, truthy
 from swift.middleware.acl import clean_acl
 from swift.middleware.tempauth.authorization import Authorizer
+from swift.middleware.tempauth.s3_keys import KeysFile
 from swift.middleware.tempauth.tokens import NoTokenCache, Tokens, TokensAway
 from swift.middleware.tempauth.users import NOBODY, User, parse_users
 from swift.telemetry.log import get_logger
@@ -35,6 +36,9 @@ from swift.wire.message import (
 )
 
 RETRY_SECONDS = "2"
+# Left in the environ for the S3 layer: that nobody has the access key; else whose it is (text, `account:user`).
+UNKNOWN_ACCESS_KEY = "s3api.unknown_access_key"
+S3_USER = "s3api.user_id"
 _MOST_IDENTITIES = 1024
 _LONGEST_IDENTITY = 1024  # characters
 
@@ -54,6 +58,8 @@ class TempAuth:
         self.tokens = Tokens(conf, self.prefix, non_negative_int(conf.get("token_life", 86400)))
         self.users = parse_users(conf, self.prefix)
         self.authorizer.know_users(self.users)
+        keys_file = conf.get("s3_keys_file", "")
+        self.s3_keys = KeysFile(keys_file, self.logger) if keys_file else None
         self.metrics = metrics or get_metrics(conf, f"tempauth.{self.prefix or 'NONE'}")
         self._workers = str(conf.get("workers", "auto"))
         self._warned = False
@@ -112,11 +118,18 @@ class TempAuth:
         return groups
 
     def _s3_groups(self, environ: dict[str, Any], details: Any) -> str | None:
-        access_key = details["access_key"]
-        user = self.users.get(wsgi_to_str(access_key))
-        if user is None or not details["check_signature"](user.key):
+        access_key: str = details["access_key"]  # text
+        user = self.users.get(access_key)
+        secrets: tuple[str, ...] = (user.key,) if user is not None else ()
+        if self.s3_keys is not None and (own := self.s3_keys.key(access_key)) is not None:
+            user, secrets = self.users.get(own.user), own.secrets
+        if user is None or not secrets:
+            environ[UNKNOWN_ACCESS_KEY] = True
             return None
-        environ["PATH_INFO"] = environ["PATH_INFO"].replace(access_key, str_to_wsgi(user.account_id), 1)
+        if not any(details["check_signature"](secret) for secret in secrets):
+            return None
+        environ[S3_USER] = user.id
+        environ["PATH_INFO"] = _in_account(environ["PATH_INFO"], access_key, user.account_id)
         return ",".join(user.group_list(self.prefixes))
 
     def _identify(self, environ: dict[str, Any], groups: str) -> None:
@@ -231,6 +244,16 @@ class TempAuth:
             "tempauth: without memcached and without active_fernet_key_id a token holds in one of the %s workers only",
             self._workers,
         )
+
+
+def _in_account(path: str, access_key: str, account: str) -> str:
+    """A path (WSGI string) in which the access key stands for the account."""
+    key, name = str_to_wsgi(access_key), str_to_wsgi(account)
+    parts = path.split("/", 3)
+    if len(parts) > 2 and parts[2] == key:
+        parts[2] = name
+        return "/".join(parts)
+    return path.replace(key, name, 1)
 
 
 def _unavailable(request: Request) -> Response:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from swift.s3.errors import S3Error
 from swift.s3.names import parameters
 from swift.s3.options import Options
 from swift.s3.signature import canonical, v2, v4
 from swift.s3.signature.credential import Credential
 
 __all__ = ["Credential", "canonical", "is_signed", "read"]
+
+_ONE_WAY = (
+    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
+    "Authorization header should be specified"
+)
 
 
 def is_signed(environ: dict[str, Any]) -> bool:
@@ -29,6 +35,10 @@ def read(environ: dict[str, Any], options: Options, host_bucket: str | None) -> 
     """What a request says of who sends it. `host_bucket`: the bucket that its host names. Raises S3Error."""
     params = parameters(environ)
     authorization = environ.get("HTTP_AUTHORIZATION", "")
+    if authorization and (
+        "X-Amz-Credential" in params or "X-Amz-Signature" in params or "AWSAccessKeyId" in params
+    ):
+        raise S3Error("InvalidArgument", _ONE_WAY, ArgumentName="Authorization")
     if "X-Amz-Credential" in params:
         return v4.of_query(environ, params, options)
     if authorization.startswith("AWS4-HMAC-SHA256 "):

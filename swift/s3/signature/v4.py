@@ -186,6 +186,8 @@ def _credential(
     unsigned = [
         name for name in canonical.amz_names(environ) if name not in signed_headers and name not in _COVERED
     ]
+    if "host" not in signed_headers and "HTTP_HOST" in environ:
+        unsigned.append("host")  # it may name the bucket, which nothing else that is signed does
     if unsigned:
         raise S3Error(
             "AccessDenied",

@@ -241,6 +241,7 @@ SIGNED = "host;x-amz-content-sha256;x-amz-date"
         ({"x-amz-copy-source": "/b/k"}, "AccessDenied"),
         ({"x-amz-meta-a_b": "v"}, "AccessDenied"),
         ({"x-amz-security-token": "v"}, "AccessDenied"),
+        ({"Authorization": authorization("x-amz-content-sha256;x-amz-date", "00")}, "AccessDenied"),
     ],
 )  # fmt: skip
 def test_bad_headers(change, code):
@@ -277,6 +278,8 @@ URL = {
         ({"X-Amz-Credential": "a/20260102/eu/s3/aws4_request"}, {}, "AuthorizationQueryParametersError"),
         ({}, {"x-amz-copy-source": "/b/k"}, "AccessDenied"),
         ({}, {"x-amz-meta-a": "v"}, "AccessDenied"),
+        ({}, {"Authorization": "AWS a:b"}, "InvalidArgument"),
+        ({"X-Amz-SignedHeaders": "x-amz-date"}, {"x-amz-date": "20260102T030405Z"}, "AccessDenied"),
     ],
 )
 def test_bad_presigned_urls(change, headers, code):
