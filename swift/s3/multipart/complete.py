@@ -14,7 +14,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.middleware.parallel import Meanwhile
-from swift.s3 import metadata
+from swift.s3 import metadata, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout
@@ -174,6 +174,9 @@ class _Completion:
             if name.title() in _KEPT or name.lower().startswith("x-object-meta-"):
                 headers["HTTP_" + name.upper().replace("-", "_")] = value
         get = self.marker.get
+        tags = get(tagging.MARKER)
+        if tags:
+            headers[tagging.STORED_KEY] = tags
         kind = get("x-object-sysmeta-s3api-content-type")
         if get("x-object-sysmeta-s3api-has-content-type") == "yes" and kind:
             headers["CONTENT_TYPE"] = kind
