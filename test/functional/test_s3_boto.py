@@ -298,7 +298,7 @@ def test_uploads_that_come_to_nothing(s3, bucket):
     assert complete(*reversed(parts)) == "InvalidPartOrder"
     assert complete({"PartNumber": 1, "ETag": '"' + "0" * 32 + '"'}) == "InvalidPart"
     assert complete({"PartNumber": 3, "ETag": parts[0]["ETag"]}) == "InvalidPart"
-    assert refused(s3.upload_part, **target, PartNumber=1001, Body=b"")[0] == "InvalidArgument"
+    assert refused(s3.upload_part, **target, PartNumber=10001, Body=b"")[0] == "InvalidArgument"
     s3.abort_multipart_upload(**target)
     assert complete(*parts) == "NoSuchUpload"
     assert refused(s3.upload_part, **target, PartNumber=1, Body=b"x")[0] == "NoSuchUpload"

@@ -47,7 +47,7 @@ def create(request: S3Request) -> Answer:
             element("Bucket", bucket),
             element("Key", key),
             element("UploadId", upload),
-        )
+        ),
     )
 
 
