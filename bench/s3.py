@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, quote
 
 from cluster import Cluster
 
-FLOORS = {"get": 2.0, "put": 1.5, "list": 15.0, "delete": 8.0, "upload": 2.0}
+FLOORS = {"get": 12.0, "put": 10.0, "list": 15.0, "delete": 8.0, "upload": 3.0}
 USER, KEY, REGION = "test:tester", "testing", "us-east-1"
 BUCKET = "bench"
 SMALL = bytes(range(256)) * 16  # 4 KiB
