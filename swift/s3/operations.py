@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from swift.s3 import acl, buckets, listing, multi_delete, multipart, objects, service
+from swift.s3 import acl, attributes, buckets, listing, multi_delete, multipart, objects, service
 from swift.s3.errors import S3Error
 from swift.s3.request import Handler, S3Request
 
@@ -62,6 +62,7 @@ OPERATIONS = (
     Operation("GetBucketRequestPayment", "GET", BUCKET, buckets.request_payment, "requestPayment", "s3:GetBucketRequestPayment"),
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
+    Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
