@@ -118,6 +118,15 @@ def test_what_is_stored(s3, bucket, user):
     assert upload.body() == FIRST + SECOND
 
 
+def test_what_no_object_can_be_stored_with_begins_no_upload(s3, bucket, user):
+    lock = {"ObjectLockLegalHoldStatus": "ON", "ServerSideEncryption": "aws:kms", "Tagging": "a=1&a=2"}
+    names = {"Bucket": bucket, "Key": "k"}
+    for name, value in lock.items():
+        code = code_of(s3.create_multipart_upload, **names, **{name: value})
+        assert code in ("NotImplemented", "InvalidArgument"), name
+    assert user("HEAD", f"/{bucket}+segments").status == 404
+
+
 def test_the_last_one_of_a_number_counts(s3, bucket):
     upload = Upload(s3, bucket)
     other = upload.put(1, FIRST[::-1])
