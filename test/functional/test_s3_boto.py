@@ -504,6 +504,9 @@ def test_attributes(s3, bucket):
     assert found["Checksum"] == {"ChecksumCRC32": "DUoRhQ==", "ChecksumType": "FULL_OBJECT"}
     assert (found["ObjectSize"], found["StorageClass"]) == (11, "STANDARD")
     assert "ObjectParts" not in found
+    whole = s3.head_object(Bucket=bucket, Key=NAME, ChecksumMode="ENABLED")
+    part = s3.head_object(Bucket=bucket, Key=NAME, ChecksumMode="ENABLED", Range="bytes=0-3")
+    assert whole["ChecksumCRC32"] == "DUoRhQ==" and "ChecksumCRC32" not in part
     only = s3.get_object_attributes(Bucket=bucket, Key=NAME, ObjectAttributes=["ObjectSize"])
     assert "ETag" not in only and only["ObjectSize"] == 11
     asked = s3.get_object_attributes
