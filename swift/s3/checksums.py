@@ -1,7 +1,8 @@
 """The checksums that S3 knows of objects: CRC32, CRC32C, CRC64NVME, SHA1, SHA256 (spec s3.md 4.2, 14).
 
 Each is fed with the pieces of a body; its value is the base64 of the bytes, most significant first. CRCs come from ISA-L, which the
-wheel of pyeclib brings along; without it CRC32C and CRC64NVME are refused. Never here: headers (`payload`).
+wheel of pyeclib brings along; without it CRC32C and CRC64NVME are taken by tables, slowly. CRCs of parts can be put together into that
+of the whole; all checksums of parts into a composite one. Never here: headers (`payload`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ import base64
 import binascii
 import ctypes
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from swift.coding.byte_maps import libraries
 from swift.core.checksum import crc32
-from swift.s3.errors import S3Error
 
 PREFIX = "x-amz-checksum-"
 SYSMETA = "x-object-sysmeta-s3api-checksum"
@@ -46,7 +46,7 @@ class _Crc:
 
 
 class Algorithm(NamedTuple):
-    """`name` as in headers, `size` bytes of its value, `make()` a Digest; Raises S3Error where it can't be taken here."""
+    """`name` as in headers, `size` bytes of its value, `make()` a Digest."""
 
     name: str
     size: int
@@ -64,6 +64,10 @@ class Algorithm(NamedTuple):
 def shown(value: bytes) -> str:
     """The value in S3's form."""
     return base64.b64encode(value).decode()
+
+
+# The polynomials, lowest power in the highest bit, as the CRCs are.
+_POLYNOMIALS = {"crc32": 0xEDB88320, "crc32c": 0x82F63B78, "crc64nvme": 0x9A6C9329AC4BC9B5}
 
 
 @lru_cache(maxsize=1)
@@ -99,23 +103,87 @@ def _crc64(kernel: Any) -> Callable[[bytes, int], int]:
     return step
 
 
-def _kernel(index: int, name: str) -> Callable[[bytes, int], int]:
+def by_table(name: str) -> Callable[[bytes, int], int]:
+    """The step of a CRC without any library: right, and a hundred times slower."""
+    polynomial = _POLYNOMIALS[name]
+    ones = (1 << 8 * (8 if name == "crc64nvme" else 4)) - 1
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ polynomial if value & 1 else value >> 1
+        table.append(value)
+
+    def step(data: bytes, value: int) -> int:
+        value ^= ones
+        for byte in data:
+            value = table[(value ^ byte) & 255] ^ value >> 8
+        return value ^ ones
+
+    return step
+
+
+@lru_cache(maxsize=2)
+def _kernel(name: str) -> Callable[[bytes, int], int]:
     kernels = _kernels()
     if kernels is None:
-        raise S3Error("NotImplemented", f"The {PREFIX}{name} algorithm is not supported.")
-    return kernels[index]
+        return by_table(name)
+    return kernels[0] if name == "crc32c" else kernels[1]
 
 
 ALGORITHMS = {
     algorithm.name: algorithm
     for algorithm in (
         Algorithm("crc32", 4, lambda: _Crc(crc32, 4)),
-        Algorithm("crc32c", 4, lambda: _Crc(_kernel(0, "crc32c"), 4)),
-        Algorithm("crc64nvme", 8, lambda: _Crc(_kernel(1, "crc64nvme"), 8)),
+        Algorithm("crc32c", 4, lambda: _Crc(_kernel("crc32c"), 4)),
+        Algorithm("crc64nvme", 8, lambda: _Crc(_kernel("crc64nvme"), 8)),
         Algorithm("sha1", 20, lambda: hashlib.sha1(usedforsecurity=False)),
         Algorithm("sha256", 32, hashlib.sha256),
     )
 }
+
+
+def combined(algorithm: Algorithm, parts: Iterable[tuple[bytes, int]]) -> bytes:
+    """The CRC of a whole, by (value, bytes) of its parts in order. Raises KeyError for what is no CRC."""
+    polynomial, bits = _POLYNOMIALS[algorithm.name], algorithm.size * 8
+    whole = 0
+    for value, length in parts:
+        shifted = _times(_power(8 * length, polynomial, bits), whole, polynomial, bits)
+        whole = shifted ^ int.from_bytes(value, "big")
+    return whole.to_bytes(algorithm.size, "big")
+
+
+def composite(algorithm: Algorithm, parts: Iterable[bytes]) -> str:
+    """The checksum of the checksums of parts in order, with their number, in S3's form."""
+    digest = algorithm.make()
+    count = 0
+    for value in parts:
+        digest.update(value)
+        count += 1
+    return f"{shown(digest.digest())}-{count}"
+
+
+def _times(first: int, second: int, polynomial: int, bits: int) -> int:
+    """The product of two polynomials, modulo the CRC's."""
+    product = 0
+    bit = 1 << bits - 1
+    while bit and first:
+        if first & bit:
+            product ^= second
+            first ^= bit
+        bit >>= 1
+        second = second >> 1 ^ polynomial if second & 1 else second >> 1
+    return product
+
+
+def _power(exponent: int, polynomial: int, bits: int) -> int:
+    """x to a power, modulo the CRC's polynomial."""
+    power, square = 1 << bits - 1, 1 << bits - 2
+    while exponent:
+        if exponent & 1:
+            power = _times(square, power, polynomial, bits)
+        square = _times(square, square, polynomial, bits)
+        exponent >>= 1
+    return power
 
 
 def stored(algorithm: Algorithm, value: bytes) -> str:
@@ -123,12 +191,17 @@ def stored(algorithm: Algorithm, value: bytes) -> str:
     return f"{algorithm.name}:{shown(value)}:FULL_OBJECT"
 
 
+def split(kept: str | None) -> tuple[str, str, str] | None:
+    """(algorithm, value in S3's form, type) of what is kept with an object; None if there is nothing that is known."""
+    name, _, rest = (kept or "").partition(":")
+    value, _, kind = rest.rpartition(":")
+    return (name, value, kind) if name in ALGORITHMS and value else None
+
+
 def headers_of(kept: str | None) -> list[tuple[str, str]]:
     """What an answer tells of a checksum that is kept with an object."""
-    if not kept:
+    found = split(kept)
+    if found is None:
         return []
-    name, _, rest = kept.partition(":")
-    value, _, kind = rest.rpartition(":")
-    if name not in ALGORITHMS or not value:
-        return []
+    name, value, kind = found
     return [(PREFIX + name, value), (PREFIX + "type", kind)]

@@ -56,7 +56,11 @@ def get(request: S3Request) -> Answer:
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
-    if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED" and answer.status == 200:
+    if (
+        request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED"
+        and answer.status == 200
+        and "HTTP_RANGE" not in request.environ
+    ):
         shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
     if params:

@@ -21,6 +21,7 @@ from swift.s3 import (
     service,
     tagging,
 )
+from swift.s3 import acl, attributes, buckets, listing, multi_delete, multipart, objects, service, tagging
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.request import Handler, S3Request
@@ -91,6 +92,7 @@ OPERATIONS = (
     Operation("ListBucketIntelligentTieringConfigurations", "GET", BUCKET, configurations.list_tiering, "intelligent-tiering", "s3:GetIntelligentTieringConfiguration", "OWNER"),
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
+    Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),

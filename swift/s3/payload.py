@@ -260,8 +260,6 @@ def _checksum(
             )
         if announced.lower() != algorithm.name:
             raise _invalid("Value for x-amz-sdk-checksum-algorithm header is invalid.")
-    if algorithm is not None:
-        algorithm.make()  # refused now if it can't be taken here
     return algorithm, value, trailer
 
 

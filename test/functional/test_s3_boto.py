@@ -491,3 +491,42 @@ def test_native_clients_see_the_same_objects(s3, bucket, user):
     assert ";" not in row["hash"]
     assert user("PUT", f"/{bucket}/native", b"n", Content_Type="a/b").status == 201
     assert body_of(s3.get_object(Bucket=bucket, Key="native")) == b"n"
+
+
+# -- attributes ------------------------------------------------------------------------------------------------------------
+
+
+def test_attributes(s3, bucket):
+    put = s3.put_object(Bucket=bucket, Key=NAME, Body=b"hello world", ChecksumAlgorithm="CRC32")
+    wanted = ["ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"]
+    found = s3.get_object_attributes(Bucket=bucket, Key=NAME, ObjectAttributes=wanted)
+    assert found["ETag"] == put["ETag"].strip('"')
+    assert found["Checksum"] == {"ChecksumCRC32": "DUoRhQ==", "ChecksumType": "FULL_OBJECT"}
+    assert (found["ObjectSize"], found["StorageClass"]) == (11, "STANDARD")
+    assert "ObjectParts" not in found
+    whole = s3.head_object(Bucket=bucket, Key=NAME, ChecksumMode="ENABLED")
+    part = s3.head_object(Bucket=bucket, Key=NAME, ChecksumMode="ENABLED", Range="bytes=0-3")
+    assert whole["ChecksumCRC32"] == "DUoRhQ==" and "ChecksumCRC32" not in part
+    only = s3.get_object_attributes(Bucket=bucket, Key=NAME, ObjectAttributes=["ObjectSize"])
+    assert "ETag" not in only and only["ObjectSize"] == 11
+    asked = s3.get_object_attributes
+    assert refused(asked, Bucket=bucket, Key=NAME, ObjectAttributes=["Colour"]) == ("InvalidArgument", 400)
+    assert refused(asked, Bucket=bucket, Key="none", ObjectAttributes=wanted) == ("NoSuchKey", 404)
+    assert refused(asked, Bucket=bucket + "-no", Key="k", ObjectAttributes=wanted) == ("NoSuchBucket", 404)
+
+
+def test_attributes_of_a_large_object(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="large")["UploadId"]
+    parts = []
+    for number, data in enumerate((b"a" * 5 * MB, b"b"), 1):
+        answer = s3.upload_part(Bucket=bucket, Key="large", UploadId=upload, PartNumber=number, Body=data)
+        parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+    s3.complete_multipart_upload(
+        Bucket=bucket, Key="large", UploadId=upload, MultipartUpload={"Parts": parts}
+    )
+    found = s3.get_object_attributes(
+        Bucket=bucket, Key="large", ObjectAttributes=["ETag", "ObjectParts", "ObjectSize"]
+    )
+    assert found["ETag"].endswith("-2")
+    assert found["ObjectParts"]["TotalPartsCount"] == 2
+    assert found["ObjectSize"] == 5 * MB + 1

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swift.s3.checksums import ALGORITHMS, headers_of, shown, stored
+from swift.s3.checksums import ALGORITHMS, by_table, combined, composite, headers_of, shown, stored
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.payload import BadBody, Payload
@@ -369,3 +369,25 @@ def test_documents_may_come_in_chunks():
 def test_crc32_is_that_of_zlib():
     data = bytes(range(256)) * 40
     assert digest("crc32", data) == shown(zlib.crc32(data).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("name", ["crc32", "crc32c", "crc64nvme"])
+@given(data=st.binary(max_size=2000))
+def test_crcs_need_no_library(name, data):
+    value = by_table(name)(data[:9], 0)
+    value = by_table(name)(data[9:], value)
+    assert shown(value.to_bytes(ALGORITHMS[name].size, "big")) == digest(name, data)
+
+
+@pytest.mark.parametrize("name", ["crc32", "crc32c", "crc64nvme"])
+@given(parts=st.lists(st.binary(max_size=300), max_size=6))
+def test_crcs_of_parts_make_that_of_the_whole(name, parts):
+    algorithm = ALGORITHMS[name]
+    pieces = [(base64.b64decode(digest(name, part)), len(part)) for part in parts]
+    assert shown(combined(algorithm, pieces)) == digest(name, b"".join(parts))
+
+
+def test_checksum_of_checksums():
+    parts = [hashlib.sha256(b"a").digest(), hashlib.sha256(b"b").digest()]
+    expected = base64.b64encode(hashlib.sha256(b"".join(parts)).digest()).decode()
+    assert composite(ALGORITHMS["sha256"], parts) == expected + "-2"
