@@ -14,6 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.config import non_negative_float, non_negative_int, positive_float, positive_int
 from swift.core.errors import ConfigError
+from swift.core.fault_points import fault_point
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
@@ -164,6 +165,7 @@ class ContainerReconciler(Daemon):
                 self.stats[str(err)] += 1
                 return
             self.count("success", "%r (%s) in policy_index %s was handled successfully", entry.path, entry.timestamp.internal, entry.policy_index)  # fmt: skip
+            fault_point("reconciler:handled")
             self._pop(container, name, entry)
         except (Exception, Timeout):
             self.count("unhandled_error", "%r", entry.path)
@@ -253,6 +255,7 @@ class ContainerReconciler(Daemon):
             self._copy(entry, target, found, source, Timestamp(newest, offset=COPY))
         finally:
             source.close()
+        fault_point("reconciler:copied")
         self.count("copy_success", "%r was moved to policy_index %s", entry.path, target)
         self._throw_away(entry, newest)
 

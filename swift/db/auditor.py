@@ -14,6 +14,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, positive_float, truthy
+from swift.core.fault_points import fault_point
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.threads import DeviceBusy, pool_for
 from swift.run.daemon import Daemon
@@ -105,6 +106,7 @@ class DatabaseAuditor(Daemon, ABC):
                 swept = device_path
                 pool_for(device_path).run(sweep_leftovers, device_path)
             self.audit(device_path, path)
+            fault_point("db:audit:next")
             if clock.time() - self._since >= LOG_SECONDS:
                 self._report()
 

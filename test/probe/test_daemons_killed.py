@@ -3,6 +3,7 @@
 Those that work on their own disk have their tests beside what they do: replicators, reconstructor, object-auditor, expirer, relinker.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -13,6 +14,10 @@ import time
 import pytest
 
 from swift.cli.saio_layout import NODES
+from swift.core import swift_dir
+from swift.core.timestamp import Timestamp
+from swift.ring.lookup import Ring
+from swift.wire import direct
 from test.cluster import Cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,6 +36,9 @@ def cluster(tmp_path_factory):
             ("account-reaper", "concurrency = 1"),
         ):
             text = text.replace(f"[{section}]\n", f"[{section}]\n{pace}\n")
+        for kind in ("account", "container"):  # they are no part of such a cluster
+            if conf.parent.name == f"{kind}-server":
+                text += f"\n[{kind}-auditor]\n"
         conf.write_text(text)
     with made:
         made.kill("daemons")
@@ -39,11 +47,14 @@ def cluster(tmp_path_factory):
             assert "Traceback" not in path.read_text(errors="replace"), path
 
 
-def start(cluster, daemon, node):
+def start(cluster, daemon, node, fault=""):
+    """`fault`: the point at which it kills itself."""
     conf = cluster.layout.etc / f"{daemon.partition('-')[0]}-server" / f"{node}.conf"
+    if daemon == "container-reconciler":
+        conf = cluster.layout.reconciler_conf
     return subprocess.Popen(
         [sys.executable, ROOT / "bin" / f"swift-{daemon}", conf, "once"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SWIFT_FAULT_POINT": fault},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -150,3 +161,77 @@ def test_the_account_reaper(cluster):
     assert left() == 0
     assert len(files(cluster, "objects/*/*/*/*.data")) == others
     assert cluster.request("HEAD", "").status == 204
+
+
+def dies(cluster, daemon, fault, node=NODES[0]):
+    assert start(cluster, daemon, node, fault).wait(120) == -signal.SIGKILL
+
+
+def misplace(cluster, container, name, body, when):
+    """An object in silver, and what tells the reconciler of it."""
+    etc = str(cluster.layout.etc)
+    part, nodes = Ring(etc, "object-1").get_nodes("AUTH_test", container, name)
+    headers = {"X-Timestamp": when, "X-Backend-Storage-Policy-Index": "1"}
+    for node in nodes:
+        direct.put_object(
+            node, part, "AUTH_test", container, name, body, len(body), None, "text/x-moved", headers
+        )
+    script = (
+        "import sys; from swift.core import concurrency; concurrency.patch();"
+        "from swift.core import swift_dir; swift_dir.DEFAULT_SWIFT_DIR = sys.argv.pop(1);"
+        "from swift.cli.reconciler_enqueue import main; sys.exit(main())"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, etc, "1", f"/AUTH_test/{container}/{name}", when], check=True
+    )
+
+
+def test_the_container_reconciler(cluster):
+    """Killed when an object is in both policies, and when it is in the right one and still in the queue."""
+    assert cluster.request("PUT", "/moved").status == 201
+    swift_dir.use(str(cluster.layout.etc))
+    bodies = {f"o{number}": os.urandom(1000) for number in range(4)}
+    for name, body in bodies.items():
+        misplace(cluster, "moved", name, body, Timestamp(time.time()).internal)
+    before = len(files(cluster, "objects/*/*/*/*.data"))
+    for fault in ("reconciler:copied", "reconciler:handled", "reconciler:copied:2", "reconciler:handled:2"):
+        dies(cluster, "container-reconciler", fault)
+    assert start(cluster, "container-reconciler", NODES[0]).wait(120) == 0
+    for name, body in bodies.items():
+        answer = cluster.request("GET", f"/moved/{name}")
+        assert (answer.status, answer.body) == (200, body)
+        assert answer.headers["content-type"] == "text/x-moved"
+    assert not files(cluster, "objects-1/*/*/*/*.data")
+    assert len(files(cluster, "objects/*/*/*/*.data")) == before + 3 * len(bodies)
+    listing = json.loads(cluster.request("GET", "/moved?format=json").body)
+    assert [(row["name"], row["bytes"]) for row in listing] == [(name, 1000) for name in sorted(bodies)]
+    # nothing is left of the queue
+    dies_not = start(cluster, "container-reconciler", NODES[0], "reconciler:handled")
+    assert dies_not.wait(120) == 0
+
+
+@pytest.mark.parametrize("kind", ["account", "container"])
+def test_an_auditor_of_databases(cluster, kind):
+    """Killed between two databases, and with one half in quarantine: that one comes back from its partners, the others stay as they are."""
+    for number in range(8):
+        assert cluster.request("PUT", f"/{kind}-{number}").status == 201
+        assert cluster.request("PUT", f"/{kind}-{number}/o", b"12345").status == 201
+    once(cluster, "container-updater")
+    paths = ["", *(f"/{kind}-{number}" for number in range(8))]
+    listed = [cluster.request("GET", path).body for path in paths]
+    there = sorted(files(cluster, f"{kind}s/*/*/*/*.db"))
+    node = next(node for node in NODES if list(cluster.device(node).glob(f"{kind}s/*/*/*/*.db")))
+    damaged = next(cluster.device(node).glob(f"{kind}s/*/*/*/*.db"))
+    dies(cluster, f"{kind}-auditor", "db:audit:next", node)
+    assert sorted(files(cluster, f"{kind}s/*/*/*/*.db")) == there
+    with open(damaged, "r+b") as file:
+        file.write(b"no database" * 20)
+    dies(cluster, f"{kind}-auditor", "db:quarantine:renamed", node)
+    assert not damaged.exists()
+    once(cluster, f"{kind}-auditor")
+    assert sorted(files(cluster, f"{kind}s/*/*/*/*.db")) == sorted({*there} - {damaged})
+    assert len(files(cluster, f"quarantined/{kind}s/*/*.db")) == 1
+    for _ in range(2):
+        once(cluster, f"{kind}-replicator")
+    assert sorted(files(cluster, f"{kind}s/*/*/*/*.db")) == there
+    assert [cluster.request("GET", path).body for path in paths] == listed

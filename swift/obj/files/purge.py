@@ -19,8 +19,8 @@ def purge(
     """Unlink the files that `times` names; True if the hash directory is gone. Raises LockTimeout, OSError.
 
     A crash in between leaves some of them, which the next purge takes: the data go last. `.meta` files stay as long as there is data that
-    they belong to, and so does the data to which a newer one has come: they go together, the next time. `commit_window`: seconds in
-    which a fragment may yet become durable.
+    they belong to, and so does the data to which a newer one has come: they go together, the next time. None stays alone, or nothing
+    would ever take it away. `commit_window`: seconds in which a fragment may yet become durable, and metadata find their object.
     """
     try:
         # under the lock that files are linked under: what is not listed here was not there when we began
@@ -33,6 +33,12 @@ def purge(
             gone = _named(files, times, fragment)
             if not times.durable:
                 gone = [file for file in gone if _is_abandoned(where, file, commit_window)]
+            elif times.deleted and not all(
+                _is_abandoned(where, file, commit_window)
+                for file in gone
+                if file.extension == ".meta" and file.timestamp > times.data
+            ):
+                gone = []  # an object that was written in between may be on its way here
             for file in gone:
                 with contextlib.suppress(FileNotFoundError):
                     late_close.unlink(f"{where.hash_dir}/{file.name}")
@@ -61,16 +67,31 @@ def _named(files: list[FileName], times: Times, fragment: int | None) -> list[Fi
         named = file.extension in (".data", ".ts", ".durable") and file.timestamp <= times.data
         if named and (file.extension != ".data" or fragment in (None, file.fragment)):
             gone.append(file)
-    left = [file.timestamp for file in files if file.extension == ".data" and file not in gone]
-    newest = max(times.data, times.meta or "", times.ctype or "")
+    left = [file for file in files if file.extension == ".data" and file not in gone]
     metas = [file for file in files if file.extension == ".meta"]
-    if left:
+    if times.deleted and not left:
+        # whoever deleted did not know of the newer ones; they have nothing to belong to here, nor will be offered to anybody
+        return metas + gone
+    newest = max(times.data, times.meta or "", times.ctype or "")
+    known = [file for file in metas if file.timestamp <= newest]
+    data = [file for file in gone if file.extension == ".data"]
+    if times.deleted or any(_counts(file, files) for file in left):
         # what is older than all that stays belongs to none of it
-        data = [file for file in gone if file.extension == ".data"]
-        return [file for file in metas if file.timestamp <= newest and file.timestamp < min(left)] + data
-    if not times.deleted and any(file.timestamp > newest for file in metas):
+        oldest = min(file.timestamp for file in left)
+        return [file for file in known if file.timestamp < oldest] + data
+    if len(known) < len(metas):
         return []
-    return [file for file in metas if file.timestamp <= newest] + gone
+    # what is left was never committed: should it be yet, the peer has the metadata for it, too
+    return known + (data if left else gone)
+
+
+def _counts(file: FileName, files: list[FileName]) -> bool:
+    """True if a file of data is no fragment, or one that was committed."""
+    return (
+        file.fragment is None
+        or file.durable
+        or any(other.extension == ".durable" and other.timestamp == file.timestamp for other in files)
+    )
 
 
 def _is_abandoned(where: ObjectLocation, file: FileName, commit_window: float) -> bool:

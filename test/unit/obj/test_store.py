@@ -335,14 +335,40 @@ def test_purge_takes_what_it_names_and_nothing_newer(store, newer):
     assert store.suffix_hashes("7", [place.suffix]).hashes == hashes
 
 
-def test_a_purge_beside_a_newer_fragment_that_was_never_committed(fragments):
-    """The metadata of what goes do not stay with it: they would be left alone once it is gone as well."""
+@pytest.mark.parametrize("posted, written", [(T2, T3), (T3, T2)])
+def test_a_purge_beside_a_newer_fragment_that_was_never_committed(fragments, posted, written):
+    """The metadata of what goes do not stay with it, older than it or newer: they would be left alone once it is gone as well."""
     place = place_of(fragments)
     write(fragments, place, T1, fragment=1)
-    fragments.post(place, lambda found: {"X-Timestamp": T2}, Write(now=0.0))
-    write(fragments, place, T3, fragment=1, commit=False)
-    assert not fragments.purge(place, Times(T1, T2), 1)
-    assert files(place) == [f"{T3}#1.data"]
+    fragments.post(place, lambda found: {"X-Timestamp": posted}, Write(now=0.0))
+    write(fragments, place, written, fragment=1, commit=False)
+    assert not fragments.purge(place, Times(T1, posted), 1)
+    assert files(place) == [f"{written}#1.data"]
+    assert purge(place, Times(written, durable=False), 1, commit_window=-1.0)
+
+
+def test_metadata_newer_than_what_was_given_back_keep_their_data(fragments):
+    """A POST that the peer does not have yet stays with what it was sent to, also beside a fragment that was never committed."""
+    place = place_of(fragments)
+    write(fragments, place, T1, fragment=1)
+    fragments.post(place, lambda found: {"X-Timestamp": T3}, Write(now=0.0))
+    write(fragments, place, T2, fragment=1, commit=False)
+    before = files(place)
+    assert not fragments.purge(place, Times(T1), 1)
+    assert files(place) == before
+
+
+def test_metadata_newer_than_a_tombstone_go_with_it(store):
+    """They would be left alone, seen by no daemon, and keep the partition on a handoff; first an object has time to arrive for them."""
+    place = place_of(store)
+    write(store, place, T1, fragment=1)
+    store.post(place, lambda found: {"X-Timestamp": T3}, Write(now=0.0))
+    delete(store, place, T2)
+    assert sorted(files(place)) == [f"{T2}.ts", f"{T3}.meta"]
+    assert not store.purge(place, Times(T2, deleted=True))
+    assert len(files(place)) == 2
+    assert purge(place, Times(T2, deleted=True), commit_window=-1.0)
+    assert files(place) == []
 
 
 def test_a_post_to_what_is_given_back_meanwhile_finds_nothing(store):
