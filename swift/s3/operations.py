@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from swift.s3 import (
     acl,
+    attributes,
     buckets,
     configurations,
     cors,
@@ -21,7 +22,6 @@ from swift.s3 import (
     service,
     tagging,
 )
-from swift.s3 import acl, attributes, buckets, listing, multi_delete, multipart, objects, service, tagging
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.request import Handler, S3Request
