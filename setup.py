@@ -91,6 +91,7 @@ setup(
             "symlink = swift.middleware.symlink:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
             "s3api = swift.s3.filter:filter_factory",
+            "s3token = swift.s3.token:filter_factory",
             "tempauth = swift.middleware.tempauth:filter_factory",
             "slo = swift.middleware.slo:filter_factory",
             "dlo = swift.middleware.dlo:filter_factory",

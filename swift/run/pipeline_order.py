@@ -51,6 +51,8 @@ WARNED = (
     Rule(("bulk",), ("ratelimit", *AUTH), "each of its operations is to be limited and authorized"),
     Rule(("tempurl", "formpost", "container_sync"), AUTH, "what they allow would be refused before"),
     Rule(("s3api",), AUTH, "S3 requests would be nobody's"),
+    Rule(("s3api",), ("s3token",), "it would see no signature"),
+    Rule(("s3token",), ("keystoneauth",), "S3 requests would be nobody's"),
     Rule(AUTH, ("staticweb", "copy", "container_quotas", "account_quotas"), "they need to know who asks"),
     Rule(("staticweb",), ("slo", "dlo"), "it would serve manifests"),
     Rule(("copy",), ("container_quotas", "account_quotas"), "copies would not count"),

@@ -240,7 +240,7 @@ class S3Request:
         if "s3api.user_id" in made:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
-            self.user_id = wsgi_to_str(f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}")
+            self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
 
     def authenticate(self) -> None:
         """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""

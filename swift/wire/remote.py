@@ -31,6 +31,7 @@ from swift.wire.tls import TlsStream
 MAX_IDLE = 8  # connections
 MAX_IDLE_SECONDS = 4.0
 MAX_HOSTS = 1024
+MOST_WHOLE = 1024 * 1024  # bytes of an answer that is taken whole
 SMALL_BODY = 64 * 1024  # bytes; longer ones are announced first, and not sent where they are not wanted
 PIECE = 64 * 1024
 _PORTS = {"http": 80, "https": 443}
@@ -54,20 +55,25 @@ class _Way(NamedTuple):
 
 
 class Remote:
-    """`conn_timeout`: seconds for a connection; `answer_timeout`: for each wait after that; `proxies`: URLs, of which any is taken.
+    """`conn_timeout`: seconds for a connection; `answer_timeout`: for each wait after that; `proxies`: URLs, of which any is taken;
+    `context`: of TLS, for a server that shows another certificate than the world's or wants to see one.
 
     Raises ValueError for a proxy that is none.
     """
 
     def __init__(
-        self, conn_timeout: float, answer_timeout: float = 60.0, proxies: Sequence[str] = ()
+        self,
+        conn_timeout: float,
+        answer_timeout: float = 60.0,
+        proxies: Sequence[str] = (),
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.conn_timeout = conn_timeout
         self.answer_timeout = answer_timeout
         self.proxies = [_host_and_port(proxy if "//" in proxy else f"//{proxy}", 80) for proxy in proxies]
         self._kept: dict[_Way, _Kept] = {}
         self._addresses: dict[tuple[str, int], HostAddress] = {}
-        self._context: ssl.SSLContext | None = None
+        self._context = context
 
     def request(
         self,
@@ -79,6 +85,30 @@ class Remote:
     ) -> RemoteAnswer:
         """One request; `url` is quoted. `body`: of `length` bytes. Raises BackendError, ValueError for what can't be sent, and what the
         body raises."""
+        return _answer(self._response(method, url, headers, body, length))
+
+    def whole(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> tuple[RemoteAnswer, bytes]:
+        """One small request and its answer with the body. Raises BackendError, also for one of more than MOST_WHOLE bytes, ValueError."""
+        response = self._response(method, url, headers, BodyInput([body], len(body)), len(body))
+        parts: list[bytes] = []
+        size = 0
+        try:
+            while data := response.read(PIECE):
+                parts.append(data)
+                size += len(data)
+                if size > MOST_WHOLE:
+                    raise BackendError(f"{url}: an answer of more than {MOST_WHOLE} bytes")
+        except BaseException:
+            response.conn.close()
+            raise
+        response.release()
+        return _head(response), b"".join(parts)
+
+    def _response(
+        self, method: str, url: str, headers: Mapping[str, str], body: BodyInput | None, length: int
+    ) -> BackendResponse:
         way, path = self._way_of(url)
         lines = [*headers.items(), ("Content-Length", str(length))]
         if body is not None and length > SMALL_BODY:
@@ -93,8 +123,7 @@ class Remote:
         while True:
             conn = kept.take() or self._connect(way, kept)
             try:
-                response = self._sent(conn, method, path, block, small, body, length)
-                return _answer(response)
+                return self._sent(conn, method, path, block, small, body, length)
             except StaleConnection:
                 conn.close()  # it was closed before a byte of an answer, and nothing of a long body has left yet
             except BaseException:
@@ -229,10 +258,13 @@ class _Kept:
             self.idle.pop().close()
 
 
+def _head(response: BackendResponse) -> RemoteAnswer:
+    return RemoteAnswer(response.status, {name.lower(): value for name, value in response.headers})
+
+
 def _answer(response: BackendResponse) -> RemoteAnswer:
-    answer = RemoteAnswer(response.status, {name.lower(): value for name, value in response.headers})
     response.drain()
-    return answer
+    return _head(response)
 
 
 def _whole(body: BodyInput, length: int) -> bytes:

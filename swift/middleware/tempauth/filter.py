@@ -247,13 +247,11 @@ class TempAuth:
 
 
 def _in_account(path: str, access_key: str, account: str) -> str:
-    """A path (WSGI string) in which the access key stands for the account."""
-    key, name = str_to_wsgi(access_key), str_to_wsgi(account)
+    """A path (WSGI string) with the account where the access key stands for it; who knows the account names it, and it stays."""
     parts = path.split("/", 3)
-    if len(parts) > 2 and parts[2] == key:
-        parts[2] = name
-        return "/".join(parts)
-    return path.replace(key, name, 1)
+    if len(parts) > 2 and parts[2] == str_to_wsgi(access_key):
+        parts[2] = str_to_wsgi(account)
+    return "/".join(parts)
 
 
 def _unavailable(request: Request) -> Response:

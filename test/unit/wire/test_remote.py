@@ -166,3 +166,26 @@ def test_a_proxy_that_makes_no_tunnel():
     with pytest.raises(ConnectError, match="403"):
         ask(Remote(5, proxies=[proxy]), "DELETE", "https://away.example/v1/a/c/o")
     assert noted[0].startswith("CONNECT away.example:443 HTTP/1.1\r\n")
+
+
+def test_a_small_answer_is_taken_whole(running, seen):
+    remote = Remote(5)
+    for _ in range(2):
+        answer, body = spawn(
+            remote.whole, "POST", f"http://127.0.0.1:{running.port}/a", {"X-A": "b"}, b"asked"
+        ).wait()
+        assert (answer.status, body) == (200, b"ok")
+    assert [body for *_, body in seen] == [b"asked", b"asked"]
+    assert len({port for _, _, port, _ in seen}) == 1
+
+
+def test_an_answer_that_is_too_large_is_not_taken(start, monkeypatch):
+    monkeypatch.setattr("swift.wire.remote.MOST_WHOLE", 1000)
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "1001")])
+        return [b"x" * 1001]
+
+    url = f"http://127.0.0.1:{start(app).port}/a"
+    with pytest.raises(BackendError):
+        spawn(Remote(5).whole, "GET", url, {}).wait()
