@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift.core import capabilities
-from swift.s3 import listing_etag, metadata, names, operations, signature
+from swift.s3 import access, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -58,6 +58,7 @@ class S3Api:
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         metadata.check_headers(environ)
         operation = operations.find(request)
+        access.decide(request, operation)
         return operation.handler(request)
 
     def _told(self, environ: dict[str, Any], error: S3Error) -> Answer:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from swift.s3 import acl, buckets, listing, multi_delete, multipart, objects, service
+from swift.s3 import buckets, listing, multi_delete, multipart, objects, service
+from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.request import Handler, S3Request
 

@@ -177,6 +177,9 @@ class _Completion:
         kind = get("x-object-sysmeta-s3api-content-type")
         if get("x-object-sysmeta-s3api-has-content-type") == "yes" and kind:
             headers["CONTENT_TYPE"] = kind
+        acl = get("x-object-sysmeta-s3api-tmpacl")
+        if acl:
+            headers["HTTP_X_OBJECT_SYSMETA_S3API_ACL"] = acl
         return headers
 
     def _look_at(self, stored: list[dict[str, Any]]) -> list[tuple[str, str]]:

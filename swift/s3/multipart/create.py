@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from swift.core.policy import policies
-from swift.s3 import acl, metadata
+from swift.s3 import access, metadata
+from swift.s3.acl import native
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.multipart import layout
 from swift.s3.request import S3Request
@@ -12,6 +13,7 @@ from swift.wire.message import str_to_wsgi
 
 HAS_TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_HAS_CONTENT_TYPE"
 TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_CONTENT_TYPE"
+ACL = "HTTP_X_OBJECT_SYSMETA_S3API_TMPACL"
 _MARKER_TYPE = "application/directory"
 
 
@@ -19,7 +21,7 @@ def create(request: S3Request) -> Answer:
     """CreateMultipartUpload: the marker, in a segments container made on the first occasion."""
     bucket, key = layout.names_of(request)
     layout.check_key(key)
-    acl.check_object_acl(request)
+    native.check_object_acl(request)
     headers = {
         **metadata.named_headers(request.environ, metadata.STORED_HEADERS),
         **metadata.user_metadata(request.environ),
@@ -30,6 +32,8 @@ def create(request: S3Request) -> Answer:
     headers[HAS_TYPE] = "yes" if kind else "no"
     if kind:
         headers[TYPE] = kind
+    if request.options.s3_acl:
+        headers[ACL] = access.new_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
     upload = layout.new_upload_id()
     name = f"{key}/{upload}"
