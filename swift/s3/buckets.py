@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import access, multipart
+from swift.s3 import access, bucket_documents, multipart
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
@@ -82,6 +82,7 @@ def delete(request: S3Request) -> Answer:
     if answer.status != 204:
         raise request.error_of(answer, bucket)
     answer.close()
+    bucket_documents.clean_up(request, bucket)
     return empty(204)
 
 
@@ -147,7 +148,6 @@ def _constant(*parts: str, name: str) -> Handler:
 no_policy = _absent("NoSuchBucketPolicy")
 no_lifecycle = _absent("NoSuchLifecycleConfiguration")
 no_cors = _absent("NoSuchCORSConfiguration")
-no_tags = _absent("NoSuchTagSet")
 no_encryption = _absent("ServerSideEncryptionConfigurationNotFoundError")
 no_website = _absent("NoSuchWebsiteConfiguration")
 no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")

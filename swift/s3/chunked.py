@@ -16,7 +16,6 @@ from swift.core import clock
 from swift.s3.checksums import PREFIX
 from swift.s3.digests import Check
 from swift.s3.errors import S3Error
-from swift.s3.request import S3Request
 from swift.s3.signature import Credential
 
 _READ = 65536
@@ -53,9 +52,8 @@ def form_of(environ: dict[str, Any], credential: Credential | None, sha256: str 
     return Form(None if sha256 == UNSIGNED_TRAILER else credential, sha256 != SIGNED)
 
 
-def bad_sha256(request: S3Request, sha256: str) -> S3Error:
+def bad_sha256(credential: Credential | None, sha256: str) -> S3Error:
     """The error of an x-amz-content-sha256 that is none of those there are."""
-    credential = request.credential
     if sha256.startswith("STREAMING-") and (
         credential is None or not credential.is_v4 or credential.is_query
     ):

@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, metadata, times
+from swift.s3 import access, metadata, tagging, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -134,6 +134,7 @@ def copy_object(request: S3Request) -> Answer:
         headers.update(metadata.named_headers(environ, metadata.STORED_HEADERS))
         headers.update(metadata.user_metadata(environ))
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
+    headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     if (found.get("x-static-large-object") or "").lower() == "true":
         headers.update(_NOT_THE_COPYS)
     headers.update(access.object_headers(request))
@@ -152,7 +153,7 @@ def copy_part(request: S3Request, container: str, name: str) -> Answer:
     found = _look(request, source)
     size = found.content_length or 0
     headers, query = _headers(source)
-    headers.update(_NOT_THE_COPYS)
+    headers.update({**_NOT_THE_COPYS, tagging.STORED_KEY: ""})
     given = request.header("x-amz-copy-source-range")
     if given is not None:
         first, last = _range(given, size)

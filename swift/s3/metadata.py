@@ -171,6 +171,7 @@ _RENAMED = {
     "x-copied-from-version-id": "x-amz-copy-source-version-id",
 }
 DELETE_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
+_TAGS = "x-object-transient-sysmeta-s3api-tagging"
 _SILENT = ("x-backend-storage-policy-index",)
 
 
@@ -202,6 +203,8 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
             shown.append(("x-amz-server-side-encryption", "AES256"))
         elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
             shown.append(("x-amz-delete-marker", "true"))
+        elif lower == _TAGS and value:
+            shown.append(("x-amz-tagging-count", str(value.count("&") + 1)))
         elif lower in _SILENT:
             shown.append((name, value))
     if etag is not None or own_etag:

@@ -48,6 +48,8 @@ def bucket_and_key(
         raise S3Error("InvalidURI", Uri=path) from None
     text = text[1:]
     if bucket is not None:
+        if "/" in bucket or not bucket.isprintable():
+            raise S3Error("InvalidBucketName", BucketName=bucket)
         return bucket, text or None
     if not text:
         return None, None

@@ -7,13 +7,12 @@ from typing import NamedTuple
 import orjson
 
 from swift.core.constraints import limits
-from swift.s3 import access, checksums, copying, metadata, payload
+from swift.s3 import access, checksums, copying, metadata, payload, tagging
 from swift.s3.acl import native
-from swift.s3.answers import Answer, Headers, empty, xml_answer
+from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
-from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
@@ -27,7 +26,6 @@ _OVERRIDES = {
     "response-content-encoding": "Content-Encoding",
 }
 _NOT_YET = {
-    "HTTP_X_AMZ_TAGGING": "Object tagging is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
     "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
@@ -129,16 +127,6 @@ def _overridden(shown: Headers, params: dict[str, str]) -> Headers:
     return shown
 
 
-def no_tags(request: S3Request) -> Answer:
-    """GetObjectTagging: there are none."""
-    bucket, key = _names(request)
-    answer = request.ask("HEAD", bucket, key, _version_query(request))
-    answer.close()
-    if not answer.is_success:
-        raise _missing(request, answer)
-    return xml_answer(document("Tagging", element("TagSet")))
-
-
 def put(request: S3Request) -> Answer:
     """PutObject, and CopyObject where a header names a source."""
     bucket, key = _names(request)
@@ -149,7 +137,7 @@ def put(request: S3Request) -> Answer:
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request)
     body = payload.prepared(request)
-    headers = {**body.object_headers(), **access.object_headers(request)}
+    headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)

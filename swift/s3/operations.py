@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from swift.s3 import buckets, listing, multi_delete, multipart, objects, service
+from swift.s3 import buckets, listing, multi_delete, multipart, objects, service, tagging
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.request import Handler, S3Request
@@ -50,7 +50,9 @@ OPERATIONS = (
     Operation("GetBucketPolicyStatus", "GET", BUCKET, buckets.no_policy, "policyStatus", "s3:GetBucketPolicyStatus"),
     Operation("GetBucketLifecycleConfiguration", "GET", BUCKET, buckets.no_lifecycle, "lifecycle", "s3:GetLifecycleConfiguration"),
     Operation("GetBucketCors", "GET", BUCKET, buckets.no_cors, "cors", "s3:GetBucketCORS"),
-    Operation("GetBucketTagging", "GET", BUCKET, buckets.no_tags, "tagging", "s3:GetBucketTagging"),
+    Operation("GetBucketTagging", "GET", BUCKET, tagging.get_of_bucket, "tagging", "s3:GetBucketTagging", "OWNER"),
+    Operation("PutBucketTagging", "PUT", BUCKET, tagging.put_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
+    Operation("DeleteBucketTagging", "DELETE", BUCKET, tagging.delete_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
     Operation("GetBucketEncryption", "GET", BUCKET, buckets.no_encryption, "encryption", "s3:GetEncryptionConfiguration"),
     Operation("GetBucketWebsite", "GET", BUCKET, buckets.no_website, "website", "s3:GetBucketWebsite"),
     Operation("GetBucketLogging", "GET", BUCKET, buckets.no_logging, "logging", "s3:GetBucketLogging", "OWNER"),
@@ -67,7 +69,9 @@ OPERATIONS = (
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
     Operation("PutObjectAcl", "PUT", OBJECT, acl.put_object, "acl", "s3:PutObjectAcl", "WRITE_ACP", True),
-    Operation("GetObjectTagging", "GET", OBJECT, objects.no_tags, "tagging", "s3:GetObjectTagging"),
+    Operation("GetObjectTagging", "GET", OBJECT, tagging.get_of_object, "tagging", "s3:GetObjectTagging", "READ", True),
+    Operation("PutObjectTagging", "PUT", OBJECT, tagging.put_of_object, "tagging", "s3:PutObjectTagging", "WRITE"),
+    Operation("DeleteObjectTagging", "DELETE", OBJECT, tagging.delete_of_object, "tagging", "s3:DeleteObjectTagging", "WRITE"),
     Operation("CreateMultipartUpload", "POST", OBJECT, multipart.create, "uploads", "s3:PutObject", "WRITE"),
     Operation("UploadPart", "PUT", OBJECT, multipart.upload_part, "partNumber", "s3:PutObject", "WRITE"),
     Operation("ListParts", "GET", OBJECT, multipart.list_parts, "uploadId", "s3:ListMultipartUploadParts", "READ"),

@@ -27,7 +27,7 @@ class Options:
     max_multi_delete_objects: int = 1000
     multi_delete_concurrency: int = 2
     allow_multipart_uploads: bool = True
-    max_upload_part_num: int = 1000
+    max_upload_part_num: int = 10_000
     min_segment_size: int = 5 * 1024 * 1024
     cors_preflight_allow_origin: tuple[str, ...] = ()
     ratelimit_as_client_error: bool = False
@@ -57,7 +57,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             max_multi_delete_objects=positive_int(conf.get("max_multi_delete_objects", "1000")),
             multi_delete_concurrency=positive_int(conf.get("multi_delete_concurrency", "2")),
             allow_multipart_uploads=truthy(conf.get("allow_multipart_uploads", "true")),
-            max_upload_part_num=positive_int(conf.get("max_upload_part_num", "1000")),
+            max_upload_part_num=positive_int(conf.get("max_upload_part_num", "10000")),
             min_segment_size=positive_int(conf.get("min_segment_size", "5242880")),
             cors_preflight_allow_origin=origins,
             ratelimit_as_client_error=truthy(conf.get("ratelimit_as_client_error", "false")),

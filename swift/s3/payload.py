@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from swift.s3 import chunked, metadata
 from swift.s3.checksums import ALGORITHMS, PREFIX, SYSMETA, SYSMETA_KEY, Algorithm, shown, stored
 from swift.s3.digests import Check
 from swift.s3.errors import S3Error
-from swift.s3.request import S3Request
+from swift.s3.signature import Credential
 from swift.wire.errors import ClientError
 from swift.wire.message import InputFilter
 from swift.wire.parser import UNDERSCORED
@@ -32,10 +32,32 @@ class BadBody(ClientError):
     """Raised to whoever reads a body that is not what its headers promise; `Payload.error` says why."""
 
 
+class Sender(Protocol):
+    """What of an S3Request is needed to send its body on."""
+
+    environ: dict[str, Any]
+    credential: Credential | None
+    bucket: str | None
+    key: str | None
+
+    def given(
+        self,
+        method: str,
+        container: str | None,
+        obj: str | None,
+        query: Any,
+        headers: Any,
+        input: Any,
+        length: int | None,
+    ) -> Subanswer: ...
+
+    def error_of(self, answer: Subanswer, bucket: str | None, key: str | None) -> S3Error: ...
+
+
 class Payload:
     """`input`, `length`: of the native request, length None for a body that ends where it ends. `error`: what was found while reading."""
 
-    def __init__(self, request: S3Request) -> None:
+    def __init__(self, request: Sender) -> None:
         environ = request.environ
         self.environ = environ
         self.error: S3Error | None = None
@@ -49,7 +71,7 @@ class Payload:
         algorithm, value, trailer = _checksum(environ, form is not None)
         expected = sha256 if form is None and sha256 and _SHA256.fullmatch(sha256) else None
         if form is None and sha256 is not None and expected is None and sha256 != "UNSIGNED-PAYLOAD":
-            raise chunked.bad_sha256(request, sha256)
+            raise chunked.bad_sha256(request.credential, sha256)
         self.check = Check(expected if self.length is not None else None, algorithm, value)
         self.input: Any = environ["wsgi.input"]
         self.content_encoding = environ.get("HTTP_CONTENT_ENCODING")
@@ -108,7 +130,7 @@ class Payload:
             footers[SYSMETA.title()] = stored(check.algorithm, check.value)
 
     def put(
-        self, request: S3Request, container: str, name: str, headers: dict[str, Any], query: Any = None
+        self, request: Sender, container: str, name: str, headers: dict[str, Any], query: Any = None
     ) -> Subanswer:
         """The native PUT of this body, acknowledged. Raises S3Error."""
         try:
@@ -135,7 +157,7 @@ class Payload:
         return [(PREFIX + check.algorithm.name, shown(check.value)), (PREFIX + "type", "FULL_OBJECT")]
 
 
-def prepared(request: S3Request) -> Payload:
+def prepared(request: Sender) -> Payload:
     """The body of a request. Raises S3Error for headers that contradict each other."""
     return Payload(request)
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from swift.middleware.info import get_container_info
-from swift.s3 import answers, metadata, names
+from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
@@ -95,46 +94,32 @@ class S3Request:
 
     def document_body(self, limit: int, required: bool = True) -> bytes:
         """A document that came as the body, checked against what the headers say of it. Raises S3Error."""
-        data = self._read(limit)
+        environ = self.environ
+        data = b""
+        if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
+            data = self._document(limit)
         if not data and required:
             raise S3Error("MissingRequestBodyError")
-        self._check_digests(data)
         return data
 
-    def _read(self, limit: int) -> bytes:
-        length = self.environ.get("CONTENT_LENGTH")
-        if length is not None and int(length) > limit:
+    def _document(self, limit: int) -> bytes:
+        body = payload.prepared(self)
+        if body.length is not None and body.length > limit:
             raise S3Error("MalformedXML")
-        source = self.environ["wsgi.input"]
         parts: list[bytes] = []
         size = 0
-        while True:
-            data = source.read(min(_READ, limit + 1 - size))
-            if not data:
-                return b"".join(parts)
-            parts.append(data)
-            size += len(data)
-            if size > limit:
-                raise S3Error("MalformedXML")
-
-    def _check_digests(self, data: bytes) -> None:
-        given = self.header("content-md5")
-        if given is not None:
-            try:
-                digest = b64decode(given.strip(), validate=True)
-            except ValueError:
-                digest = b""
-            if len(digest) != 16:
-                raise S3Error("InvalidDigest", ContentMd5=given)
-            if digest != hashlib.md5(data, usedforsecurity=False).digest():
-                raise S3Error("BadDigest", ExpectedDigest=given)
-        sha256 = self.header("x-amz-content-sha256")
-        if sha256 and len(sha256) == 64 and sha256.lower() != hashlib.sha256(data).hexdigest():
-            raise S3Error(
-                "XAmzContentSHA256Mismatch",
-                ClientComputedContentSHA256=sha256,
-                S3ComputedContentSHA256=hashlib.sha256(data).hexdigest(),
-            )
+        try:
+            while data := body.input.read(min(_READ, limit + 1 - size)):
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    raise S3Error("MalformedXML")
+        except payload.BadBody:
+            raise body.error or S3Error("IncompleteBody") from None
+        found = b"".join(parts)
+        if body.etag is not None and body.etag != hashlib.md5(found, usedforsecurity=False).hexdigest():
+            raise S3Error("BadDigest", ExpectedDigest=self.header("content-md5"))
+        return found
 
     # -- native requests ---------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,13 @@ def of_iso(text: str) -> str:
     return of_epoch(calendar.timegm((year, month, day, hour, minute, int(second))) + 1)
 
 
+def seconds_of_iso(text: str) -> int:
+    """Seconds since the epoch of the time of a native listing, rounded up."""
+    year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
+    whole = calendar.timegm((year, month, day, int(text[11:13]), int(text[14:16]), int(text[17:19])))
+    return whole + 1 if text[20:].strip("0") else whole
+
+
 def of_epoch(seconds: float) -> str:
     """Of seconds since the epoch."""
     whole = int(-(-seconds // 1))

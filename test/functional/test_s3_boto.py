@@ -200,6 +200,35 @@ def test_many_deletions(s3, bucket):
     assert "Deleted" not in quiet and "Errors" not in quiet
 
 
+def test_tags_come_along(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"1", Tagging="a=b%20c&d=")
+
+    def tags(key):
+        return {tag["Key"]: tag["Value"] for tag in s3.get_object_tagging(Bucket=bucket, Key=key)["TagSet"]}
+
+    assert tags("k") == {"a": "b c", "d": ""}
+    assert (
+        s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]["x-amz-tagging-count"]
+        == "2"
+    )
+    source = {"Bucket": bucket, "Key": "k"}
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=source)
+    s3.copy_object(
+        Bucket=bucket, Key="fresh", CopySource=source, MetadataDirective="REPLACE", Metadata={"x": "y"}
+    )
+    s3.copy_object(Bucket=bucket, Key="other", CopySource=source, TaggingDirective="REPLACE", Tagging="e=f")
+    s3.copy_object(Bucket=bucket, Key="none", CopySource=source, TaggingDirective="REPLACE")
+    assert [tags(key) for key in ("copy", "fresh", "other", "none")] == [tags("k"), tags("k"), {"e": "f"}, {}]
+    target, parts = upload(s3, bucket, "m", [b"1"], Tagging="g=h")
+    s3.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    assert tags("m") == {"g": "h"}
+    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"2", Tagging="a=b&a=c") == (
+        "InvalidArgument",
+        400,
+    )
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"1"
+
+
 # -- listings --------------------------------------------------------------------------------------------------------------
 
 
@@ -269,7 +298,7 @@ def test_uploads_that_come_to_nothing(s3, bucket):
     assert complete(*reversed(parts)) == "InvalidPartOrder"
     assert complete({"PartNumber": 1, "ETag": '"' + "0" * 32 + '"'}) == "InvalidPart"
     assert complete({"PartNumber": 3, "ETag": parts[0]["ETag"]}) == "InvalidPart"
-    assert refused(s3.upload_part, **target, PartNumber=1001, Body=b"")[0] == "InvalidArgument"
+    assert refused(s3.upload_part, **target, PartNumber=10001, Body=b"")[0] == "InvalidArgument"
     s3.abort_multipart_upload(**target)
     assert complete(*parts) == "NoSuchUpload"
     assert refused(s3.upload_part, **target, PartNumber=1, Body=b"x")[0] == "NoSuchUpload"
@@ -368,13 +397,14 @@ def test_versions(s3, bucket):
 
 def test_who_may(s3, make_client, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"1")
-    for stranger in (make_client("test:tester", "wrong"), make_client("nobody", "x")):
-        assert refused(stranger.list_buckets) == ("SignatureDoesNotMatch", 403)
-        assert refused(stranger.get_object, Bucket=bucket, Key="k") == ("SignatureDoesNotMatch", 403)
-        assert refused(stranger.put_object, Bucket=bucket, Key="k", Body=b"") == (
-            "SignatureDoesNotMatch",
-            403,
-        )
+    for who, code in (
+        (("test:tester", "wrong"), "SignatureDoesNotMatch"),
+        (("nobody", "x"), "InvalidAccessKeyId"),
+    ):
+        stranger = make_client(*who)
+        assert refused(stranger.list_buckets) == (code, 403)
+        assert refused(stranger.get_object, Bucket=bucket, Key="k") == (code, 403)
+        assert refused(stranger.put_object, Bucket=bucket, Key="k", Body=b"") == (code, 403)
     plain = make_client("test:tester3", "testing3")
     assert refused(plain.list_buckets) == ("AccessDenied", 403)
     assert refused(plain.get_object, Bucket=bucket, Key="k") == ("AccessDenied", 403)

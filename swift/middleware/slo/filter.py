@@ -156,18 +156,16 @@ class SloFilter:
         denial: Response | None = denied_write(self.app, environ, environ["PATH_INFO"])
         if denial is not None:
             return denial(environ, start_response)
-        body = self._manifest_body(request)
-        _, _, container, obj = parsed_path(environ)
-        items = upload.parse(request, body, f"/{container}/{obj}", self.options.max_manifest_segments)
+        known = environ.pop(upload.KNOWN, None) or self._given(request)
         media_type = summary_type(environ.get("HTTP_ACCEPT"))
         if truthy(request.params.get("heartbeat")):
             parts = while_it_lasts(
-                lambda: b"\r\n\r\n" + self._stored_summary(request, items, media_type),
+                lambda: b"\r\n\r\n" + self._stored_summary(request, known, media_type),
                 self.options.yield_frequency,
             )
             start_response("202 Accepted", [("Content-Type", media_type)])
             return parts
-        made, problems = self._made(request, items)
+        made, problems = self._made(request, known)
         if problems:
             start_response("400 Bad Request", [("Content-Type", media_type)])
             return iter((summary_body(media_type, {}, problems, "upload"),))
@@ -182,6 +180,14 @@ class SloFilter:
 
         return self.app(environ, respond)
 
+    def _given(self, request: Request) -> upload.Known:
+        """What a client's body lists. Raises HTTPException."""
+        body = self._manifest_body(request)
+        _, _, container, obj = parsed_path(request.environ)
+        return upload.Known(
+            upload.parse(request, body, f"/{container}/{obj}", self.options.max_manifest_segments), {}
+        )
+
     def _manifest_body(self, request: Request) -> bytes:
         limit = self.options.max_manifest_size
         text = f"Manifest File > {limit} bytes"
@@ -195,7 +201,7 @@ class SloFilter:
         except EntityTooLarge:
             raise HTTPRequestEntityTooLarge(request=request, body=text) from None
 
-    def _made(self, request: Request, items: list[upload.Wanted]) -> tuple[upload.Made, upload.Problems]:
+    def _made(self, request: Request, known: upload.Known) -> tuple[upload.Made, upload.Problems]:
         """The manifest to be stored. Raises HTTPUnprocessableEntity for an ETag that it does not have."""
         environ = request.environ
         version, account, _, _ = parsed_path(environ)
@@ -216,8 +222,9 @@ class SloFilter:
                 truthy(get(MARK.lower())),
             )
 
-        names = dict.fromkeys(one.name for one in items if one.data is None)
-        heads = dict(
+        items, heads = known
+        names = dict.fromkeys(one.name for one in items if one.data is None and one.name not in heads)
+        heads.update(
             in_parallel(head, names, self.options.concurrency, lambda found: found.status_line[:1] != "5")
         )
         made, problems = upload.make(items, heads, environ.get("swift.callback.slo_manifest_hook"))
@@ -247,11 +254,11 @@ class SloFilter:
         environ["CONTENT_TYPE"] = f"{_content_type(environ)};swift_bytes={made.size}"
         environ["swift.content_type_overridden"] = True
 
-    def _stored_summary(self, request: Request, items: list[upload.Wanted], media_type: str) -> bytes:
+    def _stored_summary(self, request: Request, known: upload.Known, media_type: str) -> bytes:
         """What became of a manifest whose client was answered 202 already."""
         fields: dict[str, str]
         try:
-            made, problems = self._made(request, items)
+            made, problems = self._made(request, known)
             if problems:
                 fields = _refused(HTTPBadRequest(request=request))
             else:

@@ -35,6 +35,7 @@ _KEYS = frozenset(("path", "etag", "size_bytes", "range"))
 LARGEST = 1 << 60  # bytes: a few of them still fit into what databases count with
 _MOST_TOLD = 1000  # items that are wrong
 _AT_ONCE = 1000  # items that are made JSON of
+KNOWN = "swift.slo_known"
 TOO_SMALL = "too small; each segment must be at least 1 byte."
 Problems = list[tuple[str, str]]
 
@@ -59,6 +60,14 @@ class Head(NamedTuple):
     content_type: str = ""
     last_modified: str = ""
     is_manifest: bool = False
+
+
+class Known(NamedTuple):
+    """A manifest that comes without a body, in the environ under KNOWN, of who has looked at its segments already: its items, and what is
+    known of them by name; those of which nothing is are looked at. Such a one may have as many items as there are."""
+
+    items: list[Wanted]
+    heads: dict[str, Head]
 
 
 class Made(NamedTuple):

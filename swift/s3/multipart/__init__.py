@@ -2,7 +2,8 @@
 
 from swift.s3.multipart.complete import complete
 from swift.s3.multipart.create import create
-from swift.s3.multipart.parts import list_parts, upload_part
+from swift.s3.multipart.part_listing import list_parts
+from swift.s3.multipart.parts import upload_part
 from swift.s3.multipart.remove import abort, clean_up
 from swift.s3.multipart.uploads import list_uploads
 

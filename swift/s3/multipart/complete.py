@@ -6,91 +6,80 @@ taken back then. While it takes long, blanks are sent, and an error comes in a d
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from swift.core import clock
-from swift.middleware.parallel import Meanwhile
-from swift.s3 import metadata
+from swift.core.concurrency import sleep
+from swift.middleware.parallel import Meanwhile, in_parallel
+from swift.middleware.slo.upload import KNOWN
+from swift.s3 import metadata, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout
+from swift.s3.multipart import layout, marker
 from swift.s3.multipart.remove import remove_parts
+from swift.s3.multipart.wanted import Parts, etag_of, manifest_of, parts_in
 from swift.s3.request import S3Request
-from swift.s3.xml import DECLARATION, Node, Text, document, element, many, maybe, one, read
+from swift.s3.xml import DECLARATION, document, element
 from swift.wire.message import host_url
 from swift.wire.subanswer import Subanswer
 
-_DOCUMENT_LIMIT = 2_097_152
 _PATIENCE = 10.0  # seconds, after which blanks are sent
-_CHECKSUMS = ("ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256")
-_PART = Node(
-    {
-        "PartNumber": one(Text("[0-9]{1,9}")),
-        "ETag": one(Text(most=128)),
-        **{name: maybe(Text()) for name in _CHECKSUMS},
-    }
-)
-_SCHEMA = Node({"Part": many(_PART, 0, 10_000)})
-_ETAG = re.compile("[0-9a-f]{32}")
-_KEPT = ("Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires")
+_KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
+# What the marker keeps for the object, and under which name that has it.
+_MOVED = {
+    "x-object-sysmeta-s3api-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
+    "x-object-sysmeta-swift3-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
+    "x-object-sysmeta-s3api-owner-ids": "HTTP_X_OBJECT_SYSMETA_S3API_OWNER_IDS",
+    tagging.MARKER: tagging.STORED_KEY,
+    "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
+    "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
+}
 _OVERRIDE = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG"
-Parts = list[tuple[int, str]]
+_LOOKS = 8  # at an upload that is being aborted, until it is known how that ends
+_BETWEEN_LOOKS = 0.25  # seconds
+_AT_A_TIME = 8
+_MOST_BYTES = 1 << 22
 
 
 def complete(request: S3Request) -> Answer:
     """CompleteMultipartUpload."""
     bucket, key = layout.names_of(request)
     metadata.no_conditions(request.environ, "Conditional uploads are not supported.")
+    if "HTTP_IF_MATCH" in request.environ:
+        raise S3Error("NotImplemented", "Conditional uploads are not supported.", Header="If-Match")
     upload = layout.upload_id_of(request)
-    marker = layout.marker_of(request, bucket, key, upload)
-    parts = None if marker is None else _wanted(request, upload)
-    if marker is None or parts is None:
+    kept = marker.look(request, bucket, key, upload)
+    if kept is None or marker.is_aborting(kept):
         return _again(request, bucket, key, upload)
-    if float(marker.get("x-timestamp") or 0) >= clock.time():
+    parts = parts_in(request, upload)
+    size = _size_promised(request)
+    if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
         raise S3Error("ServiceUnavailable", reason="mpu_clock_skew")
-    work = _Completion(request, bucket, key, upload, marker, parts)
+    work = _Completion(request, bucket, key, upload, kept, parts, size)
     doing = Meanwhile(work.document)
     if doing.is_done_within(_PATIENCE):
-        return xml_answer(doing.wait())
+        return xml_answer(doing.wait(), work.shown)
     return Answer(200, [("Content-Type", "application/xml")], _told_at_length(request, doing))
 
 
-def _wanted(request: S3Request, upload: str) -> Parts:
-    """(number, ETag) of the parts that the client names. Raises S3Error."""
-    data = request.document_body(_DOCUMENT_LIMIT, required=False)
-    if not data:
-        raise S3Error("InvalidRequest", "You must specify at least one part")
-    parts: Parts = []
-    for part in read(data, "CompleteMultipartUpload", _SCHEMA)["Part"]:
-        number, etag = int(part["PartNumber"]), part["ETag"].strip().strip('"')
-        if parts and number <= parts[-1][0]:
-            raise S3Error("InvalidPartOrder", UploadId=upload)
-        if not _ETAG.fullmatch(etag) or not 1 <= number <= 10_000:
-            raise S3Error("InvalidPart", UploadId=upload, PartNumber=number, ETag=etag)
-        parts.append((number, etag))
-    if not parts:
-        raise S3Error("InvalidRequest", "You must specify at least one part")
-    return parts
-
-
-def etag_of(parts: Parts) -> str:
-    """What S3 calls the object that is made of these parts."""
-    digest = hashlib.md5(b"".join(bytes.fromhex(etag) for _, etag in parts), usedforsecurity=False)
-    return f"{digest.hexdigest()}-{len(parts)}"
+def _size_promised(request: S3Request) -> int | None:
+    text = request.header("x-amz-mp-object-size")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise S3Error("InvalidRequest", "Value for x-amz-mp-object-size header is invalid.")
+    return int(text)
 
 
 def _again(request: S3Request, bucket: str, key: str, upload: str) -> Answer:
     """There is no such open upload: it may have been completed, by the same request sent twice. Raises S3Error."""
-    owner, found = layout.owner_of(request, bucket, key)
+    owner, found = marker.owner_of(request, bucket, key)
     if owner != upload:
-        layout.check_bucket(request, bucket)
-        raise S3Error("NoSuchUpload", UploadId=upload)
-    etag = etag_of(_wanted(request, upload))
-    if etag != found.get(metadata.ETAG):
+        raise marker.missing(request, bucket, upload)
+    etag = etag_of(parts_in(request, upload))
+    if etag != (found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)):
         raise S3Error("NoSuchUpload", UploadId=upload)
     return xml_answer(_result(request, bucket, key, etag))
 
@@ -121,31 +110,39 @@ def _told_at_length(request: S3Request, doing: Meanwhile) -> Iterator[bytes]:
 
 
 class _Completion:
+    """One completion of an open upload. `shown`: headers of the answer, once it is done."""
+
     def __init__(
-        self, request: S3Request, bucket: str, key: str, upload: str, marker: Subanswer, parts: Parts
+        self,
+        request: S3Request,
+        bucket: str,
+        key: str,
+        upload: str,
+        kept: Subanswer,
+        parts: Parts,
+        size: int | None,
     ) -> None:
         self.request = request
         self.bucket = bucket
         self.key = key
         self.upload = upload
-        self.marker = marker
+        self.kept = kept
         self.parts = parts
-        self._is_too_small = False
+        self.size = size
+        self.shown: list[tuple[str, str]] = []
+        self._wrong: S3Error | None = None
 
     def document(self) -> bytes:
         """Store the object; what the client is told. Raises S3Error."""
         etag = etag_of(self.parts)
-        self._store(etag)
-        self._let_go()
+        self._let_go(self._store(etag))
         return _result(self.request, self.bucket, self.key, etag)
 
-    def _store(self, etag: str) -> None:
+    def _store(self, etag: str) -> Subanswer:
         request = self.request
-        container = layout.segments(self.bucket)
-        start = f"/{container}/{self.key}/{self.upload}/"
-        manifest = json.dumps([{"path": f"{start}{number}", "etag": part} for number, part in self.parts])
         headers = {
             **self._headers(),
+            KNOWN: manifest_of(request, self.bucket, self.key, self.upload, self.parts),
             "HTTP_X_OBJECT_SYSMETA_S3API_ETAG": etag,
             "HTTP_X_OBJECT_SYSMETA_S3API_UPLOAD_ID": self.upload,
             _OVERRIDE: f"; s3_etag={etag}",
@@ -154,40 +151,50 @@ class _Completion:
         }
         if request.environ.get("HTTP_IF_NONE_MATCH"):
             headers["HTTP_IF_NONE_MATCH"] = "*"
-        answer = request.ask(
-            "PUT", self.bucket, self.key, {"multipart-manifest": "put"}, headers, manifest.encode()
-        )
+        answer = request.ask("PUT", self.bucket, self.key, {"multipart-manifest": "put"}, headers, b"")
         if answer.status == 201:
             answer.drain()
-            return
-        if self._is_too_small:
+            shown = metadata.shown_headers(answer.headers)
+            self.shown = [
+                pair for pair in shown if pair[0] in ("x-amz-version-id", "x-amz-server-side-encryption")
+            ]
+            return answer
+        if self._wrong is not None:
             answer.close()
-            raise S3Error("EntityTooSmall")
+            raise self._wrong
         if answer.status == 400:
-            raise self._refused(answer.read(1 << 22))
+            raise self._refused(answer.read(_MOST_BYTES))
         raise request.error_of(answer, self.bucket, self.key)
 
     def _headers(self) -> dict[str, Any]:
         """What the marker has kept for the object."""
         headers: dict[str, Any] = {}
-        for name, value in self.marker.headers:
-            if name.title() in _KEPT or name.lower().startswith("x-object-meta-"):
+        for name, value in self.kept.headers:
+            lower = name.lower()
+            if lower in _KEPT or lower.startswith("x-object-meta-"):
                 headers["HTTP_" + name.upper().replace("-", "_")] = value
-        get = self.marker.get
+            elif lower in _MOVED:
+                headers[_MOVED[lower]] = value
+        get = self.kept.get
         kind = get("x-object-sysmeta-s3api-content-type")
         if get("x-object-sysmeta-s3api-has-content-type") == "yes" and kind:
             headers["CONTENT_TYPE"] = kind
-        acl = get("x-object-sysmeta-s3api-tmpacl")
-        if acl:
-            headers["HTTP_X_OBJECT_SYSMETA_S3API_ACL"] = acl
         return headers
 
     def _look_at(self, stored: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        """The hook of the filter for large objects: each part but the last has its least size."""
+        """The hook of the filter for large objects: each part but the last has its least size, and all together the promised one."""
         least = self.request.options.min_segment_size
         small = [(item["name"], "Too Small") for item in stored[:-1] if item["bytes"] < least]
-        self._is_too_small = bool(small)
-        return small
+        if small:
+            self._wrong = S3Error("EntityTooSmall")
+            return small
+        if self.size is not None and sum(item["bytes"] for item in stored) != self.size:
+            self._wrong = S3Error(
+                "InvalidRequest",
+                "The provided 'x-amz-mp-object-size' header value does not match what was computed.",
+            )
+            return [(self.key, "Size Mismatch")]
+        return []
 
     def _refused(self, body: bytes) -> S3Error:
         try:
@@ -198,30 +205,51 @@ class _Completion:
             return S3Error("InvalidPart", UploadId=self.upload)
         return S3Error("InvalidRequest", "; ".join(f"{name}: {text}" for name, text in problems[:10]) or None)
 
-    def _let_go(self) -> None:
+    def _let_go(self, stored: Subanswer) -> None:
         """Remove the marker. Raises S3Error if the upload was aborted meanwhile: then there is no object of it either."""
-        request, container = self.request, layout.segments(self.bucket)
-        name = f"{self.key}/{self.upload}"
-        found = request.ask("HEAD", container, name, headers=layout.NEWEST)
-        found.close()
-        aborted = bool(found.get(layout.ABORTING)) if found.is_success else False
-        if found.status == 404:
-            # Somebody else has completed it too, or it was aborted and all of its parts are gone.
-            last = request.ask("HEAD", container, f"{name}/{self.parts[-1][0]}", headers=layout.NEWEST)
-            last.close()
-            aborted = last.status == 404
-        if aborted:
-            self._take_back()
-            raise S3Error("NoSuchUpload", UploadId=self.upload)
-        if found.is_success:
-            request.ask("DELETE", container, name).drain()
+        request = self.request
+        marker.forget(request, self.bucket, self.key, self.upload)
+        found = marker.look(request, self.bucket, self.key, self.upload)
+        for _ in range(_LOOKS):
+            if found is None or not marker.is_aborting(found):
+                break
+            # Whoever aborts leaves the object alone if it was there in time, and removes the parts before the marker if not.
+            sleep(_BETWEEN_LOOKS)
+            found = marker.look(request, self.bucket, self.key, self.upload)
+        if found is None:
+            # Somebody else has completed it too, or it was aborted.
+            if self._has_all_parts():
+                return
+        elif not marker.is_aborting(found):
+            name = f"{self.key}/{self.upload}"
+            request.ask("DELETE", layout.segments(self.bucket), name).drain()
+            return
+        self._take_back(stored)
+        raise S3Error("NoSuchUpload", UploadId=self.upload)
 
-    def _take_back(self) -> None:
+    def _has_all_parts(self) -> bool:
+        request, container = self.request, layout.segments(self.bucket)
+
+        def look(number: int) -> bool:
+            name = f"{self.key}/{self.upload}/{number}"
+            found = request.ask("HEAD", container, name, headers=layout.NEWEST)
+            found.close()
+            return found.status != 404
+
+        numbers = [part.number for part in self.parts]
+        return all(is_there for _, is_there in in_parallel(look, numbers, _AT_A_TIME, bool))
+
+    def _take_back(self, stored: Subanswer) -> None:
         """Remove the manifest, if it is still ours, and the parts."""
         request = self.request
-        owner, found = layout.owner_of(request, self.bucket, self.key)
-        if owner == self.upload:
-            stamp = found.get("x-timestamp") or ""
-            headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
-            request.ask("DELETE", self.bucket, self.key, headers=headers, rights="own").drain()
+        version = stored.get("x-object-version-id")
+        if version is not None and version != "null":
+            request.ask("DELETE", self.bucket, self.key, {"version-id": version}).drain()
+        else:
+            owner, found = marker.owner_of(request, self.bucket, self.key)
+            if owner == self.upload:
+                stamp = found.get("x-timestamp") or ""
+                # Just above what was seen: what is stored after this look stays.
+                headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
+                request.ask("DELETE", self.bucket, self.key, headers=headers).drain()
         remove_parts(request, self.bucket, self.key, self.upload)

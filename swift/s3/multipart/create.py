@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from swift.core.policy import policies
-from swift.s3 import access, metadata
-from swift.s3.acl import native
+from swift.s3 import access, metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.multipart import layout
 from swift.s3.request import S3Request
@@ -21,7 +20,7 @@ def create(request: S3Request) -> Answer:
     """CreateMultipartUpload: the marker, in a segments container made on the first occasion."""
     bucket, key = layout.names_of(request)
     layout.check_key(key)
-    native.check_object_acl(request)
+    objects.check_headers(request)
     headers = {
         **metadata.named_headers(request.environ, metadata.STORED_HEADERS),
         **metadata.user_metadata(request.environ),
@@ -35,6 +34,9 @@ def create(request: S3Request) -> Answer:
     if request.options.s3_acl:
         headers[ACL] = access.new_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
+    tags = tagging.parse_header(request.header("x-amz-tagging") or "")
+    if tags:
+        headers[tagging.MARKER_KEY] = tagging.stored(tags)
     upload = layout.new_upload_id()
     name = f"{key}/{upload}"
     _make_container(request, bucket)
@@ -48,7 +50,7 @@ def create(request: S3Request) -> Answer:
             element("Bucket", bucket),
             element("Key", key),
             element("UploadId", upload),
-        )
+        ),
     )
 
 

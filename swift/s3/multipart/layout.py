@@ -1,14 +1,13 @@
-"""What open uploads and their parts are called, and whether an upload is there (spec s3.md 6.5).
+"""What open uploads and their parts are called, and the listings of them (spec s3.md 6.5).
 
-An upload is a marker, an object without content, in the bucket's segments container; its parts lie below it. Never here: what is done
-with them.
+An upload is a marker, an object without content, in the bucket's segments container; its parts lie below it. Never here: what a marker
+says (`marker`), and what is done with parts.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,12 +20,11 @@ from swift.s3.request import S3Request
 from swift.wire.subanswer import Subanswer
 
 SUFFIX = "+segments"
-UPLOAD_ID_KEY = "x-object-sysmeta-s3api-upload-id"
-OLD_UPLOAD_ID_KEY = "x-object-sysmeta-swift3-upload-id"
-ABORTING_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_ABORTING"
-ABORTING = "x-object-sysmeta-s3api-aborting"
 NEWEST = {"HTTP_X_NEWEST": "true"}
-PAGE = 10_000
+MOST_PARTS = 10_000
+LARGEST = 2147483647
+Row = dict[str, Any]
+_PAGE = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _LONGEST_BELOW = len("/") + 48 + len("/10000")
 is_upload_id = re.compile(r"[A-Za-z0-9_-]{48}").fullmatch
@@ -39,8 +37,13 @@ def segments(bucket: str) -> str:
 
 
 def new_upload_id() -> str:
-    made = uuid.UUID(bytes=clock.random_bytes(16), version=4)
-    return base64.urlsafe_b64encode(str(made).encode()).decode()
+    """As the reference's: the text of a random UUID, encoded."""
+    number = bytearray(clock.random_bytes(16))
+    number[6] = number[6] & 0x0F | 0x40
+    number[8] = number[8] & 0x3F | 0x80
+    text = number.hex()
+    made = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return base64.urlsafe_b64encode(made.encode()).decode()
 
 
 def names_of(request: S3Request) -> tuple[str, str]:
@@ -75,34 +78,118 @@ def split_name(name: str) -> tuple[str, str, int | None] | None:
     return None
 
 
-def marker_of(request: S3Request, bucket: str, key: str, upload: str) -> Subanswer | None:
-    """What a HEAD of an upload's marker says; None if there is none, or it is being aborted. Raises S3Error."""
-    answer = request.ask("HEAD", segments(bucket), f"{key}/{upload}", headers=NEWEST)
-    answer.close()
-    if answer.is_success:
-        return None if answer.get(ABORTING) else answer
+# -- parameters of listings ---------------------------------------------------------------------------------------------------
+
+
+def encoding_of(request: S3Request) -> str | None:
+    """How names are to be written, None for as they are. Raises S3Error."""
+    encoding = request.params.get("encoding-type")
+    if encoding is not None and encoding != "url":
+        raise S3Error(
+            "InvalidArgument",
+            "Invalid Encoding Method specified in Request",
+            ArgumentName="encoding-type",
+            ArgumentValue=encoding,
+        )
+    return encoding
+
+
+def number_of(request: S3Request, name: str, default: int) -> int:
+    """A parameter that counts something. Raises S3Error."""
+    text = request.params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > LARGEST:
+        raise S3Error(
+            "InvalidArgument",
+            f"Argument {name} must be an integer between 0 and {LARGEST}",
+            ArgumentName=name,
+            ArgumentValue=text,
+        )
+    return int(text)
+
+
+# -- listings -----------------------------------------------------------------------------------------------------------------
+
+
+def page_size() -> int:
+    """Rows that are asked for at a time."""
+    return min(_PAGE, limits().container_listing_limit)
+
+
+def page_of(
+    request: S3Request, container: str, prefix: str = "", marker: str = "", end: str = "", limit: int = 0
+) -> list[Row]:
+    """Rows of a container with a prefix, behind `marker` and before `end`; none if there is no such container. Raises S3Error."""
+    query = {"format": "json", "limit": str(limit or page_size())}
+    for name, value in (("prefix", prefix), ("marker", marker), ("end_marker", end)):
+        if value:
+            query[name] = value
+    return read_rows(request, request.ask("GET", container, query=query))
+
+
+def read_rows(request: S3Request, answer: Subanswer) -> list[Row]:
+    """The rows that a native listing answers. Raises S3Error."""
     if answer.status == 404:
-        return None
-    raise request.error_of(answer, bucket, key)
+        answer.close()
+        return []
+    if answer.status not in (200, 204):
+        raise request.error_of(answer, request.bucket)
+    data = answer.read(_MOST_BYTES)
+    rows: list[Row] = orjson.loads(data) if data else []
+    return rows
 
 
-def owner_of(request: S3Request, bucket: str, key: str) -> tuple[str, Subanswer]:
-    """(the upload that the object at a key was completed from, "" for none, what a HEAD says of the object)."""
-    answer = request.ask("HEAD", bucket, key, headers=NEWEST)
-    answer.close()
-    if not answer.is_success:
-        return "", answer
-    return answer.get(UPLOAD_ID_KEY) or answer.get(OLD_UPLOAD_ID_KEY) or "", answer
+def rows_below(request: S3Request, container: str, prefix: str = "") -> Iterator[Row]:
+    """All rows with a prefix, page by page. Raises S3Error."""
+    marker = ""
+    while True:
+        rows = page_of(request, container, prefix, marker)
+        yield from rows
+        if len(rows) < page_size():
+            return
+        marker = rows[-1]["name"]
 
 
-def check_upload(request: S3Request, bucket: str, key: str, upload: str) -> None:
-    """Raises S3Error if an upload is neither open nor completed."""
-    if marker_of(request, bucket, key, upload) is not None:
-        return
-    if owner_of(request, bucket, key)[0] == upload:
-        return
-    check_bucket(request, bucket)
-    raise S3Error("NoSuchUpload", UploadId=upload)
+def parts_of(request: S3Request, bucket: str, key: str, upload: str) -> dict[int, Row]:
+    """The rows of an upload's parts by their numbers, in order. Raises S3Error."""
+    start = f"{key}/{upload}/"
+    return _numbered(start, rows_below(request, segments(bucket), start))
+
+
+def parts_behind(
+    request: S3Request, bucket: str, key: str, upload: str, after: int, limit: int
+) -> dict[int, Row]:
+    """Those with numbers above `after`, in order; at least the next `limit` of them. Raises S3Error.
+
+    Listings are in the order of the names, in which 10 comes before 2: only numbers of four digits lie together.
+    """
+    if after < 999:
+        found = parts_of(request, bucket, key, upload)
+        return {number: row for number, row in found.items() if number > after}
+    start = f"{key}/{upload}/"
+    container = segments(bucket)
+    found = {}
+    marker = f"{start}{after}" if after > 999 else f"{start}100"
+    while after < 9999 and len(found) < limit:
+        rows = page_of(request, container, start, marker, limit=min(limit + limit // 8 + 16, page_size()))
+        if not rows:
+            break
+        marker = rows[-1]["name"]
+        found.update(
+            (number, row) for number, row in _numbered(start, rows).items() if after < number <= 9999
+        )
+    last = page_of(request, container, f"{start}{MOST_PARTS}", limit=1) if after < MOST_PARTS else []
+    return {**dict(sorted(found.items())), **_numbered(start, last)}
+
+
+def _numbered(start: str, rows: Iterator[Row] | list[Row]) -> dict[int, Row]:
+    found = {}
+    for row in rows:
+        number = row["name"][len(start) :]
+        if is_part_number(number):
+            found[int(number)] = row
+    return dict(sorted(found.items()))
 
 
 def check_bucket(request: S3Request, bucket: str) -> dict[str, Any]:
@@ -113,34 +200,3 @@ def check_bucket(request: S3Request, bucket: str) -> dict[str, Any]:
     if not 200 <= info["status"] < 300:
         raise S3Error("ServiceUnavailable")
     return dict(info)
-
-
-def rows_below(
-    request: S3Request, container: str, prefix: str = "", marker: str = "", page: int = PAGE
-) -> Iterator[dict[str, Any]]:
-    """The rows of a container with a prefix, after `marker`, page by page; none if there is no such container. Raises S3Error."""
-    while True:
-        query = {"format": "json", "limit": str(page), "prefix": prefix, "marker": marker}
-        answer = request.ask("GET", container, query=query)
-        if answer.status == 404:
-            answer.close()
-            return
-        if answer.status not in (200, 204):
-            raise request.error_of(answer, container)
-        data = answer.read(_MOST_BYTES)
-        rows = orjson.loads(data) if data else []
-        yield from rows
-        if len(rows) < page:
-            return
-        marker = rows[-1]["name"]
-
-
-def parts_of(request: S3Request, bucket: str, key: str, upload: str) -> dict[int, dict[str, Any]]:
-    """The rows of an upload's parts by their numbers, in order."""
-    start = f"{key}/{upload}/"
-    found = {}
-    for row in rows_below(request, segments(bucket), start):
-        number = row["name"][len(start) :]
-        if is_part_number(number):
-            found[int(number)] = row
-    return dict(sorted(found.items()))

@@ -1,16 +1,20 @@
-"""UploadPart, UploadPartCopy and ListParts (spec s3.md 7.5)."""
+"""UploadPart and UploadPartCopy (spec s3.md 7.5, 14).
+
+A part whose number is new is stored without asking first; one that replaces another is looked at once more just before its last byte is
+handed on, so that a completion that came meanwhile keeps what it was made of.
+"""
 
 from __future__ import annotations
 
-from swift.s3 import copying, payload, times
-from swift.s3.answers import Answer, empty, xml_answer
-from swift.s3.errors import S3Error
-from swift.s3.multipart import layout
-from swift.s3.request import S3Request, quoted
-from swift.s3.service import owner
-from swift.s3.xml import document, element, text_of
+from typing import Any
 
-_AWS_MOST = 10_000
+from swift.s3 import copying, payload
+from swift.s3.answers import Answer, empty
+from swift.s3.errors import S3Error
+from swift.s3.multipart import layout, marker
+from swift.s3.request import S3Request
+from swift.wire.message import InputFilter
+from swift.wire.subanswer import Subanswer
 
 
 def upload_part(request: S3Request) -> Answer:
@@ -23,19 +27,21 @@ def upload_part(request: S3Request) -> Answer:
             ArgumentName="ResourceType",
             ArgumentValue="partNumber",
         )
-    number = part_number(request, request.params["partNumber"])
+    number = _part_number(request, request.params["partNumber"])
     upload = layout.upload_id_of(request)
-    layout.check_upload(request, bucket, key, upload)
     container, name = layout.segments(bucket), f"{key}/{upload}/{number}"
+    marker.lately_opened(request, bucket, key, upload)
     if request.header("x-amz-copy-source") is not None:
-        return copying.copy_part(request, container, name)
+        answer = copying.copy_part(request, container, name)
+        marker.opened(request, bucket, key, upload)
+        return answer
     body = payload.prepared(request)
-    answer = body.put(request, container, name, body.headers())
-    return empty(200, [("ETag", f'"{answer.etag}"'), *body.told()])
+    stored = _stored(request, body, container, name)
+    _check_again(request, bucket, key, upload, name, stored)
+    return empty(200, [("ETag", f'"{stored.etag}"'), *body.told()])
 
 
-def part_number(request: S3Request, text: str) -> int:
-    """Raises S3Error for what is no number of a part."""
+def _part_number(request: S3Request, text: str) -> int:
     most = request.options.max_upload_part_num
     if not layout.is_part_number(text) or int(text) > most:
         raise S3Error(
@@ -47,60 +53,79 @@ def part_number(request: S3Request, text: str) -> int:
     return int(text)
 
 
-def list_parts(request: S3Request) -> Answer:
-    """ListParts, in the order of their numbers."""
-    bucket, key = layout.names_of(request)
-    params = request.params
-    encoding = params.get("encoding-type")
-    if encoding is not None and encoding != "url":
-        raise S3Error(
-            "InvalidArgument",
-            "Invalid Encoding Method specified in Request",
-            ArgumentName="encoding-type",
-            ArgumentValue=encoding,
-        )
-    most = _number(params, "max-parts", _AWS_MOST if request.options.max_parts_listing > 1000 else 1000)
-    limit = min(most, request.options.max_parts_listing)
-    after = _number(params, "part-number-marker", 0)
-    upload = layout.upload_id_of(request)
-    layout.check_upload(request, bucket, key, upload)
-    rows = [item for item in layout.parts_of(request, bucket, key, upload).items() if item[0] > after]
-    page = rows[:limit]
-    parts = [
-        element("Bucket", bucket),
-        element("Key", quoted(key) if encoding else key),
-        element("UploadId", upload),
-        owner(request, "Initiator"),
-        owner(request),
-        element("StorageClass", "STANDARD"),
-        element("PartNumberMarker", after),
-        element("NextPartNumberMarker", page[-1][0] if page else 0),
-        element("MaxParts", limit),
-    ]
-    if encoding:
-        parts.append(element("EncodingType", encoding))
-    parts.append(element("IsTruncated", "true" if len(rows) > limit and limit else "false"))
-    for number, row in page:
-        parts.append(
-            f"<Part><PartNumber>{number}</PartNumber><LastModified>{times.of_iso(row['last_modified'])}</LastModified>"
-            f"<ETag>{text_of(_quoted_etag(row['hash']))}</ETag><Size>{row['bytes']}</Size></Part>"
-        )
-    return xml_answer(document("ListPartsResult", *parts))
+def _stored(request: S3Request, body: payload.Payload, container: str, name: str) -> Subanswer:
+    """The PUT of a part, acknowledged. Raises S3Error."""
+    headers = body.headers()
+    try:
+        return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*"})
+    except S3Error as error:
+        if error.code != "PreconditionFailed":
+            raise
+    # There is one of this number. Nothing of the body has been read.
+    body.input = _LookedAtLast(request, body, name)
+    return body.put(request, container, name, headers)
 
 
-def _quoted_etag(text: str) -> str:
-    return '"' + text.partition(";")[0].strip().strip('"') + '"'
+def _check_again(
+    request: S3Request, bucket: str, key: str, upload: str, name: str, stored: Subanswer
+) -> None:
+    """A part is stored: its upload must still be open. Raises S3Error if it is not, and then the part goes if nothing is made of it."""
+    try:
+        marker.opened(request, bucket, key, upload)
+    except S3Error as error:
+        if error.code == "NoSuchUpload":
+            _take_back(request, bucket, key, upload, name, stored)
+        raise
 
 
-def _number(params: dict[str, str], name: str, default: int) -> int:
-    text = params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > 2147483647:
-        raise S3Error(
-            "InvalidArgument",
-            f"Argument {name} must be an integer between 0 and 2147483647",
-            ArgumentName=name,
-            ArgumentValue=text,
-        )
-    return int(text)
+def _take_back(request: S3Request, bucket: str, key: str, upload: str, name: str, stored: Subanswer) -> None:
+    # While the marker is there, who aborts the upload removes the parts; with versions, an older one may be made of them.
+    if marker.look(request, bucket, key, upload) is not None:
+        return
+    if request.container_info(bucket)["sysmeta"].get("versions-container"):
+        return
+    if marker.owner_of(request, bucket, key)[0] == upload:
+        return
+    container = layout.segments(bucket)
+    found = request.ask("HEAD", container, name, headers=layout.NEWEST)
+    found.close()
+    stamp = found.get("x-timestamp")
+    if found.is_success and stamp and found.etag == stored.etag:
+        # Just above the time that was seen: what is stored after this look stays.
+        headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
+        request.ask("DELETE", container, name, headers=headers).drain()
+
+
+class _LookedAtLast(InputFilter):
+    """A body whose last piece is handed on if the upload is still open then."""
+
+    def __init__(self, request: S3Request, body: payload.Payload, name: str) -> None:
+        super().__init__(body.input)
+        self._request = request
+        self._body = body
+        self._name = name
+        self._left = body.length
+        self._is_looked_at = False
+
+    def pull(self, size: int) -> bytes:
+        data = super().pull(size)
+        if data:
+            if self._left is None:
+                return data
+            self._left -= len(data)
+            if self._left > 0:
+                return data
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            found = layout.split_name(self._name)
+            assert found is not None and self._request.bucket is not None
+            try:
+                marker.opened(self._request, self._request.bucket, *found[:2])
+            except S3Error as error:
+                raise self._body.failed(error) from None
+        return data
+
+
+def listed(row: dict[str, Any]) -> str:
+    """The ETag of a part, without what else stands in a row."""
+    return str(row["hash"]).partition(";")[0].strip().strip('"')

@@ -1,7 +1,8 @@
 """AbortMultipartUpload, and the end of a bucket's segments container (spec s3.md 7.2, 7.5).
 
 An upload that is being aborted says so in its marker before its parts go, so that a completion that comes at the same time either
-finds it out or has the object that it made left alone (`complete`).
+finds it out or has the object that it made left alone (`complete`). What was listed too late, or after a kill, nobody refers to: it is
+the orphans' sweep that finds it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 from swift.middleware.parallel import in_parallel
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout
+from swift.s3.multipart import layout, marker
 from swift.s3.request import S3Request
 from swift.wire.subanswer import Subanswer
 
@@ -23,19 +24,20 @@ def abort(request: S3Request) -> Answer:
     bucket, key = layout.names_of(request)
     upload = layout.upload_id_of(request)
     container, name = layout.segments(bucket), f"{key}/{upload}"
-    found = request.ask("HEAD", container, name, headers=layout.NEWEST)
-    found.close()
-    if found.status == 404:
-        layout.check_bucket(request, bucket)
+    marker.forget(request, bucket, key, upload)
+    found = marker.look(request, bucket, key, upload)
+    if found is None:
+        raise marker.missing(request, bucket, upload)
+    told = request.ask("POST", container, name, headers={marker.ABORTING_KEY: "yes"})
+    if told.status == 404:
+        told.close()
         raise S3Error("NoSuchUpload", UploadId=upload)
-    if not found.is_success:
-        raise request.error_of(found, bucket, key)
-    told = request.ask("PUT", container, name, headers={layout.ABORTING_KEY: "yes"}, body=b"")
-    if told.status != 201:
+    if not told.is_success:
         raise request.error_of(told, bucket, key)
     told.drain()
-    if layout.owner_of(request, bucket, key)[0] == upload:
-        # It was completed meanwhile: the parts are the object's.
+    begun = (found.get("x-timestamp") or "0").partition("_")[0]
+    if marker.is_completed(request, bucket, key, upload, float(begun)):
+        # The parts are the object's.
         request.ask("DELETE", container, name).drain()
         raise S3Error("NoSuchUpload", UploadId=upload)
     remove_parts(request, bucket, key, upload)
@@ -43,6 +45,8 @@ def abort(request: S3Request) -> Answer:
     if last.status not in (204, 404):
         raise request.error_of(last, bucket, key)
     last.drain()
+    # Those that came while the others were removed: whoever stores one now finds no marker, and takes it back.
+    remove_parts(request, bucket, key, upload)
     return empty(204)
 
 
@@ -54,7 +58,13 @@ def remove_parts(request: S3Request, bucket: str, key: str, upload: str) -> None
 
 
 def clean_up(request: S3Request, bucket: str) -> None:
-    """Remove a bucket's segments container with all that is in it, if there is one. Raises S3Error."""
+    """Remove a bucket's segments container with all that is in it, if there is one. Raises S3Error.
+
+    Nothing goes while there are versions, which may be made of what lies there.
+    """
+    versions = request.container_info(bucket)["sysmeta"].get("versions-container")
+    if versions:
+        _check_no_versions(request, bucket)
     container = layout.segments(bucket)
     _remove(
         request, container, (row["name"] for row in layout.rows_below(request, container) if "name" in row)
@@ -64,6 +74,12 @@ def clean_up(request: S3Request, bucket: str) -> None:
         answer.close()
         raise S3Error("ServiceUnavailable")
     answer.close()
+
+
+def _check_no_versions(request: S3Request, bucket: str) -> None:
+    answer = request.ask("GET", bucket, query={"versions": "", "format": "json", "limit": "1"})
+    if layout.read_rows(request, answer):
+        raise S3Error("BucketNotEmpty", BucketName=bucket)
 
 
 def _remove(request: S3Request, container: str, names: Iterable[str]) -> None:

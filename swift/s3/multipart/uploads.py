@@ -1,13 +1,13 @@
 """ListMultipartUploads (spec s3.md 7.5, 27).
 
 Uploads and parts lie in one container, those of objects that are complete among them: what is behind a page's end is skipped upload
-by upload, not read part by part.
+by upload, not read part by part, and an answer ends after so many rows, to be gone on with from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 from swift.s3 import times
 from swift.s3.answers import Answer, xml_answer
@@ -19,7 +19,62 @@ from swift.s3.xml import document, element, node
 
 _MOST = 1000
 _PAGE = 1000
+_MOST_PAGES = 200
 _BEHIND_NUMBERS = ":"  # sorts behind all digits
+_LAST_LETTER = "\U0010ffff"
+
+
+class _Found(NamedTuple):
+    """An open upload, or with `row` None a place up to which there is none."""
+
+    key: str
+    upload: str
+    row: layout.Row | None
+
+
+class _Scan:
+    """The open uploads of a bucket behind a place, in the order of their markers' names."""
+
+    def __init__(self, request: S3Request, bucket: str, prefix: str, after: str, after_id: str) -> None:
+        self._request = request
+        self._container = layout.segments(bucket)
+        self._prefix = prefix
+        self._after = "" if after_id else after
+        self._marker = f"{after}/{after_id}" if after_id else after
+
+    def jump(self, name: str) -> None:
+        """Nothing up to a name is wanted."""
+        self._marker = max(self._marker, name)
+
+    def __iter__(self) -> Iterator[_Found]:
+        """Raises S3Error."""
+        size = min(_PAGE, layout.page_size())
+        last: tuple[str, str] | None = None
+        for _ in range(_MOST_PAGES):
+            rows = layout.page_of(self._request, self._container, self._prefix, self._marker, limit=size)
+            number = None
+            for row in rows:
+                name = row["name"]
+                if name <= self._marker:
+                    continue
+                self._marker = name
+                parts = layout.split_name(name)
+                if parts is None:
+                    continue
+                key, upload, number = parts
+                last = key, upload
+                if (
+                    number is None
+                    and key.startswith(self._prefix)
+                    and not (self._after and key <= self._after)
+                ):
+                    yield _Found(key, upload, row)
+            if len(rows) < size:
+                return
+            if number is not None and last is not None:
+                self.jump("/".join((*last, _BEHIND_NUMBERS)))
+        if last is not None:
+            yield _Found(*last, None)
 
 
 def list_uploads(request: S3Request) -> Answer:
@@ -28,44 +83,39 @@ def list_uploads(request: S3Request) -> Answer:
         raise S3Error("InvalidRequest", "A key must not be specified")
     bucket, params = request.bucket, request.params
     layout.check_bucket(request, bucket)
-    encoding = params.get("encoding-type")
-    if encoding is not None and encoding != "url":
-        raise _bad("encoding-type", encoding, "Invalid Encoding Method specified in Request")
+    encoding = layout.encoding_of(request)
     shown = quoted if encoding else str
-    limit = _limit(params.get("max-uploads"))
+    limit = min(layout.number_of(request, "max-uploads", _MOST), _MOST)
     prefix, delimiter = params.get("prefix", ""), params.get("delimiter", "")
     after, after_id = params.get("key-marker", ""), params.get("upload-id-marker", "")
+    if not after or (after_id and not layout.is_upload_id(after_id)):
+        after_id = ""
     uploads: list[str] = []
     prefixes: list[str] = []
+    told = _common(after, prefix, delimiter)
     last = ("", "")
     truncated = False
-    for key, upload, row in _found(request, layout.segments(bucket), prefix, after, after_id):
+    scan = _Scan(request, bucket, prefix, after, after_id)
+    for key, upload, row in scan:
         common = _common(key, prefix, delimiter)
-        if common is not None and (common in prefixes or (after and common <= after)):
+        if row is not None and common is not None and common == told:
+            last = key, upload
+            scan.jump(common + _LAST_LETTER)
             continue
-        if len(uploads) + len(prefixes) >= limit:
+        if row is None or len(uploads) + len(prefixes) >= limit:
             truncated = limit > 0
+            last = last if row is not None else (key, upload)
             break
-        last = (key, upload)
+        last = key, upload
         if common is not None:
             prefixes.append(common)
-            last = (common, "")
-            continue
-        uploads.append(
-            node(
-                "Upload",
-                element("Key", shown(key)),
-                element("UploadId", upload),
-                owner(request, "Initiator"),
-                owner(request),
-                element("StorageClass", "STANDARD"),
-                element("Initiated", times.of_iso(row["last_modified"])),
-            )
-        )
+            told = common
+        else:
+            uploads.append(_shown(request, key if not encoding else quoted(key), upload, row))
     parts = [
         element("Bucket", bucket),
         element("KeyMarker", shown(after)),
-        element("UploadIdMarker", after_id),
+        element("UploadIdMarker", params.get("upload-id-marker", "")),
         element("NextKeyMarker", shown(last[0]) if truncated else ""),
         element("NextUploadIdMarker", last[1] if truncated else ""),
     ]
@@ -82,46 +132,20 @@ def list_uploads(request: S3Request) -> Answer:
     return xml_answer(document("ListMultipartUploadsResult", *parts))
 
 
-def _bad(name: str, value: str, message: str) -> S3Error:
-    return S3Error("InvalidArgument", message, ArgumentName=name, ArgumentValue=value)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _MOST
-    if not (text.isascii() and text.isdigit()) or len(text) > 10 or int(text) > 2147483647:
-        raise _bad("max-uploads", text, "Argument max-uploads must be an integer between 0 and 2147483647")
-    return min(int(text), _MOST)
+def _shown(request: S3Request, key: str, upload: str, row: layout.Row) -> str:
+    return node(
+        "Upload",
+        element("Key", key),
+        element("UploadId", upload),
+        owner(request, "Initiator"),
+        owner(request),
+        element("StorageClass", "STANDARD"),
+        element("Initiated", times.of_iso(row["last_modified"])),
+    )
 
 
 def _common(key: str, prefix: str, delimiter: str) -> str | None:
-    if not delimiter:
+    if not delimiter or not key.startswith(prefix):
         return None
     at = key.find(delimiter, len(prefix))
     return None if at < 0 else key[: at + len(delimiter)]
-
-
-def _found(
-    request: S3Request, container: str, prefix: str, after: str, after_id: str
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(key, upload id, row) of the open uploads behind a place, in the order of their markers' names."""
-    marker = f"{after}/{after_id}" if after and after_id else after
-    while True:
-        skip = ""
-        count = 0
-        for row in layout.rows_below(request, container, prefix, marker, _PAGE):
-            count += 1
-            marker = row["name"]
-            parts = layout.split_name(marker)
-            if parts is not None:
-                key, upload, number = parts
-                if number is not None:
-                    skip = f"{key}/{upload}/{_BEHIND_NUMBERS}"
-                elif key.startswith(prefix) and not (after and not after_id and key <= after):
-                    yield key, upload, row
-            if count == _PAGE:
-                break
-        if count < _PAGE:
-            return
-        if skip and marker < skip:
-            marker = skip

@@ -104,6 +104,26 @@ def test_a_type_that_is_guessed_is_guessed_once(slo, store, given):
     assert "HTTP_X_DETECT_CONTENT_TYPE" not in store.environs[-1]
 
 
+def test_who_knows_the_segments_has_only_the_others_looked_at(store):
+    """As a completion of S3's does, which has them from a listing; such a manifest may be as long as it is."""
+    slo = SloFilter(store, {"max_manifest_segments": "1", "max_manifest_size": "10"}, memory_logger()[0])
+    modified = "Mon, 30 Nov 2026 01:00:00 GMT"
+    head = upload.Head("", 5, etag(b"aaaaa"), "text/plain", modified)
+    items = [
+        upload.Wanted(None, name, name, digest) for name, digest in (("/seg/a", head.etag), ("/seg/b", None))
+    ]
+    environ = {upload.KNOWN: upload.Known(items, {"/seg/a": head})}
+    answer = call(slo, "/v1/a/c/slo" + PUT, "PUT", environ=environ)
+    assert answer.status == "201 Created"
+    assert [one["PATH_INFO"] for one in store.environs if one["REQUEST_METHOD"] == "HEAD"] == ["/v1/a/seg/b"]
+    stored = json.loads(store.objects["/v1/a/c/slo"][1])
+    assert [(item["name"], item["bytes"], item["last_modified"]) for item in stored] == [
+        ("/seg/a", 5, "2026-11-30T01:00:00.000000"),
+        ("/seg/b", 5, "2026-11-30T01:00:00.000000"),
+    ]
+    assert upload.KNOWN not in store.environs[-1]
+
+
 def test_segments_are_looked_at_once_each_with_the_clients_rights(slo, store):
     put(
         slo,

@@ -97,6 +97,12 @@ def test_paths_that_name_nothing(path, code):
     assert raised.value.code == code
 
 
+@pytest.mark.parametrize("bucket", ["a/b", "\0versions\0b"])
+def test_a_host_names_one_bucket(bucket):
+    with pytest.raises(S3Error):
+        bucket_and_key({"PATH_INFO": "/k"}, OPTIONS, bucket)
+
+
 def test_the_query_is_text():
     assert parameters({}) == {}
     assert parameters({"QUERY_STRING": "a=1&a=2&b&c=%C3%A4+%2B"}) == {"a": "2", "b": "", "c": "ä +"}

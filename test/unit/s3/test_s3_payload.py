@@ -331,6 +331,41 @@ def test_no_stream_raises_anything_else(wire, length):
     )
 
 
+# -- documents -------------------------------------------------------------------------------------------------------------
+
+
+def document(data, headers, limit=100, who=None, required=True):
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/bucket",
+        "CONTENT_LENGTH": str(len(data)),
+        "wsgi.input": Below(data),
+        **headers,
+    }
+    try:
+        return S3Request(environ, None, Options(), None, who or credential()).document_body(limit, required)
+    except S3Error as error:
+        return error.code
+
+
+def test_documents_are_checked_as_bodies_are():
+    md5 = base64.b64encode(hashlib.md5(b"<a/>").digest()).decode()
+    assert document(b"<a/>", {"HTTP_CONTENT_MD5": md5}) == b"<a/>"
+    assert document(b"<b/>", {"HTTP_CONTENT_MD5": md5}) == "BadDigest"
+    assert document(b"<a/>", {"HTTP_X_AMZ_CHECKSUM_CRC32": digest("crc32", b"<a/>")}) == b"<a/>"
+    assert document(b"<b/>", {"HTTP_X_AMZ_CHECKSUM_CRC32": digest("crc32", b"<a/>")}) == "BadDigest"
+    assert document(b"<b/>", {"HTTP_X_AMZ_CONTENT_SHA256": "0" * 64}) == "XAmzContentSHA256Mismatch"
+    assert document(b"x" * 101, {}) == "MalformedXML"
+    assert document(b"x" * 101, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}) == "MalformedXML"
+    assert document(b"", {}) == "MissingRequestBodyError"
+    assert document(b"", {}, required=False) == b""
+
+
+def test_documents_may_come_in_chunks():
+    wire, seed, data = ONE
+    assert document(wire, in_chunks(len(data)), limit=1000, who=credential(seed)) == data
+
+
 def test_crc32_is_that_of_zlib():
     data = bytes(range(256)) * 40
     assert digest("crc32", data) == shown(zlib.crc32(data).to_bytes(4, "big"))

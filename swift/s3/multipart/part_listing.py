@@ -1,0 +1,51 @@
+"""ListParts (spec s3.md 7.5, 27)."""
+
+from __future__ import annotations
+
+from swift.s3 import times
+from swift.s3.answers import Answer, xml_answer
+from swift.s3.multipart import layout, marker
+from swift.s3.multipart.parts import listed
+from swift.s3.request import S3Request, quoted
+from swift.s3.service import owner
+from swift.s3.xml import document, element, text_of
+
+_DEFAULT = 1000
+
+
+def list_parts(request: S3Request) -> Answer:
+    """ListParts, in the order of their numbers."""
+    bucket, key = layout.names_of(request)
+    encoding = layout.encoding_of(request)
+    most = request.options.max_parts_listing
+    limit = min(layout.number_of(request, "max-parts", min(_DEFAULT, most)), most)
+    after = layout.number_of(request, "part-number-marker", 0)
+    upload = layout.upload_id_of(request)
+    found = marker.look(request, bucket, key, upload)
+    if (found is None or marker.is_aborting(found)) and marker.owner_of(request, bucket, key)[0] != upload:
+        raise marker.missing(request, bucket, upload)
+    rows = list(layout.parts_behind(request, bucket, key, upload, after, limit + 1).items())
+    page = rows[:limit]
+    parts = [
+        element("Bucket", bucket),
+        element("Key", quoted(key) if encoding else key),
+        element("UploadId", upload),
+        owner(request, "Initiator"),
+        owner(request),
+        element("StorageClass", "STANDARD"),
+        element("PartNumberMarker", after),
+        element("NextPartNumberMarker", page[-1][0] if page else 0),
+        element("MaxParts", limit),
+    ]
+    if encoding:
+        parts.append(element("EncodingType", encoding))
+    parts.append(element("IsTruncated", "true" if len(rows) > limit and limit else "false"))
+    for number, row in page:
+        parts.append(
+            f"<Part><PartNumber>{number}</PartNumber><LastModified>{times.of_iso(row['last_modified'])}</LastModified>"
+            f"<ETag>{text_of(listed(row)).join(_QUOTES)}</ETag><Size>{row['bytes']}</Size></Part>"
+        )
+    return xml_answer(document("ListPartsResult", *parts))
+
+
+_QUOTES = '""'

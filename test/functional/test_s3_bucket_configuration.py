@@ -1,0 +1,128 @@
+"""What is kept with buckets and objects beside their content, with a real client and a real cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.client import Config
+from botocore.exceptions import ClientError
+
+from test.cluster import Cluster
+
+
+@pytest.fixture(scope="module")
+def s3(cluster: Cluster) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
+        aws_access_key_id="test:tester",
+        aws_secret_access_key="testing",
+        region_name="us-east-1",
+        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
+    )
+
+
+def code_of(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+TAGS = [{"Key": "a b", "Value": "é+=/"}, {"Key": "k", "Value": ""}]
+
+
+def test_bucket_tags(s3: Any) -> None:
+    s3.create_bucket(Bucket="tagged")
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_tagging(Bucket="tagged")
+    assert code_of(caught) == ("NoSuchTagSet", 404)
+    s3.put_bucket_tagging(Bucket="tagged", Tagging={"TagSet": TAGS})
+    assert s3.get_bucket_tagging(Bucket="tagged")["TagSet"] == TAGS
+    s3.delete_bucket_tagging(Bucket="tagged")
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_tagging(Bucket="tagged")
+    assert code_of(caught) == ("NoSuchTagSet", 404)
+    with pytest.raises(ClientError) as caught:
+        s3.put_bucket_tagging(Bucket="no-such", Tagging={"TagSet": TAGS})
+    assert code_of(caught) == ("NoSuchBucket", 404)
+
+
+def test_long_documents_are_kept_beside_the_bucket(s3: Any, cluster: Cluster) -> None:
+    """Too long for a header, changed, replaced by a short one, gone with the bucket."""
+    s3.create_bucket(Bucket="long")
+    for turn in range(2):
+        # nothing in it can be packed much
+        tags = [
+            {
+                "Key": f"{turn}{at}",
+                "Value": "".join(chr(0x4E00 + (at * 7919 + n * n * 31 + turn) % 20000) for n in range(250)),
+            }
+            for at in range(50)
+        ]
+        s3.put_bucket_tagging(Bucket="long", Tagging={"TagSet": tags})
+        assert s3.get_bucket_tagging(Bucket="long")["TagSet"] == tags
+    s3.put_bucket_tagging(Bucket="long", Tagging={"TagSet": TAGS})
+    assert s3.get_bucket_tagging(Bucket="long")["TagSet"] == TAGS
+    s3.delete_bucket(Bucket="long")
+    s3.create_bucket(Bucket="long")
+    with pytest.raises(ClientError) as caught:
+        s3.get_bucket_tagging(Bucket="long")
+    assert code_of(caught) == ("NoSuchTagSet", 404)
+
+
+def test_object_tags_change_nothing_else(s3: Any) -> None:
+    s3.create_bucket(Bucket="objects")
+    s3.put_object(
+        Bucket="objects", Key="k/ä", Body=b"body", ContentType="text/x", CacheControl="no-cache", ContentLanguage="de",
+        ContentDisposition="inline", Metadata={"one": "1", "two_2": "2"},
+    )  # fmt: skip
+    before = s3.head_object(Bucket="objects", Key="k/ä")
+    assert s3.get_object_tagging(Bucket="objects", Key="k/ä")["TagSet"] == []
+    s3.put_object_tagging(Bucket="objects", Key="k/ä", Tagging={"TagSet": TAGS})
+    assert s3.get_object_tagging(Bucket="objects", Key="k/ä")["TagSet"] == TAGS
+    s3.put_object_tagging(Bucket="objects", Key="k/ä", Tagging={"TagSet": TAGS[1:]})
+    assert s3.get_object_tagging(Bucket="objects", Key="k/ä")["TagSet"] == TAGS[1:]
+    after = s3.head_object(Bucket="objects", Key="k/ä")
+    for name in (
+        "LastModified", "ETag", "ContentType", "CacheControl", "ContentLanguage", "ContentDisposition", "Metadata",
+        "ContentLength",
+    ):  # fmt: skip
+        assert after[name] == before[name], name
+    listed = s3.list_objects_v2(Bucket="objects")["Contents"][0]
+    assert listed["LastModified"] == before["LastModified"]
+    s3.delete_object_tagging(Bucket="objects", Key="k/ä")
+    assert s3.get_object_tagging(Bucket="objects", Key="k/ä")["TagSet"] == []
+    s3.put_object_tagging(Bucket="objects", Key="k/ä", Tagging={"TagSet": TAGS})
+    s3.put_object(Bucket="objects", Key="k/ä", Body=b"anew")
+    assert s3.get_object_tagging(Bucket="objects", Key="k/ä")["TagSet"] == []
+    for call in (s3.get_object_tagging, s3.delete_object_tagging):
+        with pytest.raises(ClientError) as caught:
+            call(Bucket="objects", Key="none")
+        assert code_of(caught) == ("NoSuchKey", 404)
+        with pytest.raises(ClientError) as caught:
+            call(Bucket="nowhere", Key="none")
+        assert code_of(caught) == ("NoSuchBucket", 404)
+
+
+def test_tags_of_versions(s3: Any) -> None:
+    s3.create_bucket(Bucket="versions")
+    s3.put_object(Bucket="versions", Key="k", Body=b"0")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket="versions", Key="k", Body=b"1", Metadata={"m": "1"})["VersionId"]
+    second = s3.put_object(Bucket="versions", Key="k", Body=b"2")["VersionId"]
+    s3.put_object_tagging(Bucket="versions", Key="k", VersionId=first, Tagging={"TagSet": TAGS[:1]})
+    told = s3.put_object_tagging(Bucket="versions", Key="k", Tagging={"TagSet": TAGS[1:]})
+    assert told["VersionId"] == second
+    assert s3.get_object_tagging(Bucket="versions", Key="k", VersionId=first)["TagSet"] == TAGS[:1]
+    assert s3.get_object_tagging(Bucket="versions", Key="k")["TagSet"] == TAGS[1:]
+    found = s3.head_object(Bucket="versions", Key="k", VersionId=first)
+    assert found["Metadata"] == {"m": "1"}
+    assert s3.get_object(Bucket="versions", Key="k")["Body"].read() == b"2"
+    marker = s3.delete_object(Bucket="versions", Key="k")["VersionId"]
+    with pytest.raises(ClientError) as caught:
+        s3.get_object_tagging(Bucket="versions", Key="k", VersionId=marker)
+    assert code_of(caught)[1] == 405
+    with pytest.raises(ClientError) as caught:
+        s3.get_object_tagging(Bucket="versions", Key="k", VersionId="1795237739.28946")
+    assert code_of(caught) == ("NoSuchVersion", 404)
