@@ -539,6 +539,9 @@ def _print_first_steps(layout: Layout) -> None:
     usual = pathlib.Path(__file__).resolve().parents[2] / ".saio"
     where = "" if layout.home.resolve() == usual else f"SAIO_DIR={layout.home} "
     swift = f"{pathlib.Path(sys.executable).parent}/swift -A {layout.endpoint}/auth/v1.0 -U test:tester -K testing"
+    address = layout.endpoint.removeprefix("http://")
+    s3cmd = f"s3cmd --no-ssl --host={address} --host-bucket={address} --access_key=test:tester --secret_key=testing"
+    rclone = f"rclone --s3-provider Other --s3-env-auth --s3-endpoint {layout.endpoint}"
     print(f"""
 endpoint  {layout.endpoint}   (auth: {layout.endpoint}/auth/v1.0)
 users     {names}
@@ -551,6 +554,12 @@ first things to try:
   curl -i -H 'X-Auth-User: test:tester' -H 'X-Auth-Key: testing' {layout.endpoint}/auth/v1.0
   TOKEN=...    # the X-Auth-Token of that answer
   curl -i -H "X-Auth-Token: $TOKEN" {layout.endpoint}/v1/AUTH_test
+
+the same by S3 (more clients: doc/s3.md):
+  export AWS_ACCESS_KEY_ID=test:tester AWS_SECRET_ACCESS_KEY=testing AWS_DEFAULT_REGION=us-east-1 AWS_ENDPOINT_URL={layout.endpoint}
+  aws s3 mb s3://pictures && aws s3 cp README.md s3://pictures/ && aws s3 ls s3://pictures
+  {s3cmd} put README.md s3://pictures
+  {rclone} ls :s3:pictures
 
 {where}./saio status | logs | user add | reload | down | reset""")
 

@@ -11,6 +11,7 @@ from swift.s3.request import Handler, S3Request
 from swift.s3.xml import Node, Text, document, element, maybe, one, read
 
 _DOCUMENT_LIMIT = 10_240
+_ROW_LIMIT = 65_536  # bytes of a listing of one row
 _CREATE = Node({"LocationConstraint": maybe(Text())})
 _VERSIONING = Node({"Status": one(Text("Enabled|Suspended")), "MfaDelete": maybe(Text("Enabled|Disabled"))})
 _REGION = "x-amz-bucket-region"
@@ -77,6 +78,7 @@ def delete(request: S3Request) -> Answer:
         answer.close()
         if answer.get("x-container-object-count") not in ("0", None):
             raise S3Error("BucketNotEmpty", BucketName=bucket)
+        _refuse_versions(request, bucket)
         multipart.clean_up(request, bucket)
     answer = request.ask("DELETE", bucket)
     if answer.status != 204:
@@ -84,6 +86,16 @@ def delete(request: S3Request) -> Answer:
     answer.close()
     bucket_documents.clean_up(request, bucket)
     return empty(204)
+
+
+def _refuse_versions(request: S3Request, bucket: str) -> None:
+    """A bucket that looks empty may have versions, and the parts of those are in what is cleaned up. Raises S3Error."""
+    query = {"format": "json", "limit": "1", "versions": ""}
+    answer = request.ask("GET", bucket, query=query, headers={"HTTP_X_NEWEST": "true"})
+    if answer.status not in (200, 204):
+        raise request.error_of(answer, bucket)
+    if answer.read(_ROW_LIMIT).strip() not in (b"", b"[]"):
+        raise S3Error("BucketNotEmpty", BucketName=bucket)
 
 
 def location(request: S3Request) -> Answer:

@@ -6,12 +6,14 @@ Documents are written row by row as text. Never here: what the rows of a native 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from swift.core.config import truthy
+from swift.core.constraints import limits
 from swift.s3 import times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
@@ -38,7 +40,8 @@ class _Page:
         if self.encoding is not None and self.encoding != "url":
             raise _bad("encoding-type", self.encoding, "Invalid Encoding Method specified in Request")
         self.asked = _max_keys(params.get("max-keys"), request.options.max_bucket_listing)
-        self.limit = min(self.asked, request.options.max_bucket_listing)
+        most = limits().container_listing_limit - 1  # one more is asked for
+        self.limit = min(self.asked, request.options.max_bucket_listing, most)
         self.shown: Callable[[str], str] = quoted if self.encoding else str
         self.is_truncated = False
 
@@ -68,7 +71,7 @@ class _Page:
             element("Prefix", self.shown(self.prefix)),
             *between,
         ]
-        parts.append(element("MaxKeys", min(self.asked, self.request.options.max_bucket_listing)))
+        parts.append(element("MaxKeys", self.limit))
         if self.delimiter:
             parts.append(element("Delimiter", self.shown(self.delimiter)))
         if self.encoding:
@@ -115,7 +118,7 @@ def list_objects(request: S3Request) -> Answer:
     kind = request.params.get("list-type")
     if kind is None:
         return _version_1(request)
-    if not (kind.isascii() and kind.lstrip("-").isdigit() and len(kind) < 12):
+    if re.fullmatch("[+-]?[0-9]{1,10}", kind) is None:
         raise _bad("list-type", kind, "Argument list-type must be an integer")
     return _version_2(request) if int(kind) == 2 else _version_1(request)
 

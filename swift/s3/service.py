@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from swift.core.constraints import limits
 from swift.s3 import access, names, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
@@ -33,7 +34,12 @@ def list_buckets(request: S3Request) -> Answer:
     prefix = params.get("prefix", "")
     found: list[str] = []
     last = token = ""
-    for row in _rows(request, prefix, marker):
+    region = params.get("bucket-region")
+    rows = _rows(request, prefix, marker)
+    if region is not None and region != request.options.location:
+        rows = iter(())
+        request.authenticate()
+    for row in rows:
         if limit is not None and len(found) >= limit:
             token = base64.urlsafe_b64encode(last.encode()).decode()
             break
@@ -81,8 +87,9 @@ def _decoded(token: str | None) -> str:
 
 def _rows(request: S3Request, prefix: str, marker: str) -> Iterator[dict[str, Any]]:
     """The containers that may be buckets, page by page. Raises S3Error."""
+    page = min(_PAGE, limits().account_listing_limit)
     for _ in range(_MOST_PAGES):
-        query = {"format": "json", "limit": str(_PAGE), "marker": marker, "prefix": prefix}
+        query = {"format": "json", "limit": str(page), "marker": marker, "prefix": prefix}
         answer = request.ask("GET", query=query)
         if answer.status == 404:
             answer.close()
@@ -98,6 +105,6 @@ def _rows(request: S3Request, prefix: str, marker: str) -> Iterator[dict[str, An
                 and not access.is_hidden(request, row["name"])
             ):
                 yield row
-        if len(rows) < _PAGE:
+        if len(rows) < page:
             return
         marker = rows[-1].get("name") or rows[-1]["subdir"]

@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""The S3 API against the reference's: small objects, listings, many deletions, a large upload, all signed (version 4).
+
+    bench/s3.py --reference DIR [--ours DIR] [--root DIR] [--rounds N] [--count N] [--large MB] [--only WORD,...]
+
+Both sides in alternation on a tmpfs, over one connection each; only ratios mean anything. What is signed is signed before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import http.client
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qsl, quote
+
+from cluster import Cluster
+
+FLOORS = {"get": 12.0, "put": 10.0, "list": 15.0, "delete": 8.0, "upload": 3.0}
+USER, KEY, REGION = "test:tester", "testing", "us-east-1"
+BUCKET = "bench"
+SMALL = bytes(range(256)) * 16  # 4 KiB
+LISTED = 1000
+PART = 64 * 1024 * 1024
+OPTIONS = "use = egg:swift#s3api\nlocation = us-east-1\n"
+
+Request = tuple[str, str, bytes, dict[str, str]]
+
+
+class S3Cluster(Cluster):
+    """With s3api where it belongs."""
+
+    def proxy_conf(self, port: int) -> str:
+        text = super().proxy_conf(port).replace(" tempauth ", " s3api tempauth ", 1)
+        return f"{text}\n[filter:s3api]\n{OPTIONS}"
+
+
+def sign(port: int, method: str, path: str, query: str = "", body: bytes = b"") -> Request:
+    """A request with a signature of now; `path` plain, `query` as it is sent."""
+    now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {"host": f"127.0.0.1:{port}", "x-amz-content-sha256": digest, "x-amz-date": now}
+    if body and method == "POST":
+        headers["content-md5"] = base64.b64encode(hashlib.md5(body).digest()).decode()
+    names = ";".join(sorted(headers))
+    pairs = sorted(
+        (quote(name, safe=""), quote(value, safe=""))
+        for name, value in parse_qsl(query, keep_blank_values=True)
+    )
+    canonical = "\n".join(
+        [
+            method,
+            quote(path),
+            "&".join(f"{name}={value}" for name, value in pairs),
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            "",
+            names,
+            digest,
+        ]
+    )
+    scope = f"{now[:8]}/{REGION}/s3/aws4_request"
+    hashed = hashlib.sha256(canonical.encode()).hexdigest()
+    key = f"AWS4{KEY}".encode()
+    for word in scope.split("/"):
+        key = hmac.digest(key, word.encode(), "sha256")
+    signature = hmac.digest(key, f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{hashed}".encode(), "sha256").hex()
+    headers["Authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={USER}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return method, quote(path) + (f"?{query}" if query else ""), body, headers
+
+
+class Side:
+    """One side, and the seconds that each kind of request has taken of it (of wall clock, of CPU)."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=900)
+        self.times: dict[str, list[tuple[float, float]]] = {}
+
+    def signed(self, method: str, path: str, query: str = "", body: bytes = b"") -> Request:
+        return sign(self.cluster.port, method, path, query, body)
+
+    def send(self, request: Request, expected: int = 200) -> bytes:
+        method, target, body, headers = request
+        self.connection.request(method, target, body, headers)
+        answer = self.connection.getresponse()
+        data = answer.read()
+        if answer.status != expected:
+            raise SystemExit(f"{self.cluster.name}: {method} {target}: {answer.status} {data[:500]!r}")
+        return data
+
+    def prepare(self) -> None:
+        self.cluster.write()
+        self.cluster.start()
+        self.send(self.signed("PUT", f"/{BUCKET}"))
+        self.send(self.signed("PUT", "/listed"))
+        for number in range(LISTED):
+            self.send(self.signed("PUT", f"/listed/{number:04}", body=b"x"))
+        self.send(self.signed("PUT", f"/{BUCKET}/small", body=SMALL))
+
+    def timed(self, what: str, requests: list[Request], check: Callable[[bytes], bool] | None = None) -> None:
+        used, began = self.cluster.cpu_seconds(), time.perf_counter()
+        answers = [self.send(request) for request in requests]
+        taken = time.perf_counter() - began
+        self.times.setdefault(what, []).append((taken, self.cluster.cpu_seconds() - used))
+        if check is not None and not all(map(check, answers)):
+            raise SystemExit(f"{self.cluster.name}: {what}: not what was asked for")
+
+    def get(self, count: int, _large: int) -> None:
+        one = self.signed("GET", f"/{BUCKET}/small")
+        self.timed("get", [one] * count, lambda data: data == SMALL)
+
+    def put(self, count: int, _large: int) -> None:
+        many = [self.signed("PUT", f"/{BUCKET}/p/{number}", body=SMALL) for number in range(count)]
+        self.timed("put", many)
+
+    def list(self, count: int, _large: int) -> None:
+        one = self.signed("GET", "/listed", "list-type=2")
+        self.timed("list", [one] * max(count // 20, 5), lambda data: data.count(b"<Contents>") == LISTED)
+
+    def delete(self, _count: int, _large: int) -> None:
+        names = [f"d/{number:04}" for number in range(LISTED)]
+        for name in names:
+            self.send(self.signed("PUT", f"/{BUCKET}/{name}", body=b"x"))
+        keys = "".join(f"<Object><Key>{name}</Key></Object>" for name in names)
+        one = self.signed("POST", f"/{BUCKET}", "delete=", f"<Delete>{keys}</Delete>".encode())
+        self.timed("delete", [one], lambda data: data.count(b"<Deleted>") == LISTED)
+
+    def upload(self, _count: int, large: int) -> None:
+        path = f"/{BUCKET}/large"
+        told = self.send(self.signed("POST", path, "uploads="))
+        upload = re.search(b"<UploadId>([^<]+)<", told)[1].decode()
+        body = bytes(PART)
+        etag = hashlib.md5(body).hexdigest()
+        numbers = range(1, max(large * 1024 * 1024 // PART, 1) + 1)
+        parts = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{etag}</ETag></Part>" for n in numbers)
+        whole = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
+        requests = [self.signed("PUT", path, f"partNumber={n}&uploadId={upload}", body) for n in numbers]
+        self.timed("upload", [*requests, self.signed("POST", path, f"uploadId={upload}", whole)])
+        self.send(self.signed("DELETE", path), 204)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reference", required=True, type=pathlib.Path, help="folder of its commands")
+    parser.add_argument("--ours", type=pathlib.Path, default=pathlib.Path(sysconfig.get_path("scripts")))
+    parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/s3"))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=400, help="of GET and PUT requests in a round")
+    parser.add_argument("--large", type=int, default=1024, help="megabytes of the multipart upload")
+    parser.add_argument("--only", default=",".join(FLOORS), help="of " + ",".join(FLOORS))
+    parser.add_argument("--port", type=int, default=11600)
+    options = parser.parse_args()
+    sides, caches = [], []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all that was started is ended
+    try:
+        for number, (name, folder) in enumerate((("reference", options.reference), ("ours", options.ours))):
+            port = options.port + 100 * number
+            command = ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port + 90)]
+            caches.append(subprocess.Popen(command))
+            cluster = S3Cluster(name, folder, options.root / name, port, port, f"127.0.0.1:{port + 90}")
+            sides.append(Side(cluster))
+        for side in sides:
+            side.prepare()
+        for _ in range(options.rounds):
+            for what in options.only.split(","):
+                for side in sides:
+                    getattr(side, what)(options.count, options.large)
+    finally:
+        for side in sides:
+            side.cluster.stop()
+        for process in caches:
+            process.kill()
+        shutil.rmtree(options.root, ignore_errors=True)
+    print("\n".join(report(*sides)))
+
+
+def report(reference: Side, ours: Side) -> list[str]:
+    """A table in Markdown."""
+    lines = ["| | reference, s | ours, s | ratio | of CPU | floor |", "| --- | --- | --- | --- | --- | --- |"]
+    for what in ours.times:
+        theirs, mine = (
+            [statistics.median(pair[of] for pair in side.times[what]) for of in (0, 1)]
+            for side in (reference, ours)
+        )
+        ratio = theirs[0] / mine[0]
+        shown = f"**{ratio:.1f}**" if ratio >= FLOORS[what] else f"_{ratio:.1f}_"
+        of_cpu = theirs[1] / max(mine[1], 0.01)
+        lines.append(
+            f"| {what} | {theirs[0]:.3f} | {mine[0]:.3f} | {shown} | {of_cpu:.1f} | {FLOORS[what]:g} |"
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    main()
