@@ -21,7 +21,6 @@ _OLD_OBJECT_ACL = "x-object-sysmeta-swift3-acl"
 # Their handlers ask about the object whose answer they hand on.
 _ASK_THEMSELVES = ("GetObject", "HeadObject")
 _TELL_OF_OBJECT = (304, 412, 416)
-_OF_VERSIONS = {"GetObjectAcl", "PutObjectAcl", "GetObjectTagging"}
 
 
 class _Operation(Protocol):
