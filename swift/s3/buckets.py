@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import acl, bucket_documents, multipart
+from swift.s3 import access, bucket_documents, multipart
+from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.request import Handler, S3Request
@@ -24,7 +25,8 @@ def bucket_of(request: S3Request) -> str:
 def create(request: S3Request) -> Answer:
     """CreateBucket. `<location>:<policy>` as LocationConstraint chooses a storage policy."""
     bucket = bucket_of(request)
-    headers = acl.canned_headers(request)
+    headers = native.canned_headers(request)
+    stored = access.new_acl(request) if request.options.s3_acl else None
     policy = request.environ.get("HTTP_X_STORAGE_POLICY")
     data = request.document_body(_DOCUMENT_LIMIT, required=False)
     if data:
@@ -38,11 +40,22 @@ def create(request: S3Request) -> Answer:
     answer = request.ask("PUT", bucket, headers=headers)
     if answer.status == 202:
         answer.close()
-        raise S3Error("BucketAlreadyOwnedByYou", BucketName=bucket)
+        raise S3Error(_taken(request), BucketName=bucket)
     if answer.status != 201:
         raise request.error_of(answer, bucket)
     answer.drain()
+    if stored is not None:
+        own.store_for_bucket(request, stored)
     return empty(200, [("Location", f"/{bucket}")])
+
+
+def _taken(request: S3Request) -> str:
+    """The error of a bucket that is there already."""
+    if request.options.s3_acl:
+        acl = access.acl_of_bucket(request)
+        if acl is None or acl.owner not in (None, request.user_id):
+            return "BucketAlreadyExists"
+    return "BucketAlreadyOwnedByYou"
 
 
 def head(request: S3Request) -> Answer:

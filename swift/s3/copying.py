@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import metadata, tagging, times
+from swift.s3 import access, metadata, tagging, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -83,6 +83,7 @@ def _look(request: S3Request, source: Source) -> Subanswer:
     query = {"version-id": source.version} if source.version is not None else {}
     found = request.ask("HEAD", source.bucket, source.key, query, headers)
     found.close()
+    access.check_object(request, found, source.bucket, source.key, query)
     if found.status in (304, 412):
         raise S3Error("PreconditionFailed")
     if found.status != 200:
@@ -136,6 +137,7 @@ def copy_object(request: S3Request) -> Answer:
     headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     if (found.get("x-static-large-object") or "").lower() == "true":
         headers.update(_NOT_THE_COPYS)
+    headers.update(access.object_headers(request))
     if environ.get("HTTP_IF_NONE_MATCH"):
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")

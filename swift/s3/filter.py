@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift.core import capabilities
-from swift.s3 import cors, listing_etag, metadata, names, operations, signature
+from swift.s3 import access, cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -62,9 +62,9 @@ class S3Api:
         metadata.check_headers(environ)
         operation = operations.find(request)
         if "HTTP_ORIGIN" not in environ:
-            return operation.handler(request)
+            return _done(request, operation)
         try:
-            answer = operation.handler(request)
+            answer = _done(request, operation)
         except S3Error as error:
             error.headers = cors.with_headers(request, error.headers)
             raise
@@ -86,6 +86,12 @@ class S3Api:
         path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
         body = error.document(environ.get("swift.trans_id", ""), path)
         return Answer(error.status, [*headers, ("Content-Length", str(len(body)))], [body])
+
+
+def _done(request: S3Request, operation: operations.Operation) -> Answer:
+    """Raises S3Error."""
+    access.decide(request, operation)
+    return operation.handler(request)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import orjson
 
 from swift.core.constraints import limits
-from swift.s3 import acl, checksums, copying, metadata, payload, tagging
+from swift.s3 import access, checksums, copying, metadata, payload, tagging
+from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
@@ -53,6 +54,7 @@ def get(request: S3Request) -> Answer:
     if "partNumber" in params:
         query = {**(query or {}), "part-number": _part_number(request, params["partNumber"])}
     answer = request.given(request.method, bucket, key, query, headers)
+    access.check_object(request, answer, bucket, key, query)
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
@@ -141,7 +143,7 @@ def put(request: S3Request) -> Answer:
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request)
     body = payload.prepared(request)
-    headers = {**body.object_headers(), **tagging.sent_headers(request)}
+    headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)
@@ -161,7 +163,7 @@ def check_headers(request: S3Request) -> None:
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
     if encryption is not None:
         check_encryption(encryption)
-    acl.check_object_acl(request)
+    native.check_object_acl(request)
 
 
 def check_encryption(wanted: str) -> None:

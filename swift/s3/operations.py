@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from swift.s3 import (
-    acl,
     attributes,
     buckets,
     configurations,
@@ -22,6 +21,7 @@ from swift.s3 import (
     service,
     tagging,
 )
+from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.request import Handler, S3Request

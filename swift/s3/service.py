@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from swift.core.constraints import limits
-from swift.s3 import names, times
+from swift.s3 import access, names, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
@@ -99,8 +99,10 @@ def _rows(request: S3Request, prefix: str, marker: str) -> Iterator[dict[str, An
         data = answer.read(_MOST_BYTES)
         rows = orjson.loads(data) if data else []
         for row in rows:
-            if "name" in row and names.is_bucket_name(
-                row["name"], request.options.dns_compliant_bucket_names
+            if (
+                "name" in row
+                and names.is_bucket_name(row["name"], request.options.dns_compliant_bucket_names)
+                and not access.is_hidden(request, row["name"])
             ):
                 yield row
         if len(rows) < page:

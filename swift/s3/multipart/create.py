@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.core.policy import policies
-from swift.s3 import metadata, objects, tagging
+from swift.s3 import access, metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.multipart import layout
@@ -14,6 +14,7 @@ from swift.wire.message import str_to_wsgi
 
 HAS_TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_HAS_CONTENT_TYPE"
 TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_CONTENT_TYPE"
+ACL = "HTTP_X_OBJECT_SYSMETA_S3API_TMPACL"
 _MARKER_TYPE = "application/directory"
 
 
@@ -32,6 +33,8 @@ def create(request: S3Request) -> Answer:
     headers[HAS_TYPE] = "yes" if kind else "no"
     if kind:
         headers[TYPE] = kind
+    if request.options.s3_acl:
+        headers[ACL] = access.new_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
     tags = tagging.parse_header(request.header("x-amz-tagging") or "")
     if tags:

@@ -1,6 +1,6 @@
 """ACLs where the native ones count (`s3_acl` off): canned ACLs of buckets as container ACLs (spec s3.md 8.1).
 
-Never here: S3's own ACLs, which would be kept with buckets and objects.
+Never here: S3's own ACLs, which are kept with buckets and objects.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _POLICY = Node(
 def canned_headers(request: S3Request) -> dict[str, str]:
     """The native headers (environ keys) of a request's x-amz-acl, none if there is none. Raises S3Error."""
     canned = request.header("x-amz-acl")
-    return {} if canned is None else _headers_of(canned)
+    return {} if request.options.s3_acl or canned is None else _headers_of(canned)
 
 
 def check_object_acl(request: S3Request) -> None:
     """What an object may be sent with: the rights of its bucket are the only ones. Raises S3Error."""
     canned = request.header("x-amz-acl")
-    if canned is not None:
+    if canned is not None and not request.options.s3_acl:
         _headers_of(canned)
 
 

@@ -1,0 +1,163 @@
+"""S3's own ACLs over the whole stack (`s3_acl` on): who may, who may not, and what strangers are told (spec s3.md 8.2)."""
+
+import re
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from test.cluster import Cluster
+from test.functional.conftest import assert_logs_are_clean
+
+DENIED = ("AccessDenied", 403)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("acls") / "saio")
+    cluster.write()
+    conf = cluster.layout.proxy_conf
+    text = re.sub(r"\n\[filter:s3api\]\n([^\[]*)", "", conf.read_text())
+    conf.write_text(
+        text + "\n[filter:s3api]\nuse = egg:swift#s3api\ns3_acl = true\ncheck_bucket_owner = true\n"
+    )
+    with cluster:
+        yield cluster
+        assert_logs_are_clean(cluster)
+
+
+def client(cluster, user, key):
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
+        aws_access_key_id=user,
+        aws_secret_access_key=key,
+        region_name="us-east-1",
+        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
+    )
+
+
+@pytest.fixture(scope="module")
+def owner(running):
+    return client(running, "test:tester", "testing")
+
+
+@pytest.fixture(scope="module")
+def other(running):
+    return client(running, "test:tester3", "testing3")
+
+
+def refused(call, **arguments):
+    with pytest.raises(ClientError) as raised:
+        call(**arguments)
+    answer = raised.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def grants(answer):
+    return [
+        (grant["Grantee"].get("ID") or grant["Grantee"]["URI"].rpartition("/")[2], grant["Permission"])
+        for grant in answer["Grants"]
+    ]
+
+
+def test_what_is_private_is_nobody_elses(owner, other):
+    bucket = "private-bucket"
+    owner.create_bucket(Bucket=bucket)
+    owner.put_object(Bucket=bucket, Key="k", Body=b"secret")
+    etag = owner.head_object(Bucket=bucket, Key="k")["ETag"]
+    for key in ("k", "absent"):
+        assert refused(other.get_object, Bucket=bucket, Key=key) == DENIED
+        assert refused(other.get_object, Bucket=bucket, Key=key, IfMatch='"other"') == DENIED
+        assert refused(other.get_object, Bucket=bucket, Key=key, IfNoneMatch=etag) == DENIED
+        assert refused(other.get_object, Bucket=bucket, Key=key, Range="bytes=100-") == DENIED
+        assert refused(other.head_object, Bucket=bucket, Key=key)[1] == 403
+        assert refused(other.get_object_acl, Bucket=bucket, Key=key) == DENIED
+        assert refused(other.put_object_acl, Bucket=bucket, Key=key, ACL="public-read") == DENIED
+        assert refused(other.get_object_tagging, Bucket=bucket, Key=key) == DENIED
+        assert refused(other.put_object, Bucket=bucket, Key=key, Body=b"") == DENIED
+        assert refused(other.delete_object, Bucket=bucket, Key=key) == DENIED
+        assert refused(other.create_multipart_upload, Bucket=bucket, Key=key) == DENIED
+    assert refused(other.list_objects_v2, Bucket=bucket) == DENIED
+    assert refused(other.list_multipart_uploads, Bucket=bucket) == DENIED
+    assert refused(other.delete_objects, Bucket=bucket, Delete={"Objects": [{"Key": "k"}]}) == DENIED
+    assert refused(other.get_bucket_acl, Bucket=bucket) == DENIED
+    assert refused(other.put_bucket_acl, Bucket=bucket, ACL="public-read") == DENIED
+    assert refused(other.delete_bucket, Bucket=bucket) == DENIED
+    assert refused(other.head_bucket, Bucket=bucket)[1] == 403
+    assert refused(other.get_bucket_location, Bucket=bucket) == DENIED
+    versions = {"Status": "Enabled"}
+    assert refused(other.put_bucket_versioning, Bucket=bucket, VersioningConfiguration=versions) == DENIED
+    assert owner.get_object(Bucket=bucket, Key="k")["Body"].read() == b"secret"
+    assert refused(owner.get_object, Bucket=bucket, Key="k", IfMatch='"other"')[1] == 412
+    assert refused(owner.get_object, Bucket=bucket, Key="absent") == ("NoSuchKey", 404)
+    assert refused(other.get_object, Bucket="no-such-bucket", Key="k") == ("NoSuchBucket", 404)
+    assert [row["Name"] for row in other.list_buckets()["Buckets"]] == []
+    assert refused(other.create_bucket, Bucket="plain-users-bucket") == DENIED
+
+
+def test_what_is_granted_can_be_done_and_no_more(owner, other):
+    bucket = "shared-bucket"
+    owner.create_bucket(Bucket=bucket, GrantWrite='id="test:tester3"')
+    assert grants(owner.get_bucket_acl(Bucket=bucket)) == [("test:tester3", "WRITE")]
+    other.put_object(Bucket=bucket, Key="theirs", Body=b"theirs")
+    assert refused(other.list_objects_v2, Bucket=bucket) == DENIED
+    assert refused(owner.get_object, Bucket=bucket, Key="theirs") == DENIED
+    other.put_object_acl(Bucket=bucket, Key="theirs", ACL="bucket-owner-read")
+    assert owner.get_object(Bucket=bucket, Key="theirs")["Body"].read() == b"theirs"
+    shown = other.get_object_acl(Bucket=bucket, Key="theirs")
+    assert shown["Owner"]["ID"] == "test:tester3"
+    assert grants(shown) == [("test:tester", "READ"), ("test:tester3", "FULL_CONTROL")]
+    owner.put_bucket_acl(Bucket=bucket, ACL="public-read")
+    assert grants(owner.get_bucket_acl(Bucket=bucket)) == [
+        ("AllUsers", "READ"),
+        ("test:tester", "FULL_CONTROL"),
+    ]
+    assert refused(other.put_object, Bucket=bucket, Key="more", Body=b"") == DENIED
+    assert [row["Key"] for row in other.list_objects_v2(Bucket=bucket)["Contents"]] == ["theirs"]
+    assert refused(other.get_object, Bucket=bucket, Key="absent") == ("NoSuchKey", 404)
+
+
+def test_who_may_not_read_does_not_copy(owner, other):
+    owner.create_bucket(Bucket="source-bucket")
+    owner.put_object(Bucket="source-bucket", Key="k", Body=b"secret")
+    owner.create_bucket(Bucket="target-bucket", ACL="public-read-write")
+    source = {"Bucket": "source-bucket", "Key": "k"}
+    call = {"Bucket": "target-bucket", "Key": "copy", "CopySource": source}
+    assert refused(other.copy_object, **call) == DENIED
+    assert refused(other.copy_object, **call, CopySourceIfMatch='"other"') == DENIED
+    owner.put_object_acl(Bucket="source-bucket", Key="k", ACL="authenticated-read")
+    other.copy_object(**call)
+    assert other.get_object(Bucket="target-bucket", Key="copy")["Body"].read() == b"secret"
+    assert grants(other.get_object_acl(Bucket="target-bucket", Key="copy")) == [
+        ("test:tester3", "FULL_CONTROL")
+    ]
+
+
+def test_an_uploads_acl_is_the_objects(owner, other):
+    bucket = "uploads-bucket"
+    owner.create_bucket(Bucket=bucket)
+    call = {"Bucket": bucket, "Key": "large"}
+    upload = owner.create_multipart_upload(**call, ACL="public-read")["UploadId"]
+    part = {**call, "UploadId": upload, "PartNumber": 1}
+    assert refused(other.upload_part, **part, Body=b"x") == DENIED
+    etag = owner.upload_part(**part, Body=b"x" * 100)["ETag"]
+    assert refused(other.list_parts, **call, UploadId=upload) == DENIED
+    assert refused(other.abort_multipart_upload, **call, UploadId=upload) == DENIED
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    owner.complete_multipart_upload(**call, UploadId=upload, MultipartUpload=parts)
+    assert other.get_object(**call)["Body"].read() == b"x" * 100
+    assert refused(owner.put_object_acl, **call, ACL="private") == ("NotImplemented", 501)
+    assert owner.head_object(**call)["ETag"].endswith('-1"')
+
+
+def test_what_nobody_owns_and_what_is_no_acl_is_closed(running, owner):
+    running.request("PUT", "/native-bucket")
+    running.request("PUT", "/native-bucket/k", b"x")
+    assert refused(owner.list_objects_v2, Bucket="native-bucket") == DENIED
+    assert refused(owner.get_object, Bucket="native-bucket", Key="k") == DENIED
+    assert refused(owner.create_bucket, Bucket="native-bucket")[1] == 409
+    wrong = client(running, "test:tester", "wrong")
+    for call in ("list_objects_v2", "get_bucket_versioning", "get_bucket_acl"):
+        assert refused(getattr(wrong, call), Bucket="private-bucket") == ("SignatureDoesNotMatch", 403)
