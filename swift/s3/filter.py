@@ -46,6 +46,9 @@ class S3Api:
             answer = self._told(environ, S3Error("InternalError"))
         if answer is None:
             return self.app(environ, start_response)
+        if "HTTP_EXPECT" in environ and _is_early(environ):
+            # botocore takes the status of an answer that comes in place of a 100 for that of the next one, too.
+            answer.headers.append(("Connection", "close"))
         request_id = environ.get("swift.trans_id", "")
         start_response(
             status_line(answer.status),
@@ -58,6 +61,8 @@ class S3Api:
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         credential = signature.read(environ, options, host_bucket)
+        if credential.token is not None:
+            raise S3Error("InvalidToken")  # there are no temporary credentials here
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         metadata.check_headers(environ)
         operation = operations.find(request)
@@ -86,6 +91,11 @@ class S3Api:
         path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
         body = error.document(environ.get("swift.trans_id", ""), path)
         return Answer(error.status, [*headers, ("Content-Length", str(len(body)))], [body])
+
+
+def _is_early(environ: dict[str, Any]) -> bool:
+    """Returns True if a client that waits for a 100 Continue gets its answer without one."""
+    return environ.get("CONTENT_LENGTH") == "0" or getattr(environ["wsgi.input"], "expecting", False)
 
 
 def _done(request: S3Request, operation: operations.Operation) -> Answer:

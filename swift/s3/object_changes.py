@@ -110,11 +110,12 @@ def _headers(before: Subanswer, changes: Mapping[str, str | None]) -> dict[str, 
         else:
             found[TRANSIENT + short] = changed
     headers = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in found.items()}
-    headers["HTTP_X_TIMESTAMP"] = _after(before)
+    headers["HTTP_X_TIMESTAMP"] = after(before)
     return headers
 
 
-def _after(before: Subanswer) -> str:
+def after(before: Subanswer) -> str:
+    """The X-Timestamp of a change of what was read: it never hits what was written meanwhile."""
     text = before.get("x-backend-timestamp") or before.get("x-timestamp")
     if not text:
         return Timestamp.now().internal

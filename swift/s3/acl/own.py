@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swift.middleware.info import forget_container
-from swift.s3 import access
+from swift.s3 import access, object_changes
 from swift.s3.acl import forms
 from swift.s3.acl.forms import Acl
 from swift.s3.answers import Answer, empty, xml_answer
@@ -54,7 +54,7 @@ def store_for_bucket(request: S3Request, stored: str) -> None:
 
 
 def put_object(request: S3Request) -> Answer:
-    """PutObjectAcl: the object is copied onto itself."""
+    """PutObjectAcl: the object is copied onto itself, just behind what was looked at: an object that comes meanwhile stays."""
     assert request.bucket is not None and request.key is not None
     found = _object(request)
     acl = _wanted(request, access.acl_of_object(found))
@@ -62,7 +62,11 @@ def put_object(request: S3Request) -> Answer:
         # A copy of its bytes would be another object: one without parts, or a new version.
         raise S3Error("NotImplemented", "ACLs of multipart objects and of versions cannot be changed.")
     source = str_to_wsgi("/" + quoted(f"{request.bucket}/{request.key}"))
-    headers = {_OBJECT_KEY: acl.stored(), "HTTP_X_COPY_FROM": source}
+    headers = {
+        _OBJECT_KEY: acl.stored(),
+        "HTTP_X_COPY_FROM": source,
+        "HTTP_X_TIMESTAMP": object_changes.after(found),
+    }
     answer = request.ask("PUT", request.bucket, request.key, headers=headers, body=b"")
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
