@@ -31,7 +31,7 @@ DAEMONS = {
         "object-auditor",
         "object-expirer",
     ),
-    "container": ("container-updater", "container-replicator", "container-sync"),
+    "container": ("container-updater", "container-replicator", "container-sync", "s3-lifecycle"),
     "account": ("account-replicator", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
