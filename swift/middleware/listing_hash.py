@@ -58,3 +58,18 @@ def changed_listing(data: bytes, mark: bytes, change: Callable[[dict[str, Any]],
         if isinstance(row, dict) and ";" in str(row.get("hash", "")):
             changed = change(row) or changed
     return json.dumps(rows).encode("ascii") if changed else data
+
+
+def shown_apart(row: dict[str, Any], parameter: str) -> bool:
+    """Take a parameter out of a row's hash, to stand under its own name, in quotes. Returns True if it was there."""
+    hashed = row["hash"]
+    if not isinstance(hashed, str):
+        return False
+    etag, parameters = parse_hash(hashed)
+    kept = [pair for pair in parameters if pair[0] != parameter]
+    if len(kept) == len(parameters):
+        return False
+    row["hash"] = make_hash(etag, kept)
+    value = dict(parameters)[parameter].strip('"')
+    row[parameter] = f'"{value}"'
+    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from swift.middleware.listing_hash import LARGEST, changed_listing, make_hash, parse_hash
+from swift.middleware.listing_hash import LARGEST, changed_listing, parse_hash, shown_apart
 from swift.wire.call import Application, StartResponse, call_app
 from swift.wire.message import close_if_possible, parsed_path
 
@@ -63,11 +63,4 @@ def answer(app: Application, environ: dict[str, Any], start_response: StartRespo
 
 
 def _show(row: dict[str, Any]) -> bool:
-    etag, parameters = parse_hash(row["hash"])
-    kept = [pair for pair in parameters if pair[0] != _PARAMETER]
-    if len(kept) == len(parameters):
-        return False
-    row["hash"] = make_hash(etag, kept)
-    value = dict(parameters)[_PARAMETER].strip('"')
-    row["s3_etag"] = f'"{value}"'
-    return True
+    return shown_apart(row, _PARAMETER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.middleware.listing_hash import changed_listing, make_hash, parse_hash
+from swift.middleware.listing_hash import changed_listing, shown_apart
 
 _PARAMETER = "slo_etag"
 _MARK = b"; slo_etag="
@@ -16,14 +16,4 @@ def shown(data: bytes) -> bytes:
 
 
 def _show(row: dict[str, Any]) -> bool:
-    hashed = row["hash"]
-    if not isinstance(hashed, str):
-        return False
-    etag, parameters = parse_hash(hashed)
-    kept = [pair for pair in parameters if pair[0] != _PARAMETER]
-    if len(kept) == len(parameters):
-        return False
-    row["hash"] = make_hash(etag, kept)
-    value = dict(parameters)[_PARAMETER].strip('"')
-    row["slo_etag"] = f'"{value}"'
-    return True
+    return shown_apart(row, _PARAMETER)
