@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from swift.core.concurrency import Timeout
 from swift.core.constraints import limits
 from swift.middleware.parallel import in_parallel
 from swift.s3 import objects
@@ -55,6 +56,10 @@ def delete_objects(request: S3Request) -> Answer:
             gone = objects.delete_one(request, item.key, item.version)
         except S3Error as error:
             return _told(item, error)
+        except (Exception, Timeout):
+            # Of the others' keys the client is told what became of them.
+            request.logger.exception("deleting %s of %s", item.key, request.resource)
+            return _told(item, S3Error("InternalError"))
         return _gone(item, gone)
 
     results = dict(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
+from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.s3 import access, checksums, copying, metadata, payload, tagging
 from swift.s3.acl import native
@@ -47,6 +48,7 @@ def get(request: S3Request) -> Answer:
     """GetObject and HeadObject."""
     bucket, key = _names(request)
     params = request.params
+    overrides = _overrides(params) if params else []
     headers = metadata.named_headers(request.environ, metadata.READ_HEADERS)
     if headers:
         headers = with_native_values(headers)
@@ -65,8 +67,9 @@ def get(request: S3Request) -> Answer:
     ):
         shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
-    if params:
-        shown = _overridden(shown, params)
+    if overrides:
+        replaced = {name for name, _ in overrides}
+        shown = [*(pair for pair in shown if pair[0] not in replaced), *overrides]
     if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
         return _head_of_range(request, answer, shown)
     return request.passed(answer, shown)
@@ -121,16 +124,17 @@ def check_version(version: str) -> None:
         )
 
 
-def _overridden(shown: Headers, params: dict[str, str]) -> Headers:
+def _overrides(params: dict[str, str]) -> Headers:
+    """What is told in place of the object's own headers. Raises S3Error: before anything is asked for, whose answer had to be closed."""
+    found = []
     for name, header in _OVERRIDES.items():
         value = params.get(name)
         if value is None:
             continue
         if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
             raise S3Error("InvalidArgument", ArgumentName=name, ArgumentValue=value)
-        shown = [pair for pair in shown if pair[0] != header]
-        shown.append((header, str_to_wsgi(value)))
-    return shown
+        found.append((header, str_to_wsgi(value)))
+    return found
 
 
 def put(request: S3Request) -> Answer:
@@ -212,7 +216,8 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         pass
     elif not found.is_success:
         raise request.error_of(found, bucket, key)
-    if (found.get("x-static-large-object") or "").lower() == "true":
+    is_large = (found.get("x-static-large-object") or "").lower() == "true"
+    if is_large and not (version is None and _keeps_versions(request)):
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
@@ -228,6 +233,17 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if answer.get("x-object-current-version-id") == "null":
         _bring_back(request, bucket, key)
     return Gone(was_marker, version)
+
+
+def _keeps_versions(request: S3Request) -> bool:
+    """Returns True if what is deleted stays as a version: an object from before there were any is made one, and needs its parts.
+
+    Raises S3Error if that is not known.
+    """
+    info = request.container_info()
+    if not 200 <= info["status"] < 300:
+        raise S3Error("ServiceUnavailable")
+    return truthy(info["sysmeta"].get("versions-enabled"))
 
 
 def _is_marker(answer: Subanswer) -> bool:
@@ -246,21 +262,29 @@ def _check_summary(answer: Subanswer) -> None:
 
 
 def _bring_back(request: S3Request, bucket: str, key: str) -> None:
-    """The newest version that is left becomes the current one, unless it says that there is none."""
+    """The newest version that is left becomes the current one, unless it says that there is none. Raises S3Error.
+
+    What has the version "null" is at the object's name itself, and so is current already.
+    """
     query = {"versions": "", "format": "json", "prefix": key, "limit": str(_VERSION_LIMIT)}
     answer = request.ask("GET", bucket, query=query)
     if not answer.is_success:
         raise request.error_of(answer, bucket)
     data = answer.read(_MOST_BYTES)
     for row in orjson.loads(data) if data else []:
-        if row.get("name") != key or row.get("version_id") in (None, "null"):
+        if row.get("name") != key:
             continue
-        if row.get("content_type") == metadata.DELETE_MARKER_TYPE:
+        if row.get("version_id") in (None, "null") or row.get("content_type") == metadata.DELETE_MARKER_TYPE:
             return
         back = request.ask("PUT", bucket, key, {"version-id": row["version_id"]}, body=b"")
+        if back.status == 404:
+            back.close()
+            continue
+        if not back.is_success:
+            # An older one would be taken for the newest from now on.
+            raise request.error_of(back, bucket, key)
         back.drain()
-        if back.is_success:
-            return
+        return
 
 
 def _missing(request: S3Request, answer: Subanswer) -> S3Error:

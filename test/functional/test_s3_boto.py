@@ -394,6 +394,16 @@ def test_versions(s3, bucket):
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Suspended"
 
 
+def test_an_object_without_a_version_stays_current(s3, bucket):
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    older, newer = (s3.put_object(Bucket=bucket, Key="k", Body=body)["VersionId"] for body in (b"1", b"2"))
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"3")
+    s3.delete_object(Bucket=bucket, Key="k", VersionId=newer)
+    assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"3"
+    assert body_of(s3.get_object(Bucket=bucket, Key="k", VersionId=older)) == b"1"
+
+
 # -- who may ---------------------------------------------------------------------------------------------------------------
 
 

@@ -267,3 +267,16 @@ def test_no_parts_go_with_a_bucket_that_has_versions(s3, bucket, user):
     s3.delete_object(Bucket=bucket, Key="k")
     assert code_of(s3.delete_bucket, Bucket=bucket) == "BucketNotEmpty"
     assert s3.get_object(Bucket=bucket, Key="k", VersionId=version)["Body"].read() == FIRST
+
+
+def test_segments_stay_with_what_was_there_before_versions(s3, bucket, user):
+    """Of a native large object: its segments would go at once, those of an upload when the expirer comes."""
+    user("PUT", f"/{bucket}+segments")
+    segment = f"/{bucket}+segments/s"
+    assert user("PUT", segment, FIRST).status == 201
+    manifest = json.dumps([{"path": segment}]).encode()
+    assert user("PUT", f"/{bucket}/k?multipart-manifest=put", manifest).status == 201
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert s3.delete_object(Bucket=bucket, Key="k")["DeleteMarker"]
+    version = s3.list_object_versions(Bucket=bucket)["Versions"][0]["VersionId"]
+    assert s3.get_object(Bucket=bucket, Key="k", VersionId=version)["Body"].read() == FIRST
