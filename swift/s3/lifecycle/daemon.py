@@ -190,7 +190,12 @@ class Lifecycle(Daemon):
         def check() -> None:
             check_document(part, nodes, account, container, document)
 
-        check()
+        # Another node may have begun since this one's replica was read.
+        if not all(
+            self._is_turn(note, info, rank)
+            for note in check_document(part, nodes, account, container, document)
+        ):
+            return
         self._work_on(Bucket(self.client, account, container), document, check)
 
     def _is_mine(self, node: Mapping[str, Any], device: str) -> bool:
@@ -248,9 +253,13 @@ class Lifecycle(Daemon):
 
 def check_document(
     part: int, nodes: Iterable[Mapping[str, Any]], account: str, container: str, document: str
-) -> None:
-    """Raises Unsure unless most of a container's nodes, and all that answer, have this document: one replica may be behind."""
-    count = agreed = 0
+) -> list[str]:
+    """The nodes' notes of the last pass.
+
+    Raises Unsure unless most of a container's nodes, and all that answer, have this document: one replica may be behind.
+    """
+    notes: list[str] = []
+    count = 0
     for node in nodes:
         count += 1
         try:
@@ -261,9 +270,10 @@ def check_document(
             raise Unsure(
                 f"{account}/{container}: the rules are not the same everywhere, or changed meanwhile"
             )
-        agreed += 1
-    if agreed * 2 <= count:
+        notes.append(headers.get(_RUN_KEY) or "")
+    if len(notes) * 2 <= count:
         raise Unsure(f"{account}/{container}: too few nodes tell its rules")
+    return notes
 
 
 def _at_times(check: Callable[[], None]) -> Callable[[], None]:

@@ -153,12 +153,13 @@ def test_a_replica_that_is_behind_has_no_say(
     def ask(node: Any, *_: Any, **__: Any) -> tuple[HeaderKeyDict, list[Any]]:
         if node["value"] is None:
             raise DirectError("GET", node, "/")
-        return HeaderKeyDict({"X-Container-Sysmeta-S3api-Conf-Lifecycle": node["value"]}), []
+        name = "X-Container-Sysmeta-S3api-"
+        return HeaderKeyDict({name + "Conf-Lifecycle": node["value"], name + "Lifecycle-Run": "1;n;"}), []
 
     monkeypatch.setattr(daemon.direct, "get_container", ask)
     nodes = [{"value": value} for value in answers]
     if is_sure:
-        daemon.check_document(1, nodes, "a", "c", "d")
+        assert set(daemon.check_document(1, nodes, "a", "c", "d")) == {"1;n;"}
     else:
         with pytest.raises(Unsure):
             daemon.check_document(1, nodes, "a", "c", "d")
