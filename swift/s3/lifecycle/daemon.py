@@ -187,16 +187,13 @@ class Lifecycle(Daemon):
         if rank is None or not self._is_turn(run, info, rank):
             return
 
-        def check() -> None:
-            check_document(part, nodes, account, container, document)
+        def check() -> list[str]:
+            return check_document(part, nodes, account, container, document)
 
+        bucket = Bucket(self.client, account, container)  # first, as that takes time
         # Another node may have begun since this one's replica was read.
-        if not all(
-            self._is_turn(note, info, rank)
-            for note in check_document(part, nodes, account, container, document)
-        ):
-            return
-        self._work_on(Bucket(self.client, account, container), document, check)
+        if all(self._is_turn(note, info, rank) for note in check()):
+            self._work_on(bucket, document, check)
 
     def _is_mine(self, node: Mapping[str, Any], device: str) -> bool:
         return node["device"] == device and is_own_device(node, self.addresses, node["port"])
@@ -212,7 +209,7 @@ class Lifecycle(Daemon):
             return now >= started + _WAITS * self.day + later
         return now >= float(info["put_timestamp"]) + later
 
-    def _work_on(self, bucket: Bucket, document: str, check: Callable[[], None]) -> None:
+    def _work_on(self, bucket: Bucket, document: str, check: Callable[[], object]) -> None:
         def fetch(timestamp: str) -> bytes | None:
             name = bucket_documents.object_name("Lifecycle", timestamp)
             return bucket.read(bucket_documents.CONTAINER + bucket.name, name, bucket_documents.MOST_BYTES)
@@ -226,10 +223,10 @@ class Lifecycle(Daemon):
             return
         if rules is None:
             return
-        self.figures.buckets += 1
         started = clock.time()
-        node = os.uname().nodename
-        bucket.set_sysmeta(_RUN, f"{started:.5f};{node};")
+        note = f"{started:.5f};{os.uname().nodename};"
+        bucket.set_sysmeta(_RUN, note)
+        self.figures.buckets += 1
         BucketPass(
             bucket,
             rules,
@@ -240,7 +237,7 @@ class Lifecycle(Daemon):
             self.orphan_days * self.day,
             _at_times(check),
         ).run()
-        bucket.set_sysmeta(_RUN, f"{started:.5f};{node};{clock.time():.5f}")
+        bucket.set_sysmeta(_RUN, f"{note}{clock.time():.5f}")
 
     def _pace(self) -> None:
         """Not more than `rate` removals a second."""
@@ -276,7 +273,7 @@ def check_document(
     return notes
 
 
-def _at_times(check: Callable[[], None]) -> Callable[[], None]:
+def _at_times(check: Callable[[], object]) -> Callable[[], None]:
     """A check that does something once in _LOOKS_AGAIN seconds only."""
     checked = clock.monotonic()
 
