@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.container.broker import ContainerBroker, is_deleted
@@ -31,10 +31,12 @@ from swift.s3.lifecycle.rules import Rules
 from swift.s3.lifecycle.work import BucketPass, Figures
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
+from swift.wire import direct
 from swift.wire.internal import InternalClient, UnexpectedResponse
 
 RECON = "s3.recon"
 LOCK_TIMEOUT = 10.0
+_LOOKS_AGAIN = 30.0  # seconds, at the rules during a pass
 _DOCUMENT = (bucket_documents.HEADER + "lifecycle").lower()
 _RUN = "Lifecycle-Run"
 _RUN_KEY = ("x-container-sysmeta-s3api-" + _RUN).lower()
@@ -179,12 +181,19 @@ class Lifecycle(Daemon):
             return
         info, document, run = found
         account, container = info["account"], info["container"]
-        _, nodes = self.ring.get_nodes(account, container)
+        part, nodes = self.ring.get_nodes(account, container)
         device = os.path.basename(device_path)
         rank = next((at for at, node in enumerate(nodes) if self._is_mine(node, device)), None)
         if rank is None or not self._is_turn(run, info, rank):
             return
-        self._work_on(Bucket(self.client, account, container), document)
+
+        def check() -> list[str]:
+            return check_document(part, nodes, account, container, document)
+
+        bucket = Bucket(self.client, account, container)  # first, as that takes time
+        # Another node may have begun since this one's replica was read.
+        if all(self._is_turn(note, info, rank) for note in check()):
+            self._work_on(bucket, document, check)
 
     def _is_mine(self, node: Mapping[str, Any], device: str) -> bool:
         return node["device"] == device and is_own_device(node, self.addresses, node["port"])
@@ -200,7 +209,7 @@ class Lifecycle(Daemon):
             return now >= started + _WAITS * self.day + later
         return now >= float(info["put_timestamp"]) + later
 
-    def _work_on(self, bucket: Bucket, document: str) -> None:
+    def _work_on(self, bucket: Bucket, document: str, check: Callable[[], object]) -> None:
         def fetch(timestamp: str) -> bytes | None:
             name = bucket_documents.object_name("Lifecycle", timestamp)
             return bucket.read(bucket_documents.CONTAINER + bucket.name, name, bucket_documents.MOST_BYTES)
@@ -214,10 +223,10 @@ class Lifecycle(Daemon):
             return
         if rules is None:
             return
-        self.figures.buckets += 1
         started = clock.time()
-        node = os.uname().nodename
-        bucket.set_sysmeta(_RUN, f"{started:.5f};{node};")
+        note = f"{started:.5f};{os.uname().nodename};"
+        bucket.set_sysmeta(_RUN, note)
+        self.figures.buckets += 1
         BucketPass(
             bucket,
             rules,
@@ -226,8 +235,9 @@ class Lifecycle(Daemon):
             self.logger.error,
             self.concurrency,
             self.orphan_days * self.day,
+            _at_times(check),
         ).run()
-        bucket.set_sysmeta(_RUN, f"{started:.5f};{node};{clock.time():.5f}")
+        bucket.set_sysmeta(_RUN, f"{note}{clock.time():.5f}")
 
     def _pace(self) -> None:
         """Not more than `rate` removals a second."""
@@ -236,6 +246,44 @@ class Lifecycle(Daemon):
         self._next = at + 1 / self.rate
         if at > now:
             sleep(at - now)
+
+
+def check_document(
+    part: int, nodes: Iterable[Mapping[str, Any]], account: str, container: str, document: str
+) -> list[str]:
+    """The nodes' notes of the last pass.
+
+    Raises Unsure unless most of a container's nodes, and all that answer, have this document: one replica may be behind.
+    """
+    notes: list[str] = []
+    count = 0
+    for node in nodes:
+        count += 1
+        try:
+            headers, _ = direct.get_container(node, part, account, container, limit=1)
+        except direct.DirectError:
+            continue
+        if (headers.get(_DOCUMENT) or "") != document:
+            raise Unsure(
+                f"{account}/{container}: the rules are not the same everywhere, or changed meanwhile"
+            )
+        notes.append(headers.get(_RUN_KEY) or "")
+    if len(notes) * 2 <= count:
+        raise Unsure(f"{account}/{container}: too few nodes tell its rules")
+    return notes
+
+
+def _at_times(check: Callable[[], object]) -> Callable[[], None]:
+    """A check that does something once in _LOOKS_AGAIN seconds only."""
+    checked = clock.monotonic()
+
+    def at_times() -> None:
+        nonlocal checked
+        if clock.monotonic() - checked >= _LOOKS_AGAIN:
+            check()
+            checked = clock.monotonic()
+
+    return at_times
 
 
 def parse_run(text: str) -> tuple[float, float]:

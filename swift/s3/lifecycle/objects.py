@@ -19,6 +19,9 @@ PAGE = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _LEGAL_HOLD = object_changes.TRANSIENT + "legal-hold"
 _RETENTION = object_changes.TRANSIENT + "retention"
+HIDDEN = "X-Container-Sysmeta-Versions-Container"
+_ARCHIVED = ("X-Container-Sysmeta-Versions-Location", "X-Versions-Location", "X-History-Location")
+_EXACT = 0.00002  # seconds; listings tell microseconds
 _UPLOAD_IDS = (marker.UPLOAD_ID, marker.OLD_UPLOAD_ID)
 
 
@@ -36,6 +39,11 @@ class Found(NamedTuple):
     def written(self) -> Timestamp | None:
         text = self.headers.get("X-Backend-Data-Timestamp") or self.headers.get("X-Timestamp")
         return Timestamp(text) if text else None
+
+    def is_of(self, listed: float) -> bool:
+        """Returns True if it is what a listing has with this time, that of its content or of the last POST."""
+        times = (self.written, self.headers.get("X-Backend-Timestamp"), self.headers.get("X-Timestamp"))
+        return any(abs(float(Timestamp(time)) - listed) < _EXACT for time in times if time)
 
     @property
     def version(self) -> str:
@@ -149,6 +157,13 @@ class Bucket:
 
     def uploads_of(self, key: str, is_versioned: bool) -> set[str]:
         """The uploads that the object at a key, or any version of it, was completed from."""
+        if not is_versioned:
+            there = self.is_there().headers
+            if any(there.get(name) for name in _ARCHIVED):
+                raise Unsure(
+                    f"{self.name}/{key}: old objects in another container may be made of the same parts"
+                )
+            is_versioned = bool(there.get(HIDDEN))  # it may be since a moment ago
         if not is_versioned:
             found = self.head(key)
             return {found.upload} - {""}

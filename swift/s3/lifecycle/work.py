@@ -14,13 +14,11 @@ from swift.core.concurrency import GreenPool, Timeout
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
 from swift.s3.lifecycle import uploads
-from swift.s3.lifecycle.objects import Bucket, Found, Unsure
+from swift.s3.lifecycle.objects import HIDDEN, Bucket, Found
 from swift.s3.lifecycle.rules import Doomed, Item, Rules, Version, doomed
 from swift.s3.multipart import layout
-from swift.wire.internal import UnexpectedResponse
 
 _MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
-_HIDDEN = "X-Container-Sysmeta-Versions-Container"
 _ENABLED = "X-Container-Sysmeta-Versions-Enabled"
 
 
@@ -36,7 +34,9 @@ class Figures:
 
 
 class BucketPass:
-    """`pace()`: called before each removal; `told(message, *args)`: of an error, the pass goes on."""
+    """`pace()`: called before each removal; `told(message, *args)`: of an error, the pass goes on;
+    `check()`: called before each thing that is looked at, raises Unsure once the rules are not the bucket's any more.
+    """
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class BucketPass:
         told: Callable[..., None],
         concurrency: int = 1,
         orphan_seconds: float = 0.0,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self.bucket = bucket
         self.rules = rules
@@ -55,6 +56,7 @@ class BucketPass:
         self.told = told
         self.concurrency = concurrency
         self.orphan_seconds = orphan_seconds
+        self.check = check
         self.is_versioned = False
         self.is_enabled = False
 
@@ -63,7 +65,7 @@ class BucketPass:
         found = self.bucket.is_there()
         if found.status == 404:
             return
-        self.is_versioned = bool(found.headers.get(_HIDDEN))
+        self.is_versioned = bool(found.headers.get(HIDDEN))
         self.is_enabled = truthy(found.headers.get(_ENABLED) or "")
         if self.rules.has_expiries:
             self._work(self._versions_due() if self.is_versioned else self._objects_due())
@@ -73,16 +75,22 @@ class BucketPass:
             self._work(self._orphans_due())
 
     def _work(self, jobs: Iterator[Callable[[], None]]) -> None:
-        for _ in GreenPool(self.concurrency).imap(self._one, jobs):
-            pass
+        # Not by the pool's imap: that waits for ever for the next job if a listing fails.
+        pool = GreenPool(self.concurrency)
+        try:
+            for job in jobs:
+                self.check()
+                pool.spawn_n(self._one, job)
+        finally:
+            pool.waitall()
 
     def _one(self, job: Callable[[], None]) -> None:
         try:
             self.pace()
             job()
-        except (Unsure, UnexpectedResponse, ValueError, OSError, Timeout) as error:
+        except (Exception, Timeout) as error:
             self.figures.errors += 1
-            self.told("ERROR %s/%s: %s", self.bucket.account, self.bucket.name, error)
+            self.told("ERROR %s/%s: %r", self.bucket.account, self.bucket.name, error)
 
     # -- without versions
 
@@ -104,8 +112,7 @@ class BucketPass:
     def _is_due(self, item: Item, found: Found) -> bool:
         """Returns True if what is there now is what was listed, and is due."""
         now = clock.time()
-        written = found.written
-        if found.status == 404 or written is None or abs(float(written) - item.created) >= 0.00002:
+        if found.status == 404 or not found.is_of(item.created):
             return False
         if found.is_locked(now):
             return False
@@ -170,6 +177,8 @@ class BucketPass:
     def _expire_current(self, key: str, version: Version, current: Found, seen_at: float) -> None:
         if current.status == 404 or current.version != version.id:
             return
+        if version.id == "null" and not current.is_of(version.created):
+            return  # an object without versions keeps its id when it is written anew, and listings may be behind
         due = self.rules.expiry(Item(key, version.size, version.created, current.tags))
         if due is None or due.time > seen_at:
             return

@@ -94,3 +94,27 @@ def test_only_so_many_documents_are_kept() -> None:
     assert kept.get(("b",)) is None
     assert kept.get(("a",)) == {"name": "a"}
     assert len(kept) == 2
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_document_that_still_counts_keeps_its_object(is_replaced: bool) -> None:
+    """A change may have lost against one that another proxy's clock says is newer."""
+    value = spilled("1795237739.28946", b"{}")
+    asked: list[str] = []
+
+    class Answer:
+        is_success = True
+
+        def get(self, name: str) -> str:
+            return "" if is_replaced else value
+
+        def close(self) -> None:
+            pass
+
+    class Request:
+        def ask(self, method: str, *_: object, **__: object) -> Answer:
+            asked.append(method)
+            return Answer()
+
+    bucket_documents._remove_object(Request(), "Policy", "b", value)  # type: ignore[arg-type]
+    assert ("DELETE" in asked) == is_replaced
