@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from swift.core.errors import ConfigError
-from swift.s3 import access, operations
+from swift.s3 import access, buckets, operations
 from swift.s3.acl import own
 from swift.s3.errors import S3Error
 from swift.s3.filter import S3Api
@@ -117,6 +117,15 @@ def test_buckets_of_an_account_that_the_access_key_only_names_are_not_told():
         request = made(Below(account, project="p1"), "GET", "/", access_key=f"key:{account[5:]}")
         access.decide(request, operations.find(request))
         assert request.is_decided is is_decided
+
+
+def test_who_may_not_remove_a_bucket_removes_no_parts_of_it():
+    empty = {"X-Container-Object-Count": "0"}
+    below = Below(HEAD=[(204, empty)], GET=[(200, {})], POST=[(403, {})], DELETE=[(204, {})])
+    with pytest.raises(S3Error) as caught:
+        buckets.delete(made(below, "DELETE", "/bucket", options=Options()))
+    assert caught.value.code == "AccessDenied"
+    assert "DELETE" not in [environ["REQUEST_METHOD"] for environ in below.seen]
 
 
 def test_what_was_allowed_for_another_path_is_no_signature():
