@@ -45,7 +45,8 @@ def decide(request: S3Request, operation: _Operation) -> None:
         return  # a right of the account's, which the auth filter knows of
     permission, reads = operation.permission, operation.method in ("GET", "HEAD")
     if operation.name == "ListBuckets":
-        request.is_decided = True
+        # An account that the access key only names is not the caller's: the auth filter is asked then.
+        request.is_decided = request.is_at_home
         return
     if operation.level == "object" and (operation.checks_object or not permission):
         request.is_decided = True
@@ -90,6 +91,9 @@ def _look_at_object(request: S3Request, permission: str) -> None:
     answer = request.ask("HEAD", request.bucket, request.key, query, {"HTTP_X_NEWEST": "true"})
     answer.close()
     check_object(request, answer, request.bucket, request.key, query, permission)
+    if not answer.is_success and answer.status not in (400, 404):
+        # What is not known lets nobody: the handler's own look may be luckier.
+        raise request.error_of(answer, request.bucket, request.key)
 
 
 def check_object(
@@ -121,6 +125,8 @@ def check_object(
             whole.close()
             if whole.status in _TELL_OF_OBJECT:
                 raise S3Error("AccessDenied", reason="acl")
+            if not whole.is_success and whole.status != 404:
+                raise request.error_of(whole, bucket, key)
             check_object(request, whole, bucket, key, named, permission)
     except S3Error:
         answer.close()

@@ -79,6 +79,7 @@ def delete(request: S3Request) -> Answer:
         if answer.get("x-container-object-count") not in ("0", None):
             raise S3Error("BucketNotEmpty", BucketName=bucket)
         _refuse_versions(request, bucket)
+        _check_may_change(request, bucket)
         multipart.clean_up(request, bucket)
     answer = request.ask("DELETE", bucket)
     if answer.status != 204:
@@ -86,6 +87,16 @@ def delete(request: S3Request) -> Answer:
     answer.close()
     bucket_documents.clean_up(request, bucket)
     return empty(204)
+
+
+def _check_may_change(request: S3Request, bucket: str) -> None:
+    """Who may write objects may remove parts, but no bucket: asked before any part goes, by a change of nothing. Raises S3Error."""
+    if request.is_decided:
+        return
+    answer = request.ask("POST", bucket)
+    if not answer.is_success:
+        raise request.error_of(answer, bucket)
+    answer.drain()
 
 
 def _refuse_versions(request: S3Request, bucket: str) -> None:

@@ -6,9 +6,11 @@ A request is read, found in the table, decided on, carried out and answered; all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from swift.core import capabilities
+from swift.core.errors import ConfigError
 from swift.s3 import access, cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
@@ -28,6 +30,24 @@ class S3Api:
         self.options = options
         self.logger = logger
         self.metrics = metrics
+
+    @property
+    def _pipeline_names(self) -> frozenset[str]:
+        return self._names
+
+    @_pipeline_names.setter
+    def _pipeline_names(self, found: frozenset[str]) -> None:
+        """Who loads the pipeline says what is in it (spec s3.md 1.1). Raises ConfigError."""
+        self._names = found
+        if not found:
+            return
+        if self.options.allow_multipart_uploads and "slo" not in found:
+            self.logger.warning("s3api: no slo in the pipeline, so there are no multipart uploads")
+            self.options = replace(self.options, allow_multipart_uploads=False)
+            capabilities.register("s3api", allow_multipart_uploads=False)
+        is_keystones = "keystoneauth" in found and "tempauth" not in found
+        if self.options.auth_pipeline_check and is_keystones and "s3token" not in found:
+            raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)

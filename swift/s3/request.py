@@ -19,19 +19,26 @@ from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.signature import Credential
 from swift.wire.call import Application
-from swift.wire.message import str_to_wsgi, wsgi_to_str
+from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
 SOURCE = "S3"
 _OVERRIDDEN = ".wsgi.pre_authed"
 _LOGGED = "swift.proxy_access_log_made"
+_OF_OTHERS = ("swift.authorize", "swift.authorize_override", "swift_owner", "REMOTE_USER", "reseller_request")
 _LONGEST_USER = 128
 _READ = 65536
 
 
-def _allow_all(_request: Any) -> None:
-    return None
+def _within(account: str) -> Callable[[Any], Any]:
+    """Lets all be in one account (WSGI string): what a link leads to elsewhere is not ours to decide on."""
+
+    def authorize(request: Any) -> Any:
+        parts = request.environ["PATH_INFO"].split("/", 3)
+        return None if len(parts) > 2 and parts[2] == account else HTTPForbidden(request=request)
+
+    return authorize
 
 
 class S3Request:
@@ -61,6 +68,7 @@ class S3Request:
         self.user_id: str | None = credential.access_key if credential is not None else None
         self.is_known = False  # the auth filter has said yes to the signature
         self.is_owner = False  # of the account
+        self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         self.is_decided = (
             False  # may do it by a decision of our own: native requests are not asked about it again
         )
@@ -220,18 +228,17 @@ class S3Request:
     def _authorize(self, made: dict[str, Any], rights: str) -> None:
         if not self.options.force_swift_request_proxy_log:
             made[_LOGGED] = True
-        if rights == "own":
-            made["swift.authorize"] = _allow_all
+        if rights == "own" or self.is_decided:
+            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2])
             made["swift.authorize_override"] = True
             made["swift_owner"] = True
             made["REMOTE_USER"] = _OVERRIDDEN
-            made["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
-        elif self.is_decided:
-            made["swift.authorize"] = _allow_all
-            made["swift.authorize_override"] = True
-            made["swift_owner"] = True
-            made["REMOTE_USER"] = _OVERRIDDEN
+            if rights == "own":
+                made["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
         elif self.credential is not None:
+            # Who signs is who asks: what a filter on the left has allowed, it has allowed for another path.
+            for key in _OF_OTHERS:
+                made.pop(key, None)
             made["s3api.auth_details"] = self.credential.details()
 
     def _learn(self, made: dict[str, Any], container: str | None, obj: str | None) -> None:
@@ -245,6 +252,8 @@ class S3Request:
         self.account = wsgi_to_str(parts[2])
         self.is_known = True
         self.is_owner = bool(made.get("swift_owner"))
+        project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID")
+        self.is_at_home = not project or parts[2].rpartition("_")[2] == project
         if "s3api.user_id" in made:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):

@@ -104,7 +104,7 @@ def parse(data: bytes) -> dict[str, S3Key]:
         if document["version"] != _VERSION:
             raise BadKeysFile(f"its version is {document['version']!r}, not {_VERSION}")
         return {name: _key_of(name, entry) for name, entry in document["keys"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise BadKeysFile(f"it can't be read: {type(error).__name__}: {error}") from None
 
 
@@ -149,8 +149,10 @@ def change(path: str, work: Callable[[dict[str, S3Key]], _Result]) -> _Result:
         result = work(keys)
         before = os.stat(path) if os.path.exists(path) else None
         write_durable(path, _written(keys), mode=0o600 if before is None else stat.S_IMODE(before.st_mode))
-        if before is not None and before.st_uid != os.geteuid():
-            os.chown(path, before.st_uid, before.st_gid)  # the proxy's user reads it
+        if before is not None:
+            made = os.stat(path)
+            if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
+                os.chown(path, before.st_uid, before.st_gid)  # the proxy's user, or group, reads it
         return result
     finally:
         os.close(lock)

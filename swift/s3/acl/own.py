@@ -22,16 +22,19 @@ def get(request: S3Request) -> Answer:
     if request.key is None:
         acl = access.acl_of_bucket(request)
     else:
-        acl = access.acl_of_object(_object(request))
+        acl = access.acl_of_object(_object(request, "READ_ACP"))
     return xml_answer((acl or forms.NOBODYS).document())
 
 
-def _object(request: S3Request) -> Subanswer:
+def _object(request: S3Request, permission: str) -> Subanswer:
+    """What a HEAD says of the object, which may be another one than that which was decided on. Raises S3Error."""
+    assert request.bucket is not None and request.key is not None
     query = {} if request.version_id is None else {"version-id": request.version_id}
     answer = request.ask("HEAD", request.bucket, request.key, query, {"HTTP_X_NEWEST": "true"})
+    answer.close()
+    access.check_object(request, answer, request.bucket, request.key, query, permission)
     if not answer.is_success:
         raise request.error_of(answer, request.bucket, request.key)
-    answer.close()
     return answer
 
 
@@ -56,7 +59,7 @@ def store_for_bucket(request: S3Request, stored: str) -> None:
 def put_object(request: S3Request) -> Answer:
     """PutObjectAcl: the object is copied onto itself, just behind what was looked at: an object that comes meanwhile stays."""
     assert request.bucket is not None and request.key is not None
-    found = _object(request)
+    found = _object(request, "WRITE_ACP")
     acl = _wanted(request, access.acl_of_object(found))
     if request.version_id is not None or (found.get("x-static-large-object") or "").lower() == "true":
         # A copy of its bytes would be another object: one without parts, or a new version.

@@ -101,6 +101,19 @@ def test_a_key_of_ones_own(path, run):
     assert "REMOTE_USER" not in signed(made["access_key"], "testing", s3_keys_file=path)
 
 
+def test_a_changed_file_keeps_its_group(path, run):
+    run("add", "test:tester")
+    os.chmod(path, 0o640)
+    group = next((found for found in os.getgroups() if found != os.getegid()), 12345)
+    try:
+        os.chown(path, -1, group)
+    except PermissionError:
+        return  # neither root nor in a second group
+    run("add", "test:tester")
+    found = os.stat(path)
+    assert (found.st_gid, stat.S_IMODE(found.st_mode)) == (group, 0o640)
+
+
 def test_a_secret_is_replaced_without_a_break(path, run):
     made = run("add", "test:tester", "--access-key", "mine")
     replaced = run("rotate", "mine")

@@ -1,0 +1,167 @@
+"""Who may do what: what is asked of whom, where S3's own ACLs count, and what the pipeline must have (spec s3.md 1.1, 8.2, 13.7)."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from swift.core.errors import ConfigError
+from swift.s3 import access, buckets, operations
+from swift.s3.acl import own
+from swift.s3.errors import S3Error
+from swift.s3.filter import S3Api
+from swift.s3.options import Options
+from swift.s3.request import S3Request
+
+OWN = Options(s3_acl=True)
+
+
+class Signed:
+    token = None
+
+    def __init__(self, access_key):
+        self.access_key = access_key
+
+    def details(self):
+        return {"access_key": self.access_key}
+
+    def mismatch(self):
+        return S3Error("SignatureDoesNotMatch")
+
+
+class Below:
+    """An auth filter and all behind it: `answers` by method, each (status, headers)."""
+
+    def __init__(self, account="AUTH_test", user="test:other", project=None, **answers):
+        self.account = account
+        self.user = user
+        self.project = project
+        self.answers = answers
+        self.seen = []
+
+    def __call__(self, environ, start_response):
+        method = environ["REQUEST_METHOD"]
+        if "s3api.auth_details" in environ and not environ.get("swift.authorize_override"):
+            parts = environ["PATH_INFO"].split("/", 3)
+            parts[2] = self.account
+            environ["PATH_INFO"] = "/".join(parts)
+            environ["REMOTE_USER"] = self.user
+            environ["s3api.user_id"] = self.user
+            if self.project:
+                environ["HTTP_X_PROJECT_ID"] = self.project
+        self.seen.append(dict(environ))
+        found = self.answers.get(method, [(405, {})])
+        status, headers = found.pop(0) if len(found) > 1 else found[0]
+        start_response(f"{status} X", [*headers.items(), ("Content-Length", "0")])
+        return [b""]
+
+
+def made(below, method, path, query="", options=OWN, access_key="test:other", **more):
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "RAW_PATH_INFO": path,
+        "QUERY_STRING": query,
+        "HTTP_HOST": "s3.example.com",
+        "SERVER_NAME": "s",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": None,
+        "wsgi.errors": None,
+        **more,
+    }
+    return S3Request(environ, below, options, None, Signed(access_key))
+
+
+def owned(user):
+    return {"X-Object-Sysmeta-S3api-Acl": json.dumps({"Owner": user, "Grant": []})}
+
+
+@pytest.mark.parametrize("query", ["tagging", "acl"])
+def test_an_object_that_could_not_be_looked_at_lets_nobody(query):
+    request = made(Below(HEAD=[(503, {}), (200, owned("test:owner"))]), "GET", "/bucket/key", query)
+    with pytest.raises(S3Error) as caught:
+        access.decide(request, operations.find(request))
+    assert caught.value.status == 503
+
+
+def test_the_object_that_is_changed_is_the_one_that_was_decided_on():
+    below = Below(HEAD=[(200, owned("test:other")), (200, owned("test:owner"))])
+    request = made(below, "PUT", "/bucket/key", "acl", HTTP_X_AMZ_ACL="public-read")
+    access.decide(request, operations.find(request))
+    with pytest.raises(S3Error) as caught:
+        own.put_object(request)
+    assert caught.value.code == "AccessDenied"
+    assert "PUT" not in [environ["REQUEST_METHOD"] for environ in below.seen]
+
+
+def test_what_is_decided_holds_in_the_account_only():
+    below = Below(HEAD=[(200, owned("test:other"))])
+    request = made(below, "GET", "/bucket/key", "tagging")
+    access.decide(request, operations.find(request))
+    environ = below.seen[-1]
+    authorize = environ["swift.authorize"]
+
+    class Other:
+        def __init__(self, path):
+            self.environ = {"PATH_INFO": path, "REQUEST_METHOD": "HEAD"}
+
+    assert environ["PATH_INFO"] == "/v1/AUTH_test/bucket/key"
+    assert authorize(Other("/v1/AUTH_test/else/key")) is None
+    assert authorize(Other("/v1/AUTH_victim/bucket/key")).status_int == 403
+
+
+def test_buckets_of_an_account_that_the_access_key_only_names_are_not_told():
+    for account, is_decided in (("AUTH_p1", True), ("AUTH_p2", False)):
+        request = made(Below(account, project="p1"), "GET", "/", access_key=f"key:{account[5:]}")
+        access.decide(request, operations.find(request))
+        assert request.is_decided is is_decided
+
+
+def test_who_may_not_remove_a_bucket_removes_no_parts_of_it():
+    empty = {"X-Container-Object-Count": "0"}
+    below = Below(HEAD=[(204, empty)], GET=[(200, {})], POST=[(403, {})], DELETE=[(204, {})])
+    with pytest.raises(S3Error) as caught:
+        buckets.delete(made(below, "DELETE", "/bucket", options=Options()))
+    assert caught.value.code == "AccessDenied"
+    assert "DELETE" not in [environ["REQUEST_METHOD"] for environ in below.seen]
+
+
+def test_what_was_allowed_for_another_path_is_no_signature():
+    below = Below()
+    request = made(
+        below,
+        "GET",
+        "/bucket/key",
+        **{
+            "swift.authorize_override": True,
+            "swift.authorize": lambda _request: None,
+            "REMOTE_USER": ".wsgi.tempurl",
+        },
+    )
+    request.authenticate()
+    assert "swift.authorize_override" not in below.seen[0] and "swift.authorize" not in below.seen[0]
+    assert request.account == "AUTH_test"
+
+
+class Logger:
+    def warning(self, *_words):
+        pass
+
+
+def test_without_slo_there_are_no_multipart_uploads():
+    api = S3Api(None, Options(), Logger(), None)
+    api._pipeline_names = frozenset(("s3api", "tempauth", "slo"))
+    assert api.options.allow_multipart_uploads
+    api._pipeline_names = frozenset(("s3api", "tempauth"))
+    assert not api.options.allow_multipart_uploads
+
+
+def test_keystone_needs_who_knows_its_keys():
+    names = frozenset(("s3api", "keystoneauth", "slo"))
+    api = S3Api(None, Options(), Logger(), None)
+    with pytest.raises(ConfigError):
+        api._pipeline_names = names
+    api._pipeline_names = names | {"s3token"}
+    S3Api(None, replace(Options(), auth_pipeline_check=False), Logger(), None)._pipeline_names = names
