@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import orjson
 
+from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.s3 import access, checksums, copying, metadata, payload, tagging
 from swift.s3.acl import native
@@ -212,7 +213,8 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         pass
     elif not found.is_success:
         raise request.error_of(found, bucket, key)
-    if (found.get("x-static-large-object") or "").lower() == "true":
+    is_large = (found.get("x-static-large-object") or "").lower() == "true"
+    if is_large and not (version is None and _keeps_versions(request)):
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
@@ -228,6 +230,11 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if answer.get("x-object-current-version-id") == "null":
         _bring_back(request, bucket, key)
     return Gone(was_marker, version)
+
+
+def _keeps_versions(request: S3Request) -> bool:
+    """Returns True if what is deleted without a version's id stays as a version, and needs its segments."""
+    return truthy(request.container_info()["sysmeta"].get("versions-enabled"))
 
 
 def _is_marker(answer: Subanswer) -> bool:
