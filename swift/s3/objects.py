@@ -228,7 +228,7 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if version is None:
         return Gone(made is not None and made != "null", made)
     if answer.get("x-object-current-version-id") == "null":
-        _bring_back(request, bucket, key)
+        bring_back(request, bucket, key)
     return Gone(was_marker, version)
 
 
@@ -252,7 +252,7 @@ def _check_summary(answer: Subanswer) -> None:
         raise S3Error("InternalError", reason="segments of a large object could not be deleted")
 
 
-def _bring_back(request: S3Request, bucket: str, key: str) -> None:
+def bring_back(request: S3Request, bucket: str, key: str) -> None:
     """The newest version that is left becomes the current one, unless it says that there is none."""
     query = {"versions": "", "format": "json", "prefix": key, "limit": str(_VERSION_LIMIT)}
     answer = request.ask("GET", bucket, query=query)

@@ -7,6 +7,7 @@ import orjson
 
 from swift.s3 import copying, objects
 from swift.s3.multipart import marker
+from swift.s3.multipart.complete import _Completion
 from swift.wire.subanswer import Subanswer
 
 _LARGE = [("X-Static-Large-Object", "True"), ("X-Object-Sysmeta-S3api-Etag", "e-1"), ("Content-Length", "7")]
@@ -96,3 +97,22 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
     copying.copy_part(request, "b+segments", "k/u/1")  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
+
+
+def test_of_a_completion_that_is_taken_back_the_version_before_is_current_again() -> None:
+    rows = [{"name": "k", "version_id": "0000000001.00000", "content_type": "text/plain"}]
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "GET":
+            return "200 OK", [], orjson.dumps(rows if "versions" in query else [])
+        if method == "DELETE":
+            return "204 No Content", [("X-Object-Current-Version-Id", "null")], b""
+        return "201 Created", [], b""
+
+    request = _Request(answers, {"versions-container": "v"})
+    stored = Subanswer(
+        {"REQUEST_METHOD": "PUT"}, "201 Created", [("X-Object-Version-Id", "0000000002.00000")], [], 0.0
+    )
+    work = _Completion(request, "b", "k", "u", stored, [], None)  # type: ignore[arg-type]
+    work._take_back(stored)
+    assert ("PUT", {"version-id": "0000000001.00000"}, {}) in request.asked
