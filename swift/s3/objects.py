@@ -227,9 +227,17 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     made = answer.get("x-object-version-id")
     if version is None:
         return Gone(made is not None and made != "null", made)
-    if answer.get("x-object-current-version-id") == "null":
+    current = answer.get("x-object-current-version-id")
+    if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
         bring_back(request, bucket, key)
     return Gone(was_marker, version)
+
+
+def _is_nothing_current(request: S3Request, bucket: str, key: str) -> bool:
+    """What the summary of a large object's deletion does not tell."""
+    found = request.ask("HEAD", bucket, key, {"symlink": "get"}, {"HTTP_X_NEWEST": "true"})
+    found.close()
+    return found.status == 404
 
 
 def _keeps_versions(request: S3Request) -> bool:

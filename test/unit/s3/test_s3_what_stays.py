@@ -116,3 +116,18 @@ def test_of_a_completion_that_is_taken_back_the_version_before_is_current_again(
     work = _Completion(request, "b", "k", "u", stored, [], None)  # type: ignore[arg-type]
     work._take_back(stored)
     assert ("PUT", {"version-id": "0000000001.00000"}, {}) in request.asked
+
+
+def test_the_version_before_a_large_object_that_is_deleted_at_once_is_current_again() -> None:
+    rows = [{"name": "k", "version_id": "0000000001.00000", "content_type": "text/plain"}]
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "HEAD":
+            return ("200 OK", _LARGE, b"") if "version-id" in query else ("404 Not Found", [], b"")
+        if method == "GET":
+            return "200 OK", [], orjson.dumps(rows)
+        return ("200 OK", [], b"{}") if method == "DELETE" else ("201 Created", [], b"")
+
+    request = _Request(answers, {"versions-enabled": "True", "versions-container": "v"})
+    objects.delete_one(request, "k", "0000000002.00000")  # type: ignore[arg-type]
+    assert request.asked[-1] == ("PUT", {"version-id": "0000000001.00000"}, {})
