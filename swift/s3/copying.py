@@ -153,7 +153,8 @@ def copy_part(request: S3Request, container: str, name: str) -> Answer:
     found = _look(request, source)
     size = found.content_length or 0
     headers, query = _headers(source)
-    headers.update({**_NOT_THE_COPYS, tagging.STORED_KEY: ""})
+    # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
+    headers.update({**_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"})
     given = request.header("x-amz-copy-source-range")
     if given is not None:
         first, last = _range(given, size)

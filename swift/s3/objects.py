@@ -230,8 +230,9 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     made = answer.get("x-object-version-id")
     if version is None:
         return Gone(made is not None and made != "null", made)
-    if answer.get("x-object-current-version-id") == "null":
-        _bring_back(request, bucket, key)
+    current = answer.get("x-object-current-version-id")
+    if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
+        bring_back(request, bucket, key)
     return Gone(was_marker, version)
 
 
@@ -244,6 +245,13 @@ def _keeps_versions(request: S3Request) -> bool:
     if not 200 <= info["status"] < 300:
         raise S3Error("ServiceUnavailable")
     return truthy(info["sysmeta"].get("versions-enabled"))
+
+
+def _is_nothing_current(request: S3Request, bucket: str, key: str) -> bool:
+    """What the summary of a large object's deletion does not tell."""
+    found = request.ask("HEAD", bucket, key, {"symlink": "get"}, {"HTTP_X_NEWEST": "true"})
+    found.close()
+    return found.status == 404
 
 
 def _is_marker(answer: Subanswer) -> bool:
@@ -261,7 +269,7 @@ def _check_summary(answer: Subanswer) -> None:
         raise S3Error("InternalError", reason="segments of a large object could not be deleted")
 
 
-def _bring_back(request: S3Request, bucket: str, key: str) -> None:
+def bring_back(request: S3Request, bucket: str, key: str) -> None:
     """The newest version that is left becomes the current one, unless it says that there is none. Raises S3Error.
 
     What has the version "null" is at the object's name itself, and so is current already.

@@ -203,6 +203,14 @@ class Asked(NamedTuple):
         end = wsgi_to_str(self.params.get("end_marker", ""))
         return bool(end) and (name <= end if self.reverse else name >= end)
 
+    def _is_at_subdir(self) -> bool:
+        """Returns True if the marker is a subdir of the page before, which is known as such only by its very name."""
+        prefix, delimiter = self.params.get("prefix", ""), self.params.get("delimiter", "")
+        if self.reverse or not delimiter or not self.marker.startswith(prefix):
+            return False
+        at = self.marker.find(delimiter, len(prefix))
+        return at >= 0 and at + len(delimiter) == len(self.marker)
+
     def hidden_params(self) -> dict[str, str]:
         """The parameters for the hidden container."""
         kept = ("limit", "delimiter", "reverse")
@@ -210,7 +218,9 @@ class Asked(NamedTuple):
         if self.params.get("prefix"):
             params["prefix"] = RESERVED + self.params["prefix"]
         if self.marker:
-            if self.version_marker is None:
+            if self._is_at_subdir():
+                params["marker"] = RESERVED + self.marker
+            elif self.version_marker is None:
                 params["marker"] = f"{RESERVED}{self.marker}{RESERVED}:"  # behind all of its versions
             elif self.version_marker == NULL:
                 params["marker"] = f"{RESERVED}{self.marker}{RESERVED}"

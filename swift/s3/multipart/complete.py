@@ -14,7 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.middleware.parallel import Meanwhile, in_parallel
 from swift.middleware.slo.upload import KNOWN
-from swift.s3 import metadata, tagging
+from swift.s3 import metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
@@ -244,7 +244,10 @@ class _Completion:
         request = self.request
         version = stored.get("x-object-version-id")
         if version is not None and version != "null":
-            request.ask("DELETE", self.bucket, self.key, {"version-id": version}).drain()
+            gone = request.ask("DELETE", self.bucket, self.key, {"version-id": version})
+            gone.drain()
+            if gone.is_success and gone.get("x-object-current-version-id") == "null":
+                objects.bring_back(request, self.bucket, self.key)
         else:
             owner, found = marker.owner_of(request, self.bucket, self.key)
             if owner == self.upload:

@@ -122,10 +122,15 @@ def is_completed(request: S3Request, bucket: str, key: str, upload: str, begun: 
             query.update(marker=key, version_marker=marker)
         rows = layout.read_rows(request, request.ask("GET", bucket, query=query))
         for row in rows:
-            if row.get("name") != key or "s3_etag" not in row or row["last_modified"] < since:
+            if row.get("name") != key or not _is_large(row) or row["last_modified"] < since:
                 continue
             if owner_of(request, bucket, key, row.get("version_id", "null"))[0] == upload:
                 return True
         if len(rows) < 1000 or rows[-1].get("name") != key or rows[-1]["last_modified"] < since:
             return False
         marker = rows[-1].get("version_id", "null")
+
+
+def _is_large(row: layout.Row) -> bool:
+    """Returns True if a row of a listing may be of a static large object: its hash says more than an ETag, or has said so."""
+    return "slo_etag" in row or ";" in (row.get("hash") or "")

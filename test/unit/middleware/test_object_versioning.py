@@ -713,6 +713,8 @@ def test_page_by_page_is_the_whole(listed, reverse, limit):
 def test_directories(listed):
     world, ids = listed
     assert world.brief("&delimiter=/&marker=b1") == ["f/", *expected(ids, ("z", DOWN))]
+    for version in ("", "&version_marker=null"):
+        assert world.brief(f"&delimiter=/&marker=f/{version}&limit=2") == expected(ids, ("z", (2, 1)))
     assert world.brief("&delimiter=x&prefix=f") == ["f/x", *expected(ids, ("f/y", DOWN))]
 
 

@@ -1,0 +1,133 @@
+"""What no deletion and no expiry may take along: parts of versions, and parts that were copied."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+
+from swift.s3 import copying, objects
+from swift.s3.multipart import marker
+from swift.s3.multipart.complete import _Completion
+from swift.wire.subanswer import Subanswer
+
+_LARGE = [("X-Static-Large-Object", "True"), ("X-Object-Sysmeta-S3api-Etag", "e-1"), ("Content-Length", "7")]
+
+
+class _Request:
+    """A request whose native ones are answered by `answers`, and kept in `asked`."""
+
+    bucket, key = "b", "k"
+    version_id = None
+    credential = None
+    is_decided = False
+    options = SimpleNamespace(s3_acl=False)
+
+    def __init__(self, answers: Any, sysmeta: dict[str, str], **environ: str) -> None:
+        self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.environ = environ
+        self._answers = answers
+        self._sysmeta = sysmeta
+
+    def header(self, name: str) -> str | None:
+        return self.environ.get("HTTP_" + name.upper().replace("-", "_"))
+
+    def container_info(self, bucket: str | None = None) -> dict[str, Any]:
+        return {"status": 204, "sysmeta": self._sysmeta}
+
+    def ask(
+        self,
+        method: str,
+        container: str | None = None,
+        obj: str | None = None,
+        query: Any = None,
+        headers: Any = None,
+        body: Any = None,
+        rights: str = "client",
+    ) -> Subanswer:
+        self.asked.append((method, dict(query or {}), dict(headers or {})))
+        status, found, data = self._answers(method, query or {})
+        return Subanswer({"REQUEST_METHOD": method}, status, found, [data], 0.0)
+
+
+def _deletion(sysmeta: dict[str, str], version: str | None) -> dict[str, str]:
+    def answers(method: str, _query: dict[str, str]) -> Any:
+        return ("200 OK", _LARGE, b"") if method == "HEAD" else ("204 No Content", [], b"")
+
+    request = _Request(answers, sysmeta)
+    objects.delete_one(request, "k", version)  # type: ignore[arg-type]
+    return request.asked[-1][1]
+
+
+def test_the_segments_of_what_becomes_a_version_stay() -> None:
+    kept = {"versions-enabled": "True", "versions-container": "v"}
+    assert _deletion(kept, None) == {}
+    everything = {"multipart-manifest": "delete", "async": "on"}
+    assert _deletion({}, None) == everything
+    assert _deletion({**kept, "versions-enabled": "False"}, None) == everything
+    assert _deletion(kept, "null") == {"version-id": "null", **everything}
+
+
+def test_an_upload_that_an_older_version_is_made_of_is_complete() -> None:
+    row = {
+        "name": "k",
+        "version_id": "0000000002.00000",
+        "last_modified": "2026-11-21T05:10:30.123450",
+        "hash": "0123; s3_etag=e-1",
+        "slo_etag": '"4567"',
+        "content_type": "text/plain",
+    }
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "GET":
+            return "200 OK", [], orjson.dumps([row])
+        if "version-id" in query:
+            return "200 OK", [*_LARGE, ("X-Object-Sysmeta-S3api-Upload-Id", "u")], b""
+        return "404 Not Found", [], b""
+
+    request = _Request(answers, {"versions-container": "v"})
+    assert marker.is_completed(request, "b", "k", "u", 0.0)  # type: ignore[arg-type]
+
+
+def test_a_part_does_not_end_when_its_source_does() -> None:
+    def answers(method: str, _query: dict[str, str]) -> Any:
+        if method == "HEAD":
+            return "200 OK", [("Content-Length", "7"), ("X-Delete-At", "9999999999")], b""
+        return "201 Created", [("Etag", "e")], b""
+
+    request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
+    copying.copy_part(request, "b+segments", "k/u/1")  # type: ignore[arg-type]
+    assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
+
+
+def test_of_a_completion_that_is_taken_back_the_version_before_is_current_again() -> None:
+    rows = [{"name": "k", "version_id": "0000000001.00000", "content_type": "text/plain"}]
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "GET":
+            return "200 OK", [], orjson.dumps(rows if "versions" in query else [])
+        if method == "DELETE":
+            return "204 No Content", [("X-Object-Current-Version-Id", "null")], b""
+        return "201 Created", [], b""
+
+    request = _Request(answers, {"versions-container": "v"})
+    stored = Subanswer(
+        {"REQUEST_METHOD": "PUT"}, "201 Created", [("X-Object-Version-Id", "0000000002.00000")], [], 0.0
+    )
+    work = _Completion(request, "b", "k", "u", stored, [], None)  # type: ignore[arg-type]
+    work._take_back(stored)
+    assert ("PUT", {"version-id": "0000000001.00000"}, {}) in request.asked
+
+
+def test_the_version_before_a_large_object_that_is_deleted_at_once_is_current_again() -> None:
+    rows = [{"name": "k", "version_id": "0000000001.00000", "content_type": "text/plain"}]
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "HEAD":
+            return ("200 OK", _LARGE, b"") if "version-id" in query else ("404 Not Found", [], b"")
+        if method == "GET":
+            return "200 OK", [], orjson.dumps(rows)
+        return ("200 OK", [], b"{}") if method == "DELETE" else ("201 Created", [], b"")
+
+    request = _Request(answers, {"versions-enabled": "True", "versions-container": "v"})
+    objects.delete_one(request, "k", "0000000002.00000")  # type: ignore[arg-type]
+    assert request.asked[-1] == ("PUT", {"version-id": "0000000001.00000"}, {})
