@@ -23,6 +23,9 @@ from swift.wire.call import Application, StartResponse
 from swift.wire.errors import ClientError
 from swift.wire.message import status_line
 
+# What filters on the left have found out (a temporary URL, say) is no word on who signed.
+_RIGHTS = ("REMOTE_USER", "swift.authorize", "swift.authorize_override", "swift_owner")
+
 
 class S3Api:
     def __init__(self, app: Application, options: Options, logger: Any, metrics: Any) -> None:
@@ -83,6 +86,8 @@ class S3Api:
         credential = signature.read(environ, options, host_bucket)
         if credential.token is not None:
             raise S3Error("InvalidToken")  # there are no temporary credentials here
+        for key in _RIGHTS:
+            environ.pop(key, None)
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         metadata.check_headers(environ)
         operation = operations.find(request)

@@ -53,6 +53,8 @@ class Sender(Protocol):
 
     def error_of(self, answer: Subanswer, bucket: str | None, key: str | None) -> S3Error: ...
 
+    def authenticate(self) -> None: ...
+
 
 class Payload:
     """`input`, `length`: of the native request, length None for a body that ends where it ends. `error`: what was found while reading."""
@@ -72,7 +74,7 @@ class Payload:
         expected = sha256 if form is None and sha256 and _SHA256.fullmatch(sha256) else None
         if form is None and sha256 is not None and expected is None and sha256 != "UNSIGNED-PAYLOAD":
             raise chunked.bad_sha256(request.credential, sha256)
-        self.check = Check(expected if self.length is not None else None, algorithm, value)
+        self.check = Check(expected, algorithm, value)
         self.input: Any = environ["wsgi.input"]
         self.content_encoding = environ.get("HTTP_CONTENT_ENCODING")
         if form is not None:
@@ -82,6 +84,8 @@ class Payload:
         elif self.check.is_needed:
             self.input = _Checked(self)
         if self.length == 0:
+            if form is not None and form.credential is not None and form.credential.signing_key is None:
+                request.authenticate()  # no native request has brought the key by now
             self._look_at_nothing()
 
     def _look_at_nothing(self) -> None:
@@ -173,6 +177,8 @@ class _Checked(InputFilter):
 
     def pull(self, size: int) -> bytes:
         payload = self._payload
+        if payload.error is not None:
+            raise payload.failed(payload.error)
         data = super().pull(size)
         if data:
             payload.check.update(data)

@@ -111,6 +111,8 @@ class S3Request:
         return data
 
     def _document(self, limit: int) -> bytes:
+        if self.credential is not None:
+            self.authenticate()  # nothing is read for a stranger, and chunks may be signed with the key
         body = payload.prepared(self)
         if body.length is not None and body.length > limit:
             raise S3Error("MalformedXML")

@@ -16,6 +16,8 @@ from swift.s3.request import S3Request
 from swift.wire.message import InputFilter
 from swift.wire.subanswer import Subanswer
 
+_KEPT_BYTES = 65536  # as many as the proxy takes for a small body
+
 
 def upload_part(request: S3Request) -> Answer:
     """UploadPart, and UploadPartCopy where a header names a source."""
@@ -56,12 +58,17 @@ def _part_number(request: S3Request, text: str) -> int:
 def _stored(request: S3Request, body: payload.Payload, container: str, name: str) -> Subanswer:
     """The PUT of a part, acknowledged. Raises S3Error."""
     headers = body.headers()
+    kept = None
+    if body.length is not None and body.length <= _KEPT_BYTES:
+        kept = body.input = _Kept(body.input)
     try:
         return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*"})
     except S3Error as error:
         if error.code != "PreconditionFailed":
             raise
-    # There is one of this number. Nothing of the body has been read.
+    # There is one of this number. Nothing of the body has been read, but of a small one.
+    if kept is not None:
+        kept.rewind()
     body.input = _LookedAtLast(request, body, name)
     return body.put(request, container, name, headers)
 
@@ -94,6 +101,26 @@ def _take_back(request: S3Request, bucket: str, key: str, upload: str, name: str
         # Just above the time that was seen: what is stored after this look stays.
         headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
         request.ask("DELETE", container, name, headers=headers).drain()
+
+
+class _Kept(InputFilter):
+    """A small body, which the proxy reads before it asks any server: it can be read once more."""
+
+    def __init__(self, below: Any) -> None:
+        super().__init__(below)
+        self._pieces: list[bytes] = []
+        self._again: list[bytes] = []
+
+    def pull(self, size: int) -> bytes:
+        if self._again:
+            return self._again.pop(0)
+        data = super().pull(size)
+        if data:
+            self._pieces.append(data)
+        return data
+
+    def rewind(self) -> None:
+        self._again, self._ahead, self._ended = list(self._pieces), b"", False
 
 
 class _LookedAtLast(InputFilter):

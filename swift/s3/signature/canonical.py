@@ -88,7 +88,7 @@ def time_of(text: str) -> float | None:
     match = _AMZ_DATE.fullmatch(text)
     if match is not None:
         year, month, day, hour, minute, second = map(int, match.groups())
-        if not (1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
+        if not (year and 1 <= month <= 12 and 1 <= day <= 31 and hour < 24 and minute < 60 and second < 61):
             return None
         return calendar.timegm((year, month, day, hour, minute, second))
     try:

@@ -51,6 +51,8 @@ def of_query(
     if not access_key or not signature or not expires:
         raise S3Error("AccessDenied", reason="invalid_query_auth")
     try:
+        if not expires.isascii():
+            raise ValueError(expires)  # digits of other scripts are numbers too, but none that is signed
         seconds = int(expires) if len(expires) < 20 else 2**31
     except ValueError:
         raise S3Error("AccessDenied", reason="invalid_expires") from None

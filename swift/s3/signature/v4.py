@@ -181,6 +181,8 @@ def _credential(
     is_query: bool,
     token: str | None,
 ) -> Credential:
+    if not names.isascii():
+        raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
     signed = sorted({name.strip().lower() for name in names.split(";")})
     signed_headers = frozenset(signed)
     unsigned = [

@@ -299,6 +299,32 @@ def test_chunks_whose_key_nobody_knows():
     assert found(wire, in_chunks(len(data)), who=credential(seed, key=False)) == "NotImplemented"
 
 
+def test_the_key_of_an_empty_body_in_chunks_is_asked_for(monkeypatch):
+    who = credential(key=False)
+
+    def authenticate(request):
+        request.credential.signing_key = credential().signing_key
+
+    monkeypatch.setattr(S3Request, "authenticate", authenticate)
+    wire = b"0;chunk-signature=%s\r\n\r\n" % (b"0" * 64)
+    assert found(wire, in_chunks(0), who=who) == "SignatureDoesNotMatch"
+
+
+def test_what_is_signed_of_a_body_holds_without_a_length_too():
+    headers = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    right = hashlib.sha256(b"abc").hexdigest()
+    assert found(b"abc", {**headers, "HTTP_X_AMZ_CONTENT_SHA256": right}) == b"abc"
+    assert found(b"abd", {**headers, "HTTP_X_AMZ_CONTENT_SHA256": right}) == "XAmzContentSHA256Mismatch"
+
+
+def test_a_wrong_body_does_not_end_well_for_who_asks_again():
+    headers = {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    made = payload(b"abc", {**headers, "HTTP_X_AMZ_CHECKSUM_CRC32": "AAAAAQ=="})
+    for _ in range(3):
+        with pytest.raises(BadBody):
+            made.input.read()
+
+
 @settings(max_examples=300)
 @given(
     st.sampled_from([ONE, TWO]),
@@ -343,7 +369,9 @@ def document(data, headers, limit=100, who=None, required=True):
         **headers,
     }
     try:
-        return S3Request(environ, None, Options(), None, who or credential()).document_body(limit, required)
+        request = S3Request(environ, None, Options(), None, who or credential())
+        request.is_known = True
+        return request.document_body(limit, required)
     except S3Error as error:
         return error.code
 

@@ -280,6 +280,8 @@ URL = {
         ({}, {"x-amz-meta-a": "v"}, "AccessDenied"),
         ({}, {"Authorization": "AWS a:b"}, "InvalidArgument"),
         ({"X-Amz-SignedHeaders": "x-amz-date"}, {"x-amz-date": "20260102T030405Z"}, "AccessDenied"),
+        ({"X-Amz-SignedHeaders": "host;\u0100"}, {}, "SignatureDoesNotMatch"),
+        ({"X-Amz-Date": "00000102T030405Z"}, {}, "AccessDenied"),
     ],
 )
 def test_bad_presigned_urls(change, headers, code):
@@ -290,7 +292,9 @@ def test_bad_presigned_urls(change, headers, code):
     assert raised.value.code == code
 
 
-@pytest.mark.parametrize("expires", ["1767323044", "2147483648", "x", "", "9" * 30])
+@pytest.mark.parametrize(
+    "expires", ["1767323044", "2147483648", "x", "", "9" * 30, quote("１７６７３２３６４５")]
+)
 def test_bad_presigned_urls_of_version_2(expires):
     with pytest.raises(S3Error) as raised:
         read(f"GET /b/k?AWSAccessKeyId=a&Expires={expires}&Signature=x", {})
