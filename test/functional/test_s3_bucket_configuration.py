@@ -106,25 +106,25 @@ def test_object_tags_change_nothing_else(s3: Any) -> None:
 
 
 def test_tags_of_versions(s3: Any) -> None:
-    s3.create_bucket(Bucket="versions")
-    s3.put_object(Bucket="versions", Key="k", Body=b"0")
-    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
-    first = s3.put_object(Bucket="versions", Key="k", Body=b"1", Metadata={"m": "1"})["VersionId"]
-    second = s3.put_object(Bucket="versions", Key="k", Body=b"2")["VersionId"]
-    s3.put_object_tagging(Bucket="versions", Key="k", VersionId=first, Tagging={"TagSet": TAGS[:1]})
-    told = s3.put_object_tagging(Bucket="versions", Key="k", Tagging={"TagSet": TAGS[1:]})
+    s3.create_bucket(Bucket="s3-old-ones")
+    s3.put_object(Bucket="s3-old-ones", Key="k", Body=b"0")
+    s3.put_bucket_versioning(Bucket="s3-old-ones", VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket="s3-old-ones", Key="k", Body=b"1", Metadata={"m": "1"})["VersionId"]
+    second = s3.put_object(Bucket="s3-old-ones", Key="k", Body=b"2")["VersionId"]
+    s3.put_object_tagging(Bucket="s3-old-ones", Key="k", VersionId=first, Tagging={"TagSet": TAGS[:1]})
+    told = s3.put_object_tagging(Bucket="s3-old-ones", Key="k", Tagging={"TagSet": TAGS[1:]})
     assert told["VersionId"] == second
-    assert s3.get_object_tagging(Bucket="versions", Key="k", VersionId=first)["TagSet"] == TAGS[:1]
-    assert s3.get_object_tagging(Bucket="versions", Key="k")["TagSet"] == TAGS[1:]
-    found = s3.head_object(Bucket="versions", Key="k", VersionId=first)
+    assert s3.get_object_tagging(Bucket="s3-old-ones", Key="k", VersionId=first)["TagSet"] == TAGS[:1]
+    assert s3.get_object_tagging(Bucket="s3-old-ones", Key="k")["TagSet"] == TAGS[1:]
+    found = s3.head_object(Bucket="s3-old-ones", Key="k", VersionId=first)
     assert found["Metadata"] == {"m": "1"}
-    assert s3.get_object(Bucket="versions", Key="k")["Body"].read() == b"2"
-    marker = s3.delete_object(Bucket="versions", Key="k")["VersionId"]
+    assert s3.get_object(Bucket="s3-old-ones", Key="k")["Body"].read() == b"2"
+    marker = s3.delete_object(Bucket="s3-old-ones", Key="k")["VersionId"]
     with pytest.raises(ClientError) as caught:
-        s3.get_object_tagging(Bucket="versions", Key="k", VersionId=marker)
+        s3.get_object_tagging(Bucket="s3-old-ones", Key="k", VersionId=marker)
     assert code_of(caught)[1] == 405
     with pytest.raises(ClientError) as caught:
-        s3.get_object_tagging(Bucket="versions", Key="k", VersionId="1795237739.28946")
+        s3.get_object_tagging(Bucket="s3-old-ones", Key="k", VersionId="1795237739.28946")
     assert code_of(caught) == ("NoSuchVersion", 404)
 
 
