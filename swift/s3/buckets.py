@@ -69,9 +69,14 @@ def head(request: S3Request) -> Answer:
 
 
 def delete(request: S3Request) -> Answer:
-    """DeleteBucket, with what multipart uploads have left in its segments' container."""
+    """DeleteBucket, with what multipart uploads have left in its segments' container.
+
+    The bucket goes first: if it may not, or an object has come meanwhile, no part goes either. Parts that can't be removed then are found by the
+    sweep for orphans.
+    """
     bucket = bucket_of(request)
-    if request.options.allow_multipart_uploads:
+    has_uploads = request.options.allow_multipart_uploads
+    if has_uploads:
         answer = request.ask("HEAD", bucket, headers={"HTTP_X_NEWEST": "true"})
         if not answer.is_success:
             raise request.error_of(answer, bucket)
@@ -79,24 +84,20 @@ def delete(request: S3Request) -> Answer:
         if answer.get("x-container-object-count") not in ("0", None):
             raise S3Error("BucketNotEmpty", BucketName=bucket)
         _refuse_versions(request, bucket)
-        _check_may_change(request, bucket)
-        multipart.clean_up(request, bucket)
     answer = request.ask("DELETE", bucket)
     if answer.status != 204:
         raise request.error_of(answer, bucket)
     answer.close()
-    bucket_documents.clean_up(request, bucket)
+    request.forget_infos()
+    try:
+        if has_uploads:
+            multipart.clean_up(request, bucket)
+        bucket_documents.clean_up(request, bucket)
+    except S3Error as error:
+        request.logger.warning(
+            "the bucket %s is gone, not all that uploads have left of it: %s", bucket, error
+        )
     return empty(204)
-
-
-def _check_may_change(request: S3Request, bucket: str) -> None:
-    """Who may write objects may remove parts, but no bucket: asked before any part goes, by a change of nothing. Raises S3Error."""
-    if request.is_decided:
-        return
-    answer = request.ask("POST", bucket)
-    if not answer.is_success:
-        raise request.error_of(answer, bucket)
-    answer.drain()
 
 
 def _refuse_versions(request: S3Request, bucket: str) -> None:
