@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -53,7 +54,7 @@ ATTEMPTS = 5  # at changing a database that is being replaced
 Result = TypeVar("Result")
 
 
-class Broker(SyncPoints, TakingOver):
+class Broker(SyncPoints, TakingOver, ABC):
     """One account or container database.
 
     `path`: `<hash directory>/<hash>.db`. `timeout`: seconds to wait for SQLite's locks; `lock_timeout`: for the
@@ -218,8 +219,8 @@ class Broker(SyncPoints, TakingOver):
 
     # -- creation and removal
 
-    def _initial_row(self, put_timestamp: str, policy_index: int | None) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _initial_row(self, put_timestamp: str, policy_index: int | None) -> dict[str, Any]: ...
 
     def new_id(self) -> str:
         """An id for a replica of a database on this device."""
@@ -314,13 +315,13 @@ class Broker(SyncPoints, TakingOver):
         self.merger.merge()
 
     @staticmethod
+    @abstractmethod
     def item_from_record(record: pending.Record) -> Any:
         """The row item that a pending record stands for. Raises ValueError for anything that could not be merged."""
-        raise NotImplementedError
 
+    @abstractmethod
     def merge_items(self, items: list[Any], source: str | None = None) -> None:
         """Merge row items, in transactions of bounded size; `source`: remember how far we are with that peer."""
-        raise NotImplementedError
 
     # -- reading
 
@@ -331,9 +332,9 @@ class Broker(SyncPoints, TakingOver):
             raise ContentDamaged("it has no stat row")
         return dict(zip((d[0] for d in cursor.description), row, strict=True))
 
+    @abstractmethod
     def info(self) -> dict[str, Any]:
         """get_info of 7.1 and 8.1, after merging the pending file."""
-        raise NotImplementedError
 
     def max_row(self, table: str | None = None) -> int:
         """The highest row id ever given out, -1 if none was."""
@@ -445,25 +446,25 @@ class Broker(SyncPoints, TakingOver):
             (timestamp, timestamp, timestamp),
         )
 
+    @abstractmethod
     def check_alive(self, conn: Connection) -> None:
         """Raises DatabaseMissing if the database counts as deleted now, in the write transaction of `conn`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_deleted(self) -> bool:
         """Returns True if the database counts as deleted (7.1, 8.1)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def empty(self) -> bool:
         """Returns True if it holds no rows that would be lost with it (7.1, 8.1)."""
-        raise NotImplementedError
 
     # -- reclaim
 
     _tombstone_column: str
 
+    @abstractmethod
     def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
         """Returns True if the whole database may be removed (10.5)."""
-        raise NotImplementedError
 
     def is_reclaim_due(self, conn: Connection, info: Mapping[str, Any], age: str, sync_age: str) -> bool:
         """Returns True if `reclaim` would remove anything; `info`: as read on `conn`. Takes no lock that others wait for."""

@@ -10,6 +10,7 @@ database: what a merge moves from one to the other in between is then seen twice
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -141,7 +142,7 @@ class _Replaced(Exception):
     """Another file came in the place of one that was being read."""
 
 
-class Reader(Generic[AnySnapshot]):
+class Reader(ABC, Generic[AnySnapshot]):
     """Reads the database of a broker. Has no state of its own: any number of threads may use it at once."""
 
     def __init__(self, broker: Broker) -> None:
@@ -152,49 +153,49 @@ class Reader(Generic[AnySnapshot]):
 
     # -- what subclasses know of files
 
+    @abstractmethod
     def files(self) -> list[str]:
         """The database files there are, at most two: the one whose rows are listed first, the one with the rest last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read_stored(self, conns: Sequence[Connection], files: Sequence[str]) -> Stored:
         """What the files say, in the transactions of `conns`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stored_rows(self, conn: Connection, names: Iterable[str]) -> dict[Any, Any]:
         """The stored rows of names, by (name, table)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows_between(
         self, conn: Connection, table: int, low: str, high: str | None, reverse: bool, count: int
     ) -> list[Any]:
         """Up to `count` stored rows as listings show them, low <= name < high, by name."""
-        raise NotImplementedError
 
+    @abstractmethod
     def snapshot(self, stored: Stored, rows: PendingRows) -> AnySnapshot:
         """The room's snapshot."""
-        raise NotImplementedError
 
     # -- what subclasses know of rows
 
     @staticmethod
+    @abstractmethod
     def table(item: Any) -> int:
         """Which listing an item's row belongs to."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def merged(old: Any, item: Any) -> Any:
         """The row that an item makes of a row (None: of nothing); None: the old one stays."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def counts(row: Any) -> tuple[int, Totals]:
         """(policy, what the row adds to its totals)."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def listed(row: Any) -> Any:
         """The row as a listing shows it, None if it doesn't."""
-        raise NotImplementedError
 
     # -- reading
 

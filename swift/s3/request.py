@@ -67,11 +67,9 @@ class S3Request:
         self.account: str | None = None
         self.user_id: str | None = credential.access_key if credential is not None else None
         self.is_known = False  # the auth filter has said yes to the signature
-        self.is_owner = False  # of the account
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
-        self.is_decided = (
-            False  # may do it by a decision of our own: native requests are not asked about it again
-        )
+        # May do it by a decision of our own: native requests are not asked about it again.
+        self.is_decided = False
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
@@ -253,7 +251,6 @@ class S3Request:
             return
         self.account = wsgi_to_str(parts[2])
         self.is_known = True
-        self.is_owner = bool(made.get("swift_owner"))
         project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID")
         self.is_at_home = not project or parts[2].rpartition("_")[2] == project
         if "s3api.user_id" in made:

@@ -34,10 +34,6 @@ _GRANT_HEADERS = {
     "x-amz-grant-write-acp": "WRITE_ACP",
 }
 HEADERS = ("x-amz-acl", *_GRANT_HEADERS)
-CANNED = (
-    "private", "public-read", "public-read-write", "authenticated-read", "bucket-owner-read", "bucket-owner-full-control",
-    "log-delivery-write",
-)  # fmt: skip
 _QUOTED = re.compile(r'"([^"]*)"|([^",\s]+)')
 _USER = Node({"ID": one(Text()), "DisplayName": maybe(Text())})
 _GRANTEE = Node(
