@@ -29,26 +29,22 @@ def find_shard_ranges(
         lower = ordered[-1]["upper"]
         if not lower or (own["upper"] and lower >= own["upper"]):
             return []
-    known = all(item["state"] == FOUND for item in ordered)
-    progress = sum(item["object_count"] for item in ordered)
     total = database.info()["object_count"]
     if size + minimum > total:
         return []
     found: list[dict[str, Any]] = []
     with database.connection(database.component_files()[0]) as conn:
+        if all(item["state"] == FOUND for item in ordered):
+            progress = sum(item["object_count"] for item in ordered)
+        else:
+            progress = total - _count_behind(conn, lower, own["upper"])
         while limit < 0 or len(found) < limit:
-            upper = None
-            if not known or progress + size + minimum <= total:
-                row = conn.execute(
-                    "SELECT name FROM object WHERE deleted = 0 AND name > ? ORDER BY name LIMIT 1 OFFSET ?",
-                    (lower, size - 1),
-                ).fetchone()
-                upper = row[0] if row else None
+            upper, count = None, size
+            if progress + size + minimum <= total:
+                upper = _row_at(conn, lower, size)
             is_last = upper is None or bool(own["upper"] and upper >= own["upper"])
-            count = size
             if is_last:
-                upper = own["upper"]
-                count = max(total - progress, 0) if known else _count(conn, lower, upper, size)
+                upper, count = own["upper"], max(total - progress, 0)
             found.append({"index": index + len(found), "lower": lower, "upper": upper, "object_count": count})
             if is_last:
                 break
@@ -58,15 +54,24 @@ def find_shard_ranges(
     return found
 
 
+def _row_at(conn: Any, lower: str, number: int) -> str | None:
+    """The name of the live row that is the `number`th behind `lower`."""
+    row = conn.execute(
+        "SELECT name FROM object WHERE deleted = 0 AND name > ? ORDER BY name LIMIT 1 OFFSET ?",
+        (lower, number - 1),
+    ).fetchone()
+    return row[0] if row else None
+
+
+def _count_behind(conn: Any, lower: str, upper: str) -> int:
+    below, args = ("AND name <= ?", [lower, upper]) if upper else ("", [lower])
+    query = f"SELECT count(*) FROM object WHERE deleted = 0 AND name > ? {below}"
+    return int(conn.execute(query, args).fetchone()[0])
+
+
 def is_complete(ranges: Sequence[ShardRange], own: ShardRange) -> bool:
     """Returns True if the last of these ranges reaches the end of `own`."""
     if not ranges:
         return False
     upper = max(ranges, key=sort_key)["upper"]
     return not upper or bool(own["upper"] and upper >= own["upper"])
-
-
-def _count(conn: Any, lower: str, upper: str, most: int) -> int:
-    below, args = ("AND name <= ?", (lower, upper, most)) if upper else ("", (lower, most))
-    query = f"SELECT count(*) FROM (SELECT 1 FROM object WHERE deleted = 0 AND name > ? {below} LIMIT ?)"
-    return int(conn.execute(query, args).fetchone()[0])
