@@ -1,6 +1,7 @@
-"""Containers: their verbs (spec proxy 9, without the listings of sharded containers).
+"""Containers: their verbs (spec proxy 9).
 
-Listings are the backend's JSON, passed on as it comes; other formats are made by the listing_formats filter.
+Listings are the backend's JSON, passed on as it comes, or put together of those of shards (`sharded_container`); other formats are
+made by the listing_formats filter.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from swift.proxy.listings import Listing, fetch
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Place
 from swift.proxy.rows import LostRows
+from swift.proxy.services import Services
+from swift.proxy.shard_listing import Unavailable
+from swift.proxy.sharded_container import Known, ShardedContainers, needed
 from swift.proxy.updates import NOTHING, account_shares
 from swift.wire.message import (
     HTTPBadRequest,
@@ -40,14 +44,10 @@ from swift.wire.message import (
 )
 
 _ACL_KEYS = (("X-Container-Read", "HTTP_X_CONTAINER_READ"), ("X-Container-Write", "HTTP_X_CONTAINER_WRITE"))
-_AUTO_LISTING: dict[str, str | None] = {
-    "X-Backend-Record-Type": "auto",
-    "X-Backend-Record-Shard-Format": "namespace",
-    "X-Backend-Include-Deleted": "false",
-}
 _RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
 _MAX_ROWS = 64 * 1024 * 1024  # bytes of one UPDATE
 _SHARDING_SYSMETA = "x-container-sysmeta-sharding"
+_JSON = "application/json; charset=utf-8"
 
 
 class ContainerController(Controller):
@@ -55,6 +55,10 @@ class ContainerController(Controller):
     PUBLIC = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"))
     PRIVATE = frozenset(("UPDATE",))
     DELAYED = frozenset(("GET", "HEAD"))
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.sharded = ShardedContainers(services)
 
     def _names(self, exchange: Exchange) -> tuple[str, str]:
         assert exchange.container is not None
@@ -68,23 +72,46 @@ class ContainerController(Controller):
     def GET(self, exchange: Exchange, start_response: StartResponse) -> Body:
         """Listing (GET) or figures (HEAD)."""
         params = dict(exchange.request.params)
+        limit = constraints.limits().container_listing_limit
         if exchange.method == "GET":
             exchange.checked(constraints.check_query_utf8, params, constraints.CONTAINER_LISTING_PARAMS)
-            limit = constraints.limits().container_listing_limit
-            exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
+            limit = exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
         account, container = self._names(exchange)
         if not account.startswith(".") and self.account_info(exchange) is None:
             denied = exchange.denied(None)
             if denied is not None:
                 return denied(exchange.environ, start_response)
             raise HTTPNotFound(request=exchange.request)
+        why = ""
+        if _is_auto(exchange):
+            known, why = self.sharded.known(exchange)
+            if known is not None:
+                body = self._answer_known(exchange, start_response, known, params, limit)
+                if body is not None:
+                    return body
+                why = "error"
+        return self._ask(exchange, start_response, params, limit, why)
+
+    def _ask(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        params: dict[str, str],
+        limit: int,
+        why: str,
+    ) -> Body:
+        """The answer of the container's own servers. `why`: caches were of no use."""
         asked = asked_container(*self._native(exchange))
         place = self._place(exchange)
         found = self._fetch(exchange, place, params)
         if isinstance(found, list):
             return self._missing(exchange, start_response, found, asked)
+        if why:
+            self.sharded.directory.count_listing(why, found.status)
+        if _is_auto(exchange) and found.get("x-backend-record-type", "object") == "shard":
+            return self._answer_sharded(exchange, start_response, place, found, asked, params, limit)
         try:
-            return self._answer(exchange, start_response, place, found, asked)
+            return self._answer(exchange, start_response, found, asked)
         except BaseException:
             found.close()
             raise
@@ -98,8 +125,8 @@ class ContainerController(Controller):
             return fetch(self.services, environ, place, "format=json")
         extra = None
         params["format"] = "json"
-        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() not in ("object", "shard"):
-            extra = _AUTO_LISTING
+        if _is_auto(exchange):
+            extra = self.sharded.wanted(exchange)
             params["states"] = "listing"
         # Also what logs show, here and (as Referer) at the container servers.
         query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
@@ -132,25 +159,26 @@ class ContainerController(Controller):
         account, container = self._names(exchange)
         return wsgi_to_str(account), wsgi_to_str(container)
 
-    def _answer(
-        self, exchange: Exchange, start_response: StartResponse, place: Place, found: Listing, asked: Asked
-    ) -> Body:
+    def _learnt(self, exchange: Exchange, found: Listing, asked: Asked) -> Headers:
+        """The headers of an answer about the container, which is remembered."""
         environ = exchange.environ
         headers = [pair for pair in found.headers if pair[0].lower() not in _RECORD_HEADERS]
         headers.append(
             ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         )
-        explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
-        if not explicit:
+        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() != "shard":
             known = headers + found.metadata
             remember_container(environ, *self._native(exchange), found.status, known, asked)
+        return headers
+
+    def _answer(
+        self, exchange: Exchange, start_response: StartResponse, found: Listing, asked: Asked
+    ) -> Body:
+        headers = self._learnt(exchange, found, asked)
         denied = self._denied_read(exchange, found.get("x-container-read"))
         if denied is not None:
             found.close()
-            return denied(environ, start_response)
-        if not explicit and found.get("x-backend-record-type", "object") == "shard":
-            self.services.logger.error("%s is sharded, its listing cannot be assembled here", place.tail)
-            raise HTTPServiceUnavailable(request=exchange.request)
+            return denied(exchange.environ, start_response)
         headers, metadata = self._for_client(exchange, headers, found.metadata)
         headers.append(("Content-Type", found.content_type))
         if found.content_length is not None:
@@ -158,6 +186,68 @@ class ContainerController(Controller):
         body = self.body_of(exchange, found)
         start_response(status_line(found.status), headers + metadata)
         return body
+
+    def _answer_sharded(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        place: Place,
+        found: Listing,
+        asked: Asked,
+        params: dict[str, str],
+        limit: int,
+    ) -> Body:
+        """The listing of the shards that the container's servers name."""
+        items = self.sharded.listed_by(exchange, place, found, asked, params)
+        headers = self._learnt(exchange, found, asked)
+        denied = self._denied_read(exchange, found.get("x-container-read"))
+        if denied is not None:
+            return denied(exchange.environ, start_response)
+        policy = found.get("x-backend-storage-policy-index") or "0"
+        try:
+            body, headers = self.sharded.assemble(exchange, items, policy, params, limit, headers)
+        except Unavailable as why:
+            raise self.sharded.unavailable(exchange, why) from None
+        return self._listed(exchange, start_response, body, headers, found.metadata)
+
+    def _answer_known(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        known: Known,
+        params: dict[str, str],
+        limit: int,
+    ) -> Body | None:
+        """The listing of the shards that the caches name; None if they can't be listed, then they were others."""
+        acl = known.read_acl
+        denied = exchange.denied(acl)
+        if denied is not None:
+            return denied(exchange.environ, start_response)
+        items = needed(known.namespaces, params)
+        try:
+            body, headers = self.sharded.assemble(exchange, items, known.policy, params, limit, known.headers)
+        except Unavailable as why:
+            self.services.logger.warning(
+                "Listing of %s, asking for its shards again: %s", exchange.request.path, why
+            )
+            self.sharded.directory.forget_listing(exchange.environ, *self._native(exchange))
+            return None
+        return self._listed(exchange, start_response, body, headers, known.metadata)
+
+    def _listed(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        body: bytes,
+        headers: Headers,
+        metadata: Headers,
+    ) -> Body:
+        headers, metadata = self._for_client(exchange, headers, metadata)
+        headers.append(("Content-Type", _JSON))
+        headers.append(("Content-Length", str(len(body))))
+        self.watch_client(exchange)
+        start_response(status_line(200), headers + metadata)
+        return [body]
 
     def _for_client(self, exchange: Exchange, headers: Headers, metadata: Headers) -> tuple[Headers, Headers]:
         """What this client may see, and the policy's name."""
@@ -343,3 +433,9 @@ class ContainerController(Controller):
         return self.write(
             exchange, place, common, shares, place.nodes(), place.quorum, body=body, lost_rows=lost_rows
         )
+
+
+def _is_auto(exchange: Exchange) -> bool:
+    """Returns True if a listing is wanted, whoever has it."""
+    asked_for = exchange.environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
+    return exchange.method == "GET" and asked_for not in ("object", "shard")
