@@ -6,7 +6,10 @@ made by the listing_formats filter.
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
+
+import orjson
 
 from swift.core import constraints
 from swift.core.config import truthy
@@ -28,6 +31,7 @@ from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Place
 from swift.proxy.rows import LostRows
 from swift.proxy.services import Services
+from swift.proxy.shard_directory import is_in_shards
 from swift.proxy.shard_listing import Unavailable
 from swift.proxy.sharded_container import Known, ShardedContainers, needed
 from swift.proxy.updates import NOTHING, account_shares
@@ -40,6 +44,7 @@ from swift.wire.message import (
     HTTPServiceUnavailable,
     Response,
     status_line,
+    str_to_wsgi,
     wsgi_to_str,
 )
 
@@ -316,8 +321,41 @@ class ContainerController(Controller):
         if not exchange.account.startswith(".") and self.account_info(exchange) is None:
             raise HTTPNotFound(request=exchange.request)
         body = self._rows(exchange)
-        answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
+        answers: list[Answer] = []
+        for shard, part in self._by_shard(exchange, body).items():
+            place = self._place(exchange) if shard is None else self.services.containers.place(*shard)
+            answers = self._write(exchange, {"Content-Length": str(len(part))}, False, part, place=place)
+            best = best_answer(answers)
+            if shard is not None and (best is None or not is_success(best.status)):
+                # Its own container takes what it has not, and its servers move it on later.
+                answers = self._write(exchange, {"Content-Length": str(len(part))}, False, part)
+                best = best_answer(answers)
+            if best is None or not is_success(best.status):
+                break
         return self.respond_best(exchange, start_response, answers)
+
+    def _by_shard(self, exchange: Exchange, body: bytes) -> dict[tuple[str, str] | None, bytes]:
+        """Which rows go to whom: (account, container) of a shard, WSGI strings, or None for the container itself."""
+        account, container = self._names(exchange)
+        if not is_in_shards(self.container_info(exchange)["sharding_state"]):
+            return {None: body}
+        found = self.sharded.directory.updating_all(
+            exchange.environ, account, container, exchange.use_replication
+        )
+        if found is None:
+            return {None: body}
+        own = "/".join(self._native(exchange))
+        rows: dict[str, list[Any]] = {}
+        try:
+            for row in orjson.loads(body):
+                rows.setdefault(found.path_of(row["name"]) or own, []).append(row)
+        except (ValueError, TypeError, KeyError):
+            return {None: body}  # its servers say what is wrong with it
+        parts: dict[tuple[str, str] | None, bytes] = {}
+        for path, some in rows.items():
+            of_shard, _, shard = str_to_wsgi(path).partition("/")
+            parts[None if path == own else (of_shard, shard)] = orjson.dumps(some)
+        return parts or {None: body}
 
     def _lost_rows(self, exchange: Exchange) -> LostRows:
         """Tells account servers of a deletion; a handoff that never had the container has nothing to tell."""
@@ -421,8 +459,10 @@ class ContainerController(Controller):
         with_account: bool,
         body: bytes = b"",
         lost_rows: LostRows | None = None,
+        place: Place | None = None,
     ) -> list[Answer]:
-        place = self._place(exchange)
+        """`place`: None for the request's own container."""
+        place = place or self._place(exchange)
         sent = transferred_headers(exchange.environ, "container")
         sent.update(headers)
         common = self.write_block(exchange, sent, place.tail)

@@ -484,3 +484,18 @@ def test_a_full_share_of_requests_looks_past_the_caches(make_cluster):
     for _ in range(2):
         put(cluster, "a")
         assert len(cluster.of("container", "GET")) == 1
+
+
+def test_rows_in_bulk_go_to_their_shards(cluster):
+    shards = Shards(cluster)
+    shards.split((), ["m"])
+    cluster.on("container", "UPDATE", lambda seen: Reply(404 if seen.entity == "/.shards_a/c-1" else 202))
+    headers = {"X-Backend-Allow-Private-Methods": "true", "X-Backend-Storage-Policy-Index": "0"}
+    body = json.dumps([{"name": "a"}, {"name": "z"}, {"name": "b"}]).encode()
+    assert cluster.request("UPDATE", "/v1/a/c", {**headers, "Content-Length": str(len(body))}, body)[0] == 202
+    told = {}
+    for seen in cluster.of("container", "UPDATE"):
+        told.setdefault(seen.entity, []).append([row["name"] for row in json.loads(seen.body)])
+    assert told["/.shards_a/c-0"] == [["a", "b"]] * 3
+    assert told["/a/c"] == [["z"]] * 3  # nobody has its shard
+    assert cluster.request("UPDATE", "/v1/a/c", {**headers, "Content-Length": "1"}, b"{")[0] == 202
