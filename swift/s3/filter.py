@@ -14,6 +14,7 @@ from swift.core.errors import ConfigError
 from swift.s3 import access, cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.telemetry.log import get_logger
@@ -126,7 +127,11 @@ def _is_early(environ: dict[str, Any]) -> bool:
 def _done(request: S3Request, operation: operations.Operation) -> Answer:
     """Raises S3Error."""
     access.decide(request, operation)
-    return operation.handler(request)
+    try:
+        return operation.handler(request)
+    finally:
+        if request.events:
+            telling.send(request)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:

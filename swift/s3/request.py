@@ -16,6 +16,7 @@ from swift.middleware.info import get_container_info
 from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications.events import Event
 from swift.s3.options import Options
 from swift.s3.signature import Credential
 from swift.wire.call import Application
@@ -70,6 +71,7 @@ class S3Request:
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         # May do it by a decision of our own: native requests are not asked about it again.
         self.is_decided = False
+        self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
@@ -271,6 +273,25 @@ class S3Request:
         if self.credential is None:
             return S3Error("AccessDenied", reason="not_signed")
         return self.credential.mismatch()
+
+    # -- what is told ------------------------------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        event: str,
+        key: str,
+        *,
+        size: int | None = None,
+        etag: str | None = None,
+        version_id: str | None = None,
+        timestamp: str | None = None,
+    ) -> None:
+        """Something is done to a key of the bucket: queued before the client is answered, if a target wants to know.
+
+        `event`: of `notifications.events`; `size`: in bytes, None if nobody knows; `timestamp`: of the native request that did it.
+        """
+        if self.options.notification_targets:
+            self.events.append(Event(event, key, size, etag, version_id, timestamp))
 
     # -- what is known -----------------------------------------------------------------------------------------------------
 

@@ -62,7 +62,9 @@ class Notifier(Daemon):
         )
         if targets is None:
             targets = read_targets(conf.get("targets_conf_path") or conf["__file__"])
-        self.deliveries = [Delivery(target, self.local, self.limits, self.logger) for target in targets.values()]
+        self.deliveries = [
+            Delivery(target, self.local, self.limits, self.logger) for target in targets.values()
+        ]
         if not targets:
             self.logger.info("No section [s3-target:NAME]: nothing to deliver to")
         self.lost = 0

@@ -140,12 +140,12 @@ class Delivery:
                 return float("inf")
             if not marker:
                 if held.rank == 0:
-                    self.figures.waiting[container] = page.count
+                    self.figures.waiting[container] = page.total
                 if self._is_over(held, page):
                     self.local.remove(held)
                     return float("inf")
-                if page.count > self.limits.most_queued and held.rank == 0:
-                    if not self._drop_oldest(held, page.count):
+                if page.total > self.limits.most_queued and held.rank == 0:
+                    if not self._drop_oldest(held, page.total):
                         return clock.time() + 5
                     continue
             due, later = self._due(held, page)
@@ -161,7 +161,9 @@ class Delivery:
         return clock.time()
 
     def _is_over(self, held: Held, page: Page) -> bool:
-        return held.rank == 0 and not page.count and not page.rows and clock.time() > held.place.end + _LINGERS
+        return (
+            held.rank == 0 and not page.total and not page.rows and clock.time() > held.place.end + _LINGERS
+        )
 
     def _due(self, held: Held, page: Page) -> tuple[list[tuple[str, str]], float]:
         """(rows to be delivered now by this node, when there will be others)."""
@@ -201,7 +203,8 @@ class Delivery:
         delivered: list[str] = []
         try:
             return all(
-                self._hand_over(held, names, messages, delivered) for names, messages in self._messages(held, due)
+                self._hand_over(held, names, messages, delivered)
+                for names, messages in self._messages(held, due)
             )
         finally:
             self._take_away(held, delivered)
@@ -282,7 +285,11 @@ class Delivery:
         self._pause = min(max(_FIRST_PAUSE, self._pause * 2), self.target.longest_pause)
         self.resting_until = clock.monotonic() + self._pause
         self._told(
-            "error", "ERROR Target %s takes nothing: %s; again in %.0f s", self.target.name, error, self._pause
+            "error",
+            "ERROR Target %s takes nothing: %s; again in %.0f s",
+            self.target.name,
+            error,
+            self._pause,
         )
 
     def _drop_oldest(self, held: Held, count: int) -> bool:

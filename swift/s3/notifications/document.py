@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from swift.core import clock
 from swift.s3.errors import S3Error
 from swift.s3.notifications.events import WORDS
+from swift.s3.notifications.names import target_of
 from swift.s3.xml import Node, Text, document, element, many, maybe, node, one, read
 
 MOST_BYTES = 256 * 1024
@@ -21,9 +21,6 @@ KINDS = {
     "QueueConfiguration": "Queue",
     "CloudFunctionConfiguration": "CloudFunction",
 }
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of a target
-_AWS_ARN = re.compile(r"arn:aws:(?:sqs|sns|lambda):[^:]*:[^:]*:(?:function:)?([^:]+)")
-_MINIO_ARN = re.compile(r"arn:minio:sqs:[^:]*:([^:]+):[^:]+")
 _FILTER = Node(
     {
         "S3Key": maybe(
@@ -53,14 +50,8 @@ _SHAPE = Node(
 )
 
 
-def target_of(arn: str) -> str:
-    """The name of the target that an ARN means, AWS's form or MinIO's; "" for none."""
-    found = _AWS_ARN.fullmatch(arn) or _MINIO_ARN.fullmatch(arn)
-    return found.group(1) if found is not None and NAME.fullmatch(found.group(1)) else ""
-
-
 def _wrong(message: str, name: str = "", value: str = "") -> S3Error:
-    elements = {"ArgumentName": name, "ArgumentValue": value[:1024]} if name else {}
+    elements: dict[str, Any] = {"ArgumentName": name, "ArgumentValue": value[:1024]} if name else {}
     return S3Error("InvalidArgument", message, **elements)
 
 
@@ -71,7 +62,9 @@ def parse(data: bytes, targets: Collection[str]) -> dict[str, Any]:
         raise S3Error("NotImplemented", "Delivery to EventBridge is not supported.")
     if sum(len(found[kind]) for kind in KINDS) > MOST:
         raise _wrong(f"The number of notification configurations exceeds the limit of {MOST}.")
-    kept = {kind: [_checked(item, KINDS[kind], targets) for item in found[kind]] for kind in KINDS if found[kind]}
+    kept = {
+        kind: [_checked(item, KINDS[kind], targets) for item in found[kind]] for kind in KINDS if found[kind]
+    }
     items = [item for kind in kept for item in kept[kind]]
     if len({item["Id"] for item in items}) < len(items):
         raise _wrong("Same ID used for multiple configurations. IDs must be unique")
@@ -86,7 +79,11 @@ def _checked(item: dict[str, Any], target: str, targets: Collection[str]) -> dic
     for word in item["Event"]:
         if word not in WORDS:
             raise _wrong("The event is not supported for notifications", "Event", word)
-    made = {"Id": item.get("Id") or str(clock.uuid4()), target: arn, "Event": list(dict.fromkeys(item["Event"]))}
+    made = {
+        "Id": item.get("Id") or str(clock.uuid4()),
+        target: arn,
+        "Event": list(dict.fromkeys(item["Event"])),
+    }
     if len(made["Id"]) > _LONGEST_ID:
         raise _wrong(f"ID length should not exceed allowed limit of {_LONGEST_ID}")
     rules = (item.get("Filter") or {}).get("S3Key", {}).get("FilterRule", [])
@@ -98,7 +95,9 @@ def _checked(item: dict[str, Any], target: str, targets: Collection[str]) -> dic
         if name in names:
             raise _wrong(f"Cannot specify more than one {name} rule in a filter.")
         if len(rule["Value"].encode("utf-8", "surrogatepass")) > _LONGEST_VALUE:
-            raise _wrong(f"Size of filter rule value cannot exceed {_LONGEST_VALUE} bytes in UTF-8 representation")
+            raise _wrong(
+                f"Size of filter rule value cannot exceed {_LONGEST_VALUE} bytes in UTF-8 representation"
+            )
         names.append(name)
     if rules:
         made["Filter"] = {"S3Key": {"FilterRule": [dict(rule) for rule in rules]}}
@@ -144,9 +143,7 @@ def configurations(kept: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
 def shown(kept: dict[str, Any] | None) -> bytes:
     """The document as clients see it."""
     inner = [
-        _shown(kind, target, item)
-        for kind, target in KINDS.items()
-        for item in (kept or {}).get(kind, ())
+        _shown(kind, target, item) for kind, target in KINDS.items() for item in (kept or {}).get(kind, ())
     ]
     return document("NotificationConfiguration", *inner)
 

@@ -25,7 +25,7 @@ from swift.wire import direct
 
 LOCK_TIMEOUT = 10.0
 _NOTE = "X-Container-Sysmeta-S3api-Notifier"
-_TIMEOUTS: Mapping[str, float] = {"conn_timeout": 1.0, "response_timeout": 10.0}
+_TIMEOUTS: dict[str, Any] = {"conn_timeout": 1.0, "response_timeout": 10.0}
 Signature = tuple[Any, ...]
 
 
@@ -41,10 +41,10 @@ class Held(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`rows`: (name, content type) of a container, in their order; `count`: of all that wait in it; `note`: who works on it (`parse_note`)."""
+    """`rows`: (name, content type) of a container, in their order; `total`: how many wait in it; `note`: who works on it (`parse_note`)."""
 
     rows: list[tuple[str, str]]
-    count: int
+    total: int
     note: str
 
 
@@ -60,7 +60,9 @@ def parse_note(text: str) -> tuple[float, int]:
 class LocalQueue:
     """`ring`: of containers; `devices`: their folder; `addresses`: of this node."""
 
-    def __init__(self, ring: Any, devices: str, mount_check: bool, addresses: Collection[str], logger: Any) -> None:
+    def __init__(
+        self, ring: Any, devices: str, mount_check: bool, addresses: Collection[str], logger: Any
+    ) -> None:
         self.ring = ring
         self.devices = devices
         self.mount_check = mount_check
@@ -79,7 +81,9 @@ class LocalQueue:
             device_path = os.path.join(self.devices, node["device"])
             name = hash_path(queue.ACCOUNT, place.container)
             folder = storage_directory(ContainerBroker.data_directory, part, name)
-            yield Held(place, part, tuple(nodes), rank, device_path, os.path.join(device_path, folder, f"{name}.db"))
+            yield Held(
+                place, part, tuple(nodes), rank, device_path, os.path.join(device_path, folder, f"{name}.db")
+            )
             return
 
     def signatures(self, found: Iterable[Held]) -> dict[str, Signature]:
@@ -90,7 +94,9 @@ class LocalQueue:
         signatures: dict[str, Signature] = {}
         for device_path, paths in by_device.items():
             try:
-                signatures.update(pool_for(device_path).run(_signatures, device_path, paths, self.mount_check))
+                signatures.update(
+                    pool_for(device_path).run(_signatures, device_path, paths, self.mount_check)
+                )
             except DeviceBusy as error:
                 self.logger.error("ERROR on %s: %s", device_path, error)
         return signatures

@@ -88,7 +88,11 @@ class Outbox:
     def _keep(self, container: str, rows: list[Row], send: Send) -> None:
         if self.late_rows + len(rows) > MOST_LATE:
             self.lost += len(rows)
-            self.told("ERROR %d events are lost: the queue does not take any, and %d wait", len(rows), self.late_rows)
+            self.told(
+                "ERROR %d events are lost: the queue does not take any, and %d wait",
+                len(rows),
+                self.late_rows,
+            )
             return
         self.told("%d events wait for the queue to take them", len(rows))
         self.late.append((container, rows, send))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from swift.core.timestamp import Timestamp
-from swift.s3.notifications.document import NAME
+from swift.s3.notifications.names import TARGET
 
 ACCOUNT = ".s3events"
 PERIOD = 3600  # seconds that a container is for
@@ -58,7 +58,7 @@ def parse_place(container: str) -> Place | None:
     if len(parts) != 3:
         return None
     target, period, share = parts
-    if not NAME.fullmatch(target) or not (period.isascii() and period.isdigit() and len(period) == 10):
+    if not TARGET.fullmatch(target) or not (period.isascii() and period.isdigit() and len(period) == 10):
         return None
     try:
         found = Place(target, int(period), int(share, 16))

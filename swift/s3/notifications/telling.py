@@ -14,7 +14,7 @@ from swift.core.timestamp import Timestamp
 from swift.s3 import bucket_documents
 from swift.s3.errors import S3Error
 from swift.s3.notifications import queue, records
-from swift.s3.notifications.events import Event
+from swift.s3.notifications.events import MARKED_DELETED, Event
 from swift.s3.notifications.outbox import Outbox, Row
 from swift.s3.notifications.rules import Rules, rules_of
 from swift.s3.request import S3Request
@@ -62,7 +62,7 @@ def _queue(request: S3Request, rules: Rules, told: list[Event]) -> None:
         for rule in wanted:
             place = queue.place_of(rule.target, request.account or "", source.bucket, clock.time())
             name = queue.row_name(timestamp, source.request_id, count)
-            message = records.record(event, source, rule.id, timestamp)
+            message = {"Records": [records.record(event, source, rule.id, timestamp)]}
             rows.setdefault(place.container, []).append(queue.row(name, message))
             count += 1
     for container, found in rows.items():
@@ -80,7 +80,9 @@ def _with_size(request: S3Request, event: Event) -> Event:
 
 
 def _timestamp(event: Event) -> Timestamp:
-    for text in (event.timestamp, event.version_id):
+    """When native servers say that it happened; a version that was made has the time in its id."""
+    made = event.version_id if event.name.startswith((_CREATED, MARKED_DELETED)) else None
+    for text in (made, event.timestamp):
         if text and text != "null":
             try:
                 return Timestamp(text)
@@ -104,7 +106,7 @@ def source_of(request: S3Request) -> records.Source:
 def put(environ: dict[str, Any], app: Any, container: str, rows: list[Row]) -> bool:
     """Rows into a container of the queue; False if they have to wait here."""
     # Of the request only what a later try may still need.
-    kept = {
+    kept: dict[str, Any] = {
         key: environ[key]
         for key in ("swift.cache", "swift.trans_id", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL")
         if key in environ

@@ -23,24 +23,26 @@ class Amqp(Target):
     kind = "amqp"
     secrets = ("url",)
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
-        super().__init__(name, options)
-        url = options.get("url", "")
+    def __init__(self, name: str, conf: Mapping[str, str]) -> None:
+        super().__init__(name, conf)
+        url = conf.get("url", "")
         parts = urlsplit(url)
         self._is_double = parts.scheme == "memory"  # kombu's own, for tests
         if not self._is_double and (parts.scheme not in _PORTS or not parts.hostname):
-            raise ConfigError(f"[s3-target:{name}] url: amqp://user:password@host:port/virtual-host is needed")
+            raise ConfigError(
+                f"[s3-target:{name}] url: amqp://user:password@host:port/virtual-host is needed"
+            )
         try:
             self._client: Any = importlib.import_module("kombu")
         except ImportError:
             raise ConfigError(
                 f"[s3-target:{name}]: type amqp needs the package kombu (pip install 'swift[amqp]')"
             ) from None
-        self.exchange = options.get("exchange", "")
-        self.routing_key = options.get("routing_key", "")
+        self.exchange = conf.get("exchange", "")
+        self.routing_key = conf.get("routing_key", "")
         if not self.exchange and not self.routing_key:
             raise ConfigError(f"[s3-target:{name}]: exchange or routing_key is needed")
-        self.mandatory = truthy(options.get("mandatory", "true"))
+        self.mandatory = truthy(conf.get("mandatory", "true"))
         self._settings: dict[str, Any] = {
             "transport": "memory" if self._is_double else "pyamqp",
             "userid": unquote(parts.username or "guest"),
@@ -57,10 +59,10 @@ class Amqp(Target):
         if parts.scheme == "amqps":
             self._settings["ssl"] = {
                 "server_hostname": parts.hostname,
-                "ca_certs": options.get("ca_file") or ssl.get_default_verify_paths().cafile,
+                "ca_certs": conf.get("ca_file") or ssl.get_default_verify_paths().cafile,
                 "cert_reqs": ssl.CERT_REQUIRED,
-                "certfile": options.get("cert_file") or None,
-                "keyfile": options.get("key_file") or None,
+                "certfile": conf.get("cert_file") or None,
+                "keyfile": conf.get("key_file") or None,
             }
         self._port = parts.port or _PORTS.get(parts.scheme, 0)
         self._address = None if self._is_double else HostAddress(parts.hostname or "", self._port, _STREAM)
@@ -71,18 +73,22 @@ class Amqp(Target):
 
     def deliver(self, messages: Sequence[Message]) -> None:
         with self._turn:
+            limit = Timeout(self.timeout * 2)
             try:
-                with Timeout(self.timeout * 2):
-                    for message in messages:
-                        self._publish(message)
-            except Timeout:
+                for message in messages:
+                    self._publish(message)
+            except Timeout as reached:
                 self._drop()
+                if reached is not limit:
+                    raise
                 raise Unreachable(f"no confirmation within {self.timeout * 2:g} s") from None
             except Unreachable:
                 raise
             except Exception as error:  # each transport has errors of its own
                 self._drop()
                 raise Unreachable(f"{type(error).__name__}: {error}"[:500]) from None
+            finally:
+                limit.cancel()
 
     def _publish(self, message: Message) -> None:
         if self._producer is None:
@@ -103,7 +109,9 @@ class Amqp(Target):
 
     def _open(self) -> None:
         address = self._numbers()
-        self._connection = self._client.Connection(hostname=address, port=self._port or None, **self._settings)
+        self._connection = self._client.Connection(
+            hostname=address, port=self._port or None, **self._settings
+        )
         self._producer = self._connection.Producer(on_return=self._on_return, auto_declare=False)
 
     def _on_return(self, error: Any, *_: Any) -> None:
@@ -119,7 +127,9 @@ class Amqp(Target):
             if found is not None:
                 return str(found[1][0])
             if self._address.error is not None or clock.monotonic() >= end:
-                raise Unreachable(f"{self._address.host}: {self._address.error or 'its address is not known in time'}")
+                raise Unreachable(
+                    f"{self._address.host}: {self._address.error or 'its address is not known in time'}"
+                )
             sleep(0.02)
 
     def _drop(self) -> None:

@@ -12,17 +12,21 @@ from swift.core.errors import ConfigError
 from swift.core.threads import ThreadPool
 from swift.s3.notifications.targets.target import Message, Refused, Target, Unreachable, key_of
 
-_FILES = {"ca_file": "ssl.ca.location", "cert_file": "ssl.certificate.location", "key_file": "ssl.key.location"}
+_FILES = {
+    "ca_file": "ssl.ca.location",
+    "cert_file": "ssl.certificate.location",
+    "key_file": "ssl.key.location",
+}
 
 
 class Kafka(Target):
     kind = "kafka"
     secrets = ("password",)
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
-        super().__init__(name, options)
-        self.topic = options.get("topic", "")
-        if not options.get("brokers") or not self.topic:
+    def __init__(self, name: str, conf: Mapping[str, str]) -> None:
+        super().__init__(name, conf)
+        self.topic = conf.get("topic", "")
+        if not conf.get("brokers") or not self.topic:
             raise ConfigError(f"[s3-target:{name}]: brokers and topic are needed")
         try:
             self._client: Any = importlib.import_module("confluent_kafka")
@@ -30,7 +34,7 @@ class Kafka(Target):
             raise ConfigError(
                 f"[s3-target:{name}]: type kafka needs the package confluent-kafka (pip install 'swift[kafka]')"
             ) from None
-        self._settings = _settings(options, self.timeout)
+        self._settings = _settings(conf, self.timeout)
         self._threads = ThreadPool(f"kafka {name}", 1, 256)
         self._producer: Any = None
 
@@ -80,10 +84,10 @@ class Kafka(Target):
         self._threads.close()
 
 
-def _settings(options: Mapping[str, str], timeout: float) -> dict[str, Any]:
-    tls, username = truthy(options.get("tls", "false")), options.get("username")
+def _settings(conf: Mapping[str, str], timeout: float) -> dict[str, Any]:
+    tls, username = truthy(conf.get("tls", "false")), conf.get("username")
     found: dict[str, Any] = {
-        "bootstrap.servers": options["brokers"],
+        "bootstrap.servers": conf["brokers"],
         "client.id": "swift-s3-notifier",
         "acks": "all",
         "enable.idempotence": True,
@@ -94,10 +98,10 @@ def _settings(options: Mapping[str, str], timeout: float) -> dict[str, Any]:
         "security.protocol": ("SASL_" if username else "") + ("SSL" if tls else "PLAINTEXT"),
     }
     if username:
-        found["sasl.mechanism"] = options.get("sasl_mechanism", "PLAIN")
-        found["sasl.username"], found["sasl.password"] = username, options.get("password", "")
-    found.update({setting: options[option] for option, setting in _FILES.items() if options.get(option)})
-    for option, value in options.items():  # what only an operator of Kafka can know the use of
+        found["sasl.mechanism"] = conf.get("sasl_mechanism", "PLAIN")
+        found["sasl.username"], found["sasl.password"] = username, conf.get("password", "")
+    found.update({setting: conf[option] for option, setting in _FILES.items() if conf.get(option)})
+    for option, value in conf.items():  # what only an operator of Kafka can know the use of
         if option.startswith("kafka."):
             found[option.removeprefix("kafka.")] = value
     return found

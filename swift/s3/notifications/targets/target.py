@@ -21,24 +21,25 @@ class Refused(Exception):
 
 
 class Target(ABC):
-    """`options`: of its section. `concurrency`: containers of the queue that are worked on at a time; `batch`: events in a message at most;
+    """`conf`: its section. `concurrency`: containers of the queue that are worked on at a time; `batch`: events in a message at most;
     `timeout`: seconds. Raises ValueError, ConfigError.
     """
 
     kind: str
     secrets: tuple[str, ...] = ()
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
+    def __init__(self, name: str, conf: Mapping[str, str]) -> None:
         self.name = name
-        self.concurrency = positive_int(options.get("concurrency", 4))
-        self.batch = min(positive_int(options.get("batch", 1)), MOST_TOGETHER)
-        self.timeout = positive_float(options.get("timeout", 10))
-        self.longest_pause = positive_float(options.get("longest_pause", 60))
+        self.concurrency = positive_int(conf.get("concurrency", 4))
+        self.batch = min(positive_int(conf.get("batch", 1)), MOST_TOGETHER)
+        self.timeout = positive_float(conf.get("timeout", 10))
+        self.longest_pause = positive_float(conf.get("longest_pause", 60))
 
     @abstractmethod
     def deliver(self, messages: Sequence[Message]) -> None:
         """All of them, or raises Unreachable or Refused: then some may have come through."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of connections."""
 

@@ -26,39 +26,42 @@ class Webhook(Target):
     kind = "webhook"
     secrets = ("secret", "auth_token")
 
-    def __init__(self, name: str, options: Mapping[str, str]) -> None:
-        super().__init__(name, options)
-        self.url = options.get("url", "")
+    def __init__(self, name: str, conf: Mapping[str, str]) -> None:
+        super().__init__(name, conf)
+        self.url = conf.get("url", "")
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
             raise ConfigError(f"[s3-target:{name}] url: not an address of HTTP")
-        self._secret = options.get("secret", "").encode()
-        self._headers = {"Host": parts.netloc, "Content-Type": "application/json", "User-Agent": "swift-s3-notifier"}
-        token = options.get("auth_token", "")
+        self._secret = conf.get("secret", "").encode()
+        self._headers = {"Content-Type": "application/json", "User-Agent": "swift-s3-notifier"}
+        token = conf.get("auth_token", "")
         if token != token.translate(_TOKEN) or not token.isascii():
             raise ConfigError(f"[s3-target:{name}] auth_token: no control characters")
         if token:
             self._headers["Authorization"] = token if " " in token else f"Bearer {token}"
         self._remote = Remote(
-            positive_float(options.get("conn_timeout", 3)),
+            positive_float(conf.get("conn_timeout", 3)),
             self.timeout,
-            [options["proxy"]] if options.get("proxy") else (),
-            _context(name, options) if parts.scheme == "https" else None,
+            [conf["proxy"]] if conf.get("proxy") else (),
+            _context(name, conf) if parts.scheme == "https" else None,
         )
-        self._target = self.url if not parts.query else f"{self.url.partition('?')[0]}?{parts.query}"
 
     def deliver(self, messages: Sequence[Message]) -> None:
         body = json.dumps(_together(messages), separators=(",", ":")).encode()
         headers = dict(self._headers)
         if self._secret:
             headers[SIGNATURE] = "sha256=" + hmac.new(self._secret, body, hashlib.sha256).hexdigest()
+        limit = Timeout(self.timeout * 2)
         try:
-            with Timeout(self.timeout * 2):
-                answer, _ = self._remote.whole("POST", self._target, headers, body)
-        except Timeout:
-            raise Unreachable(f"no answer within {self.timeout * 2:g} s") from None
-        except (BackendError, OSError) as error:
+            answer, _ = self._remote.whole("POST", self.url, headers, body)
+        except (BackendError, OSError, ValueError) as error:
             raise Unreachable(str(error)) from None
+        except Timeout as reached:
+            if reached is not limit:
+                raise
+            raise Unreachable(f"no answer within {self.timeout * 2:g} s") from None
+        finally:
+            limit.cancel()
         if 200 <= answer.status < 300:
             return
         if 400 <= answer.status < 500 and answer.status not in _OF_THE_TARGET:
@@ -75,11 +78,11 @@ def _together(messages: Sequence[Message]) -> Message:
     return {"Records": [record for message in messages for record in message["Records"]]}
 
 
-def _context(name: str, options: Mapping[str, str]) -> ssl.SSLContext:
+def _context(name: str, conf: Mapping[str, str]) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=options.get("ca_file") or None)
-        if options.get("cert_file"):
-            context.load_cert_chain(options["cert_file"], options.get("key_file") or None)
+        context = ssl.create_default_context(cafile=conf.get("ca_file") or None)
+        if conf.get("cert_file"):
+            context.load_cert_chain(conf["cert_file"], conf.get("key_file") or None)
     except (OSError, ValueError) as error:
         raise ConfigError(f"[s3-target:{name}]: {error}") from None
     return context
