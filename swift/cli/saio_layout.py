@@ -31,7 +31,13 @@ DAEMONS = {
         "object-auditor",
         "object-expirer",
     ),
-    "container": ("container-updater", "container-replicator", "container-sync", "s3-lifecycle", "s3-notifier"),
+    "container": (
+        "container-updater",
+        "container-replicator",
+        "container-sync",
+        "s3-lifecycle",
+        "s3-notifier",
+    ),
     "account": ("account-replicator", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
