@@ -268,7 +268,6 @@ _OPTIONS = frozenset(
         "notification_targets",
         "proxy",
         "rate",
-        "ratelimit_as_client_error",
         "routing_key",
         "s3_acl",
         "s3_keys_file",
