@@ -73,9 +73,22 @@ def get(request: S3Request) -> Answer:
     if overrides:
         replaced = {name for name, _ in overrides}
         shown = [*(pair for pair in shown if pair[0] not in replaced), *overrides]
+    if "partNumber" in params and answer.status == 200 and answer.get("x-parts-count") is None:
+        return _only_part(request, answer, shown)
     if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
         return _head_of_range(request, answer, shown)
     return request.passed(answer, shown)
+
+
+def _only_part(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
+    """An object that was not uploaded in parts is its own first one."""
+    if int(request.params["partNumber"]) > 1:
+        answer.close()
+        raise S3Error("InvalidPartNumber")
+    length = answer.content_length
+    if not length:
+        return request.passed(answer, shown)
+    return request.passed(answer, [*shown, ("Content-Range", f"bytes 0-{length - 1}/{length}")], 206)
 
 
 def _head_of_range(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:

@@ -48,6 +48,9 @@ class _Request:
         rights: str = "client",
     ) -> Subanswer:
         self.asked.append((method, dict(query or {}), dict(headers or {})))
+        if "HTTP_X_BACKEND_UNLESS_LARGE_OBJECT" in (headers or {}):
+            large = [("X-Backend-Replaced-Large-Object", "1796028310.33766;u")]
+            return Subanswer({"REQUEST_METHOD": method}, "412 Precondition Failed", large, [b""], 0.0)
         status, found, data = self._answers(method, query or {})
         return Subanswer({"REQUEST_METHOD": method}, status, found, [data], 0.0)
 
