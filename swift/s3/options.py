@@ -8,6 +8,7 @@ from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
+from swift.s3.sts.keys import Key, parse_keys
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -65,6 +67,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

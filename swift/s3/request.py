@@ -70,6 +70,8 @@ class S3Request:
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         # May do it by a decision of our own: native requests are not asked about it again.
         self.is_decided = False
+        # Of temporary credentials: anything with `policy` and `name`, None for all others.
+        self.session: Any = None
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
