@@ -131,7 +131,9 @@ def _credential(
         sign=_sign,
         is_query=is_query,
         signed_at=seconds,
-        token=params.get("X-Amz-Security-Token") or params.get(_TOKEN) or environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
+        token=params.get("X-Amz-Security-Token")
+        or params.get(_TOKEN)
+        or environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
     )
 
 

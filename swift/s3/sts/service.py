@@ -184,8 +184,8 @@ class _Call:
             role = session.role.rpartition("/")[2] or "session"
             arn, user = _session_arn(request, role, session.name), f"{session.access_key}:{session.name}"
         else:
-            arn = f"arn:aws:iam::{_account_id(request)}:user/{user.partition(':')[2] or user}"
-        return [element("Arn", arn), element("UserId", user), element("Account", _account_id(request))]
+            arn = request.identity.arn
+        return [element("Arn", arn), element("UserId", user), element("Account", request.identity.account_id)]
 
     def _begun(
         self, credential: Credential, session: Session | None, name: str, role: str, policy: str | None
@@ -243,13 +243,8 @@ def _policy(text: str | None) -> str | None:
     raise _Refused("NotImplemented", "Sessions with policies of their own are not implemented.", 501)
 
 
-def _account_id(request: S3Request) -> str:
-    account = request.account or ""
-    return account.partition("_")[2] or account
-
-
 def _session_arn(request: S3Request, role: str, name: str) -> str:
-    return f"arn:aws:sts::{_account_id(request)}:assumed-role/{role}/{name}"
+    return f"arn:aws:sts::{request.identity.account_id}:assumed-role/{role}/{name}"
 
 
 def _body(environ: dict[str, Any]) -> bytes:
