@@ -196,7 +196,7 @@ class _Call:
         access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
         return Session(
             access_key,
-            int(clock.time()) + self._seconds(),
+            int(clock.time()) + self._duration(),
             name,
             role,
             policy,
@@ -206,7 +206,7 @@ class _Call:
             credential.signature,
         )
 
-    def _seconds(self) -> int:
+    def _duration(self) -> int:
         text = self.params.get("DurationSeconds", str(USUAL_SECONDS))
         if not (text.isascii() and text.isdigit()) or not LEAST_SECONDS <= int(text[:9]) <= MOST_SECONDS:
             raise _invalid("DurationSeconds", f"must be {LEAST_SECONDS} to {MOST_SECONDS}")
