@@ -405,6 +405,7 @@ _OPTIONS = frozenset(
         "storage_domain",
         "storage_url_scheme",
         "strict_cors_mode",
+        "sts_key",
         "swift_dir",
         "swift_hash_path_prefix",
         "swift_hash_path_suffix",

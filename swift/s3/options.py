@@ -9,6 +9,7 @@ from typing import Any
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
+from swift.s3.sts.keys import Key, parse_keys
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     notification_targets: tuple[str, ...] = ()
 
@@ -72,6 +74,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
         )
