@@ -9,6 +9,8 @@ from typing import Any
 from swift.core.config import csv_list, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -34,6 +36,7 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    default_checksum: str = ""  # an algorithm's name, "" for none
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -65,6 +68,17 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            default_checksum=_checksum(conf.get("default_checksum", "none")),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
+
+
+def _checksum(text: Any) -> str:
+    """Raises ValueError."""
+    name = str(text).strip().lower()
+    if name in ("", "none"):
+        return ""
+    if name not in _CHECKSUMS:
+        raise ValueError(f"default_checksum must be none or one of {', '.join(_CHECKSUMS)}, not {text!r}")
+    return name
