@@ -9,11 +9,12 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
 from swift.s3.answers import Answer
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
+from swift.s3.notifications import events
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -74,6 +75,7 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     return Source(bucket, key, version)
 
 
@@ -192,6 +194,7 @@ def _copied(
         answer, kept = streamed_copies.copy(
             request, place, target, _described(found, is_fresh, headers), wanted
         )
+        tell(request, answer, found)
         return result_of(answer, "CopyObjectResult", kept, _versions(found))
     headers = {**named, **headers}
     if is_fresh:
@@ -202,7 +205,21 @@ def _copied(
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
+    tell(request, answer, found)
     return result_of(answer, "CopyObjectResult", kept)
+
+
+def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
+    """There is a copy, of what `found` tells of."""
+    assert request.key is not None
+    request.tell(
+        events.CREATED_COPY,
+        request.key,
+        size=found.content_length,
+        etag=etag or answer.etag,
+        version_id=answer.get("x-object-version-id"),
+        timestamp=answer.timestamp,
+    )
 
 
 def _versions(found: Subanswer) -> list[tuple[str, str]]:

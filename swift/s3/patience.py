@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from swift.middleware.parallel import Meanwhile
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import telling
 from swift.s3.request import S3Request
 from swift.s3.xml import DECLARATION
 
@@ -19,7 +20,14 @@ Told = tuple[bytes, Headers]
 
 def answer_of(request: S3Request, work: Callable[[], Told]) -> Answer:
     """The answer of `work`, a document and headers; these are lost if it takes long. Raises S3Error."""
-    doing = Meanwhile(work)
+
+    def told() -> Told:
+        found = work()
+        # Here, as the client may have had the beginning of its answer already.
+        telling.send(request)
+        return found
+
+    doing = Meanwhile(told)
     if doing.is_done_within(PATIENCE):
         return xml_answer(*doing.wait())
     return Answer(200, [("Content-Type", "application/xml")], _told_at_length(request, doing))

@@ -18,6 +18,7 @@ from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.multipart.remove import remove_parts
 from swift.s3.multipart.wanted import Found, Parts, etag_of, find, parts_in
+from swift.s3.notifications import events
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import host_url
@@ -111,6 +112,7 @@ class _Completion:
         self._shown: Headers = []
         self._found: Found | None = None
         self._wrong: S3Error | None = None
+        self._total: int | None = None
 
     def done(self) -> patience.Told:
         """Store the object; what the client is told. Raises S3Error."""
@@ -121,7 +123,16 @@ class _Completion:
         self._found = find(request, self.bucket, self.key, self.upload, self.parts, has_checksums)
         checksum = part_checksums.of_whole(announced, self.parts, self._found.kept)
         part_checksums.check_whole(request, announced, checksum)
-        self._let_go(self._store(etag, checksum))
+        stored = self._store(etag, checksum)
+        self._let_go(stored)
+        request.tell(
+            events.CREATED_BY_PARTS,
+            self.key,
+            size=self._total,
+            etag=etag,
+            version_id=stored.get("x-object-version-id"),
+            timestamp=stored.timestamp,
+        )
         return _result(request, self.bucket, self.key, etag, checksum), self._shown
 
     def _store(self, etag: str, checksum: str | None) -> Subanswer:
@@ -171,7 +182,8 @@ class _Completion:
         if small:
             self._wrong = S3Error("EntityTooSmall")
             return small
-        if self.size is not None and sum(item["bytes"] for item in stored) != self.size:
+        self._total = sum(item["bytes"] for item in stored)
+        if self.size is not None and self._total != self.size:
             self._wrong = S3Error(
                 "InvalidRequest",
                 "The provided 'x-amz-mp-object-size' header value does not match what was computed.",

@@ -125,6 +125,7 @@ class _Copying:
                 self._clean_up()  # else it may be stored all the same
             raise error
         answer.drain()
+        copying.tell(request, answer, self._found, etag)
         version = self._found.get("x-object-version-id")
         more = [("x-amz-copy-source-version-id", version)] if version else []
         return copying.result_of(answer, "CopyObjectResult", kept, more, etag)
