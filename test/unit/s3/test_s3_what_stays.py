@@ -101,7 +101,7 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
         return "201 Created", [("Etag", "e")], b""
 
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
-    copying.copy_part(request, "b+segments", "k/u/1")  # type: ignore[arg-type]
+    copying.copy_part(request, "b+segments", "k/u/1", None, "")()  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
 
 
