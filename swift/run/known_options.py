@@ -121,6 +121,7 @@ _OPTIONS = frozenset(
         "cross_domain_policy",
         "daemonize",
         "databases_per_second",
+        "default_checksum",
         "default",
         "default_domain_id",
         "default_reseller_prefix",
