@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swift.core.config import csv_list, positive_float, positive_int, truthy
+from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 
@@ -36,6 +36,7 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     notification_targets: tuple[str, ...] = ()
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -72,6 +73,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             notification_targets=targets,
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

@@ -13,6 +13,7 @@ from swift.core.concurrency import Timeout
 from swift.core.timestamp import Timestamp
 from swift.s3 import bucket_documents
 from swift.s3.errors import S3Error
+from swift.s3.identity import account_id_of
 from swift.s3.notifications import queue, records
 from swift.s3.notifications.events import MARKED_DELETED, Event
 from swift.s3.notifications.outbox import Outbox, Row
@@ -95,7 +96,7 @@ def source_of(request: S3Request) -> records.Source:
     environ = request.environ
     return records.Source(
         request.options.location,
-        (request.account or "").rpartition("_")[2],
+        account_id_of(request.account or "", request.options),
         request.bucket or "",
         request.user_id or "",
         environ.get("REMOTE_ADDR", ""),
