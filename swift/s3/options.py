@@ -36,6 +36,7 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     notification_targets: tuple[str, ...] = ()
+    access_log_interval: float = 300.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
@@ -73,6 +74,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             notification_targets=targets,
+            access_log_interval=positive_float(conf.get("access_log_interval", "300")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:

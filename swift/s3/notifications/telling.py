@@ -21,6 +21,7 @@ from swift.s3.notifications.rules import Rules, rules_of
 from swift.s3.request import S3Request
 from swift.telemetry.log import get_logger
 from swift.wire.message import str_to_wsgi
+from swift.wire.server import before_the_end
 from swift.wire.subanswer import ask
 from swift.wire.subrequest import make_request
 
@@ -34,6 +35,7 @@ def outbox() -> Outbox:
     if not _outbox:
         logger = get_logger({}, "proxy-server", log_route="s3-events")
         _outbox.append(Outbox(logger.error))
+        before_the_end(_outbox[0].last_try)
     return _outbox[0]
 
 
