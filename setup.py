@@ -61,6 +61,7 @@ setup(
             "confluent-kafka>=2.3",
             "kombu>=5.3",
             "boto3>=1.34",
+            "requests>=2.28",
             "lxml-stubs>=0.5",
             "ruff==0.17.6",
             "mypy>=1.8",

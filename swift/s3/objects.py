@@ -155,7 +155,7 @@ def put(request: S3Request) -> Answer:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)
     request.tell(
-        events.CREATED_PUT,
+        events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
         size=body.length,
         etag=answer.etag,

@@ -92,11 +92,11 @@ class S3Request:
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         # May do it by a decision of our own: native requests are not asked about it again.
         self.is_decided = False
-        self.events: list[Event] = []  # that the bucket's targets may want to know of
         # Of temporary credentials: anything with `policy` and `name`, None for all others.
         self.session: Any = None
         self._native: _Native | None = None
         self._identity: Identity | None = None if credential is not None else NOBODY
+        self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
