@@ -20,6 +20,7 @@ _OPTIONS = frozenset(
         "access_log_file",
         "access_log_headers",
         "access_log_headers_only",
+        "access_log_interval",
         "access_log_json",
         "access_log_level",
         "access_log_max_line_length",

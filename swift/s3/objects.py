@@ -260,8 +260,16 @@ def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     if answer.status not in (204, 404):
         raise request.error_of(answer, bucket, key)
     answer.drain()
+    return _told_of(request, answer, key)
+
+
+def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
+    """Of a key that was deleted by its name alone."""
     made = answer.get("x-object-version-id")
-    return Gone(made is not None and made != "null", made)
+    is_marker = made is not None and made != "null"
+    event = events.MARKED_DELETED if is_marker else events.REMOVED
+    request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    return Gone(is_marker, made)
 
 
 def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
@@ -294,12 +302,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
     if answer.status == 200:
         _check_summary(answer)
     answer.drain()
-    made = answer.get("x-object-version-id")
     if version is None:
-        is_marker = made is not None and made != "null"
-        event = events.MARKED_DELETED if is_marker else events.REMOVED
-        request.tell(event, key, version_id=made, timestamp=answer.timestamp)
-        return Gone(is_marker, made)
+        return _told_of(request, answer, key)
     request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
