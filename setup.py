@@ -57,6 +57,7 @@ setup(
             "castellan>=4.0",
             "pykmip>=0.11",
             "boto3>=1.34",
+            "requests>=2.28",
             "lxml-stubs>=0.5",
             "ruff==0.17.6",
             "mypy>=1.8",

@@ -145,6 +145,7 @@ def table_of(operations: tuple[Operation, ...]) -> Table:
 
 
 TABLE = table_of(OPERATIONS)
+PUT_OBJECT = TABLE[OBJECT, "", "PUT"]
 
 
 def level_of(request: S3Request) -> str:
