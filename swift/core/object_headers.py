@@ -36,6 +36,8 @@ IF_CURRENT = "X-Backend-If-Current-Timestamp"
 
 # In the environ of a PUT: called with a mapping of footers once its body was read, to add what is kept with the object.
 UPDATE_FOOTERS = "swift.callback.update_footers"
+# And there: If-None-Match is only to tell early of what is there, each server for itself; who races with others does not mind.
+UNRESERVED = "swift.unreserved"
 
 
 def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -116,7 +116,8 @@ class SmallFragments:
             self._await_stored()
             answers = [leg.answer for leg in self.legs if leg.answer is not None]
             statuses = [answer.status for answer in answers]
-            if 409 in statuses:
+            environ = self.upload.exchange.environ
+            if 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in environ:
                 self._abandon()
                 return pad(answers, len(self.legs)), self.etag
             if self.is_foreign or sum(leg.is_stored for leg in self.legs) < self.quorum:

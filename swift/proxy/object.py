@@ -78,7 +78,7 @@ class ObjectController(Controller):
             return denied(environ, start_response)
         found = self.kept.get(exchange, self._place(exchange), self._expired_too(exchange))
         if isinstance(found, list):
-            return self.respond_best(exchange, start_response, found)
+            return self.respond_best(exchange, start_response, found, extra=last_deletion(found))
         try:
             headers, metadata, content_type, content_length = split_headers(found.headers)
             headers.append(("Accept-Ranges", "bytes"))
@@ -191,6 +191,8 @@ class ObjectController(Controller):
         statuses = [answer.status for answer in answers]
         if is_conditional(exchange.environ):
             self._check_condition(exchange, place, answers)
+        elif 412 in statuses and "HTTP_IF_NONE_MATCH" in exchange.environ:
+            raise HTTPPreconditionFailed(request=exchange.request)
         elif 409 in statuses:
             # Something newer is there already: as good as stored, and then overwritten.
             raise HTTPAccepted(request=exchange.request)
@@ -303,6 +305,13 @@ class ObjectController(Controller):
                 return respond(exchange, start_response, there)
         extra = replaced_large(answers)
         return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES, extra)
+
+
+def last_deletion(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """When an object was deleted last, by what any of the servers that don't have it knows."""
+    times = [answer.get("x-backend-timestamp") or "" for answer in answers if answer.status == 404]
+    newest = max(times, default="")
+    return [("X-Backend-Timestamp", newest)] if newest else []
 
 
 def replaced_large(answers: Sequence[Answer]) -> list[tuple[str, str]]:

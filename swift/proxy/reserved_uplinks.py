@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 from swift.core import clock
-from swift.core.object_headers import IF_CURRENT
+from swift.core.object_headers import IF_CURRENT, UNRESERVED
 from swift.proxy.backend import Asking
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
@@ -29,7 +29,7 @@ _REFUSALS = (409, 412)
 
 def is_conditional(environ: Mapping[str, Any]) -> bool:
     """Returns True for a PUT that is to be stored only in the place of what its sender has seen."""
-    return _KEYS[0] in environ or _KEYS[1] in environ
+    return (_KEYS[0] in environ or _KEYS[1] in environ) and UNRESERVED not in environ
 
 
 def majority(place: Place) -> int:
@@ -69,8 +69,6 @@ class _Nodes:
 class ReservedUplinks(Uplinks):
     """As `Uplinks`; `reserve` comes between the body and `commit`."""
 
-    decides_at_once = True
-
     def __init__(
         self,
         services: Services,
@@ -87,6 +85,9 @@ class ReservedUplinks(Uplinks):
 
     def connect(self) -> list[Answer] | None:
         early = super().connect()
+        if early is None and self._is_refused():
+            self.abandon()
+            return pad([link.answer for link in self.links if link.answer is not None], len(self.links))
         if early is None and not self._is_enough():
             self.abandon()
             raise self.unavailable()

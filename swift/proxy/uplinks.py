@@ -60,8 +60,6 @@ class Uplinks:
     each step; `needed`: capabilities that a server must announce. Whatever ends an upload early must `abandon` it, so that the
     servers see a document without an end."""
 
-    decides_at_once = False  # one server that says 412 is enough
-
     def __init__(
         self,
         services: Services,
@@ -115,7 +113,7 @@ class Uplinks:
         answers = [link.answer for link in self.links if link.answer is not None]
         statuses = [answer.status for answer in answers]
         wanting = len(self.live())
-        decided = 409 in statuses or 412 in statuses and self.decides_at_once
+        decided = 409 in statuses or 412 in statuses and "HTTP_IF_NONE_MATCH" in self.exchange.environ
         if not decided and wanting + len(answers) < self.quorum:
             raise self.unavailable()
         if decided or wanting < self.quorum and have_quorum(statuses, self.quorum):

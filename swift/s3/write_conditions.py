@@ -23,8 +23,8 @@ _LOOKS = 5  # at a link and what it leads to, until they are of the same moment
 
 
 class Condition(NamedTuple):
-    """What must hold of what is there. `match`: ETags, None for any object, "" where it is to be absent; `modified`: seconds since the epoch,
-    as text of an ISO date or of HTTP's was read; `size`: bytes. `name`: of the header that says it first."""
+    """What must hold of what is there. `match`: ETags, None for any object, "" where it is to be absent; `modified`: seconds since the epoch;
+    `size`: bytes. `name`: of the header that says it."""
 
     name: str
     match: str | None = None
@@ -166,7 +166,7 @@ def headers(request: S3Request, bucket: str, key: str, condition: Condition | No
 
 def lost(request: S3Request, bucket: str, key: str, condition: Condition | None, error: S3Error) -> S3Error:
     """What is told of a write that was refused with `error`: if it was for its condition, whether that holds no more, or somebody was faster."""
-    if condition is None or (error.code != "PreconditionFailed" and error.status not in (409,)):
+    if condition is None or (error.code != "PreconditionFailed" and error.reason != "conflict"):
         return error
     try:
         check(condition, look(request, bucket, key), key)

@@ -14,7 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.middleware.parallel import Meanwhile, in_parallel
 from swift.middleware.slo.upload import KNOWN
-from swift.s3 import metadata, objects, tagging
+from swift.s3 import metadata, objects, tagging, write_conditions
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
@@ -46,9 +46,7 @@ _MOST_BYTES = 1 << 22
 def complete(request: S3Request) -> Answer:
     """CompleteMultipartUpload."""
     bucket, key = layout.names_of(request)
-    metadata.no_conditions(request.environ, "Conditional uploads are not supported.")
-    if "HTTP_IF_MATCH" in request.environ:
-        raise S3Error("NotImplemented", "Conditional uploads are not supported.", Header="If-Match")
+    condition = write_conditions.of_write(request.environ)
     upload = layout.upload_id_of(request)
     kept = marker.look(request, bucket, key, upload)
     if kept is None or marker.is_aborting(kept):
@@ -57,7 +55,7 @@ def complete(request: S3Request) -> Answer:
     size = _size_promised(request)
     if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
         raise S3Error("ServiceUnavailable", reason="mpu_clock_skew")
-    work = _Completion(request, bucket, key, upload, kept, parts, size)
+    work = _Completion(request, bucket, key, upload, kept, parts, size, condition)
     doing = Meanwhile(work.document)
     if doing.is_done_within(_PATIENCE):
         return xml_answer(doing.wait(), work.shown)
@@ -121,6 +119,7 @@ class _Completion:
         kept: Subanswer,
         parts: Parts,
         size: int | None,
+        condition: write_conditions.Condition | None = None,
     ) -> None:
         self.request = request
         self.bucket = bucket
@@ -129,6 +128,7 @@ class _Completion:
         self.kept = kept
         self.parts = parts
         self.size = size
+        self.condition = condition
         self.shown: list[tuple[str, str]] = []
         self._wrong: S3Error | None = None
 
@@ -149,8 +149,7 @@ class _Completion:
             "HTTP_ACCEPT": "application/json",
             "swift.callback.slo_manifest_hook": self._look_at,
         }
-        if request.environ.get("HTTP_IF_NONE_MATCH"):
-            headers["HTTP_IF_NONE_MATCH"] = "*"
+        headers.update(write_conditions.headers(request, self.bucket, self.key, self.condition))
         answer = request.ask("PUT", self.bucket, self.key, {"multipart-manifest": "put"}, headers, b"")
         if answer.status == 201:
             answer.drain()
@@ -164,7 +163,8 @@ class _Completion:
             raise self._wrong
         if answer.status == 400:
             raise self._refused(answer.read(_MOST_BYTES))
-        raise request.error_of(answer, self.bucket, self.key)
+        error = request.error_of(answer, self.bucket, self.key)
+        raise write_conditions.lost(request, self.bucket, self.key, self.condition, error)
 
     def _headers(self) -> dict[str, Any]:
         """What the marker has kept for the object."""
