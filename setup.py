@@ -49,6 +49,8 @@ setup(
         "kms": ["castellan>=4.0"],
         "kmip": ["pykmip>=0.11"],
         "keystone": ["keystonemiddleware>=10"],
+        "kafka": ["confluent-kafka>=2.3"],
+        "amqp": ["kombu>=5.3"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
@@ -56,6 +58,8 @@ setup(
             "h11>=0.14",
             "castellan>=4.0",
             "pykmip>=0.11",
+            "confluent-kafka>=2.3",
+            "kombu>=5.3",
             "boto3>=1.34",
             "requests>=2.28",
             "lxml-stubs>=0.5",

@@ -24,6 +24,7 @@ from swift.s3 import (
 )
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.telemetry.log import get_logger
@@ -165,7 +166,11 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
     if request.bucket is not None:
         bucket_owner.check(request)
     access.decide(request, operation)
-    return operation.handler(request)
+    try:
+        return operation.handler(request)
+    finally:
+        if request.events:
+            telling.send(request)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:
