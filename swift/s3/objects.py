@@ -195,10 +195,8 @@ def check_encryption(wanted: str) -> None:
         raise S3Error("NotImplemented", "Server-side encryption is not supported.")
 
 
-def delete(request: S3Request) -> Answer:
-    """DeleteObject."""
-    _, key = _names(request)
-    gone = delete_one(request, key, request.version_id)
+def answer_gone(gone: Gone) -> Answer:
+    """What DeleteObject tells."""
     shown = []
     if gone.is_marker:
         shown.append(("x-amz-delete-marker", "true"))
@@ -217,12 +215,12 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if version is None:
         answer = request.ask("DELETE", bucket, key, headers={_UNLESS_LARGE: "true"})
         if answer.status != 412 or not answer.get(REPLACED_LARGE.lower()):
-            return _gone(request, answer, bucket, key)
+            return gone(request, answer, bucket, key)
         answer.drain()
     return _delete_looked_at(request, bucket, key, version)
 
 
-def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
+def gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     """What became of a key. Raises S3Error."""
     if answer.status == 404 and request.container_info(bucket)["status"] == 404:
         answer.close()
@@ -230,8 +228,15 @@ def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     if answer.status not in (204, 404):
         raise request.error_of(answer, bucket, key)
     answer.drain()
+    return _told_gone(request, answer, key)
+
+
+def _told_gone(request: S3Request, answer: Subanswer, key: str) -> Gone:
     made = answer.get("x-object-version-id")
-    return Gone(made is not None and made != "null", made)
+    is_marker = made is not None and made != "null"
+    event = events.MARKED_DELETED if is_marker else events.REMOVED
+    request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    return Gone(is_marker, made)
 
 
 def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
@@ -264,12 +269,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
     if answer.status == 200:
         _check_summary(answer)
     answer.drain()
-    made = answer.get("x-object-version-id")
     if version is None:
-        is_marker = made is not None and made != "null"
-        event = events.MARKED_DELETED if is_marker else events.REMOVED
-        request.tell(event, key, version_id=made, timestamp=answer.timestamp)
-        return Gone(is_marker, made)
+        return _told_gone(request, answer, key)
     request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
