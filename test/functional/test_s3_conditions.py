@@ -257,3 +257,46 @@ def test_of_who_deletes_and_who_writes_one_wins(address, s3, kind):
             assert status == 404, (number, deleted, written)
         elif written[0] == "":
             assert status == 200, (number, deleted, written)
+
+
+# -- copies ----------------------------------------------------------------------------------------------------------------
+
+
+def test_copies_under_conditions_of_their_target(s3, kind):
+    s3.put_object(Bucket=kind, Key="source", Body=b"1")
+    copy = {"Bucket": kind, "Key": "copy", "CopySource": f"{kind}/source"}
+    assert told(s3.copy_object, **copy, IfMatch="x") == ("NoSuchKey", 404)
+    first = s3.copy_object(**copy, IfNoneMatch="*")["CopyObjectResult"]["ETag"]
+    assert told(s3.copy_object, **copy, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert told(s3.copy_object, **copy, IfMatch='"x"') == ("PreconditionFailed", 412)
+    changed = s3.put_object(Bucket=kind, Key="copy", Body=b"2", IfMatch=first)["ETag"]
+    assert told(s3.copy_object, **copy, IfMatch=first) == ("PreconditionFailed", 412)
+    s3.copy_object(**copy, IfMatch=changed, ChecksumAlgorithm="SHA256", CopySourceIfMatch=first)
+    assert s3.get_object(Bucket=kind, Key="copy")["Body"].read() == b"1"
+    assert told(s3.copy_object, **copy, CopySourceIfNoneMatch=first) == ("PreconditionFailed", 412)
+
+
+def test_one_of_many_copies_makes_it(address, s3, bucket):
+    for key in "abcd":
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+    def copy(key):
+        client = client_of(address)
+        return told(
+            client.copy_object, Bucket=bucket, Key="copy", CopySource=f"{bucket}/{key}", IfNoneMatch="*"
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(copy, "abcd"))
+    assert [code for code, _ in answers].count("") == 1
+    winner = "abcd"[answers.index(("", 200))]
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == winner.encode()
+
+
+def test_a_copy_does_not_end_with_its_source(s3, bucket, user):
+    assert user("PUT", f"/{bucket}/k", b"1", X_Delete_After="1000").status == 201
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    s3.copy_object(Bucket=bucket, Key="summed", CopySource=f"{bucket}/k", ChecksumAlgorithm="CRC32")
+    assert "x-delete-at" in user("HEAD", f"/{bucket}/k").headers
+    for key in ("copy", "summed"):
+        assert "x-delete-at" not in user("HEAD", f"/{bucket}/{key}").headers
