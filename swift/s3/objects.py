@@ -9,7 +9,16 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
-from swift.s3 import access, checksums, copying, manifests, metadata, payload, tagging, write_conditions
+from swift.s3 import (
+    access,
+    checksums,
+    copying,
+    manifests,
+    metadata,
+    payload,
+    tagging,
+    write_conditions,
+)
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
@@ -259,10 +268,11 @@ def gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     if answer.status not in (204, 404):
         raise request.error_of(answer, bucket, key)
     answer.drain()
-    return _told_gone(request, answer, key)
+    return _told_of(request, answer, key)
 
 
-def _told_gone(request: S3Request, answer: Subanswer, key: str) -> Gone:
+def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
+    """Of a key that was deleted by its name alone."""
     made = answer.get("x-object-version-id")
     is_marker = made is not None and made != "null"
     event = events.MARKED_DELETED if is_marker else events.REMOVED
@@ -301,7 +311,7 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         _check_summary(answer)
     answer.drain()
     if version is None:
-        return _told_gone(request, answer, key)
+        return _told_of(request, answer, key)
     request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
