@@ -12,10 +12,10 @@ from typing import Any
 from swift.core.concurrency import spawn
 from swift.core.names import quote_name, split_path
 from swift.core.timestamp import internal_timestamp
-from swift.obj.async_pending import redirect_of
 from swift.obj.missing import MissingDatabases
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendTimeout, header_block
+from swift.wire.redirects import redirect_of
 
 MAX_ANSWER = 65536
 

@@ -44,7 +44,9 @@ def run(folder, capsys, monkeypatch):
     return run_command
 
 
-@pytest.mark.parametrize("at", range(len(cases.CASES)), ids=[f"{n}-{b.__name__}" for n, (b, _) in enumerate(cases.CASES)])
+@pytest.mark.parametrize(
+    "at", range(len(cases.CASES)), ids=[f"{n}-{b.__name__}" for n, (b, _) in enumerate(cases.CASES)]
+)
 def test_says_and_does_what_the_reference_does(run, folder, at):
     build, steps = cases.CASES[at]
     golden = GOLDEN["cases"][at]
