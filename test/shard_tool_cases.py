@@ -336,7 +336,6 @@ ANALYSES = [
     "nothing.json",
     "object.json",
     "none.json",
-    "found.json",
 ]
 
 

@@ -53,7 +53,11 @@ def test_says_and_does_what_the_reference_does(run, folder, at):
     assert golden["database"] == build.__name__ and len(golden["steps"]) == len(steps)
     path = build(folder)
     for text, given, *expected in golden["steps"]:
-        assert [text, *run(path, text, given)] == [text, *expected]
+        status, out, err = run(path, text, given)
+        if expected[2].startswith("usage: "):  # argparse words it in its own way in each version
+            assert (status, out, err.startswith("usage: ")) == (*expected[:2], True)
+        else:
+            assert [text, status, out, err] == [text, *expected]
 
 
 @pytest.mark.parametrize("case", GOLDEN["analyses"], ids=lambda case: f"{case[0]}-{case[1]}")
