@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -266,6 +267,9 @@ account_autocreate = true
 """
     for name in dict.fromkeys(PIPELINE.split()[:-1]):
         conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
+        if name == "s3api":
+            sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
+            conf += f"sts_key = {sts_key}\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":

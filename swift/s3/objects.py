@@ -9,7 +9,16 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
-from swift.s3 import access, checksums, copying, metadata, payload, tagging
+from swift.s3 import (
+    access,
+    checksums,
+    copying,
+    manifests,
+    metadata,
+    payload,
+    tagging,
+    write_conditions,
+)
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
@@ -63,19 +72,50 @@ def get(request: S3Request) -> Answer:
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
-    if (
-        request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED"
-        and answer.status == 200
-        and "HTTP_RANGE" not in request.environ
-    ):
-        shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
+    if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
+        shown.extend(_checksum(request, answer, bucket, key, query))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
     if overrides:
         replaced = {name for name, _ in overrides}
         shown = [*(pair for pair in shown if pair[0] not in replaced), *overrides]
+    if "partNumber" in params and answer.status == 200 and answer.get("x-parts-count") is None:
+        return _only_part(request, answer, shown)
     if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
         return _head_of_range(request, answer, shown)
     return request.passed(answer, shown)
+
+
+def _only_part(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
+    """An object that was not uploaded in parts is its own first one."""
+    if int(request.params["partNumber"]) > 1:
+        answer.close()
+        raise S3Error("InvalidPartNumber")
+    length = answer.content_length
+    if not length:
+        return request.passed(answer, shown)
+    return request.passed(answer, [*shown, ("Content-Range", f"bytes 0-{length - 1}/{length}")], 206)
+
+
+def _checksum(
+    request: S3Request, answer: Subanswer, bucket: str, key: str, query: dict[str, str] | None
+) -> Headers:
+    """What a read tells of checksums: the object's of all of it, a part's of a part."""
+    kept = answer.get(checksums.SYSMETA)
+    if kept is None or "HTTP_RANGE" in request.environ:
+        return []
+    if answer.status == 200:
+        return checksums.headers_of(kept)
+    if answer.status != 206 or query is None or "part-number" not in query:
+        return []
+    if answer.get("x-parts-count") is None:
+        return checksums.headers_of(kept)
+    whole = {name: value for name, value in query.items() if name != "part-number"}
+    try:
+        items = manifests.items_of(request, bucket, key, whole)
+        text = str(items[int(query["part-number"]) - 1].get(manifests.CHECKSUM, ""))
+    except (S3Error, IndexError):
+        return []  # the object has changed meanwhile
+    return checksums.headers_of_part(text)
 
 
 def _head_of_range(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
@@ -140,22 +180,25 @@ def _overrides(params: dict[str, str]) -> Headers:
     return found
 
 
-def put(request: S3Request) -> Answer:
-    """PutObject, and CopyObject where a header names a source."""
+def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answer:
+    """PutObject, and CopyObject where a header names a source; `copy_parts` as there."""
     bucket, key = _names(request)
     environ = request.environ
     if len(key.encode()) > limits().max_object_name_length:
         raise S3Error("KeyTooLongError")
     check_headers(request)
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
-        return copying.copy_object(request)
-    body = payload.prepared(request)
+        return copying.copy_object(request, copy_parts)
+    body = payload.prepared(request, checksums.ALGORITHMS.get(request.options.default_checksum))
     headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
-    if "HTTP_IF_NONE_MATCH" in environ:
-        headers["HTTP_IF_NONE_MATCH"] = "*"
-    answer = body.put(request, bucket, key, headers)
+    condition = write_conditions.of_write(environ)
+    headers.update(write_conditions.headers(request, bucket, key, condition))
+    try:
+        answer = body.put(request, bucket, key, headers)
+    except S3Error as error:
+        raise write_conditions.lost(request, bucket, key, condition, error) from None
     request.tell(
-        events.CREATED_PUT,
+        events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
         size=body.length,
         etag=answer.etag,
@@ -169,9 +212,7 @@ def put(request: S3Request) -> Answer:
 def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
-    metadata.no_conditions(environ, "Conditional object PUTs are not supported.")
-    if "HTTP_IF_MATCH" in environ:
-        raise S3Error("NotImplemented", "Conditional object PUTs are not supported.", Header="If-Match")
+    write_conditions.of_write(environ)
     for name, message in _NOT_YET.items():
         if name in environ:
             raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
@@ -194,10 +235,8 @@ def check_encryption(wanted: str) -> None:
         raise S3Error("NotImplemented", "Server-side encryption is not supported.")
 
 
-def delete(request: S3Request) -> Answer:
-    """DeleteObject."""
-    _, key = _names(request)
-    gone = delete_one(request, key, request.version_id)
+def answer_gone(gone: Gone) -> Answer:
+    """What DeleteObject tells."""
     shown = []
     if gone.is_marker:
         shown.append(("x-amz-delete-marker", "true"))
@@ -216,12 +255,12 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if version is None:
         answer = request.ask("DELETE", bucket, key, headers={_UNLESS_LARGE: "true"})
         if answer.status != 412 or not answer.get(REPLACED_LARGE.lower()):
-            return _gone(request, answer, bucket, key)
+            return gone(request, answer, bucket, key)
         answer.drain()
     return _delete_looked_at(request, bucket, key, version)
 
 
-def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
+def gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     """What became of a key. Raises S3Error."""
     if answer.status == 404 and request.container_info(bucket)["status"] == 404:
         answer.close()
@@ -229,8 +268,16 @@ def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     if answer.status not in (204, 404):
         raise request.error_of(answer, bucket, key)
     answer.drain()
+    return _told_of(request, answer, key)
+
+
+def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
+    """Of a key that was deleted by its name alone."""
     made = answer.get("x-object-version-id")
-    return Gone(made is not None and made != "null", made)
+    is_marker = made is not None and made != "null"
+    event = events.MARKED_DELETED if is_marker else events.REMOVED
+    request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    return Gone(is_marker, made)
 
 
 def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
@@ -263,12 +310,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
     if answer.status == 200:
         _check_summary(answer)
     answer.drain()
-    made = answer.get("x-object-version-id")
     if version is None:
-        is_marker = made is not None and made != "null"
-        event = events.MARKED_DELETED if is_marker else events.REMOVED
-        request.tell(event, key, version_id=made, timestamp=answer.timestamp)
-        return Gone(is_marker, made)
+        return _told_of(request, answer, key)
     request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):

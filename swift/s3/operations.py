@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from swift.s3 import (
     attributes,
     buckets,
+    conditional_deletes,
     configurations,
     cors,
     listing,
@@ -21,6 +22,7 @@ from swift.s3 import (
     service,
     tagging,
 )
+from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
@@ -78,8 +80,8 @@ OPERATIONS = (
     Operation("DeleteBucketEncryption", "DELETE", BUCKET, configurations.delete_encryption, "encryption", "s3:PutEncryptionConfiguration", "OWNER"),
     Operation("GetBucketWebsite", "GET", BUCKET, configurations.no_website, "website", "s3:GetBucketWebsite", "OWNER"),
     Operation("DeleteBucketWebsite", "DELETE", BUCKET, configurations.removed, "website", "s3:DeleteBucketWebsite", "OWNER"),
-    Operation("GetBucketLogging", "GET", BUCKET, configurations.get_logging, "logging", "s3:GetBucketLogging", "OWNER"),
-    Operation("PutBucketLogging", "PUT", BUCKET, configurations.put_logging, "logging", "s3:PutBucketLogging", "OWNER"),
+    Operation("GetBucketLogging", "GET", BUCKET, access_logging.get, "logging", "s3:GetBucketLogging", "OWNER"),
+    Operation("PutBucketLogging", "PUT", BUCKET, access_logging.put, "logging", "s3:PutBucketLogging", "OWNER"),
     Operation("GetBucketReplication", "GET", BUCKET, configurations.no_replication, "replication", "s3:GetReplicationConfiguration", "OWNER"),
     Operation("DeleteBucketReplication", "DELETE", BUCKET, configurations.removed, "replication", "s3:PutReplicationConfiguration", "OWNER"),
     Operation("GetBucketNotificationConfiguration", "GET", BUCKET, notifications.get, "notification", "s3:GetBucketNotification", "OWNER"),
@@ -94,8 +96,8 @@ OPERATIONS = (
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
-    Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
-    Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
+    Operation("PutObject", "PUT", OBJECT, multipart.put_object, "", "s3:PutObject", "WRITE"),
+    Operation("DeleteObject", "DELETE", OBJECT, conditional_deletes.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
     Operation("PutObjectAcl", "PUT", OBJECT, acl.put_object, "acl", "s3:PutObjectAcl", "WRITE_ACP", True),
     Operation("GetObjectTagging", "GET", OBJECT, tagging.get_of_object, "tagging", "s3:GetObjectTagging", "READ", True),
