@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from swift.core import capabilities
+from swift.core import capabilities, clock
 from swift.core.errors import ConfigError
-from swift.s3 import access, cors, listing_etag, metadata, names, operations, signature
+from swift.s3 import access, anonymous, cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
+from swift.s3.rights import KnownUsers
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
@@ -26,6 +27,9 @@ from swift.wire.message import status_line
 # What filters on the left have found out (a temporary URL, say) is no word on who signed.
 _RIGHTS = ("REMOTE_USER", "swift.authorize", "swift.authorize_override", "swift_owner")
 
+_KNOWN_SECONDS = 60.0
+_MOST_KNOWN = 10_000
+
 
 class S3Api:
     def __init__(self, app: Application, options: Options, logger: Any, metrics: Any) -> None:
@@ -33,6 +37,7 @@ class S3Api:
         self.options = options
         self.logger = logger
         self.metrics = metrics
+        self._known_users = KnownUsers(_KNOWN_SECONDS, _MOST_KNOWN, clock.monotonic)
 
     @property
     def _pipeline_names(self) -> frozenset[str]:
@@ -54,12 +59,15 @@ class S3Api:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
+        is_nobodys = False
         if not is_preflight and not signature.is_signed(environ):
+            is_nobodys = anonymous.is_s3(environ, self.options)
+        if not is_preflight and not is_nobodys and not signature.is_signed(environ):
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
-            answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)
+            answer = self._answer_preflight(environ) if is_preflight else self._answer(environ, is_nobodys)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -79,16 +87,18 @@ class S3Api:
         )
         return answer.body
 
-    def _answer(self, environ: dict[str, Any]) -> Answer:
-        """Raises S3Error."""
+    def _answer(self, environ: dict[str, Any], is_nobodys: bool = False) -> Answer:
+        """`is_nobodys`: it is not signed. Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
-        credential = signature.read(environ, options, host_bucket)
-        if credential.token is not None:
+        credential = None if is_nobodys else signature.read(environ, options, host_bucket)
+        if credential is not None and credential.token is not None:
             raise S3Error("InvalidToken")  # there are no temporary credentials here
         for key in _RIGHTS:
             environ.pop(key, None)
-        request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
+        request = S3Request(
+            environ, self.app, options, self.logger, credential, host_bucket, self._known_users
+        )
         metadata.check_headers(environ)
         operation = operations.find(request)
         if "HTTP_ORIGIN" not in environ:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
+
+# What restricts what a native client may do just as well is off unless it is asked for (spec s3.md 13.1.2).
+RESTRICTING = ("policy", "public-access-block", "ownership")
+EXTENSIONS = frozenset(RESTRICTING)
+DEFAULT_EXTENSIONS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
+    allow_anonymous: bool = False
+    bucket_namespace: str = "account"
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    extensions: frozenset[str] = DEFAULT_EXTENSIONS
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -66,7 +76,34 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
+            bucket_namespace=_one_of(conf, "bucket_namespace", ("account", "global")),
+            trusted_proxies=_networks(conf.get("trusted_proxies", "")),
+            extensions=_extensions(conf.get("extensions", "")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
+
+
+def _one_of(conf: Mapping[str, Any], name: str, values: tuple[str, ...]) -> str:
+    found = str(conf.get(name, values[0])).strip().lower()
+    if found not in values:
+        raise ValueError(f"{name} must be one of {', '.join(values)}")
+    return found
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in csv_list(text))
+
+
+def _extensions(text: str) -> frozenset[str]:
+    names = frozenset(csv_list(text))
+    if "all" in names:
+        return EXTENSIONS
+    unknown = sorted(names - EXTENSIONS)
+    if unknown:
+        raise ValueError(
+            f"extensions: nothing is called {unknown[0]}; there are {', '.join(RESTRICTING)}, all"
+        )
+    return names

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from swift.s3.rights import Granted
 from swift.s3 import copying, objects
 from swift.s3.multipart import marker
 from swift.s3.multipart.complete import _Completion
@@ -27,11 +28,13 @@ class _Request:
         self.environ = environ
         self._answers = answers
         self._sysmeta = sysmeta
+        self.granted = Granted()
+        self.account = "AUTH_test"
 
     def header(self, name: str) -> str | None:
         return self.environ.get("HTTP_" + name.upper().replace("-", "_"))
 
-    def container_info(self, bucket: str | None = None) -> dict[str, Any]:
+    def container_info(self, bucket: str | None = None, account: str | None = None) -> dict[str, Any]:
         return {"status": 204, "sysmeta": self._sysmeta}
 
     def ask(
