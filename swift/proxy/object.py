@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from swift.core import constraints
 from swift.core.config import truthy
+from swift.core.object_headers import REPLACED_LARGE
 from swift.core.timestamp import Timestamp, http_date, parse
 from swift.middleware.info import Info, is_success
 from swift.proxy.backend import Asking
@@ -24,6 +25,7 @@ from swift.proxy.quorum import Answer, best_answer, quorum_size
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
+from swift.proxy.shard_directory import ShardDirectory, is_in_shards
 from swift.proxy.updates import NOTHING, Share, container_shares
 from swift.wire.message import (
     HTTPAccepted,
@@ -54,6 +56,7 @@ class ObjectController(Controller):
         self.policy = kept.policy
         self.selector: NodeSelector = services.objects[int(kept.policy)]
         self._policy_index = str(int(kept.policy))
+        self.shards = ShardDirectory(services)
 
     def _place(self, exchange: Exchange) -> Place:
         return self.selector.place(exchange.account, exchange.container, exchange.obj, self.policy)
@@ -161,7 +164,18 @@ class ObjectController(Controller):
         delete_at = exchange.environ.get("HTTP_X_DELETE_AT")
         if delete_at:
             exchange.environ.setdefault("swift.log_info", []).append(f"x-delete-at:{delete_at}")
-        return container_shares(self.services, exchange, info, requests, quorum, delete_at)
+        return container_shares(
+            self.services, exchange, info, requests, quorum, delete_at, self._shard(exchange, info)
+        )
+
+    def _shard(self, exchange: Exchange, info: Info) -> str | None:
+        """The `account/container`, native text, that lists the object, if it is not its own container."""
+        if not is_in_shards(info["sharding_state"]):
+            return None
+        assert exchange.container is not None and exchange.obj is not None
+        return self.shards.updating(
+            exchange.environ, exchange.account, exchange.container, exchange.obj, exchange.use_replication
+        )
 
     def _conclude_put(
         self,
@@ -178,7 +192,7 @@ class ObjectController(Controller):
         if 409 in statuses:
             # Something newer is there already: as good as stored, and then overwritten.
             raise HTTPAccepted(request=exchange.request)
-        extra = [("Last-Modified", http_date(timestamp))]
+        extra = [("Last-Modified", http_date(timestamp)), *replaced_large(answers)]
         if etag is not None:
             extra.append(("Etag", etag))
         return self.respond_best(exchange, start_response, answers, place.quorum, extra=extra)
@@ -257,7 +271,8 @@ class ObjectController(Controller):
         common = self.services.headers.delete.block(
             environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
         )
-        shares = container_shares(self.services, exchange, info, count, place.quorum, None)
+        shard = self._shard(exchange, info)
+        shares = container_shares(self.services, exchange, info, count, place.quorum, None, shard)
         silent = _NOTHING_HERE if "HTTP_X_IF_DELETE_AT" in environ else frozenset()
         rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)
@@ -270,7 +285,17 @@ class ObjectController(Controller):
                 lacking = [NOTHING] * sum(answer.status == 404 for answer in answers)
                 self.write(exchange, place, common, lacking, nodes, quorum_size(len(lacking)))
                 return respond(exchange, start_response, there)
-        return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES)
+        extra = replaced_large(answers)
+        return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES, extra)
+
+
+def replaced_large(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """The header that tells of large objects that a write has replaced on any of its servers; they need not all have had the same."""
+    lower = REPLACED_LARGE.lower()
+    found = dict.fromkeys(
+        filter(None, (answer.get(lower) for answer in answers if is_success(answer.status)))
+    )
+    return [(REPLACED_LARGE, ",".join(found))] if found else []
 
 
 def without_swift_bytes(content_type: str) -> str:

@@ -8,11 +8,12 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, metadata, tagging, times
+from swift.s3 import access, bucket_owner, metadata, tagging, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
+from swift.s3.notifications import events
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -69,6 +70,7 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     return Source(bucket, key, version)
 
 
@@ -144,6 +146,14 @@ def copy_object(request: S3Request) -> Answer:
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
+    request.tell(
+        events.CREATED_COPY,
+        request.key,
+        size=found.content_length,
+        etag=answer.etag,
+        version_id=answer.get("x-object-version-id"),
+        timestamp=answer.timestamp,
+    )
     return _answer(answer, "CopyObjectResult")
 
 

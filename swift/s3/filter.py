@@ -11,9 +11,21 @@ from typing import Any
 
 from swift.core import capabilities, clock
 from swift.core.errors import ConfigError
-from swift.s3 import access, anonymous, cors, listing_etag, metadata, names, operations, signature
+from swift.s3 import (
+    access,
+    anonymous,
+    bucket_owner,
+    cors,
+    listing_etag,
+    metadata,
+    names,
+    operations,
+    post_form,
+    signature,
+)
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.s3.rights import KnownUsers
@@ -59,15 +71,23 @@ class S3Api:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
-        is_nobodys = False
-        if not is_preflight and not signature.is_signed(environ):
-            is_nobodys = anonymous.is_s3(environ, self.options)
-        if not is_preflight and not is_nobodys and not signature.is_signed(environ):
+        is_signed = not is_preflight and signature.is_signed(environ)
+        is_form = (
+            not is_signed and environ["REQUEST_METHOD"] == "POST" and post_form.is_form(environ, self.options)
+        )
+        is_nobodys = not is_signed and not is_preflight and anonymous.is_s3(environ, self.options)
+        if not is_preflight and not is_signed and not is_form and not is_nobodys:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
+        answer: Answer | None
         try:
-            answer = self._answer_preflight(environ) if is_preflight else self._answer(environ, is_nobodys)
+            if is_form:
+                answer = self._answer_form(environ)
+            elif is_preflight:
+                answer = self._answer_preflight(environ)
+            else:
+                answer = self._answer(environ, is_nobodys)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -100,8 +120,29 @@ class S3Api:
             environ, self.app, options, self.logger, credential, host_bucket, self._known_users
         )
         metadata.check_headers(environ)
-        operation = operations.find(request)
-        if "HTTP_ORIGIN" not in environ:
+        return self._carried_out(request, operations.find(request))
+
+    def _answer_form(self, environ: dict[str, Any]) -> Answer:
+        """A form is a PutObject in another dress. Raises S3Error."""
+        options = self.options
+        host_bucket = names.host_bucket(environ, options)
+        form = post_form.received(environ, options, host_bucket)
+        if form.credential is None and not options.allow_anonymous:
+            raise S3Error("AccessDenied", reason="not_signed")
+        if form.credential is not None and form.credential.token is not None:
+            raise S3Error("InvalidToken")
+        for key in _RIGHTS:
+            form.environ.pop(key, None)
+        request = S3Request(
+            form.environ, self.app, options, self.logger, form.credential, host_bucket, self._known_users
+        )
+        request.key = form.key
+        metadata.check_headers(form.environ)
+        return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
+
+    def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
+        """Raises S3Error."""
+        if "HTTP_ORIGIN" not in request.environ:
             return _done(request, operation)
         try:
             answer = _done(request, operation)
@@ -135,8 +176,14 @@ def _is_early(environ: dict[str, Any]) -> bool:
 
 def _done(request: S3Request, operation: operations.Operation) -> Answer:
     """Raises S3Error."""
+    if request.bucket is not None:
+        bucket_owner.check(request)
     access.decide(request, operation)
-    return operation.handler(request)
+    try:
+        return operation.handler(request)
+    finally:
+        if request.events:
+            telling.send(request)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
+from swift.s3.notifications.names import TARGET
 
 # What restricts what a native client may do just as well is off unless it is asked for (spec s3.md 13.1.2).
 RESTRICTING = ("policy", "public-access-block", "ownership")
@@ -45,6 +46,7 @@ class Options:
     bucket_namespace: str = "account"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     extensions: frozenset[str] = DEFAULT_EXTENSIONS
+    notification_targets: tuple[str, ...] = ()
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -54,6 +56,10 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
     if "*" in origins and len(origins) > 1:
         raise ConfigError("[filter:s3api] cors_preflight_allow_origin: * must stand alone")
     domains = csv_list(conf.get("storage_domain", ""))
+    targets = tuple(csv_list(conf.get("notification_targets", "")))
+    for name in targets:
+        if not TARGET.fullmatch(name):
+            raise ConfigError(f"[filter:s3api] notification_targets: {name!r} is no name of a target")
     try:
         return Options(
             location=str(conf.get("location", "us-east-1")).strip() or "us-east-1",
@@ -81,6 +87,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
+            notification_targets=targets,
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

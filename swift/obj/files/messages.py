@@ -81,7 +81,8 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
-        rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at
+        check = plan.check
+        rest = "D", plan.write.now, plan.timestamp, (check.timestamp, check.if_delete_at, check.unless_large)
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
@@ -105,8 +106,8 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
         write = Write(now, fragment=only)
         plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), write, fragment)
     elif kind == "D":
-        timestamp, checked, if_delete_at = rest
-        plan = DeletePlan(where, timestamp, DeleteCheck(checked, if_delete_at), Write(now))
+        timestamp, fields = rest
+        plan = DeletePlan(where, timestamp, DeleteCheck(*fields), Write(now))
     elif kind == "C":
         plan = CommitPlan(*rest)
     else:

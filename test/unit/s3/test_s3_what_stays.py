@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 
-from swift.s3.rights import Granted
 from swift.s3 import copying, objects
 from swift.s3.multipart import marker
 from swift.s3.multipart.complete import _Completion
+from swift.s3.rights import Granted
 from swift.wire.subanswer import Subanswer
 
 _LARGE = [("X-Static-Large-Object", "True"), ("X-Object-Sysmeta-S3api-Etag", "e-1"), ("Content-Length", "7")]
@@ -30,6 +30,9 @@ class _Request:
         self._sysmeta = sysmeta
         self.granted = Granted()
         self.account = "AUTH_test"
+
+    def tell(self, *told: Any, **_: Any) -> None:
+        pass
 
     def header(self, name: str) -> str | None:
         return self.environ.get("HTTP_" + name.upper().replace("-", "_"))
