@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, metadata, tagging, times
+from swift.s3 import access, bucket_owner, metadata, names, tagging, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -36,11 +36,12 @@ _NOT_THE_COPYS = {
 
 
 class Source(NamedTuple):
-    """What is copied. Text."""
+    """What is copied. Text. `account`: None for that of the request."""
 
     bucket: str
     key: str
     version: str | None
+    account: str | None = None
 
 
 def source_of(request: S3Request) -> Source:
@@ -71,11 +72,16 @@ def source_of(request: S3Request) -> Source:
             )
         version = unquote(version)
     bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
-    return Source(bucket, key, version)
+    account, bucket = names.qualified(bucket, request.options)
+    return Source(bucket, key, version, account)
 
 
 def _look(request: S3Request, source: Source) -> Subanswer:
     """What a HEAD says of the source, under the copy's conditions. Raises S3Error."""
+    bucket, key, version, account = source
+    access.require(
+        request, "s3:GetObject", bucket, key, version_id=version, permission="READ", account=account
+    )
     headers = {"HTTP_X_NEWEST": "true"}
     for given, native in COPY_CONDITIONS.items():
         if given in request.environ:
@@ -83,9 +89,9 @@ def _look(request: S3Request, source: Source) -> Subanswer:
     if len(headers) > 1:
         headers = with_native_values(headers)
     query = {"version-id": source.version} if source.version is not None else {}
-    found = request.ask("HEAD", source.bucket, source.key, query, headers)
+    found = request.ask("HEAD", bucket, key, query, headers, account=account)
     found.close()
-    access.check_object(request, found, source.bucket, source.key, query)
+    access.check_object(request, found, bucket, key, query, account=account)
     if found.status in (304, 412):
         raise S3Error("PreconditionFailed")
     if found.status != 200:
@@ -96,7 +102,7 @@ def _look(request: S3Request, source: Source) -> Subanswer:
 def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Error:
     error = request.error_of(found, source.bucket, source.key)
     if error.code == "NoSuchKey":
-        if request.container_info(source.bucket)["status"] == 404:
+        if request.container_info(source.bucket, source.account)["status"] == 404:
             return S3Error("NoSuchBucket", BucketName=source.bucket)
         if source.version is not None:
             return S3Error("NoSuchVersion", Key=source.key, VersionId=source.version)
@@ -106,6 +112,8 @@ def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Er
 def _headers(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     """(headers, query) that make a native PUT a copy."""
     headers = {"HTTP_X_COPY_FROM": wsgi_quote(str_to_wsgi(f"/{source.bucket}/{source.key}"))}
+    if source.account is not None:
+        headers["HTTP_X_COPY_FROM_ACCOUNT"] = wsgi_quote(str_to_wsgi(source.account))
     return headers, {"version-id": source.version} if source.version is not None else {}
 
 
@@ -121,7 +129,7 @@ def copy_object(request: S3Request) -> Answer:
             raise S3Error("InvalidArgument", message, ArgumentName=key[5:].lower().replace("_", "-"))
     source = source_of(request)
     is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
-    if source == (request.bucket, request.key, None) and not is_fresh:
+    if source == (request.bucket, request.key, None, None) and not is_fresh:
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
     if (found.content_length or 0) > limits().max_file_size:

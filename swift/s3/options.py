@@ -83,7 +83,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
-            bucket_namespace=_one_of(conf, "bucket_namespace", ("account", "global")),
+            bucket_namespace=_namespace(conf.get("bucket_namespace", "account")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
@@ -93,10 +93,10 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
         raise ConfigError(f"[filter:s3api]: {error}") from None
 
 
-def _one_of(conf: Mapping[str, Any], name: str, values: tuple[str, ...]) -> str:
-    found = str(conf.get(name, values[0])).strip().lower()
-    if found not in values:
-        raise ValueError(f"{name} must be one of {', '.join(values)}")
+def _namespace(text: str) -> str:
+    found = text.strip().lower()
+    if found not in ("account", "global"):
+        raise ValueError("bucket_namespace must be account or global")
     return found
 
 

@@ -34,12 +34,16 @@ _LONGEST_USER = 128
 _READ = 65536
 
 
-def _within(account: str) -> Callable[[Any], Any]:
-    """Lets all be in one account (WSGI string): what a link leads to elsewhere is not ours to decide on."""
+def _within(account: str, granted: Granted | None = None) -> Callable[[Any], Any]:
+    """Lets all be in one account (WSGI string), and what is granted elsewhere: what a link leads to there is not ours to decide on."""
 
     def authorize(request: Any) -> Any:
         parts = request.environ["PATH_INFO"].split("/", 3)
-        return None if len(parts) > 2 and parts[2] == account else HTTPForbidden(request=request)
+        if len(parts) > 2 and parts[2] == account:
+            return None
+        if granted and granted.covers(request.environ["PATH_INFO"]):
+            return None
+        return HTTPForbidden(request=request)
 
     return authorize
 
@@ -255,7 +259,8 @@ class S3Request:
         if not self.options.force_swift_request_proxy_log:
             made[_LOGGED] = True
         if rights == "own" or self.is_decided:
-            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2])
+            granted = self.granted if rights == "client" else None
+            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2], granted)
             made["swift.authorize_override"] = True
             made["swift_owner"] = True
             made["REMOTE_USER"] = _OVERRIDDEN
