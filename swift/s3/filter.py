@@ -29,6 +29,9 @@ from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.s3.rights import KnownUsers
+from swift.s3.signature import Credential
+from swift.s3.sts import service as sts
+from swift.s3.sts import sessions
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
@@ -70,24 +73,13 @@ class S3Api:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
-        is_signed = not is_preflight and signature.is_signed(environ)
-        is_form = (
-            not is_signed and environ["REQUEST_METHOD"] == "POST" and post_form.is_form(environ, self.options)
-        )
-        is_nobodys = not is_signed and not is_preflight and anonymous.is_s3(environ, self.options)
-        if not is_preflight and not is_signed and not is_form and not is_nobodys:
+        handler = self._handler_of(environ)
+        if handler is None:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
-        answer: Answer | None
         try:
-            if is_form:
-                answer = self._answer_form(environ)
-            elif is_preflight:
-                answer = self._answer_preflight(environ)
-            else:
-                answer = self._answer(environ, is_nobodys)
+            answer = handler(environ)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -107,20 +99,44 @@ class S3Api:
         )
         return answer.body
 
-    def _answer(self, environ: dict[str, Any], is_nobodys: bool = False) -> Answer:
-        """`is_nobodys`: it is not signed. Raises S3Error."""
+    def _handler_of(self, environ: dict[str, Any]) -> Callable[[dict[str, Any]], Answer | None] | None:
+        """What answers a request; None for those that are not S3's."""
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS" and cors.is_preflight(environ):
+            return self._answer_preflight
+        if signature.is_signed(environ):
+            return self._answer_sts if environ["PATH_INFO"] == "/" and sts.is_asked(environ) else self._answer
+        if method == "POST":
+            if post_form.is_form(environ, self.options):
+                return self._answer_form
+            if self.options.sts_keys and sts.is_asked(environ):
+                return self._answer_sts
+        return self._answer_nobody if anonymous.is_s3(environ, self.options) else None
+
+    def _answer_nobody(self, environ: dict[str, Any]) -> Answer:
+        """Nobody signs, and everybody may be let. Raises S3Error."""
+        return self._answered(environ, None, names.host_bucket(environ, self.options))
+
+    def _answer(self, environ: dict[str, Any]) -> Answer:
+        """Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
-        credential = None if is_nobodys else signature.read(environ, options, host_bucket)
-        if credential is not None and credential.token is not None:
-            raise S3Error("InvalidToken")  # there are no temporary credentials here
-        for key in _RIGHTS:
-            environ.pop(key, None)
-        request = S3Request(
-            environ, self.app, options, self.logger, credential, host_bucket, self._known_users
-        )
+        credential = signature.read(environ, options, host_bucket)
+        return self._answered(environ, credential, host_bucket)
+
+    def _answered(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> Answer:
+        """Raises S3Error."""
+        request = self._request(environ, credential, host_bucket)
         metadata.check_headers(environ)
         return self._carried_out(request, operations.find(request))
+
+    def _answer_sts(self, environ: dict[str, Any]) -> Answer:
+        """Raises S3Error."""
+        for key in _RIGHTS:
+            environ.pop(key, None)
+        return sts.answer(environ, self.app, self.options, self.logger)
 
     def _answer_form(self, environ: dict[str, Any]) -> Answer:
         """A form is a PutObject in another dress. Raises S3Error."""
@@ -129,16 +145,23 @@ class S3Api:
         form = post_form.received(environ, options, host_bucket)
         if form.credential is None and not options.allow_anonymous:
             raise S3Error("AccessDenied", reason="not_signed")
-        if form.credential is not None and form.credential.token is not None:
-            raise S3Error("InvalidToken")
-        for key in _RIGHTS:
-            form.environ.pop(key, None)
-        request = S3Request(
-            form.environ, self.app, options, self.logger, form.credential, host_bucket, self._known_users
-        )
+        request = self._request(form.environ, form.credential, host_bucket)
         request.key = form.key
         metadata.check_headers(form.environ)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
+
+    def _request(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> S3Request:
+        """Raises S3Error."""
+        session = sessions.session_of(credential, self.options) if credential is not None else None
+        for key in _RIGHTS:
+            environ.pop(key, None)
+        request = S3Request(
+            environ, self.app, self.options, self.logger, credential, host_bucket, self._known_users
+        )
+        request.session = session
+        return request
 
     def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
         """Raises S3Error."""
@@ -191,6 +214,7 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
     options = parse_options(conf)
     logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
+    register_sensitive_header("x-amz-security-token")
     for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
         register_sensitive_parameter(name)
     capabilities.register(

@@ -10,6 +10,9 @@ from typing import Any
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
+from swift.s3.sts.keys import Key, parse_keys
+
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 # What restricts what a native client may do just as well is off unless it is asked for (spec s3.md 13.1.2).
 RESTRICTING = ("policy", "public-access-block", "ownership")
@@ -41,6 +44,8 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
+    default_checksum: str = ""  # an algorithm's name, "" for none
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     allow_anonymous: bool = False
     bucket_namespace: str = "account"
@@ -86,6 +91,8 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             bucket_namespace=_namespace(conf.get("bucket_namespace", "account")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
+            sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            default_checksum=_checksum(conf.get("default_checksum", "none")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
         )
@@ -114,3 +121,13 @@ def _extensions(text: str) -> frozenset[str]:
             f"extensions: nothing is called {unknown[0]}; there are {', '.join(RESTRICTING)}, all"
         )
     return names
+
+
+def _checksum(text: Any) -> str:
+    """Raises ValueError."""
+    name = str(text).strip().lower()
+    if name in ("", "none"):
+        return ""
+    if name not in _CHECKSUMS:
+        raise ValueError(f"default_checksum must be none or one of {', '.join(_CHECKSUMS)}, not {text!r}")
+    return name

@@ -84,6 +84,7 @@ class S3Request:
         self.granted = Granted()
         self.ignores_public_acls = False
         self._known_users = known_users
+        self._is_unknown = False  # nobody has the access key
         self._assumed: Identity | None = None
         self._read_document: bytes | None = None  # by a decision that hangs on it
         self._native: Native | None = None
@@ -117,23 +118,26 @@ class S3Request:
     def version_id(self) -> str | None:
         return self.params.get("versionId")
 
-    def document_body(self, limit: int, required: bool = True) -> bytes:
-        """A document that came as the body, checked against what the headers say of it. Raises S3Error."""
+    def document_body(self, limit: int, required: bool = True, is_described: bool = True) -> bytes:
+        """A document that came as the body, checked against what the headers say of it. Raises S3Error.
+
+        `is_described`: the checksum in the headers is the document's, not that of an object that it is about.
+        """
         environ = self.environ
         data = self._read_document
         if data is None:
             data = b""
             if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-                data = self._document(limit)
+                data = self._document(limit, is_described)
             self._read_document = data
         if not data and required:
             raise S3Error("MissingRequestBodyError")
         return data
 
-    def _document(self, limit: int) -> bytes:
+    def _document(self, limit: int, is_described: bool) -> bytes:
         if self.credential is not None:
             self.authenticate()  # nothing is read for a stranger, and chunks may be signed with the key
-        body = payload.prepared(self)
+        body = payload.prepared(self, is_described=is_described)
         if body.length is not None and body.length > limit:
             raise S3Error("MalformedXML")
         parts: list[bytes] = []
@@ -243,6 +247,7 @@ class S3Request:
         self._authorize(made, rights)
         made["swift.infocache"] = self.environ.setdefault("swift.infocache", {})
         answer = ask(self.app, made)
+        self._is_unknown = bool(made.get("s3api.unknown_access_key"))
         self._learn(made, container, obj)
         if self._assumed is not None and self._identity is not None and self._assumed != self._identity:
             # What was decided was about somebody else; the next try knows better.
@@ -250,8 +255,6 @@ class S3Request:
             raise S3Error("ServiceUnavailable", reason="access_key_changed")
         if answer.status == 401:
             answer.close()
-            if made.get("s3api.unknown_access_key"):
-                raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
             raise self.refused()
         return answer
 
@@ -393,6 +396,8 @@ class S3Request:
         """What is told of a signature that nobody believes."""
         if self.credential is None:
             return S3Error("AccessDenied", reason="not_signed")
+        if self._is_unknown:
+            return S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
         return self.credential.mismatch()
 
     # -- what is told ------------------------------------------------------------------------------------------------------
