@@ -46,12 +46,13 @@ class Options:
     lifecycle_day_seconds: float = 86400.0
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
-    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     allow_anonymous: bool = False
     bucket_namespace: str = "account"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     extensions: frozenset[str] = DEFAULT_EXTENSIONS
     notification_targets: tuple[str, ...] = ()
+    access_log_interval: float = 300.0
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -93,8 +94,9 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             extensions=_extensions(conf.get("extensions", "")),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
-            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
+            access_log_interval=positive_float(conf.get("access_log_interval", "300")),
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
