@@ -147,6 +147,12 @@ def stored(policy):
 
 def test_a_wrong_signature_gets_nothing_from_a_policy():
     """Who says to be somebody is taken at his word only to find out what there is to be decided."""
+
+    class Unbelieving(Below):
+        def __call__(self, environ, start_response):
+            environ.pop("s3api.auth_details", None)
+            return super().__call__(environ, start_response)
+
     statement = {
         "Effect": "Allow",
         "Principal": "*",
