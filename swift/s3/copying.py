@@ -13,6 +13,7 @@ from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -138,6 +139,7 @@ def copy_object(request: S3Request) -> Answer:
     if (found.get("x-static-large-object") or "").lower() == "true":
         headers.update(_NOT_THE_COPYS)
     headers.update(access.object_headers(request))
+    headers.update(lock.copied(lock.headers_of(request)))
     if environ.get("HTTP_IF_NONE_MATCH"):
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")
@@ -155,6 +157,7 @@ def copy_part(request: S3Request, container: str, name: str) -> Answer:
     headers, query = _headers(source)
     # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
     headers.update({**_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"})
+    headers.update(lock.copied({}))
     given = request.header("x-amz-copy-source-range")
     if given is not None:
         first, last = _range(given, size)

@@ -14,6 +14,7 @@ from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.wire.message import str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
@@ -26,11 +27,6 @@ _OVERRIDES = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
-}
-_NOT_YET = {
-    "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
 }
 _TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
 _VERSION_LIMIT = 1000
@@ -146,8 +142,16 @@ def put(request: S3Request) -> Answer:
     check_headers(request)
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request)
+    if lock.is_said(request):
+        lock.must_have_digest(request)
+    locked = lock.headers_of(request)
     body = payload.prepared(request)
-    headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
+    headers = {
+        **body.object_headers(),
+        **tagging.sent_headers(request),
+        **access.object_headers(request),
+        **locked,
+    }
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)
@@ -161,9 +165,8 @@ def check_headers(request: S3Request) -> None:
     metadata.no_conditions(environ, "Conditional object PUTs are not supported.")
     if "HTTP_IF_MATCH" in environ:
         raise S3Error("NotImplemented", "Conditional object PUTs are not supported.", Header="If-Match")
-    for name, message in _NOT_YET.items():
-        if name in environ:
-            raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
+    if lock.is_said(request):
+        lock.check_expiry(request)
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
     if encryption is not None:
         check_encryption(encryption)
@@ -221,7 +224,8 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    answer = request.ask("DELETE", bucket, key, query, {"HTTP_ACCEPT": "application/json"})
+    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
     if answer.status == 200:

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from swift.core.object_lock import word_of
 from swift.core.space import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
-from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
+from swift.obj.verdicts import DeleteCheck, Locking, PostChange, PutCheck
 
 
 def _dumps(value: Any) -> bytes:
@@ -78,14 +79,16 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         condition = plan.check.if_none_match
         tags = None if condition is None else list(condition.tags)
         only = plan.write.fragment
-        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only
+        locking = _locking_form(plan.check.locking, plan.write)
+        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only, locking
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
-        rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at
+        locking = _locking_form(plan.check.locking, plan.write)
+        rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at, locking
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
-        rest = "M", plan.write.now, plan.write.open_expired, fields
+        rest = "M", plan.write.now, plan.write.open_expired, fields, _locking_form(change.locking, plan.write)
     elif isinstance(plan, CommitPlan):
         rest = "C", 0, plan.timestamp, plan.fragment
     else:
@@ -101,18 +104,35 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, timestamp, tags, fragment, only = rest
-        write = Write(now, fragment=only)
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), write, fragment)
+        metadata, timestamp, tags, fragment, only, form = rest
+        locking, is_exact = _locking(form)
+        write = Write(now, fragment=only, is_exact=is_exact)
+        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags), locking), write, fragment)
     elif kind == "D":
-        timestamp, checked, if_delete_at = rest
-        plan = DeletePlan(where, timestamp, DeleteCheck(checked, if_delete_at), Write(now))
+        timestamp, checked, if_delete_at, form = rest
+        locking, is_exact = _locking(form)
+        check = DeleteCheck(checked, if_delete_at, locking)
+        plan = DeletePlan(where, timestamp, check, Write(now, is_exact=is_exact))
     elif kind == "C":
         plan = CommitPlan(*rest)
     else:
-        open_expired, fields = rest
-        plan = PostPlan(where, PostChange(*fields), Write(now, open_expired=open_expired))
+        open_expired, fields, form = rest
+        locking, is_exact = _locking(form)
+        write = Write(now, open_expired=open_expired, is_exact=is_exact)
+        when, content_type, ctype_timestamp, headers = fields
+        change = PostChange(when, content_type, ctype_timestamp, headers, locking)
+        plan = PostPlan(where, change, write)
     return number, SmallWrite(where, plan, len(body))
+
+
+def _locking_form(locking: Locking, write: Write) -> Any:
+    word = None if locking.word is None else locking.word.text()
+    return locking.now, word, locking.is_replication, locking.keeps, write.is_exact
+
+
+def _locking(form: Any) -> tuple[Locking, bool]:
+    now, word, is_replication, keeps, is_exact = form
+    return Locking(now, word_of(word), is_replication, keeps), is_exact
 
 
 def _condition(tags: list[Any] | None) -> Any:

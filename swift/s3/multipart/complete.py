@@ -20,6 +20,7 @@ from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
 from swift.s3.multipart.remove import remove_parts
 from swift.s3.multipart.wanted import Parts, etag_of, manifest_of, parts_in
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import DECLARATION, document, element
 from swift.wire.message import host_url
@@ -31,6 +32,7 @@ _KEPT = ("cache-control", "content-disposition", "content-encoding", "content-la
 _MOVED = {
     "x-object-sysmeta-s3api-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
     "x-object-sysmeta-swift3-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
+    **lock.MOVED,
     "x-object-sysmeta-s3api-owner-ids": "HTTP_X_OBJECT_SYSMETA_S3API_OWNER_IDS",
     tagging.MARKER: tagging.STORED_KEY,
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
