@@ -26,6 +26,11 @@ EC_SCHEME, EC_SEGMENT_SIZE = f"{EC_PREFIX}Scheme", f"{EC_PREFIX}Segment-Size"
 # What ends the second phase of a write of fragments (proxy 14.3).
 COMMIT_CONFIRMATION = b"put_commit_confirmation"
 
+# In the answer to a PUT or DELETE that replaced a static large object: `<its time>;<the upload that made it, quoted, or nothing>`, several of
+# them with `,` between where servers have replaced different ones. And what a DELETE says that must leave such an object alone (412).
+REPLACED_LARGE, UNLESS_LARGE = "X-Backend-Replaced-Large-Object", "X-Backend-Unless-Large-Object"
+UPLOAD_IDS = (f"{SYSMETA}S3Api-Upload-Id", f"{SYSMETA}Swift3-Upload-Id")  # as stored
+
 # In the environ of a PUT: called with a mapping of footers once its body was read, to add what is kept with the object.
 UPDATE_FOOTERS = "swift.callback.update_footers"
 

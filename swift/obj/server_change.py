@@ -7,18 +7,19 @@ from collections.abc import Iterable
 from swift.core import clock
 from swift.core.constraints import check_metadata
 from swift.core.errors import BadRequest
-from swift.core.object_headers import update_overrides
+from swift.core.object_headers import UNLESS_LARGE, update_overrides
 from swift.core.timestamp import Timestamp, internal_timestamp, normalize_delete_at
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
+from swift.obj.replaced import replaced_headers
 from swift.obj.request import Malformed, locking_of, stored_headers
 from swift.obj.server_put import next_part_power
 from swift.obj.service import ObjectService
 from swift.obj.store import OpenObject, Write
 from swift.obj.updates import UpdatedObject
 from swift.obj.verdicts import DeleteCheck, PostChange
-from swift.wire.message import HTML_TYPE, default_body, head_headers
+from swift.wire.message import HTML_TYPE, default_body, environ_key, head_headers
 from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 # ---------------------------------------------------------------- POST
@@ -151,6 +152,8 @@ def _send_post_updates(
 
 # ---------------------------------------------------------------- DELETE
 
+_UNLESS_LARGE = environ_key(UNLESS_LARGE)
+
 
 class DeleteRequest:
     """The checked head of a DELETE."""
@@ -171,7 +174,8 @@ class DeleteRequest:
         self.write = Write(
             float(self.timestamp[:16]), next_part_power(environ), is_exact=locking.word is not None
         )
-        self.check = DeleteCheck(self.timestamp, if_delete_at, locking)
+        unless_large = is_true(environ, _UNLESS_LARGE)
+        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, locking)
 
 
 def delete(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -203,6 +207,7 @@ def delete(server: ObjectService, environ: Environ, start_response: StartRespons
     headers = [
         ("X-Backend-Timestamp", max(state.timestamp, timestamp)),
         ("X-Backend-Content-Type", state.metadata.get("Content-Type", "")),
+        *(replaced_headers(state) if verdict.status != 409 else ()),
     ]
     if verdict.status == 204:
         start_response("204 No Content", [("Content-Type", HTML_TYPE), *headers])

@@ -21,6 +21,7 @@ from swift.core.timestamp import parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
 from swift.obj.listed import queue_fields
+from swift.obj.replaced import replaced_headers
 from swift.obj.request import Malformed, NamedObject, locking_of, stored_headers
 from swift.obj.service import ObjectService
 from swift.obj.store import NewObject, State, Write
@@ -131,7 +132,12 @@ def put(server: ObjectService, environ: Environ, start_response: StartResponse) 
     server.at_least_slow(started)
     start_response(
         "201 Created",
-        [("Content-Type", HTML_TYPE), ("Content-Length", "0"), ("Etag", f'"{metadata["ETag"]}"')],
+        [
+            ("Content-Type", HTML_TYPE),
+            ("Content-Length", "0"),
+            ("Etag", f'"{metadata["ETag"]}"'),
+            *replaced_headers(state),
+        ],
     )
     return [b""]
 

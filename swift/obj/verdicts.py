@@ -19,6 +19,7 @@ from swift.core.object_lock import (
     lock_in,
 )
 from swift.obj.errors import Refused
+from swift.obj.replaced import is_large
 from swift.obj.store import OpenObject, State
 
 if TYPE_CHECKING:
@@ -152,10 +153,11 @@ class Verdict(NamedTuple):
 
 @dataclass(slots=True)
 class DeleteCheck:
-    """True if a DELETE is to write a tombstone. `if_delete_at`: the expirer's condition."""
+    """True if a DELETE is to write a tombstone. `if_delete_at`: the expirer's condition; `unless_large`: a static large object stays."""
 
     timestamp: str
     if_delete_at: int | None = None
+    unless_large: bool = False
     locking: Locking = NO_LOCKING
 
     def __call__(self, state: State) -> bool:
@@ -176,6 +178,8 @@ class DeleteCheck:
             if refusal is not None:
                 return refusal
             status = 204
+        if self.unless_large and state.found is not None and status == 204 and is_large(state):
+            return Verdict(False, 412, "It is a large object")
         # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
         # container not told.
         again = state.timestamp == timestamp and state.found is None and not state.expired

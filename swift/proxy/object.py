@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from swift.core import constraints
 from swift.core.config import truthy
+from swift.core.object_headers import REPLACED_LARGE
 from swift.core.timestamp import Timestamp, http_date, parse
 from swift.middleware.info import Info, is_success
 from swift.proxy.backend import Asking
@@ -178,7 +179,7 @@ class ObjectController(Controller):
         if 409 in statuses:
             # Something newer is there already: as good as stored, and then overwritten.
             raise HTTPAccepted(request=exchange.request)
-        extra = [("Last-Modified", http_date(timestamp))]
+        extra = [("Last-Modified", http_date(timestamp)), *replaced_large(answers)]
         if etag is not None:
             extra.append(("Etag", etag))
         return self.respond_best(exchange, start_response, answers, place.quorum, extra=extra)
@@ -270,7 +271,17 @@ class ObjectController(Controller):
                 lacking = [NOTHING] * sum(answer.status == 404 for answer in answers)
                 self.write(exchange, place, common, lacking, nodes, quorum_size(len(lacking)))
                 return respond(exchange, start_response, there)
-        return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES)
+        extra = replaced_large(answers)
+        return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES, extra)
+
+
+def replaced_large(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """The header that tells of large objects that a write has replaced on any of its servers; they need not all have had the same."""
+    lower = REPLACED_LARGE.lower()
+    found = dict.fromkeys(
+        filter(None, (answer.get(lower) for answer in answers if is_success(answer.status)))
+    )
+    return [(REPLACED_LARGE, ",".join(found))] if found else []
 
 
 def without_swift_bytes(content_type: str) -> str:

@@ -59,6 +59,31 @@ def decide(request: S3Request, operation: _Operation) -> None:
     request.is_decided = True
 
 
+def require(
+    request: S3Request,
+    action: str,
+    bucket: str,
+    key: str | None = None,
+    *,
+    version_id: str | None = None,
+    permission: str = "",
+) -> None:
+    """The decision about a second thing that a request touches: a copy's source, each key of DeleteObjects, a lock that is bypassed.
+
+    `action`: as policies call it, of an object that has a version's id without `Version` at its end; `permission`: what an ACL must grant
+    for it where S3's own count: of the bucket for "WRITE" and "OWNER"; an object's "READ" is asked by `check_object` with the answer that
+    holds it. "OWNER" is for what native requests say nothing of: only the account's owner may it then, unless a policy says otherwise.
+    Raises S3Error.
+    """
+    if permission == "OWNER" and not request.options.s3_acl:
+        if not request.owns_account():
+            raise S3Error("AccessDenied", reason="not_the_owner")
+        return
+    if request.options.s3_acl and permission in ("WRITE", "OWNER"):
+        request.authenticate()
+        _check_bucket(request, permission, bucket)
+
+
 def _check_bucket(request: S3Request, permission: str, bucket: str | None = None) -> None:
     acl = acl_of_bucket(request, bucket)
     if acl is not None and acl.lets(request.user_id, permission, request.options.allow_no_owner):

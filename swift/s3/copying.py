@@ -8,7 +8,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, metadata, tagging, times
+from swift.s3 import access, bucket_owner, metadata, tagging, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -70,6 +70,7 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     return Source(bucket, key, version)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from swift.core import capabilities
 from swift.core.errors import ConfigError
-from swift.s3 import access, cors, listing_etag, metadata, names, operations, signature
+from swift.s3 import access, bucket_owner, cors, listing_etag, metadata, names, operations, signature
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -126,6 +126,8 @@ def _is_early(environ: dict[str, Any]) -> bool:
 
 def _done(request: S3Request, operation: operations.Operation) -> Answer:
     """Raises S3Error."""
+    if request.bucket is not None:
+        bucket_owner.check(request)
     access.decide(request, operation)
     return operation.handler(request)
 

@@ -8,6 +8,7 @@ import orjson
 
 from swift.core.config import truthy
 from swift.core.constraints import limits
+from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
 from swift.s3 import access, checksums, copying, metadata, payload, tagging
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
@@ -16,7 +17,7 @@ from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
-from swift.wire.message import str_to_wsgi
+from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
 
@@ -30,6 +31,7 @@ _OVERRIDES = {
 }
 _TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
 _VERSION_LIMIT = 1000
+_UNLESS_LARGE = environ_key(UNLESS_LARGE)
 _MOST_BYTES = 16 * 1024 * 1024
 
 
@@ -199,9 +201,34 @@ def delete(request: S3Request) -> Answer:
 
 
 def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
-    """Delete one key of the request's bucket, or one version of it. Raises S3Error."""
+    """Delete one key of the request's bucket, or one version of it. Raises S3Error.
+
+    What is deleted by its name alone is not looked at before: servers leave large objects alone, whose parts are to go first.
+    """
     assert request.bucket is not None
     bucket = request.bucket
+    if version is None:
+        answer = request.ask("DELETE", bucket, key, headers={_UNLESS_LARGE: "true"})
+        if answer.status != 412 or not answer.get(REPLACED_LARGE.lower()):
+            return _gone(request, answer, bucket, key)
+        answer.drain()
+    return _delete_looked_at(request, bucket, key, version)
+
+
+def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
+    """What became of a key. Raises S3Error."""
+    if answer.status == 404 and request.container_info(bucket)["status"] == 404:
+        answer.close()
+        raise S3Error("NoSuchBucket", BucketName=bucket)
+    if answer.status not in (204, 404):
+        raise request.error_of(answer, bucket, key)
+    answer.drain()
+    made = answer.get("x-object-version-id")
+    return Gone(made is not None and made != "null", made)
+
+
+def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
+    """As `delete_one`, with a look at what it is: of versions, and of large objects."""
     query = {}
     if version is not None:
         check_version(version)

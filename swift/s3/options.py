@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from swift.core.config import csv_list, positive_float, positive_int, truthy
+from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 
 
@@ -35,6 +35,7 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -66,6 +67,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

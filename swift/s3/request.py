@@ -16,10 +16,11 @@ from swift.middleware.info import get_container_info
 from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.identity import NOBODY, Identity, identity_of
 from swift.s3.options import Options
 from swift.s3.signature import Credential
 from swift.wire.call import Application
-from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
+from swift.wire.message import HTTPForbidden, Request, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
@@ -39,6 +40,26 @@ def _within(account: str) -> Callable[[Any], Any]:
         return None if len(parts) > 2 and parts[2] == account else HTTPForbidden(request=request)
 
     return authorize
+
+
+class _Native:
+    """What the auth filter makes of who asks: the authorization that it has left in a request's environ, to be asked about others."""
+
+    def __init__(self, made: Mapping[str, Any]) -> None:
+        self._authorize = made.get("swift.authorize")
+        self._user = made.get("REMOTE_USER")
+
+    def authorized(self, environ: Mapping[str, Any]) -> tuple[Any, bool]:
+        """(None or the refusal, True if it is the account's owner who asks) for a native request."""
+        if self._authorize is None:
+            return None, False
+        asked = dict(environ)
+        for key in _OF_OTHERS:
+            asked.pop(key, None)
+        if self._user is not None:
+            asked["REMOTE_USER"] = self._user
+        refusal = self._authorize(Request(asked))
+        return refusal, refusal is None and bool(asked.get("swift_owner"))
 
 
 class S3Request:
@@ -70,6 +91,10 @@ class S3Request:
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         # May do it by a decision of our own: native requests are not asked about it again.
         self.is_decided = False
+        # Of temporary credentials: anything with `policy` and `name`, None for all others.
+        self.session: Any = None
+        self._native: _Native | None = None
+        self._identity: Identity | None = None if credential is not None else NOBODY
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
@@ -251,12 +276,29 @@ class S3Request:
             return
         self.account = wsgi_to_str(parts[2])
         self.is_known = True
-        project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID")
+        self._native = _Native(made)
+        project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID") or ""
         self.is_at_home = not project or parts[2].rpartition("_")[2] == project
         if "s3api.user_id" in made:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
+        self._identity = identity_of(
+            self.user_id,
+            self.account,
+            made.get("HTTP_X_USER_ID") or "",
+            project,
+            self.options,
+            self.session,
+        )
+
+    @property
+    def identity(self) -> Identity:
+        """Who asks; the signature has been looked at by then. Raises S3Error if it is not right."""
+        if self._identity is None:
+            self.authenticate()
+            assert self._identity is not None
+        return self._identity
 
     def authenticate(self) -> None:
         """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
@@ -265,6 +307,17 @@ class S3Request:
         self.ask("TEST").close()
         if not self.is_known:
             raise self.refused()
+
+    def owns_account(self) -> bool:
+        """Returns True if who asks is an owner of the account by the auth filter's word. Raises S3Error if the signature is not right."""
+        self.authenticate()
+        if self._native is None:
+            self.is_known = False
+            self.authenticate()
+        if self._native is None or self.account is None:
+            return False
+        made = make_environ(self.environ, "GET", path=self.native_path(), query="")
+        return self._native.authorized(made)[1]
 
     def refused(self) -> S3Error:
         """What is told of a signature that nobody believes."""

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from swift.core import constraints
 from swift.core.config import truthy
+from swift.core.object_headers import UNLESS_LARGE
 from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
@@ -71,6 +72,7 @@ _ABOUT_BODY = (
     "wsgi.input", "swift.callback.update_footers", "swift.callback.fetch_crypto_keys", "swift.content_type_overridden",
     "swift.crypto.override", "swift.slo_override", "swift.symlink_override", "swift.log_info", "swift.orig_req_method",
 )  # fmt: skip
+_UNLESS_LARGE = environ_key(UNLESS_LARGE)
 _EXPIRY = frozenset(("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER"))
 # Headers of a PUT that are about what is stored, not about the link to it.
 _NOT_OF_LINKS = frozenset((
@@ -294,6 +296,7 @@ class Objects:
         stamp = checked_timestamp(place)
         _check_name(place, stamp)
         self.keep_null(place, head_object(self.app, environ, place.object_path, SOURCE))
+        environ.pop(_UNLESS_LARGE, None)  # a version of it is kept, and needs its parts
         if "HTTP_X_IF_DELETE_AT" in environ:
             # Whether anything is deleted at all is decided there.
             status, headers, body = call_app(self.app, environ)

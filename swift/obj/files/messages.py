@@ -83,8 +83,9 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only, locking
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
-        locking = _locking_form(plan.check.locking, plan.write)
-        rest = "D", plan.write.now, plan.timestamp, plan.check.timestamp, plan.check.if_delete_at, locking
+        check = plan.check
+        asked = (check.timestamp, check.if_delete_at, check.unless_large)
+        rest = "D", plan.write.now, plan.timestamp, asked, _locking_form(check.locking, plan.write)
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
@@ -109,9 +110,9 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
         write = Write(now, fragment=only, is_exact=is_exact)
         plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags), locking), write, fragment)
     elif kind == "D":
-        timestamp, checked, if_delete_at, form = rest
+        timestamp, (when, if_delete_at, unless_large), form = rest
         locking, is_exact = _locking(form)
-        check = DeleteCheck(checked, if_delete_at, locking)
+        check = DeleteCheck(when, if_delete_at, unless_large, locking)
         plan = DeletePlan(where, timestamp, check, Write(now, is_exact=is_exact))
     elif kind == "C":
         plan = CommitPlan(*rest)

@@ -76,7 +76,7 @@ def test_items_come_over_as_they_were_sent(headers, body, tags, name, now, flag)
     plans = [
         PutPlan(where, headers, body, PutCheck(T1, condition), Write(now, fragment=2 if flag else None), 2),
         PostPlan(where, PostChange(T1, name, T2, headers), Write(now, open_expired=flag)),
-        DeletePlan(where, T1, DeleteCheck(T2, 5 if flag else None), Write(now)),
+        DeletePlan(where, T1, DeleteCheck(T2, 5 if flag else None, flag), Write(now)),
     ]
     for number, plan in enumerate(plans):
         got, item = messages.decode_item(messages.encode_item(number, SmallWrite(where, plan, len(body))))

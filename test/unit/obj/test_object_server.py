@@ -192,6 +192,38 @@ def test_delete_of_what_is_not_there_leaves_a_tombstone(app):
     assert app.files() == [f"{T3}.ts"]
 
 
+@pytest.mark.parametrize(
+    "upload", ["X_Object_Sysmeta_S3api_Upload_Id", "X_Object_Sysmeta_Swift3_Upload_Id", "X_Other"]
+)
+def test_who_replaces_a_large_object_is_told_of_it(app, put, upload):
+    told = "x-backend-replaced-large-object"
+    value = f"{T1};" if upload == "X_Other" else f"{T1};u%3B1"
+    app.put(T1, X_Static_Large_Object="True", **{upload: "u;1"})
+    got = app.request("DELETE", X_Timestamp=T0)
+    assert got.status == 409 and told not in got.headers
+    got = put(T2)
+    assert (got.status, got.headers[told]) == (201, value)
+    assert told not in put(T3).headers
+    app.put(T3[:-1] + "1", X_Static_Large_Object="True", **{upload: "u;1"})
+    got = app.request("DELETE", X_Timestamp=T4)
+    assert (got.status, got.headers[told]) == (204, value.replace(T1, T3[:-1] + "1"))
+    assert told not in app.request("DELETE", X_Timestamp=T4[:-1] + "1").headers
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_a_delete_that_leaves_large_objects_alone(root, batch):
+    app = App(root, batch=batch)
+    app.put(T1, X_Static_Large_Object="True")
+    got = app.request("DELETE", X_Timestamp=T2, X_Backend_Unless_Large_Object="true")
+    assert (got.status, got.headers["x-backend-replaced-large-object"]) == (412, f"{T1};")
+    assert app.files() == [f"{T1}.data"]
+    assert app.request("DELETE", X_Timestamp=T0, X_Backend_Unless_Large_Object="true").status == 409
+    app.put(T2)
+    assert app.request("DELETE", X_Timestamp=T3, X_Backend_Unless_Large_Object="true").status == 204
+    assert app.request("DELETE", X_Timestamp=T4, X_Backend_Unless_Large_Object="true").status == 404
+    assert app.files() == [f"{T4}.ts"]
+
+
 # ---------------------------------------------------------------- bodies that go wrong
 
 

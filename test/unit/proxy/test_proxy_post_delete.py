@@ -140,3 +140,22 @@ def test_how_old_a_content_type_is_a_client_cannot_say(cluster):
     for seen in cluster.of("object", "POST"):
         assert seen.headers["content-type"] == "a/b"
         assert "content-type-timestamp" not in seen.headers
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_all_large_objects_that_servers_have_replaced_are_told(cluster, method):
+    name = "X-Backend-Replaced-Large-Object"
+    code = 201 if method == "PUT" else 204
+    replies = [Reply(code, {name: "2;b"}), Reply(code, {name: "1;a"}), Reply(code, {name: "2;b"})]
+    cluster.on("object", method, replies)
+    status, headers, _ = cluster.request(method, "/v1/a/c/o", {"Content-Length": "0"})
+    assert status == code
+    assert sorted(headers[name.lower()].split(",")) == ["1;a", "2;b"]
+
+
+def test_a_delete_that_leaves_large_objects_alone_is_told_so(cluster):
+    name = "X-Backend-Replaced-Large-Object"
+    cluster.on("object", "DELETE", [Reply(404), Reply(404), Reply(412, {name: "1;a"})])
+    status, headers, _ = cluster.request("DELETE", "/v1/a/c/o", {"X-Backend-Unless-Large-Object": "true"})
+    assert (status, headers[name.lower()]) == (412, "1;a")
+    assert all(seen.headers["x-backend-unless-large-object"] == "true" for seen in cluster.of("object"))

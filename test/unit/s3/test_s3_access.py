@@ -12,6 +12,7 @@ from swift.s3.errors import S3Error
 from swift.s3.filter import S3Api
 from swift.s3.options import Options
 from swift.s3.request import S3Request
+from swift.wire.message import HTTPForbidden
 
 OWN = Options(s3_acl=True)
 
@@ -32,8 +33,9 @@ class Signed:
 class Below:
     """An auth filter and all behind it: `answers` by method, each (status, headers)."""
 
-    def __init__(self, account="AUTH_test", user="test:other", project=None, **answers):
+    def __init__(self, account="AUTH_test", user="test:other", project=None, owned=None, **answers):
         self.account = account
+        self.owned = owned
         self.user = user
         self.project = project
         self.answers = answers
@@ -47,6 +49,8 @@ class Below:
             environ["PATH_INFO"] = "/".join(parts)
             environ["REMOTE_USER"] = self.user
             environ["s3api.user_id"] = self.user
+            if self.owned is not None:
+                environ["swift.authorize"] = self.authorize
             if self.project:
                 environ["HTTP_X_PROJECT_ID"] = self.project
         self.seen.append(dict(environ))
@@ -54,6 +58,13 @@ class Below:
         status, headers = found.pop(0) if len(found) > 1 else found[0]
         start_response(f"{status} X", [*headers.items(), ("Content-Length", "0")])
         return [b""]
+
+    def authorize(self, request):
+        """All is allowed to the owner of an account, nothing to others."""
+        if request.environ["PATH_INFO"].split("/")[2] != self.owned:
+            return HTTPForbidden(request=request)
+        request.environ["swift_owner"] = True
+        return None
 
 
 def made(below, method, path, query="", options=OWN, access_key="test:other", **more):
@@ -168,3 +179,29 @@ def test_keystone_needs_who_knows_its_keys():
         api._pipeline_names = names
     api._pipeline_names = names | {"s3token"}
     S3Api(None, replace(Options(), auth_pipeline_check=False), Logger(), None)._pipeline_names = names
+
+
+def test_who_asks():
+    request = made(Below(user="test:other"), "GET", "/bucket/key")
+    who = request.identity
+    assert (who.user_id, who.account, who.account_id) == ("test:other", "AUTH_test", "test")
+    assert who.arn == "arn:aws:iam::test:user/other" and who.arns == (who.arn,)
+    assert not who.is_anonymous and who.session is None
+
+
+def test_nobody_asks_nobody():
+    below = Below()
+    request = S3Request({**made(below, "GET", "/bucket").environ}, below, OWN, None, None)
+    assert request.identity.is_anonymous and request.identity.arn == "" and below.seen == []
+
+
+def test_what_only_an_owner_may_is_asked_of_the_auth_filter():
+    for account, allowed in (("AUTH_test", True), ("AUTH_other", False)):
+        below = Below(account, owned="AUTH_test")
+        request = made(below, "PUT", "/bucket/key", options=Options())
+        if allowed:
+            access.require(request, "s3:BypassGovernanceRetention", "bucket", "key", permission="OWNER")
+            continue
+        with pytest.raises(S3Error) as caught:
+            access.require(request, "s3:BypassGovernanceRetention", "bucket", "key", permission="OWNER")
+        assert caught.value.code == "AccessDenied"
