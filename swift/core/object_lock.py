@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-RETENTION = "X-Object-Transient-Sysmeta-S3api-Retention"
-LEGAL_HOLD = "X-Object-Transient-Sysmeta-S3api-Legal-Hold"
-KEPT_PREFIX = "X-Object-Transient-Sysmeta-S3api-"
+RETENTION = "X-Object-Transient-Sysmeta-S3Api-Retention"
+LEGAL_HOLD = "X-Object-Transient-Sysmeta-S3Api-Legal-Hold"
+KEPT_PREFIX = "X-Object-Transient-Sysmeta-S3Api-"
 """What of an object's metadata S3 keeps with it, and who changes other metadata does not mean."""
 
 WORD = "X-Backend-Object-Lock"
@@ -51,7 +51,7 @@ def lock_of(retention: str | None, hold: str | None) -> Lock | None:
             until = float(text)
         except ValueError:
             until = math.inf
-        if mode not in (GOVERNANCE, COMPLIANCE) or math.isnan(until):
+        if mode not in (GOVERNANCE, COMPLIANCE) or not math.isfinite(until):
             mode, until = COMPLIANCE, math.inf
     return Lock(mode, until, bool(hold) and hold != "OFF")
 

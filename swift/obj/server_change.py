@@ -175,7 +175,7 @@ class DeleteRequest:
             float(self.timestamp[:16]), next_part_power(environ), is_exact=locking.word is not None
         )
         unless_large = is_true(environ, _UNLESS_LARGE)
-        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, locking)
+        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, locking=locking)
 
 
 def delete(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -63,7 +63,7 @@ class PutRequest:
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
         locking = locking_of(environ, self.timestamp)
-        self.check = PutCheck(self.timestamp, Match(condition) if condition else None, locking)
+        self.check = PutCheck(self.timestamp, Match(condition) if condition else None, locking=locking)
         self.write = Write(
             self.now,
             next_part_power(environ),

@@ -108,11 +108,11 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
         metadata, timestamp, tags, fragment, only, form = rest
         locking, is_exact = _locking(form)
         write = Write(now, fragment=only, is_exact=is_exact)
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags), locking), write, fragment)
+        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags), locking=locking), write, fragment)
     elif kind == "D":
         timestamp, (when, if_delete_at, unless_large), form = rest
         locking, is_exact = _locking(form)
-        check = DeleteCheck(when, if_delete_at, unless_large, locking)
+        check = DeleteCheck(when, if_delete_at, unless_large, locking=locking)
         plan = DeletePlan(where, timestamp, check, Write(now, is_exact=is_exact))
     elif kind == "C":
         plan = CommitPlan(*rest)
