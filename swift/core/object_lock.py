@@ -131,7 +131,9 @@ def drops(metadata: Mapping[str, str], new: Mapping[str, str], now: float) -> bo
 
 
 def forgotten(metadata: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """What S3 keeps with an object and `new` does not name."""
+    """What S3 keeps with an object and `new` does not name; nothing of a link, for what it leads to has it."""
+    if any(name in metadata for name in _LINKS):
+        return {}
     return {
         name: value for name, value in metadata.items() if name.startswith(KEPT_PREFIX) and name not in new
     }

@@ -11,7 +11,17 @@ from typing import Any
 
 from swift.core import capabilities
 from swift.core.errors import ConfigError
-from swift.s3 import access, bucket_owner, cors, listing_etag, metadata, names, operations, signature
+from swift.s3 import (
+    access,
+    bucket_owner,
+    cors,
+    listing_etag,
+    metadata,
+    names,
+    native_posts,
+    operations,
+    signature,
+)
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.options import Options, parse_options
@@ -58,6 +68,8 @@ class S3Api:
         if not is_preflight and not signature.is_signed(environ):
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
+            if native_posts.concerns(environ):
+                return native_posts.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
             answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from typing import Any
 
 import boto3
@@ -223,7 +224,9 @@ def test_native_roads(s3: Any, bucket: str, user: Any) -> None:
     listed = f"{bucket}/way?version-id={version}"
     user("POST", "?bulk-delete", listed, Content_Type="text/plain")
     assert user("POST", f"/{bucket}", X_Versions_Enabled="false").status == 409
-    assert user("POST", path, X_Delete_After="1").status in (202, 400)
+    assert user("POST", path, X_Object_Meta_A="b").status == 202
+    assert s3.head_object(Bucket=bucket, Key="way", VersionId=version)["ObjectLockMode"] == "COMPLIANCE"
+    assert user("HEAD", path).headers["x-object-meta-a"] == "b"
     assert user("PUT", path, b"other").status == 201
     assert user("DELETE", path).status == 204
     assert user("DELETE", f"/{bucket}").status == 409
@@ -269,3 +272,34 @@ def test_native_objects_get_the_retention_of_their_bucket(s3: Any, user: Any) ->
 
 def test_an_account_with_locks_stays(cluster: Cluster, s3: Any, bucket: str, clients: Any) -> None:
     assert clients["admin:admin"]("DELETE", account="AUTH_test").status == 409
+
+
+def test_native_changes_of_metadata_leave_alone_what_s3_keeps(s3: Any, user: Any) -> None:
+    s3.create_bucket(Bucket="posted")
+    for key, kept in (("tagged", {"Tagging": "a=b&c=%C3%A9"}), ("plain", {})):
+        s3.put_object(Bucket="posted", Key=key, Body=b"x", Metadata={"m": "1"}, **kept)
+        assert user("POST", f"/posted/{key}", X_Object_Meta_N="2").status == 202
+        head = s3.head_object(Bucket="posted", Key=key)
+        assert head["Metadata"] == {"n": "2"}
+    tags = s3.get_object_tagging(Bucket="posted", Key="tagged")["TagSet"]
+    assert tags == [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": "é"}]
+    s3.delete_object_tagging(Bucket="posted", Key="tagged")
+    assert s3.get_object_tagging(Bucket="posted", Key="tagged")["TagSet"] == []
+    assert user("POST", "/posted/tagged").status == 202
+    assert user("POST", "/posted/none").status == 404
+
+
+def test_changes_of_tags_and_locks_do_not_move_the_time(s3: Any, bucket: str) -> None:
+    put(s3, bucket, "timed")
+
+    def times() -> list[Any]:
+        rows = s3.list_objects_v2(Bucket=bucket, Prefix="timed")["Contents"]
+        versions = s3.list_object_versions(Bucket=bucket, Prefix="timed")["Versions"]
+        shown = [s3.head_object(Bucket=bucket, Key="timed")["LastModified"]]
+        return shown + [row["LastModified"] for row in (*rows, *versions)]
+
+    before = times()
+    time.sleep(1.1)
+    s3.put_object_tagging(Bucket=bucket, Key="timed", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    s3.put_object_legal_hold(Bucket=bucket, Key="timed", LegalHold={"Status": "ON"})
+    assert times() == before
