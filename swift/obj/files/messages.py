@@ -108,7 +108,9 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
         metadata, timestamp, tags, fragment, only, form = rest
         locking, is_exact = _locking(form)
         write = Write(now, fragment=only, is_exact=is_exact)
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags), locking=locking), write, fragment)
+        plan = PutPlan(
+            where, metadata, body, PutCheck(timestamp, _condition(tags), locking=locking), write, fragment
+        )
     elif kind == "D":
         timestamp, (when, if_delete_at, unless_large), form = rest
         locking, is_exact = _locking(form)
