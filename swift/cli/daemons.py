@@ -28,6 +28,7 @@ DAEMONS = {
     "account-replicator": ("swift.account.replicator", "AccountReplicator"),
     "account-reaper": ("swift.account.reaper", "AccountReaper"),
     "s3-lifecycle": ("swift.s3.lifecycle.daemon", "Lifecycle"),
+    "s3-notifier": ("swift.s3.notifications.daemon", "Notifier"),
 }
 
 

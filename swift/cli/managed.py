@@ -37,8 +37,10 @@ REST_SERVERS = (
     "object-replicator",
     "object-updater",
     "s3-lifecycle",
+    "s3-notifier",
 )
-_OWN_FILES = frozenset(("container-reconciler", "s3-lifecycle"))  # with configurations of their own names
+# With configurations of their own names.
+_OWN_FILES = frozenset(("container-reconciler", "s3-lifecycle", "s3-notifier"))
 ALL_SERVERS = MAIN_SERVERS + REST_SERVERS
 # daemons whose main process understands HUP and USR1: those that serve HTTP
 GRACEFUL_SERVERS = frozenset(MAIN_SERVERS)

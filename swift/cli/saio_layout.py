@@ -31,7 +31,13 @@ DAEMONS = {
         "object-auditor",
         "object-expirer",
     ),
-    "container": ("container-updater", "container-replicator", "container-sync", "s3-lifecycle"),
+    "container": (
+        "container-updater",
+        "container-replicator",
+        "container-sync",
+        "s3-lifecycle",
+        "s3-notifier",
+    ),
     "account": ("account-replicator", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
@@ -122,6 +128,11 @@ class Layout:
         return self.etc / "internal-client.conf"
 
     @property
+    def targets_conf(self) -> pathlib.Path:
+        """Where events of buckets may go; [filter:s3api] has the names."""
+        return self.etc / "s3-targets.conf"
+
+    @property
     def proxy_conf(self) -> pathlib.Path:
         return self.etc / "proxy-server.conf"
 
@@ -144,6 +155,7 @@ def write(layout: Layout) -> list[pathlib.Path]:
     written.write(layout.proxy_conf, _proxy_conf(layout))
     written.write(layout.reconciler_conf, _reconciler_conf(layout))
     written.write(layout.internal_client_conf, _internal_client_conf(layout))
+    written.write(layout.targets_conf, "# [s3-target:NAME] and its options, see s3-notifier.conf-sample\n")
     for node in NODES:
         for server in SERVERS:
             (layout.etc / f"{server}-server").mkdir(exist_ok=True)
@@ -330,7 +342,10 @@ use = egg:swift#healthcheck
 
 """
     for section in DAEMONS.get(server, ()):
-        conf += f"\n[{section}]\ninterval = 30\n"
+        conf += f"\n[{section}]\n"
+        conf += (
+            f"targets_conf_path = {layout.targets_conf}\n" if section == "s3-notifier" else "interval = 30\n"
+        )
         if section == "object-expirer":
             conf += (
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"

@@ -1,7 +1,7 @@
 """Filter `formpost`: files that a browser sends with a signed form become objects (spec middleware 4.10).
 
 The form is read as it comes, and each file goes on as it comes. Nothing that the form says counts, the redirect neither, unless the
-signature covers it. Never here: keys and digests (`signatures`), splitting the body (`wire.multipart`).
+signature covers it. Never here: keys and digests (`signatures`), splitting the body (`wire.multipart`, `wire.form_data`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from swift.core import capabilities, clock
 from swift.core.constraints import limits
+from swift.middleware.absent_features import S3_FILTERS
 from swift.middleware.signatures import (
     allowed_digests,
     digests_told,
@@ -24,10 +25,10 @@ from swift.middleware.signatures import (
 )
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.wire import form_data
 from swift.wire.call import Application, StartResponse, call_app
 from swift.wire.errors import ClientDisconnected
 from swift.wire.message import (
-    InputFilter,
     bytes_to_wsgi,
     close_if_possible,
     parsed_path,
@@ -43,9 +44,6 @@ SMALL_FILE = 65536  # bytes up to which a file is put with its length known
 _FIELDS = frozenset(
     ("redirect", "max_file_size", "max_file_count", "expires", "signature", "x_delete_at", "x_delete_after", "content-type", "content-encoding")
 )  # fmt: skip
-_BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^\s";]+))')
-# Spaces before a semicolon are looked for behind quotes only: to try that at each place of a long value takes seconds.
-_PARAMETER = re.compile(r';\s*([a-z0-9_*-]+)=(?:"((?:[^"\\]|\\.)*)"(?=\s*(?:;|$))|([^;"]*)(?=;|$))')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TEXT = "text/plain"
 
@@ -68,18 +66,26 @@ class FormPost:
         self.logger = logger or get_logger(conf, "proxy-server", log_route="formpost")
         self.metrics = metrics or get_metrics(conf, "formpost")
         self.digests = allowed_digests(conf, self.logger)
+        self._has_s3 = False
+
+    @property
+    def _pipeline_names(self) -> frozenset[str]:
+        return self._names
+
+    @_pipeline_names.setter
+    def _pipeline_names(self, found: frozenset[str]) -> None:
+        """Who loads the pipeline says what is in it: forms that are sent to a bucket of S3's are the s3api's."""
+        self._names = found
+        self._has_s3 = not found.isdisjoint(S3_FILTERS)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
             return self.app(environ, start_response)
-        content_type = environ.get("CONTENT_TYPE")
-        if not content_type or not content_type.startswith("multipart/form-data"):
-            return self.app(environ, start_response)
-        boundary = _BOUNDARY.search(content_type)
-        if boundary is None:
+        boundary = form_data.boundary_of(environ.get("CONTENT_TYPE"))
+        if boundary is None or (self._has_s3 and parsed_path(environ)[2] is None):
             return self.app(environ, start_response)
         environ["HTTP_USER_AGENT"] = f"{environ.get('HTTP_USER_AGENT', '')} FormPost".strip()
-        form = _Form(self, environ, boundary[1] or boundary[2])
+        form = _Form(self, environ, boundary)
         try:
             status, headers, body = form.worked_off()
         except FormInvalid as error:
@@ -114,7 +120,7 @@ class _Form:
         files = fields = 0
         document = self._first_document()
         while document is not None:
-            name, filename = _names(document)
+            name, filename = form_data.names_of(document)
             if not filename:
                 fields += 1
                 if fields > MAX_FIELDS:
@@ -231,7 +237,7 @@ class _Form:
 
     def _store(self, sub: dict[str, Any], document: Document, max_size: int) -> None:
         """Send a file on. Raises FormInvalid when it is too long or ends early: nothing is stored then."""
-        body = _FileBody(document, max_size)
+        body = form_data.FileBody(document, max_size)
         try:
             beginning = body.read(SMALL_FILE)
         except ClientDisconnected:
@@ -270,56 +276,6 @@ class _Form:
             return "303 See Other", [("Location", address), *headers], page
         text = f"{status}\r\nFormPost: {self.message.title()}" if self.message else status
         return status, [("Content-Type", _TEXT), *headers], text
-
-
-class _FileBody(InputFilter):
-    """A file of the form as the body of a PUT; whatever is wrong with it looks as if the client had left, so that nothing is stored."""
-
-    def __init__(self, document: Document, limit: int) -> None:
-        super().__init__(document)
-        self.problem: str | None = None
-        self._left = limit
-        self._passed = 0
-        self._again = b""
-
-    @property
-    def received(self) -> int:  # type: ignore[override]
-        return self._passed
-
-    def put_back(self, data: bytes) -> None:
-        """Hand out what was read once more."""
-        self._again = data
-
-    def pull(self, size: int) -> bytes:
-        if self._again:
-            data, self._again = self._again, b""
-            return data
-        try:
-            data = self._read_below(size)
-        except BadMultipart as error:
-            self.problem = str(error)
-            raise ClientDisconnected(self.problem) from error
-        self._left -= len(data)
-        self._passed += len(data)
-        if self._left < 0:
-            self.problem = "max_file_size exceeded"
-            raise ClientDisconnected(self.problem)
-        return data
-
-
-def _names(document: Document) -> tuple[str, str]:
-    """(lower-case name of the field, name of the file), '' for what is not there."""
-    disposition = document.headers.get("Content-Disposition") or ""
-    kind, semicolon, rest = disposition.partition(";")
-    if kind.strip() != "form-data":
-        return "", ""
-    found = {name: quoted or bare for name, quoted, bare in _PARAMETER.findall(semicolon + rest)}
-    filename = found.get("filename", "")
-    try:
-        wsgi_to_bytes(filename).decode("utf-8")
-    except UnicodeDecodeError:
-        filename = bytes_to_wsgi(filename.encode("utf-8"))  # a page in Latin-1
-    return found.get("name", "").lower(), filename
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], FormPost]:

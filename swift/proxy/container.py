@@ -1,11 +1,15 @@
-"""Containers: their verbs (spec proxy 9, without the listings of sharded containers).
+"""Containers: their verbs (spec proxy 9).
 
-Listings are the backend's JSON, passed on as it comes; other formats are made by the listing_formats filter.
+Listings are the backend's JSON, passed on as it comes, or put together of those of shards (`sharded_container`); other formats are
+made by the listing_formats filter.
 """
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
+
+import orjson
 
 from swift.core import constraints
 from swift.core.config import truthy
@@ -26,6 +30,10 @@ from swift.proxy.listings import Listing, fetch
 from swift.proxy.quorum import Answer, best_answer
 from swift.proxy.routing import Place
 from swift.proxy.rows import LostRows
+from swift.proxy.services import Services
+from swift.proxy.shard_directory import is_in_shards
+from swift.proxy.shard_listing import Unavailable
+from swift.proxy.sharded_container import Known, ShardedContainers, needed
 from swift.proxy.updates import NOTHING, account_shares
 from swift.wire.message import (
     HTTPBadRequest,
@@ -36,18 +44,15 @@ from swift.wire.message import (
     HTTPServiceUnavailable,
     Response,
     status_line,
+    str_to_wsgi,
     wsgi_to_str,
 )
 
 _ACL_KEYS = (("X-Container-Read", "HTTP_X_CONTAINER_READ"), ("X-Container-Write", "HTTP_X_CONTAINER_WRITE"))
-_AUTO_LISTING: dict[str, str | None] = {
-    "X-Backend-Record-Type": "auto",
-    "X-Backend-Record-Shard-Format": "namespace",
-    "X-Backend-Include-Deleted": "false",
-}
 _RECORD_HEADERS = frozenset(("x-backend-record-type", "x-backend-record-shard-format"))
 _MAX_ROWS = 64 * 1024 * 1024  # bytes of one UPDATE
 _SHARDING_SYSMETA = "x-container-sysmeta-sharding"
+_JSON = "application/json; charset=utf-8"
 
 
 class ContainerController(Controller):
@@ -55,6 +60,10 @@ class ContainerController(Controller):
     PUBLIC = frozenset(("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"))
     PRIVATE = frozenset(("UPDATE",))
     DELAYED = frozenset(("GET", "HEAD"))
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self.sharded = ShardedContainers(services)
 
     def _names(self, exchange: Exchange) -> tuple[str, str]:
         assert exchange.container is not None
@@ -68,23 +77,46 @@ class ContainerController(Controller):
     def GET(self, exchange: Exchange, start_response: StartResponse) -> Body:
         """Listing (GET) or figures (HEAD)."""
         params = dict(exchange.request.params)
+        limit = constraints.limits().container_listing_limit
         if exchange.method == "GET":
             exchange.checked(constraints.check_query_utf8, params, constraints.CONTAINER_LISTING_PARAMS)
-            limit = constraints.limits().container_listing_limit
-            exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
+            limit = exchange.checked(constraints.listing_limit, params.get("limit"), limit, html=True)
         account, container = self._names(exchange)
         if not account.startswith(".") and self.account_info(exchange) is None:
             denied = exchange.denied(None)
             if denied is not None:
                 return denied(exchange.environ, start_response)
             raise HTTPNotFound(request=exchange.request)
+        why = ""
+        if _is_auto(exchange):
+            known, why = self.sharded.known(exchange)
+            if known is not None:
+                body = self._answer_known(exchange, start_response, known, params, limit)
+                if body is not None:
+                    return body
+                why = "error"
+        return self._ask(exchange, start_response, params, limit, why)
+
+    def _ask(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        params: dict[str, str],
+        limit: int,
+        why: str,
+    ) -> Body:
+        """The answer of the container's own servers. `why`: caches were of no use."""
         asked = asked_container(*self._native(exchange))
         place = self._place(exchange)
         found = self._fetch(exchange, place, params)
         if isinstance(found, list):
             return self._missing(exchange, start_response, found, asked)
+        if why:
+            self.sharded.directory.count_listing(why, found.status)
+        if _is_auto(exchange) and found.get("x-backend-record-type", "object") == "shard":
+            return self._answer_sharded(exchange, start_response, place, found, asked, params, limit)
         try:
-            return self._answer(exchange, start_response, place, found, asked)
+            return self._answer(exchange, start_response, found, asked)
         except BaseException:
             found.close()
             raise
@@ -98,8 +130,8 @@ class ContainerController(Controller):
             return fetch(self.services, environ, place, "format=json")
         extra = None
         params["format"] = "json"
-        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() not in ("object", "shard"):
-            extra = _AUTO_LISTING
+        if _is_auto(exchange):
+            extra = self.sharded.wanted(exchange)
             params["states"] = "listing"
         # Also what logs show, here and (as Referer) at the container servers.
         query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
@@ -132,25 +164,26 @@ class ContainerController(Controller):
         account, container = self._names(exchange)
         return wsgi_to_str(account), wsgi_to_str(container)
 
-    def _answer(
-        self, exchange: Exchange, start_response: StartResponse, place: Place, found: Listing, asked: Asked
-    ) -> Body:
+    def _learnt(self, exchange: Exchange, found: Listing, asked: Asked) -> Headers:
+        """The headers of an answer about the container, which is remembered."""
         environ = exchange.environ
         headers = [pair for pair in found.headers if pair[0].lower() not in _RECORD_HEADERS]
         headers.append(
             ("X-Backend-Recheck-Container-Existence", str(self.options.recheck_container_existence))
         )
-        explicit = environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() == "shard"
-        if not explicit:
+        if environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower() != "shard":
             known = headers + found.metadata
             remember_container(environ, *self._native(exchange), found.status, known, asked)
+        return headers
+
+    def _answer(
+        self, exchange: Exchange, start_response: StartResponse, found: Listing, asked: Asked
+    ) -> Body:
+        headers = self._learnt(exchange, found, asked)
         denied = self._denied_read(exchange, found.get("x-container-read"))
         if denied is not None:
             found.close()
-            return denied(environ, start_response)
-        if not explicit and found.get("x-backend-record-type", "object") == "shard":
-            self.services.logger.error("%s is sharded, its listing cannot be assembled here", place.tail)
-            raise HTTPServiceUnavailable(request=exchange.request)
+            return denied(exchange.environ, start_response)
         headers, metadata = self._for_client(exchange, headers, found.metadata)
         headers.append(("Content-Type", found.content_type))
         if found.content_length is not None:
@@ -158,6 +191,68 @@ class ContainerController(Controller):
         body = self.body_of(exchange, found)
         start_response(status_line(found.status), headers + metadata)
         return body
+
+    def _answer_sharded(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        place: Place,
+        found: Listing,
+        asked: Asked,
+        params: dict[str, str],
+        limit: int,
+    ) -> Body:
+        """The listing of the shards that the container's servers name."""
+        items = self.sharded.listed_by(exchange, place, found, asked, params)
+        headers = self._learnt(exchange, found, asked)
+        denied = self._denied_read(exchange, found.get("x-container-read"))
+        if denied is not None:
+            return denied(exchange.environ, start_response)
+        policy = found.get("x-backend-storage-policy-index") or "0"
+        try:
+            body, headers = self.sharded.assemble(exchange, items, policy, params, limit, headers)
+        except Unavailable as why:
+            raise self.sharded.unavailable(exchange, why) from None
+        return self._listed(exchange, start_response, body, headers, found.metadata)
+
+    def _answer_known(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        known: Known,
+        params: dict[str, str],
+        limit: int,
+    ) -> Body | None:
+        """The listing of the shards that the caches name; None if they can't be listed, then they were others."""
+        acl = known.read_acl
+        denied = exchange.denied(acl)
+        if denied is not None:
+            return denied(exchange.environ, start_response)
+        items = needed(known.namespaces, params)
+        try:
+            body, headers = self.sharded.assemble(exchange, items, known.policy, params, limit, known.headers)
+        except Unavailable as why:
+            self.services.logger.warning(
+                "Listing of %s, asking for its shards again: %s", exchange.request.path, why
+            )
+            self.sharded.directory.forget_listing(exchange.environ, *self._native(exchange))
+            return None
+        return self._listed(exchange, start_response, body, headers, known.metadata)
+
+    def _listed(
+        self,
+        exchange: Exchange,
+        start_response: StartResponse,
+        body: bytes,
+        headers: Headers,
+        metadata: Headers,
+    ) -> Body:
+        headers, metadata = self._for_client(exchange, headers, metadata)
+        headers.append(("Content-Type", _JSON))
+        headers.append(("Content-Length", str(len(body))))
+        self.watch_client(exchange)
+        start_response(status_line(200), headers + metadata)
+        return [body]
 
     def _for_client(self, exchange: Exchange, headers: Headers, metadata: Headers) -> tuple[Headers, Headers]:
         """What this client may see, and the policy's name."""
@@ -226,8 +321,41 @@ class ContainerController(Controller):
         if not exchange.account.startswith(".") and self.account_info(exchange) is None:
             raise HTTPNotFound(request=exchange.request)
         body = self._rows(exchange)
-        answers = self._write(exchange, {"Content-Length": str(len(body))}, with_account=False, body=body)
+        answers: list[Answer] = []
+        for shard, part in self._by_shard(exchange, body).items():
+            place = self._place(exchange) if shard is None else self.services.containers.place(*shard)
+            answers = self._write(exchange, {"Content-Length": str(len(part))}, False, part, place=place)
+            best = best_answer(answers)
+            if shard is not None and (best is None or not is_success(best.status)):
+                # Its own container takes what it has not, and its servers move it on later.
+                answers = self._write(exchange, {"Content-Length": str(len(part))}, False, part)
+                best = best_answer(answers)
+            if best is None or not is_success(best.status):
+                break
         return self.respond_best(exchange, start_response, answers)
+
+    def _by_shard(self, exchange: Exchange, body: bytes) -> dict[tuple[str, str] | None, bytes]:
+        """Which rows go to whom: (account, container) of a shard, WSGI strings, or None for the container itself."""
+        account, container = self._names(exchange)
+        if not is_in_shards(self.container_info(exchange)["sharding_state"]):
+            return {None: body}
+        found = self.sharded.directory.updating_all(
+            exchange.environ, account, container, exchange.use_replication
+        )
+        if found is None:
+            return {None: body}
+        own = "/".join(self._native(exchange))
+        rows: dict[str, list[Any]] = {}
+        try:
+            for row in orjson.loads(body):
+                rows.setdefault(found.path_of(row["name"]) or own, []).append(row)
+        except (ValueError, TypeError, KeyError):
+            return {None: body}  # its servers say what is wrong with it
+        parts: dict[tuple[str, str] | None, bytes] = {}
+        for path, some in rows.items():
+            of_shard, _, shard = str_to_wsgi(path).partition("/")
+            parts[None if path == own else (of_shard, shard)] = orjson.dumps(some)
+        return parts or {None: body}
 
     def _lost_rows(self, exchange: Exchange) -> LostRows:
         """Tells account servers of a deletion; a handoff that never had the container has nothing to tell."""
@@ -331,8 +459,10 @@ class ContainerController(Controller):
         with_account: bool,
         body: bytes = b"",
         lost_rows: LostRows | None = None,
+        place: Place | None = None,
     ) -> list[Answer]:
-        place = self._place(exchange)
+        """`place`: None for the request's own container."""
+        place = place or self._place(exchange)
         sent = transferred_headers(exchange.environ, "container")
         sent.update(headers)
         common = self.write_block(exchange, sent, place.tail)
@@ -343,3 +473,9 @@ class ContainerController(Controller):
         return self.write(
             exchange, place, common, shares, place.nodes(), place.quorum, body=body, lost_rows=lost_rows
         )
+
+
+def _is_auto(exchange: Exchange) -> bool:
+    """Returns True if a listing is wanted, whoever has it."""
+    asked_for = exchange.environ.get("HTTP_X_BACKEND_RECORD_TYPE", "").lower()
+    return exchange.method == "GET" and asked_for not in ("object", "shard")

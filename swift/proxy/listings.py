@@ -16,6 +16,7 @@ from swift.proxy.reader import Lookup, Reader, Source
 from swift.proxy.relay import RangeBody, UnsizedBody
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
+from swift.wire.client import BackendError
 
 
 class Listing:
@@ -51,6 +52,16 @@ class Listing:
             return UnsizedBody(self._source, options.node_timeout, self._broke_off), length
         timeout, chunk_size = options.node_timeout, options.object_chunk_size
         return RangeBody(self._source, 0, length - 1, timeout, chunk_size, None, self._broke_off), length
+
+    def whole(self, limit: int) -> bytes:
+        """The body in memory. Raises BackendError if it breaks off, takes too long, or is longer than `limit` bytes."""
+        response = self._source.response
+        response.set_timeout(self._services.options.node_timeout)
+        try:
+            return response.read_all(limit)
+        except BackendError as error:
+            self._broke_off(self._source, error)
+            raise
 
     def close(self) -> None:
         """No body is wanted."""

@@ -25,6 +25,7 @@ from swift.proxy.quorum import Answer, best_answer, quorum_size
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
+from swift.proxy.shard_directory import ShardDirectory, is_in_shards
 from swift.proxy.updates import NOTHING, Share, container_shares
 from swift.wire.message import (
     HTTPAccepted,
@@ -55,6 +56,7 @@ class ObjectController(Controller):
         self.policy = kept.policy
         self.selector: NodeSelector = services.objects[int(kept.policy)]
         self._policy_index = str(int(kept.policy))
+        self.shards = ShardDirectory(services)
 
     def _place(self, exchange: Exchange) -> Place:
         return self.selector.place(exchange.account, exchange.container, exchange.obj, self.policy)
@@ -162,7 +164,18 @@ class ObjectController(Controller):
         delete_at = exchange.environ.get("HTTP_X_DELETE_AT")
         if delete_at:
             exchange.environ.setdefault("swift.log_info", []).append(f"x-delete-at:{delete_at}")
-        return container_shares(self.services, exchange, info, requests, quorum, delete_at)
+        return container_shares(
+            self.services, exchange, info, requests, quorum, delete_at, self._shard(exchange, info)
+        )
+
+    def _shard(self, exchange: Exchange, info: Info) -> str | None:
+        """The `account/container`, native text, that lists the object, if it is not its own container."""
+        if not is_in_shards(info["sharding_state"]):
+            return None
+        assert exchange.container is not None and exchange.obj is not None
+        return self.shards.updating(
+            exchange.environ, exchange.account, exchange.container, exchange.obj, exchange.use_replication
+        )
 
     def _conclude_put(
         self,
@@ -258,7 +271,8 @@ class ObjectController(Controller):
         common = self.services.headers.delete.block(
             environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
         )
-        shares = container_shares(self.services, exchange, info, count, place.quorum, None)
+        shard = self._shard(exchange, info)
+        shares = container_shares(self.services, exchange, info, count, place.quorum, None, shard)
         silent = _NOTHING_HERE if "HTTP_X_IF_DELETE_AT" in environ else frozenset()
         rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)

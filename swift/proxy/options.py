@@ -71,6 +71,12 @@ class Options:
     log_handoffs: bool
     recheck_account_existence: int
     recheck_container_existence: int
+    recheck_listing_shard_ranges: int
+    recheck_updating_shard_ranges: int
+    listing_ranges_skip_pct: float  # percent
+    updating_ranges_skip_pct: float
+    namespace_cache_tokens_per_session: int
+    namespace_avg_backend_fetch_time: float
     error_suppression_interval: float
     error_suppression_limit: int
     allow_account_management: bool
@@ -205,6 +211,12 @@ def _parse(
         log_handoffs=truthy(get("log_handoffs", "true")),
         recheck_account_existence=non_negative_int(get("recheck_account_existence", "60")),
         recheck_container_existence=non_negative_int(get("recheck_container_existence", "60")),
+        recheck_listing_shard_ranges=non_negative_int(get("recheck_listing_shard_ranges", "600")),
+        recheck_updating_shard_ranges=non_negative_int(get("recheck_updating_shard_ranges", "3600")),
+        listing_ranges_skip_pct=skip_share(conf, "container_listing_shard_ranges_skip_cache_pct"),
+        updating_ranges_skip_pct=skip_share(conf, "container_updating_shard_ranges_skip_cache_pct"),
+        namespace_cache_tokens_per_session=non_negative_int(get("namespace_cache_tokens_per_session", "3")),
+        namespace_avg_backend_fetch_time=positive_float(get("namespace_avg_backend_fetch_time", "0.3")),
         error_suppression_interval=bounded_float(get("error_suppression_interval", "60.0"), 0),
         error_suppression_limit=non_negative_int(get("error_suppression_limit", "10")),
         allow_account_management=truthy(get("allow_account_management")),

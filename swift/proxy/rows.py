@@ -48,8 +48,11 @@ class LostRows:
         block = block_of(self.fields(), lines)
         sends = []
         for share in shares:
+            tail = self.tail
+            if share.listing:
+                tail = f"{share.listing}/{tail.split('/', 3)[3]}"
             for host, device in share.addresses:
-                path = f"/{device}/{share.part}{self.tail}"
+                path = f"/{device}/{share.part}{tail}"
                 sends.append(spawn(self._send, host, path, block, transaction()))
         with Timeout(self.services.options.post_quorum_timeout, False):
             for send in sends:

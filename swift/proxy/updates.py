@@ -1,7 +1,7 @@
 """Which servers of the listing above a storage server is to inform of a write: its share of them (spec proxy 9.2, 13).
 
-One share for each request, wherever that request ends up. Containers in shards: the object's own container is told
-as long as nobody looks the shard up; its server passes the row on.
+One share for each request, wherever that request ends up. Of a container in shards the one that has the object's name is told
+(who that is, `shard_directory` knows).
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from swift.core.names import quote_name
 from swift.core.object_headers import queue_container
 from swift.core.policy import quorum_size
 from swift.proxy.exchange import Exchange
 from swift.proxy.routing import Node, Place, address
 from swift.proxy.services import Services
-from swift.wire.message import wsgi_to_bytes
+from swift.wire.message import str_to_wsgi, wsgi_to_bytes
 
 
 def number_of_updates(requests: int, object_quorum: int, container_replicas: int) -> int:
@@ -26,16 +27,19 @@ class Share:
     """What one of the requests of a write has besides the headers that all have.
 
     `lines`: header lines; `part`, `hosts`, `devices`: the servers of the listing above that it is to inform, as their parallel lists
-    stand in the headers; '' for none.
+    stand in the headers; '' for none. `listing`: quoted path of the container that they have, where it is not the object's own.
     """
 
-    __slots__ = ("devices", "hosts", "lines", "part")
+    __slots__ = ("devices", "hosts", "lines", "listing", "part")
 
-    def __init__(self, lines: bytes = b"", part: int = 0, hosts: str = "", devices: str = "") -> None:
+    def __init__(
+        self, lines: bytes = b"", part: int = 0, hosts: str = "", devices: str = "", listing: str = ""
+    ) -> None:
         self.lines = lines
         self.part = part
         self.hosts = hosts
         self.devices = devices
+        self.listing = listing
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
@@ -89,15 +93,25 @@ def container_shares(
     requests: int,
     object_quorum: int,
     delete_at: str | None,
+    shard: str | None = None,
 ) -> Sequence[Share]:
-    """For each of the `requests` of an object write what its object server is told besides the common headers."""
+    """For each of the `requests` of an object write what its object server is told besides the common headers.
+
+    `shard`: the `account/container`, native text, that lists the object, if it is not its own.
+    """
     environ = exchange.environ
     replication = exchange.use_replication
-    part, nodes = services.containers.lookup(exchange.account, exchange.container)
+    listing = ""
+    if shard is None:
+        part, nodes = services.containers.lookup(exchange.account, exchange.container)
+    else:
+        account, _, container = str_to_wsgi(shard).partition("/")
+        part, nodes = services.containers.lookup(account, container)
+        listing = quote_name(f"/{shard}")
     state = info["sharding_state"]
     updates = number_of_updates(requests, object_quorum, len(nodes))
     clean_queue = "HTTP_X_BACKEND_CLEAN_EXPIRING_OBJECT_QUEUE" not in environ
-    key = part, state, requests, updates, clean_queue, replication
+    key = part, state, requests, updates, clean_queue, replication, listing
     known = _known.get(key)
     if known is not None and known[0] == nodes and not delete_at:
         return known[1]
@@ -110,13 +124,17 @@ def container_shares(
                 f"X-Container-Partition: {part}\r\nX-Container-Host: {hosts}\r\nX-Container-Device: {devices}\r\n"
                 f"X-Container-Root-Db-State: {state}\r\n"
             )
+            if listing:
+                text += f"X-Backend-Quoted-Container-Path: {listing[1:]}\r\n"
         if clean_queue:
             text += f"X-Backend-Clean-Expiring-Object-Queue: {'t' if at < 2 else 'f'}\r\n"
         texts.append(text)
         told.append((hosts, devices))
     if delete_at:
         _add_expirer_lines(services, exchange, texts, updates, delete_at)
-    shares = [Share(text.encode("latin-1"), part, *who) for text, who in zip(texts, told, strict=True)]
+    shares = [
+        Share(text.encode("latin-1"), part, *who, listing) for text, who in zip(texts, told, strict=True)
+    ]
     if not delete_at:
         if len(_known) >= _MOST_KNOWN:
             _known.clear()

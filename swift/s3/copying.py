@@ -13,6 +13,7 @@ from swift.s3.answers import Answer, xml_answer
 from swift.s3.checksums import SYSMETA_KEY
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
+from swift.s3.notifications import events
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
@@ -147,6 +148,14 @@ def copy_object(request: S3Request) -> Answer:
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
+    request.tell(
+        events.CREATED_COPY,
+        request.key,
+        size=found.content_length,
+        etag=answer.etag,
+        version_id=answer.get("x-object-version-id"),
+        timestamp=answer.timestamp,
+    )
     return _answer(answer, "CopyObjectResult")
 
 

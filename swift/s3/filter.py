@@ -20,10 +20,12 @@ from swift.s3 import (
     names,
     native_posts,
     operations,
+    post_form,
     signature,
 )
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.telemetry.log import get_logger
@@ -65,14 +67,22 @@ class S3Api:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
-        if not is_preflight and not signature.is_signed(environ):
+        is_signed = not is_preflight and signature.is_signed(environ)
+        is_form = (
+            not is_signed and environ["REQUEST_METHOD"] == "POST" and post_form.is_form(environ, self.options)
+        )
+        if not is_preflight and not is_signed and not is_form:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             if native_posts.concerns(environ):
                 return native_posts.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
+        answer: Answer | None
         try:
-            answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)
+            if is_form:
+                answer = self._answer_form(environ)
+            else:
+                answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -103,8 +113,27 @@ class S3Api:
             environ.pop(key, None)
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         metadata.check_headers(environ)
-        operation = operations.find(request)
-        if "HTTP_ORIGIN" not in environ:
+        return self._carried_out(request, operations.find(request))
+
+    def _answer_form(self, environ: dict[str, Any]) -> Answer:
+        """A form is a PutObject in another dress. Raises S3Error."""
+        options = self.options
+        host_bucket = names.host_bucket(environ, options)
+        form = post_form.received(environ, options, host_bucket)
+        if form.credential is None:
+            raise S3Error("AccessDenied", reason="not_signed")
+        if form.credential.token is not None:
+            raise S3Error("InvalidToken")
+        for key in _RIGHTS:
+            form.environ.pop(key, None)
+        request = S3Request(form.environ, self.app, options, self.logger, form.credential, host_bucket)
+        request.key = form.key
+        metadata.check_headers(form.environ)
+        return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
+
+    def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
+        """Raises S3Error."""
+        if "HTTP_ORIGIN" not in request.environ:
             return _done(request, operation)
         try:
             answer = _done(request, operation)
@@ -141,7 +170,11 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
     if request.bucket is not None:
         bucket_owner.check(request)
     access.decide(request, operation)
-    return operation.handler(request)
+    try:
+        return operation.handler(request)
+    finally:
+        if request.events:
+            telling.send(request)
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:

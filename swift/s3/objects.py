@@ -15,6 +15,7 @@ from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
+from swift.s3.notifications import events
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.wire.message import environ_key, str_to_wsgi
@@ -157,6 +158,14 @@ def put(request: S3Request) -> Answer:
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)
+    request.tell(
+        events.CREATED_PUT,
+        key,
+        size=body.length,
+        etag=answer.etag,
+        version_id=answer.get("x-object-version-id"),
+        timestamp=answer.timestamp,
+    )
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
     return empty(200, [*shown, *body.told()])
 
@@ -260,7 +269,11 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
     answer.drain()
     made = answer.get("x-object-version-id")
     if version is None:
-        return Gone(made is not None and made != "null", made)
+        is_marker = made is not None and made != "null"
+        event = events.MARKED_DELETED if is_marker else events.REMOVED
+        request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+        return Gone(is_marker, made)
+    request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):
         bring_back(request, bucket, key)

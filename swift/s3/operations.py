@@ -24,6 +24,7 @@ from swift.s3 import (
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
+from swift.s3.notifications import handlers as notifications
 from swift.s3.object_lock import handlers as object_lock
 from swift.s3.request import Handler, S3Request
 
@@ -83,8 +84,8 @@ OPERATIONS = (
     Operation("PutBucketLogging", "PUT", BUCKET, configurations.put_logging, "logging", "s3:PutBucketLogging", "OWNER"),
     Operation("GetBucketReplication", "GET", BUCKET, configurations.no_replication, "replication", "s3:GetReplicationConfiguration", "OWNER"),
     Operation("DeleteBucketReplication", "DELETE", BUCKET, configurations.removed, "replication", "s3:PutReplicationConfiguration", "OWNER"),
-    Operation("GetBucketNotificationConfiguration", "GET", BUCKET, configurations.get_notification, "notification", "s3:GetBucketNotification", "OWNER"),
-    Operation("PutBucketNotificationConfiguration", "PUT", BUCKET, configurations.put_notification, "notification", "s3:PutBucketNotification", "OWNER"),
+    Operation("GetBucketNotificationConfiguration", "GET", BUCKET, notifications.get, "notification", "s3:GetBucketNotification", "OWNER"),
+    Operation("PutBucketNotificationConfiguration", "PUT", BUCKET, notifications.put, "notification", "s3:PutBucketNotification", "OWNER"),
     Operation("GetBucketAccelerateConfiguration", "GET", BUCKET, configurations.get_acceleration, "accelerate", "s3:GetAccelerateConfiguration", "OWNER"),
     Operation("GetBucketRequestPayment", "GET", BUCKET, configurations.get_payment, "requestPayment", "s3:GetBucketRequestPayment", "OWNER"),
     Operation("PutBucketRequestPayment", "PUT", BUCKET, configurations.put_payment, "requestPayment", "s3:PutBucketRequestPayment", "OWNER"),
@@ -151,6 +152,7 @@ def table_of(operations: tuple[Operation, ...]) -> Table:
 
 
 TABLE = table_of(OPERATIONS)
+PUT_OBJECT = TABLE[OBJECT, "", "PUT"]
 
 
 def level_of(request: S3Request) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
+from swift.s3.notifications.names import TARGET
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Options:
     lifecycle_day_seconds: float = 86400.0
     object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
+    notification_targets: tuple[str, ...] = ()
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -45,6 +47,10 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
     if "*" in origins and len(origins) > 1:
         raise ConfigError("[filter:s3api] cors_preflight_allow_origin: * must stand alone")
     domains = csv_list(conf.get("storage_domain", ""))
+    targets = tuple(csv_list(conf.get("notification_targets", "")))
+    for name in targets:
+        if not TARGET.fullmatch(name):
+            raise ConfigError(f"[filter:s3api] notification_targets: {name!r} is no name of a target")
     try:
         return Options(
             location=str(conf.get("location", "us-east-1")).strip() or "us-east-1",
@@ -68,6 +74,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
+            notification_targets=targets,
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

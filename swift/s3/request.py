@@ -17,6 +17,7 @@ from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.identity import NOBODY, Identity, identity_of
+from swift.s3.notifications.events import Event
 from swift.s3.options import Options
 from swift.s3.signature import Credential
 from swift.wire.call import Application
@@ -95,6 +96,7 @@ class S3Request:
         self.session: Any = None
         self._native: _Native | None = None
         self._identity: Identity | None = None if credential is not None else NOBODY
+        self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
             user = credential.access_key
             shown = user if len(user) <= _LONGEST_USER else user[:125] + "..."
@@ -324,6 +326,25 @@ class S3Request:
         if self.credential is None:
             return S3Error("AccessDenied", reason="not_signed")
         return self.credential.mismatch()
+
+    # -- what is told ------------------------------------------------------------------------------------------------------
+
+    def tell(
+        self,
+        event: str,
+        key: str,
+        *,
+        size: int | None = None,
+        etag: str | None = None,
+        version_id: str | None = None,
+        timestamp: str | None = None,
+    ) -> None:
+        """Something is done to a key of the bucket: queued before the client is answered, if a target wants to know.
+
+        `event`: of `notifications.events`; `size`: in bytes, None if nobody knows; `timestamp`: of the native request that did it.
+        """
+        if self.options.notification_targets:
+            self.events.append(Event(event, key, size, etag, version_id, timestamp))
 
     # -- what is known -----------------------------------------------------------------------------------------------------
 

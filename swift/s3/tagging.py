@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlencode
 from swift.s3 import bucket_documents, object_changes
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import events
 from swift.s3.request import S3Request
 from swift.s3.xml import Node, Text, document, element, many, node, one, read
+from swift.wire.subanswer import Subanswer
 
 NAME = "tagging"  # of the transient sysmeta; GET and HEAD count them in `metadata`
 STORED = object_changes.TRANSIENT + NAME  # header of native answers, lower case
@@ -133,13 +135,25 @@ def put_of_object(request: S3Request) -> Answer:
     """PutObjectTagging."""
     tags = parse_document(request.document_body(_DOCUMENT_LIMIT))
     found = object_changes.change(request, {NAME: stored(tags) or None})
+    _tell(request, events.TAGGED, found)
     return empty(200, object_changes.version_headers(found))
 
 
 def delete_of_object(request: S3Request) -> Answer:
     """DeleteObjectTagging."""
     found = object_changes.change(request, {NAME: None})
+    _tell(request, events.UNTAGGED, found)
     return empty(204, object_changes.version_headers(found))
+
+
+def _tell(request: S3Request, event: str, found: Subanswer) -> None:
+    request.tell(
+        event,
+        request.key or "",
+        size=found.content_length,
+        etag=found.etag,
+        version_id=found.get("x-object-version-id"),
+    )
 
 
 # -- of buckets -----------------------------------------------------------------------------------------------------------

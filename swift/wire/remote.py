@@ -163,11 +163,12 @@ class Remote:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"not a URL of HTTP: {url[:200]!r}")
-        if not parts.path.isascii() or not parts.path.isprintable() or " " in parts.path:
-            raise ValueError(f"not a quoted path: {parts.path[:200]!r}")
+        for text in (parts.path, parts.query):
+            if not text.isascii() or not text.isprintable() or " " in text:
+                raise ValueError(f"not a quoted path: {text[:200]!r}")
         host, port = _host_and_port(url, _PORTS[parts.scheme])
         proxy = self.proxies[int(clock.random() * len(self.proxies))] if self.proxies else None
-        path = parts.path or "/"
+        path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         if proxy is not None and parts.scheme == "http":
             path = f"http://{parts.netloc.rpartition('@')[2]}{path}"
         return _Way(parts.scheme, host, port, proxy), path

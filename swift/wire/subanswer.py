@@ -59,6 +59,12 @@ class Subanswer:
         return self._method
 
     @property
+    def timestamp(self) -> str | None:
+        """X-Timestamp that the request had on its way, if nobody made another one of it: of a change, that of what it has made."""
+        found: str | None = self._environ.get("HTTP_X_TIMESTAMP")
+        return found
+
+    @property
     def is_success(self) -> bool:
         return 200 <= self.status < 300
 

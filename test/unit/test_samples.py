@@ -33,6 +33,7 @@ DAEMONS = {
     "account-reaper": "account-server",
     "container-reconciler": "container-reconciler",
     "s3-lifecycle": "s3-lifecycle",
+    "s3-notifier": "s3-notifier",
 }
 
 # Whose options stand in which samples: the first line that fits counts.
@@ -50,6 +51,8 @@ HOMES = [
     ("swift/middleware/memcache.py", ["memcache"]),
     ("swift/middleware/", ["proxy-server"]),
     ("swift/s3/lifecycle/daemon.py", ["s3-lifecycle"]),
+    ("swift/s3/notifications/daemon.py", ["s3-notifier"]),
+    ("swift/s3/notifications/targets/", ["s3-notifier"]),
     ("swift/s3/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),

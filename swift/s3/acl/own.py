@@ -8,6 +8,7 @@ from swift.s3.acl import forms
 from swift.s3.acl.forms import Acl
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.notifications import events
 from swift.s3.request import S3Request, quoted
 from swift.wire.message import str_to_wsgi
 from swift.wire.subanswer import Subanswer
@@ -74,6 +75,7 @@ def put_object(request: S3Request) -> Answer:
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
+    request.tell(events.ACL_PUT, request.key, size=found.content_length, etag=found.etag)
     return empty(200)
 
 

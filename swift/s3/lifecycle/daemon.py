@@ -29,6 +29,7 @@ from swift.s3 import bucket_documents
 from swift.s3.lifecycle.objects import Bucket, Unsure
 from swift.s3.lifecycle.rules import Rules
 from swift.s3.lifecycle.work import BucketPass, Figures
+from swift.s3.notifications.expirations import Expirations
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.wire import direct
@@ -91,6 +92,7 @@ class Lifecycle(Daemon):
         self.concurrency = positive_int(conf.get("concurrency", 8))
         self.rate = positive_float(conf.get("rate", 200))
         self.day = positive_float(conf.get("lifecycle_day_seconds", 86400))
+        self.location = str(conf.get("location", "us-east-1"))
         self.orphan_days = non_negative_float(conf.get("orphan_parts_days", 0))
         self.addresses = own_addresses(conf.get("ring_ip") or conf.get("bind_ip"))
         self.ring = ring or _container_ring(self.swift_dir, self.logger)
@@ -210,9 +212,9 @@ class Lifecycle(Daemon):
         return now >= float(info["put_timestamp"]) + later
 
     def _work_on(self, bucket: Bucket, document: str, check: Callable[[], object]) -> None:
-        def fetch(timestamp: str) -> bytes | None:
-            name = bucket_documents.object_name("Lifecycle", timestamp)
-            return bucket.read(bucket_documents.CONTAINER + bucket.name, name, bucket_documents.MOST_BYTES)
+        def fetch(timestamp: str, name: str = "Lifecycle") -> bytes | None:
+            obj = bucket_documents.object_name(name, timestamp)
+            return bucket.read(bucket_documents.CONTAINER + bucket.name, obj, bucket_documents.MOST_BYTES)
 
         try:
             found = bucket_documents.parse(document, fetch)
@@ -227,6 +229,15 @@ class Lifecycle(Daemon):
         note = f"{started:.5f};{os.uname().nodename};"
         bucket.set_sysmeta(_RUN, note)
         self.figures.buckets += 1
+        told = Expirations(
+            self.client,
+            bucket.account,
+            bucket.name,
+            self.location,
+            bucket.is_there().headers,
+            lambda timestamp: fetch(timestamp, "Notification"),
+            self.logger.error,
+        )
         BucketPass(
             bucket,
             rules,
@@ -236,6 +247,7 @@ class Lifecycle(Daemon):
             self.concurrency,
             self.orphan_days * self.day,
             _at_times(check),
+            told.tell,
         ).run()
         bucket.set_sysmeta(_RUN, f"{note}{clock.time():.5f}")
 

@@ -17,6 +17,7 @@ from swift.s3.lifecycle import uploads
 from swift.s3.lifecycle.objects import HIDDEN, Bucket, Found
 from swift.s3.lifecycle.rules import Doomed, Item, Rules, Version, doomed
 from swift.s3.multipart import layout
+from swift.s3.notifications import events
 
 _MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 _ENABLED = "X-Container-Sysmeta-Versions-Enabled"
@@ -35,7 +36,8 @@ class Figures:
 
 class BucketPass:
     """`pace()`: called before each removal; `told(message, *args)`: of an error, the pass goes on;
-    `check()`: called before each thing that is looked at, raises Unsure once the rules are not the bucket's any more.
+    `check()`: called before each thing that is looked at, raises Unsure once the rules are not the bucket's any more;
+    `tell(event, key, version)`: of what was done.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class BucketPass:
         concurrency: int = 1,
         orphan_seconds: float = 0.0,
         check: Callable[[], None] = lambda: None,
+        tell: Callable[[str, str, str | None], None] = lambda event, key, version: None,
     ) -> None:
         self.bucket = bucket
         self.rules = rules
@@ -57,6 +60,7 @@ class BucketPass:
         self.concurrency = concurrency
         self.orphan_seconds = orphan_seconds
         self.check = check
+        self.tell = tell
         self.is_versioned = False
         self.is_enabled = False
 
@@ -107,6 +111,7 @@ class BucketPass:
         if not self._is_due(item, found) or not self.bucket.remove_seen(item.key, found):
             return
         self.figures.expired += 1
+        self.tell(events.EXPIRED, item.key, None)
         self._remove_parts(item.key, found)
 
     def _is_due(self, item: Item, found: Found) -> bool:
@@ -146,8 +151,9 @@ class BucketPass:
         if not any(other.version.id == version.id and other.why == dead.why for other in again):
             return
         if dead.why == "marker":
-            if self.bucket.head(key).status == 404:
-                self.figures.expired += self.bucket.remove_version(key, version.id)
+            if self.bucket.head(key).status == 404 and self.bucket.remove_version(key, version.id):
+                self.figures.expired += 1
+                self.tell(events.EXPIRED, key, version.id)
             return
         current = self.bucket.head(key)
         if dead.why == "expired":
@@ -172,6 +178,7 @@ class BucketPass:
             return
         if self.bucket.remove_version(key, version.id):
             self.figures.expired += 1
+            self.tell(events.EXPIRED, key, version.id)
             self._remove_parts(key, found)
 
     def _expire_current(self, key: str, version: Version, current: Found, seen_at: float) -> None:
@@ -187,9 +194,12 @@ class BucketPass:
         if not self.is_enabled and current.version == "null":
             if self.bucket.remove_seen(key, current):
                 self.figures.expired += 1
+                self.tell(events.EXPIRED, key, None)
                 self._remove_parts(key, current)
             return
-        self.figures.expired += self.bucket.mark_deleted(key, seen_at)
+        if self.bucket.mark_deleted(key, seen_at):
+            self.figures.expired += 1
+            self.tell(events.EXPIRED_BY_MARKER, key, None)
 
     # -- uploads
 

@@ -20,6 +20,7 @@ from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
 from swift.s3.multipart.remove import remove_parts
 from swift.s3.multipart.wanted import Parts, etag_of, manifest_of, parts_in
+from swift.s3.notifications import events, telling
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import DECLARATION, document, element
@@ -133,11 +134,23 @@ class _Completion:
         self.size = size
         self.shown: list[tuple[str, str]] = []
         self._wrong: S3Error | None = None
+        self._total: int | None = None
 
     def document(self) -> bytes:
         """Store the object; what the client is told. Raises S3Error."""
         etag = etag_of(self.parts)
-        self._let_go(self._store(etag))
+        stored = self._store(etag)
+        self._let_go(stored)
+        self.request.tell(
+            events.CREATED_BY_PARTS,
+            self.key,
+            size=self._total,
+            etag=etag,
+            version_id=stored.get("x-object-version-id"),
+            timestamp=stored.timestamp,
+        )
+        # Here, as the client may have had the beginning of its answer already.
+        telling.send(self.request)
         return _result(self.request, self.bucket, self.key, etag)
 
     def _store(self, etag: str) -> Subanswer:
@@ -190,7 +203,8 @@ class _Completion:
         if small:
             self._wrong = S3Error("EntityTooSmall")
             return small
-        if self.size is not None and sum(item["bytes"] for item in stored) != self.size:
+        self._total = sum(item["bytes"] for item in stored)
+        if self.size is not None and self._total != self.size:
             self._wrong = S3Error(
                 "InvalidRequest",
                 "The provided 'x-amz-mp-object-size' header value does not match what was computed.",

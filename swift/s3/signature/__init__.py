@@ -5,6 +5,7 @@ What is found in a request is a `Credential`; whether it is right, somebody who 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from swift.s3.errors import S3Error
@@ -13,7 +14,7 @@ from swift.s3.options import Options
 from swift.s3.signature import canonical, v2, v4
 from swift.s3.signature.credential import Credential
 
-__all__ = ["Credential", "canonical", "is_signed", "read"]
+__all__ = ["Credential", "canonical", "is_signed", "of_form", "read"]
 
 _ONE_WAY = (
     "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
@@ -46,3 +47,10 @@ def read(environ: dict[str, Any], options: Options, host_bucket: str | None) -> 
     if "AWSAccessKeyId" in params:
         return v2.of_query(environ, params, options, host_bucket)
     return v2.of_header(environ, params, authorization, options, host_bucket)
+
+
+def of_form(values: Mapping[str, str], options: Options) -> Credential:
+    """Who signed the policy of a form; `values`: its fields by lower-case name (spec 24). Raises S3Error."""
+    if "x-amz-signature" in values:
+        return v4.of_form(values, options)
+    return v2.of_form(values, options)

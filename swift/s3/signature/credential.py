@@ -17,7 +17,7 @@ class Credential:
     """Made by `v2` and `v4`. Text, but for bytes.
 
     `scope`: `date/region/s3/aws4_request` of version 4; `signed_at`: seconds since the epoch, None where it is not told; `token`: of
-    temporary credentials; `signing_key`: of version 4, once the right secret was seen. `other`: another string that means the same and may have been signed.
+    temporary credentials; `is_form`: it has signed a form's policy; `signing_key`: of version 4, once the right secret was seen. `other`: another string that means the same and may have been signed.
     """
 
     __slots__ = (
@@ -27,6 +27,7 @@ class Credential:
         "_wrong_for",
         "access_key",
         "canonical_request",
+        "is_form",
         "is_query",
         "is_v4",
         "scope",
@@ -46,6 +47,7 @@ class Credential:
         string_to_sign: bytes,
         sign: Signer,
         is_query: bool,
+        is_form: bool = False,
         is_v4: bool = False,
         signed_at: float | None = None,
         scope: str = "",
@@ -58,6 +60,7 @@ class Credential:
         self.signature = signature
         self.string_to_sign = string_to_sign
         self.is_query = is_query
+        self.is_form = is_form
         self.is_v4 = is_v4
         self.signed_at = signed_at
         self.scope = scope

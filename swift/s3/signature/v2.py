@@ -67,6 +67,24 @@ def of_query(
     return _credential(environ, params, access_key, signature, expires, None, options, host_bucket, True)
 
 
+def of_form(values: Mapping[str, str], options: Options) -> Credential:
+    """Of a form, which signs its policy as it stands; `values`: its fields by lower-case name. Raises S3Error."""
+    if not options.signature_v2:
+        raise S3Error("InvalidRequest", _SWITCHED_OFF)
+    access_key = values.get("awsaccesskeyid", "")
+    if not access_key:
+        raise S3Error("AccessDenied", reason="invalid_form_auth")
+    return Credential(
+        access_key=access_key,
+        signature=values["signature"],
+        string_to_sign=values["policy"].encode(),
+        sign=_sign,
+        is_query=True,
+        is_form=True,
+        token=values.get("x-amz-security-token"),
+    )
+
+
 def _credential(
     environ: dict[str, Any],
     params: Mapping[str, str],

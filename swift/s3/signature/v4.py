@@ -101,6 +101,45 @@ def of_query(environ: dict[str, Any], params: Mapping[str, str], options: Option
     )
 
 
+def of_form(values: Mapping[str, str], options: Options) -> Credential:
+    """Of a form, which signs its policy as it stands; `values`: its fields by lower-case name. Raises S3Error."""
+    seconds = canonical.time_of(values.get("x-amz-date", ""))
+    if seconds is None or seconds < 0:
+        raise S3Error(
+            "AccessDenied",
+            "AWS authentication requires a valid Date or x-amz-date header",
+            reason="invalid_date",
+        )
+    now = clock.time()
+    if seconds + _WEEK < now:
+        raise S3Error("AccessDenied", "Request has expired", reason="expired")
+    if seconds > now + options.allowable_clock_skew:
+        raise S3Error("AccessDenied", "Request is not valid yet", reason="invalid_date")
+    if values.get("x-amz-algorithm") != "AWS4-HMAC-SHA256":
+        raise S3Error(
+            "InvalidArgument",
+            'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"',
+            ArgumentName="x-amz-algorithm",
+            ArgumentValue=values.get("x-amz-algorithm", ""),
+        )
+    access_key, date, region, service = _scope(
+        values.get("x-amz-credential", ""), seconds, options, "AuthorizationQueryParametersError",
+        "Error parsing the X-Amz-Credential parameter; ",
+    )  # fmt: skip
+    return Credential(
+        access_key=access_key,
+        signature=values["x-amz-signature"],
+        string_to_sign=values["policy"].encode(),
+        sign=partial(_sign, date, region, service),
+        is_query=True,
+        is_form=True,
+        is_v4=True,
+        signed_at=seconds,
+        scope=f"{date}/{region}/{service}/aws4_request",
+        token=values.get("x-amz-security-token"),
+    )
+
+
 def _check_expiry(params: Mapping[str, str], seconds: float, options: Options) -> None:
     text = params.get("X-Amz-Expires")
     code = "AuthorizationQueryParametersError"

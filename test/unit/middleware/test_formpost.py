@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from signed_requests import EXPIRES, infos, sign
 
 from swift.core import capabilities, clock
-from swift.middleware.formpost import MAX_FIELDS, SMALL_FILE, FormPost, _names, filter_factory
+from swift.middleware.formpost import MAX_FIELDS, SMALL_FILE, FormPost, filter_factory
 from swift.wire.errors import ClientError, ClientTimeout
+from swift.wire.form_data import names_of
 from swift.wire.message import HeaderKeyDict, parsed_path
 from swift.wire.multipart import Document
 
@@ -135,7 +136,7 @@ def test_a_signed_form_stores_its_files(digest, key):
 )
 def test_names_in_the_head_of_a_part(disposition, names):
     assert (
-        _names(Document(None, HeaderKeyDict({"Content-Disposition": f"form-data; {disposition}"}))) == names
+        names_of(Document(None, HeaderKeyDict({"Content-Disposition": f"form-data; {disposition}"}))) == names
     )
 
 
@@ -527,3 +528,16 @@ def test_info():
     with pytest.raises(ValueError, match="allowed_digests"):
         filter_factory({"allowed_digests": "x"})
     capabilities.forget_all()
+
+
+@pytest.mark.parametrize(
+    "path, is_s3s", [("/bucket", True), ("/", True), ("/v1/AUTH_test/c", False), ("/v1/AUTH_test/c/o", False)]
+)
+def test_forms_that_are_sent_to_a_bucket_are_s3s(path, is_s3s):
+    filtered, store = build()
+    filtered._pipeline_names = frozenset(("formpost", "s3api"))
+    body = part("x", 'name="key"') + END
+    answer = post(filtered, body, path=path, CONTENT_LENGTH=str(len(body)))
+    assert (bool(store.environs), answer.body == b"whatever the answer says") == (is_s3s, is_s3s)
+    filtered._pipeline_names = frozenset(("formpost",))
+    assert_answer(post(filtered, body, path=path), 400, b"400 Bad Request\r\nFormPost: No Files To Process")

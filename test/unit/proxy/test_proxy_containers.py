@@ -50,11 +50,6 @@ def test_explicit_record_types_pass(cluster):
     assert seen.query == "format=json"
 
 
-def test_a_sharded_container_is_refused_rather_than_listed_wrongly(cluster):
-    cluster.on("container", "GET", Reply(200, {**LISTED, "X-Backend-Record-Type": "shard"}, b"[]"))
-    assert cluster.request("GET", "/v1/a/c")[0] == 503
-
-
 def test_a_long_listing_is_relayed(cluster):
     body = json.dumps([{"name": f"{i:050d}"} for i in range(10000)]).encode()
     cluster.on("container", "GET", Reply(200, LISTED, body))

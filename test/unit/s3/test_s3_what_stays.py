@@ -28,6 +28,9 @@ class _Request:
         self._answers = answers
         self._sysmeta = sysmeta
 
+    def tell(self, *told: Any, **_: Any) -> None:
+        pass
+
     def header(self, name: str) -> str | None:
         return self.environ.get("HTTP_" + name.upper().replace("-", "_"))
 

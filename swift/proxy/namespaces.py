@@ -1,0 +1,142 @@
+"""Namespaces: which container lists, or takes, which names of a container in shards (spec proxy 9.8).
+
+Values and pure functions; names are native text. Who is asked for them and where they are remembered is `shard_directory`'s
+business, what is made of them `shard_listing`'s.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+
+class Namespace(NamedTuple):
+    """The names with lower < name <= upper ('': unbounded), and the `account/container` that has them."""
+
+    lower: str
+    upper: str
+    path: str
+
+    @property
+    def end_marker(self) -> str:
+        """What ends a forward listing behind the last of these names."""
+        return f"{self.upper}\0" if self.upper else ""
+
+    def holds(self, name: str) -> bool:
+        """Returns True if the name is one of these; '' is none."""
+        return self.lower < name and (not self.upper or name <= self.upper)
+
+    def may_start_with(self, prefix: str) -> bool:
+        """Returns False if no name of these begins with the prefix."""
+        if self.upper and self.upper < prefix:
+            return False
+        return self.lower < prefix or self.lower.startswith(prefix)
+
+
+def parse(body: bytes) -> list[Namespace]:
+    """Namespaces, or whole shard ranges, as a container server lists them, in its order. Raises ValueError."""
+    document = orjson.loads(body)
+    if not isinstance(document, list):
+        raise ValueError("not a list")
+    return [_namespace(item) for item in document]
+
+
+def _namespace(item: Any) -> Namespace:
+    if not isinstance(item, dict):
+        raise ValueError("not an object")
+    lower, upper, path = item.get("lower"), item.get("upper"), item.get("name")
+    if not (isinstance(lower, str) and isinstance(upper, str)):
+        raise ValueError("no bounds")
+    return Namespace(lower, upper, _path(path))
+
+
+def _path(path: Any) -> str:
+    if not isinstance(path, str):
+        raise ValueError("no name")
+    account, _, container = path.partition("/")
+    if not account or not container or "/" in container:
+        raise ValueError(f"not an account/container: {path[:200]!r}")
+    path.encode()  # no lone surrogates
+    return path
+
+
+class BoundList:
+    """Namespaces one behind the other, each up to where the next one begins: the form that caches hold.
+
+    What overlaps the one before is left out, and the one before a gap takes its names.
+    """
+
+    __slots__ = ("lowers", "paths")
+
+    def __init__(self, lowers: Sequence[str], paths: Sequence[str]) -> None:
+        self.lowers = lowers
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.lowers)
+
+    @classmethod
+    def of(cls, namespaces: Iterable[Namespace]) -> BoundList:
+        """The form of namespaces in the order in which servers list them."""
+        lowers: list[str] = []
+        paths: list[str] = []
+        end: str | None = None
+        for item in namespaces:
+            if end is not None and (not end or item.lower < end):
+                continue
+            lowers.append(item.lower)
+            paths.append(item.path)
+            end = item.upper
+        return cls(lowers, paths)
+
+    @classmethod
+    def of_cache(cls, stored: Any) -> BoundList:
+        """From [[lower, path], ...]. Raises ValueError."""
+        if not isinstance(stored, list) or not stored:
+            raise ValueError("no list")
+        lowers: list[str] = []
+        paths: list[str] = []
+        for entry in stored:
+            if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[0], str):
+                raise ValueError("no pair")
+            if lowers and entry[0] <= lowers[-1]:
+                raise ValueError("not in order")
+            lowers.append(entry[0])
+            paths.append(_path(entry[1]))
+        return cls(lowers, paths)
+
+    def for_cache(self) -> list[list[str]]:
+        """[[lower, path], ...]."""
+        return [list(pair) for pair in zip(self.lowers, self.paths, strict=True)]
+
+    def path_of(self, name: str) -> str | None:
+        """The container that has a name; None below the first bound."""
+        at = bisect_left(self.lowers, name) - 1
+        return self.paths[at] if at >= 0 else None
+
+    def namespaces(self) -> list[Namespace]:
+        """The same as namespaces; the last one is unbounded."""
+        uppers = [*self.lowers[1:], ""]
+        return [Namespace(*parts) for parts in zip(self.lowers, uppers, self.paths, strict=True)]
+
+
+def select(
+    namespaces: Iterable[Namespace], marker: str = "", end_marker: str = "", reverse: bool = False
+) -> list[Namespace]:
+    """Of namespaces in order those that a listing between two markers needs, in its order (spec database 11.4)."""
+    if reverse:
+        marker, end_marker = end_marker, marker
+    if marker and end_marker and marker >= end_marker:
+        return []
+    chosen = [
+        item
+        for item in namespaces
+        if (not marker or not item.upper or item.upper > marker)
+        and (not end_marker or item.lower < end_marker)
+    ]
+    if reverse:
+        chosen.reverse()
+    return chosen

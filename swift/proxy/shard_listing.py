@@ -1,0 +1,403 @@
+"""The listing of a container in shards, put together of those of its shards (spec proxy 9.7, database 21.1).
+
+Pages of shards are asked for ahead where the first ones turn out short, and their JSON is joined as it comes. A listing is whole or
+there is none: a shard that nobody can list is a 503. Never here: caches, and what the client is told beside the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from swift.core.concurrency import kill, spawn
+from swift.proxy.listings import Listing, fetch
+from swift.proxy.namespaces import Namespace
+from swift.proxy.routing import Place
+from swift.proxy.services import Services
+from swift.proxy.shard_directory import MAX_BODY, read_namespaces, sub_environ
+from swift.telemetry.log import set_transaction, transaction
+from swift.wire.client import BackendError
+from swift.wire.message import str_to_wsgi
+
+_DEEPEST = 8  # shards of shards of …
+_MOST_AHEAD = 8  # shards that are asked at the same time
+_TRIES = 2  # for a body that breaks off
+# A quote behind a brace opens the first key of a row; one that ends a value is followed by no letter.
+_ROW = re.compile(rb'\{"[a-z]')
+_KEYS = (b'{"b', b'{"n', b'{"h', b'{"s', b'{"c', b'{"l')
+_EMPTY = b"[]"
+
+
+class Unavailable(Exception):
+    """A shard can't be listed, or contradicts the others."""
+
+
+class Query:
+    """What a client asks for. Names are native text; `policy`: index of the storage policy whose rows are listed.
+
+    `handed_on`: headers for all servers that are asked.
+    """
+
+    def __init__(
+        self, params: Mapping[str, str], limit: int, reverse: bool, policy: str, handed_on: Mapping[str, str]
+    ) -> None:
+        self.limit = limit
+        self.marker = params.get("marker", "")
+        self.end_marker = params.get("end_marker", "")
+        self.reverse = reverse
+        self.policy = policy
+        self.handed_on = handed_on
+        self._kept = {
+            name: value
+            for name, value in params.items()
+            if name in ("prefix", "delimiter", "path", "reverse") and value is not None
+        }
+        # names that come to be rows or subdirs of their own begin with this
+        self.prefix = params.get("prefix", "")
+        if "path" in params:
+            path = params["path"].rstrip("/")
+            self.prefix = f"{path}/" if path else ""
+        self.groups = bool(params.get("delimiter")) or "path" in params
+
+    @property
+    def is_everything(self) -> bool:
+        """Returns True if only the limit can leave something out."""
+        return not (self.marker or self.end_marker or self._kept.keys() - {"reverse"})
+
+    def text(self, limit: int, marker: str, end_marker: str) -> str:
+        """The query string for one shard."""
+        params = {"format": "json", **self._kept, "limit": str(limit), "states": "listing"}
+        if marker:
+            params["marker"] = marker
+        if end_marker:
+            params["end_marker"] = end_marker
+        return urlencode(params)
+
+
+class Page:
+    """Rows of one container. `rows`: their JSON without brackets; `last`: name or subdir of the last one."""
+
+    __slots__ = ("count", "is_subdir", "last", "rows")
+
+    def __init__(self, body: bytes) -> None:
+        body = body.strip()
+        if body[:1] != b"[" or body[-1:] != b"]":
+            raise ValueError("not a list")
+        self.rows = body[1:-1].strip()
+        self.count = sum(map(self.rows.count, _KEYS))
+        if self.rows and (not self.count or not _ROW.match(self.rows)):
+            self._read()
+        self.last = ""
+        self.is_subdir = False
+        self._note_last()
+
+    def _read(self) -> None:
+        """In the common form, however it was written. Raises ValueError."""
+        items = orjson.loads(b"[" + self.rows + b"]")
+        self.rows = orjson.dumps(items)[1:-1]
+        self.count = len(items)
+        if self.count != sum(map(self.rows.count, _KEYS)):
+            raise ValueError("rows of unknown form")
+
+    def _note_last(self) -> None:
+        if not self.count:
+            return
+        item = orjson.loads(self.rows[max(map(self.rows.rfind, _KEYS)) :])
+        self.is_subdir = "subdir" in item
+        last = item["subdir"] if self.is_subdir else item.get("name")
+        if not isinstance(last, str):
+            raise ValueError("a row without a name")
+        self.last = last
+
+    def cut(self, count: int) -> None:
+        """Only the first `count` rows."""
+        if count < self.count:
+            start = next(islice(_ROW.finditer(self.rows), count, None)).start()
+            self.rows = self.rows[:start].rstrip(b", \n")
+            self.count = count
+            self._note_last()
+
+    def skip_first(self, subdir: str) -> None:
+        """Without the first row if that is a subdir which was listed before."""
+        if not self.count:
+            return
+        second = next(islice(_ROW.finditer(self.rows), 1, None), None)
+        end = second.start() if second is not None else len(self.rows)
+        if orjson.loads(self.rows[:end].rstrip(b", \n")).get("subdir") == subdir:
+            self.rows = self.rows[end:]
+            self.count -= 1
+
+
+class _Answer:
+    """What a shard said: a page of rows, or the namespaces that it is split into; and the state of its database."""
+
+    __slots__ = ("namespaces", "page", "state")
+
+    def __init__(self, page: Page | None, namespaces: list[Namespace] | None, state: str) -> None:
+        self.page = page
+        self.namespaces = namespaces
+        self.state = state
+
+
+class _Ahead:
+    """A page that is asked for before its turn."""
+
+    def __init__(self, listing: ShardListing, item: Namespace, record_type: str, limit: int) -> None:
+        self.item = item
+        self.limit = limit
+        self._failure: Exception | None = None
+        self._answer: _Answer | None = None
+        self._thread = spawn(self._run, listing, record_type, transaction())
+
+    def _run(self, listing: ShardListing, record_type: str, request: Any) -> None:
+        set_transaction(*request)
+        try:
+            self._answer = listing.ask(self.item, record_type, self.limit)
+        except Exception as error:
+            self._failure = error
+
+    def wait(self) -> _Answer:
+        """The answer. Raises Unavailable, or whatever else went wrong."""
+        self._thread.wait()
+        if self._failure is not None:
+            raise self._failure
+        assert self._answer is not None
+        return self._answer
+
+    def drop(self) -> None:
+        """Nobody wants it any more."""
+        kill(self._thread)
+
+
+class ShardListing:
+    """One listing. `rows()` once, then `count` and `last` say what became of it."""
+
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, Any],
+        query: Query,
+        use_replication: bool,
+        newest: bool,
+    ) -> None:
+        self._services = services
+        self._environ = environ
+        self._query = query
+        self._use_replication = use_replication
+        self._newest = newest
+        self._left = query.limit
+        self._pieces: list[bytes] = []
+        self._pages = 0
+        self._count_first = 0  # rows of the first page, which a marker may have made short
+        self.count = 0
+        self.last = ""
+        self._is_subdir = False
+
+    def body(self, root: str, items: Sequence[Namespace]) -> bytes:
+        """The listing as JSON. `root`: the `account/container`, `items`: who lists it, in the listing's order. Raises Unavailable."""
+        self._list(items, (root,))
+        return b"[" + b", ".join(self._pieces) + b"]"
+
+    # -- in order ----------------------------------------------------------------------------------------------------------
+
+    def _list(self, items: Sequence[Namespace], expanded: tuple[str, ...]) -> None:
+        """`expanded`: the containers whose namespaces these are, the root first."""
+        if len(expanded) > _DEEPEST:
+            raise Unavailable(f"shards of {expanded[0]} are split more than {_DEEPEST} times")
+        ahead: dict[Namespace, _Ahead] = {}
+        try:
+            for at, item in enumerate(items):
+                if self._left <= 0 or self._is_over(item):
+                    break
+                if self._is_beside(item):
+                    continue
+                answer = self._answer_of(items, at, expanded, ahead)
+                self._take(item, answer, expanded)
+        finally:
+            for page in ahead.values():
+                page.drop()
+
+    def _answer_of(
+        self, items: Sequence[Namespace], at: int, expanded: tuple[str, ...], ahead: dict[Namespace, _Ahead]
+    ) -> tuple[_Answer, int]:
+        """(what the container of an item says, the limit that it was given)."""
+        item = items[at]
+        page = ahead.pop(item, None)
+        if page is None:
+            for other in self._worth_asking(items, at):
+                if other not in ahead:
+                    ahead[other] = _Ahead(self, other, _record_type(other, expanded), self._left)
+            page = ahead.pop(item, None)
+        if page is not None:
+            return page.wait(), page.limit
+        return self.ask(item, _record_type(item, expanded), self._left), self._left
+
+    def _worth_asking(self, items: Sequence[Namespace], at: int) -> Iterator[Namespace]:
+        """This item and those behind it that are likely to be needed too, as long as they don't overlap."""
+        if self._pages < 2:
+            return
+        expected = max((self.count - self._count_first) / (self._pages - 1), 1)
+        most = min(_MOST_AHEAD, 2 * (self._pages - 1), int(self._left / expected) + 1)
+        if most < 2:
+            return
+        before: Namespace | None = None
+        found = 0
+        for item in islice(items, at, None):
+            if found >= most or self._is_over(item):
+                return
+            if before is not None and not _follows(before, item, self._query.reverse):
+                return
+            before = item
+            if not self._is_beside(item):
+                found += 1
+                yield item
+
+    def _is_over(self, item: Namespace) -> bool:
+        """Returns True if all that is listed there lies behind the end marker."""
+        end = self._query.end_marker
+        if not end:
+            return False
+        if self._query.reverse:
+            return bool(item.upper) and item.upper <= end
+        return item.lower >= end
+
+    def _is_beside(self, item: Namespace) -> bool:
+        """Returns True if nothing that is listed there can be new."""
+        if self._query.prefix and not item.may_start_with(self._query.prefix):
+            return True
+        end = item.lower if self._query.reverse else item.upper
+        return self._is_subdir and bool(end) and end.startswith(self.last)
+
+    def _take(self, item: Namespace, answered: tuple[_Answer, int], expanded: tuple[str, ...]) -> None:
+        answer, limit = answered
+        again = False
+        while True:
+            if answer.page is None:
+                assert answer.namespaces is not None
+                self._list(_within(item, answer.namespaces), (*expanded, item.path))
+                return
+            if item.path in expanded and answer.state == "sharded" and not again:
+                # It was asked for the rows that are not in shards yet, and this copy of it has none any more.
+                again = True
+                others = self.ask(item, "auto", self._left)
+                items = others.namespaces or []
+                if any(found.path != item.path for found in items):
+                    self._list(_within(item, items), (*expanded, item.path))
+                    return
+            got = answer.page.count
+            self._add(answer.page)
+            if self._left <= 0 or got < limit:
+                return
+            limit = self._left
+            answer = self.ask(item, _record_type(item, expanded), limit)
+
+    def _add(self, page: Page) -> None:
+        if self._is_subdir:
+            page.skip_first(self.last)
+        page.cut(self._left)
+        self._pages += 1
+        if self._pages == 1:
+            self._count_first = page.count
+        if not page.count:
+            return
+        self._pieces.append(page.rows)
+        self.count += page.count
+        self._left -= page.count
+        self.last, self._is_subdir = page.last, page.is_subdir
+
+    # -- one container -----------------------------------------------------------------------------------------------------
+
+    def ask(self, item: Namespace, record_type: str, limit: int) -> _Answer:
+        """Up to `limit` of its rows behind what is listed already, or its namespaces. Raises Unavailable."""
+        query = self._query
+        marker, end_marker = self._markers(item)
+        account, _, container = str_to_wsgi(item.path).partition("/")
+        place = self._services.containers.place(account, container)
+        text = query.text(limit, marker, end_marker)
+        environ = sub_environ(self._environ, text, self._use_replication)
+        if self._newest:
+            environ["HTTP_X_NEWEST"] = "true"
+        headers: dict[str, str | None] = {
+            **query.handed_on,
+            "X-Backend-Record-Type": record_type,
+            "X-Backend-Storage-Policy-Index": query.policy,
+        }
+        if record_type == "auto":
+            headers["X-Backend-Record-Shard-Format"] = "namespace"
+            headers["X-Backend-Include-Deleted"] = "false"
+        for _ in range(_TRIES):
+            found = fetch(self._services, environ, place, text, headers)
+            if isinstance(found, list):
+                statuses = [answer.status for answer in found]
+                raise Unavailable(f"shard {place.tail} answers {statuses or 'nothing'}")
+            try:
+                return self._read(found, place)
+            except BackendError:
+                continue  # said in the log already
+        raise Unavailable(f"the listing of shard {place.tail} breaks off")
+
+    def _markers(self, item: Namespace) -> tuple[str, str]:
+        """Between which a container is listed, so that rows which are not its own stay out."""
+        query = self._query
+        marker, end_marker = self.last or query.marker, query.end_marker
+        # A subdir that is a marker itself would be left out; no name goes on with NUL.
+        lower = f"{item.lower}\0" if query.groups and item.lower else item.lower
+        if query.reverse:
+            if item.upper and (not marker or marker > item.end_marker):
+                marker = item.end_marker
+            return marker, end_marker if item.holds(end_marker) else lower
+        if item.lower > marker and not (query.groups and marker and item.lower.startswith(marker)):
+            marker = lower
+        return marker, end_marker if item.holds(end_marker) else item.end_marker
+
+    def _read(self, found: Listing, place: Place) -> _Answer:
+        state = found.get("x-backend-sharding-state") or ""
+        if found.get("x-backend-record-type", "object") == "shard":
+            items = read_namespaces(self._services, found, place)
+            if items is None:
+                raise Unavailable(f"the namespaces of shard {place.tail} can't be read")
+            return _Answer(None, items, state)
+        policy = found.get("x-backend-record-storage-policy-index") or found.get(
+            "x-backend-storage-policy-index"
+        )
+        if policy != self._query.policy:
+            found.close()
+            raise Unavailable(f"shard {place.tail} lists policy {policy}, not {self._query.policy}")
+        body = found.whole(MAX_BODY) if found.status != 204 else _EMPTY
+        try:
+            return _Answer(Page(body or _EMPTY), None, state)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise Unavailable(f"the listing of shard {place.tail} can't be read: {error}") from None
+
+
+def _record_type(item: Namespace, expanded: Sequence[str]) -> str:
+    return "object" if item.path in expanded else "auto"
+
+
+def _within(item: Namespace, items: Sequence[Namespace]) -> list[Namespace]:
+    """Namespaces of a part, cut to its bounds."""
+    cut = []
+    for found in items:
+        lower = max(found.lower, item.lower)
+        upper = min(found.upper or item.upper, item.upper or found.upper)
+        if not upper or lower < upper:
+            cut.append(Namespace(lower, upper, found.path))
+    return cut
+
+
+def _follows(before: Namespace, item: Namespace, reverse: bool) -> bool:
+    """Returns True if no name is both in one and in the other, in the order of a listing."""
+    if reverse:
+        before, item = item, before
+    return bool(before.upper) and before.upper <= item.lower
+
+
+def sums(body: bytes) -> tuple[int, int]:
+    """(rows, bytes) of a listing of objects as JSON."""
+    items = orjson.loads(body)
+    return len(items), sum(item.get("bytes", 0) for item in items)

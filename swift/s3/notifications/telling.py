@@ -1,0 +1,134 @@
+"""From what a request has done to rows of the queue, before its client is answered: what a client was told of is on its way.
+
+An event that could not be queued fails no request. Never here: when something counts as done (each handler's `request.tell`).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from swift.core import clock
+from swift.core.concurrency import Timeout
+from swift.core.timestamp import Timestamp
+from swift.s3 import bucket_documents
+from swift.s3.errors import S3Error
+from swift.s3.notifications import queue, records
+from swift.s3.notifications.events import MARKED_DELETED, Event
+from swift.s3.notifications.outbox import Outbox, Row
+from swift.s3.notifications.rules import Rules, rules_of
+from swift.s3.request import S3Request
+from swift.telemetry.log import get_logger
+from swift.wire.message import str_to_wsgi
+from swift.wire.subanswer import ask
+from swift.wire.subrequest import make_request
+
+NAME = "Notification"
+_CREATED = "s3:ObjectCreated:"
+_outbox: list[Outbox] = []
+
+
+def outbox() -> Outbox:
+    """That of this process."""
+    if not _outbox:
+        logger = get_logger({}, "proxy-server", log_route="s3-events")
+        _outbox.append(Outbox(logger.error))
+    return _outbox[0]
+
+
+def send(request: S3Request) -> None:
+    """Queue what the request has told of so far. Raises nothing."""
+    if not request.events:
+        return
+    told, request.events = request.events, []
+    try:
+        kept = bucket_documents.load(request, NAME)
+        if kept is not None:
+            _queue(request, rules_of(kept), told)
+    except (Exception, Timeout) as error:
+        request.logger.error("ERROR %d events of %s are not told: %r", len(told), request.resource, error)
+
+
+def _queue(request: S3Request, rules: Rules, told: list[Event]) -> None:
+    source = source_of(request)
+    rows: dict[str, list[Row]] = {}
+    count = 0
+    for event in told:
+        wanted = list(rules.wanted(event.name, event.key))
+        if not wanted:
+            continue
+        event = _with_size(request, event)
+        timestamp = _timestamp(event)
+        for rule in wanted:
+            place = queue.place_of(rule.target, request.account or "", source.bucket, clock.time())
+            name = queue.row_name(timestamp, source.request_id, count)
+            message = {"Records": [records.record(event, source, rule.id, timestamp)]}
+            rows.setdefault(place.container, []).append(queue.row(name, message))
+            count += 1
+    for container, found in rows.items():
+        put(request.environ, request.app, container, found)
+
+
+def _with_size(request: S3Request, event: Event) -> Event:
+    """An object that came without its length is asked for it."""
+    if event.size is not None or not event.name.startswith(_CREATED):
+        return event
+    query = {"version-id": event.version_id} if event.version_id else None
+    found = request.ask("HEAD", request.bucket, event.key, query, {"HTTP_X_NEWEST": "true"}, rights="own")
+    found.close()
+    return event._replace(size=found.content_length) if found.is_success else event
+
+
+def _timestamp(event: Event) -> Timestamp:
+    """When native servers say that it happened; a version that was made has the time in its id."""
+    made = event.version_id if event.name.startswith((_CREATED, MARKED_DELETED)) else None
+    for text in (made, event.timestamp):
+        if text and text != "null":
+            try:
+                return Timestamp(text)
+            except ValueError:
+                continue
+    return Timestamp.now()
+
+
+def source_of(request: S3Request) -> records.Source:
+    environ = request.environ
+    return records.Source(
+        request.options.location,
+        (request.account or "").rpartition("_")[2],
+        request.bucket or "",
+        request.user_id or "",
+        environ.get("REMOTE_ADDR", ""),
+        environ.get("swift.trans_id", "") or clock.uuid4().hex,
+    )
+
+
+def put(environ: dict[str, Any], app: Any, container: str, rows: list[Row]) -> bool:
+    """Rows into a container of the queue; False if they have to wait here."""
+    # Of the request only what a later try may still need.
+    kept: dict[str, Any] = {
+        key: environ[key]
+        for key in ("swift.cache", "swift.trans_id", "SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL")
+        if key in environ
+    }
+
+    def update(container: str, rows: list[Row]) -> bool:
+        timestamp = Timestamp.now()
+        made = make_request(
+            kept,
+            "UPDATE",
+            f"/v1/{queue.ACCOUNT}/{str_to_wsgi(container)}",
+            queue.update_headers(timestamp),
+            json.dumps(rows).encode(),
+            pre_authed=True,
+            source="S3EV",
+            query="",
+        )
+        made.environ["swift.proxy_access_log_made"] = True
+        answer = ask(app, made.environ)
+        answer.drain()
+        if not answer.is_success:
+            raise S3Error("ServiceUnavailable", reason=f"UPDATE: {answer.status}")
+        return True
+
+    return outbox().put(container, rows, update)
