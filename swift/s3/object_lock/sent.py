@@ -22,11 +22,6 @@ _MARKER_KEYS = {
     RETENTION_KEY: "HTTP_X_OBJECT_SYSMETA_S3API_RETENTION",
     LEGAL_HOLD_KEY: "HTTP_X_OBJECT_SYSMETA_S3API_LEGAL_HOLD",
 }
-# What a marker keeps of it, by the headers of native answers.
-MOVED = {
-    "x-object-sysmeta-s3api-retention": RETENTION_KEY,
-    "x-object-sysmeta-s3api-legal-hold": LEGAL_HOLD_KEY,
-}
 _SENT = (
     "HTTP_X_AMZ_OBJECT_LOCK_MODE", "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE", "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD",
 )  # fmt: skip
