@@ -41,8 +41,9 @@ class Options:
     object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
-    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     notification_targets: tuple[str, ...] = ()
+    access_log_interval: float = 300.0
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -80,8 +81,9 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
-            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
+            access_log_interval=positive_float(conf.get("access_log_interval", "300")),
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

@@ -80,11 +80,12 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         tags = None if condition is None else list(condition.tags)
         only = plan.write.fragment
         locking = _locking_form(plan.check.locking, plan.write)
-        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only, locking
+        put_check = (plan.check.timestamp, tags, plan.check.if_current)
+        rest = "P", plan.write.now, plan.metadata, put_check, plan.fragment, only, locking
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
         check = plan.check
-        asked = (check.timestamp, check.if_delete_at, check.unless_large)
+        asked = (check.timestamp, check.if_delete_at, check.unless_large, check.if_current)
         rest = "D", plan.write.now, plan.timestamp, asked, _locking_form(check.locking, plan.write)
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
@@ -105,17 +106,16 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, timestamp, tags, fragment, only, form = rest
+        metadata, (timestamp, tags, if_current), fragment, only, form = rest
         locking, is_exact = _locking(form)
         write = Write(now, fragment=only, is_exact=is_exact)
-        plan = PutPlan(
-            where, metadata, body, PutCheck(timestamp, _condition(tags), locking=locking), write, fragment
-        )
+        put_check = PutCheck(timestamp, _condition(tags), if_current, locking)
+        plan = PutPlan(where, metadata, body, put_check, write, fragment)
     elif kind == "D":
-        timestamp, (when, if_delete_at, unless_large), form = rest
+        timestamp, (when, if_delete_at, unless_large, if_current), form = rest
         locking, is_exact = _locking(form)
-        check = DeleteCheck(when, if_delete_at, unless_large, locking=locking)
-        plan = DeletePlan(where, timestamp, check, Write(now, is_exact=is_exact))
+        removal = DeleteCheck(when, if_delete_at, unless_large, if_current, locking)
+        plan = DeletePlan(where, timestamp, removal, Write(now, is_exact=is_exact))
     elif kind == "C":
         plan = CommitPlan(*rest)
     else:

@@ -19,10 +19,18 @@ from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
 from swift.core.object_lock import WORD
 from swift.obj.blocks import BLOCK_CRC32
-from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, Overtaken, SameTimeConflict
+from swift.obj.errors import (
+    DeviceUnavailable,
+    NoSpace,
+    ObjectError,
+    Overtaken,
+    Refused,
+    SameTimeConflict,
+)
 from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
+from swift.obj.files.decide import current_time
 from swift.obj.files.growing import former_place, link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
@@ -59,6 +67,7 @@ class NewObjectFile:
         "_unsynced",
         "_synced_to",
         "only_with",
+        "seen",
     )
 
     def __init__(
@@ -86,6 +95,8 @@ class NewObjectFile:
         self._adds = adds
         # what must be all that is there when it gets its name, if that matters
         self.only_with: list[str] | None = None
+        # what was in the directory, if nothing newer may be there when the file gets its name (412)
+        self.seen: list[str] | None = None
         try:
             self._open_file()
         except OSError as err:
@@ -221,6 +232,8 @@ class NewObjectFile:
                     self._check_place()
                     if self.only_with is not None and not is_still(where.hash_dir, self.only_with):
                         raise Overtaken(where.hash_dir)
+                    if self.seen is not None:
+                        check_unchanged(where, self.seen)
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
                     fault_point("write:linked")
@@ -287,6 +300,17 @@ class NewObjectFile:
         self.close()
 
 
+def check_unchanged(where: ObjectLocation, seen: list[str]) -> None:
+    """Under the partition lock: raises Refused (412) if something has come into the directory that is newer than what was `seen` there."""
+    try:
+        names = os.listdir(where.hash_dir)
+    except FileNotFoundError:
+        return
+    now = current_time(names, where.ec, where.fragments)
+    if now > current_time(seen, where.ec, where.fragments):
+        raise Refused(412, now)
+
+
 def check_same(path: str, metadata: dict[str, str], dir_fd: int | None = None) -> None:
     """A file of that name is there: fine if it says the same. Raises SameTimeConflict, OSError."""
     try:
@@ -338,14 +362,18 @@ def write_file(
     drop_cache: bool = False,
     names: list[str] | None = None,
     fragment: int | None = None,
+    is_guarded: bool = False,
     is_exact: bool = False,
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`, and Overtaken if `is_exact`.
 
-    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. FileNotFoundError for a
+    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. `is_guarded`: nothing newer than
+    these may be there when it gets its name: Refused. FileNotFoundError for a
     .meta whose object has gone since.
     """
     new = NewObjectFile(where, options, names, adds=extension == ".meta")
+    if is_guarded:
+        new.seen = names or []
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)
@@ -365,6 +393,7 @@ def tombstone(
     next_part_power: int | None = None,
     names: list[str] | None = None,
     word: str = "",
+    is_guarded: bool = False,
     is_exact: bool = False,
 ) -> None:
     """Write a `.ts`. `timestamp` in internal form; `word`: of the object's lock. Raises as `write_file`."""
@@ -375,6 +404,7 @@ def tombstone(
         ".ts",
         next_part_power=next_part_power,
         names=names,
+        is_guarded=is_guarded,
         is_exact=is_exact,
     )
 
