@@ -39,6 +39,12 @@ _SELF = (
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
     "storage class, website redirect location or encryption attributes."
 )
+# What a copy of an object to itself may change, beside its metadata.
+_CHANGES = (
+    "HTTP_X_AMZ_STORAGE_CLASS",
+    "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION",
+    "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION",
+)
 _ENDS = ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER")
 # What a whole multipart object is, and a copy of its bytes is not.
 _NOT_THE_COPYS = {
@@ -70,6 +76,8 @@ def source_of(request: S3Request) -> Source:
         text = unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeError:
         text = ""
+    if text.startswith("arn:"):
+        raise S3Error("NotImplemented", "Sources that are named by an ARN are not supported.")
     bucket, _, key = text.removeprefix("/").partition("/")
     if not bucket or not key:
         raise S3Error(
@@ -113,6 +121,16 @@ def _look(request: S3Request, source: Source) -> Subanswer:
 
 
 def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Error:
+    is_marker = metadata.DELETE_MARKER_TYPE in (
+        found.get("x-backend-content-type"),
+        found.get("content-type"),
+    )
+    if found.status == 404 and source.version is not None and is_marker:
+        found.close()
+        return S3Error(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        )
     error = request.error_of(found, source.bucket, source.key)
     if error.code == "NoSuchKey":
         if request.container_info(source.bucket)["status"] == 404:
@@ -140,7 +158,7 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
             raise S3Error("InvalidArgument", message, ArgumentName=key[5:].lower().replace("_", "-"))
     source = source_of(request)
     is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
-    if source == (request.bucket, request.key, None) and not is_fresh:
+    if source == (request.bucket, request.key, None) and not (is_fresh or any(map(environ.get, _CHANGES))):
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
     wanted = _wanted(request)

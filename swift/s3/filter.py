@@ -167,7 +167,11 @@ class S3Api:
         self.metrics.increment(f"{error.status}.{error.logged}")
         if error.code == "InternalError" and error.reason:
             self.logger.error("%s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error.reason)
-        headers = [*error.headers, ("Content-Type", "application/xml")]
+        headers = [
+            *error.headers,
+            ("x-amz-bucket-region", self.options.location),
+            ("Content-Type", "application/xml"),
+        ]
         if environ["REQUEST_METHOD"] == "HEAD" or error.status == 304:
             return Answer(error.status, headers, [b""])
         path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
