@@ -9,7 +9,17 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.s3 import (
+    access,
+    bucket_owner,
+    checksums,
+    metadata,
+    patience,
+    replaced,
+    streamed_copies,
+    tagging,
+    times,
+)
 from swift.s3.answers import Answer
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -209,9 +219,12 @@ def _copied(
     return result_of(answer, "CopyObjectResult", kept)
 
 
-def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
-    """There is a copy, of what `found` tells of."""
+def tell(
+    request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None, upload: str = ""
+) -> None:
+    """There is a copy, of what `found` tells of; made of the parts of an upload, or not."""
     assert request.key is not None
+    replaced.clean_up(request, answer, upload)
     request.tell(
         events.CREATED_COPY,
         request.key,

@@ -9,7 +9,7 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
-from swift.s3 import access, checksums, copying, manifests, metadata, payload, tagging
+from swift.s3 import access, checksums, copying, manifests, metadata, payload, replaced, tagging
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
@@ -172,6 +172,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     if "HTTP_IF_NONE_MATCH" in environ:
         headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = body.put(request, bucket, key, headers)
+    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_PUT,
         key,

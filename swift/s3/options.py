@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
+from swift.core.constraints import limits
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 
@@ -37,6 +38,7 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    expirer_account: str = ".expiring_objects"
     default_checksum: str = ""  # an algorithm's name, "" for none
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     notification_targets: tuple[str, ...] = ()
@@ -75,6 +77,8 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            expirer_account=limits().auto_create_account_prefix
+            + conf.get("expiring_objects_account_name", "expiring_objects"),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
