@@ -1,10 +1,17 @@
 """Parts of multipart objects in whose place something else was written go with the expirer's next pass; those that are needed stay."""
 
+import contextlib
 import hashlib
+import pathlib
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from swift.core import swift_dir
 from test.cluster import Cluster
@@ -12,6 +19,7 @@ from test.functional.conftest import Client
 from test.functional.test_expiry import expire as passes
 
 LEAST = 5 * 1024 * 1024
+ROOT = pathlib.Path(__file__).parents[2]
 BODY = b"b" * LEAST
 
 
@@ -111,3 +119,51 @@ def test_parts_of_what_became_a_version_stay(s3, user, name, expire):
         for row in s3.list_object_versions(Bucket=bucket)["Versions"]
     ]
     assert sorted(sizes) == [0, 0, LEAST + 3, LEAST + 3]
+
+
+def test_a_killed_proxy_leaves_nothing_that_is_not_found(running, s3, user, name, address):
+    bucket = f"re-{hashlib.md5(name.encode()).hexdigest()}"
+    s3.create_bucket(Bucket=bucket)
+    for turn in range(6):
+        names = {"Bucket": bucket, "Key": f"k{turn}"}
+        names["UploadId"] = s3.create_multipart_upload(**names)["UploadId"]
+        made = s3.upload_part(**names, PartNumber=1, Body=BODY)
+        parts = {"Parts": [{"PartNumber": 1, "ETag": made["ETag"]}]}
+        calls = [lambda: s3.complete_multipart_upload(**names, MultipartUpload=parts)]  # noqa: B023
+        calls.append(lambda: s3.abort_multipart_upload(**names))  # noqa: B023
+        with ThreadPoolExecutor(2) as pool:
+            done = [pool.submit(call) for call in (calls[:1], calls[1:], calls)[turn % 3]]
+            time.sleep(turn * 0.008)
+            running.kill("proxy")
+            ended = [one.exception() for one in done]
+        running.revive("proxy")
+        assert ended
+        if turn % 2:
+            continue
+        # A client that was not answered sends it again.
+        try:
+            calls[0]()
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "NoSuchUpload"
+    for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+        with contextlib.suppress(
+            s3.exceptions.NoSuchUpload
+        ):  # there is an object of it; now it is not listed any more
+            s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    command = [
+        sys.executable,
+        str(ROOT / "bin/swift-s3-orphans"),
+        "AUTH_test",
+        bucket,
+        "--days",
+        "0",
+        "--delete",
+    ]
+    command += ["--swift-dir", str(running.layout.etc)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    there = [row["Key"] for row in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+    for key in there:
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == BODY
+    assert [entry.partition("/")[0] for entry in left(user, bucket)] == there
