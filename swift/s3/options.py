@@ -10,6 +10,7 @@ from swift.core.config import csv_list, positive_float, positive_int, reseller_o
 from swift.core.constraints import limits
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
+from swift.s3.sts.keys import Key, parse_keys
 
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
@@ -39,9 +40,11 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     expirer_account: str = ".expiring_objects"
+    sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
-    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     notification_targets: tuple[str, ...] = ()
+    access_log_interval: float = 300.0
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -79,9 +82,11 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             expirer_account=limits().auto_create_account_prefix
             + conf.get("expiring_objects_account_name", "expiring_objects"),
+            sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
-            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
+            access_log_interval=positive_float(conf.get("access_log_interval", "300")),
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
