@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import access, bucket_documents, multipart, tagging
+from swift.s3 import access, bucket_documents, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.multipart import handlers as multipart
 from swift.s3.object_lock import handlers as lock
 from swift.s3.request import Handler, S3Request
 from swift.s3.xml import Node, Text, document, element, many, maybe, one, read

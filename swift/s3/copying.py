@@ -17,6 +17,7 @@ from swift.s3 import (
     checksums,
     metadata,
     patience,
+    replaced,
     streamed_copies,
     tagging,
     times,
@@ -273,9 +274,12 @@ def check_read(answer: Subanswer) -> None:
         raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
 
 
-def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
-    """There is a copy, of what `found` tells of."""
+def tell(
+    request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None, upload: str = ""
+) -> None:
+    """There is a copy, of what `found` tells of; made of the parts of an upload, or not."""
     assert request.key is not None
+    replaced.clean_up(request, answer, upload)
     request.tell(
         events.CREATED_COPY,
         request.key,

@@ -164,6 +164,18 @@ def copied_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     }
 
 
+_SYSTEM_PREFIXES = (
+    "x-object-sysmeta-s3api-",
+    "x-object-sysmeta-swift3-",
+    "x-object-transient-sysmeta-s3api-",
+)
+
+
+def system_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of a native answer's headers what S3 keeps with an object beside its metadata: environ keys."""
+    return {environ_key(name): value for name, value in headers if name.lower().startswith(_SYSTEM_PREFIXES)}
+
+
 # -- answers --------------------------------------------------------------------------------------------------------------
 
 _SHOWN = {

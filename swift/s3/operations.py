@@ -17,7 +17,6 @@ from swift.s3 import (
     cors,
     listing,
     multi_delete,
-    multipart,
     objects,
     service,
     tagging,
@@ -26,6 +25,7 @@ from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
+from swift.s3.multipart import handlers as multipart
 from swift.s3.notifications import handlers as notifications
 from swift.s3.object_lock import handlers as object_lock
 from swift.s3.request import Handler, S3Request

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
+from swift.core.constraints import limits
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 from swift.s3.sts.keys import Key, parse_keys
@@ -39,6 +40,7 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
+    expirer_account: str = ".expiring_objects"
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
     notification_targets: tuple[str, ...] = ()
@@ -79,6 +81,8 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            expirer_account=limits().auto_create_account_prefix
+            + conf.get("expiring_objects_account_name", "expiring_objects"),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
             notification_targets=targets,
