@@ -47,7 +47,9 @@ def get(request: S3Request) -> Answer:
         if count:
             inner.append(node("ObjectParts", element("PartsCount", count)))
     if "StorageClass" in wanted:
-        inner.append(element("StorageClass", "STANDARD"))
+        inner.append(
+            element("StorageClass", answer.get("x-object-sysmeta-s3api-storage-class") or "STANDARD")
+        )
     if "ObjectSize" in wanted:
         inner.append(element("ObjectSize", answer.get("content-length") or 0))
     told: Headers = [pair for pair in shown if pair[0] in _TOLD]

@@ -121,7 +121,9 @@ def copy_object(request: S3Request) -> Answer:
             raise S3Error("InvalidArgument", message, ArgumentName=key[5:].lower().replace("_", "-"))
     source = source_of(request)
     is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
-    if source == (request.bucket, request.key, None) and not is_fresh:
+    kept = metadata.kept_sysmeta(environ)
+    changes = is_fresh or any(kept.values()) or metadata.STORAGE_CLASS in environ
+    if source == (request.bucket, request.key, None) and not changes:
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
     if (found.content_length or 0) > limits().max_file_size:
@@ -139,6 +141,7 @@ def copy_object(request: S3Request) -> Answer:
     headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     if (found.get("x-static-large-object") or "").lower() == "true":
         headers.update(_NOT_THE_COPYS)
+    headers.update(kept)
     headers.update(access.object_headers(request))
     if environ.get("HTTP_IF_NONE_MATCH"):
         headers["HTTP_IF_NONE_MATCH"] = "*"

@@ -19,6 +19,7 @@ from swift.s3 import (
     metadata,
     names,
     operations,
+    payment,
     post_form,
     signature,
 )
@@ -29,6 +30,8 @@ from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.s3.sts import service as sts
 from swift.s3.sts import sessions
+from swift.s3.website import routing
+from swift.s3.website.visit import Visit
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
@@ -95,6 +98,8 @@ class S3Api:
     def _handler_of(self, environ: dict[str, Any]) -> Callable[[dict[str, Any]], Answer | None] | None:
         """What answers a request; None for those that are not S3's."""
         method = environ["REQUEST_METHOD"]
+        if self.options.website_domains and routing.site_of(environ, self.options) is not None:
+            return self._answer_visit
         if method == "OPTIONS" and cors.is_preflight(environ):
             return self._answer_preflight
         if signature.is_signed(environ):
@@ -116,7 +121,7 @@ class S3Api:
             environ.pop(key, None)
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
         request.session = session
-        metadata.check_headers(environ)
+        metadata.check_headers(environ, options.storage_classes)
         return self._carried_out(request, operations.find(request))
 
     def _answer_sts(self, environ: dict[str, Any]) -> Answer:
@@ -138,15 +143,41 @@ class S3Api:
         request = S3Request(form.environ, self.app, options, self.logger, form.credential, host_bucket)
         request.session = session
         request.key = form.key
-        metadata.check_headers(form.environ)
+        metadata.check_headers(form.environ, options.storage_classes)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
+
+    def _answer_visit(self, environ: dict[str, Any]) -> Answer:
+        """A visitor of a site signs nothing. Raises S3Error."""
+        site = routing.site_of(environ, self.options)
+        assert site is not None
+
+        def asked(method: str, key: str | None, with_conditions: bool) -> S3Request:
+            made = metadata.carried_environ(environ)
+            if with_conditions:
+                made.update(metadata.named_headers(environ, metadata.READ_HEADERS))
+            for name in _RIGHTS:
+                made.pop(name, None)
+            made.update(REQUEST_METHOD=method, QUERY_STRING="")
+            request = S3Request(made, self.app, self.options, self.logger, None, site.bucket)
+            request.account = site.account or request.account
+            if key is not None:
+                request.key = key
+            return request
+
+        def read(method: str, key: str, with_conditions: bool) -> Answer:
+            request = asked(method, key, with_conditions)
+            found = _done(request, operations.READS_OF_OBJECTS[method])
+            environ["swift.backend_path"] = request.environ.get("swift.backend_path", environ["PATH_INFO"])
+            return found
+
+        return Visit(environ, asked("GET", None, False), read).answer()
 
     def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
         """Raises S3Error."""
         if "HTTP_ORIGIN" not in request.environ:
-            return _done(request, operation)
+            return payment.with_charge(request, _done(request, operation))
         try:
-            answer = _done(request, operation)
+            answer = payment.with_charge(request, _done(request, operation))
         except S3Error as error:
             error.headers = cors.with_headers(request, error.headers)
             raise
@@ -180,6 +211,7 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
     if request.bucket is not None:
         bucket_owner.check(request)
     access.decide(request, operation)
+    payment.check(request)
     try:
         return operation.handler(request)
     finally:

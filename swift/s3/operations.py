@@ -18,6 +18,8 @@ from swift.s3 import (
     multi_delete,
     multipart,
     objects,
+    payment,
+    restoring,
     service,
     tagging,
 )
@@ -26,6 +28,7 @@ from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import handlers as notifications
 from swift.s3.request import Handler, S3Request
+from swift.s3.website import handlers as website
 
 SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
 
@@ -76,8 +79,9 @@ OPERATIONS = (
     Operation("GetBucketEncryption", "GET", BUCKET, configurations.get_encryption, "encryption", "s3:GetEncryptionConfiguration", "OWNER"),
     Operation("PutBucketEncryption", "PUT", BUCKET, configurations.put_encryption, "encryption", "s3:PutEncryptionConfiguration", "OWNER"),
     Operation("DeleteBucketEncryption", "DELETE", BUCKET, configurations.delete_encryption, "encryption", "s3:PutEncryptionConfiguration", "OWNER"),
-    Operation("GetBucketWebsite", "GET", BUCKET, configurations.no_website, "website", "s3:GetBucketWebsite", "OWNER"),
-    Operation("DeleteBucketWebsite", "DELETE", BUCKET, configurations.removed, "website", "s3:DeleteBucketWebsite", "OWNER"),
+    Operation("GetBucketWebsite", "GET", BUCKET, website.get, "website", "s3:GetBucketWebsite", "OWNER"),
+    Operation("PutBucketWebsite", "PUT", BUCKET, website.put, "website", "s3:PutBucketWebsite", "OWNER"),
+    Operation("DeleteBucketWebsite", "DELETE", BUCKET, website.delete, "website", "s3:DeleteBucketWebsite", "OWNER"),
     Operation("GetBucketLogging", "GET", BUCKET, configurations.get_logging, "logging", "s3:GetBucketLogging", "OWNER"),
     Operation("PutBucketLogging", "PUT", BUCKET, configurations.put_logging, "logging", "s3:PutBucketLogging", "OWNER"),
     Operation("GetBucketReplication", "GET", BUCKET, configurations.no_replication, "replication", "s3:GetReplicationConfiguration", "OWNER"),
@@ -85,8 +89,8 @@ OPERATIONS = (
     Operation("GetBucketNotificationConfiguration", "GET", BUCKET, notifications.get, "notification", "s3:GetBucketNotification", "OWNER"),
     Operation("PutBucketNotificationConfiguration", "PUT", BUCKET, notifications.put, "notification", "s3:PutBucketNotification", "OWNER"),
     Operation("GetBucketAccelerateConfiguration", "GET", BUCKET, configurations.get_acceleration, "accelerate", "s3:GetAccelerateConfiguration", "OWNER"),
-    Operation("GetBucketRequestPayment", "GET", BUCKET, configurations.get_payment, "requestPayment", "s3:GetBucketRequestPayment", "OWNER"),
-    Operation("PutBucketRequestPayment", "PUT", BUCKET, configurations.put_payment, "requestPayment", "s3:PutBucketRequestPayment", "OWNER"),
+    Operation("GetBucketRequestPayment", "GET", BUCKET, payment.get, "requestPayment", "s3:GetBucketRequestPayment", "OWNER"),
+    Operation("PutBucketRequestPayment", "PUT", BUCKET, payment.put, "requestPayment", "s3:PutBucketRequestPayment", "OWNER"),
     Operation("ListBucketInventoryConfigurations", "GET", BUCKET, configurations.list_inventory, "inventory", "s3:GetInventoryConfiguration", "OWNER"),
     Operation("ListBucketAnalyticsConfigurations", "GET", BUCKET, configurations.list_analytics, "analytics", "s3:GetAnalyticsConfiguration", "OWNER"),
     Operation("ListBucketMetricsConfigurations", "GET", BUCKET, configurations.list_metrics, "metrics", "s3:GetMetricsConfiguration", "OWNER"),
@@ -94,6 +98,7 @@ OPERATIONS = (
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
+    Operation("RestoreObject", "POST", OBJECT, restoring.restore, "restore", "s3:RestoreObject", "READ", checks_object=True),
     Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
@@ -147,6 +152,7 @@ def table_of(operations: tuple[Operation, ...]) -> Table:
 
 TABLE = table_of(OPERATIONS)
 PUT_OBJECT = TABLE[OBJECT, "", "PUT"]
+READS_OF_OBJECTS = {method: TABLE[OBJECT, "", method] for method in ("GET", "HEAD")}
 
 
 def level_of(request: S3Request) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 from swift.s3.sts.keys import Key, parse_keys
+
+
+class SiteDomain(NamedTuple):
+    """A host below which buckets are web sites; `account`: the storage account that they are in, None if the domain does not say it."""
+
+    name: str
+    account: str | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,8 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    storage_classes: frozenset[str] = frozenset(("STANDARD",))
+    website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     notification_targets: tuple[str, ...] = ()
@@ -74,9 +84,32 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
+            website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
+
+
+def _storage_classes(text: str) -> frozenset[str]:
+    """Raises ValueError."""
+    names = frozenset(csv_list(text)) | {"STANDARD"}
+    wrong = sorted(name for name in names if not re.fullmatch("[A-Z][A-Z_]{0,63}", name))
+    if wrong:
+        raise ValueError(f"storage_classes: {wrong[0]!r} is no name of one")
+    return names
+
+
+def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
+    """Names of hosts, each with `=account` behind it or not. Raises ValueError."""
+    found = []
+    for value in values:
+        name, _, account = value.partition("=")
+        name = name.strip().strip(".").lower()
+        if not re.fullmatch(r"[a-z0-9.-]+", name):
+            raise ValueError(f"website_domains: {value!r} is no name of a host")
+        found.append(SiteDomain(name, account.strip() or None))
+    return tuple(found)
