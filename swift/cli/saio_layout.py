@@ -268,6 +268,7 @@ account_autocreate = true
         if name == "s3api":
             sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
             conf += f"sts_key = {sts_key}\n"
+            conf += "extensions = all\nallow_anonymous = true\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":

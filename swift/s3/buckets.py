@@ -7,6 +7,7 @@ from swift.s3 import access, bucket_documents, multipart
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.policy import handlers as policy_handlers
 from swift.s3.request import Handler, S3Request
 from swift.s3.xml import Node, Text, document, element, maybe, one, read
 
@@ -25,7 +26,7 @@ def bucket_of(request: S3Request) -> str:
 def create(request: S3Request) -> Answer:
     """CreateBucket. `<location>:<policy>` as LocationConstraint chooses a storage policy."""
     bucket = bucket_of(request)
-    headers = native.canned_headers(request)
+    headers = {**native.canned_headers(request), **policy_handlers.created_with(request)}
     stored = access.new_acl(request) if request.options.s3_acl else None
     policy = request.environ.get("HTTP_X_STORAGE_POLICY")
     data = request.document_body(_DOCUMENT_LIMIT, required=False)
@@ -169,7 +170,4 @@ def _constant(*parts: str, name: str) -> Handler:
     return handler
 
 
-no_policy = _absent("NoSuchBucketPolicy")
-no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
-no_ownership = _absent("OwnershipControlsNotFoundError")
 no_lock = _absent("ObjectLockConfigurationNotFoundError")

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from swift.core import capabilities
+from swift.core import capabilities, clock
 from swift.core.errors import ConfigError
 from swift.s3 import (
     access,
+    anonymous,
     bucket_owner,
     cors,
     listing_etag,
@@ -28,6 +29,8 @@ from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
+from swift.s3.rights import KnownUsers
+from swift.s3.signature import Credential
 from swift.s3.sts import service as sts
 from swift.s3.sts import sessions
 from swift.s3.website import routing
@@ -42,6 +45,9 @@ from swift.wire.message import status_line
 # What filters on the left have found out (a temporary URL, say) is no word on who signed.
 _RIGHTS = ("REMOTE_USER", "swift.authorize", "swift.authorize_override", "swift_owner")
 
+_KNOWN_SECONDS = 60.0
+_MOST_KNOWN = 10_000
+
 
 class S3Api:
     def __init__(self, app: Application, options: Options, logger: Any, metrics: Any) -> None:
@@ -49,6 +55,7 @@ class S3Api:
         self.options = options
         self.logger = logger
         self.metrics = metrics
+        self._known_users = KnownUsers(_KNOWN_SECONDS, _MOST_KNOWN, clock.monotonic)
 
     @property
     def _pipeline_names(self) -> frozenset[str]:
@@ -109,7 +116,7 @@ class S3Api:
                 return self._answer_form
             if self.options.sts_keys and sts.is_asked(environ):
                 return self._answer_sts
-        return None
+        return self._answer_nobody if anonymous.is_s3(environ, self.options) else None
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
@@ -117,12 +124,26 @@ class S3Api:
         host_bucket = names.host_bucket(environ, options)
         credential = signature.read(environ, options, host_bucket)
         session = sessions.session_of(credential, options)
+        request = self._request(environ, credential, host_bucket)
+        request.session = session
+        return self._carried_out(request, operations.find(request))
+
+    def _answer_nobody(self, environ: dict[str, Any]) -> Answer:
+        """It is not signed. Raises S3Error."""
+        request = self._request(environ, None, names.host_bucket(environ, self.options))
+        return self._carried_out(request, operations.find(request))
+
+    def _request(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> S3Request:
+        """Raises S3Error."""
         for key in _RIGHTS:
             environ.pop(key, None)
-        request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
-        request.session = session
-        metadata.check_headers(environ, options.storage_classes)
-        return self._carried_out(request, operations.find(request))
+        request = S3Request(
+            environ, self.app, self.options, self.logger, credential, host_bucket, self._known_users
+        )
+        metadata.check_headers(environ, self.options.storage_classes)
+        return request
 
     def _answer_sts(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
@@ -135,15 +156,12 @@ class S3Api:
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         form = post_form.received(environ, options, host_bucket)
-        if form.credential is None:
+        if form.credential is None and not options.allow_anonymous:
             raise S3Error("AccessDenied", reason="not_signed")
-        session = sessions.session_of(form.credential, options)
-        for key in _RIGHTS:
-            form.environ.pop(key, None)
-        request = S3Request(form.environ, self.app, options, self.logger, form.credential, host_bucket)
+        session = sessions.session_of(form.credential, options) if form.credential is not None else None
+        request = self._request(form.environ, form.credential, host_bucket)
         request.session = session
         request.key = form.key
-        metadata.check_headers(form.environ, options.storage_classes)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
 
     def _answer_visit(self, environ: dict[str, Any]) -> Answer:
@@ -155,10 +173,8 @@ class S3Api:
             made = metadata.carried_environ(environ)
             if with_conditions:
                 made.update(metadata.named_headers(environ, metadata.READ_HEADERS))
-            for name in _RIGHTS:
-                made.pop(name, None)
             made.update(REQUEST_METHOD=method, QUERY_STRING="")
-            request = S3Request(made, self.app, self.options, self.logger, None, site.bucket)
+            request = self._request(made, None, site.bucket)
             request.account = site.account or request.account
             if key is not None:
                 request.key = key

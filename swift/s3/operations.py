@@ -27,6 +27,7 @@ from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import handlers as notifications
+from swift.s3.policy import handlers as policy
 from swift.s3.request import Handler, S3Request
 from swift.s3.website import handlers as website
 
@@ -62,13 +63,19 @@ OPERATIONS = (
     Operation("PutBucketVersioning", "PUT", BUCKET, buckets.put_versioning, "versioning", "s3:PutBucketVersioning", "WRITE"),
     Operation("GetBucketAcl", "GET", BUCKET, acl.get, "acl", "s3:GetBucketAcl", "READ_ACP"),
     Operation("PutBucketAcl", "PUT", BUCKET, acl.put_bucket, "acl", "s3:PutBucketAcl", "WRITE_ACP"),
-    Operation("GetBucketPolicy", "GET", BUCKET, buckets.no_policy, "policy", "s3:GetBucketPolicy"),
-    Operation("GetBucketPolicyStatus", "GET", BUCKET, buckets.no_policy, "policyStatus", "s3:GetBucketPolicyStatus"),
+    Operation("GetBucketPolicy", "GET", BUCKET, policy.get_policy, "policy", "s3:GetBucketPolicy", "OWNER"),
+    Operation("PutBucketPolicy", "PUT", BUCKET, policy.put_policy, "policy", "s3:PutBucketPolicy", "OWNER"),
+    Operation("DeleteBucketPolicy", "DELETE", BUCKET, policy.delete_policy, "policy", "s3:DeleteBucketPolicy", "OWNER"),
+    Operation("GetBucketPolicyStatus", "GET", BUCKET, policy.get_status, "policyStatus", "s3:GetBucketPolicyStatus", "OWNER"),
     Operation("GetBucketTagging", "GET", BUCKET, tagging.get_of_bucket, "tagging", "s3:GetBucketTagging", "OWNER"),
     Operation("PutBucketTagging", "PUT", BUCKET, tagging.put_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
     Operation("DeleteBucketTagging", "DELETE", BUCKET, tagging.delete_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
-    Operation("GetPublicAccessBlock", "GET", BUCKET, buckets.no_public_access_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
-    Operation("GetBucketOwnershipControls", "GET", BUCKET, buckets.no_ownership, "ownershipControls", "s3:GetBucketOwnershipControls"),
+    Operation("GetPublicAccessBlock", "GET", BUCKET, policy.get_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock", "OWNER"),
+    Operation("PutPublicAccessBlock", "PUT", BUCKET, policy.put_block, "publicAccessBlock", "s3:PutBucketPublicAccessBlock", "OWNER"),
+    Operation("DeletePublicAccessBlock", "DELETE", BUCKET, policy.delete_block, "publicAccessBlock", "s3:PutBucketPublicAccessBlock", "OWNER"),
+    Operation("GetBucketOwnershipControls", "GET", BUCKET, policy.get_ownership, "ownershipControls", "s3:GetBucketOwnershipControls", "OWNER"),
+    Operation("PutBucketOwnershipControls", "PUT", BUCKET, policy.put_ownership, "ownershipControls", "s3:PutBucketOwnershipControls", "OWNER"),
+    Operation("DeleteBucketOwnershipControls", "DELETE", BUCKET, policy.delete_ownership, "ownershipControls", "s3:PutBucketOwnershipControls", "OWNER"),
     Operation("GetObjectLockConfiguration", "GET", BUCKET, buckets.no_lock, "object-lock", "s3:GetBucketObjectLockConfiguration"),
     Operation("GetBucketLifecycleConfiguration", "GET", BUCKET, lifecycle.get, "lifecycle", "s3:GetLifecycleConfiguration", "OWNER"),
     Operation("PutBucketLifecycleConfiguration", "PUT", BUCKET, lifecycle.put, "lifecycle", "s3:PutLifecycleConfiguration", "OWNER"),

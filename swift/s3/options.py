@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ class SiteDomain(NamedTuple):
 
     name: str
     account: str | None
+
+
+# What restricts what a native client may do just as well is off unless it is asked for (spec s3.md 13.1.2).
+RESTRICTING = ("policy", "public-access-block", "ownership")
+EXTENSIONS = frozenset(RESTRICTING)
+DEFAULT_EXTENSIONS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Options:
     website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
+    allow_anonymous: bool = False
+    bucket_namespace: str = "account"
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    extensions: frozenset[str] = DEFAULT_EXTENSIONS
     notification_targets: tuple[str, ...] = ()
 
 
@@ -87,6 +98,10 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
+            bucket_namespace=_one_of(conf, "bucket_namespace", ("account", "global")),
+            trusted_proxies=_networks(conf.get("trusted_proxies", "")),
+            extensions=_extensions(conf.get("extensions", "")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
         )
@@ -113,3 +128,26 @@ def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
             raise ValueError(f"website_domains: {value!r} is no name of a host")
         found.append(SiteDomain(name, account.strip() or None))
     return tuple(found)
+
+
+def _one_of(conf: Mapping[str, Any], name: str, values: tuple[str, ...]) -> str:
+    found = str(conf.get(name, values[0])).strip().lower()
+    if found not in values:
+        raise ValueError(f"{name} must be one of {', '.join(values)}")
+    return found
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in csv_list(text))
+
+
+def _extensions(text: str) -> frozenset[str]:
+    names = frozenset(csv_list(text))
+    if "all" in names:
+        return EXTENSIONS
+    unknown = sorted(names - EXTENSIONS)
+    if unknown:
+        raise ValueError(
+            f"extensions: nothing is called {unknown[0]}; there are {', '.join(RESTRICTING)}, all"
+        )
+    return names

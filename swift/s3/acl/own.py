@@ -42,6 +42,7 @@ def _object(request: S3Request, permission: str) -> Subanswer:
 def put_bucket(request: S3Request) -> Answer:
     """PutBucketAcl."""
     acl = _wanted(request, access.acl_of_bucket(request))
+    access.check_changed_acl(request, acl.is_public)
     store_for_bucket(request, acl.stored())
     return empty(200)
 
@@ -62,6 +63,7 @@ def put_object(request: S3Request) -> Answer:
     assert request.bucket is not None and request.key is not None
     found = _object(request, "WRITE_ACP")
     acl = _wanted(request, access.acl_of_object(found))
+    access.check_changed_acl(request, acl.is_public)
     if request.version_id is not None or (found.get("x-static-large-object") or "").lower() == "true":
         # A copy of its bytes would be another object: one without parts, or a new version.
         raise S3Error("NotImplemented", "ACLs of multipart objects and of versions cannot be changed.")

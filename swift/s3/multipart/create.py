@@ -36,6 +36,8 @@ def create(request: S3Request) -> Answer:
         headers[TYPE] = kind
     if request.options.s3_acl:
         headers[ACL] = access.new_acl(request)
+    else:
+        access.check_sent_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
     tags = tagging.parse_header(request.header("x-amz-tagging") or "")
     if tags:
