@@ -22,6 +22,7 @@ NODES = (1, 2, 3, 4)
 PART_POWER = 10
 REPLICAS = 3
 DATA, PARITY = 4, 2  # fragments of the policy ec42
+SHARD_ABOVE = 100_000  # objects in a container
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {
@@ -35,6 +36,7 @@ DAEMONS = {
     "container": (
         "container-updater",
         "container-replicator",
+        "container-sharder",
         "container-sync",
         "s3-lifecycle",
         "s3-notifier",
@@ -356,6 +358,8 @@ use = egg:swift#healthcheck
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"
                 f"internal_client_conf_path = {layout.internal_client_conf}\n"
             )
+        if section == "container-sharder":
+            conf += f"auto_shard = true\nauto_shard_all = true\nshard_container_threshold = {SHARD_ABOVE}\n"
         if section == "container-sync":
             conf += f"internal_client_conf_path = {layout.internal_client_conf}\n"
     return conf

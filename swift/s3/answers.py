@@ -94,6 +94,9 @@ def native_error(
         code = "BucketNotEmpty" if key is None and method == "DELETE" else "ServiceUnavailable"
     if code is None:
         if status == 400:
+            for name in ("X-Delete-At", "X-Delete-After"):
+                if name in text:
+                    return S3Error("InvalidArgument", text, ArgumentName=name)
             return S3Error("InvalidRequest", text or None)
         return S3Error("InternalError", reason=f"unexpected status code {status}")
     if code == "EntityTooLarge" and "quota" in text:

@@ -13,6 +13,8 @@ from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 from swift.s3.sts.keys import Key, parse_keys
 
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+
 
 class SiteDomain(NamedTuple):
     """A host below which buckets are web sites; `account`: the storage account that they are in, None if the domain does not say it."""
@@ -54,6 +56,7 @@ class Options:
     storage_classes: frozenset[str] = frozenset(("STANDARD",))
     website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
+    default_checksum: str = ""  # an algorithm's name, "" for none
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     allow_anonymous: bool = False
     bucket_namespace: str = "account"
@@ -102,6 +105,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             bucket_namespace=_one_of(conf, "bucket_namespace", ("account", "global")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
+            default_checksum=_checksum(conf.get("default_checksum", "none")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
         )
@@ -151,3 +155,13 @@ def _extensions(text: str) -> frozenset[str]:
             f"extensions: nothing is called {unknown[0]}; there are {', '.join(RESTRICTING)}, all"
         )
     return names
+
+
+def _checksum(text: Any) -> str:
+    """Raises ValueError."""
+    name = str(text).strip().lower()
+    if name in ("", "none"):
+        return ""
+    if name not in _CHECKSUMS:
+        raise ValueError(f"default_checksum must be none or one of {', '.join(_CHECKSUMS)}, not {text!r}")
+    return name

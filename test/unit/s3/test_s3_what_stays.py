@@ -51,6 +51,9 @@ class _Request:
         rights: str = "client",
     ) -> Subanswer:
         self.asked.append((method, dict(query or {}), dict(headers or {})))
+        if "HTTP_X_BACKEND_UNLESS_LARGE_OBJECT" in (headers or {}):
+            large = [("X-Backend-Replaced-Large-Object", "1796028310.33766;u")]
+            return Subanswer({"REQUEST_METHOD": method}, "412 Precondition Failed", large, [b""], 0.0)
         status, found, data = self._answers(method, query or {})
         return Subanswer({"REQUEST_METHOD": method}, status, found, [data], 0.0)
 
@@ -101,7 +104,7 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
         return "201 Created", [("Etag", "e")], b""
 
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
-    copying.copy_part(request, "b+segments", "k/u/1")  # type: ignore[arg-type]
+    copying.copy_part(request, "b+segments", "k/u/1", None, "")()  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
 
 
