@@ -106,7 +106,6 @@ OPERATIONS = (
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
     Operation("RestoreObject", "POST", OBJECT, restoring.restore, "restore", "s3:RestoreObject", "READ", checks_object=True),
-    Operation("PutObject", "PUT", OBJECT, objects.put, "", "s3:PutObject", "WRITE"),
     Operation("PutObject", "PUT", OBJECT, multipart.put_object, "", "s3:PutObject", "WRITE"),
     Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
