@@ -186,7 +186,11 @@ class S3Api:
             environ["swift.backend_path"] = request.environ.get("swift.backend_path", environ["PATH_INFO"])
             return found
 
-        return Visit(environ, asked("GET", None, False), read).answer()
+        request = asked(environ["REQUEST_METHOD"], None, False)
+        answer = Visit(environ, request, read).answer()
+        if "HTTP_ORIGIN" not in environ:
+            return answer
+        return answer._replace(headers=cors.with_headers(request, answer.headers))
 
     def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
         """Raises S3Error."""

@@ -25,6 +25,7 @@ _META = "x-amz-meta-"
 _NATIVE_META = "x-object-meta-"
 _NOT_IN_NAMES = re.compile(r'[ "),/;<=>?@\[\\\]{}]')
 _ENCODED = re.compile(r"=\?utf-8\?[bq]\?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 # -- requests -------------------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def _mfa(_value: str) -> None:
 
 
 def _redirect(value: str) -> None:
-    if len(value) > 2048 or not value.startswith(("/", "http://", "https://")) or not value.isprintable():
+    if len(value) > 2048 or not value.startswith(("/", "http://", "https://")) or _CONTROL.search(value):
         raise S3Error(
             "InvalidArgument",
             "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",

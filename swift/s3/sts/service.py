@@ -71,12 +71,9 @@ def answer(environ: dict[str, Any], app: Application, options: Options, logger: 
     except S3Error as error:
         if error.code == "InternalError":
             raise
-        status, body = (
-            error.status,
-            _error(_CODES.get(error.code, error.code), error.message, error.status, request_id),
-        )
+        status, body = _told(environ, _CODES.get(error.code, error.code), error.message, error.status)
     except _Refused as error:
-        status, body = error.status, _error(error.code, error.message, error.status, request_id)
+        status, body = _told(environ, error.code, error.message, error.status)
     headers = [
         ("Content-Type", "text/xml"),
         ("Content-Length", str(len(body))),
@@ -95,10 +92,13 @@ def _document(action: str, inner: list[str], request_id: str) -> bytes:
     )
 
 
-def _error(code: str, message: str, status: int, request_id: str) -> bytes:
+def _told(environ: dict[str, Any], code: str, message: str, status: int) -> tuple[int, bytes]:
+    """(status, document) of an error, which the access log knows of, too."""
+    environ.setdefault("swift.log_info", []).append(f"sts:err:{code}")
+    request_id = environ.get("swift.trans_id", "")
     kind = "Sender" if status < 500 else "Receiver"
     inner = node("Error", element("Type", kind), element("Code", code), element("Message", message))
-    return document("ErrorResponse", inner, element("RequestId", request_id), namespace=NAMESPACE)
+    return status, document("ErrorResponse", inner, element("RequestId", request_id), namespace=NAMESPACE)
 
 
 class _Call:
