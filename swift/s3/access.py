@@ -81,6 +81,7 @@ def decide(request: S3Request, operation: _Operation) -> None:
     if request.options.s3_acl:
         _decide_by_acls(request, operation, rules)
     elif bucket_rules.IGNORE_ACLS in rules.blocks:
+        request.authenticate()
         request.ignores_public_acls = True
     else:
         request.assume(who)

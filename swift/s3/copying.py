@@ -9,7 +9,17 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.s3 import (
+    access,
+    bucket_owner,
+    checksums,
+    metadata,
+    names,
+    patience,
+    streamed_copies,
+    tagging,
+    times,
+)
 from swift.s3.answers import Answer
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -37,11 +47,12 @@ _NOT_THE_COPYS = {
 
 
 class Source(NamedTuple):
-    """What is copied. Text."""
+    """What is copied. Text. `account`: None for that of the request."""
 
     bucket: str
     key: str
     version: str | None
+    account: str | None = None
 
 
 # Makes the copy of an object that was made of parts; None if its parts can't be copied as such.
@@ -76,11 +87,16 @@ def source_of(request: S3Request) -> Source:
             )
         version = unquote(version)
     bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
-    return Source(bucket, key, version)
+    account, bucket = names.qualified(bucket, request.options)
+    return Source(bucket, key, version, account)
 
 
 def _look(request: S3Request, source: Source) -> Subanswer:
     """What a HEAD says of the source, under the copy's conditions. Raises S3Error."""
+    bucket, key, version, account = source
+    access.require(
+        request, "s3:GetObject", bucket, key, version_id=version, permission="READ", account=account
+    )
     headers = {"HTTP_X_NEWEST": "true"}
     for given, native in COPY_CONDITIONS.items():
         if given in request.environ:
@@ -88,9 +104,9 @@ def _look(request: S3Request, source: Source) -> Subanswer:
     if len(headers) > 1:
         headers = with_native_values(headers)
     query = {"version-id": source.version} if source.version is not None else {}
-    found = request.ask("HEAD", source.bucket, source.key, query, headers)
+    found = request.ask("HEAD", bucket, key, query, headers, account=account)
     found.close()
-    access.check_object(request, found, source.bucket, source.key, query)
+    access.check_object(request, found, bucket, key, query, account=account)
     if found.status in (304, 412):
         raise S3Error("PreconditionFailed")
     if found.status != 200:
@@ -101,7 +117,7 @@ def _look(request: S3Request, source: Source) -> Subanswer:
 def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Error:
     error = request.error_of(found, source.bucket, source.key)
     if error.code == "NoSuchKey":
-        if request.container_info(source.bucket)["status"] == 404:
+        if request.container_info(source.bucket, source.account)["status"] == 404:
             return S3Error("NoSuchBucket", BucketName=source.bucket)
         if source.version is not None:
             return S3Error("NoSuchVersion", Key=source.key, VersionId=source.version)
@@ -111,6 +127,8 @@ def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Er
 def _headers(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     """(headers, query) that make a native PUT a copy."""
     headers = {"HTTP_X_COPY_FROM": wsgi_quote(str_to_wsgi(f"/{source.bucket}/{source.key}"))}
+    if source.account is not None:
+        headers["HTTP_X_COPY_FROM_ACCOUNT"] = wsgi_quote(str_to_wsgi(source.account))
     return headers, {"version-id": source.version} if source.version is not None else {}
 
 
@@ -128,7 +146,7 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
     is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
     kept = metadata.kept_sysmeta(environ)
     changes = is_fresh or any(kept.values()) or metadata.STORAGE_CLASS in environ
-    if source == (request.bucket, request.key, None) and not changes:
+    if source == (request.bucket, request.key, None, None) and not changes:
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
     wanted = _wanted(request)
@@ -144,7 +162,8 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers["HTTP_IF_NONE_MATCH"] = "*"
     is_large = (found.get("x-static-large-object") or "").lower() == "true"
     of_parts = found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)
-    if copy_parts is not None and is_large and of_parts and wanted is None:
+    is_here = source.account in (None, request.account)
+    if copy_parts is not None and is_large and of_parts and wanted is None and is_here:
         work = copy_parts(request, source, found, _described(found, is_fresh, headers))
         if work is not None:
             return patience.answer_of(request, work)
@@ -192,7 +211,7 @@ def _copied(
     named, query = _headers(source)
     kept = None if is_large else found.get(checksums.SYSMETA)
     if wanted is not None and (checksums.split(kept) or ("",))[0] != wanted.name:
-        place = streamed_copies.Place(source.bucket, source.key, query)
+        place = streamed_copies.Place(source.bucket, source.key, query, source.account)
         target = streamed_copies.Place(request.bucket, request.key, {})
         answer, kept = streamed_copies.copy(
             request, place, target, _described(found, is_fresh, headers), wanted
@@ -251,7 +270,7 @@ def copy_part(
         raise S3Error("EntityTooLarge")
     named, query = _headers(source)
     if wanted is not None:
-        place = streamed_copies.Place(source.bucket, source.key, query)
+        place = streamed_copies.Place(source.bucket, source.key, query, source.account)
         target = streamed_copies.Place(container, name, {})
 
         def stream() -> patience.Told:

@@ -118,32 +118,24 @@ class S3Api:
                 return self._answer_sts
         return self._answer_nobody if anonymous.is_s3(environ, self.options) else None
 
+    def _answer_nobody(self, environ: dict[str, Any]) -> Answer:
+        """Nobody signs, and everybody may be let. Raises S3Error."""
+        return self._answered(environ, None, names.host_bucket(environ, self.options))
+
     def _answer(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         credential = signature.read(environ, options, host_bucket)
-        session = sessions.session_of(credential, options)
-        request = self._request(environ, credential, host_bucket)
-        request.session = session
-        return self._carried_out(request, operations.find(request))
+        return self._answered(environ, credential, host_bucket)
 
-    def _answer_nobody(self, environ: dict[str, Any]) -> Answer:
-        """It is not signed. Raises S3Error."""
-        request = self._request(environ, None, names.host_bucket(environ, self.options))
-        return self._carried_out(request, operations.find(request))
-
-    def _request(
+    def _answered(
         self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
-    ) -> S3Request:
+    ) -> Answer:
         """Raises S3Error."""
-        for key in _RIGHTS:
-            environ.pop(key, None)
-        request = S3Request(
-            environ, self.app, self.options, self.logger, credential, host_bucket, self._known_users
-        )
+        request = self._request(environ, credential, host_bucket)
         metadata.check_headers(environ, self.options.storage_classes)
-        return request
+        return self._carried_out(request, operations.find(request))
 
     def _answer_sts(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
@@ -158,10 +150,9 @@ class S3Api:
         form = post_form.received(environ, options, host_bucket)
         if form.credential is None and not options.allow_anonymous:
             raise S3Error("AccessDenied", reason="not_signed")
-        session = sessions.session_of(form.credential, options) if form.credential is not None else None
         request = self._request(form.environ, form.credential, host_bucket)
-        request.session = session
         request.key = form.key
+        metadata.check_headers(form.environ, options.storage_classes)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
 
     def _answer_visit(self, environ: dict[str, Any]) -> Answer:
@@ -191,6 +182,19 @@ class S3Api:
         if "HTTP_ORIGIN" not in environ:
             return answer
         return answer._replace(headers=cors.with_headers(request, answer.headers))
+
+    def _request(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> S3Request:
+        """Raises S3Error."""
+        session = sessions.session_of(credential, self.options) if credential is not None else None
+        for key in _RIGHTS:
+            environ.pop(key, None)
+        request = S3Request(
+            environ, self.app, self.options, self.logger, credential, host_bucket, self._known_users
+        )
+        request.session = session
+        return request
 
     def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
         """Raises S3Error."""

@@ -102,7 +102,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
-            bucket_namespace=_one_of(conf, "bucket_namespace", ("account", "global")),
+            bucket_namespace=_namespace(conf.get("bucket_namespace", "account")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
@@ -134,10 +134,10 @@ def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
     return tuple(found)
 
 
-def _one_of(conf: Mapping[str, Any], name: str, values: tuple[str, ...]) -> str:
-    found = str(conf.get(name, values[0])).strip().lower()
-    if found not in values:
-        raise ValueError(f"{name} must be one of {', '.join(values)}")
+def _namespace(text: str) -> str:
+    found = text.strip().lower()
+    if found not in ("account", "global"):
+        raise ValueError("bucket_namespace must be account or global")
     return found
 
 

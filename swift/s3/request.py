@@ -34,12 +34,16 @@ _LONGEST_USER = 128
 _READ = 65536
 
 
-def _within(account: str) -> Callable[[Any], Any]:
-    """Lets all be in one account (WSGI string): what a link leads to elsewhere is not ours to decide on."""
+def _within(account: str, granted: Granted | None = None) -> Callable[[Any], Any]:
+    """Lets all be in one account (WSGI string), and what is granted elsewhere: what a link leads to there is not ours to decide on."""
 
     def authorize(request: Any) -> Any:
         parts = request.environ["PATH_INFO"].split("/", 3)
-        return None if len(parts) > 2 and parts[2] == account else HTTPForbidden(request=request)
+        if len(parts) > 2 and parts[2] == account:
+            return None
+        if granted and granted.covers(request.environ["PATH_INFO"]):
+            return None
+        return HTTPForbidden(request=request)
 
     return authorize
 
@@ -80,6 +84,7 @@ class S3Request:
         self.granted = Granted()
         self.ignores_public_acls = False
         self._known_users = known_users
+        self._is_unknown = False  # nobody has the access key
         self._assumed: Identity | None = None
         self._read_document: bytes | None = None  # by a decision that hangs on it
         self._native: Native | None = None
@@ -242,6 +247,7 @@ class S3Request:
         self._authorize(made, rights)
         made["swift.infocache"] = self.environ.setdefault("swift.infocache", {})
         answer = ask(self.app, made)
+        self._is_unknown = bool(made.get("s3api.unknown_access_key"))
         self._learn(made, container, obj)
         if self._assumed is not None and self._identity is not None and self._assumed != self._identity:
             # What was decided was about somebody else; the next try knows better.
@@ -249,8 +255,6 @@ class S3Request:
             raise S3Error("ServiceUnavailable", reason="access_key_changed")
         if answer.status == 401:
             answer.close()
-            if made.get("s3api.unknown_access_key"):
-                raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
             raise self.refused()
         return answer
 
@@ -258,7 +262,8 @@ class S3Request:
         if not self.options.force_swift_request_proxy_log:
             made[_LOGGED] = True
         if rights == "own" or self.is_decided:
-            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2])
+            granted = self.granted if rights == "client" else None
+            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2], granted)
             made["swift.authorize_override"] = True
             made["swift_owner"] = True
             made["REMOTE_USER"] = _OVERRIDDEN
@@ -391,6 +396,8 @@ class S3Request:
         """What is told of a signature that nobody believes."""
         if self.credential is None:
             return S3Error("AccessDenied", reason="not_signed")
+        if self._is_unknown:
+            return S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
         return self.credential.mismatch()
 
     # -- what is told ------------------------------------------------------------------------------------------------------

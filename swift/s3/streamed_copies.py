@@ -20,11 +20,12 @@ from swift.wire.subanswer import Subanswer
 
 
 class Place(NamedTuple):
-    """An object: text. `query`: of the requests for it."""
+    """An object: text. `query`: of the requests for it; `account`: None for that of the request."""
 
     container: str
     name: str
     query: Mapping[str, str]
+    account: str | None = None
 
 
 def copy(
@@ -43,7 +44,7 @@ def copy(
     asked = {"HTTP_X_NEWEST": "true"}
     if extent is not None:
         asked["HTTP_RANGE"] = extent
-    found = request.ask("GET", source.container, source.name, source.query, asked)
+    found = request.ask("GET", source.container, source.name, source.query, asked, account=source.account)
     if found.status != (200 if extent is None else 206):
         raise request.error_of(found, source.container, source.name)
     below = BodyInput(found.body, found.content_length)

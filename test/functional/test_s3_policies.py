@@ -1,5 +1,6 @@
 """Bucket policies over the whole stack: other users, other accounts, and people who do not sign (spec s3.md 13.4, 13.7, 16)."""
 
+import hashlib
 import http.client
 import json
 
@@ -104,8 +105,8 @@ def test_a_policy_is_kept_as_it_came(owner, bucket):
 def test_a_long_policy_goes_with_its_bucket(owner, name):
     owner.create_bucket(Bucket=name)
     many = [
-        statement(name, "Allow", COLLEAGUE, "s3:GetObject", f"{at:09d}{at * 7919 % 999983}/*")
-        for at in range(130)
+        statement(name, "Allow", COLLEAGUE, "s3:GetObject", f"{hashlib.sha512(bytes([at])).hexdigest()}/*")
+        for at in range(60)
     ]
     put(owner, name, *many)
     owner.delete_bucket(Bucket=name)
@@ -186,6 +187,17 @@ def test_a_copy_is_decided_twice(owner, colleague, bucket):
     assert refused(owner.copy_object, Bucket=bucket, Key="to/b", CopySource=source) == DENIED
 
 
+def test_a_copy_from_another_account(owner, stranger, bucket):
+    mine = f"{bucket}-mine"
+    stranger.create_bucket(Bucket=mine)
+    source = f"test:{bucket}/open/a"
+    assert refused(stranger.copy_object, Bucket=mine, Key="a", CopySource=source) == DENIED
+    put(owner, bucket, statement(bucket, "Allow", {"AWS": "test2"}, "s3:GetObject", "open/*"))
+    stranger.copy_object(Bucket=mine, Key="a", CopySource=source)
+    assert stranger.get_object(Bucket=mine, Key="a")["Body"].read() == b"a"
+    assert refused(stranger.copy_object, Bucket=mine, Key="a", CopySource=f"test:{bucket}/shut/a") == DENIED
+
+
 def test_an_upload_in_parts_of_who_is_granted(owner, colleague, bucket):
     put(owner, bucket, statement(bucket, "Allow", COLLEAGUE, ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"], "open/*"))  # fmt: skip
     whole = b"0" * (5 << 20) + b"end"
@@ -203,8 +215,6 @@ def test_an_upload_in_parts_of_who_is_granted(owner, colleague, bucket):
     assert refused(colleague.create_multipart_upload, Bucket=bucket, Key="shut/big") == DENIED
     upload = colleague.create_multipart_upload(Bucket=bucket, Key="open/no")["UploadId"]
     colleague.abort_multipart_upload(Bucket=bucket, Key="open/no", UploadId=upload)
-    # What a grant reaches is the object, not the container of all parts.
-    assert refused(colleague.list_objects_v2, Bucket=bucket + "+segments")[1] in (400, 403)
 
 
 def test_versions_of_who_is_granted(owner, colleague, bucket):

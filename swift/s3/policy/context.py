@@ -15,7 +15,6 @@ from swift.s3.request import S3Request
 
 _MOST_PROXIES = 20
 _LISTS = ("s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads")
-_TAGGED = ("s3:PutObjectTagging", "s3:PutObjectVersionTagging")
 _DAY = 86400
 
 
@@ -150,7 +149,7 @@ class Values:
     def _sent_tags(self) -> dict[str, str]:
         """Names in lower case, as condition keys are."""
         request = self._request
-        if self._action in _TAGGED and request.method == "PUT":
+        if request.method == "PUT" and "tagging" in request.params:
             tags = tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))
         else:
             tags = tagging.parse_header(request.header("x-amz-tagging") or "")
@@ -158,7 +157,7 @@ class Values:
 
     def _sent_tag_names(self) -> list[str] | None:
         request = self._request
-        if self._action in _TAGGED and request.method == "PUT":
+        if request.method == "PUT" and "tagging" in request.params:
             return list(tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))) or None
         return list(tagging.parse_header(request.header("x-amz-tagging") or "")) or None
 

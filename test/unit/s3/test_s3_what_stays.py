@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from swift.s3 import copying, objects
+from swift.s3.identity import NOBODY
 from swift.s3.multipart import marker
 from swift.s3.multipart.complete import _Completion
 from swift.s3.rights import Granted
@@ -19,7 +20,8 @@ class _Request:
 
     bucket, key = "b", "k"
     version_id = None
-    credential = None
+    credential = session = None
+    identity = NOBODY
     is_decided = False
     options = SimpleNamespace(s3_acl=False)
 
@@ -49,6 +51,7 @@ class _Request:
         headers: Any = None,
         body: Any = None,
         rights: str = "client",
+        account: str | None = None,
     ) -> Subanswer:
         self.asked.append((method, dict(query or {}), dict(headers or {})))
         if "HTTP_X_BACKEND_UNLESS_LARGE_OBJECT" in (headers or {}):
