@@ -128,22 +128,6 @@ def removed(request: S3Request) -> Answer:
     return empty(204)
 
 
-def put_empty(name: str) -> Handler:
-    """A handler for a document that may only be empty: it says that there shall be none."""
-
-    def handler(request: S3Request) -> Answer:
-        try:
-            read(request.document_body(_MOST_BYTES), name, Node())
-        except S3Error as error:
-            if error.code != "MalformedXML":
-                raise
-            raise S3Error("NotImplemented", "The requested resource is not implemented") from None
-        must_exist(request)
-        return empty(200)
-
-    return handler
-
-
 def _list_of(name: str) -> Handler:
     """A handler for configurations of which a bucket can have many, each with an id."""
 
@@ -161,6 +145,4 @@ list_analytics = _list_of("ListBucketAnalyticsConfigurationsResult")
 list_metrics = _list_of("ListMetricsConfigurationsResult")
 list_tiering = _list_of("ListBucketIntelligentTieringConfigurationsOutput")
 no_replication = absent("ReplicationConfigurationNotFoundError")
-get_logging = nothing("BucketLoggingStatus")
-put_logging = put_empty("BucketLoggingStatus")
 get_acceleration = nothing("AccelerateConfiguration")

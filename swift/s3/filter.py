@@ -24,6 +24,7 @@ from swift.s3 import (
     post_form,
     signature,
 )
+from swift.s3.access_logging import watching
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
@@ -234,13 +235,18 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
     """Raises S3Error."""
     if request.bucket is not None:
         bucket_owner.check(request)
-    access.decide(request, operation)
-    payment.check(request)
     try:
-        return operation.handler(request)
+        access.decide(request, operation)
+        payment.check(request)
+        answer = operation.handler(request)
+    except S3Error as error:
+        watching.watch(request, operation, error)
+        raise
     finally:
         if request.events:
             telling.send(request)
+    watching.watch(request, operation)
+    return answer
 
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Any], S3Api]:

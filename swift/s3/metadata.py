@@ -12,7 +12,7 @@ from typing import Any
 
 from swift.core import capabilities
 from swift.core.timestamp import http_date
-from swift.s3.errors import HEADER_NOT_IMPLEMENTED, S3Error
+from swift.s3.errors import S3Error
 from swift.wire.message import environ_key, wsgi_to_str
 from swift.wire.parser import UNDERSCORED
 
@@ -167,15 +167,6 @@ _CHECKS = {
     "HTTP_X_AMZ_MFA": _mfa,
     REDIRECT: _redirect,
 }
-
-
-def no_conditions(environ: Mapping[str, Any], message: str) -> None:
-    """Raises S3Error for a conditional write of a kind that does not exist."""
-    for key in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"):
-        if key in environ:
-            raise S3Error("NotImplemented", message, Header=key[5:].replace("_", "-").title())
-    if environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
-        raise S3Error("NotImplemented", HEADER_NOT_IMPLEMENTED, Header="If-None-Match")
 
 
 _COPIED = frozenset((

@@ -9,7 +9,16 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
-from swift.s3 import access, checksums, copying, manifests, metadata, payload, tagging
+from swift.s3 import (
+    access,
+    checksums,
+    copying,
+    manifests,
+    metadata,
+    payload,
+    tagging,
+    write_conditions,
+)
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
@@ -182,9 +191,12 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         return copying.copy_object(request, copy_parts)
     body = payload.prepared(request, checksums.ALGORITHMS.get(request.options.default_checksum))
     headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
-    if "HTTP_IF_NONE_MATCH" in environ:
-        headers["HTTP_IF_NONE_MATCH"] = "*"
-    answer = body.put(request, bucket, key, headers)
+    condition = write_conditions.of_write(environ)
+    headers.update(write_conditions.headers(request, bucket, key, condition))
+    try:
+        answer = body.put(request, bucket, key, headers)
+    except S3Error as error:
+        raise write_conditions.lost(request, bucket, key, condition, error) from None
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -200,9 +212,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
 def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
-    metadata.no_conditions(environ, "Conditional object PUTs are not supported.")
-    if "HTTP_IF_MATCH" in environ:
-        raise S3Error("NotImplemented", "Conditional object PUTs are not supported.", Header="If-Match")
+    write_conditions.of_write(environ)
     for name, message in _NOT_YET.items():
         if name in environ:
             raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
@@ -260,8 +270,16 @@ def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     if answer.status not in (204, 404):
         raise request.error_of(answer, bucket, key)
     answer.drain()
+    return _told_of(request, answer, key)
+
+
+def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
+    """Of a key that was deleted by its name alone."""
     made = answer.get("x-object-version-id")
-    return Gone(made is not None and made != "null", made)
+    is_marker = made is not None and made != "null"
+    event = events.MARKED_DELETED if is_marker else events.REMOVED
+    request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    return Gone(is_marker, made)
 
 
 def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
@@ -294,12 +312,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
     if answer.status == 200:
         _check_summary(answer)
     answer.drain()
-    made = answer.get("x-object-version-id")
     if version is None:
-        is_marker = made is not None and made != "null"
-        event = events.MARKED_DELETED if is_marker else events.REMOVED
-        request.tell(event, key, version_id=made, timestamp=answer.timestamp)
-        return Gone(is_marker, made)
+        return _told_of(request, answer, key)
     request.tell(events.REMOVED, key, version_id=version)
     current = answer.get("x-object-current-version-id")
     if current == "null" or (answer.status == 200 and _is_nothing_current(request, bucket, key)):

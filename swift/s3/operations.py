@@ -23,6 +23,7 @@ from swift.s3 import (
     service,
     tagging,
 )
+from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
@@ -91,6 +92,10 @@ OPERATIONS = (
     Operation("DeleteBucketWebsite", "DELETE", BUCKET, website.delete, "website", "s3:DeleteBucketWebsite", "OWNER"),
     Operation("GetBucketLogging", "GET", BUCKET, configurations.get_logging, "logging", "s3:GetBucketLogging", "OWNER"),
     Operation("PutBucketLogging", "PUT", BUCKET, configurations.put_logging, "logging", "s3:PutBucketLogging", "OWNER"),
+    Operation("GetBucketWebsite", "GET", BUCKET, configurations.no_website, "website", "s3:GetBucketWebsite", "OWNER"),
+    Operation("DeleteBucketWebsite", "DELETE", BUCKET, configurations.removed, "website", "s3:DeleteBucketWebsite", "OWNER"),
+    Operation("GetBucketLogging", "GET", BUCKET, access_logging.get, "logging", "s3:GetBucketLogging", "OWNER"),
+    Operation("PutBucketLogging", "PUT", BUCKET, access_logging.put, "logging", "s3:PutBucketLogging", "OWNER"),
     Operation("GetBucketReplication", "GET", BUCKET, configurations.no_replication, "replication", "s3:GetReplicationConfiguration", "OWNER"),
     Operation("DeleteBucketReplication", "DELETE", BUCKET, configurations.removed, "replication", "s3:PutReplicationConfiguration", "OWNER"),
     Operation("GetBucketNotificationConfiguration", "GET", BUCKET, notifications.get, "notification", "s3:GetBucketNotification", "OWNER"),

@@ -57,12 +57,13 @@ class Options:
     website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
-    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
     allow_anonymous: bool = False
     bucket_namespace: str = "account"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     extensions: frozenset[str] = DEFAULT_EXTENSIONS
     notification_targets: tuple[str, ...] = ()
+    access_log_interval: float = 300.0
+    reseller_prefixes: tuple[str, ...] = ("AUTH_",)
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -106,8 +107,9 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
-            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
             notification_targets=targets,
+            access_log_interval=positive_float(conf.get("access_log_interval", "300")),
+            reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None

@@ -5,7 +5,7 @@ Spec: proxy-and-backend.md 21, 25; operations.md 2.1.
 """
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,7 @@ from swift.wire.tls import TlsStream, server_context
 # Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one
 # would lose it, and with most clients the user would see that.
 DRAIN_GRACE = 1.0
+LAST_DEED = 10.0  # seconds for each thing that is to be done at the end
 _ACCEPT_RETRY_SECONDS = 0.1
 # So many connections are accepted before the others have their turn.
 _ACCEPT_BATCH = 64
@@ -213,11 +214,16 @@ class Server(Serving):
     def _drain(self) -> None:
         self.draining = True
         self._listener.close()
-        if not self._active:
-            return
-        self._all_done = finished = Event()
-        spawn_n(self._close_idle)
-        finished.wait()
+        if self._active:
+            self._all_done = finished = Event()
+            spawn_n(self._close_idle)
+            finished.wait()
+        for deed in list(_last_deeds):
+            try:
+                with Timeout(LAST_DEED):
+                    deed()
+            except (Exception, Timeout):
+                self.logger.exception("error at the end")
 
     def _close_idle(self) -> None:
         sleep(DRAIN_GRACE)
@@ -226,6 +232,14 @@ class Server(Serving):
             # A request that has just arrived is still served.
             if not connection.stream.is_dead():
                 connection.stream.close()
+
+
+_last_deeds: list[Callable[[], None]] = []
+
+
+def before_the_end(deed: Callable[[], None]) -> None:
+    """Have something done when a server of this process has served its last request; it is given LAST_DEED seconds."""
+    _last_deeds.append(deed)
 
 
 # Too little of something, and errors of the one connection that was to be accepted (accept(2) hands those on).

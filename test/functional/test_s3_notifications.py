@@ -19,6 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from botocore.client import Config
 from botocore.exceptions import ClientError
 
@@ -254,6 +255,10 @@ def test_each_operation_is_told_of_with_what_it_made(s3: Any, hook: Hook, notifi
     s3.create_bucket(Bucket=bucket)
     configure(s3, bucket, "s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:ObjectTagging:*")
     made = s3.put_object(Bucket=bucket, Key="a b/ü.txt", Body=b"12345")
+    form = s3.generate_presigned_post(bucket, "formed")
+    assert (
+        requests.post(form["url"], data=form["fields"], files={"file": b"123"}, timeout=30).status_code == 204
+    )
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "a b/ü.txt"})
     s3.put_object_tagging(Bucket=bucket, Key="copy", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
     s3.delete_object_tagging(Bucket=bucket, Key="copy")
@@ -267,16 +272,17 @@ def test_each_operation_is_told_of_with_what_it_made(s3: Any, hook: Hook, notifi
     )
     s3.delete_object(Bucket=bucket, Key="copy")
     s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "parts"}, {"Key": "a b/ü.txt"}]})
-    until(lambda: len(hook.names(bucket)) >= 8)
-    assert hook.names(bucket)[:6] == [
+    until(lambda: len(hook.names(bucket)) >= 9)
+    assert hook.names(bucket)[:7] == [
         ("ObjectCreated:Put", "a+b/%C3%BC.txt"),
+        ("ObjectCreated:Post", "formed"),
         ("ObjectCreated:Copy", "copy"),
         ("ObjectTagging:Put", "copy"),
         ("ObjectTagging:Delete", "copy"),
         ("ObjectCreated:CompleteMultipartUpload", "parts"),
         ("ObjectRemoved:Delete", "copy"),
     ]
-    assert sorted(hook.names(bucket)[6:]) == [
+    assert sorted(hook.names(bucket)[7:]) == [
         ("ObjectRemoved:Delete", "a+b/%C3%BC.txt"),
         ("ObjectRemoved:Delete", "parts"),
     ]
@@ -290,8 +296,9 @@ def test_each_operation_is_told_of_with_what_it_made(s3: Any, hook: Hook, notifi
     assert first["s3"]["bucket"]["arn"] == f"arn:aws:s3:::{bucket}"
     assert first["s3"]["object"]["size"] == 5
     assert first["s3"]["object"]["eTag"] == made["ETag"].strip('"')
-    assert records[4]["s3"]["object"]["size"] == 1000
-    assert records[4]["s3"]["object"]["eTag"] == whole["ETag"].strip('"')
+    assert records[1]["s3"]["object"]["size"] == 3
+    assert records[5]["s3"]["object"]["size"] == 1000
+    assert records[5]["s3"]["object"]["eTag"] == whole["ETag"].strip('"')
     order = [
         record["s3"]["object"]["sequencer"] for record in records if record["eventName"].startswith("Object")
     ]

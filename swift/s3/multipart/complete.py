@@ -12,7 +12,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.middleware.parallel import in_parallel
-from swift.s3 import checksums, manifests, metadata, objects, patience, tagging
+from swift.s3 import checksums, manifests, metadata, objects, patience, tagging, write_conditions
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
@@ -45,9 +45,7 @@ _MOST_BYTES = 1 << 22
 def complete(request: S3Request) -> Answer:
     """CompleteMultipartUpload."""
     bucket, key = layout.names_of(request)
-    metadata.no_conditions(request.environ, "Conditional uploads are not supported.")
-    if "HTTP_IF_MATCH" in request.environ:
-        raise S3Error("NotImplemented", "Conditional uploads are not supported.", Header="If-Match")
+    condition = write_conditions.of_write(request.environ)
     upload = layout.upload_id_of(request)
     kept = marker.look(request, bucket, key, upload)
     if kept is None or marker.is_aborting(kept):
@@ -56,7 +54,7 @@ def complete(request: S3Request) -> Answer:
     size = _size_promised(request)
     if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
         raise S3Error("ServiceUnavailable", reason="mpu_clock_skew")
-    work = _Completion(request, bucket, key, upload, kept, parts, size)
+    work = _Completion(request, bucket, key, upload, kept, parts, size, condition)
     return patience.answer_of(request, work.done)
 
 
@@ -103,6 +101,7 @@ class _Completion:
         kept: Subanswer,
         parts: Parts,
         size: int | None,
+        condition: write_conditions.Condition | None = None,
     ) -> None:
         self.request = request
         self.bucket = bucket
@@ -111,6 +110,7 @@ class _Completion:
         self.kept = kept
         self.parts = parts
         self.size = size
+        self.condition = condition
         self._shown: Headers = []
         self._found: Found | None = None
         self._wrong: S3Error | None = None
@@ -143,8 +143,7 @@ class _Completion:
         headers = self._headers()
         if checksum is not None:
             headers[checksums.SYSMETA_KEY] = checksum
-        if request.environ.get("HTTP_IF_NONE_MATCH"):
-            headers["HTTP_IF_NONE_MATCH"] = "*"
+        headers.update(write_conditions.headers(request, self.bucket, self.key, self.condition))
         answer = manifests.store(
             request, self.bucket, self.key, found.manifest, self.upload, etag, headers, self._look_at
         )
@@ -160,7 +159,8 @@ class _Completion:
             raise self._wrong
         if answer.status == 400:
             raise self._refused(answer.read(_MOST_BYTES))
-        raise request.error_of(answer, self.bucket, self.key)
+        error = request.error_of(answer, self.bucket, self.key)
+        raise write_conditions.lost(request, self.bucket, self.key, self.condition, error)
 
     def _headers(self) -> dict[str, Any]:
         """What the marker has kept for the object."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from swift.core.object_headers import UNRESERVED
 from swift.s3 import checksums, copying, patience, payload
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
@@ -71,7 +72,7 @@ def _stored(request: S3Request, body: payload.Payload, container: str, name: str
     if body.length is not None and body.length <= _KEPT_BYTES:
         kept = body.input = _Kept(body.input)
     try:
-        return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*"})
+        return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*", UNRESERVED: True})
     except S3Error as error:
         if error.code != "PreconditionFailed":
             raise

@@ -101,13 +101,24 @@ class Outbox:
             self._is_trying = True
             spawn_n(self._try_again)
 
+    def last_try(self) -> None:
+        """Of all that waits here, at the end of a process."""
+        while self.late:
+            container, rows, send = self.late.popleft()
+            self.late_rows -= len(rows)
+            if not self._sent(container, rows, send):
+                self.lost += len(rows)
+                self.told("ERROR %d events are lost with this process", len(rows))
+
     def _try_again(self) -> None:
         try:
             while self.late:
                 sleep(_BETWEEN)
-                container, rows, send = self.late[0]
-                if self._sent(container, rows, send):
+                if not self.late:
+                    return
+                batch = self.late[0]
+                if self._sent(*batch) and self.late and self.late[0] is batch:
                     self.late.popleft()
-                    self.late_rows -= len(rows)
+                    self.late_rows -= len(batch[1])
         finally:
             self._is_trying = False

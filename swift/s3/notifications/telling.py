@@ -13,6 +13,7 @@ from swift.core.concurrency import Timeout
 from swift.core.timestamp import Timestamp
 from swift.s3 import bucket_documents
 from swift.s3.errors import S3Error
+from swift.s3.identity import account_id_of
 from swift.s3.notifications import queue, records
 from swift.s3.notifications.events import MARKED_DELETED, Event
 from swift.s3.notifications.outbox import Outbox, Row
@@ -20,6 +21,7 @@ from swift.s3.notifications.rules import Rules, rules_of
 from swift.s3.request import S3Request
 from swift.telemetry.log import get_logger
 from swift.wire.message import str_to_wsgi
+from swift.wire.server import before_the_end
 from swift.wire.subanswer import ask
 from swift.wire.subrequest import make_request
 
@@ -33,6 +35,7 @@ def outbox() -> Outbox:
     if not _outbox:
         logger = get_logger({}, "proxy-server", log_route="s3-events")
         _outbox.append(Outbox(logger.error))
+        before_the_end(_outbox[0].last_try)
     return _outbox[0]
 
 
@@ -95,7 +98,7 @@ def source_of(request: S3Request) -> records.Source:
     environ = request.environ
     return records.Source(
         request.options.location,
-        (request.account or "").rpartition("_")[2],
+        account_id_of(request.account or "", request.options),
         request.bucket or "",
         request.user_id or "",
         environ.get("REMOTE_ADDR", ""),

@@ -62,8 +62,15 @@ class _Request:
 
 
 def _deletion(sysmeta: dict[str, str], version: str | None) -> dict[str, str]:
-    def answers(method: str, _query: dict[str, str]) -> Any:
-        return ("200 OK", _LARGE, b"") if method == "HEAD" else ("204 No Content", [], b"")
+    is_kept = "versions-enabled" in sysmeta and sysmeta["versions-enabled"] == "True" and version is None
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "HEAD":
+            return "200 OK", _LARGE, b""
+        if query or is_kept:
+            return "204 No Content", [], b""
+        # as servers say it where there are no versions
+        return "412 Precondition Failed", [("X-Backend-Replaced-Large-Object", "1;u")], b""
 
     request = _Request(answers, sysmeta)
     objects.delete_one(request, "k", version)  # type: ignore[arg-type]

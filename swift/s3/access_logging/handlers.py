@@ -1,0 +1,48 @@
+"""Operations on a bucket's logging configuration (spec s3.md 23)."""
+
+from __future__ import annotations
+
+from swift.s3 import access, bucket_documents
+from swift.s3.access_logging import document, watching
+from swift.s3.access_logging.writing import lets_logs_in
+from swift.s3.answers import Answer, empty, xml_answer
+from swift.s3.errors import S3Error
+from swift.s3.request import S3Request
+
+
+def get(request: S3Request) -> Answer:
+    """GetBucketLogging; of no logging, an empty document."""
+    return xml_answer(document.shown(bucket_documents.current(request, watching.NAME)))
+
+
+def put(request: S3Request) -> Answer:
+    """PutBucketLogging."""
+    found = document.parse(request.document_body(document.MOST_BYTES))
+    if not found:
+        bucket_documents.remove(request, watching.NAME)
+        return empty(200)
+    _check_target(request, found["TargetBucket"])
+    bucket_documents.store(request, watching.NAME, found)
+    return empty(200)
+
+
+def _check_target(request: S3Request, target: str) -> None:
+    """A bucket of the same account, into which who asks may write, and which lets logs in. Raises S3Error."""
+    head = request.ask("HEAD", target, headers={"HTTP_X_NEWEST": "true"}, rights="own")
+    head.close()
+    if head.status == 404:
+        raise S3Error("InvalidTargetBucketForLogging", TargetBucket=target)
+    if not head.is_success:
+        raise request.error_of(head, target)
+    prefix = "x-container-sysmeta-"
+    sysmeta = {
+        name.lower()[len(prefix) :]: value for name, value in head.headers if name.lower().startswith(prefix)
+    }
+    if not lets_logs_in(sysmeta, request.options):
+        raise S3Error(
+            "InvalidTargetBucketForLogging",
+            "You must give the log-delivery group WRITE and READ_ACP permissions to the target bucket",
+            TargetBucket=target,
+        )
+    if not request.options.s3_acl:
+        access.require(request, "s3:PutObject", target, permission="OWNER")
