@@ -190,10 +190,6 @@ def test_what_else_can_be_asked_of_a_bucket(s3: Any) -> None:
             s3.put_bucket_encryption,
             {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}},
         ),
-        (
-            s3.put_bucket_logging,
-            {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "else", "TargetPrefix": "x"}}},
-        ),
     ]  # fmt: skip
     for call, arguments in refused:
         with pytest.raises(ClientError) as caught:
