@@ -169,11 +169,14 @@ def get_of_bucket(request: S3Request) -> Answer:
 
 def put_of_bucket(request: S3Request) -> Answer:
     """PutBucketTagging."""
-    tags = parse_document(request.document_body(DOCUMENT_LIMIT), MOST_OF_BUCKET)
-    bucket_documents.store(
-        request, "Tagging", {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
-    )
+    store_for_bucket(request, parse_document(request.document_body(DOCUMENT_LIMIT), MOST_OF_BUCKET))
     return empty(204)
+
+
+def store_for_bucket(request: S3Request, tags: Mapping[str, str]) -> None:
+    """Keep a bucket's tags. Raises S3Error."""
+    rows = [{"Key": key, "Value": value} for key, value in tags.items()]
+    bucket_documents.store(request, "Tagging", {"TagSet": rows})
 
 
 def delete_of_bucket(request: S3Request) -> Answer:
