@@ -53,7 +53,7 @@ USERS: tuple[User, ...] = (
 )
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth "
-    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink object_lock proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
 FILTERS = {

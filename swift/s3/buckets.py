@@ -7,6 +7,7 @@ from swift.s3 import access, bucket_documents, multipart, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.object_lock import handlers as lock
 from swift.s3.request import Handler, S3Request
 from swift.s3.xml import Node, Text, document, element, many, maybe, one, read
 
@@ -32,6 +33,7 @@ def create(request: S3Request) -> Answer:
     bucket = bucket_of(request)
     headers = native.canned_headers(request)
     stored = access.new_acl(request) if request.options.s3_acl else None
+    is_locked = lock.wants_lock(request)
     policy = request.environ.get("HTTP_X_STORAGE_POLICY")
     tags: tagging.Tags = {}
     data = request.document_body(_DOCUMENT_LIMIT, required=False)
@@ -58,6 +60,8 @@ def create(request: S3Request) -> Answer:
     if tags:
         request.forget_infos()
         tagging.store_for_bucket(request, tags)
+    if is_locked:
+        lock.enable(request)
     return empty(200, [("Location", f"/{bucket}")])
 
 
@@ -146,6 +150,8 @@ def put_versioning(request: S3Request) -> Answer:
     if found.get("MfaDelete") == "Enabled":
         raise S3Error("NotImplemented", "MFA Delete is not supported.")
     enabled = "true" if found["Status"] == "Enabled" else "false"
+    if enabled == "false":
+        lock.check_versioning(request)
     answer = request.ask("POST", bucket_of(request), headers={"HTTP_X_VERSIONS_ENABLED": enabled})
     if not answer.is_success:
         raise request.error_of(answer, request.bucket)
@@ -184,4 +190,3 @@ def _constant(*parts: str, name: str) -> Handler:
 no_policy = _absent("NoSuchBucketPolicy")
 no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
 no_ownership = _absent("OwnershipControlsNotFoundError")
-no_lock = _absent("ObjectLockConfigurationNotFoundError")

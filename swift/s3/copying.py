@@ -27,6 +27,7 @@ from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.notifications import events
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -168,6 +169,7 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
     headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     headers.update(access.object_headers(request))
+    headers.update(lock.copied(lock.headers_of(request)))
     condition = write_conditions.of_write(environ)
     guards = write_conditions.headers(request, request.bucket, request.key, condition)
     is_large = (found.get("x-static-large-object") or "").lower() == "true"
@@ -322,6 +324,7 @@ def copy_part(
         return stream
     # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
     headers = {**named, **_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"}
+    headers.update(lock.copied({}))
     if extent is not None:
         headers["HTTP_RANGE"] = extent
 

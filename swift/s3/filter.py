@@ -18,6 +18,7 @@ from swift.s3 import (
     listing_etag,
     metadata,
     names,
+    native_posts,
     operations,
     post_form,
     signature,
@@ -62,6 +63,7 @@ class S3Api:
             self.logger.warning("s3api: no slo in the pipeline, so there are no multipart uploads")
             self.options = replace(self.options, allow_multipart_uploads=False)
             capabilities.register("s3api", allow_multipart_uploads=False)
+        self.options = replace(self.options, object_lock="object_lock" in found)
         is_keystones = "keystoneauth" in found and "tempauth" not in found
         if self.options.auth_pipeline_check and is_keystones and "s3token" not in found:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
@@ -71,6 +73,8 @@ class S3Api:
         if handler is None:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
+            if native_posts.concerns(environ):
+                return native_posts.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
             answer = handler(environ)

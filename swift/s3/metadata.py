@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from email.header import Header
 from typing import Any
 
-from swift.core import capabilities
+from swift.core import capabilities, object_lock
 from swift.core.timestamp import http_date
+from swift.s3 import times
 from swift.s3.errors import S3Error
 from swift.wire.message import environ_key, wsgi_to_str
 from swift.wire.parser import UNDERSCORED
@@ -24,6 +25,7 @@ OLD_ETAG = "x-object-sysmeta-swift3-etag"
 _META = "x-amz-meta-"
 _NATIVE_META = "x-object-meta-"
 _NOT_IN_NAMES = re.compile(r'[ "),/;<=>?@\[\\\]{}]')
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _ENCODED = re.compile(r"=\?utf-8\?[bq]\?")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
@@ -178,6 +180,7 @@ _RENAMED = {
 }
 DELETE_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 _TAGS = "x-object-transient-sysmeta-s3api-tagging"
+_RETENTION, _LEGAL_HOLD = object_lock.RETENTION.lower(), object_lock.LEGAL_HOLD.lower()
 _SILENT = ("x-backend-storage-policy-index",)
 
 
@@ -209,6 +212,10 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
             shown.append(("x-amz-server-side-encryption", "AES256"))
         elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
             shown.append(("x-amz-delete-marker", "true"))
+        elif lower == _RETENTION and value:
+            shown.extend(_shown_retention(value))
+        elif lower == _LEGAL_HOLD and value:
+            shown.append(("x-amz-object-lock-legal-hold", "OFF" if value == "OFF" else "ON"))
         elif lower == _TAGS and value:
             shown.append(("x-amz-tagging-count", str(value.count("&") + 1)))
         elif lower in _SILENT:
@@ -216,6 +223,14 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     if etag is not None or own_etag:
         shown.append(("ETag", shown_etag(own_etag, etag or "", is_large)))
     return shown
+
+
+def _shown_retention(value: str) -> Headers:
+    found = object_lock.lock_of(value, None)
+    if found is None or not found.until:
+        return []
+    date = times.of_epoch(min(found.until, _LAST_SECOND))
+    return [("x-amz-object-lock-mode", found.mode), ("x-amz-object-lock-retain-until-date", date)]
 
 
 def shown_etag(own: str | None, native: str, is_large: bool) -> str:

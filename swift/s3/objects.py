@@ -25,6 +25,7 @@ from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import events
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
@@ -37,11 +38,6 @@ _OVERRIDES = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
-}
-_NOT_YET = {
-    "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
 }
 _TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
 _VERSION_LIMIT = 1000
@@ -189,8 +185,16 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     check_headers(request)
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request, copy_parts)
+    if lock.is_said(request):
+        lock.must_have_digest(request)
+    locked = lock.headers_of(request)
     body = payload.prepared(request, checksums.ALGORITHMS.get(request.options.default_checksum))
-    headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
+    headers = {
+        **body.object_headers(),
+        **tagging.sent_headers(request),
+        **access.object_headers(request),
+        **locked,
+    }
     condition = write_conditions.of_write(environ)
     headers.update(write_conditions.headers(request, bucket, key, condition))
     try:
@@ -222,9 +226,8 @@ def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
     write_conditions.of_write(environ)
-    for name, message in _NOT_YET.items():
-        if name in environ:
-            raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
+    if lock.is_said(request):
+        lock.check_expiry(request)
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
     if encryption is not None:
         check_encryption(encryption)
@@ -315,7 +318,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    answer = request.ask("DELETE", bucket, key, query, {"HTTP_ACCEPT": "application/json"})
+    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
     if answer.status == 200:

@@ -27,6 +27,7 @@ from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import handlers as notifications
+from swift.s3.object_lock import handlers as object_lock
 from swift.s3.request import Handler, S3Request
 
 SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
@@ -68,7 +69,8 @@ OPERATIONS = (
     Operation("DeleteBucketTagging", "DELETE", BUCKET, tagging.delete_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
     Operation("GetPublicAccessBlock", "GET", BUCKET, buckets.no_public_access_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
     Operation("GetBucketOwnershipControls", "GET", BUCKET, buckets.no_ownership, "ownershipControls", "s3:GetBucketOwnershipControls"),
-    Operation("GetObjectLockConfiguration", "GET", BUCKET, buckets.no_lock, "object-lock", "s3:GetBucketObjectLockConfiguration"),
+    Operation("GetObjectLockConfiguration", "GET", BUCKET, object_lock.get_configuration, "object-lock", "s3:GetBucketObjectLockConfiguration", "OWNER"),
+    Operation("PutObjectLockConfiguration", "PUT", BUCKET, object_lock.put_configuration, "object-lock", "s3:PutBucketObjectLockConfiguration", "OWNER"),
     Operation("GetBucketLifecycleConfiguration", "GET", BUCKET, lifecycle.get, "lifecycle", "s3:GetLifecycleConfiguration", "OWNER"),
     Operation("PutBucketLifecycleConfiguration", "PUT", BUCKET, lifecycle.put, "lifecycle", "s3:PutLifecycleConfiguration", "OWNER"),
     Operation("DeleteBucketLifecycle", "DELETE", BUCKET, lifecycle.delete, "lifecycle", "s3:PutLifecycleConfiguration", "OWNER"),
@@ -103,6 +105,10 @@ OPERATIONS = (
     Operation("GetObjectTagging", "GET", OBJECT, tagging.get_of_object, "tagging", "s3:GetObjectTagging", "READ", True),
     Operation("PutObjectTagging", "PUT", OBJECT, tagging.put_of_object, "tagging", "s3:PutObjectTagging", "WRITE"),
     Operation("DeleteObjectTagging", "DELETE", OBJECT, tagging.delete_of_object, "tagging", "s3:DeleteObjectTagging", "WRITE"),
+    Operation("GetObjectRetention", "GET", OBJECT, object_lock.get_retention, "retention", "s3:GetObjectRetention", "READ", True),
+    Operation("PutObjectRetention", "PUT", OBJECT, object_lock.put_retention, "retention", "s3:PutObjectRetention", "WRITE"),
+    Operation("GetObjectLegalHold", "GET", OBJECT, object_lock.get_legal_hold, "legal-hold", "s3:GetObjectLegalHold", "READ", True),
+    Operation("PutObjectLegalHold", "PUT", OBJECT, object_lock.put_legal_hold, "legal-hold", "s3:PutObjectLegalHold", "WRITE"),
     Operation("CreateMultipartUpload", "POST", OBJECT, multipart.create, "uploads", "s3:PutObject", "WRITE"),
     Operation("UploadPart", "PUT", OBJECT, multipart.upload_part, "partNumber", "s3:PutObject", "WRITE"),
     Operation("ListParts", "GET", OBJECT, multipart.list_parts, "uploadId", "s3:ListMultipartUploadParts", "READ"),

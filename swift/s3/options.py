@@ -38,6 +38,7 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
     notification_targets: tuple[str, ...] = ()

@@ -61,8 +61,9 @@ def test_what_is_asked_for(line, name):
 @pytest.mark.parametrize(
     "line, code, status",
     [
-        ("PUT /bucket/k?legal-hold", "NotImplemented", 501),
+        ("DELETE /bucket/k?legal-hold", "NotImplemented", 501),
         ("DELETE /bucket/k?retention", "NotImplemented", 501),
+        ("DELETE /bucket?object-lock", "MethodNotAllowed", 405),
         ("POST /bucket/k?restore", "NotImplemented", 501),
         ("POST /bucket/k?select&select-type=2", "NotImplemented", 501),
         ("GET /bucket/k?torrent", "NotImplemented", 501),
