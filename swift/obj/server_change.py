@@ -170,14 +170,12 @@ class DeleteRequest:
                 if_delete_at = int(Timestamp(condition))
             except ValueError:
                 raise Malformed("Bad X-If-Delete-At header value") from None
-        unless_large = is_true(environ, _UNLESS_LARGE)
-        locking, seen = locking_of(environ, self.timestamp), seen_time(environ)
-        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, seen, locking)
+        locking = locking_of(environ, self.timestamp)
         self.write = Write(
-            float(self.timestamp[:16]),
-            next_part_power(environ),
-            is_exact=locking.word is not None or self.check.is_conditional,
+            float(self.timestamp[:16]), next_part_power(environ), is_exact=locking.word is not None
         )
+        unless_large = is_true(environ, _UNLESS_LARGE)
+        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, seen_time(environ), locking)
 
 
 def _deleted(server: ObjectService, target: NamedObject, request: DeleteRequest) -> tuple[State, bool]:

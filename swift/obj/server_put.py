@@ -64,13 +64,13 @@ class PutRequest:
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
         locking = locking_of(environ, self.timestamp)
-        tags = Match(condition) if condition else None
-        self.check = PutCheck(self.timestamp, tags, seen_time(environ), locking)
+        match = Match(condition) if condition else None
+        self.check = PutCheck(self.timestamp, match, seen_time(environ), locking)
         self.write = Write(
             self.now,
             next_part_power(environ),
             _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index"),
-            is_exact=locking.word is not None or self.check.is_conditional,
+            is_exact=locking.word is not None,
         )
 
     def fragment_index(self, metadata: dict[str, str]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import access, bucket_documents, multipart, tagging
+from swift.s3 import access, bucket_documents, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.multipart import handlers as multipart
 from swift.s3.object_lock import handlers as lock
+from swift.s3.policy import handlers as policy_handlers
 from swift.s3.request import Handler, S3Request
 from swift.s3.xml import Node, Text, document, element, many, maybe, one, read
 
@@ -31,7 +33,7 @@ def bucket_of(request: S3Request) -> str:
 def create(request: S3Request) -> Answer:
     """CreateBucket. `<location>:<policy>` as LocationConstraint chooses a storage policy."""
     bucket = bucket_of(request)
-    headers = native.canned_headers(request)
+    headers = {**native.canned_headers(request), **policy_handlers.created_with(request)}
     stored = access.new_acl(request) if request.options.s3_acl else None
     is_locked = lock.wants_lock(request)
     policy = request.environ.get("HTTP_X_STORAGE_POLICY")
@@ -57,11 +59,11 @@ def create(request: S3Request) -> Answer:
     answer.drain()
     if stored is not None:
         own.store_for_bucket(request, stored)
+    if is_locked:
+        lock.enable(request)
     if tags:
         request.forget_infos()
         tagging.store_for_bucket(request, tags)
-    if is_locked:
-        lock.enable(request)
     return empty(200, [("Location", f"/{bucket}")])
 
 
@@ -187,6 +189,3 @@ def _constant(*parts: str, name: str) -> Handler:
     return handler
 
 
-no_policy = _absent("NoSuchBucketPolicy")
-no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
-no_ownership = _absent("OwnershipControlsNotFoundError")

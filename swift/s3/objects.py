@@ -16,6 +16,7 @@ from swift.s3 import (
     manifests,
     metadata,
     payload,
+    replaced,
     tagging,
     write_conditions,
 )
@@ -201,6 +202,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
         raise write_conditions.lost(request, bucket, key, condition, error) from None
+    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,

@@ -109,12 +109,11 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
         metadata, (timestamp, tags, if_current), fragment, only, form = rest
         locking, is_exact = _locking(form)
         write = Write(now, fragment=only, is_exact=is_exact)
-        check = PutCheck(timestamp, _condition(tags), if_current, locking)
-        plan = PutPlan(where, metadata, body, check, write, fragment)
+        put_check = PutCheck(timestamp, _condition(tags), if_current, locking)
+        plan = PutPlan(where, metadata, body, put_check, write, fragment)
     elif kind == "D":
-        timestamp, asked, form = rest
+        timestamp, (when, if_delete_at, unless_large, if_current), form = rest
         locking, is_exact = _locking(form)
-        when, if_delete_at, unless_large, if_current = asked
         removal = DeleteCheck(when, if_delete_at, unless_large, if_current, locking)
         plan = DeletePlan(where, timestamp, removal, Write(now, is_exact=is_exact))
     elif kind == "C":

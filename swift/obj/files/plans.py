@@ -36,6 +36,7 @@ class PutPlan:
             self.body,
             state.names,
             fragment=self.fragment,
+            is_guarded=is_guarded(self.check),
             is_exact=self.write.is_exact,
         )
 
@@ -69,10 +70,9 @@ class DeletePlan:
         if not self.check(state):
             return (state, False), None
         again = state.timestamp == self.timestamp
-        metadata = tombstone_metadata(self.timestamp, self.check.note(state))
-        return (state, True), SmallFile(
-            metadata, ".ts", b"", state.names, again, is_exact=self.write.is_exact
-        )
+        metadata, guarded = tombstone_metadata(self.timestamp, self.check.note(state)), is_guarded(self.check)
+        file = SmallFile(metadata, ".ts", b"", state.names, again, None, guarded, self.write.is_exact)
+        return (state, True), file
 
 
 @dataclass(slots=True)

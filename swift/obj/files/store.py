@@ -207,6 +207,7 @@ class FileStore(ObjectStore):
                     not self.device.inline,
                     state.names,
                     self.index_of(metadata, write),
+                    is_guarded(check),
                     write.is_exact,
                 )
                 return state
@@ -303,6 +304,7 @@ class FileStore(ObjectStore):
                     write.next_part_power,
                     state.names,
                     check.note(state),
+                    is_guarded(check),
                     write.is_exact,
                 )
             except Overtaken:

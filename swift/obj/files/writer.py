@@ -66,8 +66,8 @@ class NewObjectFile:
         "_names",
         "_unsynced",
         "_synced_to",
-        "seen",
         "only_with",
+        "seen",
     )
 
     def __init__(
@@ -93,10 +93,10 @@ class NewObjectFile:
         self._linked = False
         self._names = names
         self._adds = adds
-        # what was in the directory, if nothing newer may be there when the file gets its name (412)
-        self.seen: list[str] | None = None
         # what must be all that is there when it gets its name, if that matters
         self.only_with: list[str] | None = None
+        # what was in the directory, if nothing newer may be there when the file gets its name (412)
+        self.seen: list[str] | None = None
         try:
             self._open_file()
         except OSError as err:
@@ -230,10 +230,10 @@ class NewObjectFile:
                 with Invalidation(where.partition_dir, where.suffix, create=False):
                     other = second_place(where, next_part_power)
                     self._check_place()
-                    if self.seen is not None:
-                        check_unchanged(where, self.seen)
                     if self.only_with is not None and not is_still(where.hash_dir, self.only_with):
                         raise Overtaken(where.hash_dir)
+                    if self.seen is not None:
+                        check_unchanged(where, self.seen)
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
                     fault_point("write:linked")
@@ -362,14 +362,18 @@ def write_file(
     drop_cache: bool = False,
     names: list[str] | None = None,
     fragment: int | None = None,
+    is_guarded: bool = False,
     is_exact: bool = False,
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`, and Overtaken if `is_exact`.
 
-    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. FileNotFoundError for a
+    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. `is_guarded`: nothing newer than
+    these may be there when it gets its name: Refused. FileNotFoundError for a
     .meta whose object has gone since.
     """
     new = NewObjectFile(where, options, names, adds=extension == ".meta")
+    if is_guarded:
+        new.seen = names or []
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)
@@ -389,6 +393,7 @@ def tombstone(
     next_part_power: int | None = None,
     names: list[str] | None = None,
     word: str = "",
+    is_guarded: bool = False,
     is_exact: bool = False,
 ) -> None:
     """Write a `.ts`. `timestamp` in internal form; `word`: of the object's lock. Raises as `write_file`."""
@@ -399,6 +404,7 @@ def tombstone(
         ".ts",
         next_part_power=next_part_power,
         names=names,
+        is_guarded=is_guarded,
         is_exact=is_exact,
     )
 
