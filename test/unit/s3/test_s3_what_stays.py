@@ -156,6 +156,7 @@ def test_nothing_is_replaced_for_an_object_of_an_upload_that_is_being_aborted(mo
     monkeypatch.setattr("swift.s3.multipart.marker.owner_of", lambda *_: ("", aborting))
     monkeypatch.setattr("swift.s3.multipart.complete.sleep", lambda _seconds: None)
     request = _Request(lambda _method, _query: ("200 OK", [], b""), {})
+    request.options.min_segment_size = 1
     work = _Completion(request, "b", "k", "u", aborting, [], None)  # type: ignore[arg-type]
     monkeypatch.setattr(work, "_tell_checksums", lambda _stored: None)
     assert work._look_at([{"name": "/b+segments/k/u/1", "bytes": 5}])
