@@ -42,6 +42,7 @@ def _object(request: S3Request, permission: str) -> Subanswer:
 def put_bucket(request: S3Request) -> Answer:
     """PutBucketAcl."""
     acl = _wanted(request, access.acl_of_bucket(request))
+    access.check_changed_acl(request, acl.is_public)
     store_for_bucket(request, acl.stored())
     return empty(200)
 
@@ -65,6 +66,7 @@ def put_object(request: S3Request) -> Answer:
     assert request.bucket is not None and request.key is not None
     found = _object(request, "WRITE_ACP")
     acl = _wanted(request, access.acl_of_object(found))
+    access.check_changed_acl(request, acl.is_public)
     container, name = object_changes.place(request, found)
     headers = {_OBJECT_KEY: acl.stored(), "HTTP_X_TIMESTAMP": object_changes.after(found)}
     if container != request.bucket:

@@ -31,6 +31,8 @@ _MOVED = {
     "x-object-sysmeta-swift3-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
     "x-object-sysmeta-s3api-owner-ids": "HTTP_X_OBJECT_SYSMETA_S3API_OWNER_IDS",
     tagging.MARKER: tagging.STORED_KEY,
+    "x-object-sysmeta-s3api-storage-class": metadata.STORAGE_CLASS_KEY,
+    "x-object-sysmeta-s3api-website-redirect": metadata.REDIRECT_KEY,
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }

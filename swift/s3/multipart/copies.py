@@ -61,7 +61,7 @@ def copy_parts(
     parts = _parts(manifests.items_in(data))
     if parts is None:
         return None
-    is_rewritten = source == (bucket, key, None) and not _has_versions(request)
+    is_rewritten = source[:3] == (bucket, key, None) and not _has_versions(request)
     return _Copying(request, bucket, key, found, parts, headers, is_rewritten).done
 
 
