@@ -131,4 +131,6 @@ def test_killed_and_resumed(running):
     assert found.hexdigest() == digest
     running.revive("node2")
     assert s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumSHA256"] == checksum
-    assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+    with pytest.raises(s3.exceptions.NoSuchUpload):
+        s3.abort_multipart_upload(Bucket=bucket, Key="k", UploadId=upload)
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == SIZE
