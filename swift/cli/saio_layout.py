@@ -269,7 +269,8 @@ account_autocreate = true
         conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
         if name == "s3api":
             sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
-            conf += f"sts_key = {sts_key}\n"
+            conf += f"sts_key = {sts_key}\nwebsite_domains = website.localhost=AUTH_test\n"
+            conf += "extensions = all\nallow_anonymous = true\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":

@@ -16,6 +16,7 @@ from swift.s3 import (
     manifests,
     metadata,
     payload,
+    replaced,
     tagging,
     write_conditions,
 )
@@ -201,6 +202,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
         raise write_conditions.lost(request, bucket, key, condition, error) from None
+    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -210,7 +212,16 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         timestamp=answer.timestamp,
     )
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
+    shown += of_suspended(request, answer)
     return empty(200, [*shown, *body.told()])
+
+
+def of_suspended(request: S3Request, answer: Subanswer) -> Headers:
+    """What a write tells where versions are suspended: it has made the one without an id."""
+    if answer.get("x-object-version-id") is not None:
+        return []
+    sysmeta = request.container_info()["sysmeta"]
+    return [("x-amz-version-id", "null")] if sysmeta.get("versions-container") else []
 
 
 def check_headers(request: S3Request) -> None:
@@ -280,6 +291,8 @@ def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
     is_marker = made is not None and made != "null"
     event = events.MARKED_DELETED if is_marker else events.REMOVED
     request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    if made is None and request.container_info()["sysmeta"].get("versions-container"):
+        made = "null"
     return Gone(is_marker, made)
 
 
@@ -418,11 +431,28 @@ def _missing_of(
         )
     if is_marker:
         return S3Error("NoSuchKey", headers=shown, Key=key)
-    if request.container_info(bucket)["status"] == 404:
+    info = request.container_info(bucket)
+    if info["status"] == 404:
         return S3Error("NoSuchBucket", BucketName=bucket)
+    if version is None and info["sysmeta"].get("versions-container"):
+        return S3Error("NoSuchKey", headers=_of_marker(request, bucket, key), Key=key)
     if version is not None and version != "null":
         return S3Error("NoSuchVersion", Key=key, VersionId=version)
     return error
+
+
+def _of_marker(request: S3Request, bucket: str, key: str) -> Headers:
+    """What is told of the delete marker at a key, if there is one: natively the name is gone."""
+    query = {"versions": "", "format": "json", "prefix": key, "limit": "1"}
+    answer = request.ask("GET", bucket, query=query)
+    if not answer.is_success:
+        answer.close()
+        return []
+    data = answer.read(_MOST_BYTES)
+    for row in orjson.loads(data) if data else []:
+        if row.get("name") == key and row.get("content_type") == metadata.DELETE_MARKER_TYPE:
+            return [("x-amz-version-id", row["version_id"]), ("x-amz-delete-marker", "true")]
+    return []
 
 
 def _names(request: S3Request) -> tuple[str, str]:

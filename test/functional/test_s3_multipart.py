@@ -209,6 +209,8 @@ def test_whoever_wins_there_is_all_of_it_or_nothing(s3, bucket, user):
             one.exception() is None or one.exception().response["Error"]["Code"] == "NoSuchUpload"
             for one in done
         )
+        aborted = done[calls.index(upload.abort)].exception() is None
+        assert any(completed) != aborted
         if any(completed):
             assert upload.body() == FIRST + SECOND
         else:

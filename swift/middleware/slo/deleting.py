@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.config import truthy
-from swift.core.names import str_to_wsgi
 from swift.core.object_lock import PROTECTED, forbids_removal, told_of
 from swift.core.timestamp import Timestamp
 from swift.middleware import locked_objects
@@ -16,11 +15,10 @@ from swift.middleware.bulk.deletion import DELETED, NOT_FOUND
 from swift.middleware.bulk.summaries import Summary, told_at_the_end
 from swift.middleware.parallel import in_parallel, in_turns
 from swift.middleware.segments.answer import IGNORE_RANGE
-from swift.middleware.slo import manifest
+from swift.middleware.slo import manifest, queue
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
 from swift.middleware.slo.request import Options, denied_write, own_request
 from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML
-from swift.obj.expirer.tasks import async_container, async_rows
 from swift.wire.call import Application
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import (
@@ -39,7 +37,6 @@ from swift.wire.message import (
     wsgi_to_str,
 )
 from swift.wire.subanswer import Subanswer, ask
-from swift.wire.subrequest import make_request
 
 _GONE, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
 _UNAUTHORIZED, _UNREADABLE = "401 Unauthorized", "Unable to load SLO manifest"
@@ -260,26 +257,8 @@ class Deletion:
         if not names:
             return
         timestamp: Timestamp = self._request.ensure_x_timestamp()
-        rows = async_rows(timestamp, wsgi_to_str(self._account), container, names)
-        path = f"/v1/{self._options.expirer_account}/{async_container(timestamp)}"
-        headers = {
-            "X-Timestamp": timestamp.internal,
-            "X-Backend-Allow-Private-Methods": "True",
-            "X-Backend-Storage-Policy-Index": "0",
-        }
-        queued = make_request(
-            self._environ,
-            "UPDATE",
-            wsgi_quote(str_to_wsgi(path)),
-            headers,
-            rows,
-            pre_authed=True,
-            source="SLO",
-            query="",
-        )
-        got = ask(self._app, queued.environ)
-        got.drain()
-        if not got.is_success:
+        account, expirer = wsgi_to_str(self._account), self._options.expirer_account
+        if not queue.send(self._app, self._environ, expirer, timestamp, account, container, names, "SLO"):
             raise HTTPServiceUnavailable(request=self._request)
 
 

@@ -27,6 +27,7 @@ def create(request: S3Request) -> Answer:
     headers = {
         **metadata.named_headers(request.environ, metadata.STORED_HEADERS),
         **metadata.user_metadata(request.environ),
+        **{key: value for key, value in metadata.kept_sysmeta(request.environ).items() if value},
     }
     for name in ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER", "HTTP_X_ROBOTS_TAG"):
         headers.pop(name, None)
@@ -36,6 +37,8 @@ def create(request: S3Request) -> Answer:
         headers[TYPE] = kind
     if request.options.s3_acl:
         headers[ACL] = access.new_acl(request)
+    else:
+        access.check_sent_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
     announced = part_checksums.announced(request)
     if announced.algorithm:
