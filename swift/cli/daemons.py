@@ -23,6 +23,7 @@ DAEMONS = {
     "object-reconstructor": ("swift.obj.reconstruction.reconstructor", "ObjectReconstructor"),
     "container-updater": ("swift.container.updater", "ContainerUpdater"),
     "container-replicator": ("swift.container.replicator", "ContainerReplicator"),
+    "container-sharder": ("swift.container.sharding.sharder", "ContainerSharder"),
     "container-sync": ("swift.container.sync", "ContainerSync"),
     "container-reconciler": ("swift.container.reconciler", "ContainerReconciler"),
     "account-replicator": ("swift.account.replicator", "AccountReplicator"),

@@ -26,7 +26,7 @@ from swift.cli.saio_layout import NODES, USERS, Layout
 from swift.core import clock
 from swift.core.config import read_ini
 from swift.core.hashing import HashConfig
-from swift.obj import in_hand
+from swift.obj import in_hand, reservations
 from swift.obj.ssync import turnstile
 
 START_LIMIT = 60.0  # seconds to wait for the first answer
@@ -185,6 +185,8 @@ def _take_away_tables(layout: Layout, unreported: bool = False) -> None:
             in_hand.take_away(str(layout.disks / str(node)), unreported)
         with contextlib.suppress(OSError):
             turnstile.take_away(str(layout.disks / str(node)))
+        with contextlib.suppress(OSError):
+            reservations.take_away(str(layout.disks / str(node)))
     with contextlib.suppress(OSError, ValueError, KeyError):
         settings = read_ini(str(layout.etc / "swift.conf"))["swift-hash"]
         config = HashConfig(

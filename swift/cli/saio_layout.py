@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import os
 import pathlib
@@ -21,6 +22,7 @@ NODES = (1, 2, 3, 4)
 PART_POWER = 10
 REPLICAS = 3
 DATA, PARITY = 4, 2  # fragments of the policy ec42
+SHARD_ABOVE = 100_000  # objects in a container
 LOG_BYTES = 10 * 1024 * 1024  # of a log, before it is put aside as LOG.1
 SERVERS = {"object": 0, "container": 1, "account": 2}
 DAEMONS = {
@@ -34,6 +36,7 @@ DAEMONS = {
     "container": (
         "container-updater",
         "container-replicator",
+        "container-sharder",
         "container-sync",
         "s3-lifecycle",
         "s3-notifier",
@@ -264,6 +267,9 @@ account_autocreate = true
 """
     for name in dict.fromkeys(PIPELINE.split()[:-1]):
         conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
+        if name == "s3api":
+            sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
+            conf += f"sts_key = {sts_key}\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":
@@ -351,6 +357,8 @@ use = egg:swift#healthcheck
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"
                 f"internal_client_conf_path = {layout.internal_client_conf}\n"
             )
+        if section == "container-sharder":
+            conf += f"auto_shard = true\nauto_shard_all = true\nshard_container_threshold = {SHARD_ABOVE}\n"
         if section == "container-sync":
             conf += f"internal_client_conf_path = {layout.internal_client_conf}\n"
     return conf

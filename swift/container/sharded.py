@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
 from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
-from swift.db.broker import Broker, Metadata
+from swift.db.broker import Broker, Metadata, Result
 from swift.db.connection import Connection
+from swift.db.errors import DatabaseReplaced
 
 from . import shard_ranges
 from .shard_ranges import ShardRange
@@ -56,6 +57,7 @@ class ShardedDatabase(Broker):
     def __init__(self, path: str, **options: Any) -> None:
         super().__init__(path, **options)
         self._files: list[str] | None = None
+        self._new_epoch: str | None = None
         self._reported_extra_files = False
 
     # -- files and states
@@ -76,9 +78,32 @@ class ShardedDatabase(Broker):
         files = self.files
         return files[-1] if files else self.path
 
+    @property
+    def new_file(self) -> str:
+        return f"{self.path[:-3]}_{self._new_epoch}.db" if self._new_epoch else self.path
+
+    def create_at_epoch(self, epoch: str | None, put_timestamp: str, policy_index: int) -> None:
+        """`create`, of a file that has the epoch in its name, for a container that was sharded or shrunk then. Raises as create."""
+        self._new_epoch = Timestamp(epoch).normal if epoch is not None else None
+        try:
+            self.create(put_timestamp, policy_index)
+        finally:
+            self._new_epoch = None
+
     def exists(self) -> bool:
         self.reload_files()
         return bool(self.files)
+
+    def change(self, function: Callable[[Connection], Result], sync: bool = False) -> Result:
+        """As Broker.change, in the newest file: whoever waited while that came into being must not write to the retiring one."""
+
+        def in_newest(conn: Connection) -> Result:
+            newest = database_files(self.path)[-1:]
+            if newest and newest[0] != conn.path:
+                raise DatabaseReplaced(f"{conn.path} retires")
+            return function(conn)
+
+        return super().change(in_newest, sync)
 
     def component_files(self) -> list[str]:
         """The files that hold the container's rows: retiring and fresh while sharding, else one."""

@@ -31,8 +31,13 @@ COMMIT_CONFIRMATION = b"put_commit_confirmation"
 REPLACED_LARGE, UNLESS_LARGE = "X-Backend-Replaced-Large-Object", "X-Backend-Unless-Large-Object"
 UPLOAD_IDS = (f"{SYSMETA}S3Api-Upload-Id", f"{SYSMETA}Swift3-Upload-Id")  # as stored
 
+# On a PUT or DELETE: 412 if there is something newer than that time. It says what was seen, and takes the place of If-None-Match.
+IF_CURRENT = "X-Backend-If-Current-Timestamp"
+
 # In the environ of a PUT: called with a mapping of footers once its body was read, to add what is kept with the object.
 UPDATE_FOOTERS = "swift.callback.update_footers"
+# And there: If-None-Match is only to tell early of what is there, each server for itself; who races with others does not mind.
+UNRESERVED = "swift.unreserved"
 
 
 def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:

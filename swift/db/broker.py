@@ -100,6 +100,11 @@ class Broker(SyncPoints, TakingOver, ABC):
         """The authoritative database file."""
         return self.path
 
+    @property
+    def new_file(self) -> str:
+        """The file that `create` makes."""
+        return self.path
+
     def exists(self) -> bool:
         """Returns True if there is a database."""
         return os.path.exists(self.file)
@@ -255,7 +260,7 @@ class Broker(SyncPoints, TakingOver, ABC):
                 if self.exists():
                     raise DatabaseExists(self.path)
                 try:
-                    new.link(self.directory, os.path.basename(self.path))
+                    new.link(self.directory, os.path.basename(self.new_file))
                 except FileExistsError:
                     raise DatabaseExists(self.path) from None
                 fault_point("db:create:linked")

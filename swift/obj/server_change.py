@@ -13,10 +13,10 @@ from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
 from swift.obj.replaced import replaced_headers
-from swift.obj.request import Malformed, stored_headers
-from swift.obj.server_put import next_part_power
+from swift.obj.request import Malformed, NamedObject, stored_headers
+from swift.obj.server_put import next_part_power, seen_time
 from swift.obj.service import ObjectService
-from swift.obj.store import OpenObject, Write
+from swift.obj.store import OpenObject, State, Write
 from swift.obj.updates import UpdatedObject
 from swift.obj.verdicts import DeleteCheck, PostChange
 from swift.wire.message import HTML_TYPE, default_body, environ_key, head_headers
@@ -159,7 +159,20 @@ class DeleteRequest:
             except ValueError:
                 raise Malformed("Bad X-If-Delete-At header value") from None
         self.write = Write(float(self.timestamp[:16]), next_part_power(environ))
-        self.check = DeleteCheck(self.timestamp, if_delete_at, is_true(environ, _UNLESS_LARGE))
+        unless_large = is_true(environ, _UNLESS_LARGE)
+        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, seen_time(environ))
+
+
+def _deleted(server: ObjectService, target: NamedObject, request: DeleteRequest) -> tuple[State, bool]:
+    """(what was there, if there is a tombstone now). Who writes under a condition excludes others that do."""
+    held = None
+    if request.check.is_conditional:
+        held = server.reservations.take(target.store, target.place, request.timestamp)
+    try:
+        return target.store.delete(target.place, request.timestamp, request.check, request.write)
+    finally:
+        if held is not None:
+            held.close()
 
 
 def delete(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -169,7 +182,11 @@ def delete(server: ObjectService, environ: Environ, start_response: StartRespons
     target = server.locate(environ)
     server.begin_write(environ, target)
     timestamp = request.timestamp
-    state, written = target.store.delete(target.place, timestamp, request.check, request.write)
+    try:
+        state, written = _deleted(server, target, request)
+    except Refused as refused:
+        headers = [("X-Backend-Timestamp", refused.timestamp)] if refused.timestamp else []
+        return answer(environ, start_response, refused.status, refused.text, headers)
     verdict = request.check.verdict(state)
     on_disk = clock.time()
     if written:

@@ -15,9 +15,9 @@ from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.constraints import check_object_creation, limits
 from swift.core.errors import BadRequest
-from swift.core.object_headers import EC_INDEX, update_overrides
+from swift.core.object_headers import EC_INDEX, IF_CURRENT, update_overrides
 from swift.core.policy import ErasurePolicy
-from swift.core.timestamp import parse
+from swift.core.timestamp import internal_timestamp, parse
 from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crcs
 from swift.obj.errors import Refused
 from swift.obj.listed import queue_fields
@@ -28,13 +28,14 @@ from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, MimeUpload, PlainUpload, open_upload
 from swift.obj.verdicts import PutCheck
 from swift.wire.errors import ClientError
-from swift.wire.message import HTML_TYPE, Match, head_headers
+from swift.wire.message import HTML_TYPE, Match, environ_key, head_headers
 from swift.wire.storage import Environ, StartResponse, answer, is_true, timestamp_of
 
 SMALL_BODY = MIN_BLOCK  # bytes; has one checksum block
 PIECE = 1 << 20
 
 _CRC = "HTTP_X_BACKEND_BODY_CRC32"
+_IF_CURRENT = environ_key(IF_CURRENT)
 _NO_COMMIT = "HTTP_X_BACKEND_NO_COMMIT"
 
 
@@ -62,7 +63,7 @@ class PutRequest:
         self.length = check_object_creation(environ, self.target.obj, timestamp)
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        self.check = PutCheck(self.timestamp, Match(condition) if condition else None)
+        self.check = PutCheck(self.timestamp, Match(condition) if condition else None, seen_time(environ))
         self.write = Write(
             self.now,
             next_part_power(environ),
@@ -96,18 +97,31 @@ def next_part_power(environ: Environ) -> int | None:
     return power
 
 
+def seen_time(environ: Environ) -> str | None:
+    """X-Backend-If-Current-Timestamp in internal form. Raises BadRequest."""
+    text = environ.get(_IF_CURRENT)
+    if text is None:
+        return None
+    try:
+        return internal_timestamp(text)
+    except ValueError:
+        raise BadRequest(f"Invalid {IF_CURRENT}") from None
+
+
 def put(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """PUT."""
     started = clock.time()
     request = PutRequest(server, environ)
     server.begin_write(environ, request.target)
-    upload = open_upload(environ, request.length, request.is_fragment)
+    takes_commit = request.is_fragment or request.check.is_conditional
+    upload = open_upload(environ, request.length, takes_commit)
     # with an Expect the sender wants to hear of a conflict before it sends anything
     small = (
         upload.length is not None
         and upload.length <= SMALL_BODY
         and "HTTP_EXPECT" not in environ
         and not isinstance(upload, MimeUpload)
+        and not (upload.is_two_phase and request.check.is_conditional)
     )
     metadata: dict[str, str] = {
         "X-Timestamp": request.timestamp,
@@ -230,17 +244,45 @@ def _put_large(
         if request.is_fragment:
             request.fragment_index(metadata)
         server.beat(target.store.device)  # an upload may take longer than that lasts
-        new.finish(metadata)
-        if upload.is_two_phase:
-            upload.await_commit()
-            server.beat(target.store.device)
-        if upload.is_two_phase or not is_true(environ, _NO_COMMIT):
-            new.commit()
+        if upload.is_two_phase and request.check.is_conditional:
+            state = _finish_reserved(server, request, upload, new, metadata)
+        else:
+            new.finish(metadata)
+            if upload.is_two_phase:
+                upload.await_commit()
+                server.beat(target.store.device)
+            if upload.is_two_phase or not is_true(environ, _NO_COMMIT):
+                new.commit()
     finally:
         new.close()
     with contextlib.suppress(ClientError):
         upload.drain()  # the object is stored, and its container is to be told, whatever becomes of the connection
     return state, footers
+
+
+def _finish_reserved(
+    server: ObjectService,
+    request: PutRequest,
+    upload: PlainUpload,
+    new: NewObject,
+    metadata: dict[str, str],
+) -> State:
+    """The end of a write under a condition, once enough other nodes let it as well; no other one begins meanwhile. What was there before."""
+    target = request.target
+    if request.is_fragment:
+        new.finish(metadata)
+    held = server.reservations.take(target.store, target.place, request.timestamp)
+    try:
+        state = new.look(request.check)
+        held.promise(request.timestamp)
+        upload.await_commit()
+        server.beat(target.store.device)
+        if not request.is_fragment:
+            new.finish(metadata)
+        new.commit()
+    finally:
+        held.close()
+    return state
 
 
 def _receive(server: ObjectService, upload: PlainUpload, new: NewObject, sums: _Sums) -> None:

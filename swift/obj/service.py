@@ -29,6 +29,7 @@ from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand
 from swift.obj.request import NamedObject
+from swift.obj.reservations import Reservations
 from swift.obj.ssync.turnstile import Turnstile
 from swift.obj.store import COMMIT_WINDOW, RECLAIM_AGE, ObjectStore, Place, StoreOptions
 from swift.obj.stores import Stores
@@ -85,6 +86,7 @@ class ObjectService:
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.replication_server = truthy(conf.get("replication_server", "true"))
         self.turnstile = Turnstile(conf, self.devices.root, logger)
+        self.reservations = Reservations(self.devices.root)
         self.replication_failure_threshold = positive_int(conf.get("replication_failure_threshold", 100))
         self.replication_failure_ratio = float(conf.get("replication_failure_ratio", 1.0))
         self.disk_chunk_size = positive_int(conf.get("disk_chunk_size", 65536))

@@ -193,6 +193,13 @@ class NewObject(ABC):
         """Append; the buffer may be used again on return. Raises NoSpace, DeviceUnavailable, DeviceOverloaded, OSError."""
 
     @abstractmethod
+    def look(self, check: Callable[[State], None]) -> State:
+        """Have it decided once more what becomes of it. Nothing newer than what was found may be there when it counts: Refused (412).
+
+        Raises what `check` raises, StateChanged, Collision, DeviceUnavailable, DeviceOverloaded, OSError.
+        """
+
+    @abstractmethod
     def finish(self, metadata: dict[str, str]) -> None:
         """Give it its metadata and make it durable under its name; an EC fragment is not yet *known* durable (`commit`).
 

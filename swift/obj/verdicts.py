@@ -18,17 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PutCheck:
-    """Raises Refused when a PUT may not go on.
+    """Raises Refused when a PUT may not go on. `if_current`: the time of what its sender has seen, internal form.
 
     Data with the very timestamp does not stop it here: the same content again is no conflict, which shows at the end.
     """
 
     timestamp: str
     if_none_match: Match | None = None
+    if_current: str | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        """What it finds must still be there when the object gets its name."""
+        return self.if_none_match is not None or self.if_current is not None
 
     def __call__(self, state: State) -> None:
         condition = self.if_none_match
-        if condition is not None and state.found is not None and state.metadata.get("ETag") in condition:
+        if self.if_current is not None:
+            # what is older than what was seen has missed something, and so is no reason against it
+            if state.timestamp > self.if_current:
+                raise Refused(412, state.timestamp)
+        elif condition is not None and state.found is not None and state.metadata.get("ETag") in condition:
             raise Refused(412)
         if state.timestamp > self.timestamp or (state.timestamp == self.timestamp and state.found is None):
             raise Refused(409, state.timestamp)
@@ -98,6 +108,12 @@ class DeleteCheck:
     timestamp: str
     if_delete_at: int | None = None
     unless_large: bool = False
+    if_current: str | None = None
+
+    @property
+    def is_conditional(self) -> bool:
+        """What it finds must still be there when the tombstone gets its name."""
+        return self.if_current is not None
 
     def __call__(self, state: State) -> bool:
         return self.verdict(state).writes
@@ -105,17 +121,19 @@ class DeleteCheck:
     def verdict(self, state: State) -> Verdict:
         """What becomes of it, given what is or was there."""
         timestamp = self.timestamp
+        # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
+        # container not told.
+        again = state.timestamp == timestamp and state.found is None and not state.expired
         status = 404 if state.found is None else 204 if state.timestamp < timestamp else 409
         if self.if_delete_at is not None:
             refusal = self._refusal(state, self.if_delete_at)
             if refusal is not None:
                 return refusal
             status = 204
+        if self.if_current is not None and state.timestamp > self.if_current and not again:
+            return Verdict(False, 412, "There is something newer")
         if self.unless_large and state.found is not None and status == 204 and is_large(state):
             return Verdict(False, 412, "It is a large object")
-        # Or this very DELETE came before, and nobody heard of what became of it: its tombstone may not be synced, its
-        # container not told.
-        again = state.timestamp == timestamp and state.found is None and not state.expired
         return Verdict(state.timestamp < timestamp or again, status)
 
     def _refusal(self, state: State, if_delete_at: int) -> Verdict | None:

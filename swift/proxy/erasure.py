@@ -13,6 +13,7 @@ from swift.proxy.erasure_small import SMALL_BODY, Peers, SmallFragments
 from swift.proxy.kinds import Upload
 from swift.proxy.put_body import ClientBody
 from swift.proxy.quorum import Answer
+from swift.proxy.reserved_uplinks import is_conditional
 from swift.proxy.services import Services
 
 
@@ -27,7 +28,7 @@ class ErasureCoded(ErasureReads):
 
     def put(self, upload: Upload) -> tuple[list[Answer], str | None]:
         length, body = upload.length, None
-        if length is not None and length <= SMALL_BODY:
+        if length is not None and length <= SMALL_BODY and not is_conditional(upload.exchange.environ):
             body = ClientBody(self.services, upload.exchange).whole(length)
             done = SmallFragments(self.services, self.policy, upload, body, self.peers).run()
             if done is not None:

@@ -21,6 +21,7 @@ from swift.proxy.fragment_sums import Encoder, merged_footers
 from swift.proxy.kinds import Upload
 from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
 from swift.proxy.quorum import UNAVAILABLE, Answer, pad
+from swift.proxy.reserved_uplinks import ReservedUplinks, is_conditional
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import (
@@ -62,10 +63,15 @@ class StreamedFragments:
             options.node_timeout,
             exchange.use_replication,
         )
-        nodes = place.selector.iterate_for_put(place.part, place.primaries)
-        self.uplinks = Uplinks(
-            services, exchange, asking, common, upload.shares, nodes, place.quorum, (FOOTERS, COMMIT)
-        )
+        self.reserved: ReservedUplinks | None = None
+        if is_conditional(exchange.environ):
+            self.reserved = ReservedUplinks(services, exchange, asking, common, upload.shares, place)
+            self.uplinks: Uplinks = self.reserved
+        else:
+            nodes = place.selector.iterate_for_put(place.part, place.primaries)
+            self.uplinks = Uplinks(
+                services, exchange, asking, common, upload.shares, nodes, place.quorum, (FOOTERS, COMMIT)
+            )
         self.body = ClientBody(services, exchange)
         self.in_hand = body
         self.encoder = Encoder(policy)
@@ -87,8 +93,11 @@ class StreamedFragments:
                 return early, None
             self._assign()
             self._stream()
-            self._send_footers()
-            refusals = self.uplinks.await_continue()
+            refused = self._send_footers()
+            if refused is not None:
+                return refused, None
+            # (who writes under a condition has waited)
+            refusals = self.uplinks.await_continue() if self.reserved is None else []
             if len(self.uplinks.live()) < self.uplinks.quorum:
                 # What was stored is not committed. Clients can do nothing about it, so that they don't hear of it as their fault,
                 # unless a quorum agrees that it is: their metadata does not fit on the disks.
@@ -203,18 +212,25 @@ class StreamedFragments:
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
-    def _send_footers(self) -> None:
-        """Raises 422 for another ETag than expected."""
+    def _send_footers(self) -> list[Answer] | None:
+        """Raises 422 for another ETag than expected. Under a condition, the answers if it comes to nothing."""
         self.etag = etag = self.encoder.etag()
         added = footers_of_filters(self.upload.exchange.environ)
         check_etag(self.upload.exchange, added, etag)
         describing = self.encoder.describing(etag)
         self.footers = merged_footers(describing, added, {})
-        for link in self.uplinks.live():
+
+        def end(link: Uplink) -> None:
             footers = merged_footers(describing, added, self.encoder.own(self.indexes[link]))
             document = metadata_document(link.boundary, footers, is_last=False)
-            end = [] if self.one_chunk is None else [b"\r\n"]
-            self.uplinks.send(link, [*end, *_chunk(document), b"0\r\n\r\n"])
+            before = [] if self.one_chunk is None else [b"\r\n"]
+            self.uplinks.send(link, [*before, *_chunk(document), b"0\r\n\r\n"])
+
+        if self.reserved is not None:
+            return self.reserved.reserve(end)
+        for link in self.uplinks.live():
+            end(link)
+        return None
 
     def _report(self, shares: list[Share]) -> None:
         """Tell the listings of the object in the place of servers that were lost."""

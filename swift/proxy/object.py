@@ -22,6 +22,7 @@ from swift.proxy.exchange import Body, Exchange, StartResponse, respond, split_h
 from swift.proxy.fan_out import FanOut
 from swift.proxy.kinds import Kind, Upload
 from swift.proxy.quorum import Answer, best_answer, quorum_size
+from swift.proxy.reserved_uplinks import is_conditional, majority, stored_by
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
@@ -30,6 +31,7 @@ from swift.proxy.updates import NOTHING, Share, container_shares
 from swift.wire.message import (
     HTTPAccepted,
     HTTPBadRequest,
+    HTTPConflict,
     HTTPNotFound,
     HTTPPreconditionFailed,
     HTTPServiceUnavailable,
@@ -76,7 +78,7 @@ class ObjectController(Controller):
             return denied(environ, start_response)
         found = self.kept.get(exchange, self._place(exchange), self._expired_too(exchange))
         if isinstance(found, list):
-            return self.respond_best(exchange, start_response, found)
+            return self.respond_best(exchange, start_response, found, extra=last_deletion(found))
         try:
             headers, metadata, content_type, content_length = split_headers(found.headers)
             headers.append(("Accept-Ranges", "bytes"))
@@ -187,15 +189,31 @@ class ObjectController(Controller):
         timestamp: Timestamp,
     ) -> Body:
         statuses = [answer.status for answer in answers]
-        if 412 in statuses and "HTTP_IF_NONE_MATCH" in exchange.environ:
+        if is_conditional(exchange.environ):
+            self._check_condition(exchange, place, answers)
+        elif 412 in statuses and "HTTP_IF_NONE_MATCH" in exchange.environ:
             raise HTTPPreconditionFailed(request=exchange.request)
-        if 409 in statuses:
+        elif 409 in statuses:
             # Something newer is there already: as good as stored, and then overwritten.
             raise HTTPAccepted(request=exchange.request)
         extra = [("Last-Modified", http_date(timestamp)), *replaced_large(answers)]
         if etag is not None:
             extra.append(("Etag", etag))
         return self.respond_best(exchange, start_response, answers, place.quorum, extra=extra)
+
+    def _check_condition(self, exchange: Exchange, place: Place, answers: list[Answer]) -> None:
+        """Raises HTTPException unless most primaries have stored a PUT under a condition."""
+        statuses = [answer.status for answer in answers]
+        if stored_by(answers) >= majority(place):
+            return
+        if any(map(is_success, statuses)):
+            # Nobody knows what will be found in the end, and so nobody is told that it was refused.
+            self.services.log_unavailable(self.kind, "PUT", statuses)
+            raise HTTPServiceUnavailable(request=exchange.request)
+        if 412 in statuses:
+            raise HTTPPreconditionFailed(request=exchange.request)
+        if 409 in statuses:
+            raise HTTPConflict(request=exchange.request)
 
     # -- POST --------------------------------------------------------------------------------------------------------------
 
@@ -287,6 +305,13 @@ class ObjectController(Controller):
                 return respond(exchange, start_response, there)
         extra = replaced_large(answers)
         return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES, extra)
+
+
+def last_deletion(answers: Sequence[Answer]) -> list[tuple[str, str]]:
+    """When an object was deleted last, by what any of the servers that don't have it knows."""
+    times = [answer.get("x-backend-timestamp") or "" for answer in answers if answer.status == 404]
+    newest = max(times, default="")
+    return [("X-Backend-Timestamp", newest)] if newest else []
 
 
 def replaced_large(answers: Sequence[Answer]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from swift.proxy.backend import Asking
 from swift.proxy.kinds import Upload
 from swift.proxy.put_body import ClientBody, check_etag, footers_of_filters, lost_rows
 from swift.proxy.quorum import Answer
+from swift.proxy.reserved_uplinks import ReservedUplinks, is_conditional
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import NO_BOUNDARY, Uplink, Uplinks, body_head, metadata_document
@@ -46,8 +47,13 @@ class StreamedPut:
             options.node_timeout,
             exchange.use_replication,
         )
-        nodes = place.selector.iterate_for_put(place.part, place.primaries)
-        self.uplinks = Uplinks(services, exchange, asking, common, upload.shares, nodes, place.quorum)
+        self.reserved: ReservedUplinks | None = None
+        if is_conditional(exchange.environ):
+            self.reserved = ReservedUplinks(services, exchange, asking, common, upload.shares, place)
+            self.uplinks: Uplinks = self.reserved
+        else:
+            nodes = place.selector.iterate_for_put(place.part, place.primaries)
+            self.uplinks = Uplinks(services, exchange, asking, common, upload.shares, nodes, place.quorum)
         self.body = ClientBody(services, exchange)
         self.digest = BodyDigest()
         self.received = 0
@@ -60,7 +66,9 @@ class StreamedPut:
             if early is not None:
                 return early
             self._stream()
-            self._send_footers()
+            refused = self._send_footers()
+            if refused is not None:
+                return refused
         except BaseException:
             self.uplinks.abandon()
             raise
@@ -109,14 +117,29 @@ class StreamedPut:
                 parts.append(b"\r\n0\r\n\r\n" if is_last else b"\r\n")
         self.uplinks.send(link, parts)
 
-    def _send_footers(self) -> None:
-        """What the metadata document says: what filters add, and our digests. Raises 422 for another ETag than expected."""
+    def _send_footers(self) -> list[Answer] | None:
+        """What the metadata document says: what filters add, and our digests. Raises 422 for another ETag than expected.
+
+        Under a condition, the answers if it comes to nothing; else it is stored by then.
+        """
         etag = self.digest.etag()
         added = footers_of_filters(self.upload.exchange.environ)
         check_etag(self.upload.exchange, added, etag)
         self.footers = {**(added or {}), **_own_footers(etag, self.digest.crc)}
-        for link in self.uplinks.live():
-            self._send(link, metadata_document(link.boundary, self.footers), is_last=True)
+        reserved = self.reserved
+
+        def end(link: Uplink) -> None:
+            document = metadata_document(link.boundary, self.footers, is_last=reserved is None)
+            self._send(link, document, is_last=True)
+
+        if reserved is None:
+            for link in self.uplinks.live():
+                end(link)
+            return None
+        refused = reserved.reserve(end)
+        if refused is None:
+            reserved.commit()
+        return refused
 
     def _report(self, shares: list[Share]) -> None:
         """Tell the listings of the object in the place of servers that were lost."""

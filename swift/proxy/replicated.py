@@ -12,6 +12,7 @@ from swift.proxy.put_small import SMALL_BODY, SmallPut
 from swift.proxy.put_streamed import StreamedPut
 from swift.proxy.quorum import Answer, is_success
 from swift.proxy.replicated_get import ReplicatedReads
+from swift.proxy.reserved_uplinks import is_conditional
 from swift.wire.message import HTTPServerError
 
 
@@ -21,7 +22,7 @@ class Replicated(ReplicatedReads):
 
     def put(self, upload: Upload) -> tuple[list[Answer], str | None]:
         length = upload.length
-        if length is not None and length <= SMALL_BODY:
+        if length is not None and length <= SMALL_BODY and not is_conditional(upload.exchange.environ):
             answers = SmallPut(self.services, upload, length).run()
         else:
             answers = StreamedPut(self.services, upload).run()

@@ -91,9 +91,15 @@ def native_error(
         code = _CONTAINER_ERRORS.get(status)
     code = code or _EVERYWHERE.get(status)
     if status == 409 and code is None:
-        code = "BucketNotEmpty" if key is None and method == "DELETE" else "ServiceUnavailable"
+        if key is None and method == "DELETE":
+            code = "BucketNotEmpty"
+        else:
+            return S3Error("ServiceUnavailable", reason="conflict")
     if code is None:
         if status == 400:
+            for name in ("X-Delete-At", "X-Delete-After"):
+                if name in text:
+                    return S3Error("InvalidArgument", text, ArgumentName=name)
             return S3Error("InvalidRequest", text or None)
         return S3Error("InternalError", reason=f"unexpected status code {status}")
     if code == "EntityTooLarge" and "quota" in text:

@@ -5,9 +5,12 @@ Never here: how checksums are taken and kept (`checksums`).
 
 from __future__ import annotations
 
-from swift.s3 import checksums, metadata
+from typing import Any
+
+from swift.s3 import checksums, manifests, metadata
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.multipart import part_checksums
 from swift.s3.objects import check_version
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element, node
@@ -15,6 +18,7 @@ from swift.wire.subanswer import Subanswer
 
 _NAMES = frozenset(("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"))
 _NUMBERS = ("x-amz-max-parts", "x-amz-part-number-marker")
+_MOST_PARTS = 1000
 _TOLD = ("Last-Modified", "x-amz-version-id", "x-amz-delete-marker")
 
 
@@ -40,12 +44,14 @@ def get(request: S3Request) -> Answer:
     if "Checksum" in wanted and kept is not None:
         name, value, kind = kept
         inner.append(
-            node("Checksum", element(f"Checksum{name.upper()}", value), element("ChecksumType", kind))
+            node(
+                "Checksum",
+                element(checksums.element_name(name), value.partition("-")[0]),
+                element("ChecksumType", kind),
+            )
         )
     if "ObjectParts" in wanted and (answer.get("x-static-large-object") or "").lower() == "true":
-        count = _parts_count(request, bucket, key, query)
-        if count:
-            inner.append(node("ObjectParts", element("PartsCount", count)))
+        inner.append(_parts(request, manifests.items_of(request, bucket, key, query)))
     if "StorageClass" in wanted:
         inner.append(element("StorageClass", "STANDARD"))
     if "ObjectSize" in wanted:
@@ -72,11 +78,26 @@ def _wanted(request: S3Request) -> set[str]:
     return names
 
 
-def _parts_count(request: S3Request, bucket: str, key: str, query: dict[str, str]) -> str | None:
-    """How many parts a large object has; None if it cannot be found out."""
-    answer = request.ask("HEAD", bucket, key, {**query, "part-number": "1"})
-    answer.close()
-    return answer.get("x-parts-count") if answer.is_success else None
+def _parts(request: S3Request, items: list[dict[str, Any]]) -> str:
+    """The parts, a page of them if they have checksums; the number of one is its place in the manifest."""
+    most = min(int(request.header(_NUMBERS[0]) or _MOST_PARTS), _MOST_PARTS)
+    after = int(request.header(_NUMBERS[1]) or 0)
+    page = items[after : after + most]
+    last = after + len(page)
+    inner = [element("PartsCount", len(items))]
+    if items and all(item.get(manifests.CHECKSUM) for item in items):
+        inner += [
+            element("PartNumberMarker", after),
+            element("NextPartNumberMarker", last),
+            element("MaxParts", most),
+            element("IsTruncated", "true" if last < len(items) and most else "false"),
+        ]
+        for number, item in enumerate(page, after + 1):
+            checksum = part_checksums.element_of(str(item[manifests.CHECKSUM]))
+            inner.append(
+                node("Part", element("PartNumber", number), element("Size", item.get("bytes", 0)), checksum)
+            )
+    return node("ObjectParts", *inner)
 
 
 def _missing(request: S3Request, answer: Subanswer, bucket: str, key: str) -> S3Error:

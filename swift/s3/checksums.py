@@ -2,7 +2,7 @@
 
 Each is fed with the pieces of a body; its value is the base64 of the bytes, most significant first. CRCs come from ISA-L, which the
 wheel of pyeclib brings along; without it CRC32C and CRC64NVME are taken by tables, slowly. CRCs of parts can be put together into that
-of the whole; all checksums of parts into a composite one. Never here: headers (`payload`).
+of the whole; all checksums of parts into a composite one. Never here: requests (`payload`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ from typing import Any, NamedTuple, Protocol
 
 from swift.coding.byte_maps import libraries
 from swift.core.checksum import crc32
+from swift.s3.errors import S3Error
+from swift.s3.xml import element
 
 PREFIX = "x-amz-checksum-"
 SYSMETA = "x-object-sysmeta-s3api-checksum"
 SYSMETA_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_CHECKSUM"
+COMPOSITE, FULL_OBJECT = "COMPOSITE", "FULL_OBJECT"
+# What a row of a listing says of a part, behind the type: so that nobody need ask for each of ten thousand.
+ROW_TYPE = "X-Object-Sysmeta-Container-Update-Override-Content-Type"
+ROW_TYPE_KEY = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_CONTENT_TYPE"
+_IN_ROW = ";s3_checksum="
 
 
 class Digest(Protocol):
@@ -142,13 +149,22 @@ ALGORITHMS = {
 }
 
 
+# The types of a whole made of parts that each algorithm can have; the first is what it has unless asked.
+KINDS = {
+    "crc32": (COMPOSITE, FULL_OBJECT), "crc32c": (COMPOSITE, FULL_OBJECT), "crc64nvme": (FULL_OBJECT,),
+    "sha1": (COMPOSITE,), "sha256": (COMPOSITE,),
+}  # fmt: skip
+
+
 def combined(algorithm: Algorithm, parts: Iterable[tuple[bytes, int]]) -> bytes:
     """The CRC of a whole, by (value, bytes) of its parts in order. Raises KeyError for what is no CRC."""
     polynomial, bits = _POLYNOMIALS[algorithm.name], algorithm.size * 8
-    whole = 0
+    whole = power = 0
+    last = -1
     for value, length in parts:
-        shifted = _times(_power(8 * length, polynomial, bits), whole, polynomial, bits)
-        whole = shifted ^ int.from_bytes(value, "big")
+        if length != last:
+            last, power = length, _power(8 * length, polynomial, bits)
+        whole = _times(power, whole, polynomial, bits) ^ int.from_bytes(value, "big")
     return whole.to_bytes(algorithm.size, "big")
 
 
@@ -175,20 +191,59 @@ def _times(first: int, second: int, polynomial: int, bits: int) -> int:
     return product
 
 
+@lru_cache(maxsize=4)
+def _squares(polynomial: int, bits: int) -> tuple[int, ...]:
+    """x to the powers 1, 2, 4, 8 … modulo the CRC's polynomial."""
+    found = [1 << bits - 2]
+    while len(found) < 64:
+        found.append(_times(found[-1], found[-1], polynomial, bits))
+    return tuple(found)
+
+
 def _power(exponent: int, polynomial: int, bits: int) -> int:
-    """x to a power, modulo the CRC's polynomial."""
-    power, square = 1 << bits - 1, 1 << bits - 2
-    while exponent:
+    """x to a power (below 2 ** 64), modulo the CRC's polynomial."""
+    power = 1 << bits - 1
+    for square in _squares(polynomial, bits):
+        if not exponent:
+            break
         if exponent & 1:
             power = _times(square, power, polynomial, bits)
-        square = _times(square, square, polynomial, bits)
         exponent >>= 1
     return power
 
 
 def stored(algorithm: Algorithm, value: bytes) -> str:
-    """What is kept with a whole object."""
-    return f"{algorithm.name}:{shown(value)}:FULL_OBJECT"
+    """What is kept with a whole object, or a part."""
+    return f"{algorithm.name}:{shown(value)}:{FULL_OBJECT}"
+
+
+def in_row(media_type: str, name: str, word: str) -> str:
+    """A type with what a row says behind it: an algorithm with the value of a part in hex, or the type of an upload.
+
+    All of it letters that the parameter of a type may have: listings take types apart and put them together again.
+    """
+    return f"{media_type}{_IN_ROW}{name}.{word}"
+
+
+def of_row(media_type: str) -> tuple[str, str, str]:
+    """(the type, algorithm, what a row says of it), both "" for nothing."""
+    plain, _, text = media_type.partition(_IN_ROW)
+    name, _, word = text.partition(";")[0].partition(".")
+    return (plain, name, word) if name in ALGORITHMS else (plain, "", "")
+
+
+def of_part(media_type: str) -> tuple[str, str]:
+    """(the type, `algorithm:value` or "") of a part's row."""
+    plain, name, word = of_row(media_type)
+    try:
+        return plain, f"{name}:{shown(bytes.fromhex(word))}" if name else ""
+    except ValueError:
+        return plain, ""
+
+
+def element_name(name: str) -> str:
+    """What documents call a checksum of an algorithm."""
+    return f"Checksum{name.upper()}"
 
 
 def split(kept: str | None) -> tuple[str, str, str] | None:
@@ -205,3 +260,27 @@ def headers_of(kept: str | None) -> list[tuple[str, str]]:
         return []
     name, value, kind = found
     return [(PREFIX + name, value), (PREFIX + "type", kind)]
+
+
+def headers_of_part(text: str) -> list[tuple[str, str]]:
+    """What an answer tells of a part's checksum, `algorithm:value`."""
+    name, _, value = text.partition(":")
+    return [(PREFIX + name, value)] if name in ALGORITHMS and value else []
+
+
+def elements_of(kept: str | None) -> list[str]:
+    """What a document tells of a checksum that is kept with an object."""
+    found = split(kept)
+    if found is None:
+        return []
+    name, value, kind = found
+    return [element(element_name(name), value), element("ChecksumType", kind)]
+
+
+def unsupported() -> S3Error:
+    """The error of an algorithm that there isn't."""
+    names = ", ".join(name.upper() for name in ALGORITHMS)
+    return S3Error(
+        "InvalidRequest",
+        f"Checksum algorithm provided is unsupported. Please try again with any of the valid types: [{names}]",
+    )

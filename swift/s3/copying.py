@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, metadata, tagging, times
-from swift.s3.answers import Answer, xml_answer
-from swift.s3.checksums import SYSMETA_KEY
+from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.s3.answers import Answer
+from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.notifications import events
@@ -41,6 +42,10 @@ class Source(NamedTuple):
     bucket: str
     key: str
     version: str | None
+
+
+# Makes the copy of an object that was made of parts; None if its parts can't be copied as such.
+CopyParts = Callable[[S3Request, Source, Subanswer, dict[str, Any]], Callable[[], patience.Told] | None]
 
 
 def source_of(request: S3Request) -> Source:
@@ -109,8 +114,8 @@ def _headers(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     return headers, {"version-id": source.version} if source.version is not None else {}
 
 
-def copy_object(request: S3Request) -> Answer:
-    """CopyObject."""
+def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answer:
+    """CopyObject. `copy_parts`: copies an object that was made of an upload's parts."""
     assert request.bucket is not None and request.key is not None
     environ = request.environ
     for key, message in (
@@ -124,59 +129,146 @@ def copy_object(request: S3Request) -> Answer:
     if source == (request.bucket, request.key, None) and not is_fresh:
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
-    if (found.content_length or 0) > limits().max_file_size:
+    wanted = _wanted(request)
+    headers: dict[str, Any] = {}
+    if is_fresh:
+        headers.update(metadata.named_headers(environ, metadata.STORED_HEADERS))
+        headers.update(metadata.user_metadata(environ))
+        headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
+    headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
+    headers.update(access.object_headers(request))
+    if environ.get("HTTP_IF_NONE_MATCH"):
+        headers["HTTP_IF_NONE_MATCH"] = "*"
+    is_large = (found.get("x-static-large-object") or "").lower() == "true"
+    of_parts = found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)
+    if copy_parts is not None and is_large and of_parts and wanted is None:
+        work = copy_parts(request, source, found, _described(found, is_fresh, headers))
+        if work is not None:
+            return patience.answer_of(request, work)
+    _check_size(found.content_length or 0)
+    return patience.answer_of(
+        request, lambda: _copied(request, source, found, is_fresh, is_large, wanted, headers)
+    )
+
+
+def _check_size(size: int) -> None:
+    if size > limits().max_file_size:
         raise S3Error(
             "InvalidRequest",
             "The specified copy source is larger than the maximum allowable size for a copy source: "
             f"{limits().max_file_size}",
         )
-    headers, query = _headers(source)
+
+
+def _wanted(request: S3Request) -> Algorithm | None:
+    """The checksum that is asked for. Raises S3Error."""
+    name = request.header("x-amz-checksum-algorithm")
+    if name is None:
+        return None
+    if name.lower() not in ALGORITHMS:
+        raise checksums.unsupported()
+    return ALGORITHMS[name.lower()]
+
+
+def _described(found: Subanswer, is_fresh: bool, headers: dict[str, Any]) -> dict[str, Any]:
+    """Headers of a PUT, with what is copied of the source's metadata."""
+    return headers if is_fresh else {**metadata.copied_headers(found.headers), **headers}
+
+
+def _copied(
+    request: S3Request,
+    source: Source,
+    found: Subanswer,
+    is_fresh: bool,
+    is_large: bool,
+    wanted: Algorithm | None,
+    headers: dict[str, Any],
+) -> patience.Told:
+    """A copy of an object's bytes. Raises S3Error."""
+    assert request.bucket is not None and request.key is not None
+    named, query = _headers(source)
+    kept = None if is_large else found.get(checksums.SYSMETA)
+    if wanted is not None and (checksums.split(kept) or ("",))[0] != wanted.name:
+        place = streamed_copies.Place(source.bucket, source.key, query)
+        target = streamed_copies.Place(request.bucket, request.key, {})
+        answer, kept = streamed_copies.copy(
+            request, place, target, _described(found, is_fresh, headers), wanted
+        )
+        tell(request, answer, found)
+        return result_of(answer, "CopyObjectResult", kept, _versions(found))
+    headers = {**named, **headers}
     if is_fresh:
         headers["HTTP_X_FRESH_METADATA"] = "True"
-        headers.update(metadata.named_headers(environ, metadata.STORED_HEADERS))
-        headers.update(metadata.user_metadata(environ))
-        headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
-    headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
-    if (found.get("x-static-large-object") or "").lower() == "true":
+    if is_large:
         headers.update(_NOT_THE_COPYS)
-    headers.update(access.object_headers(request))
-    if environ.get("HTTP_IF_NONE_MATCH"):
-        headers["HTTP_IF_NONE_MATCH"] = "*"
     answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
+    tell(request, answer, found)
+    return result_of(answer, "CopyObjectResult", kept)
+
+
+def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
+    """There is a copy, of what `found` tells of."""
+    assert request.key is not None
     request.tell(
         events.CREATED_COPY,
         request.key,
         size=found.content_length,
-        etag=answer.etag,
+        etag=etag or answer.etag,
         version_id=answer.get("x-object-version-id"),
         timestamp=answer.timestamp,
     )
-    return _answer(answer, "CopyObjectResult")
 
 
-def copy_part(request: S3Request, container: str, name: str) -> Answer:
-    """UploadPartCopy, into the part `name` of a segments container."""
+def _versions(found: Subanswer) -> list[tuple[str, str]]:
+    """What is told of the source's version where the answer to a PUT does not tell it."""
+    version = found.get("x-object-version-id")
+    return [("x-amz-copy-source-version-id", version)] if version else []
+
+
+def copy_part(
+    request: S3Request, container: str, name: str, wanted: Algorithm | None, row_type: str
+) -> Callable[[], patience.Told]:
+    """UploadPartCopy, into the part `name` of a segments container: what does it. `wanted`: the checksum that is taken of it.
+
+    Raises S3Error, now or then.
+    """
     source = source_of(request)
     found = _look(request, source)
     size = found.content_length or 0
-    headers, query = _headers(source)
-    # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
-    headers.update({**_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"})
+    extent = None
     given = request.header("x-amz-copy-source-range")
     if given is not None:
         first, last = _range(given, size)
-        headers["HTTP_RANGE"] = f"bytes={first}-{last}"
+        extent = f"bytes={first}-{last}"
         size = last - first + 1
     if size > limits().max_file_size:
         raise S3Error("EntityTooLarge")
-    answer = request.ask("PUT", container, name, query, headers, b"")
-    if answer.status not in (201, 202):
-        raise request.error_of(answer, request.bucket, request.key)
-    answer.drain()
-    return _answer(answer, "CopyPartResult")
+    named, query = _headers(source)
+    if wanted is not None:
+        place = streamed_copies.Place(source.bucket, source.key, query)
+        target = streamed_copies.Place(container, name, {})
+
+        def stream() -> patience.Told:
+            answer, kept = streamed_copies.copy(request, place, target, {}, wanted, extent, row_type)
+            return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
+
+        return stream
+    # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
+    headers = {**named, **_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"}
+    if extent is not None:
+        headers["HTTP_RANGE"] = extent
+
+    def copy() -> patience.Told:
+        answer = request.ask("PUT", container, name, query, headers, b"")
+        if answer.status not in (201, 202):
+            raise request.error_of(answer, request.bucket, request.key)
+        answer.drain()
+        return result_of(answer, "CopyPartResult", None)
+
+    return copy
 
 
 def _range(text: str, size: int) -> tuple[int, int]:
@@ -200,9 +292,17 @@ def _range(text: str, size: int) -> tuple[int, int]:
     return first, last
 
 
-def _answer(answer: Subanswer, root: str) -> Answer:
-    modified = answer.get("last-modified") or ""
-    seconds = times.of_http_date(modified)
+def result_of(
+    answer: Subanswer,
+    root: str,
+    kept: str | None,
+    more: list[tuple[str, str]] | None = None,
+    etag: str | None = None,
+    has_type: bool = True,
+) -> patience.Told:
+    """What a copy is answered. `kept`: the copy's checksum; `more`: headers beside those of the PUT's answer; `etag`: if not that one's."""
+    seconds = times.of_http_date(answer.get("last-modified") or "")
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD]
-    etag = answer.etag or ""
-    return xml_answer(document(root, element("LastModified", seconds), element("ETag", f'"{etag}"')), shown)
+    told = checksums.elements_of(kept)
+    inner = [element("LastModified", seconds), element("ETag", f'"{etag or answer.etag or ""}"')]
+    return document(root, *inner, *(told if has_type else told[:1])), [*shown, *(more or ())]

@@ -28,6 +28,8 @@ from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
+from swift.s3.sts import service as sts
+from swift.s3.sts import sessions
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
@@ -65,21 +67,13 @@ class S3Api:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        is_preflight = environ["REQUEST_METHOD"] == "OPTIONS" and cors.is_preflight(environ)
-        is_signed = not is_preflight and signature.is_signed(environ)
-        is_form = (
-            not is_signed and environ["REQUEST_METHOD"] == "POST" and post_form.is_form(environ, self.options)
-        )
-        if not is_preflight and not is_signed and not is_form:
+        handler = self._handler_of(environ)
+        if handler is None:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
-        answer: Answer | None
         try:
-            if is_form:
-                answer = self._answer_form(environ)
-            else:
-                answer = self._answer_preflight(environ) if is_preflight else self._answer(environ)
+            answer = handler(environ)
         except S3Error as error:
             answer = self._told(environ, error)
         except ClientError:
@@ -99,18 +93,38 @@ class S3Api:
         )
         return answer.body
 
+    def _handler_of(self, environ: dict[str, Any]) -> Callable[[dict[str, Any]], Answer | None] | None:
+        """What answers a request; None for those that are not S3's."""
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS" and cors.is_preflight(environ):
+            return self._answer_preflight
+        if signature.is_signed(environ):
+            return self._answer_sts if environ["PATH_INFO"] == "/" and sts.is_asked(environ) else self._answer
+        if method == "POST":
+            if post_form.is_form(environ, self.options):
+                return self._answer_form
+            if self.options.sts_keys and sts.is_asked(environ):
+                return self._answer_sts
+        return None
+
     def _answer(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         credential = signature.read(environ, options, host_bucket)
-        if credential.token is not None:
-            raise S3Error("InvalidToken")  # there are no temporary credentials here
+        session = sessions.session_of(credential, options)
         for key in _RIGHTS:
             environ.pop(key, None)
         request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
+        request.session = session
         metadata.check_headers(environ)
         return self._carried_out(request, operations.find(request))
+
+    def _answer_sts(self, environ: dict[str, Any]) -> Answer:
+        """Raises S3Error."""
+        for key in _RIGHTS:
+            environ.pop(key, None)
+        return sts.answer(environ, self.app, self.options, self.logger)
 
     def _answer_form(self, environ: dict[str, Any]) -> Answer:
         """A form is a PutObject in another dress. Raises S3Error."""
@@ -119,11 +133,11 @@ class S3Api:
         form = post_form.received(environ, options, host_bucket)
         if form.credential is None:
             raise S3Error("AccessDenied", reason="not_signed")
-        if form.credential.token is not None:
-            raise S3Error("InvalidToken")
+        session = sessions.session_of(form.credential, options)
         for key in _RIGHTS:
             form.environ.pop(key, None)
         request = S3Request(form.environ, self.app, options, self.logger, form.credential, host_bucket)
+        request.session = session
         request.key = form.key
         metadata.check_headers(form.environ)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
@@ -184,6 +198,7 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
     options = parse_options(conf)
     logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
+    register_sensitive_header("x-amz-security-token")
     for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
         register_sensitive_parameter(name)
     capabilities.register(

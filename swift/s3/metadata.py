@@ -12,13 +12,14 @@ from typing import Any
 
 from swift.core import capabilities
 from swift.core.timestamp import http_date
-from swift.s3.errors import HEADER_NOT_IMPLEMENTED, S3Error
-from swift.wire.message import wsgi_to_str
+from swift.s3.errors import S3Error
+from swift.wire.message import environ_key, wsgi_to_str
 from swift.wire.parser import UNDERSCORED
 
 Headers = list[tuple[str, str]]
 
 ETAG = "x-object-sysmeta-s3api-etag"
+ETAG_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_ETAG"
 OLD_ETAG = "x-object-sysmeta-swift3-etag"
 _META = "x-amz-meta-"
 _NATIVE_META = "x-object-meta-"
@@ -147,13 +148,18 @@ _CHECKS = {
 }
 
 
-def no_conditions(environ: Mapping[str, Any], message: str) -> None:
-    """Raises S3Error for a conditional write of a kind that does not exist."""
-    for key in ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"):
-        if key in environ:
-            raise S3Error("NotImplemented", message, Header=key[5:].replace("_", "-").title())
-    if environ.get("HTTP_IF_NONE_MATCH", "*").strip() != "*":
-        raise S3Error("NotImplemented", HEADER_NOT_IMPLEMENTED, Header="If-None-Match")
+_COPIED = frozenset((
+    "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag", "x-delete-at",
+))  # fmt: skip
+
+
+def copied_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of a native answer's headers what a copy of the object keeps: environ keys."""
+    return {
+        environ_key(name): value
+        for name, value in headers
+        if name.lower() in _COPIED or name.lower().startswith(_NATIVE_META)
+    }
 
 
 # -- answers --------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from swift.core.names import wsgi_quote
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.wire.message import wsgi_to_str
@@ -45,7 +46,9 @@ def bucket_and_key(
         text = path if path.isascii() else wsgi_to_str(path)
         text.encode()
     except UnicodeError:
-        raise S3Error("InvalidURI", Uri=path) from None
+        raise S3Error("InvalidURI", Uri=wsgi_quote(path)) from None
+    if "\0" in text:
+        raise S3Error("InvalidURI", Uri=wsgi_quote(path))
     text = text[1:]
     if bucket is not None:
         if "/" in bucket or not bucket.isprintable():

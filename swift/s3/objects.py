@@ -9,7 +9,16 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
-from swift.s3 import access, checksums, copying, metadata, payload, tagging
+from swift.s3 import (
+    access,
+    checksums,
+    copying,
+    manifests,
+    metadata,
+    payload,
+    tagging,
+    write_conditions,
+)
 from swift.s3.acl import native
 from swift.s3.answers import Answer, Headers, empty
 from swift.s3.conditions import with_native_values
@@ -63,19 +72,50 @@ def get(request: S3Request) -> Answer:
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
-    if (
-        request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED"
-        and answer.status == 200
-        and "HTTP_RANGE" not in request.environ
-    ):
-        shown.extend(checksums.headers_of(answer.get(checksums.SYSMETA)))
+    if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
+        shown.extend(_checksum(request, answer, bucket, key, query))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
     if overrides:
         replaced = {name for name, _ in overrides}
         shown = [*(pair for pair in shown if pair[0] not in replaced), *overrides]
+    if "partNumber" in params and answer.status == 200 and answer.get("x-parts-count") is None:
+        return _only_part(request, answer, shown)
     if request.method == "HEAD" and answer.status == 200 and "HTTP_RANGE" in request.environ:
         return _head_of_range(request, answer, shown)
     return request.passed(answer, shown)
+
+
+def _only_part(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
+    """An object that was not uploaded in parts is its own first one."""
+    if int(request.params["partNumber"]) > 1:
+        answer.close()
+        raise S3Error("InvalidPartNumber")
+    length = answer.content_length
+    if not length:
+        return request.passed(answer, shown)
+    return request.passed(answer, [*shown, ("Content-Range", f"bytes 0-{length - 1}/{length}")], 206)
+
+
+def _checksum(
+    request: S3Request, answer: Subanswer, bucket: str, key: str, query: dict[str, str] | None
+) -> Headers:
+    """What a read tells of checksums: the object's of all of it, a part's of a part."""
+    kept = answer.get(checksums.SYSMETA)
+    if kept is None or "HTTP_RANGE" in request.environ:
+        return []
+    if answer.status == 200:
+        return checksums.headers_of(kept)
+    if answer.status != 206 or query is None or "part-number" not in query:
+        return []
+    if answer.get("x-parts-count") is None:
+        return checksums.headers_of(kept)
+    whole = {name: value for name, value in query.items() if name != "part-number"}
+    try:
+        items = manifests.items_of(request, bucket, key, whole)
+        text = str(items[int(query["part-number"]) - 1].get(manifests.CHECKSUM, ""))
+    except (S3Error, IndexError):
+        return []  # the object has changed meanwhile
+    return checksums.headers_of_part(text)
 
 
 def _head_of_range(request: S3Request, answer: Subanswer, shown: Headers) -> Answer:
@@ -140,20 +180,23 @@ def _overrides(params: dict[str, str]) -> Headers:
     return found
 
 
-def put(request: S3Request) -> Answer:
-    """PutObject, and CopyObject where a header names a source."""
+def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answer:
+    """PutObject, and CopyObject where a header names a source; `copy_parts` as there."""
     bucket, key = _names(request)
     environ = request.environ
     if len(key.encode()) > limits().max_object_name_length:
         raise S3Error("KeyTooLongError")
     check_headers(request)
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
-        return copying.copy_object(request)
-    body = payload.prepared(request)
+        return copying.copy_object(request, copy_parts)
+    body = payload.prepared(request, checksums.ALGORITHMS.get(request.options.default_checksum))
     headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
-    if "HTTP_IF_NONE_MATCH" in environ:
-        headers["HTTP_IF_NONE_MATCH"] = "*"
-    answer = body.put(request, bucket, key, headers)
+    condition = write_conditions.of_write(environ)
+    headers.update(write_conditions.headers(request, bucket, key, condition))
+    try:
+        answer = body.put(request, bucket, key, headers)
+    except S3Error as error:
+        raise write_conditions.lost(request, bucket, key, condition, error) from None
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -169,9 +212,7 @@ def put(request: S3Request) -> Answer:
 def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
-    metadata.no_conditions(environ, "Conditional object PUTs are not supported.")
-    if "HTTP_IF_MATCH" in environ:
-        raise S3Error("NotImplemented", "Conditional object PUTs are not supported.", Header="If-Match")
+    write_conditions.of_write(environ)
     for name, message in _NOT_YET.items():
         if name in environ:
             raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())

@@ -9,6 +9,9 @@ from typing import Any
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
+from swift.s3.sts.keys import Key, parse_keys
+
+_CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
+    default_checksum: str = ""  # an algorithm's name, "" for none
     notification_targets: tuple[str, ...] = ()
     access_log_interval: float = 300.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
@@ -73,9 +78,21 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            default_checksum=_checksum(conf.get("default_checksum", "none")),
             notification_targets=targets,
             access_log_interval=positive_float(conf.get("access_log_interval", "300")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
+
+
+def _checksum(text: Any) -> str:
+    """Raises ValueError."""
+    name = str(text).strip().lower()
+    if name in ("", "none"):
+        return ""
+    if name not in _CHECKSUMS:
+        raise ValueError(f"default_checksum must be none or one of {', '.join(_CHECKSUMS)}, not {text!r}")
+    return name

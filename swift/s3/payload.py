@@ -12,7 +12,19 @@ from collections.abc import MutableMapping
 from typing import Any, Protocol
 
 from swift.s3 import chunked, metadata
-from swift.s3.checksums import ALGORITHMS, PREFIX, SYSMETA, SYSMETA_KEY, Algorithm, shown, stored
+from swift.s3.checksums import (
+    ALGORITHMS,
+    FULL_OBJECT,
+    PREFIX,
+    ROW_TYPE,
+    ROW_TYPE_KEY,
+    SYSMETA,
+    SYSMETA_KEY,
+    Algorithm,
+    in_row,
+    shown,
+    stored,
+)
 from swift.s3.digests import Check
 from swift.s3.errors import S3Error
 from swift.s3.signature import Credential
@@ -57,11 +69,16 @@ class Sender(Protocol):
 
 
 class Payload:
-    """`input`, `length`: of the native request, length None for a body that ends where it ends. `error`: what was found while reading."""
+    """`input`, `length`: of the native request, length None for a body that ends where it ends. `error`: what was found while reading.
 
-    def __init__(self, request: Sender) -> None:
+    `wanted`: what checksum is taken of a body that brings none; `is_described`: the checksum in its headers is the body's own. `row_type`:
+    that of a part's row, which tells the checksum, too.
+    """
+
+    def __init__(self, request: Sender, wanted: Algorithm | None = None, is_described: bool = True) -> None:
         environ = request.environ
         self.environ = environ
+        self.row_type: str | None = None
         self.error: S3Error | None = None
         self.etag = _content_md5(environ)
         text = environ.get("CONTENT_LENGTH")
@@ -70,7 +87,12 @@ class Payload:
             raise S3Error("MissingContentLength")
         sha256 = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
         form = chunked.form_of(environ, request.credential, sha256)
-        algorithm, value, trailer = _checksum(environ, form is not None)
+        algorithm, value, trailer = (
+            _checksum(environ, form is not None) if is_described else (None, None, None)
+        )
+        self.is_promised = algorithm is not None
+        if algorithm is None:
+            algorithm = wanted
         expected = sha256 if form is None and sha256 and _SHA256.fullmatch(sha256) else None
         if form is None and sha256 is not None and expected is None and sha256 != "UNSIGNED-PAYLOAD":
             raise chunked.bad_sha256(request.credential, sha256)
@@ -110,6 +132,8 @@ class Payload:
         if check.algorithm is not None:
             if check.value is not None:
                 headers[SYSMETA_KEY] = stored(check.algorithm, check.value)
+                if self.row_type is not None:
+                    headers[ROW_TYPE_KEY] = self._told_in_row(check.algorithm, check.value)
             else:
                 headers[FOOTERS] = self._update_footers
         return headers
@@ -132,6 +156,12 @@ class Payload:
         check = self.check
         if check.algorithm is not None and check.value is not None:
             footers[SYSMETA.title()] = stored(check.algorithm, check.value)
+            if self.row_type is not None:
+                footers[ROW_TYPE] = self._told_in_row(check.algorithm, check.value)
+
+    def _told_in_row(self, algorithm: Algorithm, value: bytes) -> str:
+        assert self.row_type is not None
+        return in_row(self.row_type, algorithm.name, value.hex())
 
     def put(
         self, request: Sender, container: str, name: str, headers: dict[str, Any], query: Any = None
@@ -158,12 +188,13 @@ class Payload:
         check = self.check
         if check.algorithm is None or check.value is None:
             return []
-        return [(PREFIX + check.algorithm.name, shown(check.value)), (PREFIX + "type", "FULL_OBJECT")]
+        found = [(PREFIX + check.algorithm.name, shown(check.value))]
+        return found if self.row_type is not None else [*found, (PREFIX + "type", FULL_OBJECT)]
 
 
-def prepared(request: Sender) -> Payload:
+def prepared(request: Sender, wanted: Algorithm | None = None, is_described: bool = True) -> Payload:
     """The body of a request. Raises S3Error for headers that contradict each other."""
-    return Payload(request)
+    return Payload(request, wanted, is_described)
 
 
 class _Checked(InputFilter):

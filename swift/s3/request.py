@@ -125,20 +125,23 @@ class S3Request:
     def version_id(self) -> str | None:
         return self.params.get("versionId")
 
-    def document_body(self, limit: int, required: bool = True) -> bytes:
-        """A document that came as the body, checked against what the headers say of it. Raises S3Error."""
+    def document_body(self, limit: int, required: bool = True, is_described: bool = True) -> bytes:
+        """A document that came as the body, checked against what the headers say of it. Raises S3Error.
+
+        `is_described`: the checksum in the headers is the document's, not that of an object that it is about.
+        """
         environ = self.environ
         data = b""
         if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-            data = self._document(limit)
+            data = self._document(limit, is_described)
         if not data and required:
             raise S3Error("MissingRequestBodyError")
         return data
 
-    def _document(self, limit: int) -> bytes:
+    def _document(self, limit: int, is_described: bool) -> bytes:
         if self.credential is not None:
             self.authenticate()  # nothing is read for a stranger, and chunks may be signed with the key
-        body = payload.prepared(self)
+        body = payload.prepared(self, is_described=is_described)
         if body.length is not None and body.length > limit:
             raise S3Error("MalformedXML")
         parts: list[bytes] = []

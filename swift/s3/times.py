@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+from datetime import datetime
 from email.utils import mktime_tz, parsedate_tz
 
 from swift.core import clock
@@ -26,6 +27,17 @@ def seconds_of_iso(text: str) -> int:
     year, month, day = int(text[:4]), int(text[5:7]), int(text[8:10])
     whole = calendar.timegm((year, month, day, int(text[11:13]), int(text[14:16]), int(text[17:19])))
     return whole + 1 if text[20:].strip("0") else whole
+
+
+def seconds_of(text: str) -> int | None:
+    """Seconds since the epoch of a date as clients send it, HTTP's or ISO's; a fraction is dropped. None for what is none."""
+    parts = parsedate_tz(text)
+    try:
+        if parts is not None and "T" not in text[:11]:
+            return mktime_tz(parts)
+        return calendar.timegm(datetime.strptime(text.strip()[:19], "%Y-%m-%dT%H:%M:%S").timetuple())
+    except (ValueError, OverflowError):
+        return None
 
 
 def of_epoch(seconds: float) -> str:

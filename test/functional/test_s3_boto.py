@@ -135,6 +135,26 @@ def test_an_object_with_all_that_it_has(s3, bucket):
     assert refused(s3.get_object, Bucket=bucket, Key=NAME) == ("NoSuchKey", 404)
 
 
+def test_an_object_is_its_own_first_part(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"whole")
+    for read in (s3.get_object, s3.head_object):
+        told = read(Bucket=bucket, Key="k", PartNumber=1)
+        assert told["ResponseMetadata"]["HTTPStatusCode"] == 206
+        assert told["ContentRange"] == "bytes 0-4/5" and told["ContentLength"] == 5
+        assert refused(read, Bucket=bucket, Key="k", PartNumber=2)[1] == 416
+
+
+def test_a_native_expiry_that_is_none(s3, bucket):
+    def send_expiry(request, **_):
+        request.headers["X-Delete-At"] = "5"
+
+    s3.meta.events.register("before-sign.s3.PutObject", send_expiry)
+    try:
+        assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"x") == ("InvalidArgument", 400)
+    finally:
+        s3.meta.events.unregister("before-sign.s3.PutObject", send_expiry)
+
+
 def test_conditions(s3, bucket):
     etag = s3.put_object(Bucket=bucket, Key="k", Body=b"1")["ETag"]
     assert body_of(s3.get_object(Bucket=bucket, Key="k", IfMatch=etag)) == b"1"

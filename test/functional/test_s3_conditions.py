@@ -1,6 +1,7 @@
 """Conditions of writes and deletions through the S3 API: what is decided, and that of many who try only one wins."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import pytest
@@ -8,8 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 
-@pytest.fixture(scope="module")
-def s3(address):
+def client_of(address):
     return boto3.client(
         "s3",
         endpoint_url=f"http://{address[0]}:{address[1]}",
@@ -18,6 +18,11 @@ def s3(address):
         region_name="us-east-1",
         config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, signature_version="s3v4"),
     )
+
+
+@pytest.fixture(scope="module")
+def s3(address):
+    return client_of(address)
 
 
 @pytest.fixture
@@ -53,3 +58,129 @@ def test_a_bucket_of_another_owner_than_expected(s3, bucket):
     assert told(s3.copy_object, **copy, ExpectedSourceBucketOwner="x") == ("AccessDenied", 403)
     s3.copy_object(**copy, ExpectedSourceBucketOwner="test", ExpectedBucketOwner="test")
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"1"
+
+
+# -- writes ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["copies", "fragments", "with-history"])
+def kind(request, s3, name):
+    """A bucket of each kind; its name."""
+    bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
+    if request.param == "fragments":
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "us-east-1:ec42"})
+    else:
+        s3.create_bucket(Bucket=bucket)
+    if request.param == "with-history":
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return bucket
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_a_new_object_and_its_replacement(s3, kind, size):
+    put = {"Bucket": kind, "Key": "a b/ü"}
+    assert told(s3.put_object, **put, Body=b"", IfMatch="x") == ("NoSuchKey", 404)
+    first = s3.put_object(**put, Body=b"1" * size, IfNoneMatch="*")["ETag"]
+    assert told(s3.put_object, **put, Body=b"2" * size, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert told(s3.put_object, **put, Body=b"2", IfMatch='"00000000000000000000000000000000"') == (
+        "PreconditionFailed", 412,
+    )  # fmt: skip
+    s3.put_object_tagging(**put, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})  # is no new content
+    second = s3.put_object(**put, Body=b"2" * size + b"x", IfMatch=first)["ETag"]
+    assert told(s3.put_object, **put, Body=b"3", IfMatch=first) == ("PreconditionFailed", 412)
+    assert s3.get_object(**put)["Body"].read() == b"2" * size + b"x"
+    s3.put_object(**put, Body=b"4", IfMatch=second.strip('"'))
+    s3.delete_object(**put)
+    assert told(s3.put_object, **put, Body=b"5", IfMatch=second) == ("NoSuchKey", 404)
+    s3.put_object(**put, Body=b"6", IfNoneMatch="*")
+    assert s3.get_object(**put)["Body"].read() == b"6"
+    assert told(s3.put_object, **put, Body=b"", IfMatch=first, IfNoneMatch="*") == ("NotImplemented", 501)
+    assert told(s3.put_object, **put, Body=b"", IfNoneMatch='"x"') == ("NotImplemented", 501)
+
+
+def test_uploads_in_parts_under_conditions(s3, bucket):
+    def complete(body, **condition):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+        part = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+        etag = s3.upload_part(**part, PartNumber=1, Body=body)["ETag"]
+        parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+        return s3.complete_multipart_upload(**part, MultipartUpload=parts, **condition)["ETag"]
+
+    assert told(complete, body=b"1", IfMatch="x") == ("NoSuchKey", 404)
+    first = complete(b"1", IfNoneMatch="*")
+    assert told(complete, body=b"2", IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert told(complete, body=b"2", IfMatch='"x-1"') == ("PreconditionFailed", 412)
+    second = complete(b"2", IfMatch=first)
+    assert told(complete, body=b"3", IfMatch=first) == ("PreconditionFailed", 412)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"4", IfMatch=second)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"4"
+
+
+def count_up(address, bucket, key, times, wins):
+    """Add one to the number that an object holds, `times` times; each that was acknowledged is in `wins`."""
+    client = client_of(address)
+    for _ in range(times):
+        while True:
+            answer = client.get_object(Bucket=bucket, Key=key)
+            number = int(answer["Body"].read()) + 1
+            try:
+                client.put_object(Bucket=bucket, Key=key, Body=str(number).encode(), IfMatch=answer["ETag"])
+            except ClientError as error:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                assert status in (404, 409, 412), error
+                continue
+            wins.append(number)
+            break
+
+
+def test_each_of_many_counts_once(address, s3, kind):
+    s3.put_object(Bucket=kind, Key="n", Body=b"0")
+    wins: list[int] = []
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda _: count_up(address, kind, "n", 5, wins), range(6)))
+    assert sorted(wins) == list(range(1, 31))
+    assert s3.get_object(Bucket=kind, Key="n")["Body"].read() == b"30"
+
+
+def test_one_of_many_makes_it(address, s3, kind):
+    def make(number):
+        return told(
+            client_of(address).put_object, Bucket=kind, Key="k", Body=str(number).encode(), IfNoneMatch="*"
+        )
+
+    for _ in range(3):
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(make, range(8)))
+        assert [code for code, _ in answers].count("") == 1, answers
+        winner = answers.index(("", 200))
+        assert {status for _, status in answers} <= {200, 409, 412}
+        assert s3.get_object(Bucket=kind, Key="k")["Body"].read() == str(winner).encode()
+        s3.delete_object(Bucket=kind, Key="k")
+    if "VersionId" in s3.put_object(Bucket=kind, Key="k", Body=b""):
+        rows = s3.list_object_versions(Bucket=kind)["Versions"]
+        assert len(rows) == 4, "who lost has left a version"
+
+
+def test_a_state_that_is_locked_while_it_is_changed(address, s3, bucket):
+    """As Terraform's backend does it: a lock that is made, the state, and the lock removed."""
+    s3.put_object(Bucket=bucket, Key="state", Body=b"0")
+    inside: list[int] = []
+
+    def work(number):
+        client = client_of(address)
+        while told(client.put_object, Bucket=bucket, Key="state.tflock", Body=b"me", IfNoneMatch="*") != (
+            "",
+            200,
+        ):
+            pass
+        inside.append(number)
+        assert inside == [number]
+        state = client.get_object(Bucket=bucket, Key="state")
+        value = str(int(state["Body"].read()) + 1).encode()
+        client.put_object(Bucket=bucket, Key="state", Body=value, IfMatch=state["ETag"])
+        inside.remove(number)
+        client.delete_object(Bucket=bucket, Key="state.tflock")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(12)))
+    assert s3.get_object(Bucket=bucket, Key="state")["Body"].read() == b"12"

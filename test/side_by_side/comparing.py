@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -58,12 +58,15 @@ class Difference(NamedTuple):
 
 
 def differences(
-    reference: Answer, ours: Answer, kept: tuple[Mapping[str, str], Mapping[str, str]]
+    reference: Answer,
+    ours: Answer,
+    kept: tuple[Mapping[str, str], Mapping[str, str]],
+    words: Sequence[tuple[str, str]] = (),
 ) -> list[Difference]:
-    """`kept`: by side, values that are each side's own, by name."""
+    """`kept`: by side, values that are each side's own, by name. `words`: patterns, and what stands for them."""
     if reference.body == ours.body:  # often, and it may be long
         reference, ours = reference._replace(body=b""), ours._replace(body=b"")
-    return _differences(_Plain(reference, kept[0]), _Plain(ours, kept[1]))
+    return _differences(_Plain(reference, kept[0], words), _Plain(ours, kept[1], words))
 
 
 def _differences(theirs: _Plain, mine: _Plain) -> list[Difference]:
@@ -86,7 +89,8 @@ def _differences(theirs: _Plain, mine: _Plain) -> list[Difference]:
 class _Plain:
     """An answer without what is its own."""
 
-    def __init__(self, answer: Answer, kept: Mapping[str, str]) -> None:
+    def __init__(self, answer: Answer, kept: Mapping[str, str], words: Sequence[tuple[str, str]]) -> None:
+        self._words = words
         self._kept = sorted(kept.items(), key=lambda item: -len(item[1]))
         boundary = _BOUNDARY.search(answer.header("content-type"))
         if boundary:
@@ -97,9 +101,13 @@ class _Plain:
         self.headers: dict[str, list[str]] = {}
         for name, value in answer.headers:
             name = name.lower()
+            if name == "content-length" and answer.status == 204:
+                continue  # there is no body, whether that is said or not
             if name in _SETS:
                 value = ", ".join(sorted(word.strip() for word in value.split(",")))
-            self.headers.setdefault(name, []).append(_HEADERS.get(name) or self._text(value))
+            text = _HEADERS.get(name) or self._text(value)
+            if text or not value:  # a word may stand for nothing
+                self.headers.setdefault(name, []).append(text)
         for values in self.headers.values():
             values.sort()
         raw = answer.body.decode("utf-8", "surrogateescape")
@@ -111,6 +119,8 @@ class _Plain:
         for name, value in self._kept:
             if len(value) > 5:
                 text = text.replace(value, f"<{name}>")
+        for pattern, word in self._words:
+            text = re.sub(pattern, word, text)
         return plain(text)
 
     def _body(self, text: str, content_type: str) -> str:

@@ -116,34 +116,52 @@ def _verdict(
 ) -> Verdict:
     if step.wait:
         time.sleep(step.wait)
-    found = _compared(step, sides)
-    unexpected, expected, stale = _sorted(found, step.differs, feature.ignored)
+    found = _compared(step, sides, feature)
+    unexpected, expected, stale = _sorted(found, step.differs, feature)
     for pause in pauses:
         if not unexpected and not stale:
             break
         time.sleep(pause)
-        unexpected, expected, stale = _sorted(_compared(step, sides), step.differs, feature.ignored)
+        unexpected, expected, stale = _sorted(_compared(step, sides, feature), step.differs, feature)
     return Verdict(number, step, sides[1]._filled(step.path), unexpected, expected, stale)
 
 
-def _compared(step: Step, sides: tuple[Side, Side]) -> list[Difference]:
+def _compared(step: Step, sides: tuple[Side, Side], feature: Feature) -> list[Difference]:
     reference, ours = (side.do(step) for side in sides)
-    return differences(reference, ours, (sides[0].kept, sides[1].kept))
+    return differences(reference, ours, (sides[0].kept, sides[1].kept), feature.words)
 
 
 def _sorted(
-    found: list[Difference], differs: Mapping[str, str], ignored: Mapping[str, str]
+    found: list[Difference], differs: Mapping[str, str], feature: Feature
 ) -> tuple[list[Difference], list[tuple[Difference, str]], list[str]]:
     unexpected = []
     expected = []
+    why = {difference: _why(difference, feature) for difference in found}
+    of_all = next((why[item] for item in found if item.what in ("status", "body") and why[item]), "")
     for difference in found:
-        for known in (differs, ignored):
-            reason = known.get(difference.what) or known.get("*")
-            if reason:
-                expected.append((difference, reason))
-                break
+        reason = ""
+        for known in (differs, feature.ignored):
+            reason = reason or known.get(difference.what) or known.get("*") or ""
+        reason = reason or why[difference] or of_all
+        if reason:
+            expected.append((difference, reason))
         else:
             unexpected.append(difference)
     seen = {difference.what for difference in found}
     stale = [what for what in differs if what not in seen and not (what == "*" and seen)]
     return unexpected, expected, stale
+
+
+def _why(difference: Difference, feature: Feature) -> str:
+    """The reason that a feature's `known` differences give, or ""."""
+    for known in feature.known:
+        if (
+            (
+                difference.what == known.what
+                or (known.what.endswith("-") and difference.what.startswith(known.what))
+            )
+            and re.search(known.reference, difference.reference)
+            and re.search(known.ours, difference.ours)
+        ):
+            return known.why
+    return ""

@@ -1,6 +1,6 @@
 """What a feature's list of requests is made of, and where the lists are.
 
-A list is a module of `test.side_by_side.features` with `STEPS`, and where needed `FILTERS`, `WITHOUT` and `OPTIONS` (see `Feature`).
+A list is a module of `test.side_by_side.features` with `STEPS`, and where needed `FILTERS`, `WITHOUT`, `OPTIONS`, `WORDS`, `KNOWN` (see `Feature`).
 Never here: sending and comparing.
 """
 
@@ -41,10 +41,25 @@ class Step(NamedTuple):
     differs: Mapping[str, str] = {}
 
 
+class Known(NamedTuple):
+    """A difference that is expected wherever it is met: what it is in, and patterns that find it in both sides' values.
+
+    One in the status or the body accounts for all that differs in that answer.
+    """
+
+    what: str
+    reference: str
+    ours: str
+    why: str
+
+
 class Feature(NamedTuple):
     """steps: in their order. filters: that stand in the pipeline for this feature only, or with options: name → lines.
 
     without: filters that don't. options: lines of the application's section. ignored: as `Step.differs`, for all steps, seen or not.
+
+    known: differences that are expected at each step.
+    words: (pattern, what stands for it) for texts of headers and bodies that are each side's own.
     """
 
     name: str
@@ -53,6 +68,8 @@ class Feature(NamedTuple):
     without: Sequence[str] = ()
     options: str = ""
     ignored: Mapping[str, str] = {}
+    words: Sequence[tuple[str, str]] = ()
+    known: Sequence[Known] = ()
 
     @property
     def account(self) -> str:
@@ -73,7 +90,7 @@ def _feature(name: str) -> Feature:
     module = importlib.import_module(f"{features.__name__}.{name}")
     more = {
         key: getattr(module, key.upper())
-        for key in ("filters", "without", "options", "ignored")
+        for key in ("filters", "without", "options", "ignored", "words", "known")
         if hasattr(module, key.upper())
     }
     return Feature(name, module.STEPS, **more)

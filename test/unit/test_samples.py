@@ -31,6 +31,7 @@ DAEMONS = {
     "account-replicator": "account-server",
     "container-replicator": "container-server",
     "account-reaper": "account-server",
+    "container-sharder": "container-server",
     "container-reconciler": "container-reconciler",
     "s3-lifecycle": "s3-lifecycle",
     "s3-notifier": "s3-notifier",

@@ -60,11 +60,10 @@ class DeviceWork:
         for job in jobs:
             pool.spawn_n(self._work_logged, job)
 
-    def replicate(self, path: str) -> None:
-        """One replica; never raises for what disks or servers do."""
+    def replicate(self, path: str) -> list[bool]:
+        """One replica; for each node that it was to be brought to whether that has all now. Never raises for what disks or servers do."""
         job = self._job_logged(path, self._look_at_all([path])[0])
-        if job is not None:
-            self._work_logged(job)
+        return [] if job is None else self._work_logged(job)
 
     # -- looking
 
@@ -186,12 +185,13 @@ class DeviceWork:
 
     # -- bringing up to date
 
-    def _work_logged(self, job: Job) -> None:
+    def _work_logged(self, job: Job) -> list[bool]:
         started = clock.time()
+        results: list[bool] = []
         try:
-            self._work(job)
+            self._work(job, results)
         except DatabaseMissing:
-            return  # removed meanwhile
+            return results  # removed meanwhile
         except _EXPECTED as err:
             self._failed(job.path, str(err))
         except Exception:
@@ -201,6 +201,7 @@ class DeviceWork:
             if job.replica.was_used:
                 self.disk.leave(CONNECTIONS.forget, os.path.dirname(job.path))
         self.daemon.metrics.timing_since("timing", started)
+        return results
 
     def _failed(self, path: str, why: str) -> None:
         self.figures.count("failure")
@@ -209,8 +210,8 @@ class DeviceWork:
         if why:
             self.logger.error("ERROR reading db %s: %s", path, why)
 
-    def _work(self, job: Job) -> None:
-        results = self._replicate(job)
+    def _work(self, job: Job, results: list[bool]) -> None:
+        results += self._replicate(job)
         if not all(results):
             self.figures.at_device(self.device["device"], "failures")
         self.daemon.after_exchanges(job.replica, results, self.figures)

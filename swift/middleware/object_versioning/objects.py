@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from swift.core import constraints
 from swift.core.config import truthy
-from swift.core.object_headers import UNLESS_LARGE
+from swift.core.object_headers import IF_CURRENT, UNLESS_LARGE
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
     EMPTY_ETAG,
@@ -70,6 +70,8 @@ _ABOUT_BODY = (
     "wsgi.input", "swift.callback.update_footers", "swift.callback.fetch_crypto_keys", "swift.content_type_overridden",
     "swift.crypto.override", "swift.slo_override", "swift.symlink_override", "swift.log_info", "swift.orig_req_method",
 )  # fmt: skip
+# And those about what is at the object's name.
+_OF_LINKS = ("HTTP_IF_NONE_MATCH", environ_key(IF_CURRENT))
 _UNLESS_LARGE = environ_key(UNLESS_LARGE)
 _EXPIRY = frozenset(("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER"))
 # Headers of a PUT that are about what is stored, not about the link to it.
@@ -159,7 +161,11 @@ class Objects:
         # that of a link is chosen by whoever keeps it
         environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
         link = self._client_link(place, stamp, etag, int(environ.get(_SLO_SIZE_KEY) or body.length))
-        return self.put_link(place, link, etag, stamp.normal, start_response)
+        status, headers, answer = call_app(self.app, link)
+        if is_new and status[:3] in ("409", "412"):
+            # Somebody was faster: no link leads to the version, and its client is told that there is none.
+            status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+        return self._linked(status, headers, answer, etag, stamp.normal, start_response)
 
     def _stored_before(self, place: Place, path: str) -> str:
         """The ETag of the version that was of this very moment and there first, if it is the client's: who brings times along may bring
@@ -181,7 +187,7 @@ class Objects:
         for key, value in environ.items():
             if key in _ABOUT_BODY or (key.startswith(("HTTP_", "CONTENT_")) and key not in _EXPIRY):
                 sub[key] = value
-        for key in ("HTTP_ORIGIN", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX"):
+        for key in ("HTTP_ORIGIN", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", *_OF_LINKS):
             sub.pop(key, None)
         sub["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
         sub["HTTP_X_TIMESTAMP"] = stamp.normal
@@ -271,7 +277,17 @@ class Objects:
         start_response: StartResponse,
     ) -> Body:
         """Send such a PUT and answer the client."""
-        status, headers, body = call_app(self.app, link)
+        return self._linked(*call_app(self.app, link), etag, version_id, start_response)
+
+    def _linked(
+        self,
+        status: str,
+        headers: Headers,
+        body: Body,
+        etag: str,
+        version_id: str,
+        start_response: StartResponse,
+    ) -> Body:
         if status[0] == "2":
             headers = replaced(headers, Etag=etag, X_Object_Version_Id=version_id)
         start_response(status, headers)

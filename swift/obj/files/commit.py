@@ -13,7 +13,7 @@ from swift.obj.files.decide import decide
 from swift.obj.files.growing import link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
-from swift.obj.files.writer import clean_up
+from swift.obj.files.writer import check_unchanged, clean_up
 from swift.obj.store import StoreOptions
 
 
@@ -23,12 +23,14 @@ def commit(
     timestamp: str,
     fragment: int,
     next_part_power: int | None = None,
+    seen: list[str] | None = None,
 ) -> None:
     """Rename `<timestamp>#<fragment>.data` to its durable name, make that durable, and remove what no longer counts.
 
-    What was committed before is none the worse for a second time. Raises NotExist, NoSpace, LockTimeout, OSError.
+    What was committed before is none the worse for a second time. `seen`: what was in the directory, if nothing newer may be there now
+    (Refused, 412). Raises NotExist, NoSpace, LockTimeout, OSError.
     """
-    name, other = _commit_one(where, timestamp, fragment, next_part_power)
+    name, other = _commit_one(where, timestamp, fragment, next_part_power, seen)
     if other is not None:
         link_second(where, name, other, next_part_power)
         unlink_quietly(other.hash_dir, file_name(timestamp, ".data", None, fragment))
@@ -43,7 +45,11 @@ def commit(
 
 
 def _commit_one(
-    where: ObjectLocation, timestamp: str, fragment: int, next_part_power: int | None
+    where: ObjectLocation,
+    timestamp: str,
+    fragment: int,
+    next_part_power: int | None,
+    seen: list[str] | None = None,
 ) -> tuple[str, ObjectLocation | None]:
     """Returns the durable name, and the second place that the file is to have."""
     other: ObjectLocation | None = None
@@ -54,6 +60,8 @@ def _commit_one(
         # the lock keeps away whoever quarantines the directory, and the suffix is marked before its hash changes
         with Invalidation(where.partition_dir, where.suffix, create=False):
             other = second_place(where, next_part_power)
+            if seen is not None:
+                check_unchanged(where, seen)
             os.rename(source, target)
             fault_point("commit:renamed")
     except FileNotFoundError:

@@ -96,6 +96,16 @@ def decide(
     return decision
 
 
+def current_time(names: Iterable[str], ec: bool = False, fragments: int | None = None) -> str:
+    """When what counts among the names was written or deleted, '' if there is nothing. EC: what is not known durable does not count."""
+    decision = decide(names, ec, fragments)
+    if decision.ts is not None:
+        return decision.ts.timestamp
+    if ec:
+        return decision.durable_set or ""
+    return decision.data.timestamp if decision.data is not None else ""
+
+
 def _drop_through(groups: Groups, decision: Decision, extensions: Iterable[str], time: str) -> None:
     """Files of `extensions` with a timestamp up to and including `time` are obsolete."""
     for extension in extensions:

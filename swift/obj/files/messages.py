@@ -78,11 +78,13 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         condition = plan.check.if_none_match
         tags = None if condition is None else list(condition.tags)
         only = plan.write.fragment
-        rest = "P", plan.write.now, plan.metadata, plan.check.timestamp, tags, plan.fragment, only
+        put_check = (plan.check.timestamp, tags, plan.check.if_current)
+        rest = "P", plan.write.now, plan.metadata, put_check, plan.fragment, only
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
         check = plan.check
-        rest = "D", plan.write.now, plan.timestamp, (check.timestamp, check.if_delete_at, check.unless_large)
+        asked = (check.timestamp, check.if_delete_at, check.unless_large, check.if_current)
+        rest = "D", plan.write.now, plan.timestamp, asked
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
@@ -102,9 +104,10 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, timestamp, tags, fragment, only = rest
+        metadata, (timestamp, tags, if_current), fragment, only = rest
         write = Write(now, fragment=only)
-        plan = PutPlan(where, metadata, body, PutCheck(timestamp, _condition(tags)), write, fragment)
+        check = PutCheck(timestamp, _condition(tags), if_current)
+        plan = PutPlan(where, metadata, body, check, write, fragment)
     elif kind == "D":
         timestamp, fields = rest
         plan = DeletePlan(where, timestamp, DeleteCheck(*fields), Write(now))

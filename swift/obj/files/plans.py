@@ -29,7 +29,8 @@ class PutPlan:
     def __call__(self) -> tuple[State, SmallFile]:
         state = read_state(self.where, self.write.now, self.write.fragment, True)
         self.check(state)
-        return state, SmallFile(self.metadata, ".data", self.body, state.names, fragment=self.fragment)
+        guarded = is_guarded(self.check)
+        return state, SmallFile(self.metadata, ".data", self.body, state.names, False, self.fragment, guarded)
 
 
 @dataclass(slots=True)
@@ -60,7 +61,8 @@ class DeletePlan:
         if not self.check(state):
             return (state, False), None
         again = state.timestamp == self.timestamp
-        return (state, True), SmallFile({"X-Timestamp": self.timestamp}, ".ts", b"", state.names, again)
+        metadata, guarded = {"X-Timestamp": self.timestamp}, is_guarded(self.check)
+        return (state, True), SmallFile(metadata, ".ts", b"", state.names, again, is_guarded=guarded)
 
 
 @dataclass(slots=True)
@@ -72,6 +74,11 @@ class CommitPlan:
 
     def __call__(self) -> tuple[None, Durable]:
         return None, Durable(self.timestamp, self.fragment)
+
+
+def is_guarded(check: Callable[[State], object]) -> bool:
+    """Returns True if what a check finds must still be there when the write counts."""
+    return bool(getattr(check, "is_conditional", False))
 
 
 def look_at(where: ObjectLocation, write: Write, hasty: bool) -> tuple[Listed, OpenObject]:

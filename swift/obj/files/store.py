@@ -26,7 +26,7 @@ from swift.obj.files.commit import commit
 from swift.obj.files.examine import examine, misplaced
 from swift.obj.files.known import verified_times
 from swift.obj.files.layout import ObjectLocation
-from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan, look_at
+from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan, is_guarded, look_at
 from swift.obj.files.purge import purge
 from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
@@ -194,6 +194,7 @@ class FileStore(ObjectStore):
             not self.device.inline,
             state.names,
             self.index_of(metadata, write),
+            is_guarded(check),
         )
         return state
 
@@ -221,6 +222,8 @@ class FileStore(ObjectStore):
         state = read_state(where, write.now, write.fragment)
         check(state)
         new = NewObjectFile(where, self.options)
+        if is_guarded(check):
+            new.seen = state.names
         try:
             new.reserve(size)
         except BaseException:
@@ -278,7 +281,7 @@ class FileStore(ObjectStore):
         if not check(state):
             return state, False
         try:
-            tombstone(where, self.options, timestamp, write.next_part_power, state.names)
+            tombstone(where, self.options, timestamp, write.next_part_power, state.names, is_guarded(check))
         except SameTimeConflict:
             # That very DELETE came before, and nobody heard of what became of it; it is synced now.
             if state.timestamp != timestamp:
@@ -564,6 +567,15 @@ class FileUpload(NewObject):
         self._taking(memoryview(data))
         self._new.write(data)
 
+    def look(self, check: Callable[[State], None]) -> State:
+        return self._store.device.run_on(self._new, self._look_trip, check)
+
+    def _look_trip(self, check: Callable[[State], None]) -> FileState:
+        state = read_state(self._new.where, self._write.now, self._write.fragment)
+        check(state)
+        self._new.seen = state.names
+        return state
+
     def finish(self, metadata: dict[str, str]) -> None:
         store, write = self._store, self._write
         self._index = store.index_of(metadata, write)
@@ -576,7 +588,12 @@ class FileUpload(NewObject):
 
     def commit(self) -> None:
         if self._index is not None:
-            self._store.commit(self._new.where, self._finished, self._index, self._write.next_part_power)
+            where, seen, power = self._new.where, self._new.seen, self._write.next_part_power
+            if seen is None:
+                self._store.commit(where, self._finished, self._index, power)
+            else:
+                run, fields = self._store.device.run_mounted, (self._finished, self._index, power, seen)
+                run(True, commit, where, self._store.options, *fields)
 
     def close(self) -> None:
         if self._finished or self._new.lent:

@@ -18,10 +18,11 @@ from swift.core.durable import make_directories, sync_entries
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
-from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, SameTimeConflict
+from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, Refused, SameTimeConflict
 from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
+from swift.obj.files.decide import current_time
 from swift.obj.files.growing import former_place, link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import Invalidation
@@ -57,6 +58,7 @@ class NewObjectFile:
         "_names",
         "_unsynced",
         "_synced_to",
+        "seen",
     )
 
     def __init__(
@@ -82,6 +84,8 @@ class NewObjectFile:
         self._linked = False
         self._names = names
         self._adds = adds
+        # what was in the directory, if nothing newer may be there when the file gets its name (412)
+        self.seen: list[str] | None = None
         try:
             self._open_file()
         except OSError as err:
@@ -215,6 +219,8 @@ class NewObjectFile:
                 with Invalidation(where.partition_dir, where.suffix, create=False):
                     other = second_place(where, next_part_power)
                     self._check_place()
+                    if self.seen is not None:
+                        check_unchanged(where, self.seen)
                     self._file.link(where.hash_dir, name, self._dir_fd)
                     self._linked = True
                     fault_point("write:linked")
@@ -281,6 +287,17 @@ class NewObjectFile:
         self.close()
 
 
+def check_unchanged(where: ObjectLocation, seen: list[str]) -> None:
+    """Under the partition lock: raises Refused (412) if something has come into the directory that is newer than what was `seen` there."""
+    try:
+        names = os.listdir(where.hash_dir)
+    except FileNotFoundError:
+        return
+    now = current_time(names, where.ec, where.fragments)
+    if now > current_time(seen, where.ec, where.fragments):
+        raise Refused(412, now)
+
+
 def check_same(path: str, metadata: dict[str, str], dir_fd: int | None = None) -> None:
     """A file of that name is there: fine if it says the same. Raises SameTimeConflict, OSError."""
     try:
@@ -332,13 +349,17 @@ def write_file(
     drop_cache: bool = False,
     names: list[str] | None = None,
     fragment: int | None = None,
+    is_guarded: bool = False,
 ) -> None:
     """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
 
-    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. FileNotFoundError for a
+    `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. `is_guarded`: nothing newer than
+    these may be there when it gets its name: Refused. FileNotFoundError for a
     .meta whose object has gone since.
     """
     new = NewObjectFile(where, options, names, adds=extension == ".meta")
+    if is_guarded:
+        new.seen = names or []
     try:
         if extension != ".ts":
             new.reserve(len(body) or None)
@@ -355,8 +376,16 @@ def tombstone(
     timestamp: str,
     next_part_power: int | None = None,
     names: list[str] | None = None,
+    is_guarded: bool = False,
 ) -> None:
     """Write a `.ts`. `timestamp` in internal form. Raises as `write_file`."""
+    metadata = {"X-Timestamp": timestamp}
     write_file(
-        where, options, {"X-Timestamp": timestamp}, ".ts", next_part_power=next_part_power, names=names
+        where,
+        options,
+        metadata,
+        ".ts",
+        next_part_power=next_part_power,
+        names=names,
+        is_guarded=is_guarded,
     )

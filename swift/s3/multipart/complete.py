@@ -7,26 +7,23 @@ taken back then. While it takes long, blanks are sent, and an error comes in a d
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import sleep
-from swift.middleware.parallel import Meanwhile, in_parallel
-from swift.middleware.slo.upload import KNOWN
-from swift.s3 import metadata, objects, tagging
-from swift.s3.answers import Answer, xml_answer
+from swift.middleware.parallel import in_parallel
+from swift.s3 import checksums, manifests, metadata, objects, patience, tagging, write_conditions
+from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout, marker
+from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.multipart.remove import remove_parts
-from swift.s3.multipart.wanted import Parts, etag_of, manifest_of, parts_in
-from swift.s3.notifications import events, telling
+from swift.s3.multipart.wanted import Found, Parts, etag_of, find, parts_in
+from swift.s3.notifications import events
 from swift.s3.request import S3Request
-from swift.s3.xml import DECLARATION, document, element
+from swift.s3.xml import document, element
 from swift.wire.message import host_url
 from swift.wire.subanswer import Subanswer
 
-_PATIENCE = 10.0  # seconds, after which blanks are sent
 _KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 # What the marker keeps for the object, and under which name that has it.
 _MOVED = {
@@ -37,7 +34,6 @@ _MOVED = {
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }
-_OVERRIDE = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG"
 _LOOKS = 8  # at an upload that is being aborted, until it is known how that ends
 _BETWEEN_LOOKS = 0.25  # seconds
 _AT_A_TIME = 8
@@ -47,9 +43,7 @@ _MOST_BYTES = 1 << 22
 def complete(request: S3Request) -> Answer:
     """CompleteMultipartUpload."""
     bucket, key = layout.names_of(request)
-    metadata.no_conditions(request.environ, "Conditional uploads are not supported.")
-    if "HTTP_IF_MATCH" in request.environ:
-        raise S3Error("NotImplemented", "Conditional uploads are not supported.", Header="If-Match")
+    condition = write_conditions.of_write(request.environ)
     upload = layout.upload_id_of(request)
     kept = marker.look(request, bucket, key, upload)
     if kept is None or marker.is_aborting(kept):
@@ -58,11 +52,8 @@ def complete(request: S3Request) -> Answer:
     size = _size_promised(request)
     if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
         raise S3Error("ServiceUnavailable", reason="mpu_clock_skew")
-    work = _Completion(request, bucket, key, upload, kept, parts, size)
-    doing = Meanwhile(work.document)
-    if doing.is_done_within(_PATIENCE):
-        return xml_answer(doing.wait(), work.shown)
-    return Answer(200, [("Content-Type", "application/xml")], _told_at_length(request, doing))
+    work = _Completion(request, bucket, key, upload, kept, parts, size, condition)
+    return patience.answer_of(request, work.done)
 
 
 def _size_promised(request: S3Request) -> int | None:
@@ -82,36 +73,22 @@ def _again(request: S3Request, bucket: str, key: str, upload: str) -> Answer:
     etag = etag_of(parts_in(request, upload))
     if etag != (found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)):
         raise S3Error("NoSuchUpload", UploadId=upload)
-    return xml_answer(_result(request, bucket, key, etag))
+    return xml_answer(_result(request, bucket, key, etag, found.get(checksums.SYSMETA)))
 
 
-def _result(request: S3Request, bucket: str, key: str, etag: str) -> bytes:
+def _result(request: S3Request, bucket: str, key: str, etag: str, checksum: str | None) -> bytes:
     return document(
         "CompleteMultipartUploadResult",
         element("Location", f"{host_url(request.environ)}{request.environ['RAW_PATH_INFO']}"),
         element("Bucket", bucket),
         element("Key", key),
         element("ETag", f'"{etag}"'),
+        *checksums.elements_of(checksum),
     )
 
 
-def _told_at_length(request: S3Request, doing: Meanwhile) -> Iterator[bytes]:
-    yield DECLARATION.replace("'", '"').encode()
-    while not doing.is_done_within(_PATIENCE):
-        yield b" "
-    request_id = request.environ.get("swift.trans_id", "")
-    try:
-        found = doing.wait()
-    except S3Error as error:
-        found = error.document(request_id, request.resource)
-    except Exception:
-        request.logger.exception("completing %s", request.resource)
-        found = S3Error("InternalError").document(request_id, request.resource)
-    yield found.partition(b"\n")[2]
-
-
 class _Completion:
-    """One completion of an open upload. `shown`: headers of the answer, once it is done."""
+    """One completion of an open upload."""
 
     def __init__(
         self,
@@ -122,6 +99,7 @@ class _Completion:
         kept: Subanswer,
         parts: Parts,
         size: int | None,
+        condition: write_conditions.Condition | None = None,
     ) -> None:
         self.request = request
         self.bucket = bucket
@@ -130,16 +108,24 @@ class _Completion:
         self.kept = kept
         self.parts = parts
         self.size = size
-        self.shown: list[tuple[str, str]] = []
+        self.condition = condition
+        self._shown: Headers = []
+        self._found: Found | None = None
         self._wrong: S3Error | None = None
         self._total: int | None = None
 
-    def document(self) -> bytes:
+    def done(self) -> patience.Told:
         """Store the object; what the client is told. Raises S3Error."""
+        request = self.request
         etag = etag_of(self.parts)
-        stored = self._store(etag)
+        announced = marker.announced(self.kept)
+        has_checksums = bool(announced.algorithm or any(part.given for part in self.parts))
+        self._found = find(request, self.bucket, self.key, self.upload, self.parts, has_checksums)
+        checksum = part_checksums.of_whole(announced, self.parts, self._found.kept)
+        part_checksums.check_whole(request, announced, checksum)
+        stored = self._store(etag, checksum)
         self._let_go(stored)
-        self.request.tell(
+        request.tell(
             events.CREATED_BY_PARTS,
             self.key,
             size=self._total,
@@ -147,28 +133,22 @@ class _Completion:
             version_id=stored.get("x-object-version-id"),
             timestamp=stored.timestamp,
         )
-        # Here, as the client may have had the beginning of its answer already.
-        telling.send(self.request)
-        return _result(self.request, self.bucket, self.key, etag)
+        return _result(request, self.bucket, self.key, etag, checksum), self._shown
 
-    def _store(self, etag: str) -> Subanswer:
-        request = self.request
-        headers = {
-            **self._headers(),
-            KNOWN: manifest_of(request, self.bucket, self.key, self.upload, self.parts),
-            "HTTP_X_OBJECT_SYSMETA_S3API_ETAG": etag,
-            "HTTP_X_OBJECT_SYSMETA_S3API_UPLOAD_ID": self.upload,
-            _OVERRIDE: f"; s3_etag={etag}",
-            "HTTP_ACCEPT": "application/json",
-            "swift.callback.slo_manifest_hook": self._look_at,
-        }
-        if request.environ.get("HTTP_IF_NONE_MATCH"):
-            headers["HTTP_IF_NONE_MATCH"] = "*"
-        answer = request.ask("PUT", self.bucket, self.key, {"multipart-manifest": "put"}, headers, b"")
+    def _store(self, etag: str, checksum: str | None) -> Subanswer:
+        request, found = self.request, self._found
+        assert found is not None
+        headers = self._headers()
+        if checksum is not None:
+            headers[checksums.SYSMETA_KEY] = checksum
+        headers.update(write_conditions.headers(request, self.bucket, self.key, self.condition))
+        answer = manifests.store(
+            request, self.bucket, self.key, found.manifest, self.upload, etag, headers, self._look_at
+        )
         if answer.status == 201:
             answer.drain()
             shown = metadata.shown_headers(answer.headers)
-            self.shown = [
+            self._shown = [
                 pair for pair in shown if pair[0] in ("x-amz-version-id", "x-amz-server-side-encryption")
             ]
             return answer
@@ -177,7 +157,8 @@ class _Completion:
             raise self._wrong
         if answer.status == 400:
             raise self._refused(answer.read(_MOST_BYTES))
-        raise request.error_of(answer, self.bucket, self.key)
+        error = request.error_of(answer, self.bucket, self.key)
+        raise write_conditions.lost(request, self.bucket, self.key, self.condition, error)
 
     def _headers(self) -> dict[str, Any]:
         """What the marker has kept for the object."""
@@ -208,7 +189,15 @@ class _Completion:
                 "The provided 'x-amz-mp-object-size' header value does not match what was computed.",
             )
             return [(self.key, "Size Mismatch")]
+        self._tell_checksums(stored)
         return []
+
+    def _tell_checksums(self, stored: list[dict[str, Any]]) -> None:
+        assert self._found is not None
+        for part, item in zip(self.parts, stored, strict=True):
+            kept = self._found.kept.get(part.number)
+            if kept is not None and kept.checksum:
+                item[manifests.CHECKSUM] = kept.checksum
 
     def _refused(self, body: bytes) -> S3Error:
         try:

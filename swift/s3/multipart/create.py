@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.core.policy import policies
-from swift.s3 import access, metadata, objects, tagging
+from swift.s3 import access, checksums, metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.lifecycle import handlers as lifecycle
-from swift.s3.multipart import layout
+from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -36,12 +36,16 @@ def create(request: S3Request) -> Answer:
     if request.options.s3_acl:
         headers[ACL] = access.new_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
+    announced = part_checksums.announced(request)
+    if announced.algorithm:
+        headers[marker.ALGORITHM_KEY], headers[marker.TYPE_KEY] = announced.algorithm.upper(), announced.kind
+        headers[checksums.ROW_TYPE_KEY] = checksums.in_row(_MARKER_TYPE, *announced)
     tags = tagging.parse_header(request.header("x-amz-tagging") or "")
     if tags:
         headers[tagging.MARKER_KEY] = tagging.stored(tags)
     upload = layout.new_upload_id()
     name = f"{key}/{upload}"
-    _make_container(request, bucket)
+    make_container(request, bucket)
     answer = request.ask("PUT", layout.segments(bucket), name, headers=headers, body=b"")
     if answer.status != 201:
         raise request.error_of(answer, bucket, key)
@@ -53,11 +57,11 @@ def create(request: S3Request) -> Answer:
             element("Key", key),
             element("UploadId", upload),
         ),
-        lifecycle.abort_headers(request, clock.time()),
+        [*lifecycle.abort_headers(request, clock.time()), *announced.headers()],
     )
 
 
-def _make_container(request: S3Request, bucket: str) -> None:
+def make_container(request: S3Request, bucket: str) -> None:
     """The segments container, with the bucket's policy and rights, if it is not there. Raises S3Error."""
     info = layout.check_bucket(request, bucket)
     container = layout.segments(bucket)

@@ -8,11 +8,11 @@ asked about once, after it was stored.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
 
 from swift.core import clock
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout
+from swift.s3.multipart.part_checksums import Announced
 from swift.s3.request import S3Request
 from swift.wire.subanswer import Subanswer
 
@@ -21,21 +21,16 @@ OLD_UPLOAD_ID = "x-object-sysmeta-swift3-upload-id"
 ABORTING = "x-object-transient-sysmeta-s3api-aborting"
 ABORTING_KEY = "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_ABORTING"
 ALGORITHM = "x-object-sysmeta-s3api-checksum-algorithm"
+ALGORITHM_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_CHECKSUM_ALGORITHM"
 TYPE = "x-object-sysmeta-s3api-checksum-type"
+TYPE_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_CHECKSUM_TYPE"
 _REMEMBERED = 60.0  # seconds
 _MOST = 10_000
 
 _Name = tuple[str, str, str, str]
 
 
-class Upload(NamedTuple):
-    """An open one. `algorithm`, `kind`: of its checksums, as headers name them, '' where none was announced."""
-
-    algorithm: str = ""
-    kind: str = ""
-
-
-_open: OrderedDict[_Name, tuple[float, Upload]] = OrderedDict()
+_open: OrderedDict[_Name, tuple[float, Announced]] = OrderedDict()
 
 
 def _name(request: S3Request, bucket: str, key: str, upload: str) -> _Name:
@@ -64,14 +59,19 @@ def is_aborting(answer: Subanswer) -> bool:
     return bool(answer.get(ABORTING))
 
 
-def opened(request: S3Request, bucket: str, key: str, upload: str) -> Upload:
-    """An open upload, as it is now. Raises S3Error if it is not open."""
+def announced(answer: Subanswer) -> Announced:
+    """The checksums that were announced when an upload was begun."""
+    return Announced((answer.get(ALGORITHM) or "").lower(), answer.get(TYPE) or "")
+
+
+def opened(request: S3Request, bucket: str, key: str, upload: str) -> Announced:
+    """The checksums of an upload that is open now. Raises S3Error if it is not."""
     found = look(request, bucket, key, upload, newest=False)
     name = _name(request, bucket, key, upload)
     if found is None or is_aborting(found):
         _open.pop(name, None)
         raise missing(request, bucket, upload)
-    made = Upload(found.get(ALGORITHM) or "", found.get(TYPE) or "")
+    made = announced(found)
     _open[name] = clock.monotonic() + _REMEMBERED, made
     _open.move_to_end(name)
     while len(_open) > _MOST:
@@ -79,8 +79,8 @@ def opened(request: S3Request, bucket: str, key: str, upload: str) -> Upload:
     return made
 
 
-def lately_opened(request: S3Request, bucket: str, key: str, upload: str) -> Upload:
-    """One that was open a moment ago. Raises S3Error if it was not."""
+def lately_opened(request: S3Request, bucket: str, key: str, upload: str) -> Announced:
+    """The checksums of one that was open a moment ago. Raises S3Error if it was not."""
     until, found = _open.get(_name(request, bucket, key, upload), (0.0, None))
     if found is None or until < clock.monotonic():
         return opened(request, bucket, key, upload)
@@ -98,11 +98,14 @@ def owner_of(request: S3Request, bucket: str, key: str, version: str | None = No
     query = {"version-id": version} if version is not None else None
     answer = request.ask("HEAD", bucket, key, query, layout.NEWEST)
     answer.close()
-    if not answer.is_success:
-        return "", answer
+    return upload_of(answer) if answer.is_success else "", answer
+
+
+def upload_of(answer: Subanswer) -> str:
+    """The upload that the object was completed from of which an answer tells, "" for none."""
     if (answer.get("x-static-large-object") or "").lower() != "true":
-        return "", answer  # a copy of one has its sysmeta too
-    return answer.get(UPLOAD_ID) or answer.get(OLD_UPLOAD_ID) or "", answer
+        return ""  # a copy of one has its sysmeta too
+    return answer.get(UPLOAD_ID) or answer.get(OLD_UPLOAD_ID) or ""
 
 
 def is_completed(request: S3Request, bucket: str, key: str, upload: str, begun: float) -> bool:

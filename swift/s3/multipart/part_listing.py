@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from swift.s3 import times
+from swift.s3 import checksums, times
 from swift.s3.answers import Answer, xml_answer
-from swift.s3.multipart import layout, marker
+from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.multipart.parts import listed
 from swift.s3.request import S3Request, quoted
 from swift.s3.service import owner
@@ -22,8 +22,13 @@ def list_parts(request: S3Request) -> Answer:
     after = layout.number_of(request, "part-number-marker", 0)
     upload = layout.upload_id_of(request)
     found = marker.look(request, bucket, key, upload)
-    if (found is None or marker.is_aborting(found)) and marker.owner_of(request, bucket, key)[0] != upload:
-        raise marker.missing(request, bucket, upload)
+    if found is None or marker.is_aborting(found):
+        owned, found = marker.owner_of(request, bucket, key)
+        if owned != upload:
+            raise marker.missing(request, bucket, upload)
+        announced = part_checksums.of_object(found.get(checksums.SYSMETA))
+    else:
+        announced = marker.announced(found)
     rows = list(layout.parts_behind(request, bucket, key, upload, after, limit + 1).items())
     page = rows[:limit]
     parts = [
@@ -40,10 +45,12 @@ def list_parts(request: S3Request) -> Answer:
     if encoding:
         parts.append(element("EncodingType", encoding))
     parts.append(element("IsTruncated", "true" if len(rows) > limit and limit else "false"))
+    parts.extend(announced.elements())
     for number, row in page:
         parts.append(
             f"<Part><PartNumber>{number}</PartNumber><LastModified>{times.of_iso(row['last_modified'])}</LastModified>"
-            f"<ETag>{text_of(listed(row)).join(_QUOTES)}</ETag><Size>{row['bytes']}</Size></Part>"
+            f"<ETag>{text_of(listed(row)).join(_QUOTES)}</ETag><Size>{row['bytes']}</Size>"
+            f"{part_checksums.element_of(checksums.of_part(row['content_type'])[1])}</Part>"
         )
     return xml_answer(document("ListPartsResult", *parts))
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.s3 import copying, payload
+from swift.core.object_headers import UNRESERVED
+from swift.s3 import checksums, copying, patience, payload
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout, marker
+from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.request import S3Request
 from swift.wire.message import InputFilter
 from swift.wire.subanswer import Subanswer
 
+PART_TYPE = "application/octet-stream"
 _KEPT_BYTES = 65536  # as many as the proxy takes for a small body
 
 
@@ -32,12 +34,20 @@ def upload_part(request: S3Request) -> Answer:
     number = _part_number(request, request.params["partNumber"])
     upload = layout.upload_id_of(request)
     container, name = layout.segments(bucket), f"{key}/{upload}/{number}"
-    marker.lately_opened(request, bucket, key, upload)
+    announced = marker.lately_opened(request, bucket, key, upload)
+    wanted = checksums.ALGORITHMS.get(announced.algorithm or request.options.default_checksum)
     if request.header("x-amz-copy-source") is not None:
-        answer = copying.copy_part(request, container, name)
-        marker.opened(request, bucket, key, upload)
-        return answer
-    body = payload.prepared(request)
+        copy = copying.copy_part(request, container, name, wanted, PART_TYPE)
+
+        def work() -> patience.Told:
+            told = copy()
+            marker.opened(request, bucket, key, upload)
+            return told
+
+        return patience.answer_of(request, work)
+    body = payload.prepared(request, wanted)
+    part_checksums.check_part(announced, body.check.algorithm if body.is_promised else None)
+    body.row_type = PART_TYPE
     stored = _stored(request, body, container, name)
     _check_again(request, bucket, key, upload, name, stored)
     return empty(200, [("ETag", f'"{stored.etag}"'), *body.told()])
@@ -62,7 +72,7 @@ def _stored(request: S3Request, body: payload.Payload, container: str, name: str
     if body.length is not None and body.length <= _KEPT_BYTES:
         kept = body.input = _Kept(body.input)
     try:
-        return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*"})
+        return body.put(request, container, name, {**headers, "HTTP_IF_NONE_MATCH": "*", UNRESERVED: True})
     except S3Error as error:
         if error.code != "PreconditionFailed":
             raise

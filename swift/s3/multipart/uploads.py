@@ -12,7 +12,7 @@ from typing import NamedTuple
 from swift.s3 import times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout
+from swift.s3.multipart import layout, part_checksums
 from swift.s3.request import S3Request, quoted
 from swift.s3.service import owner
 from swift.s3.xml import document, element, node
@@ -141,6 +141,7 @@ def _shown(request: S3Request, key: str, upload: str, row: layout.Row) -> str:
         owner(request),
         element("StorageClass", "STANDARD"),
         element("Initiated", times.of_iso(row["last_modified"])),
+        *part_checksums.of_row(row["content_type"]).elements(),
     )
 
 

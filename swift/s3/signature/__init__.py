@@ -14,7 +14,7 @@ from swift.s3.options import Options
 from swift.s3.signature import canonical, v2, v4
 from swift.s3.signature.credential import Credential
 
-__all__ = ["Credential", "canonical", "is_signed", "of_form", "read"]
+__all__ = ["Credential", "canonical", "is_signed", "of_form", "of_service", "read"]
 
 _ONE_WAY = (
     "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
@@ -54,3 +54,9 @@ def of_form(values: Mapping[str, str], options: Options) -> Credential:
     if "x-amz-signature" in values:
         return v4.of_form(values, options)
     return v2.of_form(values, options)
+
+
+def of_service(environ: dict[str, Any], options: Options, service: str, payload: str) -> Credential:
+    """Who signed a request to another service than S3, in its Authorization header; `payload`: the digest of its body. Raises S3Error."""
+    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    return v4.of_header(environ, parameters(environ), authorization, options, service, payload)

@@ -17,7 +17,7 @@ class Credential:
     """Made by `v2` and `v4`. Text, but for bytes.
 
     `scope`: `date/region/s3/aws4_request` of version 4; `signed_at`: seconds since the epoch, None where it is not told; `token`: of
-    temporary credentials; `is_form`: it has signed a form's policy; `signing_key`: of version 4, once the right secret was seen. `other`: another string that means the same and may have been signed.
+    temporary credentials; `parent`: who has asked for those, once the token was looked at; `is_form`: it has signed a form's policy; `signing_key`: of version 4, once the right secret was seen. `other`: another string that means the same and may have been signed.
     """
 
     __slots__ = (
@@ -30,6 +30,7 @@ class Credential:
         "is_form",
         "is_query",
         "is_v4",
+        "parent",
         "scope",
         "signature",
         "signed_at",
@@ -68,6 +69,7 @@ class Credential:
         self.canonical_request = canonical_request
         self.token = token
         self.signing_key: bytes | None = None
+        self.parent: Credential | None = None
         self._sign = sign
         self._other = other
         self._right_for: str | None = None
@@ -95,8 +97,15 @@ class Credential:
         self._wrong_for = secret
         return False
 
+    def of_session(self, parent: Credential) -> None:
+        """They are temporary, and right: filters are asked about who has asked for them from now on."""
+        self.parent = parent
+        self.access_key = parent.access_key
+
     def details(self) -> dict[str, Any]:
         """`s3api.auth_details`: what filters that know users go by."""
+        if self.parent is not None:
+            return self.parent.details()
         return {
             "access_key": self.access_key,
             "signature": self.signature,
@@ -106,6 +115,10 @@ class Credential:
 
     def mismatch(self) -> S3Error:
         """The error of a signature that nobody's secret makes, with all that the sender needs to find out why."""
+        if self.parent is not None:
+            return S3Error(
+                "InvalidToken", reason="parent"
+            )  # its own signature was right; the key behind it counts no more
         shown = self.string_to_sign
         elements: dict[str, Any] = {
             "AWSAccessKeyId": self.access_key,

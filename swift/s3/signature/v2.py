@@ -20,6 +20,7 @@ _SUBRESOURCES = frozenset((
     "response-content-type", "response-expires", "restore", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning",
     "versions", "website",
 ))  # fmt: skip
+_TOKEN = "x-amz-security-token"  # in URLs it is signed as the header that it stands for
 _SWITCHED_OFF = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 
 
@@ -104,8 +105,10 @@ def _credential(
         environ.get("CONTENT_TYPE", "").strip(),
         date,
     ]
-    for name in sorted(set(canonical.amz_names(environ))):
-        lines.append(f"{name}:{canonical.header(environ, name)}")
+    amz = {name: canonical.header(environ, name) for name in canonical.amz_names(environ)}
+    if is_query and _TOKEN in params:
+        amz[_TOKEN] = str_to_wsgi(params[_TOKEN])
+    lines.extend(f"{name}:{amz[name]}" for name in sorted(amz))
     resource = environ.get("RAW_PATH_INFO") or canonical.path(environ)
     if host_bucket is not None:
         resource = f"/{str_to_wsgi(host_bucket)}{resource}"
@@ -128,7 +131,9 @@ def _credential(
         sign=_sign,
         is_query=is_query,
         signed_at=seconds,
-        token=params.get("X-Amz-Security-Token") or environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
+        token=params.get("X-Amz-Security-Token")
+        or params.get(_TOKEN)
+        or environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
     )
 
 

@@ -42,9 +42,14 @@ def _sign(date: str, region: str, service: str, secret: str, string_to_sign: byt
 
 
 def of_header(
-    environ: dict[str, Any], params: Mapping[str, str], authorization: str, options: Options
+    environ: dict[str, Any],
+    params: Mapping[str, str],
+    authorization: str,
+    options: Options,
+    service: str = "s3",
+    payload: str | None = None,
 ) -> Credential:
-    """Of `Authorization: AWS4-HMAC-SHA256 …`. Raises S3Error."""
+    """Of `Authorization: AWS4-HMAC-SHA256 …`, for `service`; `payload`: the digest of the body, None if a header says it. Raises S3Error."""
     seconds, shown = canonical.signed_at(environ)
     canonical.check_skew(seconds, options.allowable_clock_skew)
     scope = as_text(_part(authorization, "Credential="))
@@ -55,9 +60,14 @@ def of_header(
     if not names:
         raise S3Error("AuthorizationHeaderMalformed")
     access_key, date, region, service = _scope(
-        scope, seconds, options, "AuthorizationHeaderMalformed", "The authorization header is malformed; "
+        scope,
+        seconds,
+        options,
+        "AuthorizationHeaderMalformed",
+        "The authorization header is malformed; ",
+        service,
     )
-    payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
+    payload = payload or environ.get("HTTP_X_AMZ_CONTENT_SHA256")
     if payload is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     return _credential(
@@ -140,6 +150,20 @@ def of_form(values: Mapping[str, str], options: Options) -> Credential:
     )
 
 
+def restored(access_key: str, scope: str, string_to_sign: bytes, signature: str) -> Credential:
+    """Of a request that was signed earlier, and was looked at then: its secret is asked about again."""
+    date, region, service, _ = scope.split("/")
+    return Credential(
+        access_key=access_key,
+        signature=signature,
+        string_to_sign=string_to_sign,
+        sign=partial(_sign, date, region, service),
+        is_query=False,
+        is_v4=True,
+        scope=scope,
+    )
+
+
 def _check_expiry(params: Mapping[str, str], seconds: float, options: Options) -> None:
     text = params.get("X-Amz-Expires")
     code = "AuthorizationQueryParametersError"
@@ -172,7 +196,9 @@ def _part(authorization: str, name: str) -> str:
     return authorization.partition(name)[2].partition(",")[0].strip()
 
 
-def _scope(text: str, seconds: float, options: Options, code: str, start: str) -> tuple[str, str, str, str]:
+def _scope(
+    text: str, seconds: float, options: Options, code: str, start: str, wanted: str = "s3"
+) -> tuple[str, str, str, str]:
     """(access key, date, region, service) of a credential. Raises S3Error."""
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
@@ -193,10 +219,10 @@ def _scope(text: str, seconds: float, options: Options, code: str, start: str) -
             reason="invalid_credential",
             Region=location,
         )
-    if service != "s3":
+    if service != wanted:
         raise S3Error(
             code,
-            f'{start}incorrect service "{service}". This endpoint belongs to "s3".',
+            f'{start}incorrect service "{service}". This endpoint belongs to "{wanted}".',
             reason="invalid_credential",
         )
     if terminal != "aws4_request":

@@ -50,7 +50,7 @@ EXPIRY = {"x-delete-at-container", "x-delete-at-partition", "x-delete-at-host", 
     [
         ("GET", {"Range": "bytes=0-3", **CONDITIONS}, set()),
         ("HEAD", {"Range": "bytes=0-3", **CONDITIONS}, set()),
-        ("PUT", {**KEPT, "If-None-Match": "*"}, UPDATES | FRAMING | EXPIRY),
+        ("PUT", KEPT, UPDATES | FRAMING | EXPIRY),
         ("POST", KEPT, UPDATES | EXPIRY),
         ("DELETE", {"X-If-Delete-At": "1700000000"}, UPDATES),
     ],

@@ -126,3 +126,11 @@ def test_no_path_or_query_ends_in_anything_but_an_error(path, query):
             read()
         except S3Error as error:
             assert error.status == 400
+
+
+@pytest.mark.parametrize("path", ["/b\0cket/key", "/bucket/a\0b", "/bucket/\xff"])
+def test_a_path_that_no_name_is_made_of(path):
+    with pytest.raises(S3Error) as raised:
+        bucket_and_key({"PATH_INFO": path}, OPTIONS, None)
+    assert raised.value.code == "InvalidURI"
+    assert "%" in raised.value.elements["Uri"]

@@ -48,13 +48,23 @@ class _Request:
         rights: str = "client",
     ) -> Subanswer:
         self.asked.append((method, dict(query or {}), dict(headers or {})))
+        if "HTTP_X_BACKEND_UNLESS_LARGE_OBJECT" in (headers or {}):
+            large = [("X-Backend-Replaced-Large-Object", "1796028310.33766;u")]
+            return Subanswer({"REQUEST_METHOD": method}, "412 Precondition Failed", large, [b""], 0.0)
         status, found, data = self._answers(method, query or {})
         return Subanswer({"REQUEST_METHOD": method}, status, found, [data], 0.0)
 
 
 def _deletion(sysmeta: dict[str, str], version: str | None) -> dict[str, str]:
-    def answers(method: str, _query: dict[str, str]) -> Any:
-        return ("200 OK", _LARGE, b"") if method == "HEAD" else ("204 No Content", [], b"")
+    is_kept = "versions-enabled" in sysmeta and sysmeta["versions-enabled"] == "True" and version is None
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "HEAD":
+            return "200 OK", _LARGE, b""
+        if query or is_kept:
+            return "204 No Content", [], b""
+        # as servers say it where there are no versions
+        return "412 Precondition Failed", [("X-Backend-Replaced-Large-Object", "1;u")], b""
 
     request = _Request(answers, sysmeta)
     objects.delete_one(request, "k", version)  # type: ignore[arg-type]
@@ -98,7 +108,7 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
         return "201 Created", [("Etag", "e")], b""
 
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
-    copying.copy_part(request, "b+segments", "k/u/1")  # type: ignore[arg-type]
+    copying.copy_part(request, "b+segments", "k/u/1", None, "")()  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
 
 

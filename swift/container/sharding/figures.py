@@ -1,0 +1,81 @@
+"""What a sharder's cycle did: counters for log, recon and metrics (database.md 24)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from swift.core import clock
+
+CATEGORIES: dict[str, tuple[str, ...]] = {
+    "visited": ("attempted", "success", "failure", "skipped", "completed"),
+    "scanned": ("attempted", "success", "failure", "found", "min_time", "max_time"),
+    "created": ("attempted", "success", "failure"),
+    "cleaved": ("attempted", "success", "failure", "min_time", "max_time", "db_created", "db_exists"),
+    "misplaced": (
+        "attempted",
+        "success",
+        "failure",
+        "found",
+        "placed",
+        "unplaced",
+        "db_created",
+        "db_exists",
+    ),
+    "audit_root": ("attempted", "success", "failure", "has_overlap", "num_overlap"),
+    "audit_shard": ("attempted", "success", "failure"),
+}
+
+
+class ShardingFigures:
+    """Of one cycle. `limit`: how many candidates are told, negative: all."""
+
+    def __init__(self, metrics: Any, limit: int) -> None:
+        self.metrics = metrics
+        self.limit = limit
+        self.start = clock.time()
+        self.counts = {name: dict.fromkeys(keys, 0) for name, keys in CATEGORIES.items()}
+        self.times: dict[tuple[str, str], float] = {}
+        self.sharding_candidates: list[dict[str, Any]] = []
+        self.shrinking_candidates: list[dict[str, Any]] = []
+        self.in_progress: dict[str, dict[str, Any]] = {}
+        self.waiting: dict[str, str] = {}
+
+    def count(self, category: str, key: str, number: int = 1) -> None:
+        """One of CATEGORIES goes up."""
+        self.counts[category][key] += number
+        if number:
+            self.metrics.update_stats(f"{category}_{key}", number)
+
+    def outcome(self, category: str, success: bool) -> bool:
+        """success or failure of a category goes up; what was given."""
+        self.count(category, "success" if success else "failure")
+        return success
+
+    def took(self, category: str, seconds: float) -> None:
+        """The shortest and the longest of what a category does."""
+        counts: dict[str, Any] = self.counts[category]
+        counts["min_time"] = round(min(counts["min_time"] or seconds, seconds), 3)
+        counts["max_time"] = round(max(counts["max_time"], seconds), 3)
+
+    def recon(self) -> dict[str, Any]:
+        """As under `sharding` in the recon file."""
+        return {
+            **self.counts,
+            "sharding_candidates": self._top(self.sharding_candidates, "object_count"),
+            "shrinking_candidates": self._top(self.shrinking_candidates, "compactible_ranges"),
+            "sharding_in_progress": {"all": list(self.in_progress.values())},
+        }
+
+    def _top(self, candidates: list[dict[str, Any]], key: str) -> dict[str, Any]:
+        ordered = sorted(candidates, key=lambda item: item[key], reverse=True)
+        return {
+            "found": len(candidates),
+            "top": ordered if self.limit < 0 else ordered[: self.limit],
+        }
+
+    def log(self, logger: Any) -> None:
+        """The lines at the end of a cycle."""
+        since = clock.ctime(self.start)
+        for category, counts in self.counts.items():
+            text = " ".join(f"{key}:{value}" for key, value in counts.items())
+            logger.info("Since %s %s - %s", since, category, text)

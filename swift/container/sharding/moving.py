@@ -1,0 +1,182 @@
+"""Rows on their way from one database file into another, inside of SQLite (database.md 20.7). All of it blocks.
+
+What a transaction moves is bounded. Rows whose name is new in the target go over as they are, in one statement, without the triggers: what
+those would have added up is added up once for all. Where both have a row, and not the same, they are merged as everywhere (8.2).
+A move may be broken off and begun anew: a row that is there already is no news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import md5
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from swift.core.fault_points import fault_point
+from swift.db.connection import Connection
+from swift.db.errors import DatabaseReplaced
+from swift.db.merge import ObjectItem
+
+from ..broker import ContainerBroker
+
+_COLUMNS = "name, created_at, size, content_type, etag, deleted, storage_policy_index"
+_THERE = (
+    "SELECT 1 FROM main.object t WHERE t.deleted IN (0, 1) AND t.name = s.name"
+    " AND t.storage_policy_index = s.storage_policy_index"
+)
+LIVE_BEFORE_DEAD = (0, 1)
+
+
+class Rows(NamedTuple):
+    """Rows of the file `source` with lower < name <= upper ('' = unbounded) and above < row id <= up_to."""
+
+    source: str
+    lower: str
+    upper: str
+    above: int
+    up_to: int
+
+
+Run = Callable[..., Any]
+
+
+def move(rows: Rows, target: ContainerBroker, batch: int, run: Run) -> int:
+    """Merge all these rows into `target`, at most `batch` of them in a transaction; returns how many were looked at.
+
+    `run(function, *args)`: each transaction is a call of its own, so that others get their turn. Raises DatabaseReplaced if the target
+    became another file on the way: then nobody knows which of the rows are in it.
+    """
+    identity = target.current_file()[1]
+    total = 0
+    for dead in LIVE_BEFORE_DEAD:
+        lower = rows.lower
+        while True:
+            count, reached = run(_move_batch, rows._replace(lower=lower), dead, target, batch)
+            total += count
+            fault_point("shard:move:batch")
+            if reached is None:
+                break
+            lower = reached
+    if run(target.current_file)[1] != identity:
+        raise DatabaseReplaced(f"{target.path} was replaced while rows were moved into it")
+    return total
+
+
+def _move_batch(rows: Rows, dead: int, target: ContainerBroker, batch: int) -> tuple[int, str | None]:
+    """(rows in this batch, the last one's name or None if there are no more)."""
+    with _attached(target, rows.source) as conn:
+        window = conn.execute(
+            f"SELECT name FROM source.object s WHERE {_where(rows)} ORDER BY s.name LIMIT 1 OFFSET ?",
+            (*_args(rows, dead), batch - 1),
+        ).fetchone()
+        part = rows if window is None else rows._replace(upper=window[0])
+        if (
+            window is None
+            and not conn.execute(
+                f"SELECT 1 FROM source.object s WHERE {_where(part)} LIMIT 1", _args(part, dead)
+            ).fetchone()
+        ):
+            return 0, None
+        with conn.writing():
+            count = _merge_window(conn, part, dead, target)
+    return count, None if window is None else window[0]
+
+
+def _where(rows: Rows) -> str:
+    below = " AND s.name <= ?" if rows.upper else ""
+    above = " AND +s.ROWID > ?" if rows.above >= 0 else ""
+    # the plus: names are looked for by their index, whatever the planner thinks of row ids
+    return f"s.deleted = ? AND s.name > ?{below}{above} AND +s.ROWID <= ?"
+
+
+def _args(rows: Rows, dead: int) -> list[Any]:
+    upper = [rows.upper] if rows.upper else []
+    above = [rows.above] if rows.above >= 0 else []
+    return [dead, rows.lower, *upper, *above, rows.up_to]
+
+
+def _merge_window(conn: Connection, rows: Rows, dead: int, target: ContainerBroker) -> int:
+    where, args = _where(rows), _args(rows, dead)
+    both = conn.execute(
+        f"SELECT {', '.join('s.' + c for c in _COLUMNS.split(', '))} FROM source.object s WHERE {where} AND EXISTS"
+        f" ({_THERE} AND t.created_at <> s.created_at)",
+        args,
+    ).fetchall()
+    count = _take_new(conn, where, args)
+    if both:
+        target._store(conn, [ObjectItem(*row) for row in both])
+    return count + len(both)
+
+
+def _take_new(conn: Connection, where: str, args: list[Any]) -> int:
+    """Take over rows whose name and policy are new here; returns how many."""
+    before = conn.execute("SELECT coalesce(max(ROWID), 0) FROM main.object").fetchone()[0]
+    before = max(before, _sequence(conn))
+    is_empty = conn.execute("SELECT 1 FROM main.object LIMIT 1").fetchone() is None
+    unless = "" if is_empty else f" AND NOT EXISTS ({_THERE})"
+    with _without_triggers(conn):
+        count = conn.execute(
+            f"INSERT INTO main.object ({_COLUMNS}) SELECT {_COLUMNS} FROM source.object s WHERE {where}{unless}",
+            args,
+        ).rowcount
+    if count > 0:
+        _add_up(conn, before)
+    return max(count, 0)
+
+
+def _sequence(conn: Connection) -> int:
+    found = conn.execute("SELECT seq FROM main.sqlite_sequence WHERE name = 'object'").fetchone()
+    return int(found[0]) if found else 0
+
+
+@contextmanager
+def _without_triggers(conn: Connection) -> Iterator[None]:
+    """Nobody else sees the table without its triggers: they come and go within one transaction."""
+    stored = conn.execute(
+        "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = 'object'"
+    ).fetchall()
+    for name, _ in stored:
+        conn.execute(f"DROP TRIGGER main.{name}")
+    yield
+    for _, sql in stored:
+        conn.execute(sql)
+
+
+def _add_up(conn: Connection, before: int) -> None:
+    """What the triggers do for each row, for all rows with ids above `before`."""
+    for policy, count, size in conn.execute(
+        "SELECT storage_policy_index, sum(1 - deleted), sum(size) FROM main.object WHERE ROWID > ? GROUP BY 1",
+        (before,),
+    ).fetchall():
+        conn.execute(
+            "INSERT OR IGNORE INTO main.policy_stat (storage_policy_index, object_count, bytes_used) VALUES (?, 0, 0)",
+            (policy,),
+        )
+        conn.execute(
+            "UPDATE main.policy_stat SET object_count = object_count + ?, bytes_used = bytes_used + ?"
+            " WHERE storage_policy_index = ?",
+            (count, size, policy),
+        )
+    names = conn.execute("SELECT name || '-' || created_at FROM main.object WHERE ROWID > ?", (before,))
+    change = _hash_of(text for (text,) in names)
+    old = conn.execute("SELECT hash FROM main.container_info").fetchone()[0]
+    conn.execute("UPDATE main.container_info SET hash = ?", (f"{int(old, 16) ^ change:032x}",))
+
+
+def _hash_of(texts: Iterable[str]) -> int:
+    found = 0
+    for text in texts:
+        found ^= int.from_bytes(md5(text.encode(), usedforsecurity=False).digest(), "big")
+    return found
+
+
+@contextmanager
+def _attached(target: ContainerBroker, source: str) -> Iterator[Connection]:
+    """A connection to the target that also sees the file `source`, which it only reads."""
+    with target.connection() as conn:
+        conn.execute("ATTACH ? AS source", (f"file:{quote(source)}?mode=ro",))
+        try:
+            yield conn
+        finally:
+            conn.execute("DETACH source")

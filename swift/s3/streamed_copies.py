@@ -1,0 +1,99 @@
+"""A copy on the server's side whose bytes pass by here, so that a checksum is taken of them (spec s3.md 14, 26).
+
+Each piece is written as it comes. Never here: what may be copied, and what else the copy keeps (`copying`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+from swift.s3 import checksums
+from swift.s3.checksums import Algorithm
+from swift.s3.digests import Check
+from swift.s3.errors import S3Error
+from swift.s3.payload import FOOTERS
+from swift.s3.request import S3Request
+from swift.wire.body_input import BodyInput, SourceBroken
+from swift.wire.message import InputFilter
+from swift.wire.subanswer import Subanswer
+
+
+class Place(NamedTuple):
+    """An object: text. `query`: of the requests for it."""
+
+    container: str
+    name: str
+    query: Mapping[str, str]
+
+
+def copy(
+    request: S3Request,
+    source: Place,
+    target: Place,
+    headers: Mapping[str, Any],
+    algorithm: Algorithm,
+    extent: str | None = None,
+    row_type: str | None = None,
+) -> tuple[Subanswer, str]:
+    """(what the PUT answered, the checksum that is kept with the copy). Raises S3Error.
+
+    `headers`: environ keys of the PUT; `extent`: the value of a Range; `row_type`: of a part's row, which tells the checksum too.
+    """
+    asked = {"HTTP_X_NEWEST": "true"}
+    if extent is not None:
+        asked["HTTP_RANGE"] = extent
+    found = request.ask("GET", source.container, source.name, source.query, asked)
+    if found.status != (200 if extent is None else 206):
+        raise request.error_of(found, source.container, source.name)
+    below = BodyInput(found.body, found.content_length)
+    try:
+        taken = _Taken(below, Check(None, algorithm, None), found.content_length or 0)
+        footers = _footers(taken.check, row_type)
+        made = {**headers, FOOTERS: footers}
+        answer = request.given(
+            "PUT", target.container, target.name, target.query, made, taken, found.content_length
+        )
+        if below.broken is not None:
+            answer.close()
+            raise S3Error("ServiceUnavailable", reason="copy_source_broken")
+    except SourceBroken:
+        raise S3Error("ServiceUnavailable", reason="copy_source_broken") from None
+    finally:
+        found.sent = below.received
+        found.close(below.broken)
+    if answer.status not in (201, 202):
+        raise request.error_of(answer, request.bucket, request.key)
+    answer.drain()
+    return answer, checksums.stored(algorithm, taken.check.value or b"")
+
+
+def _footers(check: Check, row_type: str | None) -> Any:
+    def update(footers: MutableMapping[str, Any]) -> None:
+        if check.algorithm is None or check.value is None:
+            return
+        footers[checksums.SYSMETA.title()] = checksums.stored(check.algorithm, check.value)
+        if row_type is not None:
+            footers[checksums.ROW_TYPE] = checksums.in_row(row_type, check.algorithm.name, check.value.hex())
+
+    return update
+
+
+class _Taken(InputFilter):
+    """A body with its checksum taken."""
+
+    def __init__(self, below: BodyInput, check: Check, length: int) -> None:
+        super().__init__(below)
+        self.check = check
+        self._left = length
+        if not length:
+            check.end()
+
+    def pull(self, size: int) -> bytes:
+        data: bytes = super().pull(size)
+        if data:
+            self.check.update(data)
+            self._left -= len(data)
+            if self._left <= 0:
+                self.check.end()
+        return data

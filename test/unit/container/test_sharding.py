@@ -1,0 +1,227 @@
+"""Containers become shards, and shards one again, on three nodes in this process: no row is lost, doubled or left behind."""
+
+import collections
+import json
+
+import pytest
+
+from swift.container.shard_ranges import ACTIVE, SHARDED
+from swift.container.sharding.sharder import ContainerSharder
+from swift.core import swift_dir
+from test.replicas import Nodes
+
+ROOT = ("AUTH_a", "c")
+
+
+class Shards(Nodes):
+    """Nodes with sharders; rows are told to servers as object servers tell them."""
+
+    def sharder(self, node, **conf):
+        options = {
+            "auto_shard": "true",
+            "shard_container_threshold": "20",
+            "rows_per_shard": "10",
+            "minimum_shard_size": "4",
+            "shrink_threshold": "4",
+            **conf,
+        }
+        return ContainerSharder({**self.conf(node), **options}, self.logger, self.ring)
+
+    def shard(self, *nodes, **conf):
+        for node in nodes or sorted(self.running):
+            self.sharder(node, **conf).run_once()
+        assert [line for line in self.logger.lines if "ERROR" in line] == []
+
+    def make(self, policy=0, **headers):
+        for node in self.part_nodes(*ROOT)[1]:
+            assert self.request(
+                node, "PUT", "AUTH_a/c", "1700000000.00000", X_Backend_Storage_Policy_Index=policy,
+                X_Container_Sysmeta_Sharding="True", **headers,
+            ) in (201, 202)  # fmt: skip
+
+    def update(self, names, second=1, deleted=0, nodes=None, at=ROOT):
+        rows = [
+            {"name": name, "created_at": f"17000{second:05d}.00000", "size": 7, "content_type": "t/x", "etag": "e",
+             "deleted": deleted, "storage_policy_index": 0} for name in names
+        ]  # fmt: skip
+        for node in self.part_nodes(*at)[1] if nodes is None else nodes:
+            assert self.request(
+                node, "UPDATE", "/".join(at), "1700000000.00000", json.dumps(rows),
+                X_Backend_Storage_Policy_Index=0,
+            ) == 202  # fmt: skip
+
+    def containers(self):
+        """{(account, container): [broker]} of all that lie anywhere."""
+        found = collections.defaultdict(list)
+        for path in sorted(self.home.glob("*/sd*/containers/*/*/*")):
+            broker = self.broker_class(str(path / f"{path.name}.db"), logger=self.logger)
+            if broker.exists():
+                info = broker.info()
+                found[info["account"], info["container"]].append(broker)
+        return found
+
+    def listing(self, node=None):
+        """What a proxy would list of the root, asking one replica of each."""
+        return self._listing(ROOT, "", "", [])
+
+    def _listing(self, names, lower, upper, above):
+        primaries = self.part_nodes(*names)[1]
+        broker = self.broker(primaries[len(above) % len(primaries)], *names)
+        if not broker.exists():
+            return []
+        others = sorted(broker.other_shard_ranges(), key=lambda r: (r["upper"] == "", r["upper"]))
+        if names in above or broker.db_state() not in ("sharding", "sharded"):
+            return rows_of(broker, lower, upper)
+        found, at = [], lower
+        for item in others:
+            if item["state"] not in (30, 40, 50, 60) or (item["upper"] and item["upper"] <= at):
+                continue
+            if item["lower"] > at:
+                break
+            end = item["upper"] if not upper or (item["upper"] and item["upper"] < upper) else upper
+            found += self._listing(tuple(item["name"].split("/", 1)), at, end, [*above, names])
+            at = end
+            if not at:
+                return found
+        return found + rows_of(broker, at, upper)
+
+
+def rows_of(broker, lower, upper):
+    with broker.connection(broker.component_files()[0]) as conn:
+        return [
+            name
+            for (name,) in conn.execute("SELECT name FROM object WHERE deleted = 0 ORDER BY name")
+            if name > lower and (not upper or name <= upper)
+        ]
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(swift_dir, "_current", None)
+    made = Shards(tmp_path)
+    yield made
+    made.stop()
+
+
+def names(count, start=0):
+    return [f"o{number:04d}" for number in range(start, start + count)]
+
+
+def until_done(nodes, passes=12, **conf):
+    for _ in range(passes):
+        nodes.shard(**conf)
+        if all(
+            broker.db_state() in ("sharded", "collapsed", "unsharded")
+            for found in nodes.containers().values()
+            for broker in found
+        ):
+            return
+    raise AssertionError("still sharding")
+
+
+def test_a_container_is_sharded(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    nodes.shard()
+    assert nodes.listing() == names(45)
+    until_done(nodes)
+    assert nodes.listing() == names(45)
+    found = nodes.containers()
+    roots = found.pop(ROOT)
+    assert len(found) == 5
+    for broker in roots:
+        assert broker.db_state() == "sharded"
+        assert broker.own_shard_range()["state"] == SHARDED
+        assert {item["state"] for item in broker.other_shard_ranges()} == {ACTIVE}
+        assert broker.info()["object_count"] == 45
+        assert rows_of(broker, "", "") == []
+    for brokers in found.values():
+        assert len(brokers) == 3
+        assert len({broker.info()["hash"] for broker in brokers}) == 1
+        assert brokers[0].own_shard_range()["object_count"] == brokers[0].info()["object_count"]
+
+
+def test_a_second_pass_over_shards_changes_nothing(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    nodes.shard()
+    before = {names: [b.all_shard_ranges() for b in found] for names, found in nodes.containers().items()}
+    nodes.shard()
+    after = {names: [b.all_shard_ranges() for b in found] for names, found in nodes.containers().items()}
+    assert before == after
+
+
+def test_rows_that_come_late_to_the_root_go_to_their_shards(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    nodes.shard()
+    nodes.update(["a", "o0005x", "z"], 2)
+    nodes.update(["o0004"], 3, deleted=1)
+    until_done(nodes)
+    wanted = sorted({*names(45), "a", "o0005x", "z"} - {"o0004"})
+    assert nodes.listing() == wanted
+    nodes.update(["o0005y"], 4, nodes=nodes.part_nodes(*ROOT)[1][1:2])
+    nodes.update(["o0006"], 4, deleted=1, nodes=nodes.part_nodes(*ROOT)[1][2:])
+    nodes.shard()
+    assert nodes.listing() == sorted({*wanted, "o0005y"} - {"o0006"})
+    nodes.shard()
+    for broker in nodes.containers()[ROOT]:
+        assert broker.info()["object_count"] == len(nodes.listing())
+        assert broker.get_objects(100) == []
+
+
+def test_rows_that_only_one_replica_has_are_in_the_shards_in_the_end(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    for number, node in enumerate(nodes.part_nodes(*ROOT)[1]):
+        nodes.update([f"p{number}"], nodes=[node])
+    until_done(nodes)
+    assert nodes.listing() == [*names(45), "p0", "p1", "p2"]
+
+
+def test_a_shard_that_has_grown_is_split(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    first = next(name for name in nodes.containers() if name[1].endswith("-0"))
+    grown = [f"o0003-{number:02d}" for number in range(30)]
+    nodes.update(grown, 2, at=first)
+    for _ in range(8):
+        nodes.shard()
+        assert nodes.listing() == sorted(names(45) + grown)
+    for broker in nodes.containers()[ROOT]:
+        ranges = broker.other_shard_ranges()
+        assert {item["state"] for item in ranges} == {ACTIVE}
+        assert len(ranges) == 8
+        assert broker.info()["object_count"] == 75
+
+
+def test_shards_that_have_become_small_are_merged(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    shards = sorted((name for name in nodes.containers() if name != ROOT), key=lambda n: n[1])
+    nodes.update(names(9), 2, deleted=1, at=shards[0])
+    left = names(36, 9)
+    for _ in range(8):
+        nodes.shard(reclaim_age="1")
+        assert nodes.listing() == left
+    for broker in nodes.containers()[ROOT]:
+        assert len(broker.other_shard_ranges()) == 4
+        assert broker.info()["object_count"] == 36
+
+
+def test_a_container_whose_sharding_is_switched_off_becomes_one_again(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    for node in nodes.part_nodes(*ROOT)[1]:
+        nodes.request(node, "POST", "AUTH_a/c", "1790000000.00000", X_Container_Sysmeta_Sharding="False")
+    for _ in range(12):
+        nodes.shard()
+        assert nodes.listing() == names(45)
+    for broker in nodes.containers()[ROOT]:
+        assert broker.db_state() == "collapsed"
+        assert rows_of(broker, "", "") == names(45)
+        assert broker.info()["object_count"] == 45
