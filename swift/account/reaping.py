@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import GreenPile, GreenPool
+from swift.core.names import quote_name
 from swift.core.timestamp import Timestamp
 from swift.wire import direct
 from swift.wire.direct import DirectError
 
 Node = Mapping[str, Any]
+MAX_DEPTH = 8  # of shards within shards
 _KINDS = ("deleted", "remaining", "possibly_remaining")
 
 
@@ -25,6 +27,21 @@ class Rings(NamedTuple):
     account: Any
     container: Any
     objects: Mapping[int, Any]
+
+
+class Listing(NamedTuple):
+    """A container that lists objects of the one that is deleted: itself, or a shard with the names lower < name <= upper."""
+
+    account: str
+    container: str
+    partition: int
+    nodes: Sequence[Node]
+    lower: str = ""
+    upper: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{self.account}/{self.container}"
 
 
 class Figures:
@@ -91,24 +108,11 @@ class Reaping:
             self.options.metrics.increment("errors")
 
     def reap_container(self, container: str) -> None:
-        """Delete all objects that the container lists, then the container."""
-        ring = self.options.rings.container
-        partition, nodes = ring.get_nodes(self.account, container)
-        marker = ""
-        pool = GreenPool(self.options.side)
-        while True:
-            found = self._list(partition, nodes, container, marker)
-            if found is None:
-                return
-            policy, names = found
-            if not names:
-                break
-            for name in names:
-                pool.spawn_n(self._reap_object_logged, container, partition, nodes, name, policy)
-            pool.waitall()
-            if names[-1] <= marker:
-                raise ValueError(f"the listing of {self.account}/{container} does not advance")
-            marker = names[-1]
+        """Delete all objects that the container or its shards list, then the container."""
+        partition, nodes = self.options.rings.container.get_nodes(self.account, container)
+        listing = Listing(self.account, container, partition, nodes)
+        if not self._reap_listed(container, listing, None, ()):
+            return
         headers = {"X-Account-Partition": str(self.partition), "X-Account-Override-Deleted": "yes"}
 
         def delete(node: Node, number: int, timestamp: str) -> None:
@@ -120,27 +124,75 @@ class Reaping:
 
         self.figures.settle("containers", *self._on_all(nodes, delete, "containers"))
 
+    def _reap_listed(
+        self, container: str, listing: Listing, policy: int | None, above: tuple[str, ...]
+    ) -> bool:
+        """Delete what one container lists, or its shards do; False if it can't be listed. `above`: who named it, the root first."""
+        if len(above) > MAX_DEPTH:
+            raise ValueError(f"shards of {self.account}/{container} are split more than {MAX_DEPTH} times")
+        marker = listing.lower
+        pool = GreenPool(self.options.side)
+        kind = "object" if listing.path in above else "auto"
+        while True:
+            found = self._list(listing, marker, policy, kind)
+            if found is None:
+                return False
+            policy, names, shards = found
+            if shards is not None:
+                # All of them are tried, so that what can be deleted is, even if one of them can't be listed.
+                done = [
+                    self._reap_listed(container, self._shard(shard), policy, (*above, listing.path))
+                    for shard in shards
+                ]
+                return all(done)
+            if not names:
+                return True
+            for name in names:
+                pool.spawn_n(self._reap_object_logged, container, listing, name, policy)
+            pool.waitall()
+            if names[-1] <= marker:
+                raise ValueError(f"the listing of {listing.path} does not advance")
+            marker = names[-1]
+
+    def _shard(self, found: Mapping[str, Any]) -> Listing:
+        account, _, container = found["name"].partition("/")
+        partition, nodes = self.options.rings.container.get_nodes(account, container)
+        return Listing(account, container, partition, nodes, found["lower"], found["upper"])
+
     def _list(
-        self, partition: int, nodes: Sequence[Node], container: str, marker: str
-    ) -> tuple[int, list[str]] | None:
-        """(policy index, names behind the marker) as the first server says that answers; None if none does."""
-        for node in reversed(nodes):
+        self, listing: Listing, marker: str, policy: int | None, kind: str
+    ) -> tuple[int, list[str], list[Any] | None] | None:
+        """(policy index, names behind the marker, or the namespaces of its shards) as the first server says that answers; None if
+        none does."""
+        headers = {
+            "X-Backend-Use-Replication-Network": "true",
+            "X-Backend-Record-Type": kind,
+            "X-Backend-Record-Shard-Format": "namespace",
+        }
+        if policy is not None:
+            headers["X-Backend-Storage-Policy-Index"] = str(policy)
+        for node in reversed(listing.nodes):
             try:
-                headers, listed = direct.get_container(
+                answered, listed = direct.get_container(
                     node,
-                    partition,
-                    self.account,
-                    container,
+                    listing.partition,
+                    listing.account,
+                    listing.container,
                     marker=marker,
-                    headers={"X-Backend-Use-Replication-Network": "true"},
+                    end_marker=f"{listing.upper}\0" if listing.upper else None,
+                    headers=headers,
+                    extra_params={"states": "listing"},
                     **self.times,
                 )
             except DirectError as err:
                 self.figures.failed("containers_failures", err.http_status)
-                self.logger.info("Exception listing %s/%s: %s", self.account, container, err)
+                self.logger.info("Exception listing %s: %s", listing.path, err)
                 continue
             self.figures.answered(200)
-            return int(headers.get("X-Backend-Storage-Policy-Index") or 0), [item["name"] for item in listed]
+            index = int(answered.get("X-Backend-Storage-Policy-Index") or 0) if policy is None else policy
+            if answered.get("X-Backend-Record-Type") == "shard":
+                return index, [], listed
+            return index, [item["name"] for item in listed], None
         return None
 
     def _reap_object_logged(self, container: str, *args: Any) -> None:
@@ -150,9 +202,7 @@ class Reaping:
             self.logger.exception("ERROR reaping an object of %s/%s", self.account, container)
             self.options.metrics.increment("errors")
 
-    def _reap_object(
-        self, container: str, partition: int, container_nodes: Sequence[Node], name: str, policy: int
-    ) -> None:
+    def _reap_object(self, container: str, listing: Listing, name: str, policy: int) -> None:
         ring = self.options.rings.objects.get(policy)
         if ring is None:
             self.logger.error("ERROR: invalid storage policy index: %r", policy)
@@ -161,14 +211,16 @@ class Reaping:
         object_partition, nodes = ring.get_nodes(self.account, container, name)
 
         def delete(node: Node, number: int, timestamp: str) -> None:
-            container_node = container_nodes[number % len(container_nodes)]
+            container_node = listing.nodes[number % len(listing.nodes)]
             given = {
                 "X-Container-Host": f"{_bracketed(container_node['ip'])}:{container_node['port']}",
-                "X-Container-Partition": str(partition),
+                "X-Container-Partition": str(listing.partition),
                 "X-Container-Device": container_node["device"],
                 "X-Backend-Storage-Policy-Index": str(policy),
                 "X-Timestamp": timestamp,
             }
+            if listing.path != f"{self.account}/{container}":
+                given["X-Backend-Quoted-Container-Path"] = quote_name(listing.path)
             direct.delete_object(node, object_partition, self.account, container, name, given, **self.times)
 
         self.figures.settle("objects", *self._on_all(nodes, delete, "objects"))

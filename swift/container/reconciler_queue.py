@@ -13,6 +13,7 @@ from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.timestamp import Timestamp
 from swift.wire import direct
 from swift.wire.direct import DirectError
+from swift.wire.redirects import FOLLOWED, to_all_that_list
 
 from . import misplaced
 from .policy_choice import newest_choice
@@ -21,6 +22,7 @@ KEEP_SECONDS = 30.0  # that a container's policy is believed
 MAX_KEPT = 100_000
 _ZERO = "0000000000.00000"
 _NETWORK = {"X-Backend-Use-Replication-Network": "true"}
+_ROW = {**_NETWORK, **FOLLOWED}
 
 
 def _on_all(nodes: Any, function: Callable[[Any], Any]) -> list[Any]:
@@ -59,29 +61,35 @@ def add_entry(
         "X-Etag": timestamp.internal,
         "X-Timestamp": Timestamp(clock.time()).internal if force else timestamp.internal,
         "X-Content-Type": misplaced.PUT_TYPE if operation == "PUT" else misplaced.DELETE_TYPE,
-        **_NETWORK,
+        **_ROW,
     }
-    partition, nodes = ring.get_nodes(misplaced.ACCOUNT, queue)
-    results = _on_all(
-        nodes,
-        lambda node: direct.put_container_object(
-            node, partition, misplaced.ACCOUNT, queue, name, headers=headers
-        ),
-    )
+
+    def put(holder: str, listing: str) -> list[Any]:
+        partition, nodes = ring.get_nodes(holder, listing)
+        return _on_all(
+            nodes,
+            lambda node: direct.put_container_object(node, partition, holder, listing, name, headers=headers),
+        )
+
+    results = to_all_that_list(put, misplaced.ACCOUNT, queue)
     taken = sum(1 for result in results if not isinstance(result, DirectError))
-    return queue if taken >= len(nodes) // 2 + 1 else None
+    return queue if taken >= len(results) // 2 + 1 else None
 
 
 def take_entry_away(ring: Any, queue: str, name: str, timestamp: Timestamp) -> list[DirectError]:
     """Remove an entry on all servers of the queue's container; those that failed."""
-    headers = {"X-Timestamp": timestamp.internal, **_NETWORK}
-    partition, nodes = ring.get_nodes(misplaced.ACCOUNT, queue)
-    results = _on_all(
-        nodes,
-        lambda node: direct.delete_container_object(
-            node, partition, misplaced.ACCOUNT, queue, name, headers=headers
-        ),
-    )
+    headers = {"X-Timestamp": timestamp.internal, **_ROW}
+
+    def delete(holder: str, listing: str) -> list[Any]:
+        partition, nodes = ring.get_nodes(holder, listing)
+        return _on_all(
+            nodes,
+            lambda node: direct.delete_container_object(
+                node, partition, holder, listing, name, headers=headers
+            ),
+        )
+
+    results = to_all_that_list(delete, misplaced.ACCOUNT, queue)
     return [result for result in results if isinstance(result, DirectError) and result.http_status != 404]
 
 

@@ -35,6 +35,7 @@ from swift.wire.remote import Remote
 
 from . import sync_store
 from .broker import ContainerBroker, is_deleted
+from .sharded import SHARDED, SHARDING
 from .sync_realms import FILE, SyncRealms, check_target
 from .sync_rows import Failed, RowSender, Source
 
@@ -234,6 +235,10 @@ class ContainerSync(Daemon):
             return
         if not metadata.get(_TO) or not metadata.get(_KEY):
             self.count("skips")
+            return
+        if info["db_state"] in (SHARDING, SHARDED):
+            self.count("skips")
+            self.logger.warning("Skipping container %s: what its shards have is not synchronised", name)
             return
         complaint, target = check_target(metadata[_TO], self.allowed_hosts, self.realms)
         if target is None:

@@ -9,12 +9,9 @@ import contextlib
 import os
 import pickle
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
-from swift.core.config import truthy
 from swift.core.durable import mkdirs_durable, write_durable
 from swift.core.fault_points import fault_point
-from swift.core.names import split_path, wsgi_to_str
 from swift.core.unpickle import UnpickleError, loads
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import ASYNCDIR, TMPDIR, policy_dir
@@ -51,17 +48,6 @@ class ContainerUpdate(NamedTuple):
         if not update["container_path"]:
             del update["container_path"]
         return update
-
-
-def redirect_of(response: Any) -> str:
-    """The `account/container`, native text, that the Location of a 301 names. Raises ValueError."""
-    location = response.get("location") or ""
-    if truthy(response.get("x-backend-location-is-quoted")):
-        location = unquote(location, errors="surrogateescape")
-    else:
-        location = wsgi_to_str(location)
-    account, container, _ = split_path(location, 2, 3, True)
-    return f"{account}/{container}"
 
 
 class BadUpdate(ValueError):

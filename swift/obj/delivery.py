@@ -12,10 +12,10 @@ from typing import Any
 from swift.core.concurrency import spawn
 from swift.core.names import quote_name, split_path
 from swift.core.timestamp import internal_timestamp
-from swift.obj.async_pending import redirect_of
 from swift.obj.missing import MissingDatabases
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendTimeout, header_block
+from swift.wire.redirects import redirect_of
 
 MAX_ANSWER = 65536
 
@@ -54,12 +54,24 @@ class Delivery:
         """
         done, changed, attempt = self._try(update, policy_index)
         if done or attempt.redirect is None:
-            return done, changed, attempt
+            return done, self._left_the_shard(update, attempt) or changed, attempt
         self._follow(update, attempt.redirect[1])
         done, _, attempt = self._try(update, policy_index)
         if attempt.redirect is not None:
             self._follow(update, attempt.redirect[1])
+        self._left_the_shard(update, attempt)
         return done, True, attempt
+
+    @staticmethod
+    def _left_the_shard(update: dict[str, Any], attempt: Attempt) -> bool:
+        """Where no server has the shard any more the object's own container knows what became of it: begin again there."""
+        if not update.get("container_path") or attempt.resting or update.get("successes"):
+            return False
+        if not attempt.statuses or any(status != 404 for status in attempt.statuses):
+            return False
+        update["container_path"] = None
+        update["redirect_history"] = []
+        return True
 
     def all_rest(self, update: Mapping[str, Any]) -> bool:
         """True if nobody who lacks the update is to be asked yet."""

@@ -18,12 +18,13 @@ from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.object_headers import queue_container
 from swift.core.timestamp import normalize_delete_at
-from swift.obj.async_pending import ContainerUpdate, redirect_of, write_update
+from swift.obj.async_pending import ContainerUpdate, write_update
 from swift.obj.device import Device
 from swift.telemetry.metrics import Metrics
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block_of
 from swift.wire.message import host_url
+from swift.wire.redirects import redirect_of
 
 EXPIRER_ACCOUNT = "expiring_objects"
 EXPIRER_DIVISOR = 86400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,18 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.middleware.copy import READ_HEADERS, WRITE_HEADERS
+from swift.s3 import (
+    access,
+    bucket_owner,
+    checksums,
+    metadata,
+    patience,
+    streamed_copies,
+    tagging,
+    times,
+    write_conditions,
+)
 from swift.s3.answers import Answer
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
@@ -26,6 +38,7 @@ _SELF = (
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
     "storage class, website redirect location or encryption attributes."
 )
+_ENDS = ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER")
 # What a whole multipart object is, and a copy of its bytes is not.
 _NOT_THE_COPYS = {
     "HTTP_X_OBJECT_SYSMETA_S3API_ETAG": "",
@@ -137,18 +150,28 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
     headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     headers.update(access.object_headers(request))
-    if environ.get("HTTP_IF_NONE_MATCH"):
-        headers["HTTP_IF_NONE_MATCH"] = "*"
+    condition = write_conditions.of_write(environ)
+    guards = write_conditions.headers(request, request.bucket, request.key, condition)
     is_large = (found.get("x-static-large-object") or "").lower() == "true"
     of_parts = found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)
     if copy_parts is not None and is_large and of_parts and wanted is None:
-        work = copy_parts(request, source, found, _described(found, is_fresh, headers))
+        work = copy_parts(request, source, found, {**_described(found, is_fresh, headers), **guards})
         if work is not None:
-            return patience.answer_of(request, work)
+            return patience.answer_of(request, functools.partial(_told, request, condition, work))
     _check_size(found.content_length or 0)
-    return patience.answer_of(
-        request, lambda: _copied(request, source, found, is_fresh, is_large, wanted, headers)
-    )
+    copy = functools.partial(_copied, request, source, found, is_fresh, is_large, wanted, headers, guards)
+    return patience.answer_of(request, functools.partial(_told, request, condition, copy))
+
+
+def _told(
+    request: S3Request, condition: write_conditions.Condition | None, work: Callable[[], patience.Told]
+) -> patience.Told:
+    """What a copy under a condition of its target is answered. Raises S3Error."""
+    assert request.bucket is not None and request.key is not None
+    try:
+        return work()
+    except S3Error as error:
+        raise write_conditions.lost(request, request.bucket, request.key, condition, error) from None
 
 
 def _check_size(size: int) -> None:
@@ -183,8 +206,9 @@ def _copied(
     is_large: bool,
     wanted: Algorithm | None,
     headers: dict[str, Any],
+    guards: dict[str, str],
 ) -> patience.Told:
-    """A copy of an object's bytes. Raises S3Error."""
+    """A copy of an object's bytes, if it still is what was found. `guards`: of the target. Raises S3Error."""
     assert request.bucket is not None and request.key is not None
     named, query = _headers(source)
     kept = None if is_large else found.get(checksums.SYSMETA)
@@ -192,21 +216,41 @@ def _copied(
         place = streamed_copies.Place(source.bucket, source.key, query)
         target = streamed_copies.Place(request.bucket, request.key, {})
         answer, kept = streamed_copies.copy(
-            request, place, target, _described(found, is_fresh, headers), wanted
+            request,
+            place,
+            target,
+            {**_described(found, is_fresh, headers), **guards},
+            wanted,
+            found=found,
         )
         tell(request, answer, found)
         return result_of(answer, "CopyObjectResult", kept, _versions(found))
-    headers = {**named, **headers}
+    # The end of an object is nothing that S3 knows of, and a copy does not share it.
+    end = {key: headers.get(key) for key in _ENDS}
+    headers = {**named, **headers, **pinned(found), WRITE_HEADERS: {**end, **guards}}
     if is_fresh:
         headers["HTTP_X_FRESH_METADATA"] = "True"
     if is_large:
         headers.update(_NOT_THE_COPYS)
     answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")
     if answer.status not in (201, 202):
+        check_read(answer)
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
     tell(request, answer, found)
     return result_of(answer, "CopyObjectResult", kept)
+
+
+def pinned(found: Subanswer) -> dict[str, Any]:
+    """Headers of a native copy whose source must still be what was found: the conditions have been decided on that."""
+    return {READ_HEADERS: {"HTTP_IF_MATCH": f'"{found.etag or ""}"'}}
+
+
+def check_read(answer: Subanswer) -> None:
+    """Raises S3Error if a copy's source was replaced since it was looked at: the conditions might not hold any more."""
+    if answer.status == 412 and answer.get("etag"):
+        answer.close()
+        raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
 
 
 def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
@@ -252,7 +296,9 @@ def copy_part(
         target = streamed_copies.Place(container, name, {})
 
         def stream() -> patience.Told:
-            answer, kept = streamed_copies.copy(request, place, target, {}, wanted, extent, row_type)
+            answer, kept = streamed_copies.copy(
+                request, place, target, {}, wanted, extent, row_type, found=found
+            )
             return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
 
         return stream
@@ -262,8 +308,9 @@ def copy_part(
         headers["HTTP_RANGE"] = extent
 
     def copy() -> patience.Told:
-        answer = request.ask("PUT", container, name, query, headers, b"")
+        answer = request.ask("PUT", container, name, query, {**headers, **pinned(found)}, b"")
         if answer.status not in (201, 202):
+            check_read(answer)
             raise request.error_of(answer, request.bucket, request.key)
         answer.drain()
         return result_of(answer, "CopyPartResult", None)

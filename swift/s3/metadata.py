@@ -149,7 +149,7 @@ _CHECKS = {
 
 
 _COPIED = frozenset((
-    "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag", "x-delete-at",
+    "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag",
 ))  # fmt: skip
 
 

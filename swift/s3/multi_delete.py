@@ -9,15 +9,28 @@ from swift.core.constraints import limits
 from swift.middleware.parallel import in_parallel
 from swift.s3 import objects
 from swift.s3.answers import Answer, xml_answer
+from swift.s3.conditional_deletes import delete_one
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
+from swift.s3.write_conditions import of_deletion
 from swift.s3.xml import Node, Text, document, element, many, maybe, node, one, read
 
 _LARGEST = 10 * 1024 * 1024
 _SCHEMA = Node(
     {
         "Quiet": maybe(Text("(?i)true|false")),
-        "Object": many(Node({"Key": one(Text()), "VersionId": maybe(Text())}), 1),
+        "Object": many(
+            Node(
+                {
+                    "Key": one(Text()),
+                    "VersionId": maybe(Text()),
+                    "ETag": maybe(Text()),
+                    "LastModifiedTime": maybe(Text()),
+                    "Size": maybe(Text()),
+                }
+            ),
+            1,
+        ),
     }
 )
 
@@ -25,6 +38,9 @@ _SCHEMA = Node(
 class _Doomed(NamedTuple):
     key: str
     version: str | None
+    etag: str | None = None
+    modified: str | None = None
+    size: str | None = None
 
 
 def delete_objects(request: S3Request) -> Answer:
@@ -39,7 +55,10 @@ def delete_objects(request: S3Request) -> Answer:
     found = read(data, "Delete", _SCHEMA)
     if len(found["Object"]) > most:
         raise S3Error("MalformedXML")
-    doomed = [_Doomed(item["Key"], item.get("VersionId")) for item in found["Object"]]
+    doomed = [
+        _Doomed(item["Key"], *map(item.get, ("VersionId", "ETag", "LastModifiedTime", "Size")))
+        for item in found["Object"]
+    ]
     if any(not item.key for item in doomed):
         raise S3Error("UserKeyMustBeSpecified")
     head = request.ask("HEAD", request.bucket)
@@ -53,7 +72,8 @@ def delete_objects(request: S3Request) -> Answer:
 
     def delete(item: _Doomed) -> str:
         try:
-            gone = objects.delete_one(request, item.key, item.version)
+            condition = of_deletion(*item[2:])
+            gone = delete_one(request, item.key, item.version, condition)
         except S3Error as error:
             return _told(item, error)
         except (Exception, Timeout):

@@ -235,10 +235,8 @@ def check_encryption(wanted: str) -> None:
         raise S3Error("NotImplemented", "Server-side encryption is not supported.")
 
 
-def delete(request: S3Request) -> Answer:
-    """DeleteObject."""
-    _, key = _names(request)
-    gone = delete_one(request, key, request.version_id)
+def answer_gone(gone: Gone) -> Answer:
+    """What DeleteObject tells."""
     shown = []
     if gone.is_marker:
         shown.append(("x-amz-delete-marker", "true"))
@@ -257,12 +255,12 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if version is None:
         answer = request.ask("DELETE", bucket, key, headers={_UNLESS_LARGE: "true"})
         if answer.status != 412 or not answer.get(REPLACED_LARGE.lower()):
-            return _gone(request, answer, bucket, key)
+            return gone(request, answer, bucket, key)
         answer.drain()
     return _delete_looked_at(request, bucket, key, version)
 
 
-def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
+def gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     """What became of a key. Raises S3Error."""
     if answer.status == 404 and request.container_info(bucket)["status"] == 404:
         answer.close()

@@ -40,6 +40,7 @@ DAEMONS = {
 # Whose options stand in which samples: the first line that fits counts.
 HOMES = [
     ("swift/account/", ["account-server"]),
+    ("swift/cli/shard_ranges_args.py", ["container-server"]),
     ("swift/container/sync_realms.py", ["container-sync-realms"]),
     ("swift/container/reconciler.py", ["container-reconciler"]),
     ("swift/container/", ["container-server"]),

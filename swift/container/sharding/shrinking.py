@@ -69,7 +69,11 @@ def _sequence(
     at = start + 1
     while at < len(ordered) and not complete:
         item = ordered[at]
-        if item["lower"] != sequence[-1]["upper"] or item["state"] not in (ACTIVE, SHRINKING):
+        # One that takes over others reaches over them already: that is no gap.
+        if item["lower"] > (sequence[-1]["upper"] or item["lower"]) or item["state"] not in (
+            ACTIVE,
+            SHRINKING,
+        ):
             break
         if item["state"] == ACTIVE:
             if count + change.row_count(item) > expansion_limit:

@@ -312,6 +312,10 @@ class Objects:
         else:
             self._put_marker(place, stamp)
             status, headers, body = call_app(self.app, environ)
+            if status[:3] in ("409", "412") and _OF_LINKS[1] in environ:
+                # Something else is there by now: nothing was deleted.
+                path = self._version_path(place, stamp)
+                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
         if status[0] == "2" or status[:3] == "404":
             headers = replaced(headers, X_Object_Version_Id=stamp.normal)
         start_response(status, headers)

@@ -16,8 +16,9 @@ from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.wire import direct
 from swift.wire.direct import DirectError
+from swift.wire.redirects import FOLLOWED, to_all_that_list
 
-_NETWORK = {"X-Backend-Use-Replication-Network": "true"}
+_ROW = {"X-Backend-Use-Replication-Network": "true", **FOLLOWED}
 _GONE = (2, 404, 409)  # 409: there is something in it by now
 
 
@@ -48,18 +49,27 @@ class TaskQueue:
         return listed
 
     def take_away(self, container: str, name: str) -> list[DirectError]:
-        """Remove a row on all primaries of its container; what went wrong. Those that rest get to know of it by replication."""
-        partition, nodes = self._ring.get_nodes(self.account, container)
+        """Remove a row on all primaries of the container that lists it, whose shards are followed to; what went wrong. Those that
+        rest get to know of it by replication."""
+
+        def take(account: str, listing: str) -> list[DirectError]:
+            return self._take_from(account, listing, name)
+
+        return list(to_all_that_list(take, self.account, container))
+
+    def _take_from(self, account: str, container: str, name: str) -> list[DirectError]:
+        partition, nodes = self._ring.get_nodes(account, container)
 
         def one(node: Node) -> DirectError | None:
             if self._nodes.is_resting(node):
                 return None
             try:
                 direct.delete_container_object(
-                    node, partition, self.account, container, name, headers=_NETWORK, **self._nodes.timeouts
+                    node, partition, account, container, name, headers=_ROW, **self._nodes.timeouts
                 )
             except DirectError as err:
-                self._nodes.failed(node, err)
+                if err.http_status != 301:
+                    self._nodes.failed(node, err)
                 return None if err.http_status == 404 else err
             return None
 

@@ -55,6 +55,7 @@ class Cluster:
 
     def __init__(self, monkeypatch):
         self.objects = {}
+        self.shards = {}
         self.asked = []
         self.refuse = {}
         monkeypatch.setattr(direct, "get_container", self.get_container)
@@ -69,8 +70,13 @@ class Cluster:
 
     def get_container(self, node, part, account, container, marker=None, headers=None, **options):
         self._answer("list", node, headers, container)
-        names = sorted(name for name in self.objects.get(container, ()) if name > (marker or ""))[:2]
-        return HeaderKeyDict({"X-Backend-Storage-Policy-Index": "1"}), [{"name": name} for name in names]
+        told = HeaderKeyDict({"X-Backend-Storage-Policy-Index": "1"})
+        if container in self.shards and headers["X-Backend-Record-Type"] == "auto":
+            told["X-Backend-Record-Type"] = "shard"
+            return told, self.shards[container]
+        end = options.get("end_marker") or "~"
+        names = sorted(name for name in self.objects.get(container, ()) if (marker or "") < name < end)[:2]
+        return told, [{"name": name} for name in names]
 
     def delete_container(self, node, part, account, container, headers, **options):
         self._answer("container", node, headers, container)
@@ -118,6 +124,49 @@ def own(names):
 
 
 NAMES = [f"c{n}" for n in range(12)]
+
+
+def test_containers_in_shards_are_emptied_too(conf, reaper, cluster):
+    """Their objects are deleted, and the shards that list these are told; what is not in a shard yet is in the container itself."""
+    name = own(NAMES)[0]
+    account(conf, [name])
+
+    def part(lower, upper, path):
+        return {"name": path, "lower": lower, "upper": upper}
+
+    cluster.shards = {
+        name: [
+            part("", "b", ".shards_AUTH_a/s 1"),
+            part("b", "d", ".shards_AUTH_a/s2"),
+            part("d", "", f"AUTH_a/{name}"),
+        ],
+        "s2": [part("b", "", ".shards_AUTH_a/s3")],
+    }
+    cluster.objects = {"s 1": ["a", "b", "bb"], "s3": ["c", "d"], name: ["a", "e"]}
+    reaper().run_once()
+    told = {
+        names[1]: headers.get("X-Backend-Quoted-Container-Path")
+        for verb, _, names, headers in cluster.asked
+        if verb == "object"
+    }
+    assert told == {
+        "a": ".shards_AUTH_a/s%201",
+        "b": ".shards_AUTH_a/s%201",
+        "c": ".shards_AUTH_a/s3",
+        "d": ".shards_AUTH_a/s3",
+        "e": None,
+    }
+    assert {names[0] for verb, _, names, _ in cluster.asked if verb == "container"} == {name}
+
+
+def test_shards_that_point_at_each_other_end_the_reaping(conf, reaper, cluster):
+    name = own(NAMES)[0]
+    account(conf, [name])
+    for at in range(30):
+        shard = {"name": f".shards_AUTH_a/s{at}", "lower": "", "upper": ""}
+        cluster.shards[name if not at else f"s{at - 1}"] = [shard]
+    reaper().run_once()
+    assert not [verb for verb, *_ in cluster.asked if verb == "container"]
 
 
 def test_a_share_of_a_deleted_account_is_reaped(conf, reaper, cluster):

@@ -195,6 +195,16 @@ def test_who_is_not_synchronised(node, headers, skips, failures):
     assert f"{skips} skipped, {failures} failed" in line
 
 
+def test_a_container_in_shards_is_said_to_be_left_out(node, monkeypatch):
+    node.rows("o1")
+    read = sync_module._read
+    monkeypatch.setattr(
+        sync_module, "_read", lambda broker: ({**read(broker)[0], "db_state": "sharded"}, read(broker)[1])
+    )
+    assert node.run() == [] and node.points() == (-1, -1)
+    assert [text for text in node.logger.lines if "what its shards have is not synchronised" in text]
+
+
 def test_other_nodes_containers_and_deleted_ones_are_left_alone(node):
     node.rows("o1")
     node.daemon = node.make(here=None)

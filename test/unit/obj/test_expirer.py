@@ -581,6 +581,26 @@ def test_too_few_answers_tell_nothing(nodes, monkeypatch):
     assert nodes.asked[1] == before + 1
 
 
+def test_a_row_is_taken_from_the_shard_that_has_it(nodes, monkeypatch):
+    asked = []
+
+    def delete(node, part, account, container, name, headers, **options):
+        asked.append((node["id"], account, container, name))
+        assert headers["X-Backend-Accept-Redirect"] == headers["X-Backend-Accept-Quoted-Location"] == "true"
+        if account == ".expiring_objects" and node["id"]:
+            where = HeaderKeyDict(
+                {"Location": "/.shards_.expiring_objects/s%201/x", "X-Backend-Location-Is-Quoted": "true"}
+            )
+            raise DirectError("DELETE", node, "/x", status=301, headers=where)
+
+    monkeypatch.setattr(queue_module.direct, "delete_container_object", delete)
+    queue = TaskQueue(nodes, nodes, ExpirerNodes(1, 1), ".expiring_objects")
+    assert queue.take_away("1", "1-a/c/o") == []
+    told = [(0, ".shards_.expiring_objects", "s 1", "1-a/c/o")]
+    assert [entry for entry in asked if entry[1] != ".expiring_objects"][:1] == told
+    assert len(asked) == 6
+
+
 def test_a_row_is_taken_from_all_that_answer(nodes, monkeypatch):
     asked = Counter()
     answers = {0: 204, 1: None, 2: 404}

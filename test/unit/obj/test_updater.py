@@ -216,6 +216,18 @@ def test_servers_that_point_at_each_other_lead_back_to_the_root(cluster):
     assert (kept["container_path"], kept["redirect_history"]) == (None, [])
 
 
+def test_a_shard_that_nobody_has_any_more_leads_back_to_the_root(cluster):
+    """Shards end: what was to be told to one is told to the object's container, which knows what became of it."""
+    app, updater, servers = cluster([NONE, OK], [NONE, OK])
+    path = keep(app, container_path=".shards_a/s", redirect_history=[".shards_a/s"])
+    updater.run_once()
+    kept = async_pending.read_update(path)
+    assert (kept["container_path"], kept["redirect_history"]) == (None, [])
+    updater.run_once()
+    assert asked(servers) == [[f"/d{n}/7/.shards_a/s/o", f"/d{n}/7/a/c/o"] for n in range(2)]
+    assert app.pendings() == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [

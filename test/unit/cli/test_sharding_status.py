@@ -1,0 +1,133 @@
+"""swift-sharding-status: what is made of what container servers say."""
+
+import json
+
+import pytest
+
+from swift.cli import sharding_status
+from swift.cli.sharding_status import Told, lines, made_of
+from swift.wire import direct
+from swift.wire.direct import DirectError
+
+NOW = 1700001000.0
+
+
+def entry(**changes):
+    made = {
+        "account": "AUTH_test", "container": "c", "root": "AUTH_test/c", "path": "/srv/x.db", "node_index": 0, "object_count": 1000,
+        "state": "sharding", "db_state": "sharding", "found": 2, "created": 1, "cleaved": 3, "active": 0, "error": None,
+        "epoch": "1700000000.00000", "meta_timestamp": "1700000000.00000",
+    }  # fmt: skip
+    return {**made, **changes}
+
+
+def document(*entries, last=NOW - 10, waiting=(), shrinking=(), **counts):
+    return {
+        "sharding_last": last,
+        "sharding_time": 1.0,
+        "sharding_stats": {
+            "sharding": {
+                "sharding_in_progress": {"all": list(entries)},
+                "sharding_candidates": {"found": len(waiting), "top": list(waiting)},
+                "shrinking_candidates": {"found": len(shrinking), "top": list(shrinking)},
+                **counts,
+            }
+        },
+    }
+
+
+def said(*told):
+    report = made_of(told, NOW)
+    return report, "\n".join(lines(report))
+
+
+def test_progress_of_all_replicas_and_how_long_it_takes():
+    report, text = said(
+        Told("1:6201", document(entry(ranges_done=3, ranges_todo=1))),
+        Told("2:6201", document(entry(ranges_done=1, ranges_todo=3))),
+        Told("3:6201", document(entry(db_state="sharded", found=0, created=0, cleaved=0, active=4))),
+    )
+    assert report["problems"] == []
+    assert report["containers"]["/AUTH_test/c"]["eta_seconds"] == 3000.0
+    assert (
+        "/AUTH_test/c: 1 of 3 replicas done; 2 found, 1 created, 3 cleaved, 4 active; about 50m left" in text
+    )
+    assert "2:6201: sharding, database sharding, 1000 rows, 1 of 4 shards filled" in text
+
+
+def test_the_references_figures_do_as_well():
+    report, text = said(Told("1:6201", document(entry())))
+    assert report["containers"]["/AUTH_test/c"]["eta_seconds"] == 1000.0
+    report, text = said(Told("1:6201", document(entry(cleaved=0))))
+    assert "nobody can say" in text
+
+
+def test_what_is_wrong_is_told():
+    report, text = said(
+        Told(
+            "1:6201", document(entry(error="too few replicas"), audit_root={"failure": 1, "has_overlap": 1})
+        ),
+        Told("2:6201", None, "GET http://2:6201/recon/sharding gave: refused"),
+        Told("3:6201", document(last=None)),
+        Told("4:6201", document(last=NOW - 7200, misplaced={"unplaced": 5}, audit_shard={"failure": 2})),
+    )
+    assert text.count("PROBLEM ") == len(report["problems"]) == 8
+    for part in (
+        "/AUTH_test/c: too few replicas",
+        "1 containers with overlapping shards",
+        "1 containers whose shards don't fit together",
+        "no answer: GET http://2:6201",
+        "3:6201: no sharder has run here",
+        "4:6201: the last sharder's cycle ended 2h ago",
+        "5 rows that no shard takes",
+        "2 shards that failed their audit",
+    ):
+        assert part in text
+
+
+def test_candidates():
+    big = entry(container="big", object_count=5000000)
+    report, text = said(
+        Told(
+            "1:6201",
+            document(waiting=[big, entry()], shrinking=[entry(container="small", compactible_ranges=4)]),
+        ),
+        Told("2:6201", document(entry(), waiting=[{**big, "object_count": 4}])),
+    )
+    assert list(report["waiting"]) == ["/AUTH_test/big"]
+    assert "/AUTH_test/big: large enough to be split: 5000000 objects" in text
+    assert "/AUTH_test/small: 4 shards can be merged" in text
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"sharding_stats": 5},
+        {"sharding_stats": {"sharding": []}, "sharding_last": "x"},
+        document(5, "x", {}),
+    ],
+)
+def test_nonsense_from_a_server_is_no_traceback(nonsense):
+    said(Told("1:6201", nonsense))
+
+
+def test_the_command(monkeypatch, capsys):
+    servers = [{"ip": f"10.0.0.{n}", "port": 6201} for n in (1, 2)]
+
+    def recon(node, what, **options):
+        assert what == "sharding"
+        if node["ip"] == "10.0.0.2":
+            raise DirectError("GET", node, "/recon/sharding", reason="refused")
+        return document(entry())
+
+    monkeypatch.setattr(sharding_status, "_servers", lambda directory: servers)
+    monkeypatch.setattr(sharding_status.clock, "time", lambda: NOW)
+    monkeypatch.setattr(direct, "get_recon", recon)
+    assert sharding_status.main(["--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["containers"]) == ["/AUTH_test/c"] and len(report["problems"]) == 1
+    monkeypatch.setattr(sharding_status, "_servers", lambda directory: servers[:1])
+    assert sharding_status.main([]) == 0
+    assert "0 problems" in capsys.readouterr().out
+    assert sharding_status.main(["x"]) == 2
