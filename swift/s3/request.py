@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from swift.middleware.info import get_container_info
+from swift.middleware.info import container_key, get_container_info
 from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
@@ -355,10 +355,14 @@ class S3Request:
         """What is known of a bucket's container (status 404 if there is none); the signature has been looked at by then."""
         self.authenticate()
         assert self.account is not None
-        name = bucket if bucket is not None else self.bucket
-        info: Mapping[str, Any] = get_container_info(
-            self.environ, self.app, str_to_wsgi(self.account), str_to_wsgi(name or "")
-        )
+        name = (bucket if bucket is not None else self.bucket) or ""
+        info: Mapping[str, Any]
+        known = self.environ.get("swift.infocache")
+        if known:  # by a native request of this one: asked for several times in each
+            info = known.get(container_key(self.account, name))
+            if info is not None and not info["sysmeta"].get("versions-container"):
+                return info
+        info = get_container_info(self.environ, self.app, str_to_wsgi(self.account), str_to_wsgi(name))
         return info
 
     def forget_infos(self) -> None:
