@@ -7,7 +7,7 @@ from typing import NamedTuple
 from swift.core.concurrency import Timeout
 from swift.core.constraints import limits
 from swift.middleware.parallel import in_parallel
-from swift.s3 import objects
+from swift.s3 import access, objects
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.conditional_deletes import delete_one
 from swift.s3.errors import S3Error
@@ -46,6 +46,7 @@ class _Doomed(NamedTuple):
 def delete_objects(request: S3Request) -> Answer:
     """DeleteObjects; the answer is in the order of the request."""
     assert request.bucket is not None
+    bucket = request.bucket
     most = request.options.max_multi_delete_objects
     if request.header("content-md5") is None and not _has_checksum(request):
         raise S3Error(
@@ -61,17 +62,18 @@ def delete_objects(request: S3Request) -> Answer:
     ]
     if any(not item.key for item in doomed):
         raise S3Error("UserKeyMustBeSpecified")
-    head = request.ask("HEAD", request.bucket)
-    head.close()
-    if head.status == 403:
-        denied = S3Error("AccessDenied")
-        return xml_answer(document("DeleteResult", *(_told(item, denied) for item in doomed)))
-    if not head.is_success:
-        raise request.error_of(head, request.bucket)
+    status = request.container_info()["status"]
+    if status in (0, 404):
+        raise S3Error("NoSuchBucket", BucketName=bucket)
+    if not 200 <= status < 300:
+        raise S3Error("ServiceUnavailable")
     unique = list(dict.fromkeys(doomed))
 
     def delete(item: _Doomed) -> str:
         try:
+            access.require(
+                request, "s3:DeleteObject", bucket, item.key, version_id=item.version, permission="WRITE"
+            )
             condition = of_deletion(*item[2:])
             gone = delete_one(request, item.key, item.version, condition)
         except S3Error as error:

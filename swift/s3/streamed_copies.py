@@ -20,11 +20,12 @@ from swift.wire.subanswer import Subanswer
 
 
 class Place(NamedTuple):
-    """An object: text. `query`: of the requests for it."""
+    """An object: text. `query`: of the requests for it; `account`: None for that of the request."""
 
     container: str
     name: str
     query: Mapping[str, str]
+    account: str | None = None
 
 
 def copy(
@@ -47,7 +48,7 @@ def copy(
         asked["HTTP_IF_MATCH"] = f'"{found.etag or ""}"'
     if extent is not None:
         asked["HTTP_RANGE"] = extent
-    read = request.ask("GET", source.container, source.name, source.query, asked)
+    read = request.ask("GET", source.container, source.name, source.query, asked, account=source.account)
     if read.status == 412:
         read.close()
         raise S3Error("ServiceUnavailable", reason="changed_meanwhile")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -34,6 +35,14 @@ def test_the_script_of_the_page(address: tuple[str, int], tmp_path: Path) -> Non
     rule = {"ID": "r", "Status": "Enabled", "Filter": {"Prefix": "tmp/"}, "Expiration": {"Days": 3}}
     old.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
     old.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "a"}]})
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::test:user/tester3"},
+        "Action": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}/*",
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    old.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     for body in (b"one", b"two", b"three"):
         old.put_object(Bucket=bucket, Key="k", Body=body, Metadata={"n": body.decode()}, ContentType="text/x")
     old.put_object(Bucket=bucket, Key="gone", Body=b"x")
@@ -55,6 +64,9 @@ def test_the_script_of_the_page(address: tuple[str, int], tmp_path: Path) -> Non
     assert new.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     assert new.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == [rule]
     assert new.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "team", "Value": "a"}]
+    assert json.loads(new.get_bucket_policy(Bucket=bucket)["Policy"]) == policy
+    reader = client(host, "test:tester3", "testing3")
+    assert reader.get_object(Bucket=bucket, Key="k")["Body"].read() == b"three"
     found = new.get_object(Bucket=bucket, Key="k")
     assert (found["Body"].read(), found["Metadata"], found["ContentType"]) == (
         b"three",
