@@ -67,7 +67,7 @@ class Query:
     @property
     def is_everything(self) -> bool:
         """Returns True if only the limit can leave something out."""
-        return not (self.marker or self.end_marker or self._kept.keys() - {"reverse"})
+        return not (self.marker or self.end_marker or self.prefix or self.groups)
 
     def text(self, limit: int, marker: str, end_marker: str) -> str:
         """The query string for one shard."""
@@ -368,7 +368,7 @@ class ShardListing:
         if policy != self._query.policy:
             found.close()
             raise Unavailable(f"shard {place.tail} lists policy {policy}, not {self._query.policy}")
-        body = found.whole(MAX_BODY) if found.status != 204 else _EMPTY
+        body = found.whole(MAX_BODY)
         try:
             return _Answer(Page(body or _EMPTY), None, state)
         except (ValueError, KeyError, AttributeError) as error:

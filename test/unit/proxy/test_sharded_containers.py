@@ -330,6 +330,22 @@ def test_the_root_is_not_asked_again_for_what_is_known(cluster):
     assert len(entries(cluster.request("GET", "/v1/a/c", {"X-Newest": "true"}, environ=cache))) == 2
 
 
+def test_old_versions_are_not_counted_with_what_is_listed(cluster):
+    shards = Shards(cluster)
+    shards.split({"a", "c"}, ["b"])
+    headers = shards.headers
+    sizes = {"a/c": "5", "a/hidden": "70"}
+    shards.headers = lambda path: {
+        **headers(path),
+        "X-Container-Bytes-Used": sizes.get(path, "0"),
+        **({"X-Container-Sysmeta-Versions-Container": "hidden"} if path == "a/c" else {}),
+    }
+    cache = {"swift.cache": LocalCache()}
+    cluster.request("HEAD", "/v1/a/c", environ=cache)
+    for _ in range(2):
+        assert shards.list(cache, limit=1)[1]["x-container-bytes-used"] == "5"
+
+
 def test_outdated_shards_are_asked_for_again(cluster):
     shards = Shards(cluster)
     shards.split({"a", "c"}, ["b"])
