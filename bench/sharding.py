@@ -15,8 +15,10 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import time
 from urllib.parse import quote
 
@@ -215,6 +217,7 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/sharding"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the clusters end
     names = [f"{at // 30:03d}/{at:07d}" for at in range(options.rows)]
     sides: list[Side] = []
     memcached = []
