@@ -53,7 +53,7 @@ USERS: tuple[User, ...] = (
 )
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth "
-    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging proxy-server"
+    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink object_lock proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
 FILTERS = {
@@ -269,7 +269,8 @@ account_autocreate = true
         conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
         if name == "s3api":
             sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
-            conf += f"sts_key = {sts_key}\n"
+            conf += f"sts_key = {sts_key}\nwebsite_domains = website.localhost=AUTH_test\n"
+            conf += "extensions = all\nallow_anonymous = true\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":

@@ -16,6 +16,7 @@ from swift.core.config import non_negative_float, non_negative_int, positive_flo
 from swift.core.errors import ConfigError
 from swift.core.fault_points import fault_point
 from swift.core.hashing import hash_path
+from swift.core.object_lock import WORD, Word
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.timestamp import Timestamp
@@ -275,13 +276,20 @@ class ContainerReconciler(Daemon):
     def _throw_away(self, entry: Misplaced, timestamp: Timestamp) -> None:
         """Delete the copy in the wrong policy that is from `timestamp`, or older. Raises _Later."""
         when = Timestamp(timestamp, offset=TOMBSTONE)
-        self._delete(entry, entry.policy_index, when, "cleanup_failed")
+        word = Word(
+            timestamp.internal, is_kept=True
+        )  # if it is locked, what it was copied to is locked as well
+        self._delete(entry, entry.policy_index, when, "cleanup_failed", word)
 
-    def _delete(self, entry: Misplaced, policy_index: int, when: Timestamp, failure: str) -> None:
+    def _delete(
+        self, entry: Misplaced, policy_index: int, when: Timestamp, failure: str, word: Word | None = None
+    ) -> None:
         headers = {
             "X-Timestamp": when.internal,
             "X-Backend-Storage-Policy-Index": str(policy_index),
         }
+        if word is not None:
+            headers[WORD] = word.text()
         try:
             self.client.delete_object(entry.account, entry.container, entry.obj, headers, (2, 404))
         except (Exception, Timeout):

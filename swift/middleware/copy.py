@@ -38,6 +38,8 @@ from swift.wire.message import (
 from swift.wire.subanswer import Subanswer, ask
 
 SOURCE = "SSC"
+# In the environ, by filters on the left: headers (environ keys) for the read alone, and for the write alone, where None takes one away.
+READ_HEADERS, WRITE_HEADERS = "swift.copy.read_headers", "swift.copy.write_headers"
 _ALL = frozenset(("slo", "dlo", "symlink", "encryption"))
 StartResponse = Callable[..., Any]
 Answer = tuple[str, Headers, Iterable[bytes]]
@@ -172,6 +174,7 @@ class Copy:
         read["HTTP_X_NEWEST"] = "true"
         read["swift.source"] = SOURCE
         read["wsgi.input"] = NO_BODY
+        read.update(self.environ.get(READ_HEADERS) or {})
         if self.wants_manifest:
             read["QUERY_STRING"] = urlencode({**self.params, "format": "raw"}, encoding="latin-1")
         return read
@@ -217,6 +220,10 @@ class Copy:
         else:
             for key in [key for key in environ if key.startswith(_OVERRIDES)]:
                 del environ[key]
+        for key, given in (environ.get(WRITE_HEADERS) or {}).items():
+            environ.pop(key, None)
+            if given is not None:
+                environ[key] = given
         environ["CONTENT_LENGTH"] = str(found.content_length)
         environ.setdefault("swift.orig_req_method", environ["REQUEST_METHOD"])
         environ["REQUEST_METHOD"] = "PUT"

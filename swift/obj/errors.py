@@ -10,13 +10,21 @@ class ObjectError(SwiftError):
 
 
 class Refused(ObjectError):
-    """The change must not be made. `status`: 404, 408, 409, 412, 413, 422 or 499; `timestamp`: what is known, internal form or ''."""
+    """The change must not be made. `status`: 400, 403, 404, 408, 409, 412, 413, 422 or 499; `timestamp`: what is known, internal form or
+    ''; `kept`: metadata that the change would have lost."""
 
-    def __init__(self, status: int, timestamp: str = "", text: str | None = None) -> None:
+    def __init__(
+        self, status: int, timestamp: str = "", text: str | None = None, kept: dict[str, str] | None = None
+    ) -> None:
         super().__init__(text or str(status))
         self.status = status
         self.timestamp = timestamp
         self.text = text
+        self.kept = kept or {}
+
+
+class Overtaken(ObjectError):
+    """What was looked at has changed before the change could be made under the lock: look again. Nothing was done."""
 
 
 class NotExist(ObjectError):
@@ -24,12 +32,14 @@ class NotExist(ObjectError):
 
 
 class Deleted(NotExist):
-    """There is a tombstone. `timestamp`: its time, internal form; `name`: of the object, `/account/container/object`, where it says so."""
+    """There is a tombstone. `timestamp`: its time, internal form; `name`: of the object, `/account/container/object`, where it says so;
+    `word`: what was known of the object's lock (`core.object_lock`), "" if nothing."""
 
-    def __init__(self, timestamp: str, name: str | None = None) -> None:
+    def __init__(self, timestamp: str, name: str | None = None, word: str = "") -> None:
         super().__init__(f"deleted at {timestamp}")
         self.timestamp = timestamp
         self.name = name
+        self.word = word
 
 
 class Expired(NotExist):

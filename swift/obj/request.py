@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from swift.core import clock
 from swift.core.errors import BadRequest
+from swift.core.object_lock import WORD, word_of
 from swift.obj.store import ObjectStore, Place
 from swift.obj.updates import UpdatedObject
+from swift.obj.verdicts import Locking
 from swift.wire.message import environ_key, header_name, title_case
-from swift.wire.storage import Environ
+from swift.wire.storage import Environ, is_true
 
 MAX_REPLICATION_HEADERS = 256
+_WORD_KEY = environ_key(WORD)
 
 
 class NamedObject:
@@ -26,6 +30,20 @@ class NamedObject:
         store, place = self.store, self.place
         assert place.name is not None
         return UpdatedObject(store.device, place.name, place.name_hash, store.policy.idx)
+
+
+def locking_of(environ: Environ, timestamp: str) -> Locking:
+    """What a write says of locks of objects. `timestamp`: of the request, internal form. Raises Malformed."""
+    try:
+        word = word_of(environ.get(_WORD_KEY))
+    except ValueError as error:
+        raise Malformed(str(error)) from None
+    return Locking(
+        min(clock.time(), float(timestamp[:16])),
+        word,
+        is_true(environ, "HTTP_X_BACKEND_REPLICATION"),
+        is_true(environ, "HTTP_X_BACKEND_KEEP_S3API"),
+    )
 
 
 class Malformed(BadRequest):

@@ -13,7 +13,7 @@ from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import Refused
 from swift.obj.listed import listed_fields, queue_fields, stored_overrides
 from swift.obj.replaced import replaced_headers
-from swift.obj.request import Malformed, NamedObject, stored_headers
+from swift.obj.request import Malformed, NamedObject, locking_of, stored_headers
 from swift.obj.server_put import next_part_power, seen_time
 from swift.obj.service import ObjectService
 from swift.obj.store import OpenObject, State, Write
@@ -68,8 +68,16 @@ class PostRequest:
         open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED") or is_true(
             environ, "HTTP_X_BACKEND_REPLICATION"
         )
-        self.write = Write(self.now, next_part_power(environ), open_expired=open_expired)
-        self.change = PostChange(self.timestamp, self.content_type, self.ctype_timestamp, self.headers)
+        locking = locking_of(environ, self.timestamp)
+        self.write = Write(
+            self.now,
+            next_part_power(environ),
+            open_expired=open_expired,
+            is_exact=locking.word is not None,
+        )
+        self.change = PostChange(
+            self.timestamp, self.content_type, self.ctype_timestamp, self.headers, locking
+        )
 
 
 def post(server: ObjectService, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -81,7 +89,11 @@ def post(server: ObjectService, environ: Environ, start_response: StartResponse)
         found, metadata = target.store.post(target.place, request.change, request.write)
     except Refused as refused:
         return answer(
-            environ, start_response, refused.status, None, [("X-Backend-Timestamp", refused.timestamp)]
+            environ,
+            start_response,
+            refused.status,
+            refused.text,
+            [("X-Backend-Timestamp", refused.timestamp), *refused.kept.items()],
         )
     _send_post_updates(server, environ, request, target.for_update(), found, metadata)
     page = default_body(202)
@@ -158,9 +170,12 @@ class DeleteRequest:
                 if_delete_at = int(Timestamp(condition))
             except ValueError:
                 raise Malformed("Bad X-If-Delete-At header value") from None
-        self.write = Write(float(self.timestamp[:16]), next_part_power(environ))
+        locking = locking_of(environ, self.timestamp)
+        self.write = Write(
+            float(self.timestamp[:16]), next_part_power(environ), is_exact=locking.word is not None
+        )
         unless_large = is_true(environ, _UNLESS_LARGE)
-        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, seen_time(environ))
+        self.check = DeleteCheck(self.timestamp, if_delete_at, unless_large, seen_time(environ), locking)
 
 
 def _deleted(server: ObjectService, target: NamedObject, request: DeleteRequest) -> tuple[State, bool]:

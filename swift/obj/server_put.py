@@ -22,7 +22,7 @@ from swift.obj.blocks import BLOCK_CRC32, MIN_BLOCK, BlockCrcs, format_block_crc
 from swift.obj.errors import Refused
 from swift.obj.listed import queue_fields
 from swift.obj.replaced import replaced_headers
-from swift.obj.request import Malformed, NamedObject, stored_headers
+from swift.obj.request import Malformed, NamedObject, locking_of, stored_headers
 from swift.obj.service import ObjectService
 from swift.obj.store import NewObject, State, Write
 from swift.obj.upload import Footers, MimeUpload, PlainUpload, open_upload
@@ -63,11 +63,14 @@ class PutRequest:
         self.length = check_object_creation(environ, self.target.obj, timestamp)
         self.etag = environ.get("HTTP_ETAG", "").strip().strip('"').lower()
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        self.check = PutCheck(self.timestamp, Match(condition) if condition else None, seen_time(environ))
+        locking = locking_of(environ, self.timestamp)
+        match = Match(condition) if condition else None
+        self.check = PutCheck(self.timestamp, match, seen_time(environ), locking)
         self.write = Write(
             self.now,
             next_part_power(environ),
             _integer(environ, "HTTP_X_BACKEND_SSYNC_FRAG_INDEX", "X-Backend-Ssync-Frag-Index"),
+            is_exact=locking.word is not None,
         )
 
     def fragment_index(self, metadata: dict[str, str]) -> int:

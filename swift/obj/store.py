@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from swift.core.policy import StoragePolicy
 from swift.core.space import Reserve
@@ -176,13 +176,25 @@ class Write(NamedTuple):
 
     `now`: seconds, for the expiry test of what is there. `next_part_power`: of a ring that grows: the object gets a second
     place. `fragment`: only this EC fragment counts as there; its index where the metadata (`EC_INDEX`) says none. `open_expired`: what has
-    expired counts as there (POST).
+    expired counts as there (POST). `is_exact`: what was decided on must still be all that is there when the small file is linked, else it is
+    decided again: two changes of one object at the same moment see each other.
     """
 
     now: float
     next_part_power: int | None = None
     fragment: int | None = None
     open_expired: bool = False
+    is_exact: bool = False
+
+
+class RemovalCheck(Protocol):
+    """What a DELETE decides by. A plain value that can be sent, and changes nothing."""
+
+    def __call__(self, state: State) -> bool:
+        """Returns True if a tombstone is to be written."""
+
+    def note(self, state: State) -> str:
+        """What the tombstone says of the object's lock (`core.object_lock`), "" for nothing."""
 
 
 class NewObject(ABC):
@@ -407,9 +419,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def delete(
-        self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
-    ) -> tuple[State, bool]:
+    def delete(self, place: Place, timestamp: str, check: RemovalCheck, write: Write) -> tuple[State, bool]:
         """Write a tombstone if `check` says so: (what was there, what `check` said). Raises as `NewObject.finish`.
 
         A tombstone of the same time is no conflict: it is seen to that it is durable.

@@ -8,12 +8,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from swift.core.object_lock import (
+    KEPT_PREFIX,
+    PROTECTED,
+    Word,
+    drops,
+    forbids_change,
+    forbids_removal,
+    forgotten,
+    lock_in,
+)
 from swift.obj.errors import Refused
 from swift.obj.replaced import is_large
 from swift.obj.store import OpenObject, State
 
 if TYPE_CHECKING:
     from swift.wire.message import Match
+
+
+class Locking(NamedTuple):
+    """What locks of objects are judged by. `now`: seconds, the earlier one of the request's time and this server's: a clock that is ahead
+    ends no lock. `word`: see `core.object_lock`. `is_replication`: it was decided on another node. `keeps`: metadata of S3's that a
+    POST does not name is not to be lost. The default is that of a time at which no lock has ended."""
+
+    now: float = 0.0
+    word: Word | None = None
+    is_replication: bool = False
+    keeps: bool = False
+
+
+NO_LOCKING = Locking()
+
+
+def _newest(state: State) -> str:
+    return state.found.timestamp if state.found is not None else state.timestamp
+
+
+def _is_locked(state: State, locking: Locking) -> bool:
+    """Returns True if what is there must neither go nor be replaced."""
+    return bool(state.metadata) and forbids_removal(state.metadata, _newest(state), locking.word, locking.now)
 
 
 @dataclass(slots=True)
@@ -26,6 +59,7 @@ class PutCheck:
     timestamp: str
     if_none_match: Match | None = None
     if_current: str | None = None
+    locking: Locking = NO_LOCKING
 
     @property
     def is_conditional(self) -> bool:
@@ -42,6 +76,10 @@ class PutCheck:
             raise Refused(412)
         if state.timestamp > self.timestamp or (state.timestamp == self.timestamp and state.found is None):
             raise Refused(409, state.timestamp)
+        # What another node has stored was decided there.
+        locking = self.locking
+        if state.timestamp < self.timestamp and not locking.is_replication and _is_locked(state, locking):
+            raise Refused(403, state.timestamp, PROTECTED)
 
 
 @dataclass(slots=True)
@@ -55,6 +93,7 @@ class PostChange:
     content_type: str
     ctype_timestamp: str
     headers: dict[str, str]
+    locking: Locking = NO_LOCKING
 
     def __call__(self, found: OpenObject) -> dict[str, str]:
         return self._stored_already(found) or self._new_metadata(found)
@@ -77,6 +116,7 @@ class PostChange:
         if not is_newer and self.ctype_timestamp <= found.ctype_timestamp:
             raise Refused(409, found.timestamp)
         if is_newer:
+            self._check_lock(found)
             metadata = dict(self.headers)
         else:
             # an older POST with a newer content type: only that is taken from it
@@ -91,6 +131,26 @@ class PostChange:
             metadata["Content-Type"] = found.metadata["Content-Type"]
             metadata["Content-Type-Timestamp"] = found.ctype_timestamp
         return metadata
+
+    def _check_lock(self, found: OpenObject) -> None:
+        """Raises Refused for what would lose, or weaken, a lock, or what S3 keeps with an object."""
+        old, new = found.metadata, self.headers
+        now, word, is_replication, keeps = self.locking
+        if is_replication:
+            if drops(old, new, now):
+                raise Refused(403, found.timestamp, PROTECTED)
+            return
+        if word is not None and word.seen and found.timestamp > word.seen:
+            raise Refused(409, found.timestamp)
+        if keeps and any(name.startswith(KEPT_PREFIX) for name in old):
+            lost = forgotten(old, new)
+            if lost:
+                raise Refused(412, found.timestamp, "Metadata of S3's would be lost", lost)
+        if forbids_change(old, found.timestamp, new, word, now):
+            raise Refused(403, found.timestamp, PROTECTED)
+        lock = lock_in(new)
+        if lock is not None and lock.holds(now) and "X-Delete-At" in new:
+            raise Refused(400, found.timestamp, "What is locked can't have an X-Delete-At")
 
 
 class Verdict(NamedTuple):
@@ -109,6 +169,7 @@ class DeleteCheck:
     if_delete_at: int | None = None
     unless_large: bool = False
     if_current: str | None = None
+    locking: Locking = NO_LOCKING
 
     @property
     def is_conditional(self) -> bool:
@@ -117,6 +178,12 @@ class DeleteCheck:
 
     def __call__(self, state: State) -> bool:
         return self.verdict(state).writes
+
+    def note(self, state: State) -> str:
+        """What the tombstone says of the object's lock (`core.object_lock`), "" for nothing."""
+        if self.locking.word is not None:
+            return self.locking.word.text()
+        return Word(_newest(state)).text() if state.metadata and lock_in(state.metadata) is not None else ""
 
     def verdict(self, state: State) -> Verdict:
         """What becomes of it, given what is or was there."""
@@ -134,7 +201,10 @@ class DeleteCheck:
             return Verdict(False, 412, "There is something newer")
         if self.unless_large and state.found is not None and status == 204 and is_large(state):
             return Verdict(False, 412, "It is a large object")
-        return Verdict(state.timestamp < timestamp or again, status)
+        writes = state.timestamp < timestamp
+        if writes and _is_locked(state, self.locking):
+            return Verdict(False, 403, PROTECTED)
+        return Verdict(writes or again, status)
 
     def _refusal(self, state: State, if_delete_at: int) -> Verdict | None:
         if not state.timestamp:

@@ -22,7 +22,7 @@ from swift.proxy.exchange import Body, Exchange, StartResponse, respond, split_h
 from swift.proxy.fan_out import FanOut
 from swift.proxy.kinds import Kind, Upload
 from swift.proxy.quorum import Answer, best_answer, quorum_size
-from swift.proxy.reserved_uplinks import is_conditional, majority, stored_by
+from swift.proxy.reserved_uplinks import PrimariesFirst, done_by, is_conditional, majority
 from swift.proxy.routing import NodeSelector, Place
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
@@ -204,7 +204,7 @@ class ObjectController(Controller):
     def _check_condition(self, exchange: Exchange, place: Place, answers: list[Answer]) -> None:
         """Raises HTTPException unless most primaries have stored a PUT under a condition."""
         statuses = [answer.status for answer in answers]
-        if stored_by(answers) >= majority(place):
+        if done_by(answers) >= majority(place):
             return
         if any(map(is_success, statuses)):
             # Nobody knows what will be found in the end, and so nobody is told that it was refused.
@@ -286,6 +286,8 @@ class ObjectController(Controller):
             raise HTTPNotFound(request=exchange.request)
         place = self._place(exchange)
         nodes, count = self.selector.iterate_for_delete(place.part, place.primaries)
+        if is_conditional(environ):
+            nodes, count = PrimariesFirst(place), len(place.primaries)
         common = self.services.headers.delete.block(
             environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
         )
@@ -295,6 +297,8 @@ class ObjectController(Controller):
         rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)
         answers = self.write(exchange, place, common, shares, nodes, quorum, lost_rows=rows)
+        if is_conditional(environ):
+            self._check_deleted(exchange, place, answers)
         best = best_answer(answers, quorum, _DELETE_OVERRIDES)
         if best is not None and best.status == 404 and not silent:
             there = next((answer for answer in answers if is_success(answer.status)), None)
@@ -305,6 +309,18 @@ class ObjectController(Controller):
                 return respond(exchange, start_response, there)
         extra = replaced_large(answers)
         return self.respond_best(exchange, start_response, answers, quorum, _DELETE_OVERRIDES, extra)
+
+    def _check_deleted(self, exchange: Exchange, place: Place, answers: list[Answer]) -> None:
+        """Raises HTTPException unless most primaries have deleted what was seen, and none has something newer."""
+        statuses = [answer.status for answer in answers]
+        times = [answer.get("x-backend-timestamp") or "" for answer in answers if answer.status == 409]
+        headers = {"X-Backend-Timestamp": max(times)} if times else {}
+        for refusal in (HTTPPreconditionFailed, HTTPConflict):
+            if refusal.code in statuses:
+                raise refusal(request=exchange.request, headers=headers)
+        if done_by(answers, 404) < majority(place):
+            self.services.log_unavailable(self.kind, "DELETE", statuses)
+            raise HTTPServiceUnavailable(request=exchange.request)
 
 
 def last_deletion(answers: Sequence[Answer]) -> list[tuple[str, str]]:

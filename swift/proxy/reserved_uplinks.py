@@ -7,7 +7,7 @@ know what there is, get copies, and have no voice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -16,7 +16,7 @@ from swift.core.object_headers import IF_CURRENT, UNRESERVED
 from swift.proxy.backend import Asking
 from swift.proxy.exchange import Exchange
 from swift.proxy.quorum import Answer, have_quorum, is_success, pad
-from swift.proxy.routing import Node, Place, is_handoff
+from swift.proxy.routing import NodeIterator, Place, is_handoff
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import COMMIT, FOOTERS, Uplink, Uplinks
@@ -37,16 +37,20 @@ def majority(place: Place) -> int:
     return len(place.primaries) // 2 + 1
 
 
-def stored_by(answers: Sequence[Answer]) -> int:
-    """How many primaries have stored it."""
+def done_by(answers: Sequence[Answer], also: int = 0) -> int:
+    """How many primaries have done it. `also`: a status that counts as done."""
     return sum(
-        is_success(answer.status) and answer.node is not None and not is_handoff(answer.node)
+        (is_success(answer.status) or answer.status == also)
+        and answer.node is not None
+        and not is_handoff(answer.node)
         for answer in answers
     )
 
 
-class _Nodes:
+class PrimariesFirst(NodeIterator):
     """Primaries, those that failed lately only where it would not be enough without them; then handoffs."""
+
+    __slots__ = ()
 
     def __init__(self, place: Place) -> None:
         limiter, ring = place.selector.limiter, place.selector.ring
@@ -54,16 +58,9 @@ class _Nodes:
         if len(first) < majority(place):
             first = list(place.primaries)
         others = (node for node in ring.get_more_nodes(place.part) if not limiter.is_limited(node))
-        self._nodes: Iterator[Node] = chain(first, islice(others, len(place.primaries)))
-
-    def __iter__(self) -> Iterator[Node]:
-        return self._nodes
-
-    def last_resort(self) -> Iterator[Node]:
-        return iter(())
-
-    def second_chance(self) -> Node | None:
-        return None
+        self._limiter = limiter
+        self._resting = []
+        self.walk = chain(first, islice(others, len(place.primaries)))
 
 
 class ReservedUplinks(Uplinks):
@@ -78,10 +75,11 @@ class ReservedUplinks(Uplinks):
         shares: Sequence[Share],
         place: Place,
     ) -> None:
-        nodes: Any = _Nodes(place)
         self.majority = majority(place)
         quorum = max(place.quorum, self.majority)
-        super().__init__(services, exchange, asking, common, shares, nodes, quorum, (FOOTERS, COMMIT))
+        super().__init__(
+            services, exchange, asking, common, shares, PrimariesFirst(place), quorum, (FOOTERS, COMMIT)
+        )
 
     def connect(self) -> list[Answer] | None:
         early = super().connect()

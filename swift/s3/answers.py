@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from swift.core.object_lock import PROTECTED
 from swift.s3.errors import S3Error
 from swift.wire.subanswer import Subanswer
 
@@ -104,6 +105,8 @@ def native_error(
         return S3Error("InternalError", reason=f"unexpected status code {status}")
     if code == "EntityTooLarge" and "quota" in text:
         return S3Error(code, text)
+    if code == "AccessDenied" and PROTECTED in text:
+        return S3Error(code, PROTECTED)
     if code == "NoSuchKey":
         return S3Error(code, Key=key)
     if code in ("NoSuchBucket", "BucketNotEmpty"):

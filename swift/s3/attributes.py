@@ -53,7 +53,9 @@ def get(request: S3Request) -> Answer:
     if "ObjectParts" in wanted and (answer.get("x-static-large-object") or "").lower() == "true":
         inner.append(_parts(request, manifests.items_of(request, bucket, key, query)))
     if "StorageClass" in wanted:
-        inner.append(element("StorageClass", "STANDARD"))
+        inner.append(
+            element("StorageClass", answer.get("x-object-sysmeta-s3api-storage-class") or "STANDARD")
+        )
     if "ObjectSize" in wanted:
         inner.append(element("ObjectSize", answer.get("content-length") or 0))
     told: Headers = [pair for pair in shown if pair[0] in _TOLD]

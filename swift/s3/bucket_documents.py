@@ -13,7 +13,7 @@ import json
 import re
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -140,24 +140,31 @@ KEPT = Kept()
 # -- reading --------------------------------------------------------------------------------------------------------------
 
 
-def load(request: S3Request, name: str, bucket: str | None = None) -> Document | None:
+def load(
+    request: S3Request,
+    name: str,
+    bucket: str | None = None,
+    info: Mapping[str, Any] | None = None,
+    account: str | None = None,
+) -> Document | None:
     """A document of a bucket as far as its container's info tells, None if there is none; nobody is asked for leave.
 
-    It is shared: not to be changed. Raises S3Error if it can't be read: what restricts must not vanish because of that.
+    It is shared: not to be changed. `info`: the container's, where it is known already; `account`: another one than the request's. Raises
+    S3Error if it can't be read: what restricts must not vanish because of that.
     """
     of = _named(request, bucket)
-    sysmeta = request.container_info(of).get("sysmeta") or {}
+    sysmeta = (request.container_info(of) if info is None else info).get("sysmeta") or {}
     value = sysmeta.get(SYSMETA + name.lower())
     if not value:
         return None
     try:
-        return _read(request, name, of, value)
+        return _read(request, name, of, value, account)
     except Unreadable:
         # Another proxy may have changed it since the info was asked for.
-        newer = _header(_asked(request, of, "own"), name)
+        newer = _header(_asked(request, of, "own", account), name)
         if newer == value:
             raise _unreadable(name) from None
-        return _told(request, name, of, newer)
+        return _told(request, name, of, newer, account)
 
 
 def current(request: S3Request, name: str) -> Document | None:
@@ -166,9 +173,11 @@ def current(request: S3Request, name: str) -> Document | None:
     return _told(request, name, bucket, _header(_asked(request, bucket, "client"), name))
 
 
-def _told(request: S3Request, name: str, bucket: str, value: str) -> Document | None:
+def _told(
+    request: S3Request, name: str, bucket: str, value: str, account: str | None = None
+) -> Document | None:
     try:
-        return _read(request, name, bucket, value) if value else None
+        return _read(request, name, bucket, value, account) if value else None
     except Unreadable as error:
         raise _unreadable(f"{name}: {error}") from None
 
@@ -177,16 +186,18 @@ def _unreadable(what: str) -> S3Error:
     return S3Error("InternalError", reason=f"unreadable bucket document {what}")
 
 
-def _read(request: S3Request, name: str, bucket: str, value: str) -> Document | None:
+def _read(
+    request: S3Request, name: str, bucket: str, value: str, account: str | None = None
+) -> Document | None:
     # What stands in the header is the same for all; an object's content is only known by a digest that may be made to fit.
-    key = (value,) if value.startswith("1:i:") else (value, request.account or "", bucket, name)
+    key = (value,) if value.startswith("1:i:") else (value, account or request.account or "", bucket, name)
     found = KEPT.get(key)
     if found is not None:
         return found
     sizes: list[int] = []
 
     def fetch(timestamp: str) -> bytes | None:
-        data = _object(request, name, bucket, timestamp)
+        data = _object(request, name, bucket, timestamp, account)
         sizes.append(len(data or b""))
         return data
 
@@ -196,8 +207,10 @@ def _read(request: S3Request, name: str, bucket: str, value: str) -> Document | 
     return found
 
 
-def _object(request: S3Request, name: str, bucket: str, timestamp: str) -> bytes | None:
-    answer = request.ask("GET", CONTAINER + bucket, object_name(name, timestamp), rights="own")
+def _object(request: S3Request, name: str, bucket: str, timestamp: str, account: str | None) -> bytes | None:
+    answer = request.ask(
+        "GET", CONTAINER + bucket, object_name(name, timestamp), rights="own", account=account
+    )
     if answer.status == 404:
         answer.close()
         return None
@@ -218,9 +231,9 @@ def _named(request: S3Request, bucket: str | None) -> str:
     return found
 
 
-def _asked(request: S3Request, bucket: str, rights: str) -> Subanswer:
+def _asked(request: S3Request, bucket: str, rights: str, account: str | None = None) -> Subanswer:
     """What a HEAD of the bucket's container says now. Raises S3Error."""
-    answer = request.ask("HEAD", bucket, headers={"HTTP_X_NEWEST": "true"}, rights=rights)
+    answer = request.ask("HEAD", bucket, headers={"HTTP_X_NEWEST": "true"}, rights=rights, account=account)
     if not answer.is_success:
         raise request.error_of(answer, bucket)
     answer.close()
@@ -248,6 +261,12 @@ def store(request: S3Request, name: str, value: Document) -> None:
     else:
         _spill(request, name, bucket, data, before)
     _remove_object(request, name, bucket, _header(before, name))
+
+
+def headers_of(name: str, value: Document) -> dict[str, str]:
+    """The native headers (environ keys) of a container that is made with a short document."""
+    key = "HTTP_" + (HEADER + name).upper().replace("-", "_")
+    return {key: packed(json.dumps(value, separators=(",", ":")).encode())}
 
 
 def remove(request: S3Request, name: str) -> None:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import access, bucket_documents, multipart
+from swift.s3 import access, bucket_documents, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.multipart import handlers as multipart
+from swift.s3.object_lock import handlers as lock
+from swift.s3.policy import handlers as policy_handlers
 from swift.s3.request import Handler, S3Request
-from swift.s3.xml import Node, Text, document, element, maybe, one, read
+from swift.s3.xml import Node, Text, document, element, many, maybe, one, read
 
 _DOCUMENT_LIMIT = 10_240
 _ROW_LIMIT = 65_536  # bytes of a listing of one row
-_CREATE = Node({"LocationConstraint": maybe(Text())})
+_CREATE = Node(
+    {
+        "LocationConstraint": maybe(Text()),
+        "Tags": maybe(Node({"Tag": many(Node({"Key": one(Text()), "Value": one(Text())}))})),
+    }
+)
 _VERSIONING = Node({"Status": one(Text("Enabled|Suspended")), "MfaDelete": maybe(Text("Enabled|Disabled"))})
 _REGION = "x-amz-bucket-region"
 
@@ -25,12 +33,17 @@ def bucket_of(request: S3Request) -> str:
 def create(request: S3Request) -> Answer:
     """CreateBucket. `<location>:<policy>` as LocationConstraint chooses a storage policy."""
     bucket = bucket_of(request)
-    headers = native.canned_headers(request)
+    headers = {**native.canned_headers(request), **policy_handlers.created_with(request)}
     stored = access.new_acl(request) if request.options.s3_acl else None
+    is_locked = lock.wants_lock(request)
     policy = request.environ.get("HTTP_X_STORAGE_POLICY")
+    tags: tagging.Tags = {}
     data = request.document_body(_DOCUMENT_LIMIT, required=False)
     if data:
-        wanted = read(data, None, _CREATE).get("LocationConstraint", "")
+        found = read(data, None, _CREATE)
+        wanted = found.get("LocationConstraint", "")
+        rows = found.get("Tags", {}).get("Tag", ())
+        tags = tagging.checked(((row["Key"], row["Value"]) for row in rows), tagging.MOST_OF_BUCKET)
         location, _, named = wanted.partition(":")
         if location and location not in (request.options.location, request.options.location.lower()):
             raise S3Error("InvalidLocationConstraint", LocationConstraint=wanted)
@@ -46,6 +59,11 @@ def create(request: S3Request) -> Answer:
     answer.drain()
     if stored is not None:
         own.store_for_bucket(request, stored)
+    if is_locked:
+        lock.enable(request)
+    if tags:
+        request.forget_infos()
+        tagging.store_for_bucket(request, tags)
     return empty(200, [("Location", f"/{bucket}")])
 
 
@@ -134,6 +152,8 @@ def put_versioning(request: S3Request) -> Answer:
     if found.get("MfaDelete") == "Enabled":
         raise S3Error("NotImplemented", "MFA Delete is not supported.")
     enabled = "true" if found["Status"] == "Enabled" else "false"
+    if enabled == "false":
+        lock.check_versioning(request)
     answer = request.ask("POST", bucket_of(request), headers={"HTTP_X_VERSIONS_ENABLED": enabled})
     if not answer.is_success:
         raise request.error_of(answer, request.bucket)
@@ -169,7 +189,3 @@ def _constant(*parts: str, name: str) -> Handler:
     return handler
 
 
-no_policy = _absent("NoSuchBucketPolicy")
-no_public_access_block = _absent("NoSuchPublicAccessBlockConfiguration")
-no_ownership = _absent("OwnershipControlsNotFoundError")
-no_lock = _absent("ObjectLockConfigurationNotFoundError")

@@ -1,5 +1,4 @@
-"""What a bucket can be told and is told of, beyond what has a module of its own: encryption, website, logging, payment, and what is not
-there (spec s3.md 13.6, 20, 22, 23, 29).
+"""What a bucket can be told and is told of, beyond what has a module of its own: encryption, and what is not there (spec s3.md 13.6, 20, 22, 23, 29).
 
 Never here: serving sites, writing logs. A document that nothing here acts on is refused with 501.
 """
@@ -37,7 +36,6 @@ _ENCRYPTION = Node(
         )
     }
 )
-_PAYMENT = Node({"Payer": one(Text("Requester|BucketOwner"))})
 
 
 def is_encrypting() -> bool:
@@ -101,24 +99,6 @@ def delete_encryption(request: S3Request) -> Answer:
     return empty(204)
 
 
-# -- payment --------------------------------------------------------------------------------------------------------------
-
-
-def get_payment(request: S3Request) -> Answer:
-    """GetBucketRequestPayment."""
-    must_exist(request)
-    return xml_answer(document("RequestPaymentConfiguration", element("Payer", "BucketOwner")))
-
-
-def put_payment(request: S3Request) -> Answer:
-    """PutBucketRequestPayment: that the bucket's owner pays."""
-    found = read(request.document_body(_MOST_BYTES), "RequestPaymentConfiguration", _PAYMENT)
-    if found["Payer"] != "BucketOwner":
-        raise S3Error("NotImplemented", "Requester pays is not supported.")
-    must_exist(request)
-    return empty(200)
-
-
 # -- what there is not ----------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +144,5 @@ list_inventory = _list_of("ListInventoryConfigurationsResult")
 list_analytics = _list_of("ListBucketAnalyticsConfigurationsResult")
 list_metrics = _list_of("ListMetricsConfigurationsResult")
 list_tiering = _list_of("ListBucketIntelligentTieringConfigurationsOutput")
-no_website = absent("NoSuchWebsiteConfiguration")
 no_replication = absent("ReplicationConfigurationNotFoundError")
 get_acceleration = nothing("AccelerateConfiguration")

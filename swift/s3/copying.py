@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,12 +10,26 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from swift.core.constraints import limits
 from swift.core.names import wsgi_quote
-from swift.s3 import access, bucket_owner, checksums, metadata, patience, streamed_copies, tagging, times
+from swift.middleware.copy import READ_HEADERS, WRITE_HEADERS
+from swift.s3 import (
+    access,
+    bucket_owner,
+    checksums,
+    metadata,
+    names,
+    patience,
+    replaced,
+    streamed_copies,
+    tagging,
+    times,
+    write_conditions,
+)
 from swift.s3.answers import Answer
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.notifications import events
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -26,6 +41,13 @@ _SELF = (
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
     "storage class, website redirect location or encryption attributes."
 )
+# What a copy of an object to itself may change, beside its metadata.
+_CHANGES = (
+    "HTTP_X_AMZ_STORAGE_CLASS",
+    "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION",
+    "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION",
+)
+_ENDS = ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER")
 # What a whole multipart object is, and a copy of its bytes is not.
 _NOT_THE_COPYS = {
     "HTTP_X_OBJECT_SYSMETA_S3API_ETAG": "",
@@ -37,11 +59,12 @@ _NOT_THE_COPYS = {
 
 
 class Source(NamedTuple):
-    """What is copied. Text."""
+    """What is copied. Text. `account`: None for that of the request."""
 
     bucket: str
     key: str
     version: str | None
+    account: str | None = None
 
 
 # Makes the copy of an object that was made of parts; None if its parts can't be copied as such.
@@ -56,6 +79,8 @@ def source_of(request: S3Request) -> Source:
         text = unquote_to_bytes(path.encode("latin-1")).decode()
     except UnicodeError:
         text = ""
+    if text.startswith("arn:"):
+        raise S3Error("NotImplemented", "Sources that are named by an ARN are not supported.")
     bucket, _, key = text.removeprefix("/").partition("/")
     if not bucket or not key:
         raise S3Error(
@@ -76,11 +101,16 @@ def source_of(request: S3Request) -> Source:
             )
         version = unquote(version)
     bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
-    return Source(bucket, key, version)
+    account, bucket = names.qualified(bucket, request.options)
+    return Source(bucket, key, version, account)
 
 
 def _look(request: S3Request, source: Source) -> Subanswer:
     """What a HEAD says of the source, under the copy's conditions. Raises S3Error."""
+    bucket, key, version, account = source
+    access.require(
+        request, "s3:GetObject", bucket, key, version_id=version, permission="READ", account=account
+    )
     headers = {"HTTP_X_NEWEST": "true"}
     for given, native in COPY_CONDITIONS.items():
         if given in request.environ:
@@ -88,9 +118,9 @@ def _look(request: S3Request, source: Source) -> Subanswer:
     if len(headers) > 1:
         headers = with_native_values(headers)
     query = {"version-id": source.version} if source.version is not None else {}
-    found = request.ask("HEAD", source.bucket, source.key, query, headers)
+    found = request.ask("HEAD", bucket, key, query, headers, account=account)
     found.close()
-    access.check_object(request, found, source.bucket, source.key, query)
+    access.check_object(request, found, bucket, key, query, account=account)
     if found.status in (304, 412):
         raise S3Error("PreconditionFailed")
     if found.status != 200:
@@ -99,9 +129,19 @@ def _look(request: S3Request, source: Source) -> Subanswer:
 
 
 def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Error:
+    is_marker = metadata.DELETE_MARKER_TYPE in (
+        found.get("x-backend-content-type"),
+        found.get("content-type"),
+    )
+    if found.status == 404 and source.version is not None and is_marker:
+        found.close()
+        return S3Error(
+            "InvalidRequest",
+            "The source of a copy request may not specifically refer to a delete marker by version id.",
+        )
     error = request.error_of(found, source.bucket, source.key)
     if error.code == "NoSuchKey":
-        if request.container_info(source.bucket)["status"] == 404:
+        if request.container_info(source.bucket, source.account)["status"] == 404:
             return S3Error("NoSuchBucket", BucketName=source.bucket)
         if source.version is not None:
             return S3Error("NoSuchVersion", Key=source.key, VersionId=source.version)
@@ -111,6 +151,8 @@ def missing_source(request: S3Request, found: Subanswer, source: Source) -> S3Er
 def _headers(source: Source) -> tuple[dict[str, Any], dict[str, str]]:
     """(headers, query) that make a native PUT a copy."""
     headers = {"HTTP_X_COPY_FROM": wsgi_quote(str_to_wsgi(f"/{source.bucket}/{source.key}"))}
+    if source.account is not None:
+        headers["HTTP_X_COPY_FROM_ACCOUNT"] = wsgi_quote(str_to_wsgi(source.account))
     return headers, {"version-id": source.version} if source.version is not None else {}
 
 
@@ -126,7 +168,9 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
             raise S3Error("InvalidArgument", message, ArgumentName=key[5:].lower().replace("_", "-"))
     source = source_of(request)
     is_fresh = environ.get("HTTP_X_AMZ_METADATA_DIRECTIVE", "COPY") == "REPLACE"
-    if source == (request.bucket, request.key, None) and not is_fresh:
+    kept = metadata.kept_sysmeta(environ)
+    changes = is_fresh or any(kept.values()) or any(map(environ.get, _CHANGES))
+    if source == (request.bucket, request.key, None, None) and not changes:
         raise S3Error("InvalidRequest", _SELF)
     found = _look(request, source)
     wanted = _wanted(request)
@@ -135,20 +179,33 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers.update(metadata.named_headers(environ, metadata.STORED_HEADERS))
         headers.update(metadata.user_metadata(environ))
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
+    headers.update(kept)
     headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
     headers.update(access.object_headers(request))
-    if environ.get("HTTP_IF_NONE_MATCH"):
-        headers["HTTP_IF_NONE_MATCH"] = "*"
+    headers.update(lock.copied(lock.headers_of(request)))
+    condition = write_conditions.of_write(environ)
+    guards = write_conditions.headers(request, request.bucket, request.key, condition)
     is_large = (found.get("x-static-large-object") or "").lower() == "true"
     of_parts = found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)
-    if copy_parts is not None and is_large and of_parts and wanted is None:
-        work = copy_parts(request, source, found, _described(found, is_fresh, headers))
+    is_here = source.account in (None, request.account)
+    if copy_parts is not None and is_large and of_parts and wanted is None and is_here:
+        work = copy_parts(request, source, found, {**_described(found, is_fresh, headers), **guards})
         if work is not None:
-            return patience.answer_of(request, work)
+            return patience.answer_of(request, functools.partial(_told, request, condition, work))
     _check_size(found.content_length or 0)
-    return patience.answer_of(
-        request, lambda: _copied(request, source, found, is_fresh, is_large, wanted, headers)
-    )
+    copy = functools.partial(_copied, request, source, found, is_fresh, is_large, wanted, headers, guards)
+    return patience.answer_of(request, functools.partial(_told, request, condition, copy))
+
+
+def _told(
+    request: S3Request, condition: write_conditions.Condition | None, work: Callable[[], patience.Told]
+) -> patience.Told:
+    """What a copy under a condition of its target is answered. Raises S3Error."""
+    assert request.bucket is not None and request.key is not None
+    try:
+        return work()
+    except S3Error as error:
+        raise write_conditions.lost(request, request.bucket, request.key, condition, error) from None
 
 
 def _check_size(size: int) -> None:
@@ -183,35 +240,59 @@ def _copied(
     is_large: bool,
     wanted: Algorithm | None,
     headers: dict[str, Any],
+    guards: dict[str, str],
 ) -> patience.Told:
-    """A copy of an object's bytes. Raises S3Error."""
+    """A copy of an object's bytes, if it still is what was found. `guards`: of the target. Raises S3Error."""
     assert request.bucket is not None and request.key is not None
     named, query = _headers(source)
     kept = None if is_large else found.get(checksums.SYSMETA)
     if wanted is not None and (checksums.split(kept) or ("",))[0] != wanted.name:
-        place = streamed_copies.Place(source.bucket, source.key, query)
+        place = streamed_copies.Place(source.bucket, source.key, query, source.account)
         target = streamed_copies.Place(request.bucket, request.key, {})
         answer, kept = streamed_copies.copy(
-            request, place, target, _described(found, is_fresh, headers), wanted
+            request,
+            place,
+            target,
+            {**_described(found, is_fresh, headers), **guards},
+            wanted,
+            found=found,
         )
         tell(request, answer, found)
         return result_of(answer, "CopyObjectResult", kept, _versions(found))
-    headers = {**named, **headers}
+    # The end of an object is nothing that S3 knows of, and a copy does not share it.
+    end = {key: headers.get(key) for key in _ENDS}
+    headers = {**named, **headers, **pinned(found), WRITE_HEADERS: {**end, **guards}}
     if is_fresh:
         headers["HTTP_X_FRESH_METADATA"] = "True"
     if is_large:
         headers.update(_NOT_THE_COPYS)
     answer = request.ask("PUT", request.bucket, request.key, query, headers, b"")
     if answer.status not in (201, 202):
+        check_read(answer)
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
     tell(request, answer, found)
     return result_of(answer, "CopyObjectResult", kept)
 
 
-def tell(request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None) -> None:
-    """There is a copy, of what `found` tells of."""
+def pinned(found: Subanswer) -> dict[str, Any]:
+    """Headers of a native copy whose source must still be what was found: the conditions have been decided on that."""
+    return {READ_HEADERS: {"HTTP_IF_MATCH": f'"{found.etag or ""}"'}}
+
+
+def check_read(answer: Subanswer) -> None:
+    """Raises S3Error if a copy's source was replaced since it was looked at: the conditions might not hold any more."""
+    if answer.status == 412 and answer.get("etag"):
+        answer.close()
+        raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
+
+
+def tell(
+    request: S3Request, answer: Subanswer, found: Subanswer, etag: str | None = None, upload: str = ""
+) -> None:
+    """There is a copy, of what `found` tells of; made of the parts of an upload, or not."""
     assert request.key is not None
+    replaced.clean_up(request, answer, upload)
     request.tell(
         events.CREATED_COPY,
         request.key,
@@ -248,22 +329,26 @@ def copy_part(
         raise S3Error("EntityTooLarge")
     named, query = _headers(source)
     if wanted is not None:
-        place = streamed_copies.Place(source.bucket, source.key, query)
+        place = streamed_copies.Place(source.bucket, source.key, query, source.account)
         target = streamed_copies.Place(container, name, {})
 
         def stream() -> patience.Told:
-            answer, kept = streamed_copies.copy(request, place, target, {}, wanted, extent, row_type)
+            answer, kept = streamed_copies.copy(
+                request, place, target, {}, wanted, extent, row_type, found=found
+            )
             return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
 
         return stream
     # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
     headers = {**named, **_NOT_THE_COPYS, tagging.STORED_KEY: "", "HTTP_X_FRESH_METADATA": "True"}
+    headers.update(lock.copied({}))
     if extent is not None:
         headers["HTTP_RANGE"] = extent
 
     def copy() -> patience.Told:
-        answer = request.ask("PUT", container, name, query, headers, b"")
+        answer = request.ask("PUT", container, name, query, {**headers, **pinned(found)}, b"")
         if answer.status not in (201, 202):
+            check_read(answer)
             raise request.error_of(answer, request.bucket, request.key)
         answer.drain()
         return result_of(answer, "CopyPartResult", None)

@@ -197,6 +197,7 @@ class S3Error(Exception):
             _element("Code", self.code),
             _element("Message", self.message),
             _element("RequestId", request_id),
+            _element("HostId", request_id),
         ]
         if resource:
             parts.append(_element("Resource", resource))

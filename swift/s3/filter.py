@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from swift.core import capabilities
+from swift.core import capabilities, clock
 from swift.core.errors import ConfigError
 from swift.s3 import (
     access,
+    anonymous,
     bucket_owner,
     cors,
     listing_etag,
     metadata,
     names,
+    native_posts,
     operations,
+    payment,
     post_form,
     signature,
 )
@@ -28,8 +31,12 @@ from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
+from swift.s3.rights import KnownUsers
+from swift.s3.signature import Credential
 from swift.s3.sts import service as sts
 from swift.s3.sts import sessions
+from swift.s3.website import routing
+from swift.s3.website.visit import Visit
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.redaction import register_sensitive_header, register_sensitive_parameter
@@ -40,6 +47,9 @@ from swift.wire.message import status_line
 # What filters on the left have found out (a temporary URL, say) is no word on who signed.
 _RIGHTS = ("REMOTE_USER", "swift.authorize", "swift.authorize_override", "swift_owner")
 
+_KNOWN_SECONDS = 60.0
+_MOST_KNOWN = 10_000
+
 
 class S3Api:
     def __init__(self, app: Application, options: Options, logger: Any, metrics: Any) -> None:
@@ -47,6 +57,7 @@ class S3Api:
         self.options = options
         self.logger = logger
         self.metrics = metrics
+        self._known_users = KnownUsers(_KNOWN_SECONDS, _MOST_KNOWN, clock.monotonic)
 
     @property
     def _pipeline_names(self) -> frozenset[str]:
@@ -62,6 +73,7 @@ class S3Api:
             self.logger.warning("s3api: no slo in the pipeline, so there are no multipart uploads")
             self.options = replace(self.options, allow_multipart_uploads=False)
             capabilities.register("s3api", allow_multipart_uploads=False)
+        self.options = replace(self.options, object_lock="object_lock" in found)
         is_keystones = "keystoneauth" in found and "tempauth" not in found
         if self.options.auth_pipeline_check and is_keystones and "s3token" not in found:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
@@ -71,6 +83,8 @@ class S3Api:
         if handler is None:
             if listing_etag.concerns(environ):
                 return listing_etag.answer(self.app, environ, start_response)
+            if native_posts.concerns(environ):
+                return native_posts.answer(self.app, environ, start_response)
             return self.app(environ, start_response)
         try:
             answer = handler(environ)
@@ -96,6 +110,8 @@ class S3Api:
     def _handler_of(self, environ: dict[str, Any]) -> Callable[[dict[str, Any]], Answer | None] | None:
         """What answers a request; None for those that are not S3's."""
         method = environ["REQUEST_METHOD"]
+        if self.options.website_domains and routing.site_of(environ, self.options) is not None:
+            return self._answer_visit
         if method == "OPTIONS" and cors.is_preflight(environ):
             return self._answer_preflight
         if signature.is_signed(environ):
@@ -105,19 +121,25 @@ class S3Api:
                 return self._answer_form
             if self.options.sts_keys and sts.is_asked(environ):
                 return self._answer_sts
-        return None
+        return self._answer_nobody if anonymous.is_s3(environ, self.options) else None
+
+    def _answer_nobody(self, environ: dict[str, Any]) -> Answer:
+        """Nobody signs, and everybody may be let. Raises S3Error."""
+        return self._answered(environ, None, names.host_bucket(environ, self.options))
 
     def _answer(self, environ: dict[str, Any]) -> Answer:
         """Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         credential = signature.read(environ, options, host_bucket)
-        session = sessions.session_of(credential, options)
-        for key in _RIGHTS:
-            environ.pop(key, None)
-        request = S3Request(environ, self.app, options, self.logger, credential, host_bucket)
-        request.session = session
-        metadata.check_headers(environ)
+        return self._answered(environ, credential, host_bucket)
+
+    def _answered(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> Answer:
+        """Raises S3Error."""
+        request = self._request(environ, credential, host_bucket)
+        metadata.check_headers(environ, self.options.storage_classes)
         return self._carried_out(request, operations.find(request))
 
     def _answer_sts(self, environ: dict[str, Any]) -> Answer:
@@ -131,23 +153,60 @@ class S3Api:
         options = self.options
         host_bucket = names.host_bucket(environ, options)
         form = post_form.received(environ, options, host_bucket)
-        if form.credential is None:
+        if form.credential is None and not options.allow_anonymous:
             raise S3Error("AccessDenied", reason="not_signed")
-        session = sessions.session_of(form.credential, options)
-        for key in _RIGHTS:
-            form.environ.pop(key, None)
-        request = S3Request(form.environ, self.app, options, self.logger, form.credential, host_bucket)
-        request.session = session
+        request = self._request(form.environ, form.credential, host_bucket)
         request.key = form.key
-        metadata.check_headers(form.environ)
+        metadata.check_headers(form.environ, options.storage_classes)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
+
+    def _answer_visit(self, environ: dict[str, Any]) -> Answer:
+        """A visitor of a site signs nothing. Raises S3Error."""
+        site = routing.site_of(environ, self.options)
+        assert site is not None
+
+        def asked(method: str, key: str | None, with_conditions: bool) -> S3Request:
+            made = metadata.carried_environ(environ)
+            if with_conditions:
+                made.update(metadata.named_headers(environ, metadata.READ_HEADERS))
+            made.update(REQUEST_METHOD=method, QUERY_STRING="")
+            request = self._request(made, None, site.bucket)
+            request.account = site.account or request.account
+            if key is not None:
+                request.key = key
+            return request
+
+        def read(method: str, key: str, with_conditions: bool) -> Answer:
+            request = asked(method, key, with_conditions)
+            found = _done(request, operations.READS_OF_OBJECTS[method])
+            environ["swift.backend_path"] = request.environ.get("swift.backend_path", environ["PATH_INFO"])
+            return found
+
+        request = asked(environ["REQUEST_METHOD"], None, False)
+        answer = Visit(environ, request, read).answer()
+        if "HTTP_ORIGIN" not in environ:
+            return answer
+        return answer._replace(headers=cors.with_headers(request, answer.headers))
+
+    def _request(
+        self, environ: dict[str, Any], credential: Credential | None, host_bucket: str | None
+    ) -> S3Request:
+        """Raises S3Error."""
+        session = sessions.session_of(credential, self.options) if credential is not None else None
+        for key in _RIGHTS:
+            environ.pop(key, None)
+        request = S3Request(
+            environ, self.app, self.options, self.logger, credential, host_bucket, self._known_users
+        )
+        request.session = session
+        return request
 
     def _carried_out(self, request: S3Request, operation: operations.Operation) -> Answer:
         """Raises S3Error."""
         if "HTTP_ORIGIN" not in request.environ:
-            return _done(request, operation)
+            return payment.with_charge(request, _done(request, operation))
         try:
-            answer = _done(request, operation)
+            answer = payment.with_charge(request, _done(request, operation))
         except S3Error as error:
             error.headers = cors.with_headers(request, error.headers)
             raise
@@ -163,7 +222,11 @@ class S3Api:
         self.metrics.increment(f"{error.status}.{error.logged}")
         if error.code == "InternalError" and error.reason:
             self.logger.error("%s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error.reason)
-        headers = [*error.headers, ("Content-Type", "application/xml")]
+        headers = [
+            *error.headers,
+            ("x-amz-bucket-region", self.options.location),
+            ("Content-Type", "application/xml"),
+        ]
         if environ["REQUEST_METHOD"] == "HEAD" or error.status == 304:
             return Answer(error.status, headers, [b""])
         path = environ["PATH_INFO"].encode("latin-1", "replace").decode("utf-8", "replace")
@@ -182,6 +245,7 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
         bucket_owner.check(request)
     try:
         access.decide(request, operation)
+        payment.check(request)
         answer = operation.handler(request)
     except S3Error as error:
         watching.watch(request, operation, error)

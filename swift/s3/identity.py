@@ -30,7 +30,8 @@ class Identity(NamedTuple):
     @property
     def arns(self) -> tuple[str, ...]:
         """All that the user goes by."""
-        return tuple(f"arn:aws:iam::{self.account_id}:user/{name}" for name in self.names)
+        accounts = dict.fromkeys((self.account_id, self.account))
+        return tuple(f"arn:aws:iam::{account}:user/{name}" for account in accounts for name in self.names)
 
 
 NOBODY = Identity()

@@ -6,12 +6,13 @@ Values and names are WSGI strings on both sides. Never here: ACLs, checksums, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from email.header import Header
 from typing import Any
 
-from swift.core import capabilities
+from swift.core import capabilities, object_lock
 from swift.core.timestamp import http_date
+from swift.s3 import times
 from swift.s3.errors import S3Error
 from swift.wire.message import environ_key, wsgi_to_str
 from swift.wire.parser import UNDERSCORED
@@ -24,7 +25,9 @@ OLD_ETAG = "x-object-sysmeta-swift3-etag"
 _META = "x-amz-meta-"
 _NATIVE_META = "x-object-meta-"
 _NOT_IN_NAMES = re.compile(r'[ "),/;<=>?@\[\\\]{}]')
+_LAST_SECOND = 253_402_300_799  # of the year 9999
 _ENCODED = re.compile(r"=\?utf-8\?[bq]\?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 # -- requests -------------------------------------------------------------------------------------------------------------
@@ -55,6 +58,13 @@ STORED_HEADERS = (
     "CONTENT_TYPE", "HTTP_CACHE_CONTROL", "HTTP_CONTENT_DISPOSITION", "HTTP_CONTENT_ENCODING", "HTTP_CONTENT_LANGUAGE", "HTTP_EXPIRES",
     "HTTP_X_ROBOTS_TAG", "HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER",
 )  # fmt: skip
+
+
+STORAGE_CLASS, STORAGE_CLASS_KEY = "HTTP_X_AMZ_STORAGE_CLASS", "HTTP_X_OBJECT_SYSMETA_S3API_STORAGE_CLASS"
+REDIRECT, REDIRECT_KEY = (
+    "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION",
+    "HTTP_X_OBJECT_SYSMETA_S3API_WEBSITE_REDIRECT",
+)
 
 
 def carried_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,13 +112,16 @@ def _stored_value(value: str) -> str:
     return _ENCODED.sub(lambda found: found.group().upper(), encoded)
 
 
-def check_headers(environ: Mapping[str, Any]) -> None:
+def check_headers(environ: Mapping[str, Any], storage_classes: Collection[str] = ("STANDARD",)) -> None:
     """What no operation takes. Raises S3Error (5.1)."""
     for key in environ:
         if key.startswith("HTTP_X_AMZ_"):
             check = _CHECKS.get(key)
             if check is not None:
                 check(environ[key])
+            elif key == STORAGE_CLASS:
+                if environ[key] not in storage_classes:
+                    raise S3Error("InvalidStorageClass", StorageClassRequested=environ[key])
             elif key.startswith(("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_", _COPY_CUSTOMER)):
                 raise S3Error(
                     "NotImplemented",
@@ -120,9 +133,14 @@ def check_headers(environ: Mapping[str, Any]) -> None:
 _COPY_CUSTOMER = "HTTP_X_AMZ_COPY_SOURCE_SERVER_SIDE_ENCRYPTION_CUSTOMER_"
 
 
-def _storage_class(value: str) -> None:
-    if value != "STANDARD":
-        raise S3Error("InvalidStorageClass")
+def kept_sysmeta(environ: Mapping[str, Any]) -> dict[str, str]:
+    """What of a request's headers is kept with an object beside its metadata, as environ keys, "" for what is not said: copies don't
+    inherit it."""
+    storage_class = environ.get(STORAGE_CLASS, "")
+    return {
+        STORAGE_CLASS_KEY: "" if storage_class == "STANDARD" else storage_class,
+        REDIRECT_KEY: environ.get(REDIRECT, ""),
+    }
 
 
 def _directive(value: str) -> None:
@@ -136,20 +154,25 @@ def _mfa(_value: str) -> None:
     raise S3Error("NotImplemented", "MFA Delete is not supported.")
 
 
-def _redirect(_value: str) -> None:
-    raise S3Error("NotImplemented", "Website redirection is not supported.")
+def _redirect(value: str) -> None:
+    if len(value) > 2048 or not value.startswith(("/", "http://", "https://")) or _CONTROL.search(value):
+        raise S3Error(
+            "InvalidArgument",
+            "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+            ArgumentName="x-amz-website-redirect-location",
+            ArgumentValue=value[:256].encode("latin-1").decode("utf-8", "replace"),
+        )
 
 
 _CHECKS = {
-    "HTTP_X_AMZ_STORAGE_CLASS": _storage_class,
     "HTTP_X_AMZ_METADATA_DIRECTIVE": _directive,
     "HTTP_X_AMZ_MFA": _mfa,
-    "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION": _redirect,
+    REDIRECT: _redirect,
 }
 
 
 _COPIED = frozenset((
-    "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag", "x-delete-at",
+    "content-type", "cache-control", "content-disposition", "content-encoding", "content-language", "expires", "x-robots-tag",
 ))  # fmt: skip
 
 
@@ -160,6 +183,18 @@ def copied_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
         for name, value in headers
         if name.lower() in _COPIED or name.lower().startswith(_NATIVE_META)
     }
+
+
+_SYSTEM_PREFIXES = (
+    "x-object-sysmeta-s3api-",
+    "x-object-sysmeta-swift3-",
+    "x-object-transient-sysmeta-s3api-",
+)
+
+
+def system_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of a native answer's headers what S3 keeps with an object beside its metadata: environ keys."""
+    return {environ_key(name): value for name, value in headers if name.lower().startswith(_SYSTEM_PREFIXES)}
 
 
 # -- answers --------------------------------------------------------------------------------------------------------------
@@ -175,9 +210,12 @@ _RENAMED = {
     "x-object-version-id": "x-amz-version-id",
     "x-parts-count": "x-amz-mp-parts-count",
     "x-copied-from-version-id": "x-amz-copy-source-version-id",
+    "x-object-sysmeta-s3api-storage-class": "x-amz-storage-class",
+    "x-object-sysmeta-s3api-website-redirect": "x-amz-website-redirect-location",
 }
 DELETE_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 _TAGS = "x-object-transient-sysmeta-s3api-tagging"
+_RETENTION, _LEGAL_HOLD = object_lock.RETENTION.lower(), object_lock.LEGAL_HOLD.lower()
 _SILENT = ("x-backend-storage-policy-index",)
 
 
@@ -197,7 +235,7 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
             etag = value
         elif lower in (ETAG, OLD_ETAG):
             own_etag = value if lower == ETAG or own_etag is None else own_etag
-        elif lower in _RENAMED:
+        elif lower in _RENAMED and value:
             shown.append((_RENAMED[lower], value))
         elif lower == "x-static-large-object":
             is_large = value.lower() == "true"
@@ -209,6 +247,10 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
             shown.append(("x-amz-server-side-encryption", "AES256"))
         elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
             shown.append(("x-amz-delete-marker", "true"))
+        elif lower == _RETENTION and value:
+            shown.extend(_shown_retention(value))
+        elif lower == _LEGAL_HOLD and value:
+            shown.append(("x-amz-object-lock-legal-hold", "OFF" if value == "OFF" else "ON"))
         elif lower == _TAGS and value:
             shown.append(("x-amz-tagging-count", str(value.count("&") + 1)))
         elif lower in _SILENT:
@@ -216,6 +258,14 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     if etag is not None or own_etag:
         shown.append(("ETag", shown_etag(own_etag, etag or "", is_large)))
     return shown
+
+
+def _shown_retention(value: str) -> Headers:
+    found = object_lock.lock_of(value, None)
+    if found is None or not found.until:
+        return []
+    date = times.of_epoch(min(found.until, _LAST_SECOND))
+    return [("x-amz-object-lock-mode", found.mode), ("x-amz-object-lock-retain-until-date", date)]
 
 
 def shown_etag(own: str | None, native: str, is_large: bool) -> str:

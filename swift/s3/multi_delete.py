@@ -7,17 +7,30 @@ from typing import NamedTuple
 from swift.core.concurrency import Timeout
 from swift.core.constraints import limits
 from swift.middleware.parallel import in_parallel
-from swift.s3 import objects
+from swift.s3 import access, objects
 from swift.s3.answers import Answer, xml_answer
+from swift.s3.conditional_deletes import delete_one
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
+from swift.s3.write_conditions import of_deletion
 from swift.s3.xml import Node, Text, document, element, many, maybe, node, one, read
 
 _LARGEST = 10 * 1024 * 1024
 _SCHEMA = Node(
     {
         "Quiet": maybe(Text("(?i)true|false")),
-        "Object": many(Node({"Key": one(Text()), "VersionId": maybe(Text())}), 1),
+        "Object": many(
+            Node(
+                {
+                    "Key": one(Text()),
+                    "VersionId": maybe(Text()),
+                    "ETag": maybe(Text()),
+                    "LastModifiedTime": maybe(Text()),
+                    "Size": maybe(Text()),
+                }
+            ),
+            1,
+        ),
     }
 )
 
@@ -25,11 +38,15 @@ _SCHEMA = Node(
 class _Doomed(NamedTuple):
     key: str
     version: str | None
+    etag: str | None = None
+    modified: str | None = None
+    size: str | None = None
 
 
 def delete_objects(request: S3Request) -> Answer:
     """DeleteObjects; the answer is in the order of the request."""
     assert request.bucket is not None
+    bucket = request.bucket
     most = request.options.max_multi_delete_objects
     if request.header("content-md5") is None and not _has_checksum(request):
         raise S3Error(
@@ -39,21 +56,26 @@ def delete_objects(request: S3Request) -> Answer:
     found = read(data, "Delete", _SCHEMA)
     if len(found["Object"]) > most:
         raise S3Error("MalformedXML")
-    doomed = [_Doomed(item["Key"], item.get("VersionId")) for item in found["Object"]]
+    doomed = [
+        _Doomed(item["Key"], *map(item.get, ("VersionId", "ETag", "LastModifiedTime", "Size")))
+        for item in found["Object"]
+    ]
     if any(not item.key for item in doomed):
         raise S3Error("UserKeyMustBeSpecified")
-    head = request.ask("HEAD", request.bucket)
-    head.close()
-    if head.status == 403:
-        denied = S3Error("AccessDenied")
-        return xml_answer(document("DeleteResult", *(_told(item, denied) for item in doomed)))
-    if not head.is_success:
-        raise request.error_of(head, request.bucket)
+    status = request.container_info()["status"]
+    if status in (0, 404):
+        raise S3Error("NoSuchBucket", BucketName=bucket)
+    if not 200 <= status < 300:
+        raise S3Error("ServiceUnavailable")
     unique = list(dict.fromkeys(doomed))
 
     def delete(item: _Doomed) -> str:
         try:
-            gone = objects.delete_one(request, item.key, item.version)
+            access.require(
+                request, "s3:DeleteObject", bucket, item.key, version_id=item.version, permission="WRITE"
+            )
+            condition = of_deletion(*item[2:])
+            gone = delete_one(request, item.key, item.version, condition)
         except S3Error as error:
             return _told(item, error)
         except (Exception, Timeout):

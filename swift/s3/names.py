@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl
 
 from swift.core.names import wsgi_quote
 from swift.s3.errors import S3Error
+from swift.s3.identity import account_named
 from swift.s3.options import Options
 from swift.wire.message import wsgi_to_str
 
 _STRICT = re.compile(r"[a-z0-9](?:[a-z0-9]|\.(?![.-])|-(?!\.)){1,61}[a-z0-9]", re.ASCII)
 _LOOSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9_-]", re.ASCII)
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
+_ACCOUNT = re.compile(r"[\w.@=+-]{1,256}")
 _MOST_PARAMETERS = 100
 
 
@@ -37,10 +39,18 @@ def host_bucket(environ: Mapping[str, Any], options: Options) -> str | None:
     return None
 
 
-def bucket_and_key(
+def qualified(name: str, options: Options) -> tuple[str | None, str]:
+    """(storage account, bucket) of a name that may say whose bucket it means: `account:bucket`; None where it does not say it."""
+    account, colon, bucket = name.rpartition(":")
+    if not colon or not _ACCOUNT.fullmatch(account):
+        return None, name
+    return account_named(account, options), bucket
+
+
+def of_path(
     environ: Mapping[str, Any], options: Options, bucket: str | None
-) -> tuple[str | None, str | None]:
-    """(bucket, key) as text, None for what is not named. `bucket`: the one that the host names. Raises S3Error."""
+) -> tuple[str | None, str | None, str | None]:
+    """(storage account, bucket, key) as text, None for what is not named. `bucket`: the one that the host names. Raises S3Error."""
     path = environ["PATH_INFO"]
     try:
         text = path if path.isascii() else wsgi_to_str(path)
@@ -53,13 +63,14 @@ def bucket_and_key(
     if bucket is not None:
         if "/" in bucket or not bucket.isprintable():
             raise S3Error("InvalidBucketName", BucketName=bucket)
-        return bucket, text or None
+        return None, bucket, text or None
     if not text:
-        return None, None
+        return None, None, None
     name, _, key = text.partition("/")
+    account, name = qualified(name, options)
     if not is_bucket_name(name, options.dns_compliant_bucket_names):
         raise S3Error("InvalidBucketName", BucketName=name)
-    return name, key or None
+    return account, name, key or None
 
 
 def parameters(environ: Mapping[str, Any]) -> dict[str, str]:

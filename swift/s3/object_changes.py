@@ -7,10 +7,12 @@ changes at the same moment the later one counts, wholly, on all servers. Never h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from swift.core import clock
+from swift.core.object_lock import Word
 from swift.core.timestamp import MAX_OFFSET, Timestamp
+from swift.middleware.locked_objects import WORD_KEY
 from swift.s3 import metadata
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
@@ -66,15 +68,29 @@ def version_headers(answer: Subanswer) -> list[tuple[str, str]]:
     return [("x-amz-version-id", version)] if version else []
 
 
-def change(request: S3Request, changes: Mapping[str, str | None]) -> Subanswer:
+def change(
+    request: S3Request,
+    changes: Mapping[str, str | None],
+    *,
+    check: Callable[[Subanswer], None] | None = None,
+    may_bypass: bool = False,
+    is_lock: bool = False,
+) -> Subanswer:
     """Change transient sysmeta (lower-case names behind TRANSIENT, None: without it) of the object that a request names.
 
-    Returns what a HEAD said of it before. Raises S3Error.
+    `check`: raises S3Error if what is there must not be changed so; `may_bypass`: who asks may end a retention of GOVERNANCE; `is_lock`:
+    the object must not go at a time of its own any more. Returns what a HEAD said of it before. Raises S3Error.
     """
     for _ in range(_TRIES):
         before = read(request)
+        if check is not None:
+            check(before)
         container, obj = place(request, before)
         headers = _headers(before, changes)
+        seen = before.get("x-backend-timestamp") or before.get("x-timestamp") or ""
+        headers[WORD_KEY] = Word(seen, may_bypass).text()
+        if is_lock:
+            headers.pop("HTTP_X_DELETE_AT", None)
         if container != request.bucket:
             headers["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
         answer = request.ask("POST", container, obj, headers=headers)

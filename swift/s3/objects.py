@@ -16,6 +16,7 @@ from swift.s3 import (
     manifests,
     metadata,
     payload,
+    replaced,
     tagging,
     write_conditions,
 )
@@ -25,6 +26,7 @@ from swift.s3.conditions import with_native_values
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import events
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
@@ -37,11 +39,6 @@ _OVERRIDES = {
     "response-cache-control": "Cache-Control",
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
-}
-_NOT_YET = {
-    "HTTP_X_AMZ_OBJECT_LOCK_MODE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "Object lock is not supported.",
-    "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "Object lock is not supported.",
 }
 _TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
 _VERSION_LIMIT = 1000
@@ -189,14 +186,23 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     check_headers(request)
     if "HTTP_X_AMZ_COPY_SOURCE" in environ:
         return copying.copy_object(request, copy_parts)
+    if lock.is_said(request):
+        lock.must_have_digest(request)
+    locked = lock.headers_of(request)
     body = payload.prepared(request, checksums.ALGORITHMS.get(request.options.default_checksum))
-    headers = {**body.object_headers(), **tagging.sent_headers(request), **access.object_headers(request)}
+    headers = {
+        **body.object_headers(),
+        **tagging.sent_headers(request),
+        **access.object_headers(request),
+        **locked,
+    }
     condition = write_conditions.of_write(environ)
     headers.update(write_conditions.headers(request, bucket, key, condition))
     try:
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
         raise write_conditions.lost(request, bucket, key, condition, error) from None
+    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -206,16 +212,24 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         timestamp=answer.timestamp,
     )
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
+    shown += of_suspended(request, answer)
     return empty(200, [*shown, *body.told()])
+
+
+def of_suspended(request: S3Request, answer: Subanswer) -> Headers:
+    """What a write tells where versions are suspended: it has made the one without an id."""
+    if answer.get("x-object-version-id") is not None:
+        return []
+    sysmeta = request.container_info()["sysmeta"]
+    return [("x-amz-version-id", "null")] if sysmeta.get("versions-container") else []
 
 
 def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
     write_conditions.of_write(environ)
-    for name, message in _NOT_YET.items():
-        if name in environ:
-            raise S3Error("NotImplemented", message, Header=name[5:].replace("_", "-").lower())
+    if lock.is_said(request):
+        lock.check_expiry(request)
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
     if encryption is not None:
         check_encryption(encryption)
@@ -235,10 +249,8 @@ def check_encryption(wanted: str) -> None:
         raise S3Error("NotImplemented", "Server-side encryption is not supported.")
 
 
-def delete(request: S3Request) -> Answer:
-    """DeleteObject."""
-    _, key = _names(request)
-    gone = delete_one(request, key, request.version_id)
+def answer_gone(gone: Gone) -> Answer:
+    """What DeleteObject tells."""
     shown = []
     if gone.is_marker:
         shown.append(("x-amz-delete-marker", "true"))
@@ -257,12 +269,12 @@ def delete_one(request: S3Request, key: str, version: str | None) -> Gone:
     if version is None:
         answer = request.ask("DELETE", bucket, key, headers={_UNLESS_LARGE: "true"})
         if answer.status != 412 or not answer.get(REPLACED_LARGE.lower()):
-            return _gone(request, answer, bucket, key)
+            return gone(request, answer, bucket, key)
         answer.drain()
     return _delete_looked_at(request, bucket, key, version)
 
 
-def _gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
+def gone(request: S3Request, answer: Subanswer, bucket: str, key: str) -> Gone:
     """What became of a key. Raises S3Error."""
     if answer.status == 404 and request.container_info(bucket)["status"] == 404:
         answer.close()
@@ -279,6 +291,8 @@ def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
     is_marker = made is not None and made != "null"
     event = events.MARKED_DELETED if is_marker else events.REMOVED
     request.tell(event, key, version_id=made, timestamp=answer.timestamp)
+    if made is None and request.container_info()["sysmeta"].get("versions-container"):
+        made = "null"
     return Gone(is_marker, made)
 
 
@@ -306,7 +320,8 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    answer = request.ask("DELETE", bucket, key, query, {"HTTP_ACCEPT": "application/json"})
+    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
     if answer.status == 200:
@@ -416,11 +431,28 @@ def _missing_of(
         )
     if is_marker:
         return S3Error("NoSuchKey", headers=shown, Key=key)
-    if request.container_info(bucket)["status"] == 404:
+    info = request.container_info(bucket)
+    if info["status"] == 404:
         return S3Error("NoSuchBucket", BucketName=bucket)
+    if version is None and info["sysmeta"].get("versions-container"):
+        return S3Error("NoSuchKey", headers=_of_marker(request, bucket, key), Key=key)
     if version is not None and version != "null":
         return S3Error("NoSuchVersion", Key=key, VersionId=version)
     return error
+
+
+def _of_marker(request: S3Request, bucket: str, key: str) -> Headers:
+    """What is told of the delete marker at a key, if there is one: natively the name is gone."""
+    query = {"versions": "", "format": "json", "prefix": key, "limit": "1"}
+    answer = request.ask("GET", bucket, query=query)
+    if not answer.is_success:
+        answer.close()
+        return []
+    data = answer.read(_MOST_BYTES)
+    for row in orjson.loads(data) if data else []:
+        if row.get("name") == key and row.get("content_type") == metadata.DELETE_MARKER_TYPE:
+            return [("x-amz-version-id", row["version_id"]), ("x-amz-delete-marker", "true")]
+    return []
 
 
 def _names(request: S3Request) -> tuple[str, str]:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from swift.s3 import (
     attributes,
     buckets,
+    conditional_deletes,
     configurations,
     cors,
     listing,
     multi_delete,
-    multipart,
     objects,
+    payment,
+    restoring,
     service,
     tagging,
 )
@@ -25,8 +27,12 @@ from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import handlers as acl
 from swift.s3.errors import S3Error
 from swift.s3.lifecycle import handlers as lifecycle
+from swift.s3.multipart import handlers as multipart
 from swift.s3.notifications import handlers as notifications
+from swift.s3.object_lock import handlers as object_lock
+from swift.s3.policy import handlers as policy
 from swift.s3.request import Handler, S3Request
+from swift.s3.website import handlers as website
 
 SERVICE, BUCKET, OBJECT = "service", "bucket", "object"
 
@@ -60,14 +66,21 @@ OPERATIONS = (
     Operation("PutBucketVersioning", "PUT", BUCKET, buckets.put_versioning, "versioning", "s3:PutBucketVersioning", "WRITE"),
     Operation("GetBucketAcl", "GET", BUCKET, acl.get, "acl", "s3:GetBucketAcl", "READ_ACP"),
     Operation("PutBucketAcl", "PUT", BUCKET, acl.put_bucket, "acl", "s3:PutBucketAcl", "WRITE_ACP"),
-    Operation("GetBucketPolicy", "GET", BUCKET, buckets.no_policy, "policy", "s3:GetBucketPolicy"),
-    Operation("GetBucketPolicyStatus", "GET", BUCKET, buckets.no_policy, "policyStatus", "s3:GetBucketPolicyStatus"),
+    Operation("GetBucketPolicy", "GET", BUCKET, policy.get_policy, "policy", "s3:GetBucketPolicy", "OWNER"),
+    Operation("PutBucketPolicy", "PUT", BUCKET, policy.put_policy, "policy", "s3:PutBucketPolicy", "OWNER"),
+    Operation("DeleteBucketPolicy", "DELETE", BUCKET, policy.delete_policy, "policy", "s3:DeleteBucketPolicy", "OWNER"),
+    Operation("GetBucketPolicyStatus", "GET", BUCKET, policy.get_status, "policyStatus", "s3:GetBucketPolicyStatus", "OWNER"),
     Operation("GetBucketTagging", "GET", BUCKET, tagging.get_of_bucket, "tagging", "s3:GetBucketTagging", "OWNER"),
     Operation("PutBucketTagging", "PUT", BUCKET, tagging.put_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
     Operation("DeleteBucketTagging", "DELETE", BUCKET, tagging.delete_of_bucket, "tagging", "s3:PutBucketTagging", "OWNER"),
-    Operation("GetPublicAccessBlock", "GET", BUCKET, buckets.no_public_access_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock"),
-    Operation("GetBucketOwnershipControls", "GET", BUCKET, buckets.no_ownership, "ownershipControls", "s3:GetBucketOwnershipControls"),
-    Operation("GetObjectLockConfiguration", "GET", BUCKET, buckets.no_lock, "object-lock", "s3:GetBucketObjectLockConfiguration"),
+    Operation("GetObjectLockConfiguration", "GET", BUCKET, object_lock.get_configuration, "object-lock", "s3:GetBucketObjectLockConfiguration", "OWNER"),
+    Operation("PutObjectLockConfiguration", "PUT", BUCKET, object_lock.put_configuration, "object-lock", "s3:PutBucketObjectLockConfiguration", "OWNER"),
+    Operation("GetPublicAccessBlock", "GET", BUCKET, policy.get_block, "publicAccessBlock", "s3:GetBucketPublicAccessBlock", "OWNER"),
+    Operation("PutPublicAccessBlock", "PUT", BUCKET, policy.put_block, "publicAccessBlock", "s3:PutBucketPublicAccessBlock", "OWNER"),
+    Operation("DeletePublicAccessBlock", "DELETE", BUCKET, policy.delete_block, "publicAccessBlock", "s3:PutBucketPublicAccessBlock", "OWNER"),
+    Operation("GetBucketOwnershipControls", "GET", BUCKET, policy.get_ownership, "ownershipControls", "s3:GetBucketOwnershipControls", "OWNER"),
+    Operation("PutBucketOwnershipControls", "PUT", BUCKET, policy.put_ownership, "ownershipControls", "s3:PutBucketOwnershipControls", "OWNER"),
+    Operation("DeleteBucketOwnershipControls", "DELETE", BUCKET, policy.delete_ownership, "ownershipControls", "s3:PutBucketOwnershipControls", "OWNER"),
     Operation("GetBucketLifecycleConfiguration", "GET", BUCKET, lifecycle.get, "lifecycle", "s3:GetLifecycleConfiguration", "OWNER"),
     Operation("PutBucketLifecycleConfiguration", "PUT", BUCKET, lifecycle.put, "lifecycle", "s3:PutLifecycleConfiguration", "OWNER"),
     Operation("DeleteBucketLifecycle", "DELETE", BUCKET, lifecycle.delete, "lifecycle", "s3:PutLifecycleConfiguration", "OWNER"),
@@ -77,8 +90,9 @@ OPERATIONS = (
     Operation("GetBucketEncryption", "GET", BUCKET, configurations.get_encryption, "encryption", "s3:GetEncryptionConfiguration", "OWNER"),
     Operation("PutBucketEncryption", "PUT", BUCKET, configurations.put_encryption, "encryption", "s3:PutEncryptionConfiguration", "OWNER"),
     Operation("DeleteBucketEncryption", "DELETE", BUCKET, configurations.delete_encryption, "encryption", "s3:PutEncryptionConfiguration", "OWNER"),
-    Operation("GetBucketWebsite", "GET", BUCKET, configurations.no_website, "website", "s3:GetBucketWebsite", "OWNER"),
-    Operation("DeleteBucketWebsite", "DELETE", BUCKET, configurations.removed, "website", "s3:DeleteBucketWebsite", "OWNER"),
+    Operation("GetBucketWebsite", "GET", BUCKET, website.get, "website", "s3:GetBucketWebsite", "OWNER"),
+    Operation("PutBucketWebsite", "PUT", BUCKET, website.put, "website", "s3:PutBucketWebsite", "OWNER"),
+    Operation("DeleteBucketWebsite", "DELETE", BUCKET, website.delete, "website", "s3:DeleteBucketWebsite", "OWNER"),
     Operation("GetBucketLogging", "GET", BUCKET, access_logging.get, "logging", "s3:GetBucketLogging", "OWNER"),
     Operation("PutBucketLogging", "PUT", BUCKET, access_logging.put, "logging", "s3:PutBucketLogging", "OWNER"),
     Operation("GetBucketReplication", "GET", BUCKET, configurations.no_replication, "replication", "s3:GetReplicationConfiguration", "OWNER"),
@@ -86,8 +100,8 @@ OPERATIONS = (
     Operation("GetBucketNotificationConfiguration", "GET", BUCKET, notifications.get, "notification", "s3:GetBucketNotification", "OWNER"),
     Operation("PutBucketNotificationConfiguration", "PUT", BUCKET, notifications.put, "notification", "s3:PutBucketNotification", "OWNER"),
     Operation("GetBucketAccelerateConfiguration", "GET", BUCKET, configurations.get_acceleration, "accelerate", "s3:GetAccelerateConfiguration", "OWNER"),
-    Operation("GetBucketRequestPayment", "GET", BUCKET, configurations.get_payment, "requestPayment", "s3:GetBucketRequestPayment", "OWNER"),
-    Operation("PutBucketRequestPayment", "PUT", BUCKET, configurations.put_payment, "requestPayment", "s3:PutBucketRequestPayment", "OWNER"),
+    Operation("GetBucketRequestPayment", "GET", BUCKET, payment.get, "requestPayment", "s3:GetBucketRequestPayment", "OWNER"),
+    Operation("PutBucketRequestPayment", "PUT", BUCKET, payment.put, "requestPayment", "s3:PutBucketRequestPayment", "OWNER"),
     Operation("ListBucketInventoryConfigurations", "GET", BUCKET, configurations.list_inventory, "inventory", "s3:GetInventoryConfiguration", "OWNER"),
     Operation("ListBucketAnalyticsConfigurations", "GET", BUCKET, configurations.list_analytics, "analytics", "s3:GetAnalyticsConfiguration", "OWNER"),
     Operation("ListBucketMetricsConfigurations", "GET", BUCKET, configurations.list_metrics, "metrics", "s3:GetMetricsConfiguration", "OWNER"),
@@ -95,13 +109,18 @@ OPERATIONS = (
     Operation("GetObject", "GET", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("HeadObject", "HEAD", OBJECT, objects.get, "", "s3:GetObject", "READ", True),
     Operation("GetObjectAttributes", "GET", OBJECT, attributes.get, "attributes", "s3:GetObjectAttributes", "READ", True),
+    Operation("RestoreObject", "POST", OBJECT, restoring.restore, "restore", "s3:RestoreObject", "READ", checks_object=True),
     Operation("PutObject", "PUT", OBJECT, multipart.put_object, "", "s3:PutObject", "WRITE"),
-    Operation("DeleteObject", "DELETE", OBJECT, objects.delete, "", "s3:DeleteObject", "WRITE"),
+    Operation("DeleteObject", "DELETE", OBJECT, conditional_deletes.delete, "", "s3:DeleteObject", "WRITE"),
     Operation("GetObjectAcl", "GET", OBJECT, acl.get, "acl", "s3:GetObjectAcl", "READ_ACP", True),
     Operation("PutObjectAcl", "PUT", OBJECT, acl.put_object, "acl", "s3:PutObjectAcl", "WRITE_ACP", True),
     Operation("GetObjectTagging", "GET", OBJECT, tagging.get_of_object, "tagging", "s3:GetObjectTagging", "READ", True),
     Operation("PutObjectTagging", "PUT", OBJECT, tagging.put_of_object, "tagging", "s3:PutObjectTagging", "WRITE"),
     Operation("DeleteObjectTagging", "DELETE", OBJECT, tagging.delete_of_object, "tagging", "s3:DeleteObjectTagging", "WRITE"),
+    Operation("GetObjectRetention", "GET", OBJECT, object_lock.get_retention, "retention", "s3:GetObjectRetention", "READ", True),
+    Operation("PutObjectRetention", "PUT", OBJECT, object_lock.put_retention, "retention", "s3:PutObjectRetention", "WRITE"),
+    Operation("GetObjectLegalHold", "GET", OBJECT, object_lock.get_legal_hold, "legal-hold", "s3:GetObjectLegalHold", "READ", True),
+    Operation("PutObjectLegalHold", "PUT", OBJECT, object_lock.put_legal_hold, "legal-hold", "s3:PutObjectLegalHold", "WRITE"),
     Operation("CreateMultipartUpload", "POST", OBJECT, multipart.create, "uploads", "s3:PutObject", "WRITE"),
     Operation("UploadPart", "PUT", OBJECT, multipart.upload_part, "partNumber", "s3:PutObject", "WRITE"),
     Operation("ListParts", "GET", OBJECT, multipart.list_parts, "uploadId", "s3:ListMultipartUploadParts", "READ"),
@@ -148,6 +167,7 @@ def table_of(operations: tuple[Operation, ...]) -> Table:
 
 TABLE = table_of(OPERATIONS)
 PUT_OBJECT = TABLE[OBJECT, "", "PUT"]
+READS_OF_OBJECTS = {method: TABLE[OBJECT, "", method] for method in ("GET", "HEAD")}
 
 
 def level_of(request: S3Request) -> str:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.core.config import csv_list, positive_float, positive_int, reseller_options, truthy
+from swift.core.constraints import limits
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
 from swift.s3.sts.keys import Key, parse_keys
 
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
+
+
+class SiteDomain(NamedTuple):
+    """A host below which buckets are web sites; `account`: the storage account that they are in, None if the domain does not say it."""
+
+    name: str
+    account: str | None
+
+
+# What restricts what a native client may do just as well is off unless it is asked for (spec s3.md 13.1.2).
+RESTRICTING = ("policy", "public-access-block", "ownership")
+EXTENSIONS = frozenset(RESTRICTING)
+DEFAULT_EXTENSIONS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -38,8 +54,16 @@ class Options:
     force_swift_request_proxy_log: bool = False
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
+    object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
+    expirer_account: str = ".expiring_objects"
+    storage_classes: frozenset[str] = frozenset(("STANDARD",))
+    website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
+    allow_anonymous: bool = False
+    bucket_namespace: str = "account"
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+    extensions: frozenset[str] = DEFAULT_EXTENSIONS
     notification_targets: tuple[str, ...] = ()
     access_log_interval: float = 300.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
@@ -78,7 +102,15 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             force_swift_request_proxy_log=truthy(conf.get("force_swift_request_proxy_log", "false")),
             auth_pipeline_check=truthy(conf.get("auth_pipeline_check", "true")),
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
+            expirer_account=limits().auto_create_account_prefix
+            + conf.get("expiring_objects_account_name", "expiring_objects"),
+            storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
+            website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
+            bucket_namespace=_namespace(conf.get("bucket_namespace", "account")),
+            trusted_proxies=_networks(conf.get("trusted_proxies", "")),
+            extensions=_extensions(conf.get("extensions", "")),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
             notification_targets=targets,
             access_log_interval=positive_float(conf.get("access_log_interval", "300")),
@@ -86,6 +118,50 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
+
+
+def _storage_classes(text: str) -> frozenset[str]:
+    """Raises ValueError."""
+    names = frozenset(csv_list(text)) | {"STANDARD"}
+    wrong = sorted(name for name in names if not re.fullmatch("[A-Z][A-Z_]{0,63}", name))
+    if wrong:
+        raise ValueError(f"storage_classes: {wrong[0]!r} is no name of one")
+    return names
+
+
+def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
+    """Names of hosts, each with `=account` behind it or not. Raises ValueError."""
+    found = []
+    for value in values:
+        name, _, account = value.partition("=")
+        name = name.strip().strip(".").lower()
+        if not re.fullmatch(r"[a-z0-9.-]+", name):
+            raise ValueError(f"website_domains: {value!r} is no name of a host")
+        found.append(SiteDomain(name, account.strip() or None))
+    return tuple(found)
+
+
+def _namespace(text: str) -> str:
+    found = text.strip().lower()
+    if found not in ("account", "global"):
+        raise ValueError("bucket_namespace must be account or global")
+    return found
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in csv_list(text))
+
+
+def _extensions(text: str) -> frozenset[str]:
+    names = frozenset(csv_list(text))
+    if "all" in names:
+        return EXTENSIONS
+    unknown = sorted(names - EXTENSIONS)
+    if unknown:
+        raise ValueError(
+            f"extensions: nothing is called {unknown[0]}; there are {', '.join(RESTRICTING)}, all"
+        )
+    return names
 
 
 def _checksum(text: Any) -> str:

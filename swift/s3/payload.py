@@ -144,6 +144,7 @@ class Payload:
         headers = {
             **metadata.named_headers(environ, metadata.STORED_HEADERS),
             **metadata.user_metadata(environ),
+            **{key: value for key, value in metadata.kept_sysmeta(environ).items() if value},
             **self.headers(),
         }
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or _CLIENT_TYPE

@@ -19,9 +19,10 @@ from swift.s3.errors import S3Error
 from swift.s3.identity import NOBODY, Identity, identity_of
 from swift.s3.notifications.events import Event
 from swift.s3.options import Options
+from swift.s3.rights import Granted, KnownUsers, Native, without_referrers
 from swift.s3.signature import Credential
 from swift.wire.call import Application
-from swift.wire.message import HTTPForbidden, Request, str_to_wsgi, wsgi_to_str
+from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
@@ -33,34 +34,18 @@ _LONGEST_USER = 128
 _READ = 65536
 
 
-def _within(account: str) -> Callable[[Any], Any]:
-    """Lets all be in one account (WSGI string): what a link leads to elsewhere is not ours to decide on."""
+def _within(account: str, granted: Granted | None = None) -> Callable[[Any], Any]:
+    """Lets all be in one account (WSGI string), and what is granted elsewhere: what a link leads to there is not ours to decide on."""
 
     def authorize(request: Any) -> Any:
         parts = request.environ["PATH_INFO"].split("/", 3)
-        return None if len(parts) > 2 and parts[2] == account else HTTPForbidden(request=request)
+        if len(parts) > 2 and parts[2] == account:
+            return None
+        if granted and granted.covers(request.environ["PATH_INFO"]):
+            return None
+        return HTTPForbidden(request=request)
 
     return authorize
-
-
-class _Native:
-    """What the auth filter makes of who asks: the authorization that it has left in a request's environ, to be asked about others."""
-
-    def __init__(self, made: Mapping[str, Any]) -> None:
-        self._authorize = made.get("swift.authorize")
-        self._user = made.get("REMOTE_USER")
-
-    def authorized(self, environ: Mapping[str, Any]) -> tuple[Any, bool]:
-        """(None or the refusal, True if it is the account's owner who asks) for a native request."""
-        if self._authorize is None:
-            return None, False
-        asked = dict(environ)
-        for key in _OF_OTHERS:
-            asked.pop(key, None)
-        if self._user is not None:
-            asked["REMOTE_USER"] = self._user
-        refusal = self._authorize(Request(asked))
-        return refusal, refusal is None and bool(asked.get("swift_owner"))
 
 
 class S3Request:
@@ -77,6 +62,7 @@ class S3Request:
         logger: Any,
         credential: Credential | None,
         host_bucket: str | None = None,
+        known_users: KnownUsers | None = None,
     ) -> None:
         self.environ = environ
         self.app = app
@@ -84,17 +70,24 @@ class S3Request:
         self.logger = logger
         self.credential = credential
         self.method: str = environ["REQUEST_METHOD"]
-        self.bucket, self.key = names.bucket_and_key(environ, options, host_bucket)
+        # The storage account: the one that the request names, else that of who asks.
+        self.account, self.bucket, self.key = names.of_path(environ, options, host_bucket)
         self.params = names.parameters(environ)
-        self.account: str | None = None
         self.user_id: str | None = credential.access_key if credential is not None else None
-        self.is_known = False  # the auth filter has said yes to the signature
+        self.is_known = credential is None  # the auth filter has said yes to the signature
         self.is_at_home = False  # the account is that of who asks, not one that an access key only names
         # May do it by a decision of our own: native requests are not asked about it again.
         self.is_decided = False
         # Of temporary credentials: anything with `policy` and `name`, None for all others.
         self.session: Any = None
-        self._native: _Native | None = None
+        # What policies have granted, and whether what is open to everybody is not to count.
+        self.granted = Granted()
+        self.ignores_public_acls = False
+        self._known_users = known_users
+        self._is_unknown = False  # nobody has the access key
+        self._assumed: Identity | None = None
+        self._read_document: bytes | None = None  # by a decision that hangs on it
+        self._native: Native | None = None
         self._identity: Identity | None = None if credential is not None else NOBODY
         self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
@@ -131,9 +124,12 @@ class S3Request:
         `is_described`: the checksum in the headers is the document's, not that of an object that it is about.
         """
         environ = self.environ
-        data = b""
-        if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
-            data = self._document(limit, is_described)
+        data = self._read_document
+        if data is None:
+            data = b""
+            if environ.get("CONTENT_LENGTH", "0") != "0" or "HTTP_TRANSFER_ENCODING" in environ:
+                data = self._document(limit, is_described)
+            self._read_document = data
         if not data and required:
             raise S3Error("MissingRequestBodyError")
         return data
@@ -161,9 +157,12 @@ class S3Request:
 
     # -- native requests ---------------------------------------------------------------------------------------------------
 
-    def native_path(self, container: str | None = None, obj: str | None = None) -> str:
-        """As a PATH_INFO; the access key stands for the account as long as only the auth filter knows that."""
-        account = self.account
+    def native_path(
+        self, container: str | None = None, obj: str | None = None, account: str | None = None
+    ) -> str:
+        """As a PATH_INFO, in the request's account unless one is named; the access key stands for it as long as only the auth filter
+        knows that."""
+        account = account or self.account
         if account is None:
             account = self.credential.access_key if self.credential is not None else ""
         parts = ["", "v1", account]
@@ -182,16 +181,17 @@ class S3Request:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         rights: str = "client",
+        account: str | None = None,
     ) -> Subanswer:
         """A request of our own; what it answers is to be read or closed. Raises S3Error if the signature is not right.
 
         `headers`: environ keys (`HTTP_X_NEWEST`) with WSGI strings; `query`: text; `rights`: "own" for what the client has a right to by
-        our decision, or must not know of. It may then name what is reserved.
+        our decision, or must not know of. It may then name what is reserved. `account`: another one than the request's.
         """
         made = make_environ(
             self.environ,
             method,
-            path=self.native_path(container, obj),
+            path=self.native_path(container, obj, account),
             query=urlencode(query) if query else "",
             agent="%(orig)s",
             source=SOURCE,
@@ -247,11 +247,14 @@ class S3Request:
         self._authorize(made, rights)
         made["swift.infocache"] = self.environ.setdefault("swift.infocache", {})
         answer = ask(self.app, made)
+        self._is_unknown = bool(made.get("s3api.unknown_access_key"))
         self._learn(made, container, obj)
+        if self._assumed is not None and self._identity is not None and self._assumed != self._identity:
+            # What was decided was about somebody else; the next try knows better.
+            answer.close()
+            raise S3Error("ServiceUnavailable", reason="access_key_changed")
         if answer.status == 401:
             answer.close()
-            if made.get("s3api.unknown_access_key"):
-                raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
             raise self.refused()
         return answer
 
@@ -259,17 +262,37 @@ class S3Request:
         if not self.options.force_swift_request_proxy_log:
             made[_LOGGED] = True
         if rights == "own" or self.is_decided:
-            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2])
+            granted = self.granted if rights == "client" else None
+            made["swift.authorize"] = _within(made["PATH_INFO"].split("/", 3)[2], granted)
             made["swift.authorize_override"] = True
             made["swift_owner"] = True
             made["REMOTE_USER"] = _OVERRIDDEN
             if rights == "own":
                 made["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
+        elif self.granted or self.ignores_public_acls:
+            made["swift.authorize"] = self._refusal
+            made["swift.authorize_override"] = True
+            made["REMOTE_USER"] = _OVERRIDDEN
         elif self.credential is not None:
             # Who signs is who asks: what a filter on the left has allowed, it has allowed for another path.
             for key in _OF_OTHERS:
                 made.pop(key, None)
             made["s3api.auth_details"] = self.credential.details()
+
+    def _refusal(self, request: Any) -> Any:
+        """The authorization of native requests where something is granted: that, or what the auth filter lets who asks."""
+        environ = request.environ
+        if self.granted.covers(environ["PATH_INFO"]):
+            environ["swift_owner"] = True
+            return None
+        if not self.ignores_public_acls or "swob.ACL" not in environ:
+            return self.native_rights().refusal(environ)
+        acl = environ["swob.ACL"]
+        environ["swob.ACL"] = without_referrers(acl)
+        try:
+            return self.native_rights().refusal(environ)
+        finally:
+            environ["swob.ACL"] = acl
 
     def _learn(self, made: dict[str, Any], container: str | None, obj: str | None) -> None:
         """The account, by what the auth filter made of the path."""
@@ -279,55 +302,102 @@ class S3Request:
         below = "/".join(name for name in (container, obj) if name is not None)
         if len(parts) < 3 or (parts[3] if len(parts) > 3 else "") != str_to_wsgi(below):
             return
+        self._know(made, wsgi_to_str(parts[2]))
         self.account = wsgi_to_str(parts[2])
+
+    def _know(self, made: dict[str, Any], account: str) -> None:
+        """Who asks, by what the auth filter left in a request's environ; `account`: what the access key leads to."""
+        assert self.credential is not None
         self.is_known = True
-        self._native = _Native(made)
+        self._native = Native(made)
         project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID") or ""
-        self.is_at_home = not project or parts[2].rpartition("_")[2] == project
+        self.is_at_home = not project or account.rpartition("_")[2] == project
         if "s3api.user_id" in made:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
-        self._identity = identity_of(
-            self.user_id,
-            self.account,
-            made.get("HTTP_X_USER_ID") or "",
-            project,
-            self.options,
-            self.session,
+        found = identity_of(
+            self.user_id, account, made.get("HTTP_X_USER_ID") or "", project, self.options, self.session
         )
+        self._identity = found
+        if self._known_users is not None:
+            self._known_users.put(self.credential.access_key, found, account)
+
+    def authenticate(self) -> None:
+        """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
+        if self.is_known:
+            return
+        named, self.account = self.account, None
+        try:
+            self.ask("TEST").close()
+        finally:
+            if named is not None:
+                self.is_at_home = self.is_at_home and self.account == named
+                self.account = named
+        if not self.is_known:
+            raise self.refused()
+
+    def native_rights(self) -> Native:
+        """What the auth filter lets who asks. Raises S3Error if the signature is not right."""
+        self.authenticate()
+        if self._native is None:
+            made = make_environ(self.environ, "TEST", path=self.native_path(), query="", source=SOURCE)
+            for key in (*_OF_OTHERS, "HTTP_ORIGIN"):
+                made.pop(key, None)
+            made[_LOGGED] = True
+            if self.credential is not None:
+                made["s3api.auth_details"] = self.credential.details()
+            ask(self.app, made).close()
+            self._native = Native(made)
+        return self._native
 
     @property
     def identity(self) -> Identity:
         """Who asks; the signature has been looked at by then. Raises S3Error if it is not right."""
         if self._identity is None:
             self.authenticate()
-            assert self._identity is not None
+        assert self._identity is not None
         return self._identity
 
-    def authenticate(self) -> None:
-        """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
-        if self.is_known:
-            return
-        self.ask("TEST").close()
-        if not self.is_known:
-            raise self.refused()
-
-    def owns_account(self) -> bool:
-        """Returns True if who asks is an owner of the account by the auth filter's word. Raises S3Error if the signature is not right."""
-        self.authenticate()
-        if self._native is None:
-            self.is_known = False
+    def likely(self) -> tuple[Identity, str]:
+        """(who asks if the signature is right, the account that is asked about), by what is known of the access key."""
+        if self._identity is not None and self.account is not None:
+            return self._identity, self.account
+        found = None
+        if self._known_users is not None and self.credential is not None and self.account is None:
+            found = self._known_users.get(self.credential.access_key)
+        if found is None:
             self.authenticate()
-        if self._native is None or self.account is None:
+            assert self._identity is not None
+            return self._identity, self.account or ""
+        return found[0]._replace(session=self.session), found[1]
+
+    def assume(self, who: Identity) -> None:
+        """Who asks must turn out to be this: something was decided by it."""
+        if self._identity is None:
+            self._assumed = who
+
+    def likely_info(self, bucket: str | None = None) -> Mapping[str, Any]:
+        """`container_info` of the likely account, without a look at the signature."""
+        name = str_to_wsgi(bucket if bucket is not None else self.bucket or "")
+        info: Mapping[str, Any] = get_container_info(
+            self.environ, self.app, str_to_wsgi(self.likely()[1]), name
+        )
+        return info
+
+    def owns_account(self, account: str | None = None) -> bool:
+        """Returns True if who asks is an owner of the account by the auth filter's word. Raises S3Error if the signature is not right."""
+        if self.identity.is_anonymous or not self.account:
             return False
-        made = make_environ(self.environ, "GET", path=self.native_path(), query="")
-        return self._native.authorized(made)[1]
+        made = make_environ(self.environ, "GET", path=self.native_path(account=account), query="")
+        return self.native_rights().refusal(made) is None and bool(made.get("swift_owner"))
 
     def refused(self) -> S3Error:
         """What is told of a signature that nobody believes."""
         if self.credential is None:
             return S3Error("AccessDenied", reason="not_signed")
+        if self._is_unknown:
+            return S3Error("InvalidAccessKeyId", AWSAccessKeyId=self.user_id)
         return self.credential.mismatch()
 
     # -- what is told ------------------------------------------------------------------------------------------------------
@@ -351,13 +421,14 @@ class S3Request:
 
     # -- what is known -----------------------------------------------------------------------------------------------------
 
-    def container_info(self, bucket: str | None = None) -> Mapping[str, Any]:
+    def container_info(self, bucket: str | None = None, account: str | None = None) -> Mapping[str, Any]:
         """What is known of a bucket's container (status 404 if there is none); the signature has been looked at by then."""
         self.authenticate()
-        assert self.account is not None
+        if self.account is None:
+            raise S3Error("AccessDenied", reason="no_account")
         name = bucket if bucket is not None else self.bucket
         info: Mapping[str, Any] = get_container_info(
-            self.environ, self.app, str_to_wsgi(self.account), str_to_wsgi(name or "")
+            self.environ, self.app, str_to_wsgi(account or self.account), str_to_wsgi(name or "")
         )
         return info
 

@@ -20,11 +20,12 @@ from swift.wire.subanswer import Subanswer
 
 
 class Place(NamedTuple):
-    """An object: text. `query`: of the requests for it."""
+    """An object: text. `query`: of the requests for it; `account`: None for that of the request."""
 
     container: str
     name: str
     query: Mapping[str, str]
+    account: str | None = None
 
 
 def copy(
@@ -35,24 +36,31 @@ def copy(
     algorithm: Algorithm,
     extent: str | None = None,
     row_type: str | None = None,
+    found: Subanswer | None = None,
 ) -> tuple[Subanswer, str]:
     """(what the PUT answered, the checksum that is kept with the copy). Raises S3Error.
 
-    `headers`: environ keys of the PUT; `extent`: the value of a Range; `row_type`: of a part's row, which tells the checksum too.
+    `headers`: environ keys of the PUT; `extent`: the value of a Range; `row_type`: of a part's row, which tells the checksum too; `found`: what the
+    source must still be.
     """
     asked = {"HTTP_X_NEWEST": "true"}
+    if found is not None:
+        asked["HTTP_IF_MATCH"] = f'"{found.etag or ""}"'
     if extent is not None:
         asked["HTTP_RANGE"] = extent
-    found = request.ask("GET", source.container, source.name, source.query, asked)
-    if found.status != (200 if extent is None else 206):
-        raise request.error_of(found, source.container, source.name)
-    below = BodyInput(found.body, found.content_length)
+    read = request.ask("GET", source.container, source.name, source.query, asked, account=source.account)
+    if read.status == 412:
+        read.close()
+        raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
+    if read.status != (200 if extent is None else 206):
+        raise request.error_of(read, source.container, source.name)
+    below = BodyInput(read.body, read.content_length)
     try:
-        taken = _Taken(below, Check(None, algorithm, None), found.content_length or 0)
+        taken = _Taken(below, Check(None, algorithm, None), read.content_length or 0)
         footers = _footers(taken.check, row_type)
         made = {**headers, FOOTERS: footers}
         answer = request.given(
-            "PUT", target.container, target.name, target.query, made, taken, found.content_length
+            "PUT", target.container, target.name, target.query, made, taken, read.content_length
         )
         if below.broken is not None:
             answer.close()
@@ -60,8 +68,8 @@ def copy(
     except SourceBroken:
         raise S3Error("ServiceUnavailable", reason="copy_source_broken") from None
     finally:
-        found.sent = below.received
-        found.close(below.broken)
+        read.sent = below.received
+        read.close(below.broken)
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()

@@ -25,7 +25,7 @@ STORED_KEY = "HTTP_" + STORED.upper().replace("-", "_")  # environ key of native
 MARKER_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_TAGGING"
 MARKER = "x-object-sysmeta-s3api-tagging"
 MOST_OF_OBJECT, MOST_OF_BUCKET = 10, 50
-_DOCUMENT_LIMIT = 65_536
+DOCUMENT_LIMIT = 65_536
 _LONGEST_HEADER = 16_384
 _LETTERS = re.compile(r"[\w\s+\-=.:/@]*")
 _BAD_HEADER = "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."
@@ -133,7 +133,7 @@ def get_of_object(request: S3Request) -> Answer:
 
 def put_of_object(request: S3Request) -> Answer:
     """PutObjectTagging."""
-    tags = parse_document(request.document_body(_DOCUMENT_LIMIT))
+    tags = parse_document(request.document_body(DOCUMENT_LIMIT))
     found = object_changes.change(request, {NAME: stored(tags) or None})
     _tell(request, events.TAGGED, found)
     return empty(200, object_changes.version_headers(found))
@@ -169,11 +169,14 @@ def get_of_bucket(request: S3Request) -> Answer:
 
 def put_of_bucket(request: S3Request) -> Answer:
     """PutBucketTagging."""
-    tags = parse_document(request.document_body(_DOCUMENT_LIMIT), MOST_OF_BUCKET)
-    bucket_documents.store(
-        request, "Tagging", {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
-    )
+    store_for_bucket(request, parse_document(request.document_body(DOCUMENT_LIMIT), MOST_OF_BUCKET))
     return empty(204)
+
+
+def store_for_bucket(request: S3Request, tags: Mapping[str, str]) -> None:
+    """Keep a bucket's tags. Raises S3Error."""
+    rows = [{"Key": key, "Value": value} for key, value in tags.items()]
+    bucket_documents.store(request, "Tagging", {"TagSet": rows})
 
 
 def delete_of_bucket(request: S3Request) -> Answer:

@@ -169,3 +169,20 @@ def test_what_filters_add_is_stored_alike_on_all_nodes(mixed, clients):
             ("long", "f" * 32, 7),
             ("small", "f" * 32, 7),
         ]
+
+
+def test_objects_that_must_not_be_there_yet(clients):
+    """Each object has servers of both sides among its own."""
+    ours, reference = clients
+    star = {"If-None-Match": "*"}
+    assert ours("PUT", "/created")[0] in (201, 202)
+    for name, body in BODIES.items():
+        for writer in clients:
+            path = f"/created/{quoted(name)}-{'o' if writer is ours else 'r'}"
+            assert writer("PUT", path, body, star)[0] == 201
+            for other in clients:
+                assert other("PUT", path, b"other", star)[0] == 412
+                assert other("GET", path)[2] == body
+            assert writer("DELETE", path)[0] == 204
+            assert ours("PUT", path, body[::-1], star)[0] == 201
+            assert reference("GET", path)[2] == body[::-1]

@@ -185,16 +185,10 @@ def test_what_else_can_be_asked_of_a_bucket(s3: Any) -> None:
         s3.get_bucket_metrics_configuration(Bucket="else", Id="x")
     assert code_of(caught) == ("NoSuchConfiguration", 404)
     refused = [
-        (s3.put_bucket_website, {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "i"}}}),
         (s3.put_bucket_accelerate_configuration, {"AccelerateConfiguration": {"Status": "Enabled"}}),
-        (s3.put_bucket_request_payment, {"RequestPaymentConfiguration": {"Payer": "Requester"}}),
         (
             s3.put_bucket_encryption,
             {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}},
-        ),
-        (
-            s3.put_bucket_logging,
-            {"BucketLoggingStatus": {"LoggingEnabled": {"TargetBucket": "else", "TargetPrefix": "x"}}},
         ),
     ]  # fmt: skip
     for call, arguments in refused:

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import boto3
 import pytest
@@ -184,3 +185,118 @@ def test_a_state_that_is_locked_while_it_is_changed(address, s3, bucket):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, range(12)))
     assert s3.get_object(Bucket=bucket, Key="state")["Body"].read() == b"12"
+
+
+# -- deletions -------------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_was_seen_is_deleted(s3, kind):
+    key = {"Bucket": kind, "Key": "k"}
+    assert told(s3.delete_object, **key, IfMatch="x") == ("PreconditionFailed", 412)
+    assert told(s3.delete_object, **key, IfMatch="*") == ("", 200)
+    etag = s3.put_object(**key, Body=b"123")["ETag"]
+    for wrong in (
+        {"IfMatch": '"x"'},
+        {"IfMatchSize": 4},
+        {"IfMatchLastModifiedTime": datetime(2020, 1, 1)},
+        {"IfMatch": etag, "IfMatchSize": 2},
+    ):
+        assert told(s3.delete_object, **key, **wrong) == ("PreconditionFailed", 412), wrong
+    when = s3.head_object(**key)["LastModified"]
+    s3.delete_object(**key, IfMatch=etag, IfMatchSize=3, IfMatchLastModifiedTime=when)
+    assert told(s3.head_object, **key)[1] == 404
+    s3.put_object(**key, Body=b"4", IfNoneMatch="*")
+    s3.delete_object(**key, IfMatch="*")
+    assert told(s3.get_object, **key)[1] == 404
+
+
+def test_many_deletions_under_conditions(s3, bucket):
+    etags = [s3.put_object(Bucket=bucket, Key=str(n), Body=b"1" * n)["ETag"] for n in range(4)]
+    when = s3.head_object(Bucket=bucket, Key="2")["LastModified"]
+    doomed = [
+        {"Key": "0", "ETag": etags[0]},
+        {"Key": "1", "ETag": etags[0]},
+        {"Key": "2", "LastModifiedTime": when, "Size": 2},
+        {"Key": "3", "Size": 4},
+        {"Key": "never", "ETag": "*"},
+    ]
+    answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed})
+    assert [row["Key"] for row in answer["Deleted"]] == ["0", "2", "never"]
+    assert [(row["Key"], row["Code"]) for row in answer["Errors"]] == [
+        ("1", "PreconditionFailed"), ("3", "PreconditionFailed"),
+    ]  # fmt: skip
+
+
+def test_parts_of_what_is_deleted_go_with_it(s3, bucket, user):
+    for condition in ({}, {"IfMatch": "*"}):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+        part = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+        etag = s3.upload_part(**part, PartNumber=1, Body=b"1")["ETag"]
+        s3.complete_multipart_upload(**part, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]})
+        s3.delete_object(Bucket=bucket, Key="k", **condition)
+        assert told(s3.head_object, Bucket=bucket, Key="k")[1] == 404
+        if condition:
+            assert user("GET", f"/{bucket}%2Bsegments?prefix=k/{upload}/").body == b""
+
+
+def test_of_who_deletes_and_who_writes_one_wins(address, s3, kind):
+    for number in range(6):
+        etag = s3.put_object(Bucket=kind, Key="k", Body=b"1")["ETag"]
+
+        def act(is_deletion, etag=etag):
+            client = client_of(address)
+            if is_deletion:
+                return told(client.delete_object, Bucket=kind, Key="k", IfMatch=etag)
+            return told(client.put_object, Bucket=kind, Key="k", Body=b"2", IfMatch=etag)
+
+        with ThreadPoolExecutor(2) as pool:
+            deleted, written = pool.map(act, (True, False))
+        assert [deleted[0], written[0]].count("") < 2, (deleted, written)
+        status = told(s3.head_object, Bucket=kind, Key="k")[1]
+        if deleted[0] == "":
+            assert status == 404, (number, deleted, written)
+        elif written[0] == "":
+            assert status == 200, (number, deleted, written)
+
+
+# -- copies ----------------------------------------------------------------------------------------------------------------
+
+
+def test_copies_under_conditions_of_their_target(s3, kind):
+    s3.put_object(Bucket=kind, Key="source", Body=b"1")
+    copy = {"Bucket": kind, "Key": "copy", "CopySource": f"{kind}/source"}
+    assert told(s3.copy_object, **copy, IfMatch="x") == ("NoSuchKey", 404)
+    first = s3.copy_object(**copy, IfNoneMatch="*")["CopyObjectResult"]["ETag"]
+    assert told(s3.copy_object, **copy, IfNoneMatch="*") == ("PreconditionFailed", 412)
+    assert told(s3.copy_object, **copy, IfMatch='"x"') == ("PreconditionFailed", 412)
+    changed = s3.put_object(Bucket=kind, Key="copy", Body=b"2", IfMatch=first)["ETag"]
+    assert told(s3.copy_object, **copy, IfMatch=first) == ("PreconditionFailed", 412)
+    s3.copy_object(**copy, IfMatch=changed, ChecksumAlgorithm="SHA256", CopySourceIfMatch=first)
+    assert s3.get_object(Bucket=kind, Key="copy")["Body"].read() == b"1"
+    assert told(s3.copy_object, **copy, CopySourceIfNoneMatch=first) == ("PreconditionFailed", 412)
+
+
+def test_one_of_many_copies_makes_it(address, s3, bucket):
+    for key in "abcd":
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+
+    def copy(key):
+        client = client_of(address)
+        return told(
+            client.copy_object, Bucket=bucket, Key="copy", CopySource=f"{bucket}/{key}", IfNoneMatch="*"
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(copy, "abcd"))
+    assert [code for code, _ in answers].count("") == 1
+    winner = "abcd"[answers.index(("", 200))]
+    assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == winner.encode()
+
+
+def test_a_copy_does_not_end_with_its_source(s3, bucket, user):
+    assert user("PUT", f"/{bucket}/k", b"1", X_Delete_After="1000").status == 201
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/k")
+    s3.copy_object(Bucket=bucket, Key="summed", CopySource=f"{bucket}/k", ChecksumAlgorithm="CRC32")
+    assert "x-delete-at" in user("HEAD", f"/{bucket}/k").headers
+    for key in ("copy", "summed"):
+        assert "x-delete-at" not in user("HEAD", f"/{bucket}/{key}").headers

@@ -191,6 +191,30 @@ def test_a_page_in_a_browser(s3, bucket, tmp_path):
     assert s3.get_object(Bucket=bucket, Key="page/ü.txt")["Body"].read() == b"from a page"
 
 
+def test_who_does_not_sign(s3, bucket, address):
+    """As far as the bucket's policy goes, and no step further."""
+    url = f"http://{address[0]}:{address[1]}/test:{bucket}"
+    form = {"url": url, "fields": {"key": "drop/a"}}
+    assert sent(form).status_code == 403
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:PutObject",
+        "Resource": f"arn:aws:s3:::{bucket}/drop/*",
+    }
+    s3.put_bucket_policy(
+        Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    )
+    assert sent(form).status_code == 204
+    assert s3.get_object(Bucket=bucket, Key="drop/a")["Body"].read() == b"hello"
+    for fields in (
+        {"key": "a"},
+        {"key": "drop/a", "acl": "public-read"},
+        {"key": "drop/a", "tagging": "<Tagging><TagSet/></Tagging>"},
+    ):
+        assert sent({"url": url, "fields": fields}).status_code == 403, fields
+
+
 def test_the_form_of_the_native_api_stays_what_it_is(address):
     answer = requests.post(
         f"http://{address[0]}:{address[1]}/v1/AUTH_test/c", files={"file": ("a", b"x")}, timeout=60

@@ -148,8 +148,42 @@ def test_an_uploads_acl_is_the_objects(owner, other):
     parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
     owner.complete_multipart_upload(**call, UploadId=upload, MultipartUpload=parts)
     assert other.get_object(**call)["Body"].read() == b"x" * 100
-    assert refused(owner.put_object_acl, **call, ACL="private") == ("NotImplemented", 501)
-    assert owner.head_object(**call)["ETag"].endswith('-1"')
+    before = owner.head_object(**call, ChecksumMode="ENABLED")
+    owner.put_object_acl(**call, ACL="private")
+    assert refused(other.get_object, **call) == DENIED
+    after = owner.head_object(**call, ChecksumMode="ENABLED")
+    same = ("ETag", "ContentLength", "ContentType", "Metadata", "LastModified")
+    assert [before[name] for name in same] == [after[name] for name in same]
+    row = owner.list_objects_v2(Bucket=bucket)["Contents"][0]
+    assert (row["ETag"], row["Size"]) == (after["ETag"], 100)
+    assert owner.get_object(**call, PartNumber=1)["Body"].read() == b"x" * 100
+
+
+def test_acls_of_versions(owner, other):
+    bucket = "acls-of-old-ones"
+    owner.create_bucket(Bucket=bucket, ACL="public-read")
+    owner.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    call = {"Bucket": bucket, "Key": "k"}
+    first = owner.put_object(**call, Body=b"first", Metadata={"m": "1"})["VersionId"]
+    upload = owner.create_multipart_upload(**call, Metadata={"m": "2"})["UploadId"]
+    etag = owner.upload_part(**call, UploadId=upload, PartNumber=1, Body=b"second")["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    second = owner.complete_multipart_upload(**call, UploadId=upload, MultipartUpload=parts)["VersionId"]
+    third = owner.put_object(**call, Body=b"third")["VersionId"]
+    for version, body in ((first, b"first"), (second, b"second"), (third, b"third")):
+        assert refused(other.get_object, **call, VersionId=version) == DENIED
+        before = owner.head_object(**call, VersionId=version)
+        owner.put_object_acl(**call, VersionId=version, ACL="public-read")
+        assert other.get_object(**call, VersionId=version)["Body"].read() == body
+        after = owner.head_object(**call, VersionId=version)
+        same = ("ETag", "ContentLength", "Metadata", "VersionId", "LastModified")
+        assert [before[name] for name in same] == [after[name] for name in same]
+    owner.put_object_acl(**call, ACL="private")  # the current one, without a new version
+    assert refused(other.get_object, **call) == DENIED
+    assert other.get_object(**call, VersionId=second)["Body"].read() == b"second"
+    listed = owner.list_object_versions(Bucket=bucket)["Versions"]
+    assert [(row["VersionId"], row["Size"]) for row in listed] == [(third, 5), (second, 6), (first, 5)]
+    assert owner.get_object(**call)["Body"].read() == b"third"
 
 
 def test_what_nobody_owns_and_what_is_no_acl_is_closed(running, owner):

@@ -1,6 +1,7 @@
 """Temporary credentials through boto3: asked for, used for everything, and no more than their parent's."""
 
 import hashlib
+import json
 
 import boto3
 import pytest
@@ -85,3 +86,52 @@ def test_what_is_wrong_with_a_token(make, found):
     with pytest.raises(ClientError) as raised:
         session(make, found, "sts").assume_role(RoleArn="arn:aws:iam::test:role/any", RoleSessionName="me")
     assert raised.value.response["Error"]["Code"] == "AccessDenied"
+
+
+def test_a_session_with_a_policy_of_its_own(make, name):
+    s3, bucket = make("s3"), f"session-{hashlib.md5(name.encode()).hexdigest()}"
+    s3.create_bucket(Bucket=bucket)
+    for key in ("mine/a", "others/a"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    statements = [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject"], "Resource": f"arn:aws:s3:::{bucket}/mine/*"},
+        {
+            "Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{bucket}",
+            "Condition": {"StringLike": {"s3:prefix": "mine/*"}},
+        },
+    ]  # fmt: skip
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    found = make("sts").assume_role(
+        RoleArn="arn:aws:iam::test:role/any", RoleSessionName="me", Policy=policy
+    )["Credentials"]
+    mine = session(make, found)
+    mine.put_object(Bucket=bucket, Key="mine/b", Body=b"y")
+    assert mine.get_object(Bucket=bucket, Key="mine/b")["Body"].read() == b"y"
+    assert len(mine.list_objects_v2(Bucket=bucket, Prefix="mine/")["Contents"]) == 2
+    form = mine.generate_presigned_post(bucket, "mine/form")
+    assert (
+        requests.post(form["url"], data=form["fields"], files={"file": b"x"}, timeout=60).status_code == 204
+    )
+    form = mine.generate_presigned_post(bucket, "others/form")
+    assert (
+        requests.post(form["url"], data=form["fields"], files={"file": b"x"}, timeout=60).status_code == 403
+    )
+    for call, arguments in (
+        (mine.get_object, {"Key": "others/a"}), (mine.put_object, {"Key": "others/b", "Body": b""}), (mine.delete_object, {"Key": "mine/a"}),
+        (mine.list_objects_v2, {}), (mine.create_multipart_upload, {"Key": "others/b"}), (mine.get_object_tagging, {"Key": "mine/a"}),
+        (mine.copy_object, {"Key": "mine/c", "CopySource": f"{bucket}/others/a"}), (mine.delete_bucket, {}),
+        (mine.put_bucket_policy, {"Policy": policy}), (mine.get_bucket_acl, {}), (mine.head_bucket, {}),
+    ):  # fmt: skip
+        with pytest.raises(ClientError) as raised:
+            call(Bucket=bucket, **arguments)
+        assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403, call
+    with pytest.raises(ClientError):
+        mine.list_buckets()
+    gone = mine.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "mine/a"}, {"Key": "others/a"}]})
+    assert [error["Code"] for error in gone["Errors"]] == ["AccessDenied"] * 2
+    assert {row["Key"] for row in s3.list_objects_v2(Bucket=bucket)["Contents"]} == {
+        "mine/a",
+        "mine/b",
+        "mine/form",
+        "others/a",
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from swift.core.timestamp import Timestamp
+from swift.middleware import locked_objects
 from swift.middleware.info import is_success
 from swift.middleware.object_copies import OVERRIDE_ETAG, head_object, own_environ
 from swift.middleware.object_versioning.context import (
@@ -177,6 +178,10 @@ class ById:
         if denial is not None:
             return denial(environ, start_response)
         path = self._version_path(place, stamp)
+        word = None
+        if locked_objects.may_be_locked(place.info):
+            # Before the link goes that leads to it.
+            word = locked_objects.check_removal(self.app, environ, path, SOURCE)
         current = self._linked(place)
         if current[0] == stamp.internal:
             # Of the link's own time, so that one that has come meanwhile stays.
@@ -188,9 +193,11 @@ class ById:
                 raise HTTPServiceUnavailable(request=place.request)
             current = self._linked(place) if status == 409 else (NULL, "")
         sub = own_environ(environ, "DELETE", path, SOURCE)
-        for key in ("HTTP_X_TIMESTAMP", "HTTP_X_IF_DELETE_AT"):
+        for key in ("HTTP_X_TIMESTAMP", "HTTP_X_IF_DELETE_AT", locked_objects.WORD_KEY):
             if key in environ:
                 sub[key] = environ[key]
+        if word is not None:
+            sub[locked_objects.WORD_KEY] = word.text()
         status_line, headers, body = call_app(self.app, sub)
         headers = replaced(
             headers, X_Object_Version_Id=stamp.internal, X_Object_Current_Version_Id=current[0]

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from swift.core import constraints
 from swift.core.config import truthy
 from swift.core.object_headers import IF_CURRENT, UNLESS_LARGE
+from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word
 from swift.core.timestamp import Timestamp
 from swift.middleware.object_copies import (
     EMPTY_ETAG,
@@ -64,6 +65,7 @@ from swift.wire.message import (
 _NO_CONTAINER = "The versions container does not exist. You may want to re-enable object versioning."
 _IS_LINK = "x-object-sysmeta-versions-symlink"
 _OVERRIDE_KEY = environ_key(OVERRIDE_ETAG)
+_WORD_KEY = environ_key(WORD)
 _SLO_SIZE_KEY = "HTTP_X_OBJECT_SYSMETA_SLO_SIZE"
 # Beside its headers, what of a request is about the body that it brings.
 _ABOUT_BODY = (
@@ -78,7 +80,7 @@ _EXPIRY = frozenset(("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER"))
 _NOT_OF_LINKS = frozenset((
     "HTTP_ETAG", "HTTP_X_IF_DELETE_AT", "HTTP_X_SYMLINK_TARGET", "HTTP_X_SYMLINK_TARGET_ACCOUNT", "HTTP_X_SYMLINK_TARGET_ETAG",
     "HTTP_X_SYMLINK_TARGET_BYTES", "HTTP_X_OBJECT_MANIFEST", "HTTP_X_STATIC_LARGE_OBJECT", "HTTP_X_OBJECT_SYSMETA_SLO_ETAG",
-    _SLO_SIZE_KEY, "HTTP_X_DETECT_CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "CONTENT_LENGTH",
+    _SLO_SIZE_KEY, "HTTP_X_DETECT_CONTENT_TYPE", environ_key(RETENTION), environ_key(LEGAL_HOLD), "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "CONTENT_LENGTH",
     "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET_ACCOUNT",
 ))  # fmt: skip
 
@@ -220,12 +222,17 @@ class Objects:
                 current.close()
                 return
         check_opened(place.request, current)
+        locked = current.headers.get(RETENTION.lower()) or current.headers.get(LEGAL_HOLD.lower())
+        seen = current.headers.get("x-backend-timestamp") or current.headers["x-timestamp"]
         path = self._version_path(place, Timestamp(current.headers["x-timestamp"]))
         status = store_copy(self.app, place.environ, current, path, SOURCE)
         if status == 404:
             raise refused(HTTPInternalServerError, place.environ, _NO_CONTAINER)
         if not 200 <= status < 300:
             raise HTTPServiceUnavailable(request=place.request)
+        if locked:
+            # As it is kept now, with its lock, it may be replaced where it was; not as it may be by then.
+            place.environ[_WORD_KEY] = Word(seen, is_kept=True).text()
 
     # -- links -------------------------------------------------------------------------------------------------------------
 
@@ -246,6 +253,8 @@ class Objects:
     ) -> dict[str, Any]:
         """The environ of a PUT that makes the object's name lead to the version `name`, with these headers (environ keys)."""
         sub = own_environ(place.environ, "PUT", place.object_path, SOURCE)
+        if _WORD_KEY in place.environ:
+            sub[_WORD_KEY] = place.environ[_WORD_KEY]
         if "HTTP_ORIGIN" in place.environ:
             sub["HTTP_ORIGIN"] = place.environ["HTTP_ORIGIN"]
         sub.update(headers)
@@ -312,6 +321,10 @@ class Objects:
         else:
             self._put_marker(place, stamp)
             status, headers, body = call_app(self.app, environ)
+            if status[:3] in ("409", "412") and _OF_LINKS[1] in environ:
+                # Something else is there by now: nothing was deleted.
+                path = self._version_path(place, stamp)
+                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
         if status[0] == "2" or status[:3] == "404":
             headers = replaced(headers, X_Object_Version_Id=stamp.normal)
         start_response(status, headers)

@@ -6,18 +6,19 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+from swift.core import clock
 from swift.core.config import truthy
-from swift.core.names import str_to_wsgi
+from swift.core.object_lock import PROTECTED, forbids_removal, told_of
 from swift.core.timestamp import Timestamp
+from swift.middleware import locked_objects
 from swift.middleware.bulk.deletion import DELETED, NOT_FOUND
 from swift.middleware.bulk.summaries import Summary, told_at_the_end
 from swift.middleware.parallel import in_parallel, in_turns
 from swift.middleware.segments.answer import IGNORE_RANGE
-from swift.middleware.slo import manifest
+from swift.middleware.slo import manifest, queue
 from swift.middleware.slo.manifest import MARK, BadManifest, Item, Stored
 from swift.middleware.slo.request import Options, denied_write, own_request
 from swift.middleware.summary import JSON, TEXT, TEXT_XML, XML
-from swift.obj.expirer.tasks import async_container, async_rows
 from swift.wire.call import Application
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import (
@@ -35,8 +36,7 @@ from swift.wire.message import (
     wsgi_quote,
     wsgi_to_str,
 )
-from swift.wire.subanswer import ask
-from swift.wire.subrequest import make_request
+from swift.wire.subanswer import Subanswer, ask
 
 _GONE, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
 _UNAUTHORIZED, _UNREADABLE = "401 Unauthorized", "Unable to load SLO manifest"
@@ -98,11 +98,20 @@ class Deletion:
                 raise LookupFailed(_UNREADABLE_SEGMENT, got.status)
             if not truthy(got.get(MARK.lower())):
                 raise LookupFailed(_NO_MANIFEST)
+            if self._is_locked(got):
+                raise LookupFailed(PROTECTED, 403)
             return Stored(got.read(self._options.max_stored_size))
         except (BadManifest, ResponseBroken):
             raise LookupFailed(_UNREADABLE, 500) from None
         finally:
             got.close()
+
+    def _is_locked(self, got: Subanswer) -> bool:
+        """Returns True if a manifest must not go: what it lists must not, either."""
+        headers = {name.lower(): value for name, value in got.headers}
+        seen = headers.get("x-backend-timestamp") or headers.get("x-timestamp", "")
+        word = locked_objects.given_word(self._environ)._replace(seen=seen)
+        return forbids_removal(told_of(headers), seen, word, clock.time())
 
     def _objects(self, stored: Stored) -> Iterator[Item]:
         """The items that are objects. Raises LookupFailed."""
@@ -151,6 +160,8 @@ class Deletion:
 
     def _delete(self, doomed: _Doomed) -> str:
         environ = own_request(self._environ, "DELETE", doomed.path, doomed.query, "MultipartDELETE")
+        if doomed is self._top and locked_objects.WORD_KEY in self._environ:
+            environ[locked_objects.WORD_KEY] = self._environ[locked_objects.WORD_KEY]
         got = ask(self._app, environ)
         got.drain()
         return got.status_line
@@ -203,8 +214,8 @@ class Deletion:
 
     # -- later -------------------------------------------------------------------------------------------------------------
 
-    def queue_segments(self) -> None:
-        """Hand the segments over to the expirer; the manifest's own deletion is then the caller's. Raises HTTPException."""
+    def segments(self) -> tuple[str, list[str]]:
+        """(container, names) of the segments that may be handed over to the expirer, as text. Raises HTTPException."""
         request = self._request
         try:
             found = list(self._objects(self._lookup(self._top)))
@@ -212,7 +223,7 @@ class Deletion:
             raise self._as_answer(error) from None
         self._check_write(self._top.path)
         if not found:
-            return
+            return "", []
         names = [wsgi_to_str(item.path).split("/", 2)[1:] for item in found]
         containers = sorted({container for container, _ in names})
         if len(containers) > 1:
@@ -222,13 +233,15 @@ class Deletion:
         if any(item.is_manifest for item in found):
             raise HTTPBadRequest(request=request, body="No segments may be large objects.")
         self._check_write(self._account_path + found[0].path)
-        self._send_rows(containers[0], [name for _, name in names])
+        return containers[0], [name for _, name in names]
 
     def _as_answer(self, error: LookupFailed) -> HTTPException:
         if error.status == 404:
             return HTTPNotFound(request=self._request, body=_GONE)
         if error.status == 401:
             return HTTPUnauthorized(request=self._request, body=_UNAUTHORIZED)
+        if error.status == 403:
+            return locked_objects.protected(self._environ)
         if error.status == 400:
             return HTTPBadRequest(request=self._request, body=str(error))
         return HTTPServerError(request=self._request, body=str(error))
@@ -239,28 +252,13 @@ class Deletion:
         if denial is not None:
             raise denial
 
-    def _send_rows(self, container: str, names: list[str]) -> None:
+    def queue(self, container: str, names: list[str]) -> None:
+        """Hand segments over to the expirer; the manifest's own deletion is the caller's. Raises HTTPException."""
+        if not names:
+            return
         timestamp: Timestamp = self._request.ensure_x_timestamp()
-        rows = async_rows(timestamp, wsgi_to_str(self._account), container, names)
-        path = f"/v1/{self._options.expirer_account}/{async_container(timestamp)}"
-        headers = {
-            "X-Timestamp": timestamp.internal,
-            "X-Backend-Allow-Private-Methods": "True",
-            "X-Backend-Storage-Policy-Index": "0",
-        }
-        queued = make_request(
-            self._environ,
-            "UPDATE",
-            wsgi_quote(str_to_wsgi(path)),
-            headers,
-            rows,
-            pre_authed=True,
-            source="SLO",
-            query="",
-        )
-        got = ask(self._app, queued.environ)
-        got.drain()
-        if not got.is_success:
+        account, expirer = wsgi_to_str(self._account), self._options.expirer_account
+        if not queue.send(self._app, self._environ, expirer, timestamp, account, container, names, "SLO"):
             raise HTTPServiceUnavailable(request=self._request)
 
 

@@ -12,6 +12,8 @@ from swift.core import capabilities
 from swift.core.config import truthy
 from swift.core.errors import EntityTooLarge
 from swift.core.hashing import md5
+from swift.middleware import locked_objects
+from swift.middleware.info import get_container_info
 from swift.middleware.listing_hash import LARGEST
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import ETAG_IS_AT, IGNORE_RANGE, Held, appended, held_if_marked
@@ -288,8 +290,18 @@ class SloFilter:
         """Raises HTTPException."""
         deletion = Deletion(self.app, self.options, environ)
         if self.options.allow_async_delete and truthy(Request(environ).params.get("async")):
-            deletion.queue_segments()
-            return self.app(environ, start_response)
+            segments = deletion.segments()
+            _, account, container, _ = parsed_path(environ)
+            info = get_container_info(environ, self.app, account or "", container or "")
+            if not locked_objects.may_be_locked(info):
+                deletion.queue(*segments)
+                return self.app(environ, start_response)
+            # It may be locked at this very moment: its segments go only once it has gone.
+            status, headers, body = call_app(self.app, environ)
+            if status[0] == "2":
+                deletion.queue(*segments)
+            start_response(status, headers)
+            return body
         media_type, body = deletion.summary()
         start_response("200 OK", [("Content-Type", media_type)])
         return body

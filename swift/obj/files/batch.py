@@ -29,7 +29,7 @@ from swift.obj.files.calls import start_writing
 from swift.obj.files.growing import second_place
 from swift.obj.files.layout import ObjectLocation, file_name
 from swift.obj.files.suffixes import append_invalid
-from swift.obj.files.writer import as_no_space, check_same, check_unchanged, clean_up
+from swift.obj.files.writer import as_no_space, check_same, check_unchanged, clean_up, is_still
 from swift.obj.store import StoreOptions
 
 MAX_ITEMS = 64
@@ -39,11 +39,21 @@ MAX_BYTES = 2 << 20
 class SmallFile:
     """What is to be written: a `.data` with its body, a `.meta` or a `.ts`.
 
-    `names`: what is in the hash directory, as listed just now. `is_guarded`: nothing newer may be there when it gets its name (412). `may_conflict`: another file of the same time is no error. `fragment`: of an
-    EC `.data`, which is not cleaned up after: that is the commit's.
+    `names`: what is in the hash directory, as listed just now. `is_guarded`: nothing newer may be there when it gets its name (412);
+    `is_exact`: see `Write`. `may_conflict`: another file of the same time is no error. `fragment`: of an EC `.data`, which is not cleaned up
+    after: that is the commit's.
     """
 
-    __slots__ = ("metadata", "extension", "body", "fragment", "names", "is_guarded", "may_conflict")
+    __slots__ = (
+        "metadata",
+        "extension",
+        "body",
+        "fragment",
+        "names",
+        "is_exact",
+        "is_guarded",
+        "may_conflict",
+    )
 
     def __init__(
         self,
@@ -54,8 +64,10 @@ class SmallFile:
         may_conflict: bool = False,
         fragment: int | None = None,
         is_guarded: bool = False,
+        is_exact: bool = False,
     ) -> None:
         self.is_guarded = is_guarded
+        self.is_exact = is_exact
         self.metadata = metadata
         self.extension = extension
         self.body = body
@@ -312,8 +324,11 @@ def _has_one_place(step: _Step) -> None:
 
 
 def _link(step: _Step) -> None:
-    if step.file is not None and step.file.is_guarded:
-        check_unchanged(step.where, step.file.names)
+    file = step.file
+    if file is not None and file.is_exact and not is_still(step.where.hash_dir, file.names):
+        raise Elsewhere("something came meanwhile")
+    if file is not None and file.is_guarded:
+        check_unchanged(step.where, file.names)
     # by its path, under the lock that directories are moved away under: into whatever directory is there now
     try:
         # (the path is absolute: dst_dir_fd only has Python call linkat, which follows the link in /proc)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from swift.core.object_lock import word_of
 from swift.core.space import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
-from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
+from swift.obj.verdicts import DeleteCheck, Locking, PostChange, PutCheck
 
 
 def _dumps(value: Any) -> bytes:
@@ -78,17 +79,18 @@ def encode_item(number: int, item: SmallWrite) -> bytes:
         condition = plan.check.if_none_match
         tags = None if condition is None else list(condition.tags)
         only = plan.write.fragment
+        locking = _locking_form(plan.check.locking, plan.write)
         put_check = (plan.check.timestamp, tags, plan.check.if_current)
-        rest = "P", plan.write.now, plan.metadata, put_check, plan.fragment, only
+        rest = "P", plan.write.now, plan.metadata, put_check, plan.fragment, only, locking
         body = plan.body
     elif isinstance(plan, DeletePlan) and isinstance(plan.check, DeleteCheck):
         check = plan.check
         asked = (check.timestamp, check.if_delete_at, check.unless_large, check.if_current)
-        rest = "D", plan.write.now, plan.timestamp, asked
+        rest = "D", plan.write.now, plan.timestamp, asked, _locking_form(check.locking, plan.write)
     elif isinstance(plan, PostPlan) and isinstance(plan.change, PostChange):
         change = plan.change
         fields = (change.timestamp, change.content_type, change.ctype_timestamp, change.headers)
-        rest = "M", plan.write.now, plan.write.open_expired, fields
+        rest = "M", plan.write.now, plan.write.open_expired, fields, _locking_form(change.locking, plan.write)
     elif isinstance(plan, CommitPlan):
         rest = "C", 0, plan.timestamp, plan.fragment
     else:
@@ -104,19 +106,36 @@ def decode_item(message: bytes) -> tuple[int, SmallWrite]:
     where = ObjectLocation(device_path, policy_index, partition, name_hash, name, ec, fragments, validate_pct)
     plan: Any
     if kind == "P":
-        metadata, (timestamp, tags, if_current), fragment, only = rest
-        write = Write(now, fragment=only)
-        check = PutCheck(timestamp, _condition(tags), if_current)
-        plan = PutPlan(where, metadata, body, check, write, fragment)
+        metadata, (timestamp, tags, if_current), fragment, only, form = rest
+        locking, is_exact = _locking(form)
+        write = Write(now, fragment=only, is_exact=is_exact)
+        put_check = PutCheck(timestamp, _condition(tags), if_current, locking)
+        plan = PutPlan(where, metadata, body, put_check, write, fragment)
     elif kind == "D":
-        timestamp, fields = rest
-        plan = DeletePlan(where, timestamp, DeleteCheck(*fields), Write(now))
+        timestamp, (when, if_delete_at, unless_large, if_current), form = rest
+        locking, is_exact = _locking(form)
+        removal = DeleteCheck(when, if_delete_at, unless_large, if_current, locking)
+        plan = DeletePlan(where, timestamp, removal, Write(now, is_exact=is_exact))
     elif kind == "C":
         plan = CommitPlan(*rest)
     else:
-        open_expired, fields = rest
-        plan = PostPlan(where, PostChange(*fields), Write(now, open_expired=open_expired))
+        open_expired, fields, form = rest
+        locking, is_exact = _locking(form)
+        write = Write(now, open_expired=open_expired, is_exact=is_exact)
+        when, content_type, ctype_timestamp, headers = fields
+        change = PostChange(when, content_type, ctype_timestamp, headers, locking)
+        plan = PostPlan(where, change, write)
     return number, SmallWrite(where, plan, len(body))
+
+
+def _locking_form(locking: Locking, write: Write) -> Any:
+    word = None if locking.word is None else locking.word.text()
+    return locking.now, word, locking.is_replication, locking.keeps, write.is_exact
+
+
+def _locking(form: Any) -> tuple[Locking, bool]:
+    now, word, is_replication, keeps, is_exact = form
+    return Locking(now, word_of(word), is_replication, keeps), is_exact
 
 
 def _condition(tags: list[Any] | None) -> Any:

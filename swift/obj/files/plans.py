@@ -12,7 +12,8 @@ from swift.obj.files.batch import Durable, SmallFile
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.reader import Listed, look
 from swift.obj.files.state import read_state
-from swift.obj.store import HEAD, OpenObject, State, Write
+from swift.obj.files.writer import tombstone_metadata
+from swift.obj.store import HEAD, OpenObject, RemovalCheck, State, Write
 
 
 @dataclass(slots=True)
@@ -29,8 +30,15 @@ class PutPlan:
     def __call__(self) -> tuple[State, SmallFile]:
         state = read_state(self.where, self.write.now, self.write.fragment, True)
         self.check(state)
-        guarded = is_guarded(self.check)
-        return state, SmallFile(self.metadata, ".data", self.body, state.names, False, self.fragment, guarded)
+        return state, SmallFile(
+            self.metadata,
+            ".data",
+            self.body,
+            state.names,
+            fragment=self.fragment,
+            is_guarded=is_guarded(self.check),
+            is_exact=self.write.is_exact,
+        )
 
 
 @dataclass(slots=True)
@@ -44,7 +52,8 @@ class PostPlan:
     def __call__(self) -> tuple[tuple[OpenObject, dict[str, str]], SmallFile]:
         listed, found = look_at(self.where, self.write, True)
         metadata = self.change(found)
-        return (found, metadata), SmallFile(dict(metadata), ".meta", b"", listed.names)
+        file = SmallFile(dict(metadata), ".meta", b"", listed.names, is_exact=self.write.is_exact)
+        return (found, metadata), file
 
 
 @dataclass(slots=True)
@@ -53,7 +62,7 @@ class DeletePlan:
 
     where: ObjectLocation
     timestamp: str
-    check: Callable[[State], bool]
+    check: RemovalCheck
     write: Write
 
     def __call__(self) -> tuple[tuple[State, bool], SmallFile | None]:
@@ -61,8 +70,9 @@ class DeletePlan:
         if not self.check(state):
             return (state, False), None
         again = state.timestamp == self.timestamp
-        metadata, guarded = {"X-Timestamp": self.timestamp}, is_guarded(self.check)
-        return (state, True), SmallFile(metadata, ".ts", b"", state.names, again, is_guarded=guarded)
+        metadata, guarded = tombstone_metadata(self.timestamp, self.check.note(state)), is_guarded(self.check)
+        file = SmallFile(metadata, ".ts", b"", state.names, again, None, guarded, self.write.is_exact)
+        return (state, True), file
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.hashing import hash_path
+from swift.core.object_lock import WORD
 from swift.core.timestamp import internal_timestamp
 from swift.obj.checks import is_good
 from swift.obj.damage import judge, read_or_judge
@@ -240,11 +241,11 @@ def _open(
     return found
 
 
-def _tombstone(where: ObjectLocation, tombstone: FileName) -> tuple[str, str | None]:
+def _tombstone(where: ObjectLocation, tombstone: FileName) -> tuple[str, str | None, str]:
     path = f"{where.hash_dir}/{tombstone.name}"
     try:
         metadata = _read_file(path)
-        return internal_timestamp(metadata["X-Timestamp"]), metadata.get("name")
+        return internal_timestamp(metadata["X-Timestamp"]), metadata.get("name"), metadata.get(WORD, "")
     except (KeyError, ValueError):
         raise _Damaged("tombstone without a good X-Timestamp", path) from None
 

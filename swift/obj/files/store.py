@@ -7,6 +7,7 @@ there), `writer`. Their functions block; each `_…_trip` here is one trip to th
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,7 +19,15 @@ from swift.core.policy import ERASURE_CODING, ErasurePolicy, StoragePolicy
 from swift.obj.checks import CheckedReader
 from swift.obj.device import Device
 from swift.obj.directories import DATADIR, is_suffix, policy_dir
-from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, Elsewhere, NotExist, SameTimeConflict
+from swift.obj.errors import (
+    DeviceOverloaded,
+    DeviceUnavailable,
+    Elsewhere,
+    NotExist,
+    Overtaken,
+    SameTimeConflict,
+    StateChanged,
+)
 from swift.obj.files import inventory, partitions, set_aside, walker
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.carriers import OnTheSpot, Writers
@@ -49,6 +58,7 @@ from swift.obj.store import (
     OpenObject,
     PartitionLock,
     Place,
+    RemovalCheck,
     SetAside,
     State,
     StoreOptions,
@@ -59,6 +69,7 @@ from swift.obj.store import (
 HASHING_SECONDS = (
     0.25  # of one step; with many steps at a time nobody else would get at the disk, so there is one
 )
+TRIES = 8  # of a write that must see all that is there, and of one whose object goes
 MAX_STEPS = 8192  # of one partition: each hashes a suffix at least
 MAX_DIGESTS = 100_000  # partitions whose digests are kept
 MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
@@ -182,21 +193,25 @@ class FileStore(ObjectStore):
         check: Callable[[State], None],
         write: Write,
     ) -> State:
-        state = read_state(where, write.now, write.fragment)
-        check(state)
-        write_file(
-            where,
-            self.options,
-            metadata,
-            ".data",
-            body,
-            write.next_part_power,
-            not self.device.inline,
-            state.names,
-            self.index_of(metadata, write),
-            is_guarded(check),
-        )
-        return state
+        for _ in range(TRIES):
+            state = read_state(where, write.now, write.fragment)
+            check(state)
+            with contextlib.suppress(Overtaken):
+                write_file(
+                    where,
+                    self.options,
+                    metadata,
+                    ".data",
+                    body,
+                    write.next_part_power,
+                    not self.device.inline,
+                    state.names,
+                    self.index_of(metadata, write),
+                    is_guarded(check),
+                    write.is_exact,
+                )
+                return state
+        raise StateChanged(where.hash_dir)
 
     def index_of(self, metadata: Mapping[str, str], write: Write) -> int | None:
         """Which fragment is to be written; None for a whole copy."""
@@ -246,7 +261,7 @@ class FileStore(ObjectStore):
     def _post_trip(
         self, where: ObjectLocation, change: Callable[[OpenObject], dict[str, str]], write: Write
     ) -> tuple[OpenObject, dict[str, str]]:
-        while True:
+        for _ in range(TRIES):
             listed, found = look_at(where, write, False)
             metadata = change(found)
             try:
@@ -257,14 +272,14 @@ class FileStore(ObjectStore):
                     ".meta",
                     next_part_power=write.next_part_power,
                     names=listed.names,
+                    is_exact=write.is_exact,
                 )
-            except FileNotFoundError:  # gone since we looked
+            except (FileNotFoundError, Overtaken):  # gone, or changed, since we looked
                 continue
             return found, metadata
+        raise StateChanged(where.hash_dir)
 
-    def delete(
-        self, place: Place, timestamp: str, check: Callable[[State], bool], write: Write
-    ) -> tuple[State, bool]:
+    def delete(self, place: Place, timestamp: str, check: RemovalCheck, write: Write) -> tuple[State, bool]:
         where = _location(place)
 
         done: tuple[State, bool]
@@ -275,18 +290,31 @@ class FileStore(ObjectStore):
         return done
 
     def _delete_trip(
-        self, where: ObjectLocation, timestamp: str, check: Callable[[State], bool], write: Write
+        self, where: ObjectLocation, timestamp: str, check: RemovalCheck, write: Write
     ) -> tuple[State, bool]:
-        state = read_state(where, write.now)
-        if not check(state):
-            return state, False
-        try:
-            tombstone(where, self.options, timestamp, write.next_part_power, state.names, is_guarded(check))
-        except SameTimeConflict:
-            # That very DELETE came before, and nobody heard of what became of it; it is synced now.
-            if state.timestamp != timestamp:
-                raise
-        return state, True
+        for _ in range(TRIES):
+            state = read_state(where, write.now)
+            if not check(state):
+                return state, False
+            try:
+                tombstone(
+                    where,
+                    self.options,
+                    timestamp,
+                    write.next_part_power,
+                    state.names,
+                    check.note(state),
+                    is_guarded(check),
+                    write.is_exact,
+                )
+            except Overtaken:
+                continue
+            except SameTimeConflict:
+                # That very DELETE came before, and nobody heard of what became of it; it is synced now.
+                if state.timestamp != timestamp:
+                    raise
+            return state, True
+        raise StateChanged(where.hash_dir)
 
     def commit(self, place: Place, timestamp: str, fragment: int, next_part_power: int | None = None) -> None:
         if not self.ec:

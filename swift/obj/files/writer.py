@@ -17,8 +17,16 @@ from swift.core import space
 from swift.core.durable import make_directories, sync_entries
 from swift.core.fault_points import fault_point
 from swift.core.new_file import NewFile, write_all
+from swift.core.object_lock import WORD
 from swift.obj.blocks import BLOCK_CRC32
-from swift.obj.errors import DeviceUnavailable, NoSpace, ObjectError, Refused, SameTimeConflict
+from swift.obj.errors import (
+    DeviceUnavailable,
+    NoSpace,
+    ObjectError,
+    Overtaken,
+    Refused,
+    SameTimeConflict,
+)
 from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
@@ -58,6 +66,7 @@ class NewObjectFile:
         "_names",
         "_unsynced",
         "_synced_to",
+        "only_with",
         "seen",
     )
 
@@ -84,6 +93,8 @@ class NewObjectFile:
         self._linked = False
         self._names = names
         self._adds = adds
+        # what must be all that is there when it gets its name, if that matters
+        self.only_with: list[str] | None = None
         # what was in the directory, if nothing newer may be there when the file gets its name (412)
         self.seen: list[str] | None = None
         try:
@@ -219,6 +230,8 @@ class NewObjectFile:
                 with Invalidation(where.partition_dir, where.suffix, create=False):
                     other = second_place(where, next_part_power)
                     self._check_place()
+                    if self.only_with is not None and not is_still(where.hash_dir, self.only_with):
+                        raise Overtaken(where.hash_dir)
                     if self.seen is not None:
                         check_unchanged(where, self.seen)
                     self._file.link(where.hash_dir, name, self._dir_fd)
@@ -350,8 +363,9 @@ def write_file(
     names: list[str] | None = None,
     fragment: int | None = None,
     is_guarded: bool = False,
+    is_exact: bool = False,
 ) -> None:
-    """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`.
+    """A whole small write in one trip: a .data with its body, a .meta or a .ts. Raises as `NewObjectFile`, and Overtaken if `is_exact`.
 
     `names`: what is in the hash directory, if it was listed in the same trip: then it need not be made. `is_guarded`: nothing newer than
     these may be there when it gets its name: Refused. FileNotFoundError for a
@@ -365,6 +379,8 @@ def write_file(
             new.reserve(len(body) or None)
         if body:
             new.write(body)
+        if is_exact:
+            new.only_with = names
         new.finish(metadata, extension, fragment, next_part_power, drop_cache)
     finally:
         new.close()
@@ -376,16 +392,31 @@ def tombstone(
     timestamp: str,
     next_part_power: int | None = None,
     names: list[str] | None = None,
+    word: str = "",
     is_guarded: bool = False,
+    is_exact: bool = False,
 ) -> None:
-    """Write a `.ts`. `timestamp` in internal form. Raises as `write_file`."""
-    metadata = {"X-Timestamp": timestamp}
+    """Write a `.ts`. `timestamp` in internal form; `word`: of the object's lock. Raises as `write_file`."""
     write_file(
         where,
         options,
-        metadata,
+        tombstone_metadata(timestamp, word),
         ".ts",
         next_part_power=next_part_power,
         names=names,
         is_guarded=is_guarded,
+        is_exact=is_exact,
     )
+
+
+def tombstone_metadata(timestamp: str, word: str = "") -> dict[str, str]:
+    """What a `.ts` says."""
+    return {"X-Timestamp": timestamp, WORD: word} if word else {"X-Timestamp": timestamp}
+
+
+def is_still(hash_dir: str, names: list[str]) -> bool:
+    """Returns True if these are all that is in a hash directory. Under the partition's lock. Raises OSError."""
+    try:
+        return sorted(os.listdir(hash_dir)) == sorted(names)
+    except FileNotFoundError:
+        return not names

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from swift.core.concurrency import spawn
 from swift.core.errors import LockTimeout, SwiftError
+from swift.core.object_lock import WORD
 from swift.obj.checks import CheckedReader
 from swift.obj.errors import Deleted, ObjectError, Quarantined
 from swift.obj.ssync import protocol
@@ -278,7 +279,10 @@ class Session:
         if isinstance(opened, Deleted):
             if "d" not in parts or not opened.name:
                 return False
-            out.add(protocol.encode_subrequest("DELETE", opened.name, {"X-Timestamp": opened.timestamp}))
+            headers = {"X-Timestamp": opened.timestamp}
+            if opened.word:
+                headers[WORD] = opened.word
+            out.add(protocol.encode_subrequest("DELETE", opened.name, headers))
             self._sent += 1
             return True
         try:

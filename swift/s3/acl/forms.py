@@ -76,6 +76,13 @@ class Acl(NamedTuple):
     def is_public(self) -> bool:
         return any(grant.grantee in (ALL_USERS, AUTHENTICATED_USERS) for grant in self.grants)
 
+    def without_public(self) -> Acl:
+        """Without what it lets everybody."""
+        grants = tuple(
+            grant for grant in self.grants if grant.grantee not in (ALL_USERS, AUTHENTICATED_USERS)
+        )
+        return Acl(self.owner, grants)
+
     def stored(self) -> str:
         """As the value of a sysmeta header. Raises S3Error if it is too long for one."""
         value = {

@@ -5,6 +5,7 @@ Never here: S3's own ACLs, which are kept with buckets and objects.
 
 from __future__ import annotations
 
+from swift.s3 import access
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
@@ -100,6 +101,7 @@ def put_bucket(request: S3Request) -> Answer:
         raise S3Error("MissingSecurityHeader", MissingHeaderName="x-amz-acl")
     if data:
         headers = _headers_of(_canned_of(data))
+    access.check_changed_acl(request, headers["HTTP_X_CONTAINER_READ"] != ".")
     answer = request.ask("POST", request.bucket, headers=headers)
     if answer.status not in (201, 202, 204):
         raise request.error_of(answer, request.bucket)

@@ -8,7 +8,7 @@ from swift.s3.acl import forms
 from swift.s3.acl.forms import Acl
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
-from swift.s3.notifications import events
+from swift.s3.multipart import copies
 from swift.s3.request import S3Request, quoted
 from swift.wire.message import str_to_wsgi
 from swift.wire.subanswer import Subanswer
@@ -42,6 +42,7 @@ def _object(request: S3Request, permission: str) -> Subanswer:
 def put_bucket(request: S3Request) -> Answer:
     """PutBucketAcl."""
     acl = _wanted(request, access.acl_of_bucket(request))
+    access.check_changed_acl(request, acl.is_public)
     store_for_bucket(request, acl.stored())
     return empty(200)
 
@@ -58,24 +59,26 @@ def store_for_bucket(request: S3Request, stored: str) -> None:
 
 
 def put_object(request: S3Request) -> Answer:
-    """PutObjectAcl: the object is copied onto itself, just behind what was looked at: an object that comes meanwhile stays."""
+    """PutObjectAcl: the object is written onto itself, just behind what was looked at: an object that comes meanwhile stays.
+
+    A version stays the version that it is, and what is made of parts is made of the same ones: its bytes are not copied.
+    """
     assert request.bucket is not None and request.key is not None
     found = _object(request, "WRITE_ACP")
     acl = _wanted(request, access.acl_of_object(found))
-    if request.version_id is not None or (found.get("x-static-large-object") or "").lower() == "true":
-        # A copy of its bytes would be another object: one without parts, or a new version.
-        raise S3Error("NotImplemented", "ACLs of multipart objects and of versions cannot be changed.")
-    source = str_to_wsgi("/" + quoted(f"{request.bucket}/{request.key}"))
-    headers = {
-        _OBJECT_KEY: acl.stored(),
-        "HTTP_X_COPY_FROM": source,
-        "HTTP_X_TIMESTAMP": object_changes.after(found),
-    }
-    answer = request.ask("PUT", request.bucket, request.key, headers=headers, body=b"")
+    access.check_changed_acl(request, acl.is_public)
+    container, name = object_changes.place(request, found)
+    headers = {_OBJECT_KEY: acl.stored(), "HTTP_X_TIMESTAMP": object_changes.after(found)}
+    if container != request.bucket:
+        headers["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
+    if (found.get("x-static-large-object") or "").lower() == "true":
+        copies.rewrite(request, found, container, name, headers)
+        return empty(200)
+    headers["HTTP_X_COPY_FROM"] = str_to_wsgi("/" + quoted(f"{container}/{name}"))
+    answer = request.ask("PUT", container, name, headers=headers, body=b"")
     if answer.status not in (201, 202):
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
-    request.tell(events.ACL_PUT, request.key, size=found.content_length, etag=found.etag)
     return empty(200)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.middleware.parallel import in_parallel
-from swift.s3 import checksums, manifests, metadata, objects, patience, tagging, write_conditions
+from swift.s3 import checksums, manifests, metadata, objects, patience, replaced, tagging, write_conditions
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
@@ -31,10 +31,12 @@ _MOVED = {
     "x-object-sysmeta-swift3-tmpacl": "HTTP_X_OBJECT_SYSMETA_S3API_ACL",
     "x-object-sysmeta-s3api-owner-ids": "HTTP_X_OBJECT_SYSMETA_S3API_OWNER_IDS",
     tagging.MARKER: tagging.STORED_KEY,
+    "x-object-sysmeta-s3api-storage-class": metadata.STORAGE_CLASS_KEY,
+    "x-object-sysmeta-s3api-website-redirect": metadata.REDIRECT_KEY,
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }
-_LOOKS = 8  # at an upload that is being aborted, until it is known how that ends
+_LOOKS = 240  # at an upload that is being aborted, until it is known how that ends
 _BETWEEN_LOOKS = 0.25  # seconds
 _AT_A_TIME = 8
 _MOST_BYTES = 1 << 22
@@ -124,7 +126,9 @@ class _Completion:
         checksum = part_checksums.of_whole(announced, self.parts, self._found.kept)
         part_checksums.check_whole(request, announced, checksum)
         stored = self._store(etag, checksum)
-        self._let_go(stored)
+        if self._let_go(stored):
+            replaced.remove(request, self._found.unused, stored.timestamp)
+        replaced.clean_up(request, stored, self.upload)
         request.tell(
             events.CREATED_BY_PARTS,
             self.key,
@@ -190,6 +194,11 @@ class _Completion:
             )
             return [(self.key, "Size Mismatch")]
         self._tell_checksums(stored)
+        try:
+            self._wait_for_abort()
+        except S3Error as error:
+            self._wrong = error
+            return [(self.key, "Aborted")]
         return []
 
     def _tell_checksums(self, stored: list[dict[str, Any]]) -> None:
@@ -208,8 +217,19 @@ class _Completion:
             return S3Error("InvalidPart", UploadId=self.upload)
         return S3Error("InvalidRequest", "; ".join(f"{name}: {text}" for name, text in problems[:10]) or None)
 
-    def _let_go(self, stored: Subanswer) -> None:
-        """Remove the marker. Raises S3Error if the upload was aborted meanwhile: then there is no object of it either."""
+    def _wait_for_abort(self) -> None:
+        """Just before the object is stored: somebody who has begun to abort the upload finds no object of it. Raises S3Error if there was one.
+
+        So nothing is replaced for an object that is to be taken back.
+        """
+        found = self._look_until_decided()
+        if found is None and marker.owner_of(self.request, self.bucket, self.key)[0] != self.upload:
+            raise S3Error("NoSuchUpload", UploadId=self.upload)
+        if found is not None and marker.is_aborting(found):
+            raise S3Error("NoSuchUpload", UploadId=self.upload)
+
+    def _look_until_decided(self) -> Subanswer | None:
+        """The upload's marker, once nobody is about to abort the upload any more; None if it is gone. Raises S3Error."""
         request = self.request
         marker.forget(request, self.bucket, self.key, self.upload)
         found = marker.look(request, self.bucket, self.key, self.upload)
@@ -217,16 +237,25 @@ class _Completion:
             if found is None or not marker.is_aborting(found):
                 break
             # Whoever aborts leaves the object alone if it was there in time, and removes the parts before the marker if not.
+            if not self._has_all_parts():
+                break
             sleep(_BETWEEN_LOOKS)
             found = marker.look(request, self.bucket, self.key, self.upload)
-        if found is None:
-            # Somebody else has completed it too, or it was aborted.
-            if self._has_all_parts():
-                return
-        elif not marker.is_aborting(found):
+        return found
+
+    def _let_go(self, stored: Subanswer) -> bool:
+        """Remove the marker. Returns True if nobody else had. Raises S3Error if the upload was aborted meanwhile: then there is no object of
+        it either.
+        """
+        found = self._look_until_decided()
+        if found is not None and not (marker.is_aborting(found) and not self._has_all_parts()):
+            # Of who began to abort it a minute ago, and has removed nothing, nobody will hear any more.
             name = f"{self.key}/{self.upload}"
-            request.ask("DELETE", layout.segments(self.bucket), name).drain()
-            return
+            gone = self.request.ask("DELETE", layout.segments(self.bucket), name)
+            gone.drain()
+            return gone.status == 204
+        if found is None and self._has_all_parts():
+            return False  # somebody else has completed it too, or wanted to abort it
         self._take_back(stored)
         raise S3Error("NoSuchUpload", UploadId=self.upload)
 

@@ -61,8 +61,25 @@ def copy_parts(
     parts = _parts(manifests.items_in(data))
     if parts is None:
         return None
-    is_rewritten = source == (bucket, key, None) and not _has_versions(request)
+    is_rewritten = source[:3] == (bucket, key, None) and not _has_versions(request)
     return _Copying(request, bucket, key, found, parts, headers, is_rewritten).done
+
+
+def rewrite(request: S3Request, found: Subanswer, container: str, name: str, headers: dict[str, Any]) -> None:
+    """Store what a HEAD found anew where it is, of the same parts, with its metadata and `headers`: environ keys. Raises S3Error."""
+    bucket, key = layout.names_of(request)
+    query = {} if request.version_id is None else {"version-id": request.version_id}
+    told, data = manifests.read(request, bucket, key, query)
+    parts = _parts(manifests.items_in(data))
+    if parts is None or not _etag(found):
+        raise S3Error("NotImplemented", "This is not possible of objects that are made of other objects.")
+    if _etag(told) != _etag(found):
+        raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
+    kept = {**metadata.copied_headers(found.headers), **metadata.system_headers(found.headers), **headers}
+    answer = _Copying(request, bucket, key, found, parts, {}, True).stored(container, name, kept)
+    if answer.status not in (201, 202):
+        raise request.error_of(answer, bucket, key)
+    answer.drain()
 
 
 def _has_versions(request: S3Request) -> bool:
@@ -116,19 +133,30 @@ class _Copying:
         if not self._is_rewritten:
             make_container(request, bucket)
             self._copy_parts()
-        answer = manifests.store(
-            request, bucket, key, self._manifest(), self._upload, etag, headers, self._tell_checksums
-        )
+        answer = self.stored(bucket, key, headers)
         if answer.status != 201:
             error = request.error_of(answer, bucket, key)
             if answer.status < 500:
                 self._clean_up()  # else it may be stored all the same
             raise error
         answer.drain()
-        copying.tell(request, answer, self._found, etag)
+        copying.tell(request, answer, self._found, etag, self._upload)
         version = self._found.get("x-object-version-id")
         more = [("x-amz-copy-source-version-id", version)] if version else []
         return copying.result_of(answer, "CopyObjectResult", kept, more, etag)
+
+    def stored(self, container: str, name: str, headers: dict[str, Any]) -> Subanswer:
+        """The answer to the PUT of the manifest."""
+        return manifests.store(
+            self._request,
+            container,
+            name,
+            self._manifest(),
+            self._upload,
+            _etag(self._found),
+            headers,
+            self._tell_checksums,
+        )
 
     def _copy_parts(self) -> None:
         request, container = self._request, layout.segments(self._bucket)

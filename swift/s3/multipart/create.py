@@ -8,6 +8,7 @@ from swift.s3 import access, checksums, metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.multipart import layout, marker, part_checksums
+from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
 from swift.s3.xml import document, element
 from swift.wire.message import str_to_wsgi
@@ -26,6 +27,7 @@ def create(request: S3Request) -> Answer:
     headers = {
         **metadata.named_headers(request.environ, metadata.STORED_HEADERS),
         **metadata.user_metadata(request.environ),
+        **{key: value for key, value in metadata.kept_sysmeta(request.environ).items() if value},
     }
     for name in ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER", "HTTP_X_ROBOTS_TAG"):
         headers.pop(name, None)
@@ -35,6 +37,8 @@ def create(request: S3Request) -> Answer:
         headers[TYPE] = kind
     if request.options.s3_acl:
         headers[ACL] = access.new_acl(request)
+    else:
+        access.check_sent_acl(request)
     headers["CONTENT_TYPE"] = _MARKER_TYPE
     announced = part_checksums.announced(request)
     if announced.algorithm:
@@ -45,6 +49,7 @@ def create(request: S3Request) -> Answer:
         headers[tagging.MARKER_KEY] = tagging.stored(tags)
     upload = layout.new_upload_id()
     name = f"{key}/{upload}"
+    headers.update(lock.marker_headers(request))
     make_container(request, bucket)
     answer = request.ask("PUT", layout.segments(bucket), name, headers=headers, body=b"")
     if answer.status != 201:

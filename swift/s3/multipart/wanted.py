@@ -35,10 +35,11 @@ Parts = list[Named]
 
 
 class Found(NamedTuple):
-    """The parts as items of a manifest, and what is known of them by their numbers."""
+    """The parts as items of a manifest, what is known of them by their numbers, and the names of those that nothing is made of."""
 
     manifest: Known
     kept: dict[int, Kept]
+    unused: list[str]
 
 
 def parts_in(request: S3Request, upload: str) -> Parts:
@@ -100,7 +101,9 @@ def find(request: S3Request, bucket: str, key: str, upload: str, parts: Parts, h
                 kept[part.number] = Kept(size, _checksum_of(answer))
             elif answer.status >= 500:
                 raise request.error_of(answer, bucket, key)
-    return Found(Known(items, heads), kept)
+    wanted = {part.number for part in parts}
+    unused = [row["name"] for number, row in rows.items() if number not in wanted]
+    return Found(Known(items, heads), kept, unused)
 
 
 def _looked_at(

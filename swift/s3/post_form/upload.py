@@ -146,7 +146,7 @@ class Upload:
 def received(environ: dict[str, Any], options: Options, host_bucket: str | None) -> Upload:
     """The form of a request (`is_form`), read up to its file. Raises S3Error, and what reading the body raises."""
     path = {"PATH_INFO": environ["PATH_INFO"].rstrip("/") or "/"}
-    bucket, _ = names.bucket_and_key(path, options, host_bucket)
+    bucket, _ = names.of_path(path, options, host_bucket)[1:]
     assert bucket is not None
     return Upload(environ, options, bucket)
 

@@ -16,6 +16,7 @@ from obj_app import App
 
 from swift.core import threads
 from swift.core.concurrency import hub, sleep, spawn
+from swift.core.object_lock import Word
 from swift.core.space import Reserve
 from swift.obj.errors import Deleted, Elsewhere, Expired, NotExist, Refused
 from swift.obj.files import carriers, messages
@@ -23,7 +24,7 @@ from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation
 from swift.obj.files.plans import CommitPlan, DeletePlan, PostPlan, PutPlan
 from swift.obj.store import OpenObject, State, StoreOptions, Write
-from swift.obj.verdicts import DeleteCheck, PostChange, PutCheck
+from swift.obj.verdicts import DeleteCheck, Locking, PostChange, PutCheck
 from swift.wire.message import Match
 from test import disks
 
@@ -75,8 +76,17 @@ def test_items_come_over_as_they_were_sent(headers, body, tags, name, now, flag)
     where = ObjectLocation("/srv/node/sda", 1, "7", "0" * 29 + "abc", name, etag_validate_pct=50.0)
     plans = [
         PutPlan(where, headers, body, PutCheck(T1, condition), Write(now, fragment=2 if flag else None), 2),
-        PostPlan(where, PostChange(T1, name, T2, headers), Write(now, open_expired=flag)),
-        DeletePlan(where, T1, DeleteCheck(T2, 5 if flag else None, flag), Write(now)),
+        PostPlan(
+            where,
+            PostChange(T1, name, T2, headers, locking=Locking(now, None, flag, not flag)),
+            Write(now, open_expired=flag, is_exact=not flag),
+        ),
+        DeletePlan(
+            where,
+            T1,
+            DeleteCheck(T2, 5 if flag else None, flag, locking=Locking(now, Word(T1, flag, not flag), True)),
+            Write(now, is_exact=flag),
+        ),
     ]
     for number, plan in enumerate(plans):
         got, item = messages.decode_item(messages.encode_item(number, SmallWrite(where, plan, len(body))))

@@ -21,6 +21,7 @@ from swift.obj.files.store import FileStore
 from swift.obj.reclaimer import Reclaimer
 from swift.obj.store import BODY, EXTENT, HEAD, StoreOptions, Times, Write
 from swift.obj.stores import Stores, kind_of
+from swift.obj.verdicts import DeleteCheck
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -101,7 +102,7 @@ def write(store, place, timestamp, body=b"body", fragment=None, commit=True):
 
 
 def delete(store, place, timestamp):
-    return store.delete(place, timestamp, nothing, Write(float(timestamp)))
+    return store.delete(place, timestamp, DeleteCheck(timestamp), Write(float(timestamp)))
 
 
 def killed(point, function):

@@ -46,6 +46,8 @@ def named(line, options=None):
         ("POST /bucket/k?uploadId=x", "CompleteMultipartUpload"),
         ("DELETE /bucket/k?uploadId=x", "AbortMultipartUpload"),
         ("DELETE /bucket/k?versionId=1.2", "DeleteObject"),
+        ("POST /bucket/k?restore", "RestoreObject"),
+        ("PUT /bucket?website", "PutBucketWebsite"),
         (
             "PUT /bucket/k?X-Amz-Algorithm=x&X-Amz-Credential=x&X-Amz-Date=x&X-Amz-Expires=1&X-Amz-SignedHeaders=h&X-Amz-Signature=s",
             "PutObject",
@@ -61,9 +63,9 @@ def test_what_is_asked_for(line, name):
 @pytest.mark.parametrize(
     "line, code, status",
     [
-        ("PUT /bucket/k?legal-hold", "NotImplemented", 501),
+        ("DELETE /bucket/k?legal-hold", "NotImplemented", 501),
         ("DELETE /bucket/k?retention", "NotImplemented", 501),
-        ("POST /bucket/k?restore", "NotImplemented", 501),
+        ("DELETE /bucket?object-lock", "MethodNotAllowed", 405),
         ("POST /bucket/k?select&select-type=2", "NotImplemented", 501),
         ("GET /bucket/k?torrent", "NotImplemented", 501),
         ("GET /bucket?torrent", "NotImplemented", 501),

@@ -6,8 +6,10 @@ from typing import Any
 import orjson
 
 from swift.s3 import copying, objects
+from swift.s3.identity import NOBODY
 from swift.s3.multipart import marker
 from swift.s3.multipart.complete import _Completion
+from swift.s3.rights import Granted
 from swift.wire.subanswer import Subanswer
 
 _LARGE = [("X-Static-Large-Object", "True"), ("X-Object-Sysmeta-S3api-Etag", "e-1"), ("Content-Length", "7")]
@@ -18,7 +20,8 @@ class _Request:
 
     bucket, key = "b", "k"
     version_id = None
-    credential = None
+    credential = session = None
+    identity = NOBODY
     is_decided = False
     options = SimpleNamespace(s3_acl=False)
 
@@ -27,6 +30,8 @@ class _Request:
         self.environ = environ
         self._answers = answers
         self._sysmeta = sysmeta
+        self.granted = Granted()
+        self.account = "AUTH_test"
 
     def tell(self, *told: Any, **_: Any) -> None:
         pass
@@ -34,7 +39,7 @@ class _Request:
     def header(self, name: str) -> str | None:
         return self.environ.get("HTTP_" + name.upper().replace("-", "_"))
 
-    def container_info(self, bucket: str | None = None) -> dict[str, Any]:
+    def container_info(self, bucket: str | None = None, account: str | None = None) -> dict[str, Any]:
         return {"status": 204, "sysmeta": self._sysmeta}
 
     def ask(
@@ -46,6 +51,7 @@ class _Request:
         headers: Any = None,
         body: Any = None,
         rights: str = "client",
+        account: str | None = None,
     ) -> Subanswer:
         self.asked.append((method, dict(query or {}), dict(headers or {})))
         if "HTTP_X_BACKEND_UNLESS_LARGE_OBJECT" in (headers or {}):

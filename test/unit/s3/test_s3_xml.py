@@ -82,7 +82,7 @@ def test_an_attribute_is_read_when_asked_for():
 @given(st.text())
 def test_error_documents_can_always_be_read(text):
     root = etree.fromstring(S3Error("NoSuchKey", Key=text).document("tx1", "/b/k"))
-    assert [child.tag for child in root] == ["Code", "Message", "RequestId", "Resource", "Key"]
+    assert [child.tag for child in root] == ["Code", "Message", "RequestId", "HostId", "Resource", "Key"]
     assert root.findtext("Message") == "The specified key does not exist."
 
 

@@ -1,0 +1,38 @@
+"""Requests that nobody signs, which are S3's all the same: by their host, or by how they name a bucket (spec s3.md 13.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from swift.s3 import names
+from swift.s3.options import Options
+
+# What says that somebody else's filter is meant.
+_TOKENS = (
+    "HTTP_X_AUTH_TOKEN",
+    "HTTP_X_STORAGE_TOKEN",
+    "swift.authorize_override",
+    "HTTP_X_AUTH_USER",
+    "HTTP_X_STORAGE_USER",
+)
+_SIGNED_OTHERWISE = ("temp_url_sig=", "signature=")
+_OTHERS = frozenset((
+    "v1", "v1.0", "v2", "v2.0", "v3", "auth", "info", "healthcheck", "crossdomain.xml", "recon", "endpoints", "tempauth", "keystone",
+))  # fmt: skip
+
+
+def is_s3(environ: Mapping[str, Any], options: Options) -> bool:
+    """Returns True if an unsigned request is one for S3; always False where `allow_anonymous` is off."""
+    if not options.allow_anonymous or any(key in environ for key in _TOKENS):
+        return False
+    query = environ.get("QUERY_STRING") or ""
+    if any(part.startswith(_SIGNED_OTHERWISE) for part in query.split("&")):
+        return False
+    first = environ["PATH_INFO"].split("/", 2)[1] if environ["PATH_INFO"].startswith("/") else ""
+    if names.host_bucket(environ, options) is not None:
+        return first not in ("v1", "v1.0", "auth")
+    if ":" in first or ":" in unquote(first):
+        return True
+    return options.bucket_namespace == "global" and bool(first) and first not in _OTHERS
