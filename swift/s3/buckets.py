@@ -187,5 +187,3 @@ def _constant(*parts: str, name: str) -> Handler:
         return xml_answer(document(name, *parts))
 
     return handler
-
-

@@ -221,6 +221,21 @@ def test_many_short_shards_are_asked_beside_each_other(cluster):
     assert entries(shards.list(marker="0123", limit=300))[-1]["name"] == "0423"
 
 
+def test_how_many_are_asked_at_first_follows_the_rows_that_they_have(cluster):
+    shards = Shards(cluster)
+    names = [f"{i:04d}" for i in range(600)]
+    shards.split(names, names[9:590:10])
+    headers = shards.headers
+    shards.headers = lambda path: {**headers(path), "X-Container-Object-Count": "600"}
+    cluster.seen.clear()
+    assert len(entries(shards.list(limit=40))) == 40
+    assert 4 <= len([seen for seen in cluster.of("container", "GET") if ".shards_a" in seen.path]) <= 6
+    shards.headers = lambda path: {**headers(path), "X-Container-Object-Count": "6000000"}
+    cluster.seen.clear()
+    assert len(entries(shards.list(limit=9))) == 9
+    assert len([seen for seen in cluster.of("container", "GET") if ".shards_a" in seen.path]) == 1
+
+
 def test_pages_end_where_the_next_begin(cluster):
     shards = Shards(cluster)
     names = {f"{letter}/{i}" for letter in "abcdef" for i in range(7)}
