@@ -87,7 +87,6 @@ _OPTIONS = frozenset(
         "bind_timeout",
         "broker_timeout",
         "brokers",
-        "bucket_namespace",
         "bytes_per_second",
         "ca_certs",
         "ca_file",

@@ -18,9 +18,6 @@ _TOKENS = (
     "HTTP_X_STORAGE_USER",
 )
 _SIGNED_OTHERWISE = ("temp_url_sig=", "signature=")
-_OTHERS = frozenset((
-    "v1", "v1.0", "v2", "v2.0", "v3", "auth", "info", "healthcheck", "crossdomain.xml", "recon", "endpoints", "tempauth", "keystone",
-))  # fmt: skip
 
 
 def is_s3(environ: Mapping[str, Any], options: Options) -> bool:
@@ -33,6 +30,4 @@ def is_s3(environ: Mapping[str, Any], options: Options) -> bool:
     first = environ["PATH_INFO"].split("/", 2)[1] if environ["PATH_INFO"].startswith("/") else ""
     if names.host_bucket(environ, options) is not None:
         return first not in ("v1", "v1.0", "auth")
-    if ":" in first or ":" in unquote(first):
-        return True
-    return options.bucket_namespace == "global" and bool(first) and first not in _OTHERS
+    return ":" in first or ":" in unquote(first)

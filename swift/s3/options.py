@@ -61,7 +61,6 @@ class Options:
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     default_checksum: str = ""  # an algorithm's name, "" for none
     allow_anonymous: bool = False
-    bucket_namespace: str = "account"
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     extensions: frozenset[str] = DEFAULT_EXTENSIONS
     notification_targets: tuple[str, ...] = ()
@@ -108,7 +107,6 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
-            bucket_namespace=_namespace(conf.get("bucket_namespace", "account")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),
             default_checksum=_checksum(conf.get("default_checksum", "none")),
@@ -139,13 +137,6 @@ def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
             raise ValueError(f"website_domains: {value!r} is no name of a host")
         found.append(SiteDomain(name, account.strip() or None))
     return tuple(found)
-
-
-def _namespace(text: str) -> str:
-    found = text.strip().lower()
-    if found not in ("account", "global"):
-        raise ValueError("bucket_namespace must be account or global")
-    return found
 
 
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
