@@ -1,10 +1,11 @@
-"""Everything that meets a container in shards: versions, S3, quotas, expiry, deletion of an account, the operators' commands."""
+"""Everything that meets a container in shards: versions, S3, quotas, deletion of an account, the operators' commands."""
 
 import json
 import os
 import pathlib
 import subprocess
 import sysconfig
+import time
 from urllib.parse import quote
 
 import boto3
@@ -172,8 +173,46 @@ def test_s3_lists_and_uploads(own):
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="in-shards")["Contents"]] == ["u05"]
 
 
+def test_quotas_count_what_shards_have(own):
+    own.call("PUT", "/limited", headers={"X-Container-Meta-Quota-Count": "25"})
+    for number in range(24):
+        own.call("PUT", f"/limited/o{number:02d}", b"x")
+    own.shard("AUTH_test", "limited")
+    assert own.call("HEAD", "/limited").headers["x-container-object-count"] == "24"
+    for number in (24, 25, 26):
+        own.call("PUT", f"/limited/p{number}", b"x", status=(201, 413))
+    own.daemon("object", "object-updater")
+    for _ in range(2):
+        own.daemon("container", "container-sharder", "sharder-{}")
+    time.sleep(1.1)
+    assert int(own.call("HEAD", "/limited").headers["x-container-object-count"]) >= 25
+    own.call("PUT", "/limited/more", b"x", status=(413,))
+    own.daemon("container", "container-updater")
+    listed = json.loads(own.call("GET", "?format=json").body)
+    assert next(row["count"] for row in listed if row["name"] == "limited") >= 25
+
+
 def _admin(own):
     return {"X-Auth-Token": own.cluster.authenticate("admin:admin", "admin")}
+
+
+def test_commands_tell_of_shards(own):
+    own.call("PUT", "/told")
+    for number in range(22):
+        own.call("PUT", f"/told/o{number:02d}", b"x")
+    own.shard("AUTH_test", "told")
+    text = run("swift-container-info", "-d", own.cluster.layout.etc, self_path(own, "told"))
+    assert "State: sharded" in text and "Shard Ranges (" in text and "Object Count: 22" in text
+    text = run("swift-sharding-status", "-d", own.cluster.layout.etc)
+    assert "/AUTH_test/told: 3 of 3 replicas done" in text and "PROBLEM" not in text
+    for _ in range(2):
+        own.daemon("container", "container-replicator")
+    run("swift-safe-to-pull", "-d", own.cluster.layout.etc, "sdb1")
+    assert own.names("/told?format=json") == [f"o{number:02d}" for number in range(22)]
+
+
+def self_path(own, container):
+    return own.databases("AUTH_test", container)[0]
 
 
 def test_a_deleted_account_is_emptied_of_them(own):
