@@ -59,11 +59,11 @@ def create(request: S3Request) -> Answer:
     answer.drain()
     if stored is not None:
         own.store_for_bucket(request, stored)
-    if is_locked:
-        lock.enable(request)
     if tags:
         request.forget_infos()
         tagging.store_for_bucket(request, tags)
+    if is_locked:
+        lock.enable(request)
     return empty(200, [("Location", f"/{bucket}")])
 
 

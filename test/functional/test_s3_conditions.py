@@ -1,6 +1,7 @@
 """Conditions of writes and deletions through the S3 API: what is decided, and that of many who try only one wins."""
 
 import hashlib
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -8,6 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from swift.cli.saio_layout import NODES
 
 
 def client_of(address):
@@ -160,6 +163,39 @@ def test_one_of_many_makes_it(address, s3, kind):
     if "VersionId" in s3.put_object(Bucket=kind, Key="k", Body=b""):
         rows = s3.list_object_versions(Bucket=kind)["Versions"]
         assert len(rows) == 4, "who lost has left a version"
+
+
+def test_who_loses_leaves_nothing_on_any_node(cluster, address, s3, kind):
+    started = time.time()
+    s3.put_object(Bucket=kind, Key="n", Body=b"0")
+
+    def attempt(number):
+        client = client_of(address)
+        if number % 2:
+            told(client.put_object, Bucket=kind, Key="k", Body=str(number).encode(), IfNoneMatch="*")
+        else:
+            etag = client.head_object(Bucket=kind, Key="n")["ETag"]
+            told(client.put_object, Bucket=kind, Key="n", Body=str(number).encode(), IfMatch=etag)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(attempt, range(24)))
+
+    def times():
+        """{hash: times of what counts there on any node}"""
+        found: dict[str, set[str]] = {}
+        for node in NODES:
+            for path in cluster.device(node).glob("objects*/*/*/*/*.data"):
+                is_fragment = "#" in path.name
+                if path.stat().st_mtime > started and (not is_fragment or path.name.endswith("#d.data")):
+                    found.setdefault(path.parent.name, set()).add(path.name.split("#")[0].split(".data")[0])
+        return found
+
+    for _ in range(50):  # a copy may come after the answer
+        left = {name: found for name, found in times().items() if len(found) > 1}
+        if not left:
+            break
+        time.sleep(0.1)
+    assert times() and not left
 
 
 def test_a_state_that_is_locked_while_it_is_changed(address, s3, bucket):
