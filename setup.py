@@ -51,6 +51,7 @@ setup(
         "keystone": ["keystonemiddleware>=10"],
         "kafka": ["confluent-kafka>=2.3"],
         "amqp": ["kombu>=5.3"],
+        "test-clients": ["pyarrow>=14", "pandas>=2", "s3fs>=2024.2", "minio>=7.2"],
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",

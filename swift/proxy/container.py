@@ -203,14 +203,14 @@ class ContainerController(Controller):
         limit: int,
     ) -> Body:
         """The listing of the shards that the container's servers name."""
-        items = self.sharded.listed_by(exchange, place, found, asked, params)
+        items, shards = self.sharded.listed_by(exchange, place, found, asked, params)
         headers = self._learnt(exchange, found, asked)
         denied = self._denied_read(exchange, found.get("x-container-read"))
         if denied is not None:
             return denied(exchange.environ, start_response)
         policy = found.get("x-backend-storage-policy-index") or "0"
         try:
-            body, headers = self.sharded.assemble(exchange, items, policy, params, limit, headers)
+            body, headers = self.sharded.assemble(exchange, items, policy, params, limit, headers, shards)
         except Unavailable as why:
             raise self.sharded.unavailable(exchange, why) from None
         return self._listed(exchange, start_response, body, headers, found.metadata)
@@ -230,7 +230,9 @@ class ContainerController(Controller):
             return denied(exchange.environ, start_response)
         items = needed(known.namespaces, params)
         try:
-            body, headers = self.sharded.assemble(exchange, items, known.policy, params, limit, known.headers)
+            body, headers = self.sharded.assemble(
+                exchange, items, known.policy, params, limit, known.headers, len(known.namespaces)
+            )
         except Unavailable as why:
             self.services.logger.warning(
                 "Listing of %s, asking for its shards again: %s", exchange.request.path, why

@@ -67,7 +67,7 @@ class Query:
     @property
     def is_everything(self) -> bool:
         """Returns True if only the limit can leave something out."""
-        return not (self.marker or self.end_marker or self._kept.keys() - {"reverse"})
+        return not (self.marker or self.end_marker or self.prefix or self.groups)
 
     def text(self, limit: int, marker: str, end_marker: str) -> str:
         """The query string for one shard."""
@@ -184,12 +184,15 @@ class ShardListing:
         query: Query,
         use_replication: bool,
         newest: bool,
+        rows_each: float = 0.0,
     ) -> None:
+        """`rows_each`: how many rows a shard has on average, 0 if nobody knows."""
         self._services = services
         self._environ = environ
         self._query = query
         self._use_replication = use_replication
         self._newest = newest
+        self._rows_each = 0.0 if query.groups else rows_each
         self._left = query.limit
         self._pieces: list[bytes] = []
         self._pages = 0
@@ -239,10 +242,16 @@ class ShardListing:
 
     def _worth_asking(self, items: Sequence[Namespace], at: int) -> Iterator[Namespace]:
         """This item and those behind it that are likely to be needed too, as long as they don't overlap."""
-        if self._pages < 2:
+        if self._pages >= 2:
+            expected = max((self.count - self._count_first) / (self._pages - 1), 1)
+            most = min(_MOST_AHEAD, 2 * (self._pages - 1), int(self._left / expected) + 1)
+            if self._rows_each:
+                most = max(most, min(_MOST_AHEAD, int(self._left / self._rows_each) + 1))
+        elif self._rows_each:
+            # A shard that has more than is wanted is likely to be enough.
+            most = min(_MOST_AHEAD, int(self._left / max(self._rows_each, 1)) + 1)
+        else:
             return
-        expected = max((self.count - self._count_first) / (self._pages - 1), 1)
-        most = min(_MOST_AHEAD, 2 * (self._pages - 1), int(self._left / expected) + 1)
         if most < 2:
             return
         before: Namespace | None = None
@@ -368,7 +377,7 @@ class ShardListing:
         if policy != self._query.policy:
             found.close()
             raise Unavailable(f"shard {place.tail} lists policy {policy}, not {self._query.policy}")
-        body = found.whole(MAX_BODY) if found.status != 204 else _EMPTY
+        body = found.whole(MAX_BODY)
         try:
             return _Answer(Page(body or _EMPTY), None, state)
         except (ValueError, KeyError, AttributeError) as error:

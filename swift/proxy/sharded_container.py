@@ -10,7 +10,7 @@ from typing import Any
 
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp, http_date
-from swift.middleware.info import Asked, Info, get_container_info, is_success
+from swift.middleware.info import Asked, Info, container_key, get_container_info, is_success
 from swift.proxy.exchange import Exchange, Headers
 from swift.proxy.listings import Listing
 from swift.proxy.namespaces import Namespace, select
@@ -90,23 +90,28 @@ class ShardedContainers:
         ):
             return None, "bypass"
         names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container)
+        # Without the bytes of old versions, which whoever lists those adds.
+        info = environ["swift.infocache"].get(container_key(*names), info)
         found, why = self.directory.listing(environ, *names)
         return (None, why) if found is None else (Known(found.namespaces(), info), "")
 
     def listed_by(
         self, exchange: Exchange, place: Place, found: Listing, asked: Asked, params: Mapping[str, str]
-    ) -> list[Namespace]:
-        """The namespaces in an answer of shard ranges, those that the listing needs. Raises HTTPServiceUnavailable."""
+    ) -> tuple[list[Namespace], int]:
+        """(those namespaces in an answer of shard ranges that the listing needs, how many there are at all, 0 if it does not say).
+
+        Raises HTTPServiceUnavailable.
+        """
         items = read_namespaces(self._services, found, place)
         if items is None:
             raise HTTPServiceUnavailable(request=exchange.request)
         is_whole = truthy(found.get("x-backend-override-shard-name-filter"))
         if not is_whole:
-            return items
+            return items, 0
         if found.get("x-backend-sharding-state") == "sharded":
             names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container or "")
             self.directory.keep_listing(exchange.environ, *names, items, asked)
-        return needed(items, params)
+        return needed(items, params), len(items)
 
     def assemble(
         self,
@@ -116,8 +121,12 @@ class ShardedContainers:
         params: Mapping[str, str],
         limit: int,
         headers: Headers,
+        shards: int,
     ) -> tuple[bytes, Headers]:
-        """(the listing as JSON, `headers` with its figures if it holds everything). Raises Unavailable."""
+        """(the listing as JSON, `headers` with its figures if it holds everything). Raises Unavailable.
+
+        `shards`: how many the container has at all, 0 if nobody knows.
+        """
         environ = exchange.environ
         handed_on = {}
         if truthy(environ.get("HTTP_X_BACKEND_ALLOW_RESERVED_NAMES")):
@@ -126,7 +135,9 @@ class ShardedContainers:
         native = {name: wsgi_to_str(value) for name, value in params.items()}
         query = Query(native, limit, truthy(params.get("reverse")), policy, handed_on)
         newest = truthy(environ.get("HTTP_X_NEWEST"))
-        listing = ShardListing(self._services, environ, query, exchange.use_replication, newest)
+        rows = next((value for name, value in headers if name.lower() == _COUNT), "0")
+        rows_each = int(rows) / shards if shards and rows.isdecimal() else 0.0
+        listing = ShardListing(self._services, environ, query, exchange.use_replication, newest, rows_each)
         root = wsgi_to_str(f"{exchange.account}/{exchange.container}")
         body = listing.body(root, items)
         if query.is_everything and listing.count < limit:

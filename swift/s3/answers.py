@@ -75,6 +75,9 @@ _EVERYWHERE = {
 }
 
 
+_TOO_LARGE = "Metadata too large for this server's disks"  # ext4, with its 4 KiB of attributes
+
+
 def native_error(
     answer: Subanswer, method: str, *, bucket: str | None = None, key: str | None = None, slow_down: int = 503
 ) -> S3Error:
@@ -101,6 +104,8 @@ def native_error(
             for name in ("X-Delete-At", "X-Delete-After"):
                 if name in text:
                     return S3Error("InvalidArgument", text, ArgumentName=name)
+            if text.startswith(_TOO_LARGE):
+                return S3Error("MetadataTooLarge", text)
             return S3Error("InvalidRequest", text or None)
         return S3Error("InternalError", reason=f"unexpected status code {status}")
     if code == "EntityTooLarge" and "quota" in text:

@@ -1,11 +1,23 @@
-"""What the bytes of a body must come to: its digests taken piece by piece, and compared at its end (spec s3.md 4.1, 4.2)."""
+"""What the bytes of a body must come to: its digests taken piece by piece, and compared at its end (spec s3.md 4.1, 4.2).
+
+The beginning of a body, and what comes slowly, is digested where it is; the rest of a long one by another core, while this one receives
+and sends on.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections import deque
+from collections.abc import Callable
 
+from swift.core.threads import Call, DeviceBusy, lane
 from swift.s3.checksums import Algorithm, Digest
 from swift.s3.errors import S3Error
+
+BEGINNING = 1024 * 1024  # bytes
+LEAST = 16 * 1024  # bytes of a piece that another core is worth waking for
+MOST = 16  # pieces that wait for it: few more than 4 MB of a body
 
 
 class Check:
@@ -17,12 +29,37 @@ class Check:
         self.value = value  # of the checksum: as promised; as it is, after `end`
         self._hash = hashlib.sha256() if sha256 is not None else None
         self._digest: Digest | None = algorithm.make() if algorithm is not None else None
+        self._length = 0
+        self._submit: Callable[..., Call] | None = None
+        self._taken: deque[Call] = deque()
 
     @property
     def is_needed(self) -> bool:
         return self._hash is not None or self._digest is not None
 
     def update(self, data: bytes) -> None:
+        """The next piece."""
+        self._length += len(data)
+        if self._submit is None and self._length >= BEGINNING and len(data) >= LEAST and self.is_needed:
+            with contextlib.suppress(OSError):  # without descriptors it goes on here
+                self._submit = lane()
+        if self._submit is None or (not self._taken and len(data) < LEAST):
+            self._feed(data)
+            return
+        if len(self._taken) >= MOST:
+            # Some at once, so that this core isn't woken for each of them.
+            self._wait(MOST // 2)
+        try:
+            self._taken.append(self._submit(self._feed, data))
+        except DeviceBusy:  # no thread can be had: here, after what came before
+            self._wait(0)
+            self._feed(data)
+
+    def _wait(self, left: int) -> None:
+        while len(self._taken) > left:
+            self._taken.popleft().wait()
+
+    def _feed(self, data: bytes) -> None:
         if self._hash is not None:
             self._hash.update(data)
         if self._digest is not None:
@@ -30,6 +67,7 @@ class Check:
 
     def end(self) -> None:
         """All of it has come. Raises S3Error."""
+        self._wait(0)
         if self._hash is not None and self.sha256 is not None:
             found = self._hash.hexdigest()
             if found != self.sha256.lower():

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from swift.core import clock
-from swift.core.object_lock import Word
+from swift.core.object_lock import LEGAL_HOLD, RETENTION, Word
 from swift.core.timestamp import MAX_OFFSET, Timestamp
 from swift.middleware.locked_objects import WORD_KEY
 from swift.s3 import metadata
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
+from swift.wire.message import environ_key
 from swift.wire.subanswer import Subanswer
 
 TRANSIENT = "x-object-transient-sysmeta-s3api-"
@@ -140,3 +141,10 @@ def after(before: Subanswer) -> str:
     if found.offset + step > MAX_OFFSET:
         return Timestamp.now().internal
     return Timestamp(found, offset=step).internal
+
+
+def rewritten(before: Subanswer) -> dict[str, str]:
+    """The native headers (environ keys) of a PUT that writes an object onto itself: its lock stays what it is, and is no reason against it."""
+    seen = before.get("x-backend-timestamp") or before.get("x-timestamp") or ""
+    kept = {environ_key(name): before.get(name.lower()) for name in (RETENTION, LEGAL_HOLD)}
+    return {WORD_KEY: Word(seen, is_kept=True).text(), **{key: value for key, value in kept.items() if value}}

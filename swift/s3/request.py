@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from swift.middleware.info import get_container_info
+from swift.middleware.info import container_key, get_container_info
 from swift.s3 import answers, metadata, names, payload
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
@@ -441,10 +441,15 @@ class S3Request:
         self.authenticate()
         if self.account is None:
             raise S3Error("AccessDenied", reason="no_account")
-        name = bucket if bucket is not None else self.bucket
-        info: Mapping[str, Any] = get_container_info(
-            self.environ, self.app, str_to_wsgi(account or self.account), str_to_wsgi(name or "")
-        )
+        of = account or self.account
+        name = (bucket if bucket is not None else self.bucket) or ""
+        info: Mapping[str, Any]
+        known = self.environ.get("swift.infocache")
+        if known:  # by a native request of this one: asked for several times in each
+            info = known.get(container_key(of, name))
+            if info is not None and not info["sysmeta"].get("versions-container"):
+                return info
+        info = get_container_info(self.environ, self.app, str_to_wsgi(of), str_to_wsgi(name))
         return info
 
     def forget_infos(self) -> None:

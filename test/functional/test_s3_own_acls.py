@@ -195,3 +195,19 @@ def test_what_nobody_owns_and_what_is_no_acl_is_closed(running, owner):
     wrong = client(running, "test:tester", "wrong")
     for call in ("list_objects_v2", "get_bucket_versioning", "get_bucket_acl"):
         assert refused(getattr(wrong, call), Bucket="private-bucket") == ("SignatureDoesNotMatch", 403)
+
+
+def test_the_acl_of_a_locked_object_can_be_changed(owner):
+    """Which writes it onto itself: the lock stays, and no default retention comes to what was there before."""
+    owner.create_bucket(Bucket="acl-locked", ObjectLockEnabledForBucket=True)
+    held = owner.put_object(Bucket="acl-locked", Key="held", Body=b"x", ObjectLockLegalHoldStatus="ON")
+    owner.put_object(Bucket="acl-locked", Key="free", Body=b"y")
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    owner.put_object_lock_configuration(Bucket="acl-locked", ObjectLockConfiguration={"Rule": rule})
+    for key in ("held", "free"):
+        owner.put_object_acl(Bucket="acl-locked", Key=key, ACL="public-read")
+        assert ("AllUsers", "READ") in grants(owner.get_object_acl(Bucket="acl-locked", Key=key))
+    named = {"Bucket": "acl-locked", "Key": "held", "VersionId": held["VersionId"]}
+    assert owner.get_object_legal_hold(**named)["LegalHold"]["Status"] == "ON"
+    assert refused(owner.delete_object, **named) == DENIED
+    assert "ObjectLockMode" not in owner.head_object(Bucket="acl-locked", Key="free")

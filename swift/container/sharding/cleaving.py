@@ -46,6 +46,38 @@ def cleave(visit: Visit) -> CleavingContext | None:
     return record
 
 
+def move_ahead(visit: Visit) -> bool:
+    """Bring the rows of a shard that is to be merged into others to these before its own file retires; returns False if some are not there.
+
+    From then on who lists looks for its names there.
+    """
+    own = visit.own()
+    source = visit.run(_whole_file, visit.broker)
+    policy = visit.run(lambda: visit.broker.storage_policy_index)
+    for item in visit.others():
+        if item["state"] not in _CLEAVABLE or not change.overlap(item, own):
+            continue
+        spot = visit.local.spot(*item["name"].split("/", 1))
+        run = visit.run_at(spot)
+        shard, _ = run(visit.local.open, spot, item, visit.root, policy)
+        lower = max(item["lower"], own["lower"])
+        upper = min((u for u in (item["upper"], own["upper"]) if u), default="")
+        rows = source._replace(lower=lower, upper=upper)
+        moving.move(rows, shard, visit.options.row_batch, run)
+        if not visit.replicate_shard(spot, visit.sharder.old_quorum):
+            visit.error = f"too few replicas of {item['name']} answer"
+            visit.logger.warning("%s is not merged yet: %s", visit.path, visit.error)
+            return False
+    return True
+
+
+def _whole_file(broker: ContainerBroker) -> moving.Rows:
+    """All rows of a container's newest file. Blocks."""
+    broker.commit_pending()
+    broker.reload_files()
+    return moving.Rows(broker.file, "", "", -1, broker.max_row())
+
+
 def _is_behind(item: ShardRange, cursor: str) -> bool:
     return not cursor or not item["upper"] or item["upper"] > cursor
 

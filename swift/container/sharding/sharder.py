@@ -288,6 +288,8 @@ class ContainerSharder(ContainerReplicator):
             leading.enable(visit, found.info)
         if visit.own()["state"] not in CLEAVING:
             return
+        if visit.own()["state"] == SHRINKING and not cleaving.move_ahead(visit):
+            return
         if visit.others() or (not gone and visit.is_leader and leading.agree(visit)):
             started = clock.time()
             if visit.run(files.begin, visit.broker):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from swift.core.fault_points import fault_point
 from swift.db.connection import Connection
 
-from ..shard_ranges import CLEAVING, UPDATING, Finder, ShardRange
+from ..shard_ranges import UPDATING, Finder, ShardRange
 from ..sharded import SHARDED, SHARDING
 from . import context, files, moving
 from .visit import Visit
@@ -51,7 +51,7 @@ def _bounds(visit: Visit) -> list[Bounds]:
             return [("", "")]
         if reached:
             return [("", reached), *([(own["upper"], "")] if own["upper"] else [])]
-    if own["deleted"] and own["state"] in CLEAVING and state != SHARDING:
+    if own["deleted"] and state != SHARDING:
         return [("", "")]  # it has nothing of its own any more
     return _outside(own)
 

@@ -12,7 +12,7 @@ from swift.s3.access_logging.batches import Batches, Place
 from swift.s3.errors import S3Error
 from swift.s3.identity import account_id_of
 from swift.s3.request import S3Request
-from swift.telemetry.served import Served
+from swift.telemetry.served import DoneCallback, Served
 from swift.wire.server import before_the_end
 
 NAME = "Logging"
@@ -51,6 +51,8 @@ def watch(request: S3Request, operation: _Operation, error: S3Error | None = Non
         return
     if error is not None and error.code == "NoSuchBucket":
         return
+    if any(isinstance(callback, _Line) for callback in callbacks):
+        return  # a visit to a site may read several objects, and is one request
     try:
         found = bucket_documents.load(request, NAME)
     except S3Error:
@@ -66,7 +68,17 @@ def watch(request: S3Request, operation: _Operation, error: S3Error | None = Non
         facts = _facts(request, operation, served, ready, code)
         waiting.add(_place(request, found, served.end), line.made(facts).encode("utf-8", "replace"))
 
-    callbacks.append(done)
+    callbacks.append(_Line(done))
+
+
+class _Line:
+    """The callback of a request that is logged."""
+
+    def __init__(self, done: DoneCallback) -> None:
+        self._done = done
+
+    def __call__(self, served: Served) -> None:
+        self._done(served)
 
 
 def _place(request: S3Request, found: dict[str, Any], moment: float) -> Place:

@@ -68,7 +68,11 @@ def put_object(request: S3Request) -> Answer:
     acl = _wanted(request, access.acl_of_object(found))
     access.check_changed_acl(request, acl.is_public)
     container, name = object_changes.place(request, found)
-    headers = {_OBJECT_KEY: acl.stored(), "HTTP_X_TIMESTAMP": object_changes.after(found)}
+    headers = {
+        _OBJECT_KEY: acl.stored(),
+        "HTTP_X_TIMESTAMP": object_changes.after(found),
+        **object_changes.rewritten(found),
+    }
     if container != request.bucket:
         headers["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
     if (found.get("x-static-large-object") or "").lower() == "true":

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from swift.core.object_lock import WORD, Word
 from swift.core.timestamp import Timestamp
 from swift.s3 import object_changes, tagging
 from swift.s3.multipart import layout, marker
@@ -191,7 +192,11 @@ class Bucket:
         """Remove an object if it is still the one that was found. Returns True if it went."""
         if found.written is None:
             return False
-        headers = {"X-Timestamp": Timestamp(found.written, offset=1).internal}
+        seen = found.headers.get("X-Backend-Timestamp") or found.written.internal
+        headers = {
+            "X-Timestamp": Timestamp(found.written, offset=1).internal,
+            WORD: Word(seen).text(),  # a lock that comes at this moment counts
+        }
         status, _, _ = self._call("DELETE", container or self.name, key, headers)
         if status not in (204, 404, 409):
             raise Unsure(f"DELETE {self.name}/{key}: {status}")

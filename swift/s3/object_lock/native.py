@@ -113,8 +113,8 @@ class ObjectLock:
 
     def _give_retention(self, environ: dict[str, Any], info: Any) -> None:
         """What a new version has by its bucket's rule, if it brings nothing of its own. Raises HTTPServiceUnavailable."""
-        if environ.get(_RETENTION_KEY) or environ.get("CONTENT_TYPE") == MARKER_TYPE:
-            return
+        if environ.get(_RETENTION_KEY) or environ.get("CONTENT_TYPE") == MARKER_TYPE or WORD_KEY in environ:
+            return  # the last: it is written onto itself, and is none the newer for it
         try:
             found = bucket_documents.parse(info["sysmeta"][CONFIGURED], lambda _: None)
         except bucket_documents.Unreadable:

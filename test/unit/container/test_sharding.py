@@ -1,98 +1,10 @@
 """Containers become shards, and shards one again, on three nodes in this process: no row is lost, doubled or left behind."""
 
-import collections
-import json
-
 import pytest
 
 from swift.container.shard_ranges import ACTIVE, SHARDED
-from swift.container.sharding.sharder import ContainerSharder
 from swift.core import swift_dir
-from test.replicas import Nodes
-
-ROOT = ("AUTH_a", "c")
-
-
-class Shards(Nodes):
-    """Nodes with sharders; rows are told to servers as object servers tell them."""
-
-    def sharder(self, node, **conf):
-        options = {
-            "auto_shard": "true",
-            "shard_container_threshold": "20",
-            "rows_per_shard": "10",
-            "minimum_shard_size": "4",
-            "shrink_threshold": "4",
-            **conf,
-        }
-        return ContainerSharder({**self.conf(node), **options}, self.logger, self.ring)
-
-    def shard(self, *nodes, **conf):
-        for node in nodes or sorted(self.running):
-            self.sharder(node, **conf).run_once()
-        assert [line for line in self.logger.lines if "ERROR" in line] == []
-
-    def make(self, policy=0, **headers):
-        for node in self.part_nodes(*ROOT)[1]:
-            assert self.request(
-                node, "PUT", "AUTH_a/c", "1700000000.00000", X_Backend_Storage_Policy_Index=policy,
-                X_Container_Sysmeta_Sharding="True", **headers,
-            ) in (201, 202)  # fmt: skip
-
-    def update(self, names, second=1, deleted=0, nodes=None, at=ROOT):
-        rows = [
-            {"name": name, "created_at": f"17000{second:05d}.00000", "size": 7, "content_type": "t/x", "etag": "e",
-             "deleted": deleted, "storage_policy_index": 0} for name in names
-        ]  # fmt: skip
-        for node in self.part_nodes(*at)[1] if nodes is None else nodes:
-            assert self.request(
-                node, "UPDATE", "/".join(at), "1700000000.00000", json.dumps(rows),
-                X_Backend_Storage_Policy_Index=0,
-            ) == 202  # fmt: skip
-
-    def containers(self):
-        """{(account, container): [broker]} of all that lie anywhere."""
-        found = collections.defaultdict(list)
-        for path in sorted(self.home.glob("*/sd*/containers/*/*/*")):
-            broker = self.broker_class(str(path / f"{path.name}.db"), logger=self.logger)
-            if broker.exists():
-                info = broker.info()
-                found[info["account"], info["container"]].append(broker)
-        return found
-
-    def listing(self, node=None):
-        """What a proxy would list of the root, asking one replica of each."""
-        return self._listing(ROOT, "", "", [])
-
-    def _listing(self, names, lower, upper, above):
-        primaries = self.part_nodes(*names)[1]
-        broker = self.broker(primaries[len(above) % len(primaries)], *names)
-        if not broker.exists():
-            return []
-        others = sorted(broker.other_shard_ranges(), key=lambda r: (r["upper"] == "", r["upper"]))
-        if names in above or broker.db_state() not in ("sharding", "sharded"):
-            return rows_of(broker, lower, upper)
-        found, at = [], lower
-        for item in others:
-            if item["state"] not in (30, 40, 50, 60) or (item["upper"] and item["upper"] <= at):
-                continue
-            if item["lower"] > at:
-                break
-            end = item["upper"] if not upper or (item["upper"] and item["upper"] < upper) else upper
-            found += self._listing(tuple(item["name"].split("/", 1)), at, end, [*above, names])
-            at = end
-            if not at:
-                return found
-        return found + rows_of(broker, at, upper)
-
-
-def rows_of(broker, lower, upper):
-    with broker.connection(broker.component_files()[0]) as conn:
-        return [
-            name
-            for (name,) in conn.execute("SELECT name FROM object WHERE deleted = 0 ORDER BY name")
-            if name > lower and (not upper or name <= upper)
-        ]
+from test.shards import ROOT, Shards, names, rows_of, until_done
 
 
 @pytest.fixture
@@ -101,22 +13,6 @@ def nodes(tmp_path, monkeypatch):
     made = Shards(tmp_path)
     yield made
     made.stop()
-
-
-def names(count, start=0):
-    return [f"o{number:04d}" for number in range(start, start + count)]
-
-
-def until_done(nodes, passes=12, **conf):
-    for _ in range(passes):
-        nodes.shard(**conf)
-        if all(
-            broker.db_state() in ("sharded", "collapsed", "unsharded")
-            for found in nodes.containers().values()
-            for broker in found
-        ):
-            return
-    raise AssertionError("still sharding")
 
 
 def test_a_container_is_sharded(nodes):

@@ -221,6 +221,21 @@ def test_many_short_shards_are_asked_beside_each_other(cluster):
     assert entries(shards.list(marker="0123", limit=300))[-1]["name"] == "0423"
 
 
+def test_how_many_are_asked_at_first_follows_the_rows_that_they_have(cluster):
+    shards = Shards(cluster)
+    names = [f"{i:04d}" for i in range(600)]
+    shards.split(names, names[9:590:10])
+    headers = shards.headers
+    shards.headers = lambda path: {**headers(path), "X-Container-Object-Count": "600"}
+    cluster.seen.clear()
+    assert len(entries(shards.list(limit=40))) == 40
+    assert 4 <= len([seen for seen in cluster.of("container", "GET") if ".shards_a" in seen.path]) <= 6
+    shards.headers = lambda path: {**headers(path), "X-Container-Object-Count": "6000000"}
+    cluster.seen.clear()
+    assert len(entries(shards.list(limit=9))) == 9
+    assert len([seen for seen in cluster.of("container", "GET") if ".shards_a" in seen.path]) == 1
+
+
 def test_pages_end_where_the_next_begin(cluster):
     shards = Shards(cluster)
     names = {f"{letter}/{i}" for letter in "abcdef" for i in range(7)}
@@ -328,6 +343,22 @@ def test_the_root_is_not_asked_again_for_what_is_known(cluster):
     assert answer[1]["x-backend-cached-results"] == "true"
     assert shards.list(cache)[1]["x-container-object-count"] == "2"
     assert len(entries(cluster.request("GET", "/v1/a/c", {"X-Newest": "true"}, environ=cache))) == 2
+
+
+def test_old_versions_are_not_counted_with_what_is_listed(cluster):
+    shards = Shards(cluster)
+    shards.split({"a", "c"}, ["b"])
+    headers = shards.headers
+    sizes = {"a/c": "5", "a/hidden": "70"}
+    shards.headers = lambda path: {
+        **headers(path),
+        "X-Container-Bytes-Used": sizes.get(path, "0"),
+        **({"X-Container-Sysmeta-Versions-Container": "hidden"} if path == "a/c" else {}),
+    }
+    cache = {"swift.cache": LocalCache()}
+    cluster.request("HEAD", "/v1/a/c", environ=cache)
+    for _ in range(2):
+        assert shards.list(cache, limit=1)[1]["x-container-bytes-used"] == "5"
 
 
 def test_outdated_shards_are_asked_for_again(cluster):

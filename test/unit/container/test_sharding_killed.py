@@ -1,0 +1,117 @@
+"""A sharder is killed at each of its steps: the next pass goes on, and at no time is a row lost, doubled or not listed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from swift.core import swift_dir
+from swift.core.concurrency import sleep
+from test.shards import OPTIONS, ROOT, Shards, names, until_done
+
+CHILD = textwrap.dedent(
+    """
+    import json, sys
+    from swift.core.concurrency import patch
+    patch()
+    from swift.container.sharding.sharder import ContainerSharder
+    from swift.core import swift_dir
+    from swift.ring.lookup import Ring
+    from test.replicas import QuietLogger
+    for conf in json.loads(sys.argv[1]):
+        swift_dir.use(conf["swift_dir"])
+        ContainerSharder(conf, QuietLogger(), Ring(conf["swift_dir"], "container")).run_once()
+    """
+)
+SPLITTING = [
+    "shard:begin:built",
+    "shard:begin:renamed",
+    "shard:found:stored",
+    "shard:created:sent",
+    "shard:created:sent:3",
+    "shard:cleave:opened",
+    "shard:move:batch",
+    "shard:move:batch:2",
+    "shard:cleave:moved",
+    "db:exchange:done:2",
+    "shard:cleave:replicated",
+    "shard:cleave:stored",
+    "shard:finish:stored",
+    "shard:end:ready",
+    "shard:end:unlinked",
+]
+LATE = ["shard:strays:moved", "shard:strays:replicated", "shard:strays:removed"]
+MERGING = [
+    "shard:shrink:stored",
+    "shard:begin:renamed",
+    "shard:cleave:moved",
+    "shard:cleave:replicated",
+    "shard:cleave:stored",
+    "shard:finish:stored",
+    "shard:end:unlinked",
+]
+
+
+@pytest.fixture
+def nodes(tmp_path, monkeypatch):
+    monkeypatch.setattr(swift_dir, "_current", None)
+    made = Shards(tmp_path)
+    yield made
+    made.stop()
+
+
+def pass_killed_at(nodes, point):
+    """One pass in a process that dies at the point; returns False if it did not come there."""
+    confs = [{**nodes.conf(node), **OPTIONS} for node in sorted(nodes.running)]
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, json.dumps(confs)],
+        env={**os.environ, "SWIFT_FAULT_POINT": point},
+        stderr=subprocess.PIPE,
+    )
+    while child.poll() is None:
+        sleep(0.02)
+    error = child.stderr.read()
+    child.stderr.close()
+    assert child.returncode in (0, -signal.SIGKILL), error
+    return child.returncode != 0
+
+
+def killed_at_each(nodes, points, wanted):
+    for point in points:
+        # it may take some passes until there is something to do there
+        assert any(pass_killed_at(nodes, point) for _ in range(5)), point
+        assert nodes.listing() == wanted, point
+
+
+def test_while_a_container_is_split(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    killed_at_each(nodes, SPLITTING, names(45))
+    until_done(nodes)
+    assert nodes.listing() == names(45)
+    wanted = names(45)
+    for number, point in enumerate(LATE, 2):
+        late = [f"o0007-{number}", f"o0031-{number}"]
+        nodes.update(late, number)
+        wanted = sorted([*wanted, *late])
+        assert pass_killed_at(nodes, point), point
+    nodes.shard()
+    assert nodes.listing() == wanted
+    assert all(broker.get_objects(9) == [] for broker in nodes.containers()[ROOT])
+
+
+def test_while_shards_are_merged(nodes):
+    nodes.make()
+    nodes.update(names(25))
+    until_done(nodes)
+    for node in nodes.part_nodes(*ROOT)[1]:
+        nodes.request(node, "POST", "AUTH_a/c", "1790000000.00000", X_Container_Sysmeta_Sharding="False")
+    killed_at_each(nodes, MERGING, names(25))
+    for _ in range(8):
+        nodes.shard()
+        assert nodes.listing() == names(25)
+    assert {broker.db_state() for broker in nodes.containers()[ROOT]} == {"collapsed"}
