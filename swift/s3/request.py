@@ -385,6 +385,21 @@ class S3Request:
         )
         return info
 
+    def seems_owner(self) -> bool:
+        """Returns True if the auth filter said so of the access key lately, about the account that is asked about: it will do so again, and if not,
+        it refuses. Raises S3Error if the signature is not right, as far as that is looked at."""
+        known, credential = self._known_users, self.credential
+        if known is None or credential is None:
+            return False
+        who, account = self.likely()
+        if who.account != account:
+            return False
+        found = known.owns(credential.access_key)
+        if found is None:
+            found = self.owns_account()
+            known.put_owns(credential.access_key, found)
+        return found
+
     def owns_account(self, account: str | None = None) -> bool:
         """Returns True if who asks is an owner of the account by the auth filter's word. Raises S3Error if the signature is not right."""
         if self.identity.is_anonymous or not self.account:

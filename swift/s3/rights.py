@@ -110,7 +110,7 @@ def without_referrers(acl: str | None) -> str | None:
 class KnownUsers:
     """Who access keys are of, as the auth filter has said lately; whether a signature is right is another question.
 
-    `get` gives (identity, account that the key leads to).
+    `get` gives (identity, account that the key leads to); `owns`: whether who has the key owns that account, None if nobody has asked lately.
     """
 
     def __init__(self, seconds: float, most: int, clock: Callable[[], float]) -> None:
@@ -118,6 +118,7 @@ class KnownUsers:
         self._most = most
         self._clock = clock
         self._found: dict[str, tuple[float, Identity, str]] = {}
+        self._owns: dict[str, tuple[float, bool]] = {}
 
     def get(self, access_key: str) -> tuple[Identity, str] | None:
         found = self._found.get(access_key)
@@ -129,3 +130,12 @@ class KnownUsers:
         if len(self._found) >= self._most:
             self._found.clear()
         self._found[access_key] = self._clock() + self._seconds, identity, account
+
+    def owns(self, access_key: str) -> bool | None:
+        found = self._owns.get(access_key)
+        return None if found is None or found[0] < self._clock() else found[1]
+
+    def put_owns(self, access_key: str, owns: bool) -> None:
+        if len(self._owns) >= self._most:
+            self._owns.clear()
+        self._owns[access_key] = self._clock() + self._seconds, owns

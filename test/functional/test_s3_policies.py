@@ -160,6 +160,17 @@ def test_a_denial_wins_over_the_owner(owner, bucket):
     assert refused(owner.delete_bucket, Bucket=bucket) == DENIED
     owner.get_bucket_policy(Bucket=bucket)
     owner.delete_bucket_policy(Bucket=bucket)
+    everything = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "NotAction": "s3:GetObject",
+        "Resource": f"arn:aws:s3:::{bucket}*",
+    }
+    for denial in (everything, statement(f"{bucket}*", "Deny", "*", "*")):
+        put(owner, bucket, denial)
+        put(owner, bucket, denial)
+        owner.get_bucket_policy(Bucket=bucket)
+        owner.delete_bucket_policy(Bucket=bucket)
     owner.delete_object(Bucket=bucket, Key="open/a")
 
 

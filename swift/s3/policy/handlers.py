@@ -33,7 +33,8 @@ def _must_be_owner(request: S3Request) -> None:
     granted = request.granted.has(request.account or "", request.bucket or "", None)
     if granted or request.is_decided:
         return
-    access.require(request, "", request.bucket or "", permission="OWNER")
+    if not request.owns_account():
+        raise S3Error("AccessDenied", reason="not_the_owner")
 
 
 # -- policies -------------------------------------------------------------------------------------------------------------

@@ -189,3 +189,25 @@ def test_a_bucket_that_nothing_is_known_of_lets_nobody_in():
     with pytest.raises(S3Error) as caught:
         access.decide(request, operations.find(request))
     assert caught.value.status == 503
+
+
+def test_a_policy_costs_an_owner_no_second_native_request():
+    """Who may anyway is let by the native request, which looks at the signature; somebody else's is looked at before a grant."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::bucket/*",
+    }
+    for owned, asked in (("AUTH_test", 0), ("AUTH_else", 1)):
+        PROCESS_CACHE.clear()
+        below = Below(owned=owned)
+        below.known = {"X-Container-Sysmeta-S3api-Conf-Policy": stored([statement])}
+        known = KnownUsers(60.0, 10, lambda: 0.0)
+        for _ in range(2):
+            request = made(below, "GET", "/bucket/key", options=Options())
+            request._known_users = known
+            below.seen.clear()
+            access.decide(request, operations.find(request))
+            assert bool(request.granted) is (owned == "AUTH_else")
+        assert len(below.seen) == asked
