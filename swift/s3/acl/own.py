@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from swift.middleware.info import forget_container
-from swift.s3 import access, object_changes
+from swift.s3 import access, metadata, object_changes
 from swift.s3.acl import forms
 from swift.s3.acl.forms import Acl
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import copies
+from swift.s3.notifications import events
 from swift.s3.request import S3Request, quoted
 from swift.wire.message import str_to_wsgi
 from swift.wire.subanswer import Subanswer
@@ -77,12 +78,19 @@ def put_object(request: S3Request) -> Answer:
         headers["HTTP_X_BACKEND_ALLOW_RESERVED_NAMES"] = "true"
     if (found.get("x-static-large-object") or "").lower() == "true":
         copies.rewrite(request, found, container, name, headers)
-        return empty(200)
-    headers["HTTP_X_COPY_FROM"] = str_to_wsgi("/" + quoted(f"{container}/{name}"))
-    answer = request.ask("PUT", container, name, headers=headers, body=b"")
-    if answer.status not in (201, 202):
-        raise request.error_of(answer, request.bucket, request.key)
-    answer.drain()
+    else:
+        headers["HTTP_X_COPY_FROM"] = str_to_wsgi("/" + quoted(f"{container}/{name}"))
+        answer = request.ask("PUT", container, name, headers=headers, body=b"")
+        if answer.status not in (201, 202):
+            raise request.error_of(answer, request.bucket, request.key)
+        answer.drain()
+    request.tell(
+        events.ACL_PUT,
+        request.key,
+        size=found.content_length,
+        etag=found.get(metadata.ETAG) or found.etag,
+        version_id=found.get("x-object-version-id"),
+    )
     return empty(200)
 
 
