@@ -126,9 +126,7 @@ class _Completion:
         checksum = part_checksums.of_whole(announced, self.parts, self._found.kept)
         part_checksums.check_whole(request, announced, checksum)
         stored = self._store(etag, checksum)
-        if self._let_go(stored):
-            replaced.remove(request, self._found.unused, stored.timestamp)
-        replaced.clean_up(request, stored, self.upload)
+        is_first = self._let_go(stored)
         request.tell(
             events.CREATED_BY_PARTS,
             self.key,
@@ -137,6 +135,9 @@ class _Completion:
             version_id=stored.get("x-object-version-id"),
             timestamp=stored.timestamp,
         )
+        if is_first:
+            replaced.remove(request, self._found.unused, stored.timestamp)
+        replaced.clean_up(request, stored, self.upload)
         return _result(request, self.bucket, self.key, etag, checksum), self._shown
 
     def _store(self, etag: str, checksum: str | None) -> Subanswer:

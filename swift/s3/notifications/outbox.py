@@ -114,11 +114,14 @@ class Outbox:
         try:
             while self.late:
                 sleep(_BETWEEN)
-                if not self.late:
-                    return
-                batch = self.late[0]
-                if self._sent(*batch) and self.late and self.late[0] is batch:
-                    self.late.popleft()
-                    self.late_rows -= len(batch[1])
+                down: set[str] = set()  # a container that is not there holds up no others
+                for batch in list(self.late):
+                    if batch[0] in down:
+                        continue
+                    if not self._sent(*batch):
+                        down.add(batch[0])
+                    elif batch in self.late:  # else the end of the process has come
+                        self.late.remove(batch)
+                        self.late_rows -= len(batch[1])
         finally:
             self._is_trying = False

@@ -141,6 +141,13 @@ def test_what_is_no_message_is_told_from_one(text: str) -> None:
         queue.message_of(text)
 
 
+@pytest.mark.parametrize("ahead", [-5, 0, 5])
+def test_what_is_delivered_is_gone_whatever_the_clocks_say(ahead: int) -> None:
+    name = queue.row_name(Timestamp(Timestamp.now(), delta=ahead * 100_000), "tx", 0)
+    row = queue.row(name, {})
+    assert queue.taken_away(name)["created_at"] > row["created_at"]
+
+
 @given(
     st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True), st.text(max_size=30), st.floats(0, 9_000_000_000)
 )
