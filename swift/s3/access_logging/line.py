@@ -18,7 +18,9 @@ _NAMES = {
 _SECRET = frozenset((
     "awsaccesskeyid", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "temp_url_sig",
 ))  # fmt: skip
-_PARAMETER = re.compile(r"([^&;=]*)=([^&;]*)")
+_PARAMETER = re.compile(
+    r"(?<![^&;])([^&;=]*)=([^&;]*)"
+)  # from its first letter, else a long one takes seconds
 _BARE = re.compile(r"[^\x00-\x20\x7f\"\\]*")
 _QUOTED = re.compile(r"[^\x00-\x1f\x7f\"\\]*")
 _MOST_CHARACTERS = 4096  # of a field
