@@ -102,13 +102,28 @@ class Outbox:
             spawn_n(self._try_again)
 
     def last_try(self) -> None:
-        """Of all that waits here, at the end of a process."""
-        while self.late:
-            container, rows, send = self.late.popleft()
-            self.late_rows -= len(rows)
-            if not self._sent(container, rows, send):
-                self.lost += len(rows)
-                self.told("ERROR %d events are lost with this process", len(rows))
+        """Of all that waits here, at the end of a process. Whoever sets a time for it is heard."""
+        down: set[str] = set()
+        lost = 0
+        try:
+            while self.late:
+                container, rows, send = self.late[0]
+                try:
+                    is_kept = container not in down and send(container, rows)
+                except Exception:
+                    is_kept = False
+                if not is_kept:
+                    down.add(container)
+                    lost += len(rows)
+                if self.late:
+                    self.late.popleft()
+        finally:
+            lost += sum(len(rows) for _, rows, _ in self.late)
+            self.late.clear()
+            self.late_rows = 0
+            self.lost += lost
+            if lost:
+                self.told("ERROR %d events are lost with this process", lost)
 
     def _try_again(self) -> None:
         try:

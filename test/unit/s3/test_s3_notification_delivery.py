@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from swift.core import clock
-from swift.core.concurrency import sleep, spawn
+from swift.core.concurrency import Timeout, sleep, spawn
 from swift.core.timestamp import Timestamp
 from swift.s3 import patience
 from swift.s3.errors import S3Error
@@ -147,6 +147,26 @@ def test_what_waits_for_one_container_holds_up_no_other_and_goes_at_once(
     assert sent == names and box.late_rows == len(names)
     assert tried.count("bad") <= 20  # once a round
     box.late.clear()
+
+
+def test_the_end_of_a_process_does_not_wait_for_a_queue_that_is_away() -> None:
+    said: list[str] = []
+
+    def send(container: str, rows: list[dict[str, Any]]) -> bool:
+        if container == "silent":
+            sleep(60)
+        if container == "down":
+            raise OSError("down")
+        return True
+
+    box = Outbox(lambda message, *args: said.append(message % args))
+    for container in ("up", "down", "down", "silent", "silent"):
+        box.late.append((container, [{"name": "x"}], send))
+    box.late_rows = 5
+    with pytest.raises(Timeout):
+        with Timeout(0.2):
+            box.last_try()
+    assert said == ["ERROR 4 events are lost with this process"] and box.lost == 4 and not box.late_rows
 
 
 # -- out of the queue
