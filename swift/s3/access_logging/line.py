@@ -103,7 +103,7 @@ def made(facts: Facts) -> str:
         "-" if facts.size is None else str(facts.size),
         str(max(0, round(facts.total))),
         str(max(0, round(facts.turn_around))),
-        _quoted(facts.referer),
+        _quoted(uri_of(*facts.referer.partition("?")[::2])),
         _quoted(facts.agent),
         _bare(facts.version),
         _bare(facts.request_id),
