@@ -344,6 +344,8 @@ class Delivery:
 
     def _rest(self, error: Exception) -> None:
         self.figures.failures += 1
+        if clock.monotonic() < self.resting_until:
+            return  # one of those that were under way beside it has found out first
         self._pause = min(max(_FIRST_PAUSE, self._pause * 2), self.target.longest_pause)
         self.resting_until = clock.monotonic() + self._pause
         self._told(

@@ -295,6 +295,13 @@ def test_the_pauses_grow_and_end_with_a_success() -> None:
     assert made._pause == 0 and not local.rows
 
 
+def test_those_that_fail_side_by_side_are_one_failure() -> None:
+    made = delivery(Taker(), Fake())
+    for _ in range(4):
+        made._rest(Unreachable("no"))
+    assert made._pause == 1 and made.figures.failures == 4
+
+
 def test_one_message_that_nobody_wants_holds_up_no_other() -> None:
     local, target = Fake(), Taker(batch="3")
     target.bad = {"b"}
