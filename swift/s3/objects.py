@@ -344,7 +344,8 @@ def _keeps_versions(request: S3Request) -> bool:
     info = request.container_info()
     if not 200 <= info["status"] < 300:
         raise S3Error("ServiceUnavailable")
-    return truthy(info["sysmeta"].get("versions-enabled"))
+    sysmeta = info["sysmeta"]
+    return truthy(sysmeta.get("versions-enabled")) or sysmeta.get("versions-mode") == "history"
 
 
 def _is_nothing_current(request: S3Request, bucket: str, key: str) -> bool:
