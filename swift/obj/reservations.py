@@ -90,7 +90,8 @@ class Reservations:
     """Those of the devices below `root`."""
 
     def __init__(self, root: str) -> None:
-        self._path = _path_of(root)
+        self._root = root
+        self._path = ""  # known once somebody takes one: who made this may have been root, and is to become somebody else
 
     def take(
         self, store: ObjectStore, place: Place, timestamp: str, patience: float | None = None
@@ -113,6 +114,8 @@ class Reservations:
         return held
 
     def _open(self) -> int:
+        if not self._path:
+            self._path = _path_of(self._root)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:

@@ -1007,6 +1007,51 @@ def test_without_versions_one_request_is_one(world):
     assert call(world.app, A + "/plain/o", environ=environ, read=False).raw_body is body
 
 
+def test_a_deletion_under_a_condition_has_the_time_of_what_was_seen(world):
+    """A server that has missed a newer link would keep a tombstone of now, and remove that link everywhere one day."""
+    first = world.put("/c/o", b"one")
+    seen = world.objects("c")["o"].timestamp
+    sent = []
+
+    def before(environ):
+        if environ["REQUEST_METHOD"] == "DELETE":
+            sent.append(environ["HTTP_X_TIMESTAMP"])
+
+    world.store.before = before
+    answer = world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=seen)
+    assert answer.status_int == 204
+    assert sent == [Timestamp(seen, offset=1).internal]
+    marker = answer.headers["X-Object-Version-Id"]
+    assert world.brief() == [("o", marker, True), ("o", first, False)]
+
+
+def test_a_deletion_under_a_condition_is_newer_than_what_came_to_nothing(world):
+    first = world.put("/c/o", b"one")
+    seen, later = world.objects("c")["o"].timestamp, Timestamp.now().internal
+    real = world.store.object_delete
+    sent = []
+
+    def delete(environ, key, name):
+        if "\0" in name:
+            return real(environ, key, name)
+        sent.append(environ["HTTP_X_TIMESTAMP"])
+        if len(sent) == 1:
+            return 409, {"X-Backend-Timestamp": later}, b""
+        return real(environ, key, name)
+
+    world.store.object_delete = delete
+    assert world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=seen).status_int == 204
+    assert sent == [Timestamp(seen, offset=1).internal, Timestamp(later, offset=1).internal]
+    sent.clear()
+    world.put("/c/o", b"two")
+    world.store.object_delete = lambda environ, key, name: (
+        real(environ, key, name) if "\0" in name else (409, {}, b"")
+    )
+    answer = world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=world.objects("c")["o"].timestamp)
+    assert answer.status_int == 409 and world.get("/c/o").body == b"two"
+    assert len(world.hidden) == 3 and world.get(f"/c/o?version-id={first}").body == b"one"
+
+
 # -- locks -------------------------------------------------------------------------------------------------------------------
 
 

@@ -284,3 +284,17 @@ def test_no_disk_is_blamed_for_reservations_that_cannot_be_had(app, monkeypatch,
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert app.files() == [f"{T1}.data"]
     assert app.request("DELETE", X_Timestamp=T2).status == 204
+
+
+def test_reservations_are_those_of_the_user_that_a_worker_becomes(app, monkeypatch):
+    """Its parent, which is root, has made the application."""
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[0])
+    place = store.locate("7", hash_path("a/c/o"), "/a/c/o")
+    monkeypatch.setattr(reservations.os, "geteuid", lambda: 4242)
+    made = reservations.Reservations(app.root)
+    monkeypatch.undo()
+    other = reservations.Reservations(app.root).take(store, place, T1)
+    with pytest.raises(Refused):
+        made.take(store, place, T2, 0.05)
+    other.close()
+    reservations.take_away(app.root)
