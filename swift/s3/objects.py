@@ -28,6 +28,7 @@ from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import events
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
+from swift.wire.errors import ResponseBroken
 from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
@@ -110,7 +111,7 @@ def _checksum(
     try:
         items = manifests.items_of(request, bucket, key, whole)
         text = str(items[int(query["part-number"]) - 1].get(manifests.CHECKSUM, ""))
-    except (S3Error, IndexError):
+    except (S3Error, ResponseBroken, IndexError):
         return []  # the object has changed meanwhile
     return checksums.headers_of_part(text)
 

@@ -235,6 +235,30 @@ def test_parts_of_what_was_archived_stay(
     assert not removed
 
 
+def test_parts_of_what_a_server_has_missed_the_archiving_of_stay(monkeypatch: Any) -> None:
+    """Versions are suspended now; the one that the server tells of was made before."""
+    row = {
+        "name": "k",
+        "version_id": "0000000002.00000",
+        "last_modified": "2026-11-21T05:10:30.123450",
+        "slo_etag": "4",
+    }
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "GET":
+            return "200 OK", [], orjson.dumps([row])
+        if "version-id" in query:
+            return "200 OK", [*_LARGE, ("X-Object-Sysmeta-S3api-Upload-Id", _UPLOAD)], b""
+        return "200 OK", [], b""
+
+    told = [("X-Backend-Replaced-Large-Object", f"1;{_UPLOAD},2;{_UPLOAD[:-1]}v")]
+    removed: list[str] = []
+    monkeypatch.setattr(replaced.layout, "rows_below", lambda *args: removed.append(args[2]) or ())
+    request: Any = _Request(answers, {"versions-container": "v", "versions-enabled": "False"})
+    replaced.clean_up(request, Subanswer({"REQUEST_METHOD": "PUT"}, "201 Created", told, [], 0.0))
+    assert removed == [f"k/{_UPLOAD[:-1]}v/"]
+
+
 def test_the_segments_of_what_goes_to_an_archive_stay() -> None:
     assert _deletion({"versions-location": "old", "versions-mode": "history"}, None) == {}
 
