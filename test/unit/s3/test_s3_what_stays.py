@@ -117,7 +117,7 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
         return "201 Created", [("Etag", "e")], b""
 
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
-    copying.copy_part(request, "b+segments", "k/u/1", None, "")()  # type: ignore[arg-type]
+    copying.copy_part(request, "b+segments", "k/u/1", None, "", lambda: None)()  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
 
 
@@ -283,3 +283,30 @@ def test_the_checksum_of_a_copy_of_unknown_length() -> None:
     place = streamed_copies.Place("b", "k", {})
     _, kept = streamed_copies.copy(request, place, place, {}, algorithm)
     assert kept == checksums.stored(algorithm, expected.digest())
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_copied_part_takes_no_place_in_an_upload_that_is_complete(is_streamed: bool) -> None:
+    """That was completed while it was copied."""
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        return "200 OK", [("Content-Length", "10"), ("Etag", "e")], b"some bytes" if method == "GET" else b""
+
+    taken = []
+
+    def given(*arguments: Any) -> Subanswer:
+        while data := arguments[5].read(4):
+            taken.append(data)
+        return Subanswer({"REQUEST_METHOD": "PUT"}, "201 Created", [], [], 0.0)
+
+    def check() -> None:
+        raise S3Error("NoSuchUpload")
+
+    request: Any = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
+    request.given = given
+    algorithm = checksums.ALGORITHMS["crc32"] if is_streamed else None
+    copy = copying.copy_part(request, "b+segments", "k/u/1", algorithm, "a/b", check)
+    with pytest.raises(S3Error) as raised:
+        copy()
+    assert raised.value.code == "NoSuchUpload"
+    assert len(b"".join(taken)) < 10 and "PUT" not in [method for method, _, _ in request.asked]
