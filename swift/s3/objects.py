@@ -9,6 +9,7 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
+from swift.middleware.slo.deleting import MANIFEST_FIRST
 from swift.s3 import (
     access,
     checksums,
@@ -321,7 +322,11 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    headers = {
+        "HTTP_ACCEPT": "application/json",
+        MANIFEST_FIRST: "yes",
+        **lock.removal_headers(request, key, version),
+    }
     answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
