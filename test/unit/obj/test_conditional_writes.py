@@ -298,3 +298,20 @@ def test_reservations_are_those_of_the_user_that_a_worker_becomes(app, monkeypat
         made.take(store, place, T2, 0.05)
     other.close()
     reservations.take_away(app.root)
+
+
+def test_a_lock_that_comes_before_the_commit_counts(app, address):
+    """The fragment is stored, but does not count yet."""
+    ec = {"X_Backend_Storage_Policy_Index": "2"}
+    kept = {"X_Object_Transient_Sysmeta_S3api_Retention": "COMPLIANCE;4000000000"}
+    first, second = (Put(time, 2, T1, "X_Backend_Object_Lock") for time in (T1, T3))
+
+    def begin():
+        assert first.reserve(address) == GOES_ON and first.commit() == STORED
+        assert second.reserve(address) == GOES_ON
+
+    run_in_thread(begin)
+    assert app.request("POST", X_Timestamp=T2, X_Backend_Object_Lock=T1, **kept, **ec).status == 202
+    assert run_in_thread(second.commit) == "HTTP/1.1 403 Forbidden"
+    assert f"{T1}#1#d.data" in names(app, 2) and f"{T2}.meta" in names(app, 2)
+    assert f"{T3}#1#d.data" not in names(app, 2)
