@@ -100,8 +100,12 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
-    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     account, bucket = names.qualified(bucket, request.options)
+    if "\0" in text or not (
+        bucket == request.bucket or names.is_bucket_name(bucket, request.options.dns_compliant_bucket_names)
+    ):
+        raise S3Error("InvalidBucketName", BucketName=bucket)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE, account)
     return Source(bucket, key, version, account)
 
 

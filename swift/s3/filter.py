@@ -263,7 +263,7 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
     logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
     register_sensitive_header("x-amz-security-token")
-    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
+    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token", "x-amz-security-token"):
         register_sensitive_parameter(name)
     capabilities.register(
         "s3api",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swift.s3 import access, bucket_documents
+from swift.s3 import access, bucket_documents, names
 from swift.s3.access_logging import document, watching
 from swift.s3.access_logging.writing import lets_logs_in
 from swift.s3.answers import Answer, empty, xml_answer
@@ -28,6 +28,8 @@ def put(request: S3Request) -> Answer:
 
 def _check_target(request: S3Request, target: str) -> None:
     """A bucket of the same account, into which who asks may write, and which lets logs in. Raises S3Error."""
+    if not names.is_bucket_name(target, request.options.dns_compliant_bucket_names):
+        raise S3Error("InvalidTargetBucketForLogging", TargetBucket=target)
     head = request.ask("HEAD", target, headers={"HTTP_X_NEWEST": "true"}, rights="own")
     head.close()
     if head.status == 404:

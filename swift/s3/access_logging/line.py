@@ -67,14 +67,21 @@ def operation_name(method: str, level: str, subresource: str, is_copy: bool) -> 
 
 def uri_of(path: str, query: str) -> str:
     """A path and query as they came, without what nobody but the sender may know."""
-    if not query:
-        return path
+    return f"{path}?{_without_secrets(query)}" if query else path
 
+
+def _without_secrets(query: str) -> str:
     def cut(match: re.Match[str]) -> str:
         name = match[1]
         return f"{name}=REDACTED" if _plain(name) in _SECRET else match[0]
 
-    return f"{path}?{_PARAMETER.sub(cut, query)}"
+    return _PARAMETER.sub(cut, query)
+
+
+def address_of(url: str) -> str:
+    """An address that a client has come from, which may be a signed one, as `uri_of`."""
+    path, _, query = url.partition("?")
+    return uri_of(path, query)
 
 
 def _plain(name: str) -> str:

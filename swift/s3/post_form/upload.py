@@ -69,6 +69,8 @@ class Upload:
             raise S3Error("InvalidArgument", _NO_KEY, ArgumentName="key", ArgumentValue="")
         # Before the policy looks: it is about what will be stored.
         self.key = self.values["key"] = key.replace(_FILENAME, found.filename)
+        if "\0" in self.key:
+            raise S3Error("InvalidArgument", ArgumentName="key", ArgumentValue=self.key)
         self.credential = _credential(self.values, options)
         policy = None if self.credential is None else policy_document.parse(self.values["policy"])
         if policy is not None:

@@ -55,6 +55,7 @@ def test_secrets_in_addresses_are_not_logged(query: str, shown: str) -> None:
     found = line.uri_of("/b/k", query)
     assert found.startswith("/b/k?") and "5ec4e7" not in found
     assert found == f"/b/k?{shown}"
+    assert line.address_of(f"http://h/b/k?{query}") == f"http://h/b/k?{shown}"
 
 
 @pytest.mark.parametrize(
