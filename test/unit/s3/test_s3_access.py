@@ -197,6 +197,16 @@ def test_who_asks():
     assert not who.is_anonymous and who.session is None
 
 
+def test_nobody_says_himself_who_he_is():
+    """These headers are Keystone's word, and where there is no Keystone nobody takes them away."""
+    said = {"HTTP_X_PROJECT_ID": "victim", "HTTP_X_TENANT_ID": "victim", "HTTP_X_USER_ID": "admin"}
+    for ask in (S3Request.authenticate, lambda request: request.given("GET", "bucket", "key").close()):
+        request = made(Below(user="test:other"), "GET", "/bucket/key", **said)
+        ask(request)
+        assert request.identity == Identity("test:other", "AUTH_test", "test", ("other",))
+        assert request.is_at_home
+
+
 def test_nobody_asks_nobody():
     below = Below()
     request = S3Request({**made(below, "GET", "/bucket").environ}, below, OWN, None, None)

@@ -257,6 +257,13 @@ def test_what_a_form_is_refused_for(form, status, code):
     assert not store.kept
 
 
+def test_a_policy_is_about_one_account_s_bucket():
+    for said, status in (("bucket", 403), ("other:bucket", 204), ("AUTH_other:bucket", 403)):
+        answer, store = send(body_of(signed(KEY, policy(KEY, {"bucket": said}))), "/other:bucket")
+        assert answer[0] == status
+        assert bool(store.kept) is (status == 204)
+
+
 def test_fields_of_which_a_policy_need_say_nothing():
     answer, _ = send(body_of(signed({"key": "k", "x-ignore-me": "1"}, policy(KEY))))
     assert answer[0] == 204
