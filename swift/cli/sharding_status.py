@@ -6,6 +6,7 @@ What lives here: asking all container servers for what their sharders last noted
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from optparse import OptionParser
@@ -152,9 +153,10 @@ def _entries(sharding: Mapping[str, Any], key: str, list_key: str) -> Iterable[M
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _faults(sharding: Mapping[str, Any]) -> Iterable[str]:

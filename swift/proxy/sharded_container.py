@@ -10,7 +10,7 @@ from typing import Any
 
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp, http_date
-from swift.middleware.info import Asked, Info, container_key, get_container_info, is_success
+from swift.middleware.info import Asked, Info, get_container_info, is_success
 from swift.proxy.exchange import Exchange, Headers
 from swift.proxy.listings import Listing
 from swift.proxy.namespaces import Namespace, select
@@ -90,8 +90,6 @@ class ShardedContainers:
         ):
             return None, "bypass"
         names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container)
-        # Without the bytes of old versions, which whoever lists those adds.
-        info = environ["swift.infocache"].get(container_key(*names), info)
         found, why = self.directory.listing(environ, *names)
         return (None, why) if found is None else (Known(found.namespaces(), info), "")
 

@@ -18,7 +18,9 @@ _NAMES = {
 _SECRET = frozenset((
     "awsaccesskeyid", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "temp_url_sig",
 ))  # fmt: skip
-_PARAMETER = re.compile(r"([^&;=]*)=([^&;]*)")
+_PARAMETER = re.compile(
+    r"(?<![^&;])([^&;=]*)=([^&;]*)"
+)  # from its first letter, else a long one takes seconds
 _BARE = re.compile(r"[^\x00-\x20\x7f\"\\]*")
 _QUOTED = re.compile(r"[^\x00-\x1f\x7f\"\\]*")
 _MOST_CHARACTERS = 4096  # of a field
@@ -67,21 +69,14 @@ def operation_name(method: str, level: str, subresource: str, is_copy: bool) -> 
 
 def uri_of(path: str, query: str) -> str:
     """A path and query as they came, without what nobody but the sender may know."""
-    return f"{path}?{_without_secrets(query)}" if query else path
+    if not query:
+        return path
 
-
-def _without_secrets(query: str) -> str:
     def cut(match: re.Match[str]) -> str:
         name = match[1]
         return f"{name}=REDACTED" if _plain(name) in _SECRET else match[0]
 
-    return _PARAMETER.sub(cut, query)
-
-
-def address_of(url: str) -> str:
-    """An address that a client has come from, which may be a signed one, as `uri_of`."""
-    path, _, query = url.partition("?")
-    return uri_of(path, query)
+    return f"{path}?{_PARAMETER.sub(cut, query)}"
 
 
 def _plain(name: str) -> str:
@@ -108,7 +103,7 @@ def made(facts: Facts) -> str:
         "-" if facts.size is None else str(facts.size),
         str(max(0, round(facts.total))),
         str(max(0, round(facts.turn_around))),
-        _quoted(facts.referer),
+        _quoted(uri_of(*facts.referer.partition("?")[::2])),
         _quoted(facts.agent),
         _bare(facts.version),
         _bare(facts.request_id),

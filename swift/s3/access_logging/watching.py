@@ -110,7 +110,7 @@ def _facts(request: S3Request, operation: _Operation, served: Served, ready: flo
         size=_size(request, served),
         total=(served.end - served.start) * 1000,
         turn_around=(ready - served.start) * 1000,
-        referer=line.address_of(environ.get("HTTP_REFERER", "")),
+        referer=environ.get("HTTP_REFERER", ""),
         agent=environ.get("HTTP_USER_AGENT", ""),
         version=request.version_id or _header(served.headers, "x-amz-version-id") or "",
         signature="" if credential is None else "SigV4" if credential.is_v4 else "SigV2",

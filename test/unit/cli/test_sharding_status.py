@@ -106,6 +106,8 @@ def test_candidates():
         {"sharding_stats": 5},
         {"sharding_stats": {"sharding": []}, "sharding_last": "x"},
         document(5, "x", {}),
+        {"sharding_stats": {"sharding": {"misplaced": {"unplaced": float("nan")}}}},
+        {"sharding_stats": {"sharding": {"audit_root": {"has_overlap": 10**400, "failure": "inf"}}}},
     ],
 )
 def test_nonsense_from_a_server_is_no_traceback(nonsense):
