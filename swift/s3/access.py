@@ -342,6 +342,20 @@ def check_object(
         raise
 
 
+def as_told(request: S3Request, error: S3Error) -> S3Error:
+    """An error as who asks may know it: whom a policy lets do something with an object, it does not tell that there is none."""
+    account, bucket, key = request.account or "", request.bucket, request.key
+    if error.code not in ("NoSuchKey", "NoSuchVersion") or bucket is None or key is None:
+        return error
+    if "HTTP_X_AMZ_COPY_SOURCE" in request.environ or not request.granted.has(account, bucket, key):
+        return error
+    try:
+        _check_may_list(request, bucket, None, True)
+    except S3Error as refused:
+        return refused
+    return error
+
+
 def _check_may_list(request: S3Request, bucket: str, account: str | None, is_granted: bool) -> None:
     """Who may not list a bucket is not told that a key is absent. Raises S3Error."""
     of = account or request.account or ""

@@ -247,9 +247,12 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
         access.decide(request, operation)
         payment.check(request)
         answer = operation.handler(request)
-    except S3Error as error:
+    except S3Error as found:
+        error = access.as_told(request, found)
         watching.watch(request, operation, error)
-        raise
+        if error is found:
+            raise
+        raise error from None
     finally:
         if request.events:
             telling.send(request)

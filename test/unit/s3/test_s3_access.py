@@ -11,7 +11,7 @@ from swift.s3 import access, bucket_documents, bucket_owner, bucket_rules, bucke
 from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import own
 from swift.s3.errors import S3Error
-from swift.s3.filter import S3Api
+from swift.s3.filter import S3Api, _done
 from swift.s3.identity import Identity
 from swift.s3.options import Options
 from swift.s3.policy.context import Values
@@ -377,6 +377,40 @@ def test_a_public_policy_shuts_others_out_of_all_where_that_is_restricted():
         with pytest.raises(S3Error) as caught:
             access.decide(request, operations.find(request))
         assert caught.value.code == "AccessDenied"
+
+
+@pytest.mark.parametrize("denied", ["s3:PutObjectTagging", "s3:GetObjectTagging"])
+def test_tags_come_with_no_copy_that_may_not_give_them(denied):
+    tagged = {"X-Object-Transient-Sysmeta-S3api-Tagging": "public=yes", "Etag": "e"}
+    for effect, code in (("Deny", "AccessDenied"), ("Allow", "EntityTooLarge")):  # so the store says
+        bucket = f"{effect.lower()}-{denied[3:].lower()}"
+        below = with_rules(
+            Below(HEAD=[(200, tagged)], PUT=[(413, {})], owned="AUTH_test"),
+            Effect=effect, Action=denied, Resource=f"arn:aws:s3:::{bucket}/*",
+        )  # fmt: skip
+        request = made(
+            below, "PUT", f"/{bucket}/key", options=Options(), HTTP_X_AMZ_COPY_SOURCE=f"{bucket}/tagged"
+        )
+        with pytest.raises(S3Error) as caught:
+            for _ in iter(copying.copy_object(request).body):
+                pass
+        assert caught.value.code == code
+
+
+def test_whom_a_policy_grants_an_action_it_does_not_tell_what_is_absent():
+    for action, code in (
+        ("s3:GetObjectTagging", "AccessDenied"),
+        (["s3:GetObjectTagging", "s3:ListBucket"], "NoSuchKey"),
+    ):
+        bucket = f"absent-{len(action)}"
+        below = with_rules(
+            Below("AUTH_other", HEAD=[(404, {})], owned="AUTH_other"),
+            Action=action, Resource=[f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}"],
+        )  # fmt: skip
+        request = made(below, "GET", f"/test:{bucket}/key", "tagging", options=Options())
+        with pytest.raises(S3Error) as caught:
+            _done(request, operations.find(request))
+        assert caught.value.code == code
 
 
 def test_a_key_that_nothing_is_called_is_compared_with_nothing():
