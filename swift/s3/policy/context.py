@@ -198,14 +198,23 @@ class Values:
         if request.method == "PUT" and "tagging" in request.params:
             tags = tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))
         else:
-            tags = tagging.parse_header(request.header("x-amz-tagging") or "")
+            tags = tagging.parse_header(self._tags_in_header())
         return {name.lower(): value for name, value in tags.items()}
+
+    def _tags_in_header(self) -> str:
+        request = self._request
+        is_kept = (
+            request.header("x-amz-copy-source") and request.header("x-amz-tagging-directive") != "REPLACE"
+        )
+        return (
+            "" if is_kept else request.header("x-amz-tagging") or ""
+        )  # what counts for nothing says nothing
 
     def _sent_tag_names(self) -> list[str] | None:
         request = self._request
         if request.method == "PUT" and "tagging" in request.params:
             return list(tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))) or None
-        return list(tagging.parse_header(request.header("x-amz-tagging") or "")) or None
+        return list(tagging.parse_header(self._tags_in_header())) or None
 
     def _existing_tags(self) -> dict[str, str]:
         if self._tags is None:

@@ -257,6 +257,14 @@ def test_a_source_is_the_same_however_it_is_written(source):
     assert found == ("b/secret/a", "/b/secret/a")
 
 
+def test_tags_that_a_copy_does_not_get_say_nothing():
+    sent = {"HTTP_X_AMZ_TAGGING": "env=prod", "HTTP_X_AMZ_COPY_SOURCE": "b/k"}
+    for name, value in (("s3:requestobjecttag/env", ("prod",)), ("s3:requestobjecttagkeys", ("env",))):
+        asked = (name, "s3:PutObject", "PUT", "/bucket/key")
+        assert value_of(*asked, **sent) is None
+        assert value_of(*asked, **sent, HTTP_X_AMZ_TAGGING_DIRECTIVE="REPLACE") == value
+
+
 def test_an_object_that_is_asked_for_is_no_listing():
     path, query = "/bucket/key", "prefix=home/"
     assert value_of("s3:prefix", "s3:ListBucket", "GET", path, query) is None
