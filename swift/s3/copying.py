@@ -100,8 +100,12 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
-    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     account, bucket = names.qualified(bucket, request.options)
+    if "\0" in text or not (
+        bucket == request.bucket or names.is_bucket_name(bucket, request.options.dns_compliant_bucket_names)
+    ):
+        raise S3Error("InvalidBucketName", BucketName=bucket)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE, account)
     return Source(bucket, key, version, account)
 
 
@@ -180,7 +184,10 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers.update(metadata.user_metadata(environ))
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
     headers.update(kept)
-    headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
+    tags = tagging.copied_headers(request, found.get(tagging.STORED))
+    if tags and (request.header("x-amz-tagging-directive") or "COPY") == "COPY":
+        _check_tags(request, source)
+    headers.update(tags)
     headers.update(access.object_headers(request))
     headers.update(lock.copied(lock.headers_of(request)))
     condition = write_conditions.of_write(environ)
@@ -195,6 +202,19 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
     _check_size(found.content_length or 0)
     copy = functools.partial(_copied, request, source, found, is_fresh, is_large, wanted, headers, guards)
     return patience.answer_of(request, functools.partial(_told, request, condition, copy))
+
+
+def _check_tags(request: S3Request, source: Source) -> None:
+    """Raises S3Error if who asks may not read the source's tags, or give them to the target: whom a policy lets do the rest, it must let."""
+    assert request.bucket is not None and request.key is not None
+    bucket, key, version, account = source
+    for action, *place, of, id_ in (
+        ("s3:GetObjectTagging", bucket, key, account, version),
+        ("s3:PutObjectTagging", request.bucket, request.key, None, None),
+    ):
+        is_granted = request.granted.has(of or request.account or "", *place)
+        permission = "OWNER" if is_granted else ""
+        access.require(request, action, *place, version_id=id_, permission=permission, account=of)
 
 
 def _told(
