@@ -130,6 +130,28 @@ def test_rows_stay_where_they_are_until_most_replicas_of_a_shard_have_them(nodes
     assert late in nodes.listing()
 
 
+def test_shards_have_the_policy_of_their_root(nodes):
+    """Also of one that was deleted and made again: it counts what it holds, and is not deleted with it."""
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    for shard in [name for name in nodes.containers() if name != ROOT]:
+        nodes.update([row["name"] for row in nodes.containers()[shard][0].get_objects(100)], 5, 1, at=shard)
+    nodes.shard()
+    nodes.shard()
+    for node in nodes.part_nodes(*ROOT)[1]:
+        assert nodes.request(node, "DELETE", "AUTH_a/c", "1700000100.00000") == 204
+        headers = {"X_Backend_Storage_Policy_Index": 1}
+        assert nodes.request(node, "PUT", "AUTH_a/c", "1700000200.00000", **headers) == 201
+    nodes.update(names(9), 300, policy=1)
+    nodes.shard()
+    nodes.shard()
+    for broker in nodes.containers()[ROOT]:
+        assert broker.info()["object_count"] == 9
+    for node in nodes.part_nodes(*ROOT)[1]:
+        assert nodes.request(node, "DELETE", "AUTH_a/c", "1700000400.00000") == 409
+
+
 def has(broker, name):
     for file in broker.component_files():
         with broker.connection(file) as conn:
