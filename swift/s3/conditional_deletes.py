@@ -12,7 +12,7 @@ from swift.core.concurrency import sleep
 from swift.core.config import truthy
 from swift.core.object_headers import REPLACED_LARGE
 from swift.core.timestamp import Timestamp
-from swift.s3 import objects
+from swift.s3 import objects, replaced
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout
@@ -97,7 +97,7 @@ def _delete_current(request: S3Request, bucket: str, key: str, condition: Condit
         answer = request.ask("DELETE", bucket, key, headers=headers)
         if answer.status not in (409, 412):
             found = objects.gone(request, answer, bucket, key)
-            if not keeps_versions:
+            if not keeps_versions and not replaced.may_be_kept(request, answer):
                 _remove_parts(request, answer, bucket, key)
             return found
         answer.close()

@@ -292,7 +292,6 @@ def tell(
 ) -> None:
     """There is a copy, of what `found` tells of; made of the parts of an upload, or not."""
     assert request.key is not None
-    replaced.clean_up(request, answer, upload)
     request.tell(
         events.CREATED_COPY,
         request.key,
@@ -301,6 +300,7 @@ def tell(
         version_id=answer.get("x-object-version-id"),
         timestamp=answer.timestamp,
     )
+    replaced.clean_up(request, answer, upload)
 
 
 def _versions(found: Subanswer) -> list[tuple[str, str]]:

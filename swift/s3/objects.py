@@ -202,7 +202,6 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
         raise write_conditions.lost(request, bucket, key, condition, error) from None
-    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -211,6 +210,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         version_id=answer.get("x-object-version-id"),
         timestamp=answer.timestamp,
     )
+    replaced.clean_up(request, answer)
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
     shown += of_suspended(request, answer)
     return empty(200, [*shown, *body.told()])
@@ -344,7 +344,8 @@ def _keeps_versions(request: S3Request) -> bool:
     info = request.container_info()
     if not 200 <= info["status"] < 300:
         raise S3Error("ServiceUnavailable")
-    return truthy(info["sysmeta"].get("versions-enabled"))
+    sysmeta = info["sysmeta"]
+    return truthy(sysmeta.get("versions-enabled")) or sysmeta.get("versions-mode") == "history"
 
 
 def _is_nothing_current(request: S3Request, bucket: str, key: str) -> bool:

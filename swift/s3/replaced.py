@@ -6,6 +6,8 @@ Never here: deletions, which queue an object's parts themselves (`objects`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from swift.core.config import truthy
@@ -27,7 +29,7 @@ def clean_up(request: S3Request, answer: Subanswer, kept: str = "") -> None:
         return
     uploads = {unquote(item.partition(";")[2]) for item in told.split(",")} - {kept}
     uploads = {upload for upload in uploads if layout.is_upload_id(upload)}
-    if not uploads or _may_be_kept(request):
+    if not uploads or may_be_kept(request, answer):
         return
     container = layout.segments(request.bucket or "")
     try:
@@ -55,12 +57,20 @@ def _log(request: S3Request, error: S3Error) -> None:
     request.logger.error("parts that %s was made of are left: %s", request.resource, error)
 
 
-def _may_be_kept(request: S3Request) -> bool:
-    """Returns True if what was replaced may be there still, as a version."""
+def is_archived(info: Mapping[str, Any]) -> bool:
+    """Returns True if what is replaced in a container goes to another one, as Swift's older versions do."""
+    return bool(info["sysmeta"].get("versions-location") or info.get("versions"))
+
+
+def may_be_kept(request: S3Request, answer: Subanswer) -> bool:
+    """Returns True if what a write or deletion has replaced may be there still, as a version. `answer`: to that."""
+    if answer.get("x-object-version-id") not in (None, "null"):
+        return (
+            True  # of a bucket that keeps versions since a moment ago, only who has made one may have heard
+        )
     info = request.container_info()
-    sysmeta = info["sysmeta"]
     return (
         not 200 <= info["status"] < 300
-        or truthy(sysmeta.get("versions-enabled"))
-        or bool(sysmeta.get("versions-location"))
+        or truthy(info["sysmeta"].get("versions-enabled"))
+        or is_archived(info)
     )

@@ -56,7 +56,7 @@ def copy(
         raise request.error_of(read, source.container, source.name)
     below = BodyInput(read.body, read.content_length)
     try:
-        taken = _Taken(below, Check(None, algorithm, None), read.content_length or 0)
+        taken = _Taken(below, Check(None, algorithm, None), read.content_length)
         footers = _footers(taken.check, row_type)
         made = {**headers, FOOTERS: footers}
         answer = request.given(
@@ -88,20 +88,23 @@ def _footers(check: Check, row_type: str | None) -> Any:
 
 
 class _Taken(InputFilter):
-    """A body with its checksum taken."""
+    """A body with its checksum taken. `length`: None for one that ends where it ends."""
 
-    def __init__(self, below: BodyInput, check: Check, length: int) -> None:
+    def __init__(self, below: BodyInput, check: Check, length: int | None) -> None:
         super().__init__(below)
         self.check = check
         self._left = length
-        if not length:
+        self._is_ended = length == 0
+        if self._is_ended:
             check.end()
 
     def pull(self, size: int) -> bytes:
         data: bytes = super().pull(size)
         if data:
             self.check.update(data)
-            self._left -= len(data)
-            if self._left <= 0:
-                self.check.end()
+            if self._left is not None:
+                self._left -= len(data)
+        if not self._is_ended and (not data if self._left is None else self._left <= 0):
+            self._is_ended = True
+            self.check.end()
         return data

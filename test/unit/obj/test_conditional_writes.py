@@ -1,5 +1,6 @@
 """Writes under a condition at one object server: decided where the object gets its name, one writer at a time between the two phases."""
 
+import errno
 import os
 import threading
 import time
@@ -260,4 +261,40 @@ def test_reservations_of_other_processes_count(app):
     held.close()
     app.server.reservations.take(store, place, T2, 0.05).close()
     reservations.take_away(app.root)
+    reservations.take_away(app.root)
+
+
+@pytest.mark.parametrize("what", ["missing", "full", "ours not alone"])
+def test_no_disk_is_blamed_for_reservations_that_cannot_be_had(app, monkeypatch, tmp_path, what):
+    """A proxy would send nobody to that disk any more."""
+    app.put(T1)
+    path = f"{tmp_path}/none/x" if what == "missing" else f"{tmp_path}/there"
+    monkeypatch.setattr(app.server.reservations, "_path", path)
+    if what == "ours not alone":
+        os.close(os.open(path, os.O_CREAT, 0o600))
+        os.chmod(path, 0o666)
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if what == "full":
+        monkeypatch.setattr(reservations.os, "pread", full)
+    answer = app.request("DELETE", X_Timestamp=T2, **{CURRENT: T1})
+    monkeypatch.undo()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert app.files() == [f"{T1}.data"]
+    assert app.request("DELETE", X_Timestamp=T2).status == 204
+
+
+def test_reservations_are_those_of_the_user_that_a_worker_becomes(app, monkeypatch):
+    """Its parent, which is root, has made the application."""
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[0])
+    place = store.locate("7", hash_path("a/c/o"), "/a/c/o")
+    monkeypatch.setattr(reservations.os, "geteuid", lambda: 4242)
+    made = reservations.Reservations(app.root)
+    monkeypatch.undo()
+    other = reservations.Reservations(app.root).take(store, place, T1)
+    with pytest.raises(Refused):
+        made.take(store, place, T2, 0.05)
+    other.close()
     reservations.take_away(app.root)

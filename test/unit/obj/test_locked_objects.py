@@ -134,6 +134,15 @@ def test_a_post_loses_no_lock(app):
     assert app.request("DELETE", X_Timestamp=T4).status == 403
 
 
+def test_a_change_that_has_the_time_of_what_it_changes(app):
+    """Its time says nothing of whether a lock is over."""
+    app.put(T1, X_Object_Transient_Sysmeta_S3api_Retention=f"COMPLIANCE;{int(float(T2))}")
+    later = f"{T1}_0000000000000001"
+    assert post(app, later, X_Backend_Object_Lock=T1, **LOOSE).status == 202
+    assert post(app, f"{T1}_0000000000000002", X_Backend_Object_Lock=later, **KEPT).status == 202
+    assert post(app, f"{T1}_0000000000000003", **LOOSE).status == 403
+
+
 def test_a_change_of_what_has_changed_since_is_refused(app):
     app.put(T1)
     assert post(app, T2, X_Object_Meta_A="1", X_Backend_Object_Lock=T1).status == 202
