@@ -100,7 +100,12 @@ class ShardedContainers:
         ):
             return None, "bypass"
         found, why = self.directory.listing(environ, *names)
-        return (None, why) if found is None else (Known(found.namespaces(), info), "")
+        if found is None:
+            return None, why
+        try:
+            return Known(found.namespaces(), info), ""
+        except (ValueError, TypeError, AttributeError):
+            return None, "bypass"  # whoever put that into memcached meant something else
 
     def listed_by(
         self, exchange: Exchange, place: Place, found: Listing, asked: Asked, params: Mapping[str, str]

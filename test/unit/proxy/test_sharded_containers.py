@@ -565,6 +565,25 @@ def test_what_memcached_holds_is_the_common_form(cluster):
     assert shared["shard-listing-v2/a/c"] == bounds
 
 
+@pytest.mark.parametrize(
+    "change", [{"created_at": "x"}, {"put_timestamp": []}, {"meta": {"a": 5}}, {"read_acl": 5}]
+)
+def test_nonsense_in_memcached_is_no_error(cluster, change):
+    shards = Shards(cluster)
+    shards.split({"a", "x"}, ["m"])
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    shards.list(environ)
+    assert shards.list(environ)[1]["x-backend-cached-results"] == "true"
+    stored = {**shared["container/a/c"], **change}
+    stored.pop("changes", None)
+    shared["container/a/c"] = stored
+    PROCESS_CACHE.clear()
+    cluster.seen.clear()
+    answer = shards.list(environ)
+    assert len(entries(answer)) == 2 and "x-backend-cached-results" not in answer[1]
+
+
 def test_what_others_put_into_memcached_is_believed(cluster):
     shards = Shards(cluster)
     shards.split({"a"}, ["m"])
