@@ -274,6 +274,9 @@ def test_native_objects_get_the_retention_of_their_bucket(s3: Any, user: Any) ->
 
 def test_an_account_with_locks_stays(cluster: Cluster, s3: Any, bucket: str, clients: Any) -> None:
     assert clients["admin:admin"]("DELETE", account="AUTH_test").status == 409
+    # and who may not do it hears nothing of locks
+    refused = clients["test2:tester2"]("DELETE", account="AUTH_test")
+    assert refused.status == 403 and b"lock" not in refused.body
 
 
 def test_native_changes_of_metadata_leave_alone_what_s3_keeps(s3: Any, user: Any) -> None:

@@ -24,6 +24,7 @@ from swift.middleware.info import get_container_info
 from swift.middleware.locked_objects import WORD_KEY
 from swift.middleware.object_copies import head_object, own_environ
 from swift.middleware.object_versioning.context import SOURCE as VERSIONING
+from swift.middleware.object_versioning.context import denied
 from swift.middleware.object_versioning.names import MARKER_TYPE, PREFIX, hidden_container
 from swift.s3 import bucket_documents
 from swift.s3.object_lock.document import default_retention
@@ -34,6 +35,7 @@ from swift.wire.message import (
     HTTPException,
     HTTPServiceUnavailable,
     Request,
+    Response,
     environ_key,
     parsed_path,
     wsgi_to_str,
@@ -72,11 +74,19 @@ class ObjectLock:
                 self._check_object(environ, method, account, container, obj)
             elif container is not None:
                 self._check_container(environ, method, account, container)
-            elif method == "DELETE":
+            elif method == "DELETE" and not denied(environ, None):
                 self._check_account(environ, account)
         except HTTPException as refusal:
-            return refusal(environ, start_response)
+            # Who may not do it at all is told so, and nothing of locks.
+            return (self._denied(environ, account, container, obj) or refusal)(environ, start_response)
         return self.app(environ, start_response)
+
+    def _denied(
+        self, environ: dict[str, Any], account: str | None, container: str | None, obj: str | None
+    ) -> Response | None:
+        if account is None or container is None or obj is None:
+            return denied(environ, None)
+        return denied(environ, get_container_info(environ, self.app, account, container)["write_acl"])
 
     # -- objects -----------------------------------------------------------------------------------------------------------
 
