@@ -42,10 +42,10 @@ class Shards(Nodes):
                 X_Container_Sysmeta_Sharding="True", **headers,
             ) in (201, 202)  # fmt: skip
 
-    def update(self, names, second=1, deleted=0, nodes=None, at=ROOT):
+    def update(self, names, second=1, deleted=0, nodes=None, at=ROOT, policy=0):
         rows = [
             {"name": name, "created_at": f"17000{second:05d}.00000", "size": 7, "content_type": "t/x", "etag": "e",
-             "deleted": deleted, "storage_policy_index": 0} for name in names
+             "deleted": deleted, "storage_policy_index": policy} for name in names
         ]  # fmt: skip
         for node in self.part_nodes(*at)[1] if nodes is None else nodes:
             assert self.request(

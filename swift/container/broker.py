@@ -331,6 +331,14 @@ class ContainerBroker(ShardedDatabase):
         self.commit_pending()
         return self._has_no_rows()
 
+    def has_rows(self) -> bool:
+        """Returns True if there are merged rows in its files, tombstones too."""
+        for path in self.component_files():
+            with self.connection(path) as conn:
+                if conn.execute("SELECT 1 FROM object LIMIT 1").fetchone() is not None:
+                    return True
+        return False
+
     def _has_no_rows(self) -> bool:
         for path in self.component_files():
             with self.connection(path) as conn:

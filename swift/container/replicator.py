@@ -77,6 +77,14 @@ class ContainerExchange(Exchange):
         return self.broker.max_row("shard_range") != before
 
 
+class RowsExchange(ContainerExchange):
+    """For who is about to give up rows elsewhere: a peer that was brought none, because the container is being sharded, does not have them."""
+
+    def meet(self, document: Mapping[str, Any]) -> tuple[bool, bool]:
+        met, only_that = super().meet(document)
+        return met and not only_that, only_that
+
+
 class ContainerReplicator(DatabaseReplicator):
     """The daemon; see DatabaseReplicator for its options."""
 
@@ -129,4 +137,7 @@ class ContainerReplicator(DatabaseReplicator):
 
     def must_stay(self, broker: Broker) -> bool:
         assert isinstance(broker, ContainerBroker)
-        return broker.sharding_required()
+        if broker.sharding_required():
+            return True
+        # rows of a container with shards go to these, by the sharder; nobody was told of them here
+        return broker.sharding_initiated() and broker.has_rows()

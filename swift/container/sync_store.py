@@ -17,7 +17,7 @@ from .broker import ContainerBroker
 FOLDER = "sync_containers"
 MARK = "X-Container-Sync-"
 """What is in the metadata of every container that ever was to be synchronised."""
-_TO, _KEY = "X-Container-Sync-To", "X-Container-Sync-Key"
+SYNC_TO, _KEY = "X-Container-Sync-To", "X-Container-Sync-Key"
 
 
 def link_path(broker: ContainerBroker) -> str:
@@ -30,7 +30,7 @@ def link_path(broker: ContainerBroker) -> str:
 def refresh(broker: ContainerBroker) -> None:
     """Make the link of a container that is to be synchronised, or remove that of one that is no longer. Raises OSError."""
     metadata = broker.metadata()
-    if _TO not in metadata and _KEY not in metadata:
+    if SYNC_TO not in metadata and _KEY not in metadata:
         return
     if _is_wanted(metadata) and not broker.is_deleted():
         _make(link_path(broker), broker.file)
@@ -52,7 +52,7 @@ def forget(broker: ContainerBroker) -> None:
 
 
 def _is_wanted(metadata: Metadata) -> bool:
-    return all(metadata.get(key, ("", ""))[0] for key in (_TO, _KEY))
+    return all(metadata.get(key, ("", ""))[0] for key in (SYNC_TO, _KEY))
 
 
 def _make(link: str, target: str) -> None:

@@ -330,11 +330,16 @@ def _versions(found: Subanswer) -> list[tuple[str, str]]:
 
 
 def copy_part(
-    request: S3Request, container: str, name: str, wanted: Algorithm | None, row_type: str
+    request: S3Request,
+    container: str,
+    name: str,
+    wanted: Algorithm | None,
+    row_type: str,
+    check: Callable[[], None],
 ) -> Callable[[], patience.Told]:
     """UploadPartCopy, into the part `name` of a segments container: what does it. `wanted`: the checksum that is taken of it.
 
-    Raises S3Error, now or then.
+    `check`: called as late as can be before the part takes the place of another one, raises S3Error. Raises S3Error, now or then.
     """
     source = source_of(request)
     found = _look(request, source)
@@ -354,7 +359,7 @@ def copy_part(
 
         def stream() -> patience.Told:
             answer, kept = streamed_copies.copy(
-                request, place, target, {}, wanted, extent, row_type, found=found
+                request, place, target, {}, wanted, extent, row_type, found=found, check=check
             )
             return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
 
@@ -366,6 +371,7 @@ def copy_part(
         headers["HTTP_RANGE"] = extent
 
     def copy() -> patience.Told:
+        check()
         answer = request.ask("PUT", container, name, query, {**headers, **pinned(found)}, b"")
         if answer.status not in (201, 202):
             check_read(answer)

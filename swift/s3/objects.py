@@ -9,6 +9,7 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
+from swift.middleware.slo.deleting import MANIFEST_FIRST
 from swift.s3 import (
     access,
     checksums,
@@ -28,6 +29,7 @@ from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import events
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
+from swift.wire.errors import ResponseBroken
 from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
@@ -110,7 +112,7 @@ def _checksum(
     try:
         items = manifests.items_of(request, bucket, key, whole)
         text = str(items[int(query["part-number"]) - 1].get(manifests.CHECKSUM, ""))
-    except (S3Error, IndexError):
+    except (S3Error, ResponseBroken, IndexError):
         return []  # the object has changed meanwhile
     return checksums.headers_of_part(text)
 
@@ -320,7 +322,11 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    headers = {
+        "HTTP_ACCEPT": "application/json",
+        MANIFEST_FIRST: "yes",
+        **lock.removal_headers(request, key, version),
+    }
     answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)

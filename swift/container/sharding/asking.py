@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from swift.core.concurrency import spawn
+from swift.core.timestamp import Timestamp
 from swift.ring.lookup import Ring
 from swift.wire import direct
 from swift.wire.direct import DirectError
 
 from .. import shard_ranges
+from ..broker import is_deleted
+from ..policy_choice import newest_choice
 from ..shard_ranges import ShardRange
 
 Node = Mapping[str, Any]
@@ -24,11 +27,15 @@ ANSWER_SECONDS = 30.0
 
 
 class Fetched(NamedTuple):
-    """`ranges`: of all who answered; `answered`: how many have the container; `missing`: how many say that there is none."""
+    """`ranges`: of all who answered; `answered`: how many have the container; `missing`: how many say that there is none.
+
+    `policy`: index of the container's storage policy, None if nobody knows of a living one.
+    """
 
     ranges: list[ShardRange]
     answered: int
     missing: int
+    policy: int | None
 
 
 class Asking:
@@ -88,10 +95,10 @@ class Asking:
         partition = self.ring.get_part(account, container)
         params = {"states": states, "marker": marker, "end_marker": end_marker}
 
-        def get(node: Node) -> tuple[int, list[ShardRange]]:
+        def get(node: Node) -> tuple[int, list[ShardRange], dict[str, Any] | None]:
             for attempt in range(self.tries):
                 try:
-                    found = direct.get_container(
+                    told, found = direct.get_container(
                         node,
                         partition,
                         account,
@@ -99,26 +106,31 @@ class Asking:
                         headers=self._headers(headers),
                         extra_params={key: value for key, value in params.items() if value},
                         **self._timeouts,
-                    )[1]
-                    return 200, [shard_ranges.from_wire(item) for item in found]
+                    )
+                    return 200, [shard_ranges.from_wire(item) for item in found], _policy_info(told)
                 except DirectError as err:
                     if err.http_status is not None and err.http_status < 500:
-                        return err.http_status, []
+                        return err.http_status, [], None
                     if attempt == self.tries - 1:
                         self.logger.warning("Failed to get shard ranges of %s: %s", path, err)
                 except (ValueError, KeyError, TypeError) as err:
                     self.logger.error("ERROR bad shard ranges of %s from %s: %s", path, node["device"], err)
                     break
-            return 0, []
+            return 0, [], None
 
         merged: dict[str, ShardRange] = {}
         answered = missing = 0
-        for status, found in _each(get, self.ring.get_part_nodes(partition)):
+        infos = []
+        for status, found, info in _each(get, self.ring.get_part_nodes(partition)):
+            if info is not None:
+                infos.append(info)
             answered += status == 200
             missing += status == 404
             for item in shard_ranges.merge_shard_ranges(merged, found)[1]:
                 merged[item["name"]] = item
-        return Fetched(sorted(merged.values(), key=shard_ranges.sort_key), answered, missing)
+        best = newest_choice(infos)
+        policy = None if best is None or is_deleted(best) else best["storage_policy_index"]
+        return Fetched(sorted(merged.values(), key=shard_ranges.sort_key), answered, missing, policy)
 
     def is_away(self, node: Node, path: str) -> bool:
         """Returns True if a node's device, or its server, does not answer."""
@@ -136,6 +148,17 @@ class Asking:
         except DirectError as err:
             return err.http_status is None or err.http_status == 507
         return False
+
+
+def _policy_info(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides about a container's policy, of what a server says of its replica. Raises KeyError, ValueError."""
+    info: dict[str, Any] = {
+        key: Timestamp(headers[f"X-Backend-{key.replace('_', '-')}"]).internal
+        for key in ("put_timestamp", "delete_timestamp", "status_changed_at")
+    }
+    info["object_count"] = int(headers["X-Container-Object-Count"])
+    info["storage_policy_index"] = int(headers["X-Backend-Storage-Policy-Index"])
+    return info
 
 
 def _each(function: Any, nodes: Iterable[Node]) -> list[Any]:

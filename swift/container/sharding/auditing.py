@@ -9,6 +9,7 @@ from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
 
 from .. import shard_ranges
+from ..broker import ContainerBroker
 from ..shard_ranges import ACTIVE, CLEAVING, SHARDED, SHARDING, SHRINKING, SHRUNK, ShardRange
 from . import change, context, family, files, repair
 from .asking import Fetched
@@ -84,6 +85,7 @@ def _audit_shard(visit: Visit) -> bool:
     found = visit.asking.fetch(visit.root, "auditing", own["lower"], own["upper"], _ROOT_HEADERS)
     if found.answered:
         _learn(visit, own, found.ranges)
+        visit.run(_take_policy, visit.broker, found.policy)
     elif not own["deleted"]:
         visit.logger.warning("Audit warnings for shard %s (%s): unable to get shard ranges from root %s", visit.broker.path, visit.path, visit.root)  # fmt: skip
     own = visit.own()
@@ -126,6 +128,13 @@ def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
     if own["state"] in (SHRINKING, SHRUNK) and root and root[0]["state"] == ACTIVE:
         acceptors.append(root[0])
     _take_acceptors(visit, own, acceptors)
+
+
+def _take_policy(broker: ContainerBroker, policy: int | None) -> None:
+    """A root that was deleted and made again may have another policy: its shards count, and list, what it has now. Blocks."""
+    if policy is not None and policy != broker.storage_policy_index:
+        # as of no time of its own: else the replica that has not looked yet would have the older choice, which counts
+        broker.set_storage_policy_index(policy, normalize_timestamp(0))
 
 
 def _take_acceptors(visit: Visit, own: ShardRange, acceptors: list[ShardRange]) -> None:

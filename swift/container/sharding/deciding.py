@@ -117,14 +117,20 @@ def settle(visit: Visit) -> None:
 
 def split_large(visit: Visit) -> None:
     """Shards that have grown over the threshold are to be split themselves."""
+    if not _large(visit) or not leading.agree(visit):
+        return
     when = change.now()
-    large = [
-        change.forced(item, SHARDING, when)
+    large = [change.forced(item, SHARDING, when) for item in _large(visit)]
+    if large:
+        visit.store(*large)
+
+
+def _large(visit: Visit) -> list[ShardRange]:
+    return [
+        item
         for item in visit.others()
         if item["state"] == ACTIVE and item["object_count"] >= visit.options.threshold
     ]
-    if large:
-        visit.store(*large)
 
 
 def tell_splitting(visit: Visit) -> None:
@@ -185,6 +191,8 @@ def mend(visit: Visit) -> None:
 
     Only what has stood for some hours is mended, and only if nothing is on its way.
     """
+    if not leading.agree(visit):  # what is wrong here may long be mended elsewhere
+        return
     own, others = visit.own(), visit.others()
     if any(item["state"] in (SHRINKING, SHARDING) for item in others) or not others:
         return

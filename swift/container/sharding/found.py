@@ -6,10 +6,12 @@ import os
 from typing import Any
 
 from swift.core.config import truthy
+from swift.db.metadata import Metadata
 
 from ..broker import ContainerBroker
 from ..enqueuer import root_names
 from ..shard_ranges import ShardRange
+from ..sync_store import SYNC_TO
 from .local import ENABLED
 
 
@@ -22,14 +24,15 @@ class Found:
         info: dict[str, Any],
         own: ShardRange,
         others: list[ShardRange],
-        enabled_text: str,
+        metadata: Metadata,
     ) -> None:
         self.broker = broker
         self.info = info
         self.path = f"{info['account']}/{info['container']}"
         self.own = own
         self.others = others
-        self.enabled_text = enabled_text
+        self.enabled_text = metadata.get(ENABLED, ("", ""))[0]
+        self.is_synchronised = bool(metadata.get(SYNC_TO, ("", ""))[0])  # with another cluster
         self.is_root = broker.is_root()
         self.root = "/".join(root_names(broker))
         self.file = broker.file
@@ -65,5 +68,4 @@ def look_at(broker: ContainerBroker) -> Found:
     info = broker.info()
     own = broker.own_shard_range()
     assert own is not None
-    enabled = broker.metadata().get(ENABLED, ("", ""))[0]
-    return Found(broker, info, own, broker.other_shard_ranges(), enabled)
+    return Found(broker, info, own, broker.other_shard_ranges(), broker.metadata())

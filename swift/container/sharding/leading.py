@@ -79,16 +79,22 @@ def settle_found(ranges: list[ShardRange], when: str) -> list[ShardRange]:
 
     Nothing was stored for them anywhere. A set that is in use counts, else the oldest.
     """
-    found = [item for item in ranges if item["state"] == FOUND]
-    losers = {
-        _set_of(item)
-        for item in found
-        for other in ranges
-        if _set_of(other) != _set_of(item)
-        and change.overlap(item, other)
-        and (other["state"] != FOUND or _set_of(other) < _set_of(item))
-    }
-    return [change.deleted(item, when) for item in found if _set_of(item) in losers]
+    if all(item["state"] != FOUND for item in ranges):
+        return []
+    known = [
+        (_set_of(item), item) for item in ranges
+    ]  # of thousands of ranges: names are taken to pieces once
+    found = [(key, item) for key, item in known if item["state"] == FOUND]
+    if len({key for key, _ in known}) < 2:
+        return []
+    losers = set()
+    for key, item in found:
+        if key not in losers and any(
+            other_key != key and (other["state"] != FOUND or other_key < key) and change.overlap(item, other)
+            for other_key, other in known
+        ):
+            losers.add(key)
+    return [change.deleted(item, when) for key, item in found if key in losers]
 
 
 def _set_of(item: ShardRange) -> tuple[str, str, str]:

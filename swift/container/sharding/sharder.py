@@ -16,6 +16,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import kill, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
+from swift.core.constraints import limits
 from swift.core.threads import DeviceBusy, pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.broker import Broker
@@ -34,7 +35,7 @@ from swift.telemetry.metrics import get_metrics
 
 from .. import shard_ranges
 from ..broker import ContainerBroker, is_deleted
-from ..replicator import ContainerReplicator
+from ..replicator import ContainerReplicator, RowsExchange
 from ..shard_ranges import ACTIVE, CLEAVING, SHRINKING
 from ..sharded import COLLAPSED, SHARDED, SHARDING, UNSHARDED
 from . import auditing, cleaving, context, deciding, files, leading, reporting, strays
@@ -99,8 +100,14 @@ class ContainerSharder(ContainerReplicator):
         )
 
     def replicate(self, path: str, device: Node) -> list[bool]:
-        """Bring a database of this node to where it belongs; for each of those whether it has all now."""
+        """Bring a database of this node to where it belongs; for each of those whether it has all now but rows that are moved to shards."""
         return self.work(device, self._replication).replicate(path)
+
+    def replicate_rows(self, path: str, device: Node) -> list[bool]:
+        """replicate; for each whether it has the rows, too."""
+        work = self.work(device, self._replication)
+        work.exchange_class = RowsExchange
+        return work.replicate(path)
 
     # -- cycles
 
@@ -255,12 +262,13 @@ class ContainerSharder(ContainerReplicator):
         return found.own["state"] == ACTIVE and found.info["object_count"] >= self.options.threshold
 
     def _is_to_be_enabled(self, found: Found) -> bool:
-        """Containers of users are, where all are to be; unless somebody has said no."""
+        """Containers of users are, where all are to be; unless somebody has said no, or container-sync sends what they hold: it doesn't know of shards."""
         return (
             self.options.shard_all
             and not found.enabled_text
             and found.is_root
-            and not found.info["account"].startswith(".")
+            and not found.is_synchronised
+            and not found.info["account"].startswith((".", limits().auto_create_account_prefix))
             and self._is_large(found)
         )
 

@@ -91,5 +91,5 @@ class Visit:
 
     def replicate_shard(self, spot: Spot, quorum: int) -> bool:
         """Bring a shard's database to where it belongs; returns True if `quorum` of its replicas have it then."""
-        results = self.sharder.replicate(spot.path, spot.device)
+        results = self.sharder.replicate_rows(spot.path, spot.device)
         return sum(results) + spot.is_own >= quorum

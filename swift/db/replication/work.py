@@ -51,6 +51,7 @@ class DeviceWork:
         self.path = path
         self.figures = figures
         self.logger = daemon.logger
+        self.exchange_class = daemon.exchange_class
         self.terms = Terms(**{**vars(daemon.terms), "region": device.get("region")})
 
     def replicate_all(self, paths: Sequence[str], pool: GreenPool) -> None:
@@ -224,7 +225,7 @@ class DeviceWork:
         handoffs: Iterable[Node] | None = None
         targets = list(job.targets)
         for node in targets:
-            exchange = daemon.exchange_class(
+            exchange = self.exchange_class(
                 replica, node, job.partition, self.terms, self.figures, self.logger
             )
             # who was told of what we knew before another told us more is told again

@@ -238,6 +238,7 @@ class Bucket:
             return True
         said = marker.rewritten(found.headers, list(found.headers.items()), marker.ABORTING_KEY)
         headers = {key.removeprefix("HTTP_").replace("_", "-"): value for key, value in said.items()}
+        headers["Content-Length"] = "0"
         status, _, _ = self._call("PUT", self.segments, name, headers, body=b"")
         if status not in (201, 202, 409, 412):
             raise Unsure(f"PUT {self.segments}/{name}: {status}")

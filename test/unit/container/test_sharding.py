@@ -1,8 +1,10 @@
 """Containers become shards, and shards one again, on three nodes in this process: no row is lost, doubled or left behind."""
 
+import shutil
+
 import pytest
 
-from swift.container.shard_ranges import ACTIVE, SHARDED
+from swift.container.shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING
 from swift.core import swift_dir
 from test.shards import ROOT, Shards, names, rows_of, until_done
 
@@ -74,6 +76,88 @@ def test_rows_that_only_one_replica_has_are_in_the_shards_in_the_end(nodes):
         nodes.update([f"p{number}"], nodes=[node])
     until_done(nodes)
     assert nodes.listing() == [*names(45), "p0", "p1", "p2"]
+
+
+def test_a_replica_out_of_place_stays_while_it_has_rows_for_shards(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    node = nodes.part_nodes(*ROOT)[1][0]
+    right = nodes.path(node, *ROOT).parent
+    part = nodes.ring.get_part(*ROOT)
+    wrong = right.parents[2] / str((part + 1) % 16) / right.parent.name / right.name
+    shutil.copytree(right, wrong)
+    stray = nodes.broker_class(str(wrong / f"{wrong.name}.db"), logger=nodes.logger)
+    stray.merge_items([stray.item_from_record(("o0004x", "1700000009.00000", 7, "t/x", "e", 0))])
+    nodes.replicate(node)
+    nodes.replicate(node)  # by now it knows what the others know
+    assert stray.exists()
+    nodes.shard(node)
+    assert "o0004x" in nodes.listing()
+    nodes.replicate(node)
+    nodes.replicate(node)
+    assert not stray.exists()
+
+
+def test_rows_stay_where_they_are_until_most_replicas_of_a_shard_have_them(nodes):
+    """Also where nobody has told the root that the shard is being split, so that its replicas exchange no rows."""
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    first = next(name for name in nodes.containers() if name[1].endswith("-0"))
+    nodes.update([f"o0003-{number:02d}" for number in range(30)], 2, at=first)
+    for node in sorted(nodes.running) * 4:
+        nodes.shard(node, cleave_batch_size="1")
+        if all(broker.db_state() == "sharding" for broker in nodes.containers()[first]):
+            break
+    assert all(broker.db_state() == "sharding" for broker in nodes.containers()[first])
+    late, node = "o0003-29x", nodes.part_nodes(*ROOT)[1][1]
+    nodes.update([late], 3, nodes=[node])
+    root = nodes.broker(node, *ROOT)
+    before = [
+        {**item, "state": ACTIVE} if item["state"] == SHARDING else item
+        for item in root.all_shard_ranges()
+        if item["state"] not in (CREATED, CLEAVED)
+    ]
+    with root.connection() as conn, conn.writing():
+        conn.execute("DELETE FROM shard_range")
+    root.merge_shard_ranges(before)
+    nodes.sharder(node, cleave_batch_size="1").run_once()
+    assert has(root, late) or any(
+        sum(has(broker, late) for broker in found) > 1 for found in nodes.containers().values()
+    )
+    until_done(nodes)
+    assert late in nodes.listing()
+
+
+def test_shards_have_the_policy_of_their_root(nodes):
+    """Also of one that was deleted and made again: it counts what it holds, and is not deleted with it."""
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    for shard in [name for name in nodes.containers() if name != ROOT]:
+        nodes.update([row["name"] for row in nodes.containers()[shard][0].get_objects(100)], 5, 1, at=shard)
+    nodes.shard()
+    nodes.shard()
+    for node in nodes.part_nodes(*ROOT)[1]:
+        assert nodes.request(node, "DELETE", "AUTH_a/c", "1700000100.00000") == 204
+        headers = {"X_Backend_Storage_Policy_Index": 1}
+        assert nodes.request(node, "PUT", "AUTH_a/c", "1700000200.00000", **headers) == 201
+    nodes.update(names(9), 300, policy=1)
+    nodes.shard()
+    nodes.shard()
+    for broker in nodes.containers()[ROOT]:
+        assert broker.info()["object_count"] == 9
+    for node in nodes.part_nodes(*ROOT)[1]:
+        assert nodes.request(node, "DELETE", "AUTH_a/c", "1700000400.00000") == 409
+
+
+def has(broker, name):
+    for file in broker.component_files():
+        with broker.connection(file) as conn:
+            if conn.execute("SELECT 1 FROM object WHERE name = ?", (name,)).fetchone():
+                return True
+    return False
 
 
 def test_a_shard_that_has_grown_is_split(nodes):

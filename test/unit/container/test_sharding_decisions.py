@@ -116,6 +116,38 @@ def test_containers_that_nobody_has_enabled(nodes):
     assert nodes.listing() == names(45)
 
 
+def test_containers_that_are_synchronised_stay_whole_unless_somebody_asks_for_it(nodes):
+    headers = {"X_Container_Sync_To": "http://127.0.0.1/v1/AUTH_b/c", "X_Container_Sync_Key": "key"}
+    for node in nodes.part_nodes(*ROOT)[1]:
+        nodes.request(
+            node, "PUT", "AUTH_a/c", "1700000000.00000", X_Backend_Storage_Policy_Index=0, **headers
+        )
+    nodes.update(names(45))
+    nodes.shard(auto_shard_all="true")
+    nodes.shard(auto_shard_all="true")
+    assert all(broker.all_shard_ranges() == [] for broker in nodes.containers()[ROOT])
+    for node in nodes.part_nodes(*ROOT)[1]:
+        nodes.request(node, "POST", "AUTH_a/c", "1700000009.00000", X_Container_Sync_To="")
+    until_done(nodes, auto_shard_all="true")
+    assert all(broker.db_state() == "sharded" for broker in nodes.containers()[ROOT])
+
+
+def test_a_replica_that_is_alone_mends_nothing(nodes, monkeypatch):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    first, second, third = nodes.part_nodes(*ROOT)[1]
+    broker = nodes.broker(first, *ROOT)
+    lost = broker.other_shard_ranges()[1]
+    broker.merge_shard_ranges([{**lost, "deleted": 1, "timestamp": "1999000000.00000"}])
+    before = broker.all_shard_ranges()
+    take_away(nodes, second)
+    take_away(nodes, third)
+    monkeypatch.setattr(deciding, "REPAIR_AGE", -1)
+    shard_present(nodes, first)
+    assert broker.all_shard_ranges() == before
+
+
 def mended(nodes, monkeypatch, passes=8):
     monkeypatch.setattr(deciding, "REPAIR_AGE", -1)
     for _ in range(passes):

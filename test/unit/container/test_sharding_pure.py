@@ -6,7 +6,7 @@ import pytest
 
 from swift.container.broker import ContainerBroker
 from swift.container.shard_ranges import ACTIVE, CREATED, FIELDS, FOUND, SHARDED, SHARDING, SHRINKING
-from swift.container.sharding import family, repair, scan, shrinking
+from swift.container.sharding import family, leading, repair, scan, shrinking
 from swift.container.sharding.options import ShardingOptions
 from swift.core.errors import ConfigError
 from test.databases import copy_devices, db_path, load
@@ -76,6 +76,18 @@ def test_the_best_path_is_whole_then_far_in_use_then_full():
     assert best[1] == two
     assert not repair.is_whole(best[2], OWN)
     assert repair.superfluous(one, one + broken) == [(broken[0], [one[0]])]
+
+
+def test_of_many_cuts_each_is_looked_at_once(monkeypatch):
+    parsed = []
+    monkeypatch.setattr(leading.family, "parse", lambda name: parsed.append(name))
+    edges = ["", *(f"o{number:05d}" for number in range(1, 300)), ""]
+    ranges = [
+        made(f"c-{n}", lower, upper, FOUND)
+        for n, (lower, upper) in enumerate(zip(edges, edges[1:], strict=False))
+    ]
+    assert leading.settle_found(ranges, "1700000009.00000") == []
+    assert len(parsed) <= len(ranges)
 
 
 def test_who_inherits_a_gap():

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from obj_app import App
-from test_fragment_uploads import Mime
+from test_fragment_uploads import Mime, Short
 from test_object_http import Client
 
 from swift.core.concurrency import sleep, spawn
@@ -298,3 +298,32 @@ def test_reservations_are_those_of_the_user_that_a_worker_becomes(app, monkeypat
         made.take(store, place, T2, 0.05)
     other.close()
     reservations.take_away(app.root)
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_a_lock_that_comes_before_the_commit_counts(app, address, is_short):
+    """The fragment is stored, but does not count yet."""
+    ec = {"X_Backend_Storage_Policy_Index": "2"}
+    kept = {"X_Object_Transient_Sysmeta_S3api_Retention": "COMPLIANCE;4000000000"}
+    form = Short if is_short else Mime
+    client = Client(address)
+
+    def begin(put):
+        status = put.begin(client)[0]
+        assert status == GOES_ON
+
+    def commit(put):
+        client.sock.sendall(put.second)
+        return client.head()[0]
+
+    first, second = form(T1), form(T3)
+    lock = b"X-Backend-Object-Lock: %s\r\n\r\n" % T1.encode()
+    second.head = second.head[:-2] + lock
+    run_in_thread(begin, first)
+    assert run_in_thread(commit, first) == STORED
+    client.sock.close()
+    client = Client(address)
+    run_in_thread(begin, second)
+    assert app.request("POST", X_Timestamp=T2, X_Backend_Object_Lock=T1, **kept, **ec).status == 202
+    assert run_in_thread(commit, second) == "HTTP/1.1 403 Forbidden"
+    assert names(app, 2) == [f"{T1}#1#d.data", f"{T2}.meta", f"{T3}#1.data"]

@@ -180,8 +180,8 @@ def test_a_malformed_word_is_refused(app):
 
 
 @pytest.mark.parametrize("batch", [True, False])
-@pytest.mark.parametrize("verb", ["DELETE", "PUT"])
-def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, monkeypatch):
+@pytest.mark.parametrize(("verb", "size"), [("DELETE", 0), ("PUT", 4), ("PUT", 200_000)])
+def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, size, monkeypatch):
     """It is looked, then the lock is set by another process, then the new file is to get its name."""
     app, other = App(root, batch=batch), App(root, batch=False)
     app.put(T1)
@@ -196,7 +196,10 @@ def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, monk
         return found
 
     monkeypatch.setattr(verdicts, "_is_locked", looked)
-    got = app.request(verb, X_Timestamp=T3, X_Backend_Object_Lock=T1)
+    if verb == "PUT":
+        got = app.put(T3, b"b" * size, X_Backend_Object_Lock=T1)
+    else:
+        got = app.request(verb, X_Timestamp=T3, X_Backend_Object_Lock=T1)
     assert got.status == 403 and looks[:2] == [False, True]
     assert app.files() == [f"{T1}.data", f"{T2}.meta"]
 

@@ -532,6 +532,26 @@ class Shared(dict):
         return self[key]
 
 
+def test_memcached_is_not_asked_about_containers_that_never_were_sharded(cluster):
+    class Counted(Shared):
+        def get(self, key, raise_on_error=False):
+            looks.append(key)
+            return dict.get(self, key)
+
+    looks = []
+    shards = Shards(cluster)
+    shards.rows["a/c"] = {"a"}
+    environ = {"swift.cache": Counted()}
+    for _ in range(2):
+        assert len(json.loads(shards.list(environ)[2])) == 1
+    assert not [key for key in looks if "a/c" in key]
+    cluster.request("POST", "/v1/a/c", environ=environ)
+    shards.split({"a", "x"}, ["m"])
+    for _ in range(3):
+        assert len(entries(shards.list(environ))) == 2
+    assert shards.list(environ)[1]["x-backend-cached-results"] == "true"
+
+
 def test_what_memcached_holds_is_the_common_form(cluster):
     shards = Shards(cluster)
     shards.split({"a"}, ["m"])
@@ -543,6 +563,25 @@ def test_what_memcached_holds_is_the_common_form(cluster):
     assert "_cache_token/shard-updating-v2/a/c" not in shared
     shards.list(environ)
     assert shared["shard-listing-v2/a/c"] == bounds
+
+
+@pytest.mark.parametrize(
+    "change", [{"created_at": "x"}, {"put_timestamp": []}, {"meta": {"a": 5}}, {"read_acl": 5}]
+)
+def test_nonsense_in_memcached_is_no_error(cluster, change):
+    shards = Shards(cluster)
+    shards.split({"a", "x"}, ["m"])
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    shards.list(environ)
+    assert shards.list(environ)[1]["x-backend-cached-results"] == "true"
+    stored = {**shared["container/a/c"], **change}
+    stored.pop("changes", None)
+    shared["container/a/c"] = stored
+    PROCESS_CACHE.clear()
+    cluster.seen.clear()
+    answer = shards.list(environ)
+    assert len(entries(answer)) == 2 and "x-backend-cached-results" not in answer[1]
 
 
 def test_what_others_put_into_memcached_is_believed(cluster):

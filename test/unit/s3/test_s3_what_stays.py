@@ -117,7 +117,7 @@ def test_a_part_does_not_end_when_its_source_does() -> None:
         return "201 Created", [("Etag", "e")], b""
 
     request = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
-    copying.copy_part(request, "b+segments", "k/u/1", None, "")()  # type: ignore[arg-type]
+    copying.copy_part(request, "b+segments", "k/u/1", None, "", lambda: None)()  # type: ignore[arg-type]
     assert request.asked[-1][2]["HTTP_X_FRESH_METADATA"] == "True"
 
 
@@ -235,6 +235,30 @@ def test_parts_of_what_was_archived_stay(
     assert not removed
 
 
+def test_parts_of_what_a_server_has_missed_the_archiving_of_stay(monkeypatch: Any) -> None:
+    """Versions are suspended now; the one that the server tells of was made before."""
+    row = {
+        "name": "k",
+        "version_id": "0000000002.00000",
+        "last_modified": "2026-11-21T05:10:30.123450",
+        "slo_etag": "4",
+    }
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        if method == "GET":
+            return "200 OK", [], orjson.dumps([row])
+        if "version-id" in query:
+            return "200 OK", [*_LARGE, ("X-Object-Sysmeta-S3api-Upload-Id", _UPLOAD)], b""
+        return "200 OK", [], b""
+
+    told = [("X-Backend-Replaced-Large-Object", f"1;{_UPLOAD},2;{_UPLOAD[:-1]}v")]
+    removed: list[str] = []
+    monkeypatch.setattr(replaced.layout, "rows_below", lambda *args: removed.append(args[2]) or ())
+    request: Any = _Request(answers, {"versions-container": "v", "versions-enabled": "False"})
+    replaced.clean_up(request, Subanswer({"REQUEST_METHOD": "PUT"}, "201 Created", told, [], 0.0))
+    assert removed == [f"k/{_UPLOAD[:-1]}v/"]
+
+
 def test_the_segments_of_what_goes_to_an_archive_stay() -> None:
     assert _deletion({"versions-location": "old", "versions-mode": "history"}, None) == {}
 
@@ -259,3 +283,30 @@ def test_the_checksum_of_a_copy_of_unknown_length() -> None:
     place = streamed_copies.Place("b", "k", {})
     _, kept = streamed_copies.copy(request, place, place, {}, algorithm)
     assert kept == checksums.stored(algorithm, expected.digest())
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_a_copied_part_takes_no_place_in_an_upload_that_is_complete(is_streamed: bool) -> None:
+    """That was completed while it was copied."""
+
+    def answers(method: str, query: dict[str, str]) -> Any:
+        return "200 OK", [("Content-Length", "10"), ("Etag", "e")], b"some bytes" if method == "GET" else b""
+
+    taken = []
+
+    def given(*arguments: Any) -> Subanswer:
+        while data := arguments[5].read(4):
+            taken.append(data)
+        return Subanswer({"REQUEST_METHOD": "PUT"}, "201 Created", [], [], 0.0)
+
+    def check() -> None:
+        raise S3Error("NoSuchUpload")
+
+    request: Any = _Request(answers, {}, HTTP_X_AMZ_COPY_SOURCE="/b/source")
+    request.given = given
+    algorithm = checksums.ALGORITHMS["crc32"] if is_streamed else None
+    copy = copying.copy_part(request, "b+segments", "k/u/1", algorithm, "a/b", check)
+    with pytest.raises(S3Error) as raised:
+        copy()
+    assert raised.value.code == "NoSuchUpload"
+    assert len(b"".join(taken)) < 10 and "PUT" not in [method for method, _, _ in request.asked]
