@@ -9,6 +9,7 @@ from swift.s3 import access
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
+from swift.s3.rights import SEGMENTS
 from swift.s3.service import owner
 from swift.s3.xml import XSI, Child, Node, Text, document, element, many, maybe, node, one, read
 
@@ -102,10 +103,15 @@ def put_bucket(request: S3Request) -> Answer:
     if data:
         headers = _headers_of(_canned_of(data))
     access.check_changed_acl(request, headers["HTTP_X_CONTAINER_READ"] != ".")
-    answer = request.ask("POST", request.bucket, headers=headers)
-    if answer.status not in (201, 202, 204):
-        raise request.error_of(answer, request.bucket)
-    answer.drain()
+    # The parts of its objects have the same rights: what was open to everybody must not stay so.
+    for container in (request.bucket, request.bucket + SEGMENTS):
+        answer = request.ask("POST", container, headers=headers)
+        if answer.status == 404 and container != request.bucket:
+            answer.close()
+            continue
+        if answer.status not in (201, 202, 204):
+            raise request.error_of(answer, request.bucket)
+        answer.drain()
     return empty(200)
 
 

@@ -176,7 +176,7 @@ class Values:
         """What a request says of a lock: in its document if it is about nothing else, else in a header."""
         request = self._request
         about = _LOCK_DOCUMENTS.get(self._action)
-        if about is None or about[0] not in request.params:
+        if about is None or request.method != "PUT" or about[0] not in request.params:
             return request.header(name)
         _, root, schema, fields = about
         field = fields.get(name)

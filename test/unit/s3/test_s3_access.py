@@ -9,7 +9,7 @@ import pytest
 from swift.core.errors import ConfigError
 from swift.s3 import access, bucket_documents, bucket_owner, bucket_rules, buckets, copying, operations
 from swift.s3.access_logging import handlers as access_logging
-from swift.s3.acl import own
+from swift.s3.acl import native, own
 from swift.s3.errors import S3Error
 from swift.s3.filter import S3Api, _done
 from swift.s3.identity import Identity
@@ -291,6 +291,10 @@ def test_a_lock_is_what_its_document_says(subresource, body, name, value):
     }
     more = {"wsgi.input": io.BytesIO(body.encode()), "CONTENT_LENGTH": str(len(body)), **sent}
     assert value_of(name, action, "PUT", "/bucket/key", subresource, **more) == (value,)
+    # a form's file is no such document, whatever its address says
+    assert value_of(name, action, "POST", "/bucket", subresource, **more) == (
+        sent[f"HTTP_X_AMZ_{name[3:].upper().replace('-', '_')}"],
+    )
 
 
 # -- whose bucket -----------------------------------------------------------------------------------------------------------
@@ -340,6 +344,25 @@ def test_logs_are_written_to_buckets(target):
     with pytest.raises(S3Error) as caught:
         access_logging.put(made(below, "PUT", "/bucket", "logging", options=Options(), **more))
     assert caught.value.code == "InvalidTargetBucketForLogging"
+
+
+@pytest.mark.parametrize("acl, read", [("private", "."), ("public-read", ".r:*,.rlistings")])
+@pytest.mark.parametrize("status, code", [(204, None), (404, None), (503, "ServiceUnavailable")])
+def test_parts_have_the_rights_of_their_bucket(acl, read, status, code):
+    below = Below(POST=[(204, {}), (status, {})])
+    request = made(below, "PUT", "/bucket", "acl", options=Options(), HTTP_X_AMZ_ACL=acl)
+    if code is None:
+        assert native.put_bucket(request).status == 200
+    else:
+        with pytest.raises(S3Error) as caught:
+            native.put_bucket(request)
+        assert caught.value.code == code
+    changed = {
+        environ["PATH_INFO"]: environ["HTTP_X_CONTAINER_READ"]
+        for environ in below.seen
+        if environ["REQUEST_METHOD"] == "POST"
+    }
+    assert changed == {"/v1/AUTH_test/bucket": read, "/v1/AUTH_test/bucket+segments": read}
 
 
 def test_what_nobody_has_made_is_the_bucket_owners_with_any_acl():
