@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return refused.status
     except _Quit:
         return EXIT_QUIT
-    except (DatabaseError, sqlite3.Error, OSError) as error:
+    except (DatabaseError, sqlite3.Error, OSError, OverflowError) as error:
         sys.stdout.flush()
         note(f"Error: {error}")
         return EXIT_ERROR

@@ -6,6 +6,7 @@ What lives here: asking all container servers for what their sharders last noted
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from optparse import OptionParser
@@ -45,11 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"swift-sharding-status: {error}", file=sys.stderr)
         return EXIT_USAGE
     report = made_of(told, clock.time())
+    # Names may hold anything: no terminal shall die of one, or show a line that somebody else has written.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if options.json:
         print(json.dumps(report, indent=2, sort_keys=True))
     else:
         for line in lines(report):
-            print(line)
+            print(_printable(line))
     return EXIT_NOT_WELL if report["problems"] else EXIT_WELL
 
 
@@ -152,9 +155,10 @@ def _entries(sharding: Mapping[str, Any], key: str, list_key: str) -> Iterable[M
 
 def _number(value: Any) -> float:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _faults(sharding: Mapping[str, Any]) -> Iterable[str]:
@@ -253,6 +257,12 @@ def lines(report: Mapping[str, Any]) -> Iterable[str]:
     for problem in report["problems"]:
         yield f"PROBLEM {problem}"
     yield f"{report['servers']} container servers asked, {len(report['problems'])} problems."
+
+
+def _printable(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join([letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line])
 
 
 def _container_line(path: str, found: Mapping[str, Any]) -> str:

@@ -82,6 +82,13 @@ def from_wire(data: Any) -> ShardRange:
     """A range from its JSON form (11.1). Raises KeyError for a missing key, ValueError and TypeError for bad values."""
     if not isinstance(data, Mapping):
         raise TypeError("a shard range must be an object")
+    try:
+        return _from_wire(data)
+    except OverflowError as err:  # JSON knows Infinity and numbers of any length
+        raise ValueError(str(err)) from None
+
+
+def _from_wire(data: Mapping[str, Any]) -> ShardRange:
     values = {key: data[key] for key in _REQUIRED}
     account, slash, container = str(values["name"]).partition("/")
     if not (account and slash and container):
@@ -101,7 +108,7 @@ def from_wire(data: Any) -> ShardRange:
         "state_timestamp": _time_or(values["state_timestamp"], timestamp),
         "epoch": None if epoch is None else NormalTimestamp(epoch).internal,
         "reported": int(bool(data.get("reported", 0))),
-        "tombstones": max(int(data.get("tombstones", -1)), -1),
+        "tombstones": max(_number(data.get("tombstones", -1), "tombstones"), -1),
     }
     if made["lower"] and made["upper"] and made["lower"] >= made["upper"]:
         raise ValueError(f"lower ({made['lower'][:200]!r}) must be less than upper ({made['upper'][:200]!r})")
@@ -118,9 +125,17 @@ def _bound(value: Any) -> str:
 
 
 def _count(value: Any, name: str) -> int:
-    number = int(value)
+    number = _number(value, name)
     if number < 0:
         raise ValueError(f"{name} cannot be < 0")
+    return number
+
+
+def _number(value: Any, name: str) -> int:
+    """As a database can hold it."""
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{name} is too large")
     return number
 
 

@@ -38,6 +38,8 @@ IF_CURRENT = "X-Backend-If-Current-Timestamp"
 UPDATE_FOOTERS = "swift.callback.update_footers"
 # And there: If-None-Match is only to tell early of what is there, each server for itself; who races with others does not mind.
 UNRESERVED = "swift.unreserved"
+# And there: it replaces an object by one that is no larger, and no quota is in its way.
+UNMETERED = "swift.unmetered"
 
 
 def update_overrides(*sources: Iterable[tuple[str, str]]) -> dict[str, str]:

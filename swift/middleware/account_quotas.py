@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from swift.core import capabilities
+from swift.core.object_headers import UNMETERED
 from swift.core.policy import policies
 from swift.middleware.info import Info, get_account_info, get_container_info, is_success
 from swift.middleware.upload_limit import Exceeded, Room, announced, is_number, stored_number, watch
@@ -38,7 +39,8 @@ class AccountQuotas:
             return self.app(environ, start_response)
         if container is None:
             return self._account(environ, start_response)
-        if obj is not None and environ["REQUEST_METHOD"] == "PUT" and not environ.get("reseller_request"):
+        is_upload = obj is not None and environ["REQUEST_METHOD"] == "PUT"
+        if is_upload and not environ.get("reseller_request") and UNMETERED not in environ:
             refusal = self._bound(environ, account, container)
             if refusal is not None:
                 return refusal(environ, start_response)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from swift.core import capabilities
+from swift.core.object_headers import UNMETERED
 from swift.middleware.info import get_container_info, is_success
 from swift.middleware.upload_limit import Exceeded, Room, announced, is_number, stored_number, watch
 from swift.wire.message import HTTPBadRequest, HTTPRequestEntityTooLarge, Request, parsed_path
@@ -32,7 +33,7 @@ class ContainerQuotas:
                 refusal = None
                 if obj is None:
                     refusal = _refused_setting(environ)
-                elif method == "PUT":
+                elif method == "PUT" and UNMETERED not in environ:
                     refusal = self._refused_upload(environ, account, container)
                 if refusal is not None:
                     return refusal(environ, start_response)

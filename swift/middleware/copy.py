@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from swift.core.config import positive_float, truthy
 from swift.core.constraints import limits
+from swift.core.object_lock import LEGAL_HOLD, RETENTION
 from swift.middleware.absent_features import AbsentFeatures
 from swift.middleware.summary import JSON, TEXT, native, summary_body, summary_type, while_it_lasts
 from swift.telemetry.log import get_logger
@@ -63,6 +64,8 @@ _NOT_COPIED = frozenset(
         "x-static-large-object", "x-timestamp", "x-trans-id",
         # Of the link to a version: only who keeps versions may say this of a link.
         "x-object-sysmeta-allow-reserved-names", "x-object-sysmeta-symloop-extend", "x-object-sysmeta-versions-symlink",
+        # A lock is the source's: with it anybody who may write somewhere could leave there what nobody can remove.
+        RETENTION.lower(), LEGAL_HOLD.lower(),
     )
 )  # fmt: skip
 _SYSMETA = "x-object-sysmeta-"

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from swift.core.constraints import limits
+from swift.core.object_lock import WORD
 from swift.wire.body_input import BodyInput
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
@@ -90,14 +91,18 @@ def check_opened(request: Request, opened: Opened) -> None:
         raise refusal(request=request)
 
 
-def store_copy(app: Application, environ: dict[str, Any], opened: Opened, path: str, source: str) -> int:
-    """The status of the PUT that stores what was opened at `path`, with all its metadata.
+def store_copy(
+    app: Application, environ: dict[str, Any], opened: Opened, path: str, source: str, word: str | None = None
+) -> int:
+    """The status of the PUT that stores what was opened at `path`, with all its metadata. `word`: what it says of locks.
 
     202 means that there is something newer already, and that nothing was stored.
     """
     try:
         sub = own_environ(environ, "PUT", path, source)
         sub.update(_carried(opened.headers))
+        if word is not None:
+            sub[environ_key(WORD)] = word
         length = opened.headers.get("content-length", "")
         sub["wsgi.input"] = BodyInput(opened.body, int(length) if length.isdigit() else None)
         sub["swift.content_type_overridden"] = True  # of a manifest: what it stands for in listings

@@ -64,19 +64,24 @@ class Delivery:
 
     @staticmethod
     def _left_the_shard(update: dict[str, Any], attempt: Attempt) -> bool:
-        """Where no server has the shard any more the object's own container knows what became of it: begin again there."""
-        if not update.get("container_path") or attempt.resting or update.get("successes"):
+        """Where no server has the shard any more the object's own container knows what became of it: begin again there.
+
+        Those that rest have said so before, for this update or for another one.
+        """
+        if not update.get("container_path") or update.get("successes"):
             return False
-        if not attempt.statuses or any(status != 404 for status in attempt.statuses):
+        if not (attempt.statuses or attempt.resting) or any(status != 404 for status in attempt.statuses):
             return False
         update["container_path"] = None
         update["redirect_history"] = []
         return True
 
     def all_rest(self, update: Mapping[str, Any]) -> bool:
-        """True if nobody who lacks the update is to be asked yet."""
+        """True if nobody who lacks the update is to be asked yet. One for a shard that nobody has need not wait for that."""
         path = path_of(update)
         if not len(self.missing) or len(path) != 2:
+            return False
+        if update.get("container_path") and not update.get("successes"):
             return False
         account, container = path
         known = update.get("successes") or []

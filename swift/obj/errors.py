@@ -23,6 +23,10 @@ class Refused(ObjectError):
         self.kept = kept or {}
 
 
+class Unreservable(ObjectError):
+    """Nothing can be reserved on this machine now. It says nothing of the disks."""
+
+
 class Overtaken(ObjectError):
     """What was looked at has changed before the change could be made under the lock: look again. Nothing was done."""
 

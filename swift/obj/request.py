@@ -33,13 +33,17 @@ class NamedObject:
 
 
 def locking_of(environ: Environ, timestamp: str) -> Locking:
-    """What a write says of locks of objects. `timestamp`: of the request, internal form. Raises Malformed."""
+    """What a write says of locks of objects. `timestamp`: of the request, internal form. Raises Malformed.
+
+    One with an offset is no clock's, but that of what is changed: then our own clock alone can say what is over.
+    """
+    now = clock.time()
     try:
         word = word_of(environ.get(_WORD_KEY))
     except ValueError as error:
         raise Malformed(str(error)) from None
     return Locking(
-        min(clock.time(), float(timestamp[:16])),
+        min(now, float(timestamp)) if len(timestamp) == 16 else now,
         word,
         is_true(environ, "HTTP_X_BACKEND_REPLICATION"),
         is_true(environ, "HTTP_X_BACKEND_KEEP_S3API"),

@@ -13,11 +13,12 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterator
 from hashlib import blake2b
 
 from swift.core import clock
 from swift.core.concurrency import sleep
-from swift.obj.errors import Refused
+from swift.obj.errors import Refused, Unreservable
 from swift.obj.in_hand import notes_directory
 from swift.obj.store import ObjectStore, Place
 
@@ -26,6 +27,15 @@ _SHORTEST, _LONGEST = 0.002, 0.05  # seconds between two looks
 _PLACES = 65536
 _PROMISE = struct.Struct("<Q40s")  # whose, time in internal form
 _LOCK = struct.Struct("hhqqi4x")  # struct flock
+
+
+@contextlib.contextmanager
+def _no_disk() -> Iterator[None]:
+    """Memory that is full, missing or somebody else's is no fault of the disks, which serve all other requests."""
+    try:
+        yield
+    except OSError as error:
+        raise Unreservable(str(error)) from None
 
 
 class Reservation:
@@ -38,8 +48,9 @@ class Reservation:
         self._key = key
 
     def check(self, timestamp: str) -> None:
-        """Raises Refused (409) if it was held for something as new as `timestamp`, internal form; OSError."""
-        known = os.pread(self._fd, _PROMISE.size, self._place)
+        """Raises Refused (409) if it was held for something as new as `timestamp`, internal form; Unreservable."""
+        with _no_disk():
+            known = os.pread(self._fd, _PROMISE.size, self._place)
         if len(known) == _PROMISE.size:
             whose, when = _PROMISE.unpack(known)
             text = when.rstrip(b"\0").decode("ascii", "replace")
@@ -47,8 +58,9 @@ class Reservation:
                 raise Refused(409, text, "Something as new was to be written")
 
     def promise(self, timestamp: str) -> None:
-        """What is written later is newer than this: it may be stored on other nodes now. Raises OSError."""
-        os.pwrite(self._fd, _PROMISE.pack(self._key, timestamp.encode()), self._place)
+        """What is written later is newer than this: it may be stored on other nodes now. Raises Unreservable."""
+        with _no_disk():
+            os.pwrite(self._fd, _PROMISE.pack(self._key, timestamp.encode()), self._place)
 
     @property
     def _place(self) -> int:
@@ -78,20 +90,23 @@ class Reservations:
     """Those of the devices below `root`."""
 
     def __init__(self, root: str) -> None:
-        self._path = _path_of(root)
+        self._root = root
+        self._path = ""  # known once somebody takes one: who made this may have been root, and is to become somebody else
 
     def take(
         self, store: ObjectStore, place: Place, timestamp: str, patience: float | None = None
     ) -> Reservation:
         """Wait for the reservation of an object. `timestamp`: of what is to be written, internal form; `patience`: seconds.
 
-        Raises Refused (409) if somebody else keeps it too long, or has had it for something as new; OSError.
+        Raises Refused (409) if somebody else keeps it too long, or has had it for something as new; Unreservable.
         """
         text = f"{store.device.name} {store.policy.idx} {place.name_hash}"
         key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 2
-        held = Reservation(self._open(), key)
+        with _no_disk():
+            held = Reservation(self._open(), key)
         try:
-            self._lock(held._fd, key, PATIENCE if patience is None else patience)
+            with _no_disk():
+                self._lock(held._fd, key, PATIENCE if patience is None else patience)
             held.check(timestamp)
         except BaseException:
             held.close()
@@ -99,6 +114,8 @@ class Reservations:
         return held
 
     def _open(self) -> int:
+        if not self._path:
+            self._path = _path_of(self._root)
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:

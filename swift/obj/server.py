@@ -23,6 +23,7 @@ from swift.obj.errors import (
     ObjectError,
     SameTimeConflict,
     StateChanged,
+    Unreservable,
     WriterLost,
     XattrUnsupported,
 )
@@ -114,6 +115,9 @@ class ObjectServer(StorageServer):
                 self.log_failure(environ, error)
             return self.no_storage(environ, start_response)
         self.log_failure(environ, error)
+        if isinstance(error, Unreservable):
+            # said so that no proxy holds it against a disk
+            return answer(environ, start_response, 503, headers=[("Retry-After", "1")])
         return answer(environ, start_response, 500)
 
 

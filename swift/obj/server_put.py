@@ -124,7 +124,7 @@ def put(server: ObjectService, environ: Environ, start_response: StartResponse) 
         and upload.length <= SMALL_BODY
         and "HTTP_EXPECT" not in environ
         and not isinstance(upload, MimeUpload)
-        and not (upload.is_two_phase and request.check.is_conditional)
+        and not (upload.is_two_phase and (request.check.is_conditional or request.write.is_exact))
     )
     metadata: dict[str, str] = {
         "X-Timestamp": request.timestamp,

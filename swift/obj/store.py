@@ -176,7 +176,7 @@ class Write(NamedTuple):
 
     `now`: seconds, for the expiry test of what is there. `next_part_power`: of a ring that grows: the object gets a second
     place. `fragment`: only this EC fragment counts as there; its index where the metadata (`EC_INDEX`) says none. `open_expired`: what has
-    expired counts as there (POST). `is_exact`: what was decided on must still be all that is there when the small file is linked, else it is
+    expired counts as there (POST). `is_exact`: what was decided on must still be all that is there when the file is linked, else it is
     decided again: two changes of one object at the same moment see each other.
     """
 

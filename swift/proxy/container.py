@@ -133,6 +133,7 @@ class ContainerController(Controller):
         if _is_auto(exchange):
             extra = self.sharded.wanted(exchange)
             params["states"] = "listing"
+            params.pop("includes", None)  # of a list of shards; a listing knows no such thing
         # Also what logs show, here and (as Referer) at the container servers.
         query = environ["QUERY_STRING"] = urlencode(params, encoding="latin-1")
         return fetch(self.services, environ, place, query, extra)

@@ -22,8 +22,14 @@ from swift.proxy.exchange import Body, Exchange, StartResponse, respond, split_h
 from swift.proxy.fan_out import FanOut
 from swift.proxy.kinds import Kind, Upload
 from swift.proxy.quorum import Answer, best_answer, quorum_size
-from swift.proxy.reserved_uplinks import PrimariesFirst, done_by, is_conditional, majority
-from swift.proxy.routing import NodeSelector, Place
+from swift.proxy.reserved_uplinks import (
+    PrimariesFirst,
+    done_by,
+    is_conditional,
+    is_conditional_removal,
+    majority,
+)
+from swift.proxy.routing import NodeSelector, Place, is_handoff
 from swift.proxy.rows import LostRows, row_headers
 from swift.proxy.services import Services
 from swift.proxy.shard_directory import ShardDirectory, is_in_shards
@@ -286,7 +292,7 @@ class ObjectController(Controller):
             raise HTTPNotFound(request=exchange.request)
         place = self._place(exchange)
         nodes, count = self.selector.iterate_for_delete(place.part, place.primaries)
-        if is_conditional(environ):
+        if is_conditional_removal(environ):
             nodes, count = PrimariesFirst(place), len(place.primaries)
         common = self.services.headers.delete.block(
             environ, self.services.agent, "/v1" + place.tail, self._next_part_power()
@@ -297,7 +303,7 @@ class ObjectController(Controller):
         rows = LostRows(self.services, environ, place.tail, "DELETE", lambda: row_headers(environ), silent)
         quorum = self.policy.delete_quorum(count)
         answers = self.write(exchange, place, common, shares, nodes, quorum, lost_rows=rows)
-        if is_conditional(environ):
+        if is_conditional_removal(environ):
             self._check_deleted(exchange, place, answers)
         best = best_answer(answers, quorum, _DELETE_OVERRIDES)
         if best is not None and best.status == 404 and not silent:
@@ -313,11 +319,18 @@ class ObjectController(Controller):
     def _check_deleted(self, exchange: Exchange, place: Place, answers: list[Answer]) -> None:
         """Raises HTTPException unless most primaries have deleted what was seen, and none has something newer."""
         statuses = [answer.status for answer in answers]
-        times = [answer.get("x-backend-timestamp") or "" for answer in answers if answer.status == 409]
-        headers = {"X-Backend-Timestamp": max(times)} if times else {}
-        for refusal in (HTTPPreconditionFailed, HTTPConflict):
-            if refusal.code in statuses:
-                raise refusal(request=exchange.request, headers=headers)
+        if 412 in statuses:
+            raise HTTPPreconditionFailed(request=exchange.request)
+        if 409 in statuses:
+            # Whoever then makes his deletion newer than what came to nothing must know that it did: else, where most primaries can't be
+            # asked, he would hit a write that they have stored.
+            told = [
+                answer for answer in answers if answer.status == 409 and answer.get("x-backend-timestamp")
+            ]
+            known = done_by(answers, 404) + sum(not is_handoff(answer.node or {}) for answer in told)
+            latest = max((answer.get("x-backend-timestamp") or "" for answer in told), default="")
+            headers = {"X-Backend-Timestamp": latest} if latest and known >= majority(place) else {}
+            raise HTTPConflict(request=exchange.request, headers=headers)
         if done_by(answers, 404) < majority(place):
             self.services.log_unavailable(self.kind, "DELETE", statuses)
             raise HTTPServiceUnavailable(request=exchange.request)

@@ -32,6 +32,11 @@ def is_conditional(environ: Mapping[str, Any]) -> bool:
     return (_KEYS[0] in environ or _KEYS[1] in environ) and UNRESERVED not in environ
 
 
+def is_conditional_removal(environ: Mapping[str, Any]) -> bool:
+    """Returns True for a DELETE that is to remove only what its sender has seen; If-None-Match means nothing to it."""
+    return _KEYS[1] in environ
+
+
 def majority(place: Place) -> int:
     """How many of the primaries must let a write under a condition."""
     return len(place.primaries) // 2 + 1
@@ -76,6 +81,7 @@ class ReservedUplinks(Uplinks):
         place: Place,
     ) -> None:
         self.majority = majority(place)
+        self._told: list[Uplink] = []  # to store it
         quorum = max(place.quorum, self.majority)
         super().__init__(
             services, exchange, asking, common, shares, PrimariesFirst(place), quorum, (FOOTERS, COMMIT)
@@ -121,6 +127,19 @@ class ReservedUplinks(Uplinks):
         if not self._is_enough():
             raise self.unavailable()
         return None
+
+    def commit(self) -> None:
+        self._told = [link for link in self.links if link.wants_data or link.is_late]
+        super().commit()
+
+    def collect(self, lost: Callable[[list[Share]], None]) -> list[Answer]:
+        """As of `Uplinks`. Raises HTTPServiceUnavailable where all that answer have refused, and who does not may store it yet."""
+        answers = super().collect(lost)
+        refused = [answer.node for answer in answers if answer.node is not None and answer.status < 500]
+        is_stored = any(is_success(answer.status) for answer in answers)
+        if not is_stored and any(not any(link.node is node for node in refused) for link in self._told):
+            raise self.unavailable()
+        return answers
 
     def _is_refused(self) -> bool:
         return any(link.answer is not None and link.answer.status in _REFUSALS for link in self.links)

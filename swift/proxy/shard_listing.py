@@ -27,6 +27,7 @@ from swift.wire.message import str_to_wsgi
 _DEEPEST = 8  # shards of shards of …
 _MOST_AHEAD = 8  # shards that are asked at the same time
 _TRIES = 2  # for a body that breaks off
+_MOST_COPIES = 4  # that are asked anew while they contradict each other
 # A quote behind a brace opens the first key of a row; one that ends a value is followed by no letter.
 _ROW = re.compile(rb'\{"[a-z]')
 _KEYS = (b'{"b', b'{"n', b'{"h', b'{"s', b'{"c', b'{"l')
@@ -63,11 +64,19 @@ class Query:
             path = params["path"].rstrip("/")
             self.prefix = f"{path}/" if path else ""
         self.groups = bool(params.get("delimiter")) or "path" in params
+        self._delimiter = "" if "path" in params else params.get("delimiter", "")
 
     @property
     def is_everything(self) -> bool:
         """Returns True if only the limit can leave something out."""
         return not (self.marker or self.end_marker or self.prefix or self.groups)
+
+    def is_subdir(self, text: str) -> bool:
+        """Returns True if names that begin with the text, and are longer, are listed as just that."""
+        if not (self._delimiter and text.startswith(self.prefix)):
+            return False
+        at = text.find(self._delimiter, len(self.prefix))
+        return at >= 0 and at + len(self._delimiter) == len(text)
 
     def text(self, limit: int, marker: str, end_marker: str) -> str:
         """The query string for one shard."""
@@ -142,6 +151,11 @@ class _Answer:
         self.page = page
         self.namespaces = namespaces
         self.state = state
+
+    @property
+    def has_moved(self) -> bool:
+        """Returns True for rows of a container all of whose rows belong in shards."""
+        return self.page is not None and self.state == "sharded"
 
 
 class _Ahead:
@@ -284,26 +298,38 @@ class ShardListing:
 
     def _take(self, item: Namespace, answered: tuple[_Answer, int], expanded: tuple[str, ...]) -> None:
         answer, limit = answered
-        again = False
         while True:
+            if item.path in expanded:
+                answer, limit = self._not_in_shards(item, answer, limit)
             if answer.page is None:
                 assert answer.namespaces is not None
                 self._list(_within(item, answer.namespaces), (*expanded, item.path))
                 return
-            if item.path in expanded and answer.state == "sharded" and not again:
-                # It was asked for the rows that are not in shards yet, and this copy of it has none any more.
-                again = True
-                others = self.ask(item, "auto", self._left)
-                items = others.namespaces or []
-                if any(found.path != item.path for found in items):
-                    self._list(_within(item, items), (*expanded, item.path))
-                    return
             got = answer.page.count
             self._add(answer.page)
             if self._left <= 0 or got < limit:
                 return
             limit = self._left
             answer = self.ask(item, _record_type(item, expanded), limit)
+
+    def _not_in_shards(self, item: Namespace, answer: _Answer, limit: int) -> tuple[_Answer, int]:
+        """The answer of a container that was asked for rows which are not in its shards yet, and its limit. Raises Unavailable.
+
+        A copy of it that has moved all of them has none any more: then those of another copy, or the shards that have them.
+        """
+        for _ in range(_MOST_COPIES):
+            if not answer.has_moved:
+                return answer, limit
+            others = self.ask(item, "auto", self._left)
+            if others.page is not None or any(found.path != item.path for found in others.namespaces or ()):
+                return others, self._left
+            if others.state == "sharded":
+                return answer, limit  # no shard has that part of the names
+            limit = self._left
+            answer = self.ask(item, "object", limit)
+        if not answer.has_moved:
+            return answer, limit
+        raise Unavailable(f"copies of {item.path} contradict each other")
 
     def _add(self, page: Page) -> None:
         if self._is_subdir:
@@ -359,8 +385,9 @@ class ShardListing:
         if query.reverse:
             if item.upper and (not marker or marker > item.end_marker):
                 marker = item.end_marker
-            return marker, end_marker if item.holds(end_marker) else lower
-        if item.lower > marker and not (query.groups and marker and item.lower.startswith(marker)):
+            hides = query.is_subdir(end_marker) and item.lower.startswith(end_marker)
+            return marker, end_marker if hides or item.holds(end_marker) else lower
+        if item.lower > marker and not (query.is_subdir(marker) and item.lower.startswith(marker)):
             marker = lower
         return marker, end_marker if item.holds(end_marker) else item.end_marker
 

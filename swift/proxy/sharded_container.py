@@ -5,6 +5,7 @@ What clients may see is the container controller's business, how rows are put to
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,7 @@ _SAVED = (
     ("X-Container-Sync-Key", "sync_key"),
     ("X-Versions-Location", "versions"),
 )
+_MOST_SEEN = 20_000
 _COUNT, _BYTES = "x-container-object-count", "x-container-bytes-used"
 
 
@@ -60,6 +62,7 @@ class ShardedContainers:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.directory = ShardDirectory(services)
+        self._seen: OrderedDict[str, None] = OrderedDict()  # keys of containers that were sharded
 
     def wanted(self, exchange: Exchange) -> dict[str, str | None]:
         """Headers that ask a container's servers for its listing, or for the shards that have it."""
@@ -80,6 +83,13 @@ class ShardedContainers:
         if truthy(environ.get("HTTP_X_NEWEST")):
             return None, "force_skip"
         assert exchange.container is not None
+        names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container)
+        key = container_key(*names)
+        if key not in self._seen and key not in environ.get("swift.infocache", ()):
+            return (
+                None,
+                "bypass",
+            )  # most containers are never sharded, and nobody waits for memcached to say so
         info = get_container_info(
             environ, self._services.application, exchange.account, exchange.container, cache_only=True
         )
@@ -89,11 +99,13 @@ class ShardedContainers:
             or any(info.get(name) is None for name in _NEEDED)
         ):
             return None, "bypass"
-        names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container)
-        # Without the bytes of old versions, which whoever lists those adds.
-        info = environ["swift.infocache"].get(container_key(*names), info)
         found, why = self.directory.listing(environ, *names)
-        return (None, why) if found is None else (Known(found.namespaces(), info), "")
+        if found is None:
+            return None, why
+        try:
+            return Known(found.namespaces(), info), ""
+        except (ValueError, TypeError, AttributeError):
+            return None, "bypass"  # whoever put that into memcached meant something else
 
     def listed_by(
         self, exchange: Exchange, place: Place, found: Listing, asked: Asked, params: Mapping[str, str]
@@ -110,8 +122,15 @@ class ShardedContainers:
             return items, 0
         if found.get("x-backend-sharding-state") == "sharded":
             names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container or "")
+            self._note(container_key(*names))
             self.directory.keep_listing(exchange.environ, *names, items, asked)
         return needed(items, params), len(items)
+
+    def _note(self, key: str) -> None:
+        self._seen[key] = None
+        self._seen.move_to_end(key)
+        if len(self._seen) > _MOST_SEEN:
+            self._seen.popitem(last=False)
 
     def assemble(
         self,

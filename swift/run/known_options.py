@@ -486,15 +486,13 @@ _OPTIONS = frozenset(
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 _FREE = re.compile(
     r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|key_id_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|\S*?(require_group|account_rules|operator_roles|service_roles|reseller_admin_role)"
-    r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|container_(listing_)?ratelimit_.+"
+    r"|container_(listing_)?ratelimit_.+|kafka\..+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 
 
 def unknown_options(path: str, daemon: str = "") -> list[str]:
-    """A line for each option that nothing reads: in [DEFAULT], in the sections of our own filters and apps, in [<daemon>].
+    """A line for each option that nothing reads: in [DEFAULT], in the sections of our own filters, apps and targets, in [<daemon>].
 
     `path`: a file or a directory of `*.conf`. Raises ConfigError if it can't be read.
     """
@@ -506,7 +504,8 @@ def unknown_options(path: str, daemon: str = "") -> list[str]:
     found = []
     for section in parser.sections():
         options = dict(parser.items(section))
-        if section not in ("DEFAULT", daemon) and not options.get("use", "").startswith("egg:swift#"):
+        is_ours = section in ("DEFAULT", daemon) or section.startswith("s3-target:")
+        if not is_ours and not options.get("use", "").startswith("egg:swift#"):
             continue
         for option in options:
             name = option.removeprefix("set ").strip()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from swift.core.constraints import limits
 from swift.s3 import bucket_rules
 from swift.s3.acl import forms
 from swift.s3.acl.forms import Acl
@@ -96,7 +97,8 @@ def _decide_on_account(request: S3Request, operation: _Operation) -> None:
         raise S3Error("AccessDenied", reason="not_signed")
     if request.session is not None:
         bucket = f"arn:aws:s3:::{request.bucket or '*'}"
-        _check_session(request, request.identity, operation.action, bucket, request.bucket or "", None, None)
+        who, account = request.identity, request.account or ""
+        _check_session(request, who, account, operation.action, bucket, request.bucket or "", None, None)
     if not request.options.s3_acl:
         return
     request.authenticate()
@@ -170,21 +172,18 @@ def _said(
     version_id: str | None,
 ) -> Verdict:
     """What policies say of one action. Raises S3Error for a denial, once the signature has been looked at."""
+    if key is not None and len(key) > limits().max_object_name_length:
+        raise S3Error("KeyTooLongError")  # nothing is called so, and patterns take their time
     resource = f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
     if request.session is not None:
-        _check_session(request, who, action, resource, bucket, key, version_id)
+        _check_session(request, who, account, action, resource, bucket, key, version_id)
     if rules.policy is None:
         return Verdict.NOTHING
     values = Values(request, who, account, action, bucket, key, version_id)
     found = verdict(rules.policy, who, action, resource, values)
     if found is Verdict.DENIED:
         raise _denied(request)
-    if (
-        found is Verdict.ALLOWED
-        and bucket_rules.RESTRICT in rules.blocks
-        and who.account != account
-        and rules.is_policy_public
-    ):
+    if bucket_rules.RESTRICT in rules.blocks and who.account != account and rules.is_policy_public:
         raise _denied(request)
     return found
 
@@ -197,6 +196,7 @@ def _denied(request: S3Request) -> S3Error:
 def _check_session(
     request: S3Request,
     who: Identity,
+    account: str,
     action: str,
     resource: str,
     bucket: str,
@@ -211,7 +211,7 @@ def _check_session(
         policy = document.parse(text, True)
     except S3Error:
         raise S3Error("AccessDenied", reason="unreadable_policy") from None
-    values = Values(request, who, request.likely()[1], action, bucket, key, version_id)
+    values = Values(request, who, account, action, bucket, key, version_id)
     if verdict(policy, who, action, resource, values) is not Verdict.ALLOWED:
         raise _denied(request)
 
@@ -342,6 +342,20 @@ def check_object(
         raise
 
 
+def as_told(request: S3Request, error: S3Error) -> S3Error:
+    """An error as who asks may know it: whom a policy lets do something with an object, it does not tell that there is none."""
+    account, bucket, key = request.account or "", request.bucket, request.key
+    if error.code not in ("NoSuchKey", "NoSuchVersion") or bucket is None or key is None:
+        return error
+    if "HTTP_X_AMZ_COPY_SOURCE" in request.environ or not request.granted.has(account, bucket, key):
+        return error
+    try:
+        _check_may_list(request, bucket, None, True)
+    except S3Error as refused:
+        return refused
+    return error
+
+
 def _check_may_list(request: S3Request, bucket: str, account: str | None, is_granted: bool) -> None:
     """Who may not list a bucket is not told that a key is absent. Raises S3Error."""
     of = account or request.account or ""
@@ -369,7 +383,8 @@ def sent_acl(request: S3Request) -> Acl | None:
     headers = {name: value for name in forms.HEADERS if (value := request.header(name)) is not None}
     if not headers:
         return None
-    owner = request.user_id or ""
+    # What nobody in particular has made is the bucket owner's: else it would be nobody's.
+    owner = request.user_id or _owner_of_bucket(request) or ""
     bucket_owner = owner
     if headers.get("x-amz-acl", "").startswith("bucket-owner-") and request.key is not None:
         bucket_owner = _owner_of_bucket(request) or owner
@@ -414,11 +429,11 @@ def new_acl(request: S3Request) -> str:
         taken = _taken_by_bucket_owner(request)
         if taken is not None:
             return taken.stored()
-    owner = request.user_id or ""
-    if not owner:
-        # What nobody in particular has made is the bucket owner's: else it would be nobody's.
-        owner = _owner_of_bucket(request) or ""
-    return (sent_acl(request) or forms.of_canned("private", owner, owner)).stored()
+    sent = sent_acl(request)
+    if sent is None:
+        owner = request.user_id or _owner_of_bucket(request) or ""
+        sent = forms.of_canned("private", owner, owner)
+    return sent.stored()
 
 
 def _taken_by_bucket_owner(request: S3Request) -> Acl | None:

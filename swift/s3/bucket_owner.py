@@ -6,18 +6,19 @@ An answer other than 403 would let somebody write into, or read from, a bucket t
 from __future__ import annotations
 
 from swift.s3.errors import S3Error
+from swift.s3.identity import account_id_of
 from swift.s3.request import S3Request
 
 EXPECTED, EXPECTED_OF_SOURCE = "x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"
 
 
-def check(request: S3Request, header: str = EXPECTED) -> None:
-    """Raises S3Error unless the account that buckets are in is the one that the header names, if it is there."""
+def check(request: S3Request, header: str = EXPECTED, of: str | None = None) -> None:
+    """Raises S3Error unless the account that a bucket is in is the one that the header names, if it is there; `of`: if it is another
+    one than the request's."""
     expected = request.header(header)
     if expected is None:
         return
     request.authenticate()
-    account = request.account or ""
-    # the account's id is the storage account without its reseller prefix
-    if not expected or expected not in (account, account.partition("_")[2]):
+    account = of or request.account or ""
+    if not expected or expected not in (account, account_id_of(account, request.options)):
         raise S3Error("AccessDenied", reason="expected_bucket_owner")

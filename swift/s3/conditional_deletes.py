@@ -6,16 +6,12 @@ contradict each other it is asked for again. Never here: deletions without condi
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from swift.core.concurrency import sleep
 from swift.core.config import truthy
-from swift.core.object_headers import REPLACED_LARGE
 from swift.core.timestamp import Timestamp
-from swift.s3 import objects
+from swift.s3 import objects, replaced
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
-from swift.s3.multipart import layout
 from swift.s3.multipart.remove import remove_parts
 from swift.s3.request import S3Request
 from swift.s3.write_conditions import (
@@ -108,10 +104,8 @@ def _delete_current(request: S3Request, bucket: str, key: str, condition: Condit
 
 def _remove_parts(request: S3Request, answer: Subanswer, bucket: str, key: str) -> None:
     """Of what was deleted. What can't be removed now is found by the orphans' sweep."""
-    for told in filter(None, (answer.get(REPLACED_LARGE.lower()) or "").split(",")):
-        upload = unquote(told.partition(";")[2])
-        if layout.is_upload_id(upload):
-            try:
-                remove_parts(request, bucket, key, upload)
-            except S3Error as error:
-                request.logger.warning("Parts of %s are left: %s", request.resource, error)
+    try:
+        for upload in replaced.uploads_gone(request, bucket, key, answer):
+            remove_parts(request, bucket, key, upload)
+    except S3Error as error:
+        request.logger.warning("Parts of %s are left: %s", request.resource, error)

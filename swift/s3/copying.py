@@ -100,8 +100,12 @@ def source_of(request: S3Request) -> Source:
                 ArgumentValue=given,
             )
         version = unquote(version)
-    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE)
     account, bucket = names.qualified(bucket, request.options)
+    if "\0" in text or not (
+        bucket == request.bucket or names.is_bucket_name(bucket, request.options.dns_compliant_bucket_names)
+    ):
+        raise S3Error("InvalidBucketName", BucketName=bucket)
+    bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE, account)
     return Source(bucket, key, version, account)
 
 
@@ -180,7 +184,10 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
         headers.update(metadata.user_metadata(environ))
         headers["CONTENT_TYPE"] = headers.get("CONTENT_TYPE") or "binary/octet-stream"
     headers.update(kept)
-    headers.update(tagging.copied_headers(request, found.get(tagging.STORED)))
+    tags = tagging.copied_headers(request, found.get(tagging.STORED))
+    if tags and (request.header("x-amz-tagging-directive") or "COPY") == "COPY":
+        _check_tags(request, source)
+    headers.update(tags)
     headers.update(access.object_headers(request))
     headers.update(lock.copied(lock.headers_of(request)))
     condition = write_conditions.of_write(environ)
@@ -195,6 +202,19 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
     _check_size(found.content_length or 0)
     copy = functools.partial(_copied, request, source, found, is_fresh, is_large, wanted, headers, guards)
     return patience.answer_of(request, functools.partial(_told, request, condition, copy))
+
+
+def _check_tags(request: S3Request, source: Source) -> None:
+    """Raises S3Error if who asks may not read the source's tags, or give them to the target: whom a policy lets do the rest, it must let."""
+    assert request.bucket is not None and request.key is not None
+    bucket, key, version, account = source
+    for action, *place, of, id_ in (
+        ("s3:GetObjectTagging", bucket, key, account, version),
+        ("s3:PutObjectTagging", request.bucket, request.key, None, None),
+    ):
+        is_granted = request.granted.has(of or request.account or "", *place)
+        permission = "OWNER" if is_granted else ""
+        access.require(request, action, *place, version_id=id_, permission=permission, account=of)
 
 
 def _told(
@@ -292,7 +312,6 @@ def tell(
 ) -> None:
     """There is a copy, of what `found` tells of; made of the parts of an upload, or not."""
     assert request.key is not None
-    replaced.clean_up(request, answer, upload)
     request.tell(
         events.CREATED_COPY,
         request.key,
@@ -301,6 +320,7 @@ def tell(
         version_id=answer.get("x-object-version-id"),
         timestamp=answer.timestamp,
     )
+    replaced.clean_up(request, answer, upload)
 
 
 def _versions(found: Subanswer) -> list[tuple[str, str]]:
@@ -310,11 +330,16 @@ def _versions(found: Subanswer) -> list[tuple[str, str]]:
 
 
 def copy_part(
-    request: S3Request, container: str, name: str, wanted: Algorithm | None, row_type: str
+    request: S3Request,
+    container: str,
+    name: str,
+    wanted: Algorithm | None,
+    row_type: str,
+    check: Callable[[], None],
 ) -> Callable[[], patience.Told]:
     """UploadPartCopy, into the part `name` of a segments container: what does it. `wanted`: the checksum that is taken of it.
 
-    Raises S3Error, now or then.
+    `check`: called as late as can be before the part takes the place of another one, raises S3Error. Raises S3Error, now or then.
     """
     source = source_of(request)
     found = _look(request, source)
@@ -334,7 +359,7 @@ def copy_part(
 
         def stream() -> patience.Told:
             answer, kept = streamed_copies.copy(
-                request, place, target, {}, wanted, extent, row_type, found=found
+                request, place, target, {}, wanted, extent, row_type, found=found, check=check
             )
             return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
 
@@ -346,6 +371,7 @@ def copy_part(
         headers["HTTP_RANGE"] = extent
 
     def copy() -> patience.Told:
+        check()
         answer = request.ask("PUT", container, name, query, {**headers, **pinned(found)}, b"")
         if answer.status not in (201, 202):
             check_read(answer)

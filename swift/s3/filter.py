@@ -247,9 +247,12 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
         access.decide(request, operation)
         payment.check(request)
         answer = operation.handler(request)
-    except S3Error as error:
+    except S3Error as found:
+        error = access.as_told(request, found)
         watching.watch(request, operation, error)
-        raise
+        if error is found:
+            raise
+        raise error from None
     finally:
         if request.events:
             telling.send(request)
@@ -263,7 +266,7 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
     logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
     register_sensitive_header("x-amz-security-token")
-    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token"):
+    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token", "x-amz-security-token"):
         register_sensitive_parameter(name)
     capabilities.register(
         "s3api",

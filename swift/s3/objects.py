@@ -9,6 +9,7 @@ import orjson
 from swift.core.config import truthy
 from swift.core.constraints import limits
 from swift.core.object_headers import REPLACED_LARGE, UNLESS_LARGE
+from swift.middleware.slo.deleting import MANIFEST_FIRST
 from swift.s3 import (
     access,
     checksums,
@@ -28,6 +29,7 @@ from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.notifications import events
 from swift.s3.object_lock import sent as lock
 from swift.s3.request import S3Request
+from swift.wire.errors import ResponseBroken
 from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.ranges import parse_range, ranges_for_length
 from swift.wire.subanswer import Subanswer
@@ -110,7 +112,7 @@ def _checksum(
     try:
         items = manifests.items_of(request, bucket, key, whole)
         text = str(items[int(query["part-number"]) - 1].get(manifests.CHECKSUM, ""))
-    except (S3Error, IndexError):
+    except (S3Error, ResponseBroken, IndexError):
         return []  # the object has changed meanwhile
     return checksums.headers_of_part(text)
 
@@ -202,7 +204,6 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
         raise write_conditions.lost(request, bucket, key, condition, error) from None
-    replaced.clean_up(request, answer)
     request.tell(
         events.CREATED_POST if request.method == "POST" else events.CREATED_PUT,
         key,
@@ -211,6 +212,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
         version_id=answer.get("x-object-version-id"),
         timestamp=answer.timestamp,
     )
+    replaced.clean_up(request, answer)
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
     shown += of_suspended(request, answer)
     return empty(200, [*shown, *body.told()])
@@ -320,7 +322,11 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         query["multipart-manifest"] = "delete"
         if found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG):
             query["async"] = "on"
-    headers = {"HTTP_ACCEPT": "application/json", **lock.removal_headers(request, key, version)}
+    headers = {
+        "HTTP_ACCEPT": "application/json",
+        MANIFEST_FIRST: "yes",
+        **lock.removal_headers(request, key, version),
+    }
     answer = request.ask("DELETE", bucket, key, query, headers)
     if answer.status not in (200, 204, 404):
         raise request.error_of(answer, bucket, key)
@@ -344,7 +350,8 @@ def _keeps_versions(request: S3Request) -> bool:
     info = request.container_info()
     if not 200 <= info["status"] < 300:
         raise S3Error("ServiceUnavailable")
-    return truthy(info["sysmeta"].get("versions-enabled"))
+    sysmeta = info["sysmeta"]
+    return truthy(sysmeta.get("versions-enabled")) or sysmeta.get("versions-mode") == "history"
 
 
 def _is_nothing_current(request: S3Request, bucket: str, key: str) -> bool:

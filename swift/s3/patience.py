@@ -22,10 +22,11 @@ def answer_of(request: S3Request, work: Callable[[], Told]) -> Answer:
     """The answer of `work`, a document and headers; these are lost if it takes long. Raises S3Error."""
 
     def told() -> Told:
-        found = work()
-        # Here, as the client may have had the beginning of its answer already.
-        telling.send(request)
-        return found
+        try:
+            return work()
+        finally:
+            # Here, as the client may have had the beginning of its answer already; also of what was done before something failed.
+            telling.send(request)
 
     doing = Meanwhile(told)
     if doing.is_done_within(PATIENCE):

@@ -21,6 +21,7 @@ from swift.s3.notifications.events import Event
 from swift.s3.options import Options
 from swift.s3.rights import Granted, KnownUsers, Native, without_referrers
 from swift.s3.signature import Credential
+from swift.s3.token.identities import SAID_BY_KEYSTONE
 from swift.wire.call import Application
 from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
@@ -64,6 +65,8 @@ class S3Request:
         host_bucket: str | None = None,
         known_users: KnownUsers | None = None,
     ) -> None:
+        for key in SAID_BY_KEYSTONE.intersection(environ):
+            del environ[key]  # a client says so: who asks is found out by those on the right
         self.environ = environ
         self.app = app
         self.options = options

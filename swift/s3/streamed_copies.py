@@ -5,14 +5,14 @@ Each piece is written as it comes. Never here: what may be copied, and what else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 from swift.s3 import checksums
 from swift.s3.checksums import Algorithm
 from swift.s3.digests import Check
 from swift.s3.errors import S3Error
-from swift.s3.payload import FOOTERS
+from swift.s3.payload import FOOTERS, BadBody
 from swift.s3.request import S3Request
 from swift.wire.body_input import BodyInput, SourceBroken
 from swift.wire.message import InputFilter
@@ -37,11 +37,12 @@ def copy(
     extent: str | None = None,
     row_type: str | None = None,
     found: Subanswer | None = None,
+    check: Callable[[], None] | None = None,
 ) -> tuple[Subanswer, str]:
     """(what the PUT answered, the checksum that is kept with the copy). Raises S3Error.
 
     `headers`: environ keys of the PUT; `extent`: the value of a Range; `row_type`: of a part's row, which tells the checksum too; `found`: what the
-    source must still be.
+    source must still be; `check`: called before the last byte is written, raises S3Error.
     """
     asked = {"HTTP_X_NEWEST": "true"}
     if found is not None:
@@ -56,7 +57,7 @@ def copy(
         raise request.error_of(read, source.container, source.name)
     below = BodyInput(read.body, read.content_length)
     try:
-        taken = _Taken(below, Check(None, algorithm, None), read.content_length or 0)
+        taken = _Taken(below, Check(None, algorithm, None), read.content_length, check)
         footers = _footers(taken.check, row_type)
         made = {**headers, FOOTERS: footers}
         answer = request.given(
@@ -65,6 +66,12 @@ def copy(
         if below.broken is not None:
             answer.close()
             raise S3Error("ServiceUnavailable", reason="copy_source_broken")
+        if taken.error is not None:
+            answer.close()
+            raise taken.error
+    except BadBody:
+        assert taken.error is not None
+        raise taken.error from None
     except SourceBroken:
         raise S3Error("ServiceUnavailable", reason="copy_source_broken") from None
     finally:
@@ -88,20 +95,39 @@ def _footers(check: Check, row_type: str | None) -> Any:
 
 
 class _Taken(InputFilter):
-    """A body with its checksum taken."""
+    """A body with its checksum taken. `length`: None for one that ends where it ends; `last`: called before its end, raises S3Error.
 
-    def __init__(self, below: BodyInput, check: Check, length: int) -> None:
+    Of an empty one nothing is read: that is now.
+    """
+
+    def __init__(
+        self, below: BodyInput, check: Check, length: int | None, last: Callable[[], None] | None = None
+    ) -> None:
         super().__init__(below)
         self.check = check
         self._left = length
-        if not length:
-            check.end()
+        self._last = last
+        self.error: S3Error | None = None
+        self._is_ended = length == 0
+        if self._is_ended:
+            self._end()
+
+    def _end(self) -> None:
+        self.check.end()
+        if self._last is not None:
+            self._last()
 
     def pull(self, size: int) -> bytes:
         data: bytes = super().pull(size)
         if data:
             self.check.update(data)
-            self._left -= len(data)
-            if self._left <= 0:
-                self.check.end()
+            if self._left is not None:
+                self._left -= len(data)
+        if not self._is_ended and (not data if self._left is None else self._left <= 0):
+            self._is_ended = True
+            try:
+                self._end()
+            except S3Error as error:
+                self.error = error
+                raise BadBody(str(error)) from None
         return data

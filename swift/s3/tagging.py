@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from swift.s3 import bucket_documents, object_changes
+from swift.s3 import bucket_documents, metadata, object_changes
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.notifications import events
@@ -151,7 +151,7 @@ def _tell(request: S3Request, event: str, found: Subanswer) -> None:
         event,
         request.key or "",
         size=found.content_length,
-        etag=found.etag,
+        etag=found.get(metadata.ETAG) or found.etag,
         version_id=found.get("x-object-version-id"),
     )
 

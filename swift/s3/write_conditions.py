@@ -154,10 +154,16 @@ def headers(request: S3Request, bucket: str, key: str, condition: Condition | No
         return {}
     seen = look(request, bucket, key)
     check(condition, seen, key)
-    made = {IF_CURRENT_KEY: seen.time}
+    made = instead_of(seen.time)
     if condition.match == "":
         made["HTTP_IF_NONE_MATCH"] = "*"  # for servers that don't know the other one
-    latest = Timestamp(seen.time)
+    return made
+
+
+def instead_of(time: str) -> dict[str, str]:
+    """The native headers (environ keys) of a write that takes the place of what was written then, and of nothing else."""
+    made = {IF_CURRENT_KEY: time}
+    latest = Timestamp(time)
     if latest >= Timestamp.now():
         # written by somebody whose clock is ahead of ours
         made["HTTP_X_TIMESTAMP"] = Timestamp(latest.normal, delta=1).internal

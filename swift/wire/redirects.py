@@ -25,6 +25,7 @@ def redirect_of(headers: Any) -> str:
     else:
         location = wsgi_to_str(location)
     account, container, _ = split_path(location, 2, 3, True)
+    f"{account}{container}".encode()  # no server has names that aren't UTF-8
     return f"{account}/{container}"
 
 

@@ -75,6 +75,10 @@ class Remote:
         self._addresses: dict[tuple[str, int], HostAddress] = {}
         self._context = context
 
+    def check(self, url: str) -> None:
+        """Raises ValueError for a URL that nothing can be asked of."""
+        self._way_of(url)
+
     def request(
         self,
         method: str,

@@ -69,9 +69,11 @@ def lines(s3: Any, target: str, prefix: str, least: int) -> list[list[str]]:
 def test_the_configuration(s3: Any) -> None:
     s3.create_bucket(Bucket="logged-config")
     s3.create_bucket(Bucket="logs-config")
-    with pytest.raises(ClientError) as caught:
-        enable(s3, "logged-config", "logs-nowhere", "")
-    assert caught.value.response["Error"]["Code"] == "InvalidTargetBucketForLogging"
+    s3.put_object(Bucket="logs-config", Key="an-object", Body=b"x")
+    for name in ("logs-nowhere", "logs-config/an-object", "logs-config+segments", "a:logs-config", ".."):
+        with pytest.raises(ClientError) as caught:
+            enable(s3, "logged-config", name, "")
+        assert caught.value.response["Error"]["Code"] == "InvalidTargetBucketForLogging", name
     enable(s3, "logged-config", "logs-config", "a/")
     found = s3.get_bucket_logging(Bucket="logged-config")["LoggingEnabled"]
     assert found["TargetBucket"] == "logs-config" and found["TargetPrefix"] == "a/"

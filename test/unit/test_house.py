@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pathlib
+from collections import Counter
 
 from swift.wire import message
 from test.sources import MODULES, ROOT, imports_of
@@ -93,3 +94,9 @@ def test_one_door_to_requests_and_responses():
             if module.startswith("swift.wire.") and module != "swift.wire.message":
                 past += [f"{path.name}: {a.name}" for a in node.names if a.name in message.__all__]
     assert past == []
+
+
+def test_each_file_of_tests_has_a_name_of_its_own():
+    """Else the one that is found second is not run, in one run with the first."""
+    names = Counter(path.name for path in (ROOT / "test").rglob("test_*.py"))
+    assert [name for name, number in names.items() if number > 1] == []

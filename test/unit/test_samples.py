@@ -258,6 +258,10 @@ def test_an_option_that_nothing_reads_is_named(tmp_path):
     assert known_options.unknown_options(str(path), "object-updater") == [
         "unknown option concurency in [object-updater] has no effect (did you mean concurrency?)"
     ]
+    path.write_text("[s3-target:hook]\ntype = kafka\nkafka.linger.ms = 5\nsecert = x\n")
+    assert known_options.unknown_options(str(path), "s3-notifier") == [
+        "unknown option secert in [s3-target:hook] has no effect (did you mean secret?)"
+    ]
 
 
 def test_every_option_that_is_shown_is_read():

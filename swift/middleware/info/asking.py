@@ -177,7 +177,7 @@ def get_container_info(
     environ: dict[str, Any], app: Any, account: str, container: str, cache_only: bool = False
 ) -> Info:
     """What is known about a container (WSGI strings). Status 0: its account is missing, or nothing is cached and only the
-    caches were to be asked; 503: cannot be found out."""
+    caches were to be asked; 503: cannot be found out. `cache_only`: without the bytes of old versions, too."""
     native = account, container
     if not (account.isascii() and container.isascii()):
         native = wsgi_to_str(account), wsgi_to_str(container)
@@ -206,7 +206,7 @@ def get_container_info(
         info = PROCESS_CACHE.once(key, fetch)
         environ["swift.infocache"][key] = info
     versions = info["sysmeta"].get("versions-container")
-    if versions:
+    if versions and not cache_only:
         return _with_versions(environ, app, account, info, versions)
     return info
 

@@ -10,11 +10,12 @@ import mimetypes
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from swift.core import constraints
+from swift.core import clock, constraints
 from swift.core.config import truthy
 from swift.core.object_headers import IF_CURRENT, UNLESS_LARGE
-from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word
+from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word, forbids_change, told_of
 from swift.core.timestamp import Timestamp
+from swift.middleware import locked_objects
 from swift.middleware.object_copies import (
     EMPTY_ETAG,
     OVERRIDE_ETAG,
@@ -158,7 +159,7 @@ class Objects:
         except BaseException:
             # Nothing leads to the version yet, and its client is told that there is none.
             if is_new:
-                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+                self._take_back(place, path, stamp)
             raise
         # that of a link is chosen by whoever keeps it
         environ["CONTENT_TYPE"] = data.get("CONTENT_TYPE") or "application/octet-stream"
@@ -166,8 +167,16 @@ class Objects:
         status, headers, answer = call_app(self.app, link)
         if is_new and status[:3] in ("409", "412"):
             # Somebody was faster: no link leads to the version, and its client is told that there is none.
-            status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+            self._take_back(place, path, stamp)
         return self._linked(status, headers, answer, etag, stamp.normal, start_response)
+
+    def _take_back(self, place: Place, path: str, stamp: Timestamp) -> None:
+        """Remove a version of this very moment that nobody was told of. What locks it is its bucket's rule, which is for what there is."""
+        sub = own_environ(
+            place.environ, "DELETE", path, SOURCE, HTTP_X_TIMESTAMP=Timestamp(stamp.normal, offset=1).internal
+        )
+        sub[_WORD_KEY] = Word(Timestamp(stamp.normal).internal, is_kept=True).text()
+        status_and_headers(self.app, sub)
 
     def _stored_before(self, place: Place, path: str) -> str:
         """The ETag of the version that was of this very moment and there first, if it is the client's: who brings times along may bring
@@ -225,14 +234,25 @@ class Objects:
         locked = current.headers.get(RETENTION.lower()) or current.headers.get(LEGAL_HOLD.lower())
         seen = current.headers.get("x-backend-timestamp") or current.headers["x-timestamp"]
         path = self._version_path(place, Timestamp(current.headers["x-timestamp"]))
-        status = store_copy(self.app, place.environ, current, path, SOURCE)
+        again = self._kept_before(place, path, current) if locked else None
+        status = store_copy(self.app, place.environ, current, path, SOURCE, again)
         if status == 404:
             raise refused(HTTPInternalServerError, place.environ, _NO_CONTAINER)
         if not 200 <= status < 300:
             raise HTTPServiceUnavailable(request=place.request)
-        if locked:
+        if locked or locked_objects.may_be_locked(place.info):
             # As it is kept now, with its lock, it may be replaced where it was; not as it may be by then.
-            place.environ[_WORD_KEY] = Word(seen, is_kept=True).text()
+            place.environ[_WORD_KEY] = Word(seen, is_kept=bool(locked)).text()
+
+    def _kept_before(self, place: Place, path: str, current: Opened) -> str | None:
+        """The word for a copy of what is locked, where an earlier try has left one, locked as well, that loses nothing by it."""
+        earlier = head_object(self.app, place.environ, path, SOURCE)
+        old, new = told_of(earlier.headers), told_of(current.headers)
+        is_same = earlier.found and earlier.headers.get("etag") == current.headers.get("etag")
+        if not is_same or forbids_change(old, "", new, None, clock.time()):
+            return None
+        seen = earlier.headers.get("x-backend-timestamp") or earlier.headers.get("x-timestamp", "")
+        return Word(seen, is_kept=True).text()
 
     # -- links -------------------------------------------------------------------------------------------------------------
 
@@ -320,15 +340,31 @@ class Objects:
                 self._put_marker(place, stamp)
         else:
             self._put_marker(place, stamp)
-            status, headers, body = call_app(self.app, environ)
-            if status[:3] in ("409", "412") and _OF_LINKS[1] in environ:
+            is_conditional = _OF_LINKS[1] in environ
+            status, headers, body = (
+                self._delete_seen(environ) if is_conditional else call_app(self.app, environ)
+            )
+            if status[:3] in ("409", "412") and is_conditional:
                 # Something else is there by now: nothing was deleted.
-                path = self._version_path(place, stamp)
-                status_and_headers(self.app, own_environ(environ, "DELETE", path, SOURCE))
+                self._take_back(place, self._version_path(place, stamp), stamp)
         if status[0] == "2" or status[:3] == "404":
             headers = replaced(headers, X_Object_Version_Id=stamp.normal)
         start_response(status, headers)
         return body
+
+    def _delete_seen(self, environ: dict[str, Any]) -> tuple[str, Headers, Body]:
+        """Delete what was seen at the object's name, with the time of that: a link that has come since is never hit by it."""
+        latest = Timestamp(environ[_OF_LINKS[1]])
+        for is_last in (False, True):
+            sub = {**environ, "HTTP_X_TIMESTAMP": Timestamp(latest, offset=1).internal}
+            status, headers, body = call_app(self.app, sub)
+            # that of a write that came to nothing, as most servers say
+            told = header(headers, "x-backend-timestamp") if status[:3] == "409" else None
+            if is_last or not told:
+                break
+            close_if_possible(body)
+            latest = max(latest, Timestamp(told))
+        return status, headers, body
 
     def _put_marker(self, place: Place, stamp: Timestamp) -> None:
         """Leave a version that says that the object was deleted. Raises HTTPException."""

@@ -38,6 +38,8 @@ from swift.wire.message import (
 )
 from swift.wire.subanswer import Subanswer, ask
 
+# In the environ of an asynchronous deletion, of who finds segments that nothing refers to: they are handed over after the manifest has gone.
+MANIFEST_FIRST = "swift.slo_manifest_first"
 _GONE, _NO_MANIFEST = "SLO manifest not found", "Not an SLO manifest"
 _UNAUTHORIZED, _UNREADABLE = "401 Unauthorized", "Unable to load SLO manifest"
 _UNREADABLE_SEGMENT = "Unable to load SLO manifest or segment."

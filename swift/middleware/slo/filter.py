@@ -18,7 +18,7 @@ from swift.middleware.listing_hash import LARGEST
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import ETAG_IS_AT, IGNORE_RANGE, Held, appended, held_if_marked
 from swift.middleware.slo import listing, upload
-from swift.middleware.slo.deleting import Deletion
+from swift.middleware.slo.deleting import MANIFEST_FIRST, Deletion
 from swift.middleware.slo.manifest import ETAG, MARK, SIZE
 from swift.middleware.slo.reading import HeldBody, Reading
 from swift.middleware.slo.request import denied_write, own_request, parse_options
@@ -293,13 +293,17 @@ class SloFilter:
             segments = deletion.segments()
             _, account, container, _ = parsed_path(environ)
             info = get_container_info(environ, self.app, account or "", container or "")
-            if not locked_objects.may_be_locked(info):
+            if MANIFEST_FIRST not in environ and not locked_objects.may_be_locked(info):
                 deletion.queue(*segments)
                 return self.app(environ, start_response)
-            # It may be locked at this very moment: its segments go only once it has gone.
+            # It may be locked at this very moment, or stay for another reason: its segments go only once it has gone.
             status, headers, body = call_app(self.app, environ)
             if status[0] == "2":
-                deletion.queue(*segments)
+                try:
+                    deletion.queue(*segments)
+                except HTTPException:
+                    close_if_possible(body)
+                    raise
             start_response(status, headers)
             return body
         media_type, body = deletion.summary()

@@ -156,6 +156,12 @@ def _record_frag_sets(groups: Groups, decision: Decision) -> str | None:
     for file in groups.get(".data", ()):
         by_time.setdefault(file.timestamp, []).append(file)
     for time, frag_set in by_time.items():
+        durable = {file.fragment for file in frag_set if file.durable}
+        if len(durable) < len(frag_set):
+            # What was sent a second time, and whose sender died before its commit: the first one is durable.
+            twins = [file for file in frag_set if not file.durable and file.fragment in durable]
+            decision.obsolete.extend(twins)
+            frag_set = [file for file in frag_set if file not in twins]
         frag_set.sort(key=lambda file: (file.fragment or 0, file.name))
         if any(file.durable for file in frag_set) and (marker is None or marker < time):
             marker = time

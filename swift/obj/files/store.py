@@ -229,7 +229,7 @@ class FileStore(ObjectStore):
         taking: Callable[[memoryview], None],
     ) -> tuple[State, NewObject]:
         state, new = self.device.run_mounted(True, self._begin_trip, place, size, check, write)
-        return state, FileUpload(self, new, write, taking)
+        return state, FileUpload(self, new, write, taking, check)
 
     def _begin_trip(
         self, where: ObjectLocation, size: int | None, check: Callable[[State], None], write: Write
@@ -239,6 +239,8 @@ class FileStore(ObjectStore):
         new = NewObjectFile(where, self.options)
         if is_guarded(check):
             new.seen = state.names
+        if write.is_exact:
+            new.only_with = state.names
         try:
             new.reserve(size)
         except BaseException:
@@ -576,15 +578,21 @@ class FileStore(ObjectStore):
 class FileUpload(NewObject):
     """A body that is written to a file without a name; each method is one trip."""
 
-    __slots__ = ("_finished", "_index", "_new", "_store", "_taking", "_write")
+    __slots__ = ("_check", "_finished", "_index", "_new", "_store", "_taking", "_write")
 
     def __init__(
-        self, store: FileStore, new: NewObjectFile, write: Write, taking: Callable[[memoryview], None]
+        self,
+        store: FileStore,
+        new: NewObjectFile,
+        write: Write,
+        taking: Callable[[memoryview], None],
+        check: Callable[[State], None],
     ) -> None:
         self._store = store
         self._new = new
         self._write = write
         self._taking = taking
+        self._check = check
         self._finished = ""
         self._index: int | None = None
 
@@ -611,11 +619,25 @@ class FileUpload(NewObject):
         self._finished = metadata["X-Timestamp"]
 
     def _finish_trip(self, metadata: dict[str, str], fragment: int | None, power: int | None) -> None:
-        self._new.finish(metadata, ".data", fragment, power, not self._store.device.inline)
-        self._new.close()
+        for _ in range(TRIES):
+            try:
+                self._new.finish(metadata, ".data", fragment, power, not self._store.device.inline)
+            except Overtaken:
+                self._new.only_with = self._decide_again().names
+            else:
+                self._new.close()
+                return
+        raise StateChanged(self._new.where.hash_dir)
+
+    def _decide_again(self) -> FileState:
+        state = read_state(self._new.where, self._write.now, self._write.fragment)
+        self._check(state)
+        return state
 
     def commit(self) -> None:
         if self._index is not None:
+            if self._write.is_exact:
+                self._store.device.run_on(self._new, self._decide_again)
             where, seen, power = self._new.where, self._new.seen, self._write.next_part_power
             if seen is None:
                 self._store.commit(where, self._finished, self._index, power)

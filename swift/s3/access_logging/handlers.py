@@ -7,6 +7,7 @@ from swift.s3.access_logging import document, watching
 from swift.s3.access_logging.writing import lets_logs_in
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.errors import S3Error
+from swift.s3.names import is_bucket_name
 from swift.s3.request import S3Request
 
 
@@ -21,6 +22,8 @@ def put(request: S3Request) -> Answer:
     if not found:
         bucket_documents.remove(request, watching.NAME)
         return empty(200)
+    if not is_bucket_name(found["TargetBucket"], request.options.dns_compliant_bucket_names):
+        raise S3Error("InvalidTargetBucketForLogging", TargetBucket=found["TargetBucket"])
     _check_target(request, found["TargetBucket"])
     bucket_documents.store(request, watching.NAME, found)
     return empty(200)

@@ -18,7 +18,9 @@ _NAMES = {
 _SECRET = frozenset((
     "awsaccesskeyid", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "temp_url_sig",
 ))  # fmt: skip
-_PARAMETER = re.compile(r"([^&;=]*)=([^&;]*)")
+_PARAMETER = re.compile(
+    r"(?<![^&;])([^&;=]*)=([^&;]*)"
+)  # from its first letter, else a long one takes seconds
 _BARE = re.compile(r"[^\x00-\x20\x7f\"\\]*")
 _QUOTED = re.compile(r"[^\x00-\x1f\x7f\"\\]*")
 _MOST_CHARACTERS = 4096  # of a field
@@ -101,7 +103,7 @@ def made(facts: Facts) -> str:
         "-" if facts.size is None else str(facts.size),
         str(max(0, round(facts.total))),
         str(max(0, round(facts.turn_around))),
-        _quoted(facts.referer),
+        _quoted(uri_of(*facts.referer.partition("?")[::2])),
         _quoted(facts.agent),
         _bare(facts.version),
         _bare(facts.request_id),

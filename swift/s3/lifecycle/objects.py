@@ -228,11 +228,21 @@ class Bucket:
             count += status == 204
         return count
 
-    def announce_abort(self, key: str, upload: str) -> None:
-        """Let whoever completes the upload at the same moment know that it is being aborted."""
-        status, _, _ = self._call("POST", self.segments, f"{key}/{upload}", {marker.ABORTING: "yes"})
-        if status not in (202, 404):
-            raise Unsure(f"POST {self.segments}/{key}/{upload}: {status}")
+    def decide_abort(self, key: str, upload: str) -> bool:
+        """As `marker.decide`. Returns False if there is no such upload, or somebody completes it."""
+        name = f"{key}/{upload}"
+        found = self.head(name, container=self.segments)
+        if found.status == 404 or marker.is_completing(found.headers):
+            return False
+        if marker.is_aborting(found.headers):
+            return True
+        said = marker.rewritten(found.headers, list(found.headers.items()), marker.ABORTING_KEY)
+        headers = {key.removeprefix("HTTP_").replace("_", "-"): value for key, value in said.items()}
+        headers["Content-Length"] = "0"
+        status, _, _ = self._call("PUT", self.segments, name, headers, body=b"")
+        if status not in (201, 202, 409, 412):
+            raise Unsure(f"PUT {self.segments}/{name}: {status}")
+        return status == 201
 
     def set_sysmeta(self, name: str, value: str) -> None:
         status, _, _ = self._call("POST", self.name, None, {"X-Container-Sysmeta-S3api-" + name: value})

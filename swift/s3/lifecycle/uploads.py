@@ -26,9 +26,8 @@ class Orphans(NamedTuple):
 
 def abort(bucket: Bucket, key: str, upload: str, is_versioned: bool) -> bool:
     """Abort an upload as a client's request does. Returns True if it was, False if it had been completed or is gone."""
-    if bucket.head(f"{key}/{upload}", container=bucket.segments).status == 404:
+    if not bucket.decide_abort(key, upload):
         return False
-    bucket.announce_abort(key, upload)
     if upload in bucket.uploads_of(key, is_versioned):
         # Its parts are the object's; only the marker was left over.
         _remove_marker(bucket, key, upload)

@@ -1,22 +1,23 @@
 """CompleteMultipartUpload: the parts become one object, a static large object (spec s3.md 6.5, 7.5).
 
-The manifest is stored first, the marker removed after it; an abort that came in between is found in the marker, and the object is
-taken back then. While it takes long, blanks are sent, and an error comes in a document with status 200.
+Which of several completions and aborts it is, is decided in the marker just before the manifest is stored; the marker is removed after it.
+While it takes long, blanks are sent, and an error comes in a document with status 200.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import sleep
+from swift.core.concurrency import Timeout, sleep
+from swift.core.timestamp import Timestamp
 from swift.middleware.parallel import in_parallel
 from swift.s3 import checksums, manifests, metadata, objects, patience, replaced, tagging, write_conditions
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
-from swift.s3.multipart.remove import remove_parts
 from swift.s3.multipart.wanted import Found, Parts, etag_of, find, parts_in
 from swift.s3.notifications import events
 from swift.s3.request import S3Request
@@ -36,7 +37,7 @@ _MOVED = {
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }
-_LOOKS = 240  # at an upload that is being aborted, until it is known how that ends
+_LOOKS = 240  # at an upload that somebody else has taken over to abort it, until it is known how that ends
 _BETWEEN_LOOKS = 0.25  # seconds
 _AT_A_TIME = 8
 _MOST_BYTES = 1 << 22
@@ -49,7 +50,7 @@ def complete(request: S3Request) -> Answer:
     upload = layout.upload_id_of(request)
     kept = marker.look(request, bucket, key, upload)
     if kept is None or marker.is_aborting(kept):
-        return _again(request, bucket, key, upload)
+        return xml_answer(_again(request, bucket, key, upload, parts_in))
     parts = parts_in(request, upload)
     size = _size_promised(request)
     if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
@@ -67,15 +68,20 @@ def _size_promised(request: S3Request) -> int | None:
     return int(text)
 
 
-def _again(request: S3Request, bucket: str, key: str, upload: str) -> Answer:
-    """There is no such open upload: it may have been completed, by the same request sent twice. Raises S3Error."""
+def _again(
+    request: S3Request, bucket: str, key: str, upload: str, named: Callable[[S3Request, str], Parts]
+) -> bytes:
+    """There is no such open upload: it may have been completed, by the same request sent twice. Raises S3Error.
+
+    `named`: gives the parts that the request names.
+    """
     owner, found = marker.owner_of(request, bucket, key)
     if owner != upload:
         raise marker.missing(request, bucket, upload)
-    etag = etag_of(parts_in(request, upload))
+    etag = etag_of(named(request, upload))
     if etag != (found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)):
         raise S3Error("NoSuchUpload", UploadId=upload)
-    return xml_answer(_result(request, bucket, key, etag, found.get(checksums.SYSMETA)))
+    return _result(request, bucket, key, etag, found.get(checksums.SYSMETA))
 
 
 def _result(request: S3Request, bucket: str, key: str, etag: str, checksum: str | None) -> bytes:
@@ -115,6 +121,7 @@ class _Completion:
         self._found: Found | None = None
         self._wrong: S3Error | None = None
         self._total: int | None = None
+        self._decided: marker.Decided | None = None
 
     def done(self) -> patience.Told:
         """Store the object; what the client is told. Raises S3Error."""
@@ -125,10 +132,16 @@ class _Completion:
         self._found = find(request, self.bucket, self.key, self.upload, self.parts, has_checksums)
         checksum = part_checksums.of_whole(announced, self.parts, self._found.kept)
         part_checksums.check_whole(request, announced, checksum)
-        stored = self._store(etag, checksum)
-        if self._let_go(stored):
-            replaced.remove(request, self._found.unused, stored.timestamp)
-        replaced.clean_up(request, stored, self.upload)
+        try:
+            stored = self._store(etag, checksum)
+        except (Exception, Timeout) as error:
+            if self._decided is not None:
+                marker.reopen(request, self.bucket, self.key, self.upload, self._decided)
+            elif isinstance(error, S3Error) and error.code == "NoSuchUpload":
+                parts = self.parts
+                return _again(request, self.bucket, self.key, self.upload, lambda *_: parts), []
+            raise
+        is_first = self._let_go(stored)
         request.tell(
             events.CREATED_BY_PARTS,
             self.key,
@@ -137,6 +150,9 @@ class _Completion:
             version_id=stored.get("x-object-version-id"),
             timestamp=stored.timestamp,
         )
+        if is_first:
+            replaced.remove(request, self._found.unused, stored.timestamp)
+        replaced.clean_up(request, stored, self.upload)
         return _result(request, self.bucket, self.key, etag, checksum), self._shown
 
     def _store(self, etag: str, checksum: str | None) -> Subanswer:
@@ -195,7 +211,7 @@ class _Completion:
             return [(self.key, "Size Mismatch")]
         self._tell_checksums(stored)
         try:
-            self._wait_for_abort()
+            self._decide()
         except S3Error as error:
             self._wrong = error
             return [(self.key, "Aborted")]
@@ -217,47 +233,42 @@ class _Completion:
             return S3Error("InvalidPart", UploadId=self.upload)
         return S3Error("InvalidRequest", "; ".join(f"{name}: {text}" for name, text in problems[:10]) or None)
 
-    def _wait_for_abort(self) -> None:
-        """Just before the object is stored: somebody who has begun to abort the upload finds no object of it. Raises S3Error if there was one.
-
-        So nothing is replaced for an object that is to be taken back.
-        """
-        found = self._look_until_decided()
-        if found is None and marker.owner_of(self.request, self.bucket, self.key)[0] != self.upload:
-            raise S3Error("NoSuchUpload", UploadId=self.upload)
-        if found is not None and marker.is_aborting(found):
-            raise S3Error("NoSuchUpload", UploadId=self.upload)
-
-    def _look_until_decided(self) -> Subanswer | None:
-        """The upload's marker, once nobody is about to abort the upload any more; None if it is gone. Raises S3Error."""
-        request = self.request
-        marker.forget(request, self.bucket, self.key, self.upload)
-        found = marker.look(request, self.bucket, self.key, self.upload)
-        for _ in range(_LOOKS):
-            if found is None or not marker.is_aborting(found):
-                break
-            # Whoever aborts leaves the object alone if it was there in time, and removes the parts before the marker if not.
-            if not self._has_all_parts():
-                break
-            sleep(_BETWEEN_LOOKS)
-            found = marker.look(request, self.bucket, self.key, self.upload)
-        return found
+    def _decide(self) -> None:
+        """Just before the object is stored. Raises S3Error if it is not to be."""
+        request, bucket, key, upload = self.request, self.bucket, self.key, self.upload
+        decided = marker.decide(request, bucket, key, upload, marker.COMPLETING_KEY)
+        if decided.is_takeover and marker.is_completed(
+            request, bucket, key, upload, marker.begun(decided.found)
+        ):
+            self._remove_marker()
+            raise S3Error("NoSuchUpload", UploadId=upload)
+        self._decided = decided
 
     def _let_go(self, stored: Subanswer) -> bool:
-        """Remove the marker. Returns True if nobody else had. Raises S3Error if the upload was aborted meanwhile: then there is no object of
-        it either.
-        """
-        found = self._look_until_decided()
-        if found is not None and not (marker.is_aborting(found) and not self._has_all_parts()):
-            # Of who began to abort it a minute ago, and has removed nothing, nobody will hear any more.
-            name = f"{self.key}/{self.upload}"
-            gone = self.request.ask("DELETE", layout.segments(self.bucket), name)
-            gone.drain()
-            return gone.status == 204
-        if found is None and self._has_all_parts():
-            return False  # somebody else has completed it too, or wanted to abort it
-        self._take_back(stored)
-        raise S3Error("NoSuchUpload", UploadId=self.upload)
+        """Remove the marker. Returns True if that was done. Raises S3Error if somebody has taken the upload over, as this has lasted too long."""
+        found = marker.look(self.request, self.bucket, self.key, self.upload)
+        assert self._decided is not None
+        if (
+            found is not None
+            and marker.time_of(found) == self._decided.time
+            and not marker.is_aborting(found)
+        ):
+            return self._remove_marker()
+        for _ in range(_LOOKS):
+            if found is None or not marker.is_aborting(found) or not self._has_all_parts():
+                break
+            sleep(_BETWEEN_LOOKS)
+            found = marker.look(self.request, self.bucket, self.key, self.upload)
+        if not self._has_all_parts():
+            self._take_back(stored)
+            raise S3Error("NoSuchUpload", UploadId=self.upload)
+        # Whoever it was has found the object, and left it; or has stored another one. Asked once more, there is an answer.
+        raise S3Error("ServiceUnavailable", reason="upload_was_taken_over")
+
+    def _remove_marker(self) -> bool:
+        gone = self.request.ask("DELETE", layout.segments(self.bucket), f"{self.key}/{self.upload}")
+        gone.drain()
+        return gone.status == 204
 
     def _has_all_parts(self) -> bool:
         request, container = self.request, layout.segments(self.bucket)
@@ -272,7 +283,7 @@ class _Completion:
         return all(is_there for _, is_there in in_parallel(look, numbers, _AT_A_TIME, bool))
 
     def _take_back(self, stored: Subanswer) -> None:
-        """Remove the manifest, if it is still ours, and the parts."""
+        """Remove the manifest, if it is still the one that was stored."""
         request = self.request
         version = stored.get("x-object-version-id")
         if version is not None and version != "null":
@@ -280,11 +291,9 @@ class _Completion:
             gone.drain()
             if gone.is_success and gone.get("x-object-current-version-id") == "null":
                 objects.bring_back(request, self.bucket, self.key)
-        else:
-            owner, found = marker.owner_of(request, self.bucket, self.key)
-            if owner == self.upload:
-                stamp = found.get("x-timestamp") or ""
-                # Just above what was seen: what is stored after this look stays.
-                headers = {"HTTP_X_TIMESTAMP": f"{stamp}_0000000000000001"}
-                request.ask("DELETE", self.bucket, self.key, headers=headers).drain()
-        remove_parts(request, self.bucket, self.key, self.upload)
+            return
+        owner, found = marker.owner_of(request, self.bucket, self.key)
+        if owner == self.upload and marker.time_of(found) == Timestamp(stored.timestamp or "0").internal:
+            # Just above what was seen: what is stored after this look stays.
+            headers = {"HTTP_X_TIMESTAMP": Timestamp(marker.time_of(found), offset=1).internal}
+            request.ask("DELETE", self.bucket, self.key, headers=headers).drain()

@@ -15,7 +15,7 @@ from swift.core.names import wsgi_quote
 from swift.core.timestamp import http_date
 from swift.middleware.parallel import in_parallel
 from swift.middleware.slo.upload import Head, Known, Wanted
-from swift.s3 import checksums, copying, manifests, metadata, objects, patience
+from swift.s3 import checksums, copying, manifests, metadata, objects, patience, replaced, write_conditions
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker
@@ -61,7 +61,12 @@ def copy_parts(
     parts = _parts(manifests.items_in(data))
     if parts is None:
         return None
-    is_rewritten = source[:3] == (bucket, key, None) and not _has_versions(request)
+    own = f"/{layout.segments(bucket)}/{key}/{marker.upload_of(found)}/"
+    is_rewritten = (
+        source[:3] == (bucket, key, None)
+        and all(part.path.startswith(own) for part in parts)  # not those of what a link leads to
+        and not _has_versions(request)
+    )
     return _Copying(request, bucket, key, found, parts, headers, is_rewritten).done
 
 
@@ -83,7 +88,8 @@ def rewrite(request: S3Request, found: Subanswer, container: str, name: str, hea
 
 
 def _has_versions(request: S3Request) -> bool:
-    return bool(request.container_info()["sysmeta"].get("versions-container"))
+    info = request.container_info()
+    return bool(info["sysmeta"].get("versions-container")) or replaced.is_archived(info)
 
 
 def _etag(answer: Subanswer) -> str:
@@ -130,10 +136,16 @@ class _Copying:
         request, bucket, key, etag = self._request, self._bucket, self._key, _etag(self._found)
         kept = self._found.get(checksums.SYSMETA)
         headers = self._headers if kept is None else {**self._headers, checksums.SYSMETA_KEY: kept}
-        if not self._is_rewritten:
+        if self._is_rewritten:
+            # What came meanwhile would be lost, and if that was deleted or replaced, its parts are about to go.
+            headers = {**headers, **write_conditions.instead_of(marker.time_of(self._found))}
+        else:
             make_container(request, bucket)
             self._copy_parts()
         answer = self.stored(bucket, key, headers)
+        if self._is_rewritten and answer.status in (202, 409, 412):
+            answer.close()
+            raise S3Error("ServiceUnavailable", reason="changed_meanwhile")
         if answer.status != 201:
             error = request.error_of(answer, bucket, key)
             if answer.status < 500:

@@ -16,7 +16,6 @@ from swift.wire.message import str_to_wsgi
 HAS_TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_HAS_CONTENT_TYPE"
 TYPE = "HTTP_X_OBJECT_SYSMETA_S3API_CONTENT_TYPE"
 ACL = "HTTP_X_OBJECT_SYSMETA_S3API_TMPACL"
-_MARKER_TYPE = "application/directory"
 
 
 def create(request: S3Request) -> Answer:
@@ -39,11 +38,11 @@ def create(request: S3Request) -> Answer:
         headers[ACL] = access.new_acl(request)
     else:
         access.check_sent_acl(request)
-    headers["CONTENT_TYPE"] = _MARKER_TYPE
+    headers["CONTENT_TYPE"] = marker.MEDIA_TYPE
     announced = part_checksums.announced(request)
     if announced.algorithm:
         headers[marker.ALGORITHM_KEY], headers[marker.TYPE_KEY] = announced.algorithm.upper(), announced.kind
-        headers[checksums.ROW_TYPE_KEY] = checksums.in_row(_MARKER_TYPE, *announced)
+        headers[checksums.ROW_TYPE_KEY] = checksums.in_row(marker.MEDIA_TYPE, *announced)
     tags = tagging.parse_header(request.header("x-amz-tagging") or "")
     if tags:
         headers[tagging.MARKER_KEY] = tagging.stored(tags)

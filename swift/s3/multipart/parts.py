@@ -1,7 +1,7 @@
 """UploadPart and UploadPartCopy (spec s3.md 7.5, 14).
 
-A part whose number is new is stored without asking first; one that replaces another is looked at once more just before its last byte is
-handed on, so that a completion that came meanwhile keeps what it was made of.
+A part whose number is new is stored without asking first; for one that replaces another, or is copied, the upload is looked at once more just
+before its last byte is handed on, so that a completion that came meanwhile keeps what it was made of.
 """
 
 from __future__ import annotations
@@ -34,14 +34,19 @@ def upload_part(request: S3Request) -> Answer:
     number = _part_number(request, request.params["partNumber"])
     upload = layout.upload_id_of(request)
     container, name = layout.segments(bucket), f"{key}/{upload}/{number}"
-    announced = marker.lately_opened(request, bucket, key, upload)
+    is_copy = request.header("x-amz-copy-source") is not None
+    announced = (marker.opened if is_copy else marker.lately_opened)(request, bucket, key, upload)
     wanted = checksums.ALGORITHMS.get(announced.algorithm or request.options.default_checksum)
-    if request.header("x-amz-copy-source") is not None:
-        copy = copying.copy_part(request, container, name, wanted, PART_TYPE)
+    if is_copy:
+
+        def check() -> None:
+            marker.opened(request, bucket, key, upload)
+
+        copy = copying.copy_part(request, container, name, wanted, PART_TYPE, check)
 
         def work() -> patience.Told:
             told = copy()
-            marker.opened(request, bucket, key, upload)
+            check()
             return told
 
         return patience.answer_of(request, work)

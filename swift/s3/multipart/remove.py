@@ -1,7 +1,7 @@
 """AbortMultipartUpload, and the end of a bucket's segments container (spec s3.md 7.2, 7.5).
 
-An upload that is being aborted says so in its marker before its parts go, so that a completion that comes at the same time either
-finds it out or has the object that it made left alone (`complete`). What was listed too late, or after a kill, nobody refers to: it is
+Whoever aborts an upload has it decided in its marker before the parts go (`marker`): who completes it at the same time stores nothing then,
+or was faster. What was listed too late, or after a kill, nobody refers to: it is
 the orphans' sweep that finds it.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from swift.core.concurrency import sleep
 from swift.middleware.parallel import in_parallel
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
@@ -18,7 +17,6 @@ from swift.s3.request import S3Request
 from swift.wire.subanswer import Subanswer
 
 _AT_A_TIME = 4
-_GRACE = 0.2  # seconds: a completion that has looked just before the marker said anything stores its object in this time
 
 
 def abort(request: S3Request) -> Answer:
@@ -26,20 +24,8 @@ def abort(request: S3Request) -> Answer:
     bucket, key = layout.names_of(request)
     upload = layout.upload_id_of(request)
     container, name = layout.segments(bucket), f"{key}/{upload}"
-    marker.forget(request, bucket, key, upload)
-    found = marker.look(request, bucket, key, upload)
-    if found is None:
-        raise marker.missing(request, bucket, upload)
-    told = request.ask("POST", container, name, headers={marker.ABORTING_KEY: "yes"})
-    if told.status == 404:
-        told.close()
-        raise S3Error("NoSuchUpload", UploadId=upload)
-    if not told.is_success:
-        raise request.error_of(told, bucket, key)
-    told.drain()
-    sleep(_GRACE)
-    begun = (found.get("x-timestamp") or "0").partition("_")[0]
-    if marker.is_completed(request, bucket, key, upload, float(begun)):
+    found = marker.decide(request, bucket, key, upload, marker.ABORTING_KEY).found
+    if marker.is_completed(request, bucket, key, upload, marker.begun(found)):
         # The parts are the object's.
         request.ask("DELETE", container, name).drain()
         raise S3Error("NoSuchUpload", UploadId=upload)

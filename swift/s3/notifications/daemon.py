@@ -18,6 +18,7 @@ from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.addresses import own_addresses
 from swift.run.daemon import Daemon
+from swift.run.known_options import unknown_options
 from swift.s3.notifications import queue
 from swift.s3.notifications.delivery import Delivery, Limits, drop_all
 from swift.s3.notifications.local_queue import LocalQueue
@@ -61,7 +62,10 @@ class Notifier(Daemon):
             self.logger,
         )
         if targets is None:
-            targets = read_targets(conf.get("targets_conf_path") or conf["__file__"])
+            path = conf.get("targets_conf_path")
+            targets = read_targets(path or conf["__file__"])
+            for entry in unknown_options(path) if path else ():
+                self.logger.warning("%s: %s", path, entry)
         self.deliveries = [
             Delivery(target, self.local, self.limits, self.logger) for target in targets.values()
         ]

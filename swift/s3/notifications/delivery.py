@@ -24,6 +24,10 @@ _OLD_ONES = 30.0  # seconds between two looks at containers of times that are ov
 _FIRST_PAUSE = 1.0  # seconds, after a failure; doubled with each one
 _MOST_REFUSED = 100  # of a container, after which it is the target that is wrong
 _REFUSED_PAUSE = 600.0  # seconds until a refused message is tried again
+_MOST_TRIES = (
+    5  # of a message on which a target fails, before others have their turn to tell whose fault it is
+)
+_MOST_DOUBTED = 5  # messages that fail one after the other, and then it is the target
 _MOST_DROPPED = 10_000  # rows at a time
 _LINGERS = PERIOD  # seconds that an empty container stays after its time
 
@@ -73,6 +77,10 @@ class Delivery:
         self._refused: dict[str, dict[str, float]] = {}  # by container: rows and when they are tried again
         self._taken: dict[str, set[str]] = {}  # delivered rows that are still in the replica here
         self._noted: dict[str, float] = {}
+        # By container: the first row that failed, how often, and what was delivered before that.
+        self._tries: dict[str, tuple[str, int, int]] = {}
+        self._doubted: dict[str, dict[str, Message]] = {}  # rows that may be the reason why the target fails
+        self._note_lasts = limits.takeover + target.longest_pause  # nothing is noted while a target rests
         self._old_ones_at = 0.0
 
     def _told(self, level: str, *args: object) -> None:
@@ -110,7 +118,9 @@ class Delivery:
                 yield Place(self.target.name, period, share)
 
     def _forget_before(self, period: int) -> None:
-        for table in (self._seen, self._refused, self._taken, self._noted, self.figures.waiting):
+        for table in (
+            self._seen, self._refused, self._taken, self._noted, self._tries, self.figures.waiting
+        ):  # fmt: skip
             for container in list(table):
                 place = queue.parse_place(container)
                 if place is None or place.period < period:
@@ -148,11 +158,13 @@ class Delivery:
                     if not self._drop_oldest(held, page.total):
                         return clock.time() + 5
                     continue
-            due, later = self._due(held, page)
+            due, later, goes_on = self._due(held, page)
             next_look = min(next_look, later)
             self._say_so(held, page)
             if not self._deliver(held, due):
                 return clock.time()
+            if not goes_on:
+                return next_look
             if len(page.rows) < PAGE:
                 if held.rank == 0 and not self._refused.get(container):
                     self.figures.waiting[container] = 0
@@ -165,8 +177,8 @@ class Delivery:
             held.rank == 0 and not page.total and not page.rows and clock.time() > held.place.end + _LINGERS
         )
 
-    def _due(self, held: Held, page: Page) -> tuple[list[tuple[str, str]], float]:
-        """(rows to be delivered now by this node, when there will be others)."""
+    def _due(self, held: Held, page: Page) -> tuple[list[tuple[str, str]], float, bool]:
+        """(rows to be delivered now by this node, when there will be others, False if none behind this page is due)."""
         now, container = clock.time(), held.place.container
         taken = self._taken.get(container, ())
         refused = self._refused.get(container, {})
@@ -174,16 +186,18 @@ class Delivery:
         later = float("inf")
         if patience and page.rows:
             at, rank = parse_note(page.note)
-            if rank < held.rank and now - self.limits.takeover < at < now + self.limits.takeover:
-                return [], at + self.limits.takeover
-        due = []
+            if rank < held.rank and now - self._note_lasts < at < now + self._note_lasts:
+                return [], at + self._note_lasts, False
+        due: list[tuple[str, str]] = []
         for name, content_type in page.rows:
-            when = max(refused.get(name, 0.0), queue.told_at(name) + patience if patience else 0.0)
+            if patience and queue.told_at(name) + patience > now:
+                return due, min(later, queue.told_at(name) + patience), False  # and so are all behind it
+            when = refused.get(name, 0.0)
             if when > now:
                 later = min(later, when)
             elif name not in taken:
                 due.append((name, content_type))
-        return due, later
+        return due, later, True
 
     def _say_so(self, held: Held, page: Page) -> None:
         """Let the other nodes of a container know that somebody works on what is old in it."""
@@ -192,7 +206,7 @@ class Delivery:
         if not page.rows or queue.told_at(page.rows[0][0]) > now - share:
             return
         at, rank = parse_note(page.note)
-        if held.rank and rank < held.rank and now - at < self.limits.takeover:
+        if held.rank and rank < held.rank and now - at < self._note_lasts:
             return
         if now - self._noted.get(container, 0.0) >= share:
             self._noted[container] = now
@@ -205,8 +219,9 @@ class Delivery:
             return all(
                 self._hand_over(held, names, messages, delivered)
                 for names, messages in self._messages(held, due)
-            )
+            ) and self._is_settled(held, delivered)
         finally:
+            self._doubted.pop(held.place.container, None)
             self._take_away(held, delivered)
 
     def _hand_over(self, held: Held, names: list[str], messages: list[Message], delivered: list[str]) -> bool:
@@ -222,12 +237,59 @@ class Delivery:
                 for name, message in zip(names, messages, strict=True)
             )
         except Unreachable as error:
-            self._rest(error)
-            return False
+            return self._failed(held, names, messages, delivered, error)
+        except Exception as error:  # a fault of ours: it may be about this message
+            self._told("exception", "ERROR on target %s", self.target.name)
+            return self._failed(held, names, messages, delivered, Unreachable(repr(error)))
         self._pause = 0.0
         self.figures.delivered += len(names)
         delivered += names
+        return self._settle_doubts(held, delivered)
+
+    def _failed(
+        self, held: Held, names: list[str], messages: list[Message], delivered: list[str], error: Unreachable
+    ) -> bool:
+        """The target is down, or it is so only for one message: which of both, the next ones tell. Returns False if nothing more is to
+        be tried."""
+        container = held.place.container
+        if len(names) == 1 and names[0] in self._refused.get(container, {}):
+            return self._refuse(held, names[0], error)
+        doubted = self._doubted.get(container, {})
+        name, tries, before = self._tries.get(container, ("", 0, 0))
+        if not doubted:
+            if name != names[0]:
+                tries, before = 0, self.figures.delivered
+            tries += 1
+            self._tries[container] = names[0], tries, before
+        if tries <= _MOST_TRIES or len(doubted) >= _MOST_DOUBTED:
+            self._rest(error)
+            return False
+        if len(names) > 1:
+            return all(
+                self._hand_over(held, [name], [message], delivered)
+                for name, message in zip(names, messages, strict=True)
+            )
+        self._doubted.setdefault(container, {})[names[0]] = messages[0]
         return True
+
+    def _settle_doubts(self, held: Held, delivered: list[str]) -> bool:
+        """The target takes others: what it does not take now counts as refused. Returns False if nothing more is to be tried."""
+        container = held.place.container
+        for name, message in self._doubted.pop(container, {}).items():
+            self._refused.setdefault(container, {})[name] = 0.0
+            if not self._hand_over(held, [name], [message], delivered):
+                return False
+        return True
+
+    def _is_settled(self, held: Held, delivered: list[str]) -> bool:
+        """At the end, when nothing is left here that could tell whose fault it is. Returns False if the target is to rest."""
+        container = held.place.container
+        if container not in self._doubted:
+            return True
+        if self.figures.delivered > self._tries[container][2]:  # to other containers' rows
+            return self._settle_doubts(held, delivered)
+        self._rest(Unreachable("it takes none of them"))
+        return False
 
     def _messages(
         self, held: Held, due: Iterable[tuple[str, str]]
@@ -254,7 +316,7 @@ class Delivery:
         if names:
             yield names, messages
 
-    def _refuse(self, held: Held, name: str, error: Refused) -> bool:
+    def _refuse(self, held: Held, name: str, error: Refused | Unreachable) -> bool:
         """Returns False if so much is refused that it can't be the messages."""
         self.figures.refused += 1
         refused = self._refused.setdefault(held.place.container, {})
@@ -282,6 +344,8 @@ class Delivery:
 
     def _rest(self, error: Exception) -> None:
         self.figures.failures += 1
+        if clock.monotonic() < self.resting_until:
+            return  # one of those that were under way beside it has found out first
         self._pause = min(max(_FIRST_PAUSE, self._pause * 2), self.target.longest_pause)
         self.resting_until = clock.monotonic() + self._pause
         self._told(

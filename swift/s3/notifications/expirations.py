@@ -57,7 +57,7 @@ class Expirations:
     def _queue(self, event: Event, target: str, rule_id: str) -> None:
         timestamp = Timestamp.now()
         request_id = f"tx{clock.uuid4().hex[:21]}"
-        owner = self._account.rpartition("_")[2]
+        owner = self._account.partition("_")[2] or self._account  # behind its reseller prefix
         source = records.Source(self._region, owner, self._bucket, _WHO, _WHO, request_id)
         place = queue.place_of(target, self._account, self._bucket, clock.time())
         message = {"Records": [records.record(event, source, rule_id, timestamp)]}

@@ -102,23 +102,41 @@ class Outbox:
             spawn_n(self._try_again)
 
     def last_try(self) -> None:
-        """Of all that waits here, at the end of a process."""
-        while self.late:
-            container, rows, send = self.late.popleft()
-            self.late_rows -= len(rows)
-            if not self._sent(container, rows, send):
-                self.lost += len(rows)
-                self.told("ERROR %d events are lost with this process", len(rows))
+        """Of all that waits here, at the end of a process. Whoever sets a time for it is heard."""
+        down: set[str] = set()
+        lost = 0
+        try:
+            while self.late:
+                container, rows, send = self.late[0]
+                try:
+                    is_kept = container not in down and send(container, rows)
+                except Exception:
+                    is_kept = False
+                if not is_kept:
+                    down.add(container)
+                    lost += len(rows)
+                if self.late:
+                    self.late.popleft()
+        finally:
+            lost += sum(len(rows) for _, rows, _ in self.late)
+            self.late.clear()
+            self.late_rows = 0
+            self.lost += lost
+            if lost:
+                self.told("ERROR %d events are lost with this process", lost)
 
     def _try_again(self) -> None:
         try:
             while self.late:
                 sleep(_BETWEEN)
-                if not self.late:
-                    return
-                batch = self.late[0]
-                if self._sent(*batch) and self.late and self.late[0] is batch:
-                    self.late.popleft()
-                    self.late_rows -= len(batch[1])
+                down: set[str] = set()  # a container that is not there holds up no others
+                for batch in list(self.late):
+                    if batch[0] in down:
+                        continue
+                    if not self._sent(*batch):
+                        down.add(batch[0])
+                    elif batch in self.late:  # else the end of the process has come
+                        self.late.remove(batch)
+                        self.late_rows -= len(batch[1])
         finally:
             self._is_trying = False

@@ -73,7 +73,7 @@ def row(name: str, message: dict[str, Any]) -> dict[str, Any]:
     kept = _FORM + base64.b64encode(data).decode()
     if len(kept) > MOST_BYTES:
         raise ValueError(f"a message of {len(kept)} bytes")
-    return _row(name, Timestamp.now().internal, kept, 0)
+    return _row(name, (_time_of(name) or Timestamp.now()).internal, kept, 0)
 
 
 def row_name(timestamp: Timestamp, request_id: str, count: int) -> str:
@@ -82,8 +82,18 @@ def row_name(timestamp: Timestamp, request_id: str, count: int) -> str:
 
 
 def taken_away(name: str) -> dict[str, Any]:
-    """The row that takes another's place: its message is delivered."""
-    return _row(name, Timestamp.now().internal, "", 1)
+    """The row that takes another's place: its message is delivered. It is the newer one also if the clock here is behind."""
+    now, then = Timestamp.now(), _time_of(name)
+    if then is not None and then >= now:
+        now = Timestamp(then, delta=1)
+    return _row(name, now.internal, "", 1)
+
+
+def _time_of(name: str) -> Timestamp | None:
+    try:
+        return Timestamp(name.partition("/")[0])
+    except ValueError:
+        return None
 
 
 def _row(name: str, created_at: str, content_type: str, deleted: int) -> dict[str, Any]:
@@ -117,10 +127,7 @@ def message_of(content_type: str) -> dict[str, Any]:
 
 def told_at(name: str) -> float:
     """When what a row tells of happened, 0 if its name does not say so."""
-    try:
-        return float(Timestamp(name.partition("/")[0]))
-    except ValueError:
-        return 0.0
+    return float(_time_of(name) or 0.0)
 
 
 def update_headers(timestamp: Timestamp) -> dict[str, str]:

@@ -57,7 +57,10 @@ def _queue(request: S3Request, rules: Rules, told: list[Event]) -> None:
     rows: dict[str, list[Row]] = {}
     count = 0
     for event in told:
-        wanted = list(rules.wanted(event.name, event.key))
+        targets = (
+            request.options.notification_targets
+        )  # of others that were once, nobody takes anything out of the queue
+        wanted = [rule for rule in rules.wanted(event.name, event.key) if rule.target in targets]
         if not wanted:
             continue
         event = _with_size(request, event)

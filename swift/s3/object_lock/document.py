@@ -36,6 +36,12 @@ _SCHEMA = Node(
         ),
     }
 )
+# What PutObjectRetention and PutObjectLegalHold bring.
+RETENTION_SCHEMA = Node(
+    {"Mode": maybe(Text(f"{GOVERNANCE}|{COMPLIANCE}")), "RetainUntilDate": maybe(Text(most=64))}
+)
+HOLD_SCHEMA = Node({"Status": one(Text("ON|OFF"))})
+LARGEST = 10_240  # bytes of a document about an object
 
 Document = Mapping[str, Any]
 

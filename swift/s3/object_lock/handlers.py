@@ -21,14 +21,9 @@ from swift.s3.object_lock import document as documents
 from swift.s3.object_lock import sent
 from swift.s3.object_lock.document import NAME
 from swift.s3.request import S3Request
-from swift.s3.xml import Node, Text, document, element, maybe, one, read
+from swift.s3.xml import document, element, read
 from swift.wire.subanswer import Subanswer
 
-_LIMIT = 10_240
-_RETENTION = Node(
-    {"Mode": maybe(Text(f"{GOVERNANCE}|{COMPLIANCE}")), "RetainUntilDate": maybe(Text(most=64))}
-)
-_HOLD = Node({"Status": one(Text("ON|OFF"))})
 _ENABLED = "x-container-sysmeta-versions-enabled"
 
 
@@ -48,7 +43,7 @@ def put_configuration(request: S3Request) -> Answer:
     if not request.options.object_lock:
         raise S3Error("NotImplemented", "The requested resource is not implemented")
     _must_have_digest(request)
-    made = documents.parse(request.document_body(_LIMIT))
+    made = documents.parse(request.document_body(documents.LARGEST))
     answer = request.ask("HEAD", request.bucket, headers={"HTTP_X_NEWEST": "true"})
     answer.close()
     if not answer.is_success:
@@ -115,7 +110,7 @@ def put_retention(request: S3Request) -> Answer:
     """PutObjectRetention."""
     sent.must_be_configured(request)
     _must_have_digest(request)
-    wanted = read(request.document_body(_LIMIT), "Retention", _RETENTION)
+    wanted = read(request.document_body(documents.LARGEST), "Retention", documents.RETENTION_SCHEMA)
     if len(wanted) == 1:
         raise S3Error("MalformedXML")
     mode, until = wanted.get("Mode", GOVERNANCE), 0
@@ -160,7 +155,7 @@ def put_legal_hold(request: S3Request) -> Answer:
     """PutObjectLegalHold."""
     sent.must_be_configured(request)
     _must_have_digest(request)
-    status = read(request.document_body(_LIMIT), "LegalHold", _HOLD)["Status"]
+    status = read(request.document_body(documents.LARGEST), "LegalHold", documents.HOLD_SCHEMA)["Status"]
     if status == "OFF":
         # Who may write may hold; to let go is for the owner, and whom a policy lets.
         assert request.bucket is not None

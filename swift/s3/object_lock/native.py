@@ -87,7 +87,7 @@ class ObjectLock:
         if container.endswith(SEGMENTS):
             self._check_part(environ, method, account, container, obj)
         is_version = container.startswith(PREFIX)
-        if method == "POST" and not is_version:
+        if (method == "POST" and not is_version) or (not is_version and "\0" in account + container):
             return
         bucket = container[len(PREFIX) :] if is_version else container
         info = get_container_info(environ, self.app, account, bucket)

@@ -278,8 +278,16 @@ class Condition:
 
     def _is_met(self, value: str, values: Values) -> bool:
         assert self._test is not None
-        test = self._test
-        return any(test(value, wanted, values) for wanted in self.wanted) != self._is_negated
+        is_undecided = False
+        for wanted in self.wanted:
+            try:
+                if self._test(value, wanted, values):
+                    return not self._is_negated
+            except Undecided:
+                is_undecided = True
+        if is_undecided:
+            raise Undecided
+        return self._is_negated
 
 
 def conditions_of(

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from urllib.parse import unquote
 
 from swift.core import clock
-from swift.s3 import tagging
+from swift.s3 import names, tagging
 from swift.s3.errors import S3Error
 from swift.s3.identity import Identity, account_id_of
+from swift.s3.object_lock import document as lock_documents
 from swift.s3.policy import context_keys
 from swift.s3.policy.conditions import address_of, seconds_of
 from swift.s3.request import S3Request
+from swift.s3.xml import Node, read
 
 _MOST_PROXIES = 20
 _LISTS = ("s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads")
 _DAY = 86400
+# By action: the subresource, the document's root and form, and which of its elements stand for which headers.
+_LOCK_DOCUMENTS: dict[str, tuple[str, str, Node, dict[str, str]]] = {
+    "s3:PutObjectRetention": (
+        "retention",
+        "Retention",
+        lock_documents.RETENTION_SCHEMA,
+        {"x-amz-object-lock-mode": "Mode", "x-amz-object-lock-retain-until-date": "RetainUntilDate"},
+    ),
+    "s3:PutObjectLegalHold": (
+        "legal-hold",
+        "LegalHold",
+        lock_documents.HOLD_SCHEMA,
+        {"x-amz-object-lock-legal-hold": "Status"},
+    ),
+}
 
 
 class Values:
@@ -52,12 +70,16 @@ class Values:
 
     def _find(self, key: str) -> str | Sequence[str] | None:
         request = self._request
+        if key == context_keys.COPY_SOURCE:
+            return self._copy_source()
         if key in context_keys.HEADERS:
             return request.header(key[3:])
         if key in context_keys.LOCKS:
-            return request.header(context_keys.LOCKS[key])
+            return self._lock(context_keys.LOCKS[key])
         if key in context_keys.LISTING:
-            return request.params.get(context_keys.LISTING[key]) if self._action in _LISTS else None
+            # of a listing: a request for an object could say anything there
+            is_listing = self._action in _LISTS and request.key is None
+            return request.params.get(context_keys.LISTING[key]) if is_listing else None
         if key.startswith(context_keys.EXISTING_TAG):
             return self._existing_tags().get(key[len(context_keys.EXISTING_TAG) :])
         if key.startswith(context_keys.REQUEST_TAG):
@@ -104,6 +126,17 @@ class Values:
     def _referer(self) -> str | None:
         return self._request.header("referer")
 
+    def _copy_source(self) -> list[str] | None:
+        """What is copied, however it was written, as policies have it: with a slash in front and without."""
+        given = self._request.header("x-amz-copy-source")
+        if given is None:
+            return None
+        bucket, slash, key = unquote(given.partition("?")[0]).removeprefix("/").partition("/")
+        account, name = names.qualified(bucket, self._request.options)
+        if account == self._request.account:
+            bucket = name
+        return [f"{bucket}{slash}{key}", f"/{bucket}{slash}{key}"]
+
     def _if_match(self) -> str | None:
         return self._request.header("if-match")
 
@@ -135,12 +168,25 @@ class Values:
         credential = self._request.credential
         if credential is None:
             return None
-        if self._request.environ.get("CONTENT_TYPE", "").startswith("multipart/form-data"):
+        if credential.is_form:
             return "POST"
         return "REST-QUERY-STRING" if credential.is_query else "REST-HEADER"
 
+    def _lock(self, name: str) -> str | None:
+        """What a request says of a lock: in its document if it is about nothing else, else in a header."""
+        request = self._request
+        about = _LOCK_DOCUMENTS.get(self._action)
+        if about is None or about[0] not in request.params:
+            return request.header(name)
+        _, root, schema, fields = about
+        field = fields.get(name)
+        if field is None:
+            return None
+        found = read(request.document_body(lock_documents.LARGEST), root, schema).get(field)
+        return None if found is None else str(found)
+
     def _remaining_days(self) -> str | None:
-        text = self._request.header("x-amz-object-lock-retain-until-date")
+        text = self._lock("x-amz-object-lock-retain-until-date")
         until = seconds_of(text) if text else None
         return None if until is None else str(max(0, int(-(-(until - clock.time()) // _DAY))))
 
@@ -152,14 +198,23 @@ class Values:
         if request.method == "PUT" and "tagging" in request.params:
             tags = tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))
         else:
-            tags = tagging.parse_header(request.header("x-amz-tagging") or "")
+            tags = tagging.parse_header(self._tags_in_header())
         return {name.lower(): value for name, value in tags.items()}
+
+    def _tags_in_header(self) -> str:
+        request = self._request
+        is_kept = (
+            request.header("x-amz-copy-source") and request.header("x-amz-tagging-directive") != "REPLACE"
+        )
+        return (
+            "" if is_kept else request.header("x-amz-tagging") or ""
+        )  # what counts for nothing says nothing
 
     def _sent_tag_names(self) -> list[str] | None:
         request = self._request
         if request.method == "PUT" and "tagging" in request.params:
             return list(tagging.parse_document(request.document_body(tagging.DOCUMENT_LIMIT))) or None
-        return list(tagging.parse_header(request.header("x-amz-tagging") or "")) or None
+        return list(tagging.parse_header(self._tags_in_header())) or None
 
     def _existing_tags(self) -> dict[str, str]:
         if self._tags is None:

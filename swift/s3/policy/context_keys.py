@@ -10,6 +10,7 @@ HEADERS = frozenset((
     "s3:x-amz-server-side-encryption-aws-kms-key-id", "s3:x-amz-content-sha256", "s3:x-amz-website-redirect-location",
     "s3:x-amz-object-ownership",
 ))  # fmt: skip
+COPY_SOURCE = "s3:x-amz-copy-source"
 LOCKS = {
     "s3:object-lock-mode": "x-amz-object-lock-mode",
     "s3:object-lock-retain-until-date": "x-amz-object-lock-retain-until-date",

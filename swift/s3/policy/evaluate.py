@@ -53,16 +53,12 @@ def is_about(statement: Statement, who: Identity, action: str, resource: str, va
         found = values(key)
         return found[0] if found is not None and len(found) == 1 else None
 
-    is_named = False
-    for pattern in statement.resources:
-        glob = pattern.glob(lookup)
-        if glob is None:
-            return False
-        if glob.matches(resource):
-            is_named = True
-            break
+    globs = [pattern.glob(lookup) for pattern in statement.resources]
+    is_named = any(glob is not None and glob.matches(resource) for glob in globs)
     if is_named is statement.is_not_resource:
         return False
+    if not is_named and None in globs:
+        return False  # nobody can say that it is none of these
     try:
         return all(condition.holds(values) for condition in statement.conditions)
     except Undecided:

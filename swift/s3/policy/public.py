@@ -26,8 +26,9 @@ def _pins(condition: Condition) -> bool:
     if not condition.is_positive:
         return False
     if condition.key == "aws:sourceip":
+        # two halves of all addresses are all of them
         return condition.operator.endswith("IpAddress") and all(
-            network.prefixlen > 0 for network in condition.wanted
+            network.prefixlen >= (8 if network.version == 4 else 32) for network in condition.wanted
         )
     kind = condition.operator.rpartition(":")[2]
     return condition.key in _PINS and kind in _KINDS and not any(

@@ -65,7 +65,7 @@ class Policy:
                 raise _refused(f"Policy Condition failed: {condition.shown}")
         extra = [
             name
-            for name in values
+            for name in found
             if name not in self.named and name not in _NEED_NO_CONDITION and not name.startswith(_IGNORED)
         ]
         if extra:

@@ -26,7 +26,7 @@ from swift.s3.signature import Credential
 from swift.s3.xml import document, element
 from swift.wire import form_data
 from swift.wire.errors import ClientDisconnected, ClientError
-from swift.wire.message import environ_key, host_url
+from swift.wire.message import environ_key, host_url, wsgi_to_str
 from swift.wire.parser import UNDERSCORED
 
 SMALL_FILE = 65536  # bytes up to which a file is put with its length known
@@ -59,8 +59,9 @@ class Upload:
     `environ`: of the PUT that it means; `key`: text; `credential`: None if nobody signed it.
     """
 
-    def __init__(self, environ: dict[str, Any], options: Options, bucket: str) -> None:
-        """Reads the fields. Raises S3Error, and what reading the body raises."""
+    def __init__(self, environ: dict[str, Any], options: Options, bucket: str, said: str) -> None:
+        """Reads the fields. `said`: what the form calls the bucket, which may say whose it is. Raises S3Error, and what reading the body
+        raises."""
         found = form_fields.read(environ)
         self._sent = environ
         self.values = found.values
@@ -69,10 +70,12 @@ class Upload:
             raise S3Error("InvalidArgument", _NO_KEY, ArgumentName="key", ArgumentValue="")
         # Before the policy looks: it is about what will be stored.
         self.key = self.values["key"] = key.replace(_FILENAME, found.filename)
+        if "\0" in self.key:
+            raise S3Error("InvalidArgument", ArgumentName="key", ArgumentValue=self.key)
         self.credential = _credential(self.values, options)
         policy = None if self.credential is None else policy_document.parse(self.values["policy"])
         if policy is not None:
-            policy.check(self.values, bucket, clock.time())
+            policy.check(self.values, said, clock.time())
         self._bucket = bucket
         self._file = _File(found.file, policy)
         self.environ = self._environ(environ)
@@ -146,9 +149,11 @@ class Upload:
 def received(environ: dict[str, Any], options: Options, host_bucket: str | None) -> Upload:
     """The form of a request (`is_form`), read up to its file. Raises S3Error, and what reading the body raises."""
     path = {"PATH_INFO": environ["PATH_INFO"].rstrip("/") or "/"}
-    bucket, _ = names.of_path(path, options, host_bucket)[1:]
+    account, bucket, _ = names.of_path(path, options, host_bucket)
     assert bucket is not None
-    return Upload(environ, options, bucket)
+    # A policy for a bucket of one account is none for another account's of the same name.
+    said = bucket if account is None else wsgi_to_str(path["PATH_INFO"][1:])
+    return Upload(environ, options, bucket, said)
 
 
 def _credential(values: dict[str, str], options: Options) -> Credential | None:

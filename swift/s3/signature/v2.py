@@ -20,6 +20,12 @@ _SUBRESOURCES = frozenset((
     "response-content-type", "response-expires", "restore", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning",
     "versions", "website",
 ))  # fmt: skip
+# What that string never had in it: whoever has an address could turn it into another operation.
+_NEVER_SIGNED = frozenset((
+    "abac", "accelerate", "analytics", "attributes", "encryption", "intelligent-tiering", "inventory", "legal-hold", "metadataConfiguration",
+    "metadataInventoryTable", "metadataJournalTable", "metadataTable", "metrics", "ownershipControls", "policyStatus", "renameObject",
+    "replication", "retention", "select", "session",
+))  # fmt: skip
 _TOKEN = "x-amz-security-token"  # in URLs it is signed as the header that it stands for
 _SWITCHED_OFF = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 
@@ -65,6 +71,8 @@ def of_query(
             f"Invalid date (should be seconds since epoch): {expires}",
             reason="invalid_expires",
         )
+    if not _NEVER_SIGNED.isdisjoint(params):
+        raise S3Error("AccessDenied", reason="unsigned_subresource")
     return _credential(environ, params, access_key, signature, expires, None, options, host_bucket, True)
 
 

@@ -214,12 +214,15 @@ class _Call:
 
     def _shown(self, session: Session) -> str:
         key = self.options.sts_keys[0]
+        token = tokens.issue(key, session)
+        if len(token) > tokens.LONGEST:
+            raise _Refused("PackedPolicyTooLarge", "The policy and the role take more than a token holds.")
         expires = clock.strftime("%Y-%m-%dT%H:%M:%SZ", clock.gmtime(session.expires))
         return node(
             "Credentials",
             element("AccessKeyId", session.access_key),
             element("SecretAccessKey", key.secret_of(session.access_key)),
-            element("SessionToken", tokens.issue(key, session)),
+            element("SessionToken", token),
             element("Expiration", expires),
         )
 

@@ -97,6 +97,26 @@ def test_rows_that_wait_stay_where_they_are_if_asked_to(run, folder):
     assert "object_count = 41" in run(path, "info")[1]
 
 
+@pytest.mark.parametrize("text", ["find 99999999999999999999", "repair -n --min-shard-age 1" + "0" * 400])
+def test_numbers_of_any_size(run, folder, text):
+    status, _, err = run(cases.whole(folder), text)
+    assert status in (0, 1) and "Traceback" not in err
+
+
+@pytest.mark.parametrize("value", ["Infinity", "1" + "0" * 30])
+def test_ranges_that_no_database_can_hold(run, folder, value):
+    path = cases.whole(folder)
+    ranges = json.loads(run(path, "show")[1])
+    (folder / "bad.json").write_text(
+        json.dumps(ranges).replace(
+            f'"object_count": {ranges[0]["object_count"]}', f'"object_count": {value}', 1
+        )
+    )
+    for command, of in (("merge {dir}/bad.json -y", path), ("analyze", folder / "bad.json")):
+        status, _, err = run(of, command)
+        assert status == 2 and err.splitlines()[-1].startswith("Failed to load valid shard range data: ")
+
+
 @pytest.mark.parametrize("name", ["none.db", "found.json"])
 def test_what_is_no_database(run, folder, name):
     status, out, err = run(folder / name, "show")

@@ -1,6 +1,8 @@
 """swift-sharding-status: what is made of what container servers say."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -106,6 +108,8 @@ def test_candidates():
         {"sharding_stats": 5},
         {"sharding_stats": {"sharding": []}, "sharding_last": "x"},
         document(5, "x", {}),
+        {"sharding_stats": {"sharding": {"misplaced": {"unplaced": float("nan")}}}},
+        {"sharding_stats": {"sharding": {"audit_root": {"has_overlap": 10**400, "failure": "inf"}}}},
     ],
 )
 def test_nonsense_from_a_server_is_no_traceback(nonsense):
@@ -131,3 +135,11 @@ def test_the_command(monkeypatch, capsys):
     assert sharding_status.main([]) == 0
     assert "0 problems" in capsys.readouterr().out
     assert sharding_status.main(["x"]) == 2
+    nasty = document(entry(container="é\x1b[2J\nPROBLEM \udc80"))
+    monkeypatch.setattr(direct, "get_recon", lambda *args, **options: nasty)
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", narrow)
+    assert sharding_status.main([]) == 0
+    narrow.seek(0)
+    said = narrow.read()
+    assert said.startswith("/AUTH_test/\\xe9\\x1b[2J\\nPROBLEM \\udc80: ") and "\nPROBLEM" not in said

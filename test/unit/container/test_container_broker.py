@@ -141,6 +141,11 @@ def test_bad_shard_ranges_are_refused():
         {"timestamp": "junk"},
         {"lower": 1},
         {"lower": "\udc80"},
+        {"object_count": float("inf")},
+        {"bytes_used": 10**30},
+        {"tombstones": float("inf")},
+        {"state": float("inf")},
+        {"timestamp": 10**400},
     ):
         with pytest.raises((ValueError, TypeError)):
             shard_ranges.from_wire({**good, **change})

@@ -79,6 +79,18 @@ def test_fresh_metadata_leaves_system_metadata_only(store, method, path, headers
 
 
 @BOTH
+def test_a_copy_has_nothing_of_its_sources_lock(store, method, path, headers):
+    """Else who may read something locked leaves what nobody can remove wherever he may write."""
+    kept = "X-Object-Transient-Sysmeta-S3Api-"
+    given = {f"{kept}Retention": "COMPLIANCE;4000000000", f"{kept}Legal-Hold": "ON", f"{kept}Tagging": "a=b"}
+    store.put("/v1/a/c/o", **given)
+    assert ask(store, method, path, headers)[0] == 201
+    sent = {name.lower(): value for name, value in store.asked[1][2].items()}
+    assert sent[f"{kept}Tagging".lower()] == "a=b"
+    assert not {f"{kept}Retention".lower(), f"{kept}Legal-Hold".lower()} & sent.keys()
+
+
+@BOTH
 def test_what_is_allowed_to_the_link_to_a_version_is_not_to_its_copy(store, method, path, headers):
     """Else the copy, led elsewhere by its client, would be followed to what that one may not read."""
     names = ("Allow-Reserved-Names", "Symloop-Extend", "Versions-Symlink")

@@ -6,6 +6,7 @@ import itertools
 import json
 from urllib.parse import quote
 
+import memory_store
 import pytest
 from filter_stand_ins import call
 from hypothesis import given
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 from memory_store import OVERRIDE, MemoryStore
 
 from swift.core import clock
+from swift.core.object_lock import Word, word_of
 from swift.core.timestamp import Timestamp
 from swift.middleware.info import PROCESS_CACHE
 from swift.middleware.info.forms import usable_container_info
+from swift.middleware.object_copies import Opened
 from swift.middleware.object_versioning import names
 from swift.middleware.object_versioning.context import denied
 from swift.middleware.object_versioning.filter import ObjectVersioning
+from swift.middleware.object_versioning.objects import Objects
 from swift.middleware.symlink import SymlinkFilter
 from swift.wire.message import HTTPForbidden, Request, str_to_wsgi
 
@@ -1001,3 +1005,118 @@ def test_without_versions_one_request_is_one(world):
     info = usable_container_info({"status": 200})
     environ = {"swift.infocache": {"container/AUTH_test/plain": info}}
     assert call(world.app, A + "/plain/o", environ=environ, read=False).raw_body is body
+
+
+def test_a_deletion_under_a_condition_has_the_time_of_what_was_seen(world):
+    """A server that has missed a newer link would keep a tombstone of now, and remove that link everywhere one day."""
+    first = world.put("/c/o", b"one")
+    seen = world.objects("c")["o"].timestamp
+    sent = []
+
+    def before(environ):
+        if environ["REQUEST_METHOD"] == "DELETE":
+            sent.append(environ["HTTP_X_TIMESTAMP"])
+
+    world.store.before = before
+    answer = world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=seen)
+    assert answer.status_int == 204
+    assert sent == [Timestamp(seen, offset=1).internal]
+    marker = answer.headers["X-Object-Version-Id"]
+    assert world.brief() == [("o", marker, True), ("o", first, False)]
+
+
+def test_a_deletion_under_a_condition_is_newer_than_what_came_to_nothing(world):
+    first = world.put("/c/o", b"one")
+    seen, later = world.objects("c")["o"].timestamp, Timestamp.now().internal
+    real = world.store.object_delete
+    sent = []
+
+    def delete(environ, key, name):
+        if "\0" in name:
+            return real(environ, key, name)
+        sent.append(environ["HTTP_X_TIMESTAMP"])
+        if len(sent) == 1:
+            return 409, {"X-Backend-Timestamp": later}, b""
+        return real(environ, key, name)
+
+    world.store.object_delete = delete
+    assert world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=seen).status_int == 204
+    assert sent == [Timestamp(seen, offset=1).internal, Timestamp(later, offset=1).internal]
+    sent.clear()
+    world.put("/c/o", b"two")
+    world.store.object_delete = lambda environ, key, name: (
+        real(environ, key, name) if "\0" in name else (409, {}, b"")
+    )
+    answer = world.call("DELETE", "/c/o", X_Backend_If_Current_Timestamp=world.objects("c")["o"].timestamp)
+    assert answer.status_int == 409 and world.get("/c/o").body == b"two"
+    assert len(world.hidden) == 3 and world.get(f"/c/o?version-id={first}").body == b"one"
+
+
+# -- locks -------------------------------------------------------------------------------------------------------------------
+
+
+def test_who_was_slower_leaves_no_version_that_is_locked(world):
+    """The retention that the bucket gave it is for what there is: its removal says that it was seen, and may go."""
+    world.put("/c/o", b"one")
+    removed = []
+
+    def fail(environ):
+        if environ["REQUEST_METHOD"] == "DELETE" and "\0" in environ["PATH_INFO"]:
+            removed.append((environ.get("HTTP_X_BACKEND_OBJECT_LOCK"), environ["HTTP_X_TIMESTAMP"]))
+        return 412 if environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"] == f"{A}/c/o" else None
+
+    world.store.fail = fail
+    stamp = Timestamp(clock.time() + 5)  # of a proxy whose clock is ahead
+    answer = world.call("PUT", "/c/o", b"two", X_Timestamp=stamp.internal)
+    assert answer.status_int == 412 and len(world.hidden) == 1
+    assert removed == [(Word(stamp.internal, is_kept=True).text(), Timestamp(stamp, offset=1).internal)]
+
+
+def test_a_locked_object_that_was_kept_before_can_be_kept_again(monkeypatch):
+    """A first try has left a copy, which is locked as well, and no link."""
+    monkeypatch.setattr(memory_store, "_KEPT", (*memory_store._KEPT, "x-object-transient-sysmeta-"))
+    world = World()
+    world.call("PUT", "/c")
+    world.put("/c/o", b"kept", X_Object_Transient_Sysmeta_S3Api_Retention="COMPLIANCE;4000000000")
+    world.call("POST", "/c", X_Versions_Enabled="on")
+    broken = True
+
+    def fail(environ):
+        if environ["REQUEST_METHOD"] != "PUT":
+            return None
+        name = environ["PATH_INFO"].rpartition("c/")[2]
+        if name == "o":
+            return 503 if broken else None
+        there = world.hidden.get(environ["PATH_INFO"].partition("\0versions\0c/")[2])
+        word = word_of(environ.get("HTTP_X_BACKEND_OBJECT_LOCK"))
+        if there is None or (word is not None and word.is_kept and word.seen >= there.timestamp):
+            return None
+        return 403
+
+    world.store.fail = fail
+    assert world.call("PUT", "/c/o", b"new").status_int == 503
+    broken = False
+    version = world.put("/c/o", b"newer")
+    assert world.get("/c/o").body == b"newer"
+    old = next(row["version_id"] for row in world.versions() if row["bytes"] == 4)
+    assert world.get(f"/c/o?version-id={old}").body == b"kept" and version != old
+
+
+def test_a_lock_that_is_weaker_takes_no_copys_place(world):
+    def word(old, new):
+        answer = Opened(200, {"etag": "e", "x-object-transient-sysmeta-s3api-retention": new}, ())
+        monkey = Objects(lambda environ, start: _answer(start, old))
+        return monkey._kept_before(_Place, f"{A}/x/y", answer)
+
+    assert word("COMPLIANCE;4000000001", "COMPLIANCE;4000000000") is None
+    assert word("GOVERNANCE;4000000000", "COMPLIANCE;4000000001") == "1700000000.00000;kept"
+
+
+class _Place:
+    environ = Request.blank(f"{A}/c/o").environ
+
+
+def _answer(start_response, retention):
+    headers = [("Etag", "e"), ("X-Backend-Timestamp", "1700000000.00000")]
+    start_response("200 OK", [*headers, ("X-Object-Transient-Sysmeta-S3Api-Retention", retention)])
+    return []

@@ -6,6 +6,7 @@ import pytest
 from filter_stand_ins import App, call
 
 from swift.core import capabilities
+from swift.core.object_headers import UNMETERED
 from swift.core.policy import policies
 from swift.middleware import account_quotas, container_quotas
 from swift.middleware.account_quotas import AccountQuotas
@@ -281,6 +282,17 @@ def test_quotas_are_shown_to_everybody(method):
         call(AccountQuotas(App(headers=[("X-Account-Sysmeta-Quota-Bytes", "")])), A, method).header_list[1:]
         == []
     )
+
+
+@pytest.mark.parametrize("make", [ContainerQuotas, AccountQuotas])
+def test_what_frees_room_is_not_kept_from_it(make):
+    """The marker of an upload that is aborted is written anew, as the object that it was."""
+    known = (
+        container_info(quota_count="1", object_count="1"),
+        account_info({"quota-count": "1"}, total_object_count="1"),
+    )
+    assert upload(make, *known, body=b"").status_int == 413
+    assert upload(make, *known, body=b"", **{UNMETERED: "yes"}).status_int == 201
 
 
 # -- those that it does not concern --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from swift.core.concurrency import kill, sleep, spawn
 from swift.core.errors import ConfigError
 from swift.core.hashing import md5
 from swift.middleware.slo import SloFilter, filter_factory, listing, manifest, reading, upload
+from swift.middleware.slo.deleting import MANIFEST_FIRST
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import HTTPForbidden, HTTPServiceUnavailable, Request, Response
 from test.unit.middleware.filter_stand_ins import call, memory_logger
@@ -1014,6 +1015,25 @@ def test_delete_later(slo, store):
         "name": "1796000000.12345-a/seg/a", "deleted": 0, "created_at": "1796000000.12345", "etag": "d41d8cd98f00b204e9800998ecf8427e",
         "size": 0, "storage_policy_index": 0, "content_type": "application/async-deleted",
     }  # fmt: skip
+
+
+def test_segments_of_what_stays_are_not_handed_over(store):
+    """S3 has it so: a manifest whose deletion is refused keeps its segments."""
+
+    def refusing(environ, start_response):
+        if environ["REQUEST_METHOD"] == "DELETE":
+            start_response("503 Service Unavailable", [])
+            return [b""]
+        return store(environ, start_response)
+
+    slo = SloFilter(refusing, {}, memory_logger()[0])
+    put(slo, [{"path": "/seg/a"}])
+    answer = call(slo, "/v1/a/c/slo" + LATER, "DELETE", environ={MANIFEST_FIRST: "yes"})
+    assert answer.status_int == 503
+    assert not hasattr(store, "rows")
+    slo = SloFilter(store, {}, memory_logger()[0])
+    assert call(slo, "/v1/a/c/slo" + LATER, "DELETE", environ={MANIFEST_FIRST: "yes"}).status_int == 204
+    assert len(store.rows) == 1 and "/v1/a/c/slo" not in store.objects
 
 
 def test_what_cannot_be_deleted_later(slo, store):

@@ -1,12 +1,13 @@
 """Writes under a condition at one object server: decided where the object gets its name, one writer at a time between the two phases."""
 
+import errno
 import os
 import threading
 import time
 
 import pytest
 from obj_app import App
-from test_fragment_uploads import Mime
+from test_fragment_uploads import Mime, Short
 from test_object_http import Client
 
 from swift.core.concurrency import sleep, spawn
@@ -261,3 +262,68 @@ def test_reservations_of_other_processes_count(app):
     app.server.reservations.take(store, place, T2, 0.05).close()
     reservations.take_away(app.root)
     reservations.take_away(app.root)
+
+
+@pytest.mark.parametrize("what", ["missing", "full", "ours not alone"])
+def test_no_disk_is_blamed_for_reservations_that_cannot_be_had(app, monkeypatch, tmp_path, what):
+    """A proxy would send nobody to that disk any more."""
+    app.put(T1)
+    path = f"{tmp_path}/none/x" if what == "missing" else f"{tmp_path}/there"
+    monkeypatch.setattr(app.server.reservations, "_path", path)
+    if what == "ours not alone":
+        os.close(os.open(path, os.O_CREAT, 0o600))
+        os.chmod(path, 0o666)
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if what == "full":
+        monkeypatch.setattr(reservations.os, "pread", full)
+    answer = app.request("DELETE", X_Timestamp=T2, **{CURRENT: T1})
+    monkeypatch.undo()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    assert app.files() == [f"{T1}.data"]
+    assert app.request("DELETE", X_Timestamp=T2).status == 204
+
+
+def test_reservations_are_those_of_the_user_that_a_worker_becomes(app, monkeypatch):
+    """Its parent, which is root, has made the application."""
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[0])
+    place = store.locate("7", hash_path("a/c/o"), "/a/c/o")
+    monkeypatch.setattr(reservations.os, "geteuid", lambda: 4242)
+    made = reservations.Reservations(app.root)
+    monkeypatch.undo()
+    other = reservations.Reservations(app.root).take(store, place, T1)
+    with pytest.raises(Refused):
+        made.take(store, place, T2, 0.05)
+    other.close()
+    reservations.take_away(app.root)
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+def test_a_lock_that_comes_before_the_commit_counts(app, address, is_short):
+    """The fragment is stored, but does not count yet."""
+    ec = {"X_Backend_Storage_Policy_Index": "2"}
+    kept = {"X_Object_Transient_Sysmeta_S3api_Retention": "COMPLIANCE;4000000000"}
+    form = Short if is_short else Mime
+    client = Client(address)
+
+    def begin(put):
+        status = put.begin(client)[0]
+        assert status == GOES_ON
+
+    def commit(put):
+        client.sock.sendall(put.second)
+        return client.head()[0]
+
+    first, second = form(T1), form(T3)
+    lock = b"X-Backend-Object-Lock: %s\r\n\r\n" % T1.encode()
+    second.head = second.head[:-2] + lock
+    run_in_thread(begin, first)
+    assert run_in_thread(commit, first) == STORED
+    client.sock.close()
+    client = Client(address)
+    run_in_thread(begin, second)
+    assert app.request("POST", X_Timestamp=T2, X_Backend_Object_Lock=T1, **kept, **ec).status == 202
+    assert run_in_thread(commit, second) == "HTTP/1.1 403 Forbidden"
+    assert names(app, 2) == [f"{T1}#1#d.data", f"{T2}.meta", f"{T3}#1.data"]

@@ -133,3 +133,13 @@ def test_what_is_told_at_once_is_what_is_decided(older, newest, reclaim_age):
         gone = garbage("/nowhere", [older, newest], False, None, reclaim_age, 0, clock.time())
         assert gone == {older}
     assert is_superseded("1700000001.00000.data", "1700000002.00000.ts", 1e12)
+
+
+def test_a_fragment_that_came_twice_is_there_once():
+    """Its second sender died before the commit."""
+    twin, first = "1700000001.00000#1.data", "1700000001.00000#1#d.data"
+    names = ["1700000001.00000#0.data", first, twin]
+    decision = decide(names, True, 6)
+    assert [file.name for file in decision.obsolete] == [twin]
+    assert decision.data is not None and decision.data.name == first
+    assert [file.name for file in decision.frag_sets["1700000001.00000"]] == [names[0], first]

@@ -134,6 +134,15 @@ def test_a_post_loses_no_lock(app):
     assert app.request("DELETE", X_Timestamp=T4).status == 403
 
 
+def test_a_change_that_has_the_time_of_what_it_changes(app):
+    """Its time says nothing of whether a lock is over."""
+    app.put(T1, X_Object_Transient_Sysmeta_S3api_Retention=f"COMPLIANCE;{int(float(T2))}")
+    later = f"{T1}_0000000000000001"
+    assert post(app, later, X_Backend_Object_Lock=T1, **LOOSE).status == 202
+    assert post(app, f"{T1}_0000000000000002", X_Backend_Object_Lock=later, **KEPT).status == 202
+    assert post(app, f"{T1}_0000000000000003", **LOOSE).status == 403
+
+
 def test_a_change_of_what_has_changed_since_is_refused(app):
     app.put(T1)
     assert post(app, T2, X_Object_Meta_A="1", X_Backend_Object_Lock=T1).status == 202
@@ -171,8 +180,8 @@ def test_a_malformed_word_is_refused(app):
 
 
 @pytest.mark.parametrize("batch", [True, False])
-@pytest.mark.parametrize("verb", ["DELETE", "PUT"])
-def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, monkeypatch):
+@pytest.mark.parametrize(("verb", "size"), [("DELETE", 0), ("PUT", 4), ("PUT", 200_000)])
+def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, size, monkeypatch):
     """It is looked, then the lock is set by another process, then the new file is to get its name."""
     app, other = App(root, batch=batch), App(root, batch=False)
     app.put(T1)
@@ -187,7 +196,10 @@ def test_a_lock_that_comes_between_look_and_write_counts(root, batch, verb, monk
         return found
 
     monkeypatch.setattr(verdicts, "_is_locked", looked)
-    got = app.request(verb, X_Timestamp=T3, X_Backend_Object_Lock=T1)
+    if verb == "PUT":
+        got = app.put(T3, b"b" * size, X_Backend_Object_Lock=T1)
+    else:
+        got = app.request(verb, X_Timestamp=T3, X_Backend_Object_Lock=T1)
     assert got.status == 403 and looks[:2] == [False, True]
     assert app.files() == [f"{T1}.data", f"{T2}.meta"]
 

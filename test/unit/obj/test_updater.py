@@ -228,6 +228,44 @@ def test_a_shard_that_nobody_has_any_more_leads_back_to_the_root(cluster):
     assert app.pendings() == []
 
 
+def without_shards(server, environ, start_response):
+    server.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], {}))
+    is_gone = "/.shards_" in environ["PATH_INFO"]
+    start_response("404 Not Found" if is_gone else "201 Created", [("Content-Length", "0")])
+    return [b""]
+
+
+def test_all_updates_for_a_shard_that_is_gone_lead_back_at_once(cluster, monkeypatch):
+    """One of them finds out; the others need not wait until its servers are asked again, one by one."""
+    monkeypatch.setattr(ContainerServer, "__call__", without_shards)
+    app, updater, servers = cluster([OK], [OK], concurrency="1")
+    for n in range(5):
+        keep(app, f"/a/c/{n}", container_path=".shards_a/s", redirect_history=[".shards_a/s"])
+    updater.run_once()
+    updater.run_once()
+    assert app.pendings() == []
+    assert [sum(".shards_" in path for path in paths) for paths in asked(servers)] == [1, 1]
+
+
+def test_who_rests_does_not_keep_an_update_at_a_shard_that_is_gone(cluster, monkeypatch):
+    monkeypatch.setattr(ContainerServer, "__call__", without_shards)
+    app, updater, _ = cluster([OK], [OK])
+    updater.missing.found(updater.delivery.ring.nodes[0], ".shards_a", "s", T1)
+    keep(app, container_path=".shards_a/s")
+    updater.run_once()
+    updater.run_once()
+    assert app.pendings() == []
+
+
+def test_a_shard_that_one_server_may_have_is_not_given_up(cluster):
+    app, updater, servers = cluster([BAD], [NONE])
+    path = keep(app, container_path=".shards_a/s")
+    for _ in range(2):
+        updater.run_once()
+        assert async_pending.read_update(path)["container_path"] == ".shards_a/s"
+    assert [len(server.requests) for server in servers] == [2, 1]
+
+
 @pytest.mark.parametrize(
     "headers",
     [

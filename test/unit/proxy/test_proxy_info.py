@@ -259,6 +259,13 @@ def test_bytes_of_old_versions_count(cluster, env):
 
     cluster.on("container", "HEAD", head)
     assert get_container_info(dict(env), cluster.app, "a", "c")["bytes"] == 43
+    environ = {**env, "swift.infocache": {}}
+    get_container_info(environ, cluster.app, "a", "c")
+    del environ["swift.infocache"]["container/a/\0old\0c"]
+    PROCESS_CACHE.changed("container/a/\0old\0c")
+    cluster.seen.clear()
+    assert get_container_info(environ, cluster.app, "a", "c", cache_only=True)["bytes"] == 3
+    assert cluster.seen == []
 
 
 def test_object_infos_are_for_one_request(cluster, env):

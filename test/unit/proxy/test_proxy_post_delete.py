@@ -159,3 +159,36 @@ def test_a_delete_that_leaves_large_objects_alone_is_told_so(cluster):
     status, headers, _ = cluster.request("DELETE", "/v1/a/c/o", {"X-Backend-Unless-Large-Object": "true"})
     assert (status, headers[name.lower()]) == (412, "1;a")
     assert all(seen.headers["x-backend-unless-large-object"] == "true" for seen in cluster.of("object"))
+
+
+CURRENT = {"X-Backend-If-Current-Timestamp": "1700000000.00000"}
+LATER = {"X-Backend-Timestamp": "1700000005.00000"}
+
+
+@pytest.mark.parametrize(
+    ("replies", "status", "told"),
+    [
+        ([204, 204, 204], 204, None),
+        ([409, 409, 409], 409, "1700000005.00000"),
+        ([409, 204, 404], 409, "1700000005.00000"),
+        ([409, 503, 503, 404, 404, 404], 409, None),  # what the other primaries have, nobody says
+        ([412, 409, 409], 412, None),  # something newer is there
+        ([204, 503, 503, 404, 404, 404], 503, None),
+    ],
+)
+def test_a_conditional_delete_is_told_of_a_later_time_only_by_most_primaries(cluster, replies, status, told):
+    cluster.on("object", "DELETE", [Reply(code, LATER if code == 409 else {}) for code in replies])
+    got, headers, _ = cluster.request("DELETE", "/v1/a/c/o", CURRENT)
+    assert (got, headers.get("x-backend-timestamp")) == (status, told)
+
+
+def test_a_reservation_of_somebody_at_work_tells_of_no_time(cluster):
+    replies = [Reply(409, LATER), Reply(409), Reply(409)]
+    cluster.on("object", "DELETE", replies)
+    status, headers, _ = cluster.request("DELETE", "/v1/a/c/o", CURRENT)
+    assert (status, headers.get("x-backend-timestamp")) == (409, None)
+
+
+def test_if_none_match_means_nothing_to_a_delete(cluster):
+    cluster.on("object", "DELETE", [Reply(409), Reply(204), Reply(204)])
+    assert cluster.request("DELETE", "/v1/a/c/o", {"If-None-Match": "*"})[0] == 204

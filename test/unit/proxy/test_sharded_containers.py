@@ -297,23 +297,88 @@ def test_what_is_not_cleaved_yet_is_listed_from_the_root(cluster):
     assert entries(shards.list(reverse="true")) == listed(names, {"reverse": "true"})
 
 
+def in_turn(shards, before):
+    """Calls before(0), before(1), … for each request to the root."""
+    asked = []
+
+    def answer(seen):
+        if seen.entity == "/a/c":
+            if not any(seen is other for other in asked):
+                asked.append(seen)
+            before(len(asked) - 1)
+        return Shards.answer(shards, seen)
+
+    shards.cluster.on("container", "GET", answer)
+    return asked
+
+
 def test_a_copy_that_has_finished_meanwhile_hides_no_rows(cluster):
     """The first answer is of a replica that still cleaves, the next one of another whose rows are all in shards."""
     shards = Shards(cluster)
     cleaving = [Namespace("", "m", ".shards_a/c-0"), Namespace("m", "", "a/c")]
     done = [Namespace("", "m", ".shards_a/c-0"), Namespace("m", "", ".shards_a/c-1")]
     shards.rows = {".shards_a/c-0": {"a"}, ".shards_a/c-1": {"x"}, "a/c": set()}
-    asked = []
 
-    def answer(seen):
-        if seen.entity == "/a/c":
-            asked.append(seen)
-            shards.parts["a/c"] = cleaving if len(asked) == 1 else done
-            shards.states["a/c"] = "sharding" if len(asked) == 1 else "sharded"
-        return Shards.answer(shards, seen)
+    def before(at):
+        shards.parts["a/c"] = done if at else cleaving
+        shards.states["a/c"] = "sharded" if at else "sharding"
 
-    cluster.on("container", "GET", answer)
+    in_turn(shards, before)
     assert [entry["name"] for entry in entries(shards.list())] == ["a", "x"]
+
+
+@pytest.mark.parametrize("lags", ["sharding", "unsharded"])
+def test_copies_that_lag_behind_hide_no_rows(cluster, lags):
+    """The copy that is asked for the rows has moved all of them, and those that are asked why don't know of that yet."""
+    shards = Shards(cluster)
+    shards.parts["a/c"] = [Namespace("", "m", ".shards_a/c-0"), Namespace("m", "", "a/c")]
+    shards.rows[".shards_a/c-0"] = {"a"}
+    states = ["sharding", "sharded", lags, "sharding"]
+
+    def before(at):
+        shards.states["a/c"] = states[at]
+        shards.rows["a/c"] = set() if states[at] == "sharded" else {"a", "x", "y"}
+
+    in_turn(shards, before)
+    assert [entry["name"] for entry in entries(shards.list())] == ["a", "x", "y"]
+
+
+def test_copies_that_never_agree_are_no_listing(cluster):
+    shards = Shards(cluster)
+    shards.parts["a/c"] = [Namespace("m", "", "a/c")]
+    asked = in_turn(shards, lambda at: shards.states.update({"a/c": "sharded" if at % 2 else "sharding"}))
+    assert shards.list()[0] == 503 and len(asked) < 20
+
+
+def test_names_that_no_shard_has_are_those_of_the_container_itself(cluster):
+    shards = Shards(cluster)
+    shards.parts["a/c"] = [Namespace("", "m", ".shards_a/c-0"), Namespace("m", "", "a/c")]
+    shards.rows = {".shards_a/c-0": {"a"}, "a/c": {"x"}}
+    assert [entry["name"] for entry in entries(shards.list())] == ["a", "x"]
+
+
+@pytest.mark.parametrize(
+    "names, bounds, stale, params",
+    [
+        ({"b/1", "b/5"}, ["b/3"], {}, {"delimiter": "/", "end_marker": "b/", "reverse": "true"}),
+        ({"b", "c", "d/1"}, ["a", "bb"], {2: {"b!/x"}}, {"delimiter": "/", "marker": "b"}),
+        ({"a/1", "b/5", "b/7"}, ["b/5"], {1: {"b/2", "a/x"}}, {"delimiter": "/", "marker": "b/"}),
+    ],
+)
+def test_groups_at_the_borders_of_shards(cluster, names, bounds, stale, params):
+    """`stale`: names that are no longer its own, by shard."""
+    shards = Shards(cluster)
+    shards.split(names, bounds)
+    for at, some in stale.items():
+        shards.rows[f".shards_a/c-{at}"] |= some
+    assert entries(shards.list(**params)) == listed(names, params)
+
+
+def test_a_parameter_of_lists_of_shards_means_nothing_to_a_listing(cluster):
+    shards = Shards(cluster)
+    shards.split({"a", "x"}, ["m"])
+    shards.states["a/c"] = "sharding"
+    assert len(entries(shards.list(includes="x"))) == 2
 
 
 def test_shards_that_point_at_each_other_end(cluster):
@@ -359,6 +424,7 @@ def test_old_versions_are_not_counted_with_what_is_listed(cluster):
     cluster.request("HEAD", "/v1/a/c", environ=cache)
     for _ in range(2):
         assert shards.list(cache, limit=1)[1]["x-container-bytes-used"] == "5"
+    assert not [seen for seen in cluster.of("container") if seen.entity == "/a/hidden"]
 
 
 def test_outdated_shards_are_asked_for_again(cluster):
@@ -466,6 +532,26 @@ class Shared(dict):
         return self[key]
 
 
+def test_memcached_is_not_asked_about_containers_that_never_were_sharded(cluster):
+    class Counted(Shared):
+        def get(self, key, raise_on_error=False):
+            looks.append(key)
+            return dict.get(self, key)
+
+    looks = []
+    shards = Shards(cluster)
+    shards.rows["a/c"] = {"a"}
+    environ = {"swift.cache": Counted()}
+    for _ in range(2):
+        assert len(json.loads(shards.list(environ)[2])) == 1
+    assert not [key for key in looks if "a/c" in key]
+    cluster.request("POST", "/v1/a/c", environ=environ)
+    shards.split({"a", "x"}, ["m"])
+    for _ in range(3):
+        assert len(entries(shards.list(environ))) == 2
+    assert shards.list(environ)[1]["x-backend-cached-results"] == "true"
+
+
 def test_what_memcached_holds_is_the_common_form(cluster):
     shards = Shards(cluster)
     shards.split({"a"}, ["m"])
@@ -477,6 +563,25 @@ def test_what_memcached_holds_is_the_common_form(cluster):
     assert "_cache_token/shard-updating-v2/a/c" not in shared
     shards.list(environ)
     assert shared["shard-listing-v2/a/c"] == bounds
+
+
+@pytest.mark.parametrize(
+    "change", [{"created_at": "x"}, {"put_timestamp": []}, {"meta": {"a": 5}}, {"read_acl": 5}]
+)
+def test_nonsense_in_memcached_is_no_error(cluster, change):
+    shards = Shards(cluster)
+    shards.split({"a", "x"}, ["m"])
+    shared = Shared()
+    environ = {"swift.cache": shared}
+    shards.list(environ)
+    assert shards.list(environ)[1]["x-backend-cached-results"] == "true"
+    stored = {**shared["container/a/c"], **change}
+    stored.pop("changes", None)
+    shared["container/a/c"] = stored
+    PROCESS_CACHE.clear()
+    cluster.seen.clear()
+    answer = shards.list(environ)
+    assert len(entries(answer)) == 2 and "x-backend-cached-results" not in answer[1]
 
 
 def test_what_others_put_into_memcached_is_believed(cluster):

@@ -1,5 +1,8 @@
 """The conversation of an upload with a second 100 Continue, and a document after it, as erasure-coded policies need it."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from proxy_backends import Cluster
 
@@ -7,11 +10,14 @@ from swift.core import concurrency, sockets
 from swift.core.stream import Stream
 from swift.proxy.backend import Asking
 from swift.proxy.exchange import Exchange
+from swift.proxy.reserved_uplinks import ReservedUplinks
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import COMMIT, FOOTERS, Uplinks, body_head, metadata_document
 from swift.wire.message import HTTPServiceUnavailable, Request
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\nX-Obj-Metadata-Footer: yes\r\nX-Obj-Multiphase-Commit: yes\r\n\r\n"
+STORED = b'HTTP/1.1 201 Created\r\nContent-Length: 0\r\nEtag: "e"\r\n\r\n'
+FAILED = b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\n\r\n"
 COMMITMENT = b"X-Document: put commit\r\n\r\nput_commit_confirmation\r\n--%s--"
 
 
@@ -22,7 +28,8 @@ def chunk(data):
 class Server:
     """Answers as told: what it says instead of the second 100, or after the commit."""
 
-    def __init__(self, second=CONTINUE, first=CONTINUE, gate=None):
+    def __init__(self, second=CONTINUE, first=CONTINUE, gate=None, last=STORED):
+        self.last = last
         self.gate = gate  # a semaphore to pass before it says what it says instead of the second 100
         self.sock = sockets.listen("127.0.0.1", 0)
         self.listener = sockets.Listener(self.sock)
@@ -47,7 +54,8 @@ class Server:
                     self.gate.acquire()
                 stream.sendall(self.second)
                 self._until(stream, b"\r\n0\r\n\r\n", 2)
-                stream.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 0\r\nEtag: "e"\r\n\r\n')
+                if self.last is not None:
+                    stream.sendall(self.last)
             except OSError:
                 pass
 
@@ -64,7 +72,7 @@ def talk(request):
     cluster = Cluster(nodes=3, node_timeout="0.5", post_quorum_timeout="0.1")
     servers = []
 
-    def make(*those):
+    def make(*those, is_reserved=False):
         servers.extend(those)
         nodes = [
             {
@@ -80,6 +88,11 @@ def talk(request):
         asking = Asking("PUT", 7, "/a/c/o", 0.5, 0.5)
         supply = NodeIterator(cluster.app.limiter, nodes, lambda: (), 6)
         shares = [Share() for _ in those]
+        if is_reserved:
+            ring = SimpleNamespace(get_more_nodes=lambda part: ())
+            selector = SimpleNamespace(limiter=cluster.app.limiter, ring=ring)
+            place: Any = SimpleNamespace(primaries=nodes, quorum=2, part=7, selector=selector)
+            return ReservedUplinks(cluster.app.services, exchange, asking, b"", shares, place)
         return Uplinks(cluster.app.services, exchange, asking, b"", shares, supply, 2, (FOOTERS, COMMIT))
 
     yield make
@@ -176,3 +189,34 @@ def test_a_server_without_the_capability_is_not_used(talk):
     assert uplinks.connect() is None
     assert len(uplinks.live()) == 2
     uplinks.abandon()
+
+
+def reserve(uplinks):
+    def end(link):
+        footers = metadata_document(link.boundary, {"A": "b"}, is_last=False)
+        uplinks.send(link, [chunk(body_head(link.boundary) + b"data" + footers)])
+
+    assert uplinks.connect() is None
+    return uplinks.reserve(end)
+
+
+def test_what_all_have_refused_is_refused(talk):
+    uplinks = talk(*(Server(last=FAILED) for _ in range(3)), is_reserved=True)
+    assert reserve(uplinks) is None
+    uplinks.commit()
+    answers = uplinks.collect(lambda shares: None)
+    assert {answer.status for answer in answers if answer.node is not None} == {412}
+
+
+@pytest.mark.parametrize("third", ["breaks off", "is late"])
+def test_what_somebody_may_have_stored_is_not_told_to_be_refused(talk, third):
+    """Something came in between on two; the third one says nothing, or does not go on before the others have answered."""
+    gate = concurrency.Semaphore(0)
+    servers = [Server(last=FAILED), Server(last=FAILED)]
+    servers.append(Server(last=None) if third == "breaks off" else Server(gate=gate))
+    uplinks = talk(*servers, is_reserved=True)
+    assert reserve(uplinks) is None
+    uplinks.commit()
+    with pytest.raises(HTTPServiceUnavailable):
+        uplinks.collect(lambda shares: None)
+    gate.release()

@@ -1,16 +1,20 @@
 """Who may do what: what is asked of whom, where S3's own ACLs count, and what the pipeline must have (spec s3.md 1.1, 8.2, 13.7)."""
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
 
 from swift.core.errors import ConfigError
-from swift.s3 import access, buckets, operations
+from swift.s3 import access, bucket_documents, bucket_owner, bucket_rules, buckets, copying, operations
+from swift.s3.access_logging import handlers as access_logging
 from swift.s3.acl import own
 from swift.s3.errors import S3Error
-from swift.s3.filter import S3Api
+from swift.s3.filter import S3Api, _done
+from swift.s3.identity import Identity
 from swift.s3.options import Options
+from swift.s3.policy.context import Values
 from swift.s3.request import S3Request
 from swift.wire.message import HTTPForbidden
 
@@ -193,6 +197,16 @@ def test_who_asks():
     assert not who.is_anonymous and who.session is None
 
 
+def test_nobody_says_himself_who_he_is():
+    """These headers are Keystone's word, and where there is no Keystone nobody takes them away."""
+    said = {"HTTP_X_PROJECT_ID": "victim", "HTTP_X_TENANT_ID": "victim", "HTTP_X_USER_ID": "admin"}
+    for ask in (S3Request.authenticate, lambda request: request.given("GET", "bucket", "key").close()):
+        request = made(Below(user="test:other"), "GET", "/bucket/key", **said)
+        ask(request)
+        assert request.identity == Identity("test:other", "AUTH_test", "test", ("other",))
+        assert request.is_at_home
+
+
 def test_nobody_asks_nobody():
     below = Below()
     request = S3Request({**made(below, "GET", "/bucket").environ}, below, OWN, None, None)
@@ -208,4 +222,233 @@ def test_what_only_an_owner_may_is_asked_of_the_auth_filter():
             continue
         with pytest.raises(S3Error) as caught:
             access.require(request, "s3:BypassGovernanceRetention", "bucket", "key", permission="OWNER")
+        assert caught.value.code == "AccessDenied"
+
+
+# -- what a request says to policies ----------------------------------------------------------------------------------------
+
+
+def value_of(name, action, method, path, query="", key="key", is_form=False, is_query=False, **more):
+    request = made(Below(), method, path, query, **more)
+    request.account = "AUTH_test"
+    request.is_known = True
+    request.credential.is_form, request.credential.is_query = is_form, is_query
+    return Values(request, Identity("test:other"), "AUTH_test", action, "bucket", key, None)(name)
+
+
+def test_how_a_request_is_signed_is_not_for_its_content_type_to_say():
+    def kind(**more):
+        return value_of("s3:authtype", "s3:GetObject", "GET", "/bucket/key", **more)
+
+    form = "multipart/form-data; boundary=x"
+    assert kind(is_query=True, CONTENT_TYPE=form) == ("REST-QUERY-STRING",)
+    assert kind(CONTENT_TYPE=form) == ("REST-HEADER",)
+    assert kind(is_query=True, is_form=True, CONTENT_TYPE="image/png") == ("POST",)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["b/secret/a", "/b/secret/a", "b/%73ecret/a", "b/secret/a?versionId=null", "test:b/secret/a", "AUTH_test%3Ab/secret/a"],
+)  # fmt: skip
+def test_a_source_is_the_same_however_it_is_written(source):
+    found = value_of(
+        "s3:x-amz-copy-source", "s3:PutObject", "PUT", "/bucket/key", HTTP_X_AMZ_COPY_SOURCE=source
+    )
+    assert found == ("b/secret/a", "/b/secret/a")
+
+
+def test_tags_that_a_copy_does_not_get_say_nothing():
+    sent = {"HTTP_X_AMZ_TAGGING": "env=prod", "HTTP_X_AMZ_COPY_SOURCE": "b/k"}
+    for name, value in (("s3:requestobjecttag/env", ("prod",)), ("s3:requestobjecttagkeys", ("env",))):
+        asked = (name, "s3:PutObject", "PUT", "/bucket/key")
+        assert value_of(*asked, **sent) is None
+        assert value_of(*asked, **sent, HTTP_X_AMZ_TAGGING_DIRECTIVE="REPLACE") == value
+
+
+def test_an_object_that_is_asked_for_is_no_listing():
+    path, query = "/bucket/key", "prefix=home/"
+    assert value_of("s3:prefix", "s3:ListBucket", "GET", path, query) is None
+    assert value_of("s3:prefix", "s3:ListBucket", "GET", "/bucket", query, key=None) == ("home/",)
+
+
+@pytest.mark.parametrize(
+    "subresource, body, name, value",
+    [
+        ("retention", "<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>",
+         "s3:object-lock-mode", "COMPLIANCE"),
+        ("retention", "<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>",
+         "s3:object-lock-retain-until-date", "2099-01-01T00:00:00Z"),
+        ("legal-hold", "<LegalHold><Status>OFF</Status></LegalHold>", "s3:object-lock-legal-hold", "OFF"),
+    ],
+)  # fmt: skip
+def test_a_lock_is_what_its_document_says(subresource, body, name, value):
+    """A header beside it that says something better counts for nothing."""
+    action = {"retention": "s3:PutObjectRetention", "legal-hold": "s3:PutObjectLegalHold"}[subresource]
+    sent = {
+        "HTTP_X_AMZ_OBJECT_LOCK_MODE": "GOVERNANCE",
+        "HTTP_X_AMZ_OBJECT_LOCK_RETAIN_UNTIL_DATE": "2030-01-01T00:00:00Z",
+        "HTTP_X_AMZ_OBJECT_LOCK_LEGAL_HOLD": "ON",
+    }
+    more = {"wsgi.input": io.BytesIO(body.encode()), "CONTENT_LENGTH": str(len(body)), **sent}
+    assert value_of(name, action, "PUT", "/bucket/key", subresource, **more) == (value,)
+
+
+# -- whose bucket -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_owner_that_is_expected_of_a_source_is_that_of_the_source():
+    for source, expected, is_right in (
+        ("other:bucket/key", "other", True),
+        ("other:bucket/key", "AUTH_other", True),
+        ("other:bucket/key", "test", False),
+        ("bucket/key", "test", True),
+    ):
+        more = {"HTTP_X_AMZ_COPY_SOURCE": source, "HTTP_X_AMZ_SOURCE_EXPECTED_BUCKET_OWNER": expected}
+        request = made(Below(), "PUT", "/bucket/key", **more)
+        if is_right:
+            assert copying.source_of(request).key == "key"
+            continue
+        with pytest.raises(S3Error) as caught:
+            copying.source_of(request)
+        assert caught.value.code == "AccessDenied"
+
+
+def test_a_part_of_an_accounts_name_is_not_its_owner():
+    request = made(Below("my_own"), "GET", "/bucket", HTTP_X_AMZ_EXPECTED_BUCKET_OWNER="own")
+    with pytest.raises(S3Error) as caught:
+        bucket_owner.check(request)
+    assert caught.value.code == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    "source", ["bucket+segments/key/upload/1", "%00versions%00bucket/%00key%001", "bucket/%00key"]
+)
+def test_what_is_no_bucket_is_no_source(source):
+    with pytest.raises(S3Error) as caught:
+        copying.source_of(made(Below(), "PUT", "/bucket/key", HTTP_X_AMZ_COPY_SOURCE=source))
+    assert caught.value.code == "InvalidBucketName"
+
+
+@pytest.mark.parametrize("target", ["bucket+segments", "other/key", ""])
+def test_logs_are_written_to_buckets(target):
+    below = Below(HEAD=[(204, {})], POST=[(204, {})], owned="AUTH_test")
+    body = (
+        f"<BucketLoggingStatus><LoggingEnabled><TargetBucket>{target}</TargetBucket>"
+        "<TargetPrefix/></LoggingEnabled></BucketLoggingStatus>"
+    ).encode()
+    more = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    with pytest.raises(S3Error) as caught:
+        access_logging.put(made(below, "PUT", "/bucket", "logging", options=Options(), **more))
+    assert caught.value.code == "InvalidTargetBucketForLogging"
+
+
+def test_what_nobody_has_made_is_the_bucket_owners_with_any_acl():
+    below = Below()
+    below.known = {"X-Container-Sysmeta-S3api-Acl": json.dumps({"Owner": "test:owner", "Grant": []})}
+    environ = made(below, "PUT", "/of-nobody/key", HTTP_X_AMZ_ACL="public-read").environ
+    request = S3Request(environ, below, OWN, None, None)
+    request.account = "AUTH_test"
+    found = json.loads(access.new_acl(request))
+    assert found["Owner"] == "test:owner"
+    assert {"Permission": "FULL_CONTROL", "Grantee": "test:owner"} in found["Grant"]
+
+
+# -- policies ---------------------------------------------------------------------------------------------------------------
+
+
+def with_rules(below, block=None, **statement):
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::ruled/*",
+        **statement,
+    }
+    kept = {bucket_rules.POLICY: {"text": json.dumps({"Statement": statement})}}
+    if block is not None:
+        kept[bucket_rules.BLOCK] = {block: "true"}
+    below.known = {
+        bucket_documents.HEADER + name: next(iter(bucket_documents.headers_of(name, value).values()))
+        for name, value in kept.items()
+    }  # fmt: skip
+    return below
+
+
+def test_a_public_policy_shuts_others_out_of_all_where_that_is_restricted():
+    """Also of what an ACL would let them."""
+    for account, refused in (("AUTH_test", False), ("AUTH_other", True)):
+        below = with_rules(Below(account), bucket_rules.RESTRICT)
+        request = made(below, "PUT", "/test:ruled/key", options=Options())
+        if not refused:
+            access.decide(request, operations.find(request))
+            continue
+        with pytest.raises(S3Error) as caught:
+            access.decide(request, operations.find(request))
+        assert caught.value.code == "AccessDenied"
+
+
+@pytest.mark.parametrize("denied", ["s3:PutObjectTagging", "s3:GetObjectTagging"])
+def test_tags_come_with_no_copy_that_may_not_give_them(denied):
+    tagged = {"X-Object-Transient-Sysmeta-S3api-Tagging": "public=yes", "Etag": "e"}
+    for effect, code in (("Deny", "AccessDenied"), ("Allow", "EntityTooLarge")):  # so the store says
+        bucket = f"{effect.lower()}-{denied[3:].lower()}"
+        below = with_rules(
+            Below(HEAD=[(200, tagged)], PUT=[(413, {})], owned="AUTH_test"),
+            Effect=effect, Action=denied, Resource=f"arn:aws:s3:::{bucket}/*",
+        )  # fmt: skip
+        request = made(
+            below, "PUT", f"/{bucket}/key", options=Options(), HTTP_X_AMZ_COPY_SOURCE=f"{bucket}/tagged"
+        )
+        with pytest.raises(S3Error) as caught:
+            for _ in iter(copying.copy_object(request).body):
+                pass
+        assert caught.value.code == code
+
+
+def test_whom_a_policy_grants_an_action_it_does_not_tell_what_is_absent():
+    for action, code in (
+        ("s3:GetObjectTagging", "AccessDenied"),
+        (["s3:GetObjectTagging", "s3:ListBucket"], "NoSuchKey"),
+    ):
+        bucket = f"absent-{len(action)}"
+        below = with_rules(
+            Below("AUTH_other", HEAD=[(404, {})], owned="AUTH_other"),
+            Action=action, Resource=[f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}"],
+        )  # fmt: skip
+        request = made(below, "GET", f"/test:{bucket}/key", "tagging", options=Options())
+        with pytest.raises(S3Error) as caught:
+            _done(request, operations.find(request))
+        assert caught.value.code == code
+
+
+def test_a_key_that_nothing_is_called_is_compared_with_nothing():
+    below = with_rules(Below(), Resource="arn:aws:s3:::compared/*?a?a*")
+    request = made(below, "GET", "/compared/" + "a" * 1025, options=Options())
+    with pytest.raises(S3Error) as caught:
+        access.decide(request, operations.find(request))
+    assert caught.value.code == "KeyTooLongError"
+
+
+def test_the_policy_of_a_session_knows_whose_bucket_a_source_is():
+    class Session:
+        name = "s"
+        policy = json.dumps(
+            {
+                "Statement": {
+                    "Effect": "Allow",
+                    "Action": "s3:*",
+                    "Resource": "*",
+                    "Condition": {"StringEquals": {"aws:ResourceAccount": "test"}},
+                }
+            }
+        )
+
+    for account, is_allowed in ((None, True), ("AUTH_other", False)):
+        request = made(Below(), "PUT", "/bucket/key", options=Options())
+        request.session = Session()
+        if is_allowed:
+            access.require(request, "s3:GetObject", "bucket", "key", account=account)
+            continue
+        with pytest.raises(S3Error) as caught:
+            access.require(request, "s3:GetObject", "bucket", "key", account=account)
         assert caught.value.code == "AccessDenied"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -55,6 +56,15 @@ def test_secrets_in_addresses_are_not_logged(query: str, shown: str) -> None:
     found = line.uri_of("/b/k", query)
     assert found.startswith("/b/k?") and "5ec4e7" not in found
     assert found == f"/b/k?{shown}"
+    came_from = line.made(FACTS._replace(referer=f"http://x/page?{query}"))
+    assert f'"http://x/page?{shown}"' in came_from
+
+
+def test_a_long_query_takes_no_time() -> None:
+    query = "a" * 100_000
+    started = time.process_time()
+    assert line.uri_of("/b/k", query) == f"/b/k?{query}"
+    assert time.process_time() - started < 5  # of minutes, before
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from swift.core import clock
-from swift.core.concurrency import sleep, spawn
+from swift.core.concurrency import Timeout, sleep, spawn
 from swift.core.timestamp import Timestamp
-from swift.s3.notifications import outbox, queue
+from swift.s3 import patience
+from swift.s3.errors import S3Error
+from swift.s3.notifications import outbox, queue, telling
 from swift.s3.notifications.delivery import Delivery, Limits
+from swift.s3.notifications.events import Event
 from swift.s3.notifications.local_queue import Held, Page
 from swift.s3.notifications.outbox import Outbox
+from swift.s3.notifications.rules import Rules
 from swift.s3.notifications.targets.target import Message, Refused, Target, Unreachable
 
 # -- into the queue
@@ -75,6 +80,95 @@ def test_what_the_queue_does_not_take_waits_and_what_is_too_much_is_said(
     assert sent == ["a", "b", "c"] and not box.late_rows
 
 
+def test_nothing_is_queued_for_a_target_that_is_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued: list[str] = []
+    monkeypatch.setattr(telling, "put", lambda environ, app, container, rows: queued.append(container))
+    options = SimpleNamespace(notification_targets=("hook",), location="", reseller_prefixes=())
+    request: Any = SimpleNamespace(
+        options=options, account="AUTH_a", bucket="b", user_id="u", environ={}, app=None
+    )
+    kept = {
+        "QueueConfiguration": [
+            {"Id": name, "Queue": f"arn:aws:sqs:::{name}", "Event": ["s3:ObjectRemoved:*"]}
+            for name in ("gone", "hook")
+        ]
+    }
+    telling._queue(request, Rules(kept), [Event("s3:ObjectRemoved:Delete", "k")])
+    assert [container.partition("-")[0] for container in queued] == ["hook"]
+
+
+def test_what_was_done_is_told_of_also_if_something_fails_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.01)
+    told: list[list[str]] = []
+
+    def send(request: Any) -> None:
+        told.append(list(request.events))
+        request.events.clear()
+
+    monkeypatch.setattr(telling, "send", send)
+    request = SimpleNamespace(events=[], environ={}, resource="/b", logger=logging.getLogger("test"))
+
+    def work() -> Any:
+        sleep(0.05)
+        request.events.append("deleted")
+        raise S3Error("ServiceUnavailable")
+
+    answer = patience.answer_of(request, work)  # type: ignore[arg-type]
+    assert b"ServiceUnavailable" in b"".join(answer.body)
+    assert ["deleted"] in told
+
+
+def test_what_waits_for_one_container_holds_up_no_other_and_goes_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "_BETWEEN", 0.05)
+    down = {"bad", "good"}
+    sent: list[str] = []
+    tried: list[str] = []
+
+    def send(container: str, rows: list[dict[str, Any]]) -> bool:
+        tried.append(container)
+        if container in down:
+            raise OSError("down")
+        sent.extend(row["name"] for row in rows)
+        return True
+
+    box = Outbox(lambda *args: None)
+    names = [f"{number:03d}" for number in range(300)]
+    for name in names:
+        box.put("bad", [{"name": "x" + name}], send)
+        box.put("good", [{"name": name}], send)
+    down.remove("good")
+    tried.clear()
+    for _ in range(20):
+        sleep(0.05)
+        if len(sent) == len(names):
+            break
+    assert sent == names and box.late_rows == len(names)
+    assert tried.count("bad") <= 20  # once a round
+    box.late.clear()
+
+
+def test_the_end_of_a_process_does_not_wait_for_a_queue_that_is_away() -> None:
+    said: list[str] = []
+
+    def send(container: str, rows: list[dict[str, Any]]) -> bool:
+        if container == "silent":
+            sleep(60)
+        if container == "down":
+            raise OSError("down")
+        return True
+
+    box = Outbox(lambda message, *args: said.append(message % args))
+    for container in ("up", "down", "down", "silent", "silent"):
+        box.late.append((container, [{"name": "x"}], send))
+    box.late_rows = 5
+    with pytest.raises(Timeout):
+        with Timeout(0.2):
+            box.last_try()
+    assert said == ["ERROR 4 events are lost with this process"] and box.lost == 4 and not box.late_rows
+
+
 # -- out of the queue
 
 
@@ -88,12 +182,13 @@ class Taker(Target):
         self.answers = list(answers)
         self.asked: list[list[str]] = []
         self.bad: set[str] = set()
+        self.badly: Exception = Refused("bad")
 
     def deliver(self, messages: Sequence[Message]) -> None:
         names = [record["n"] for message in messages for record in message.get("Records", [{"n": "test"}])]
         self.asked.append(names)
         if self.bad & set(names):
-            raise Refused("bad")
+            raise self.badly
         answer = self.answers.pop(0) if self.answers else None
         if answer is not None:
             raise answer
@@ -200,6 +295,13 @@ def test_the_pauses_grow_and_end_with_a_success() -> None:
     assert made._pause == 0 and not local.rows
 
 
+def test_those_that_fail_side_by_side_are_one_failure() -> None:
+    made = delivery(Taker(), Fake())
+    for _ in range(4):
+        made._rest(Unreachable("no"))
+    assert made._pause == 1 and made.figures.failures == 4
+
+
 def test_one_message_that_nobody_wants_holds_up_no_other() -> None:
     local, target = Fake(), Taker(batch="3")
     target.bad = {"b"}
@@ -211,6 +313,50 @@ def test_one_message_that_nobody_wants_holds_up_no_other() -> None:
     local.add("e")
     made.run()
     assert target.asked[5:] == [["e"]]  # the refused one waits for its time
+
+
+def run_without_rest(made: Delivery, times: int) -> None:
+    for _ in range(times):
+        made.resting_until = 0.0
+        made.run()
+
+
+@pytest.mark.parametrize("batch", ["1", "4"])
+@pytest.mark.parametrize("error", [Unreachable("status 500"), KeyError("s3")])
+def test_a_message_on_which_the_target_fails_does_not_hold_up_the_others_for_ever(
+    error: Exception, batch: str
+) -> None:
+    local, target = Fake(), Taker(batch=batch)
+    target.bad, target.badly = {"b", "c"}, error
+    local.add(*"abcdefgh")
+    made = delivery(target, local)
+    run_without_rest(made, 20)
+    assert [name[-1] for name in sorted(local.rows)] == ["b", "c"] and made.figures.refused == 2
+    taken = [name for names in target.asked for name in names if name not in "bc"]
+    assert list(dict.fromkeys(taken)) == list("adefgh")
+    local.add("i")
+    asked = len(target.asked)
+    made.run()
+    assert target.asked[asked:] == [["i"]]
+    # When their time has come again, they don't let the target rest.
+    for refused in made._refused.values():
+        refused.update(dict.fromkeys(refused, 0.0))
+    local.add("j")
+    made.run()
+    assert made.resting_until == 0.0 and len(local.rows) == 2
+
+
+def test_a_target_that_is_down_for_long_has_nothing_refused() -> None:
+    local, target = Fake(), Taker(*[Unreachable("no")] * 1000)
+    names = [f"{number:03d}" for number in range(300)]
+    local.add(*names)
+    made = delivery(target, local)
+    run_without_rest(made, 50)
+    assert not made._refused and len(local.rows) == 300
+    target.answers.clear()
+    target.asked.clear()
+    run_without_rest(made, 1)
+    assert target.asked == [[name] for name in names]
 
 
 def test_what_is_refused_always_is_the_targets_fault() -> None:
@@ -250,10 +396,24 @@ def test_another_node_waits_until_the_first_one_had_its_time() -> None:
     older.note_text = f"{clock.time() - 5};0"  # the first one tries
     made.run()
     assert not target.asked
-    older.note_text = f"{clock.time() - 61};0"
+    older.note_text = f"{clock.time() - 110};0"  # it may rest for a minute, and then has its time again
+    older.version += 1
+    made.run()
+    assert not target.asked
+    older.note_text = f"{clock.time() - 121};0"
     older.version += 1
     made.run()
     assert target.asked == [["a"]] and older.notes == 1 and not older.rows
+
+
+def test_another_node_does_not_read_all_that_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    local = Fake(rank=1)
+    local.add(*(f"{number:04d}" for number in range(1000)))
+    reads = []
+    read = local.read
+    monkeypatch.setattr(local, "read", lambda *args: reads.append(args) or read(*args))
+    delivery(Taker(), local, takeover=60.0).run()
+    assert len(reads) == 1
 
 
 def test_a_node_that_tries_in_vain_says_so_at_times() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.core.timestamp import Timestamp
+from swift.s3 import bucket_documents
 from swift.s3.errors import S3Error
 from swift.s3.notifications import document, queue, records
-from swift.s3.notifications.events import FIRED, WORDS, Event
+from swift.s3.notifications.events import EXPIRED, FIRED, WORDS, Event
+from swift.s3.notifications.expirations import Expirations
 from swift.s3.notifications.names import target_of
 from swift.s3.notifications.rules import Rules
 
@@ -139,6 +143,38 @@ def test_a_message_comes_back_as_it_was(key: str, user: str, size: int) -> None:
 def test_what_is_no_message_is_told_from_one(text: str) -> None:
     with pytest.raises(ValueError):
         queue.message_of(text)
+
+
+@pytest.mark.parametrize(
+    ("account", "owner"), [("AUTH_test", "test"), ("AUTH_my_team", "my_team"), ("team", "team")]
+)
+def test_expirations_are_told_of_as_the_owners(account: str, owner: str) -> None:
+    sent: list[list[dict[str, Any]]] = []
+
+    class Client:
+        def make_path(self, *parts: str) -> str:
+            return "/".join(parts)
+
+        def make_request(self, method: str, path: str, headers: Any, statuses: Any, body: bytes) -> Any:
+            sent.append(json.loads(body))
+            return SimpleNamespace(app_iter=[])
+
+    kept = {"QueueConfiguration": [{"Id": "i", "Queue": "arn:aws:sqs:::hook", "Event": [EXPIRED]}]}
+    headers = {
+        "x-container-sysmeta-s3api-conf-notification": bucket_documents.packed(json.dumps(kept).encode())
+    }
+    made: Any = Client()
+    told = Expirations(made, account, "b", "", headers, lambda at: None, lambda *args: None)
+    told.tell(EXPIRED, "k")
+    record = queue.message_of(sent[0][0]["content_type"])["Records"][0]
+    assert record["s3"]["bucket"]["ownerIdentity"] == {"principalId": owner}
+
+
+@pytest.mark.parametrize("ahead", [-5, 0, 5])
+def test_what_is_delivered_is_gone_whatever_the_clocks_say(ahead: int) -> None:
+    name = queue.row_name(Timestamp(Timestamp.now(), delta=ahead * 100_000), "tx", 0)
+    row = queue.row(name, {})
+    assert queue.taken_away(name)["created_at"] > row["created_at"]
 
 
 @given(

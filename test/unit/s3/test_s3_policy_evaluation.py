@@ -114,6 +114,19 @@ def test_who_is_meant():
             assert said(deny, who) is (NOTHING if who in hits else DENY), (principal, who)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_variable_without_a_value_hides_none_of_its_neighbours(turn):
+    """Nobody dodges a denial by having no name, whichever of its values comes first."""
+    names = ["arn:aws:s3:::b/home/${aws:username}/*", "arn:aws:s3:::b/secret/*"][::turn]
+    found = policy(statement("Deny", resource=names))
+    assert said(found, NOBODY, resource="arn:aws:s3:::b/secret/x") is DENY
+    assert said(found, NOBODY, resource="arn:aws:s3:::b/home/x/y") is NOTHING
+    values = ["${aws:username}", "http://evil/"][::turn]
+    found = policy(statement("Deny", Condition={"StringEquals": {"aws:Referer": values}}))
+    assert said(found, NOBODY, aws__Referer="x") is NOTHING
+    assert said(found, NOBODY, aws__referer="http://evil/") is DENY
+
+
 def test_which_actions_and_resources():
     found = policy(statement(action=["s3:get*", "s3:PutObject"], resource="arn:aws:s3:::b/a/*"))
     resource = "arn:aws:s3:::b/a/x/y"
@@ -322,6 +335,9 @@ def test_what_is_about_a_bucket_and_its_objects():
         ({"Effect": "Deny"}, False),
         ({"Condition": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, False),
         ({"Condition": {"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "0.0.0.0/0"]}}}, True),
+        ({"Condition": {"IpAddress": {"aws:SourceIp": ["0.0.0.0/1", "128.0.0.0/1"]}}}, True),
+        ({"Condition": {"IpAddress": {"aws:SourceIp": ["::/1", "8000::/1"]}}}, True),
+        ({"Condition": {"IpAddress": {"aws:SourceIp": "2001:db8::/32"}}}, False),
         ({"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
         ({"Condition": {"IpAddressIfExists": {"aws:SourceIp": "10.0.0.0/8"}}}, True),
         ({"Condition": {"StringEquals": {"aws:PrincipalAccount": "test"}}}, False),

@@ -57,6 +57,8 @@ class Store:
 
 def policy(*conditions, seconds=86_400, **more):
     expiration = f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%S.000Z}"
+    if not any(isinstance(condition, dict) and "bucket" in condition for condition in conditions):
+        conditions = ({"bucket": "bucket"}, *conditions)
     return {"expiration": expiration, "conditions": list(conditions), **more}
 
 
@@ -225,6 +227,8 @@ KEY = {"key": "k"}
         (signed(KEY, policy(KEY, seconds=-1)), 403, "AccessDenied"),
         (signed(KEY, policy({"key": "other"})), 403, "AccessDenied"),
         (signed(KEY, policy()), 403, "AccessDenied"),
+        (signed(KEY, {**policy(), "conditions": [KEY]}), 403, "AccessDenied"),
+        (signed({"key": "k\0l"}, policy({"key": "k\0l"})), 400, "InvalidArgument"),
         (signed(KEY, policy(KEY, {"bucket": "other"})), 403, "AccessDenied"),
         (signed({**KEY, "bucket": "other"}, policy(KEY, {"bucket": "other"})), 403, "AccessDenied"),
         (signed({**KEY, "acl": "public-read"}, policy(KEY)), 403, "AccessDenied"),
@@ -251,6 +255,13 @@ def test_what_a_form_is_refused_for(form, status, code):
     answer, store = send(body_of(form))
     assert code_of(answer) == (status, code)
     assert not store.kept
+
+
+def test_a_policy_is_about_one_account_s_bucket():
+    for said, status in (("bucket", 403), ("other:bucket", 204), ("AUTH_other:bucket", 403)):
+        answer, store = send(body_of(signed(KEY, policy(KEY, {"bucket": said}))), "/other:bucket")
+        assert answer[0] == status
+        assert bool(store.kept) is (status == 204)
 
 
 def test_fields_of_which_a_policy_need_say_nothing():
@@ -351,6 +362,7 @@ def test_forms_of_others_go_on(path):
 
 
 def parsed(*conditions, expiration="2030-01-02T03:04:05Z"):
+    conditions = ({"bucket": "b"}, *conditions)
     data = json.dumps({"expiration": expiration, "conditions": list(conditions)}).encode()
     return policy_document.parse(base64.b64encode(data).decode())
 

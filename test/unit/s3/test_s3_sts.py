@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import re
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from xml.etree import ElementTree
 
 import pytest
@@ -236,6 +236,14 @@ def test_a_body_that_was_changed_on_the_way(site):
     SigV4Auth(PERMANENT, "sts", "us-east-1").add_auth(request)
     status, text = site.raw("POST", "/", b"Action=GetSessionToken", dict(request.headers.items()))
     assert (status, "SignatureDoesNotMatch" in text) == (403, True)
+
+
+def test_a_token_that_no_request_could_bring_is_not_given(site):
+    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::b/" + "\xe4" * 900}
+    policy = quote(json.dumps({"Statement": statement}, ensure_ascii=False))
+    role = "arn:aws:iam::test:role/" + "r" * 1000
+    status, text = site.asked(f"Action=AssumeRole&Version=2011-06-15&RoleArn={role}&Policy={policy}")
+    assert (status, "PackedPolicyTooLarge" in text) == (400, True)
 
 
 def test_a_session_begets_no_other(site):

@@ -34,7 +34,7 @@ def test_circles_and_endless_ways_end():
     assert len(followed({f"s/{at}": [moved(f"s/{at + 1}")] for at in range(50)}, "s/0")[0]) < 6
 
 
-@pytest.mark.parametrize("location", ["", "nonsense", "/a", "//c/o"])
+@pytest.mark.parametrize("location", ["", "nonsense", "/a", "//c/o", "/a/\xff/o"])
 def test_what_points_nowhere(location):
     with pytest.raises(ValueError):
         redirect_of({"location": location})

@@ -30,7 +30,12 @@ class Webhook(Target):
         super().__init__(name, conf)
         self.url = conf.get("url", "")
         parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or "@" in parts.netloc
+            or parts.fragment
+        ):
             raise ConfigError(f"[s3-target:{name}] url: not an address of HTTP")
         self._secret = conf.get("secret", "").encode()
         self._headers = {"Content-Type": "application/json", "User-Agent": "swift-s3-notifier"}
@@ -45,6 +50,7 @@ class Webhook(Target):
             [conf["proxy"]] if conf.get("proxy") else (),
             _context(name, conf) if parts.scheme == "https" else None,
         )
+        self._remote.check(self.url)
 
     def deliver(self, messages: Sequence[Message]) -> None:
         body = json.dumps(_together(messages), separators=(",", ":")).encode()
