@@ -344,9 +344,8 @@ class ContainerBroker(ShardedDatabase):
             with self.connection(path) as conn:
                 if not is_zero(conn.execute("SELECT max(object_count) FROM policy_stat").fetchone()[0]):
                     return False
-        if self.is_root() and self.sharding_initiated():
-            return self.shard_usage()[0] <= 0
-        return True
+        # also of one whose shards are on their way back into it
+        return not self.is_root() or self.shard_usage()[0] <= 0
 
     def is_reclaimable(self, now: float, reclaim_age: float) -> bool:
         """Returns True if the whole database may be removed (10.5)."""

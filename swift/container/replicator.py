@@ -82,7 +82,9 @@ class RowsExchange(ContainerExchange):
 
     def meet(self, document: Mapping[str, Any]) -> tuple[bool, bool]:
         met, only_that = super().meet(document)
-        return met and not only_that, only_that
+        if only_that and self.replica.run(self.broker.has_rows):
+            return False, True
+        return met, only_that
 
 
 class ContainerReplicator(DatabaseReplicator):

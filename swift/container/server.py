@@ -88,9 +88,9 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         return {"merge_shard_ranges": _merge_ranges_of_peer, "get_shard_ranges": _shard_ranges_for_peer}
 
     def exchange_class(self) -> Any:
-        from .replicator import ContainerExchange  # a server seldom needs it
+        from .replicator import RowsExchange  # a server seldom needs it
 
-        return ContainerExchange
+        return RowsExchange
 
     def _reader(self, path: str) -> ContainerReader:
         return ContainerReader(self.reading_broker(path))

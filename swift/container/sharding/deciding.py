@@ -21,6 +21,17 @@ REPAIR_AGE = 14400.0  # seconds that ranges must have stood before they are mend
 # -- cutting
 
 
+def may_cut(visit: Visit) -> bool:
+    """Returns True if there is something to be cut. A container with two files that never is has rows that nobody lists."""
+    options = visit.options
+    if visit.own()["state"] != SHARDING or visit.run(
+        scan.is_large_enough, visit.broker, options.rows_per_shard, options.minimum_shard_size
+    ):
+        return True
+    visit.error = "it has too few rows by now"
+    return False
+
+
 def find(visit: Visit) -> int:
     """Look for cuts, as long as they don't reach the end; returns how many were found."""
     if scan.is_complete(visit.others(), visit.own()):
@@ -41,9 +52,12 @@ def find(visit: Visit) -> int:
         others,
         options.scanner_batch,
     )
+    if not cuts and not others:
+        # most rows went between the decision and the look: there is no way back, but one shard is as good
+        visit.logger.warning("%s has too few rows to be cut: it becomes one shard", visit.path)
+        count = visit.run(visit.broker.info)["object_count"]
+        cuts = [{"index": 0, "lower": own["lower"], "upper": own["upper"], "object_count": count}]
     if not cuts:
-        if not others:
-            visit.logger.warning("%s can't be sharded: it has too few rows", visit.path)
         figures.count("scanned", "failure")
         return 0
     when = change.now()

@@ -30,7 +30,7 @@ def find_shard_ranges(
         if not lower or (own["upper"] and lower >= own["upper"]):
             return []
     total = database.info()["object_count"]
-    if size + minimum > total:
+    if not _is_enough(total, size, minimum):
         return []
     found: list[dict[str, Any]] = []
     with database.connection(database.component_files()[0]) as conn:
@@ -52,6 +52,15 @@ def find_shard_ranges(
             progress += count
             lower = upper
     return found
+
+
+def is_large_enough(database: ContainerBroker, size: int, minimum: int) -> bool:
+    """Returns True if find_shard_ranges would find cuts of a container that has none yet."""
+    return _is_enough(database.info()["object_count"], size, minimum)
+
+
+def _is_enough(total: int, size: int, minimum: int) -> bool:
+    return size + minimum <= total
 
 
 def _row_at(conn: Any, lower: str, number: int) -> str | None:

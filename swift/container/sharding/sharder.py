@@ -298,7 +298,9 @@ class ContainerSharder(ContainerReplicator):
             return
         if visit.own()["state"] == SHRINKING and not cleaving.move_ahead(visit):
             return
-        if visit.others() or (not gone and visit.is_leader and leading.agree(visit)):
+        if visit.others() or (
+            not gone and visit.is_leader and deciding.may_cut(visit) and leading.agree(visit)
+        ):
             started = clock.time()
             if visit.run(files.begin, visit.broker):
                 visit.logger.info("Kick off container cleaving on %s", visit.path)

@@ -4,8 +4,11 @@ import shutil
 
 import pytest
 
-from swift.container.shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING
+from swift.container.shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING, SHRINKING
+from swift.container.sharding import change
 from swift.core import swift_dir
+from swift.core.hashing import hash_path
+from swift.db.replication.spots import spot
 from test.shards import ROOT, Shards, names, rows_of, until_done
 
 
@@ -128,6 +131,36 @@ def test_rows_stay_where_they_are_until_most_replicas_of_a_shard_have_them(nodes
     )
     until_done(nodes)
     assert late in nodes.listing()
+
+
+def test_a_container_is_not_deleted_while_its_last_shard_comes_back(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    for node in nodes.part_nodes(*ROOT)[1]:
+        broker = nodes.broker(node, *ROOT)
+        when = change.now()
+        shards = [change.forced(item, SHRINKING, when) for item in broker.other_shard_ranges()]
+        broker.merge_shard_ranges([change.forced(broker.own_shard_range(), ACTIVE, when), *shards])
+        assert nodes.request(node, "DELETE", "AUTH_a/c", "1799999999.00000") == 409
+        assert broker.metadata()["X-Container-Sysmeta-Sharding"][0] == "True"
+
+
+def test_who_is_asked_to_bring_rows_says_so_if_they_stay_here(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    _, (first, second, _) = nodes.part_nodes(*ROOT)
+    where = spot(
+        str(nodes.home / str(first)),
+        "containers",
+        f"sd{first}",
+        str(nodes.ring.get_part(*ROOT)),
+        hash_path(*ROOT),
+    )
+    assert nodes.apps[first].bring(where, [second])["done"] == {str(second): True}
+    nodes.update(["o0004x"], 3, nodes=[first])
+    assert nodes.apps[first].bring(where, [second])["done"] == {str(second): False}
 
 
 def test_shards_have_the_policy_of_their_root(nodes):

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from swift.container.shard_ranges import ACTIVE, CREATED, FOUND
-from swift.container.sharding import deciding, leading
+from swift.container.shard_ranges import ACTIVE, CREATED, FOUND, SHARDING
+from swift.container.sharding import change, deciding, files, leading
 from swift.core import swift_dir
 from swift.core.concurrency import sleep
 from test.shards import ROOT, Shards, names, until_done
@@ -130,6 +130,35 @@ def test_containers_that_are_synchronised_stay_whole_unless_somebody_asks_for_it
         nodes.request(node, "POST", "AUTH_a/c", "1700000009.00000", X_Container_Sync_To="")
     until_done(nodes, auto_shard_all="true")
     assert all(broker.db_state() == "sharded" for broker in nodes.containers()[ROOT])
+
+
+def decided(nodes):
+    """A root that is to be sharded, and has few rows by then."""
+    nodes.make()
+    nodes.update(names(8))
+    for broker in nodes.containers()[ROOT]:
+        broker.merge_shard_ranges([change.forced(broker.own_shard_range(), SHARDING, change.now())])
+
+
+def test_a_container_that_has_too_few_rows_by_then_stays_whole_until_it_has_more(nodes):
+    decided(nodes)
+    nodes.shard()
+    nodes.shard()
+    assert all(broker.db_state() == "unsharded" for broker in nodes.containers()[ROOT])
+    nodes.update(names(45))
+    until_done(nodes)
+    assert all(len(broker.other_shard_ranges()) == 5 for broker in nodes.containers()[ROOT])
+    assert nodes.listing() == names(45)
+
+
+def test_a_container_that_has_too_few_rows_but_two_files_becomes_one_shard(nodes):
+    decided(nodes)
+    for broker in nodes.containers()[ROOT]:
+        assert files.begin(broker)
+    nodes.update(names(10))
+    until_done(nodes)
+    assert all(len(broker.other_shard_ranges()) == 1 for broker in nodes.containers()[ROOT])
+    assert nodes.listing() == names(10)
 
 
 def test_a_replica_that_is_alone_mends_nothing(nodes, monkeypatch):
