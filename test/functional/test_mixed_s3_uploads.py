@@ -3,13 +3,12 @@
 import hashlib
 import json
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from test.mixed import Client, mixed_cluster, needs_reference
 
 import cluster as bench_cluster  # isort: skip
+from test.s3_clients import s3_client
 
 pytestmark = needs_reference
 LEAST = 5 * 1024 * 1024
@@ -25,14 +24,7 @@ def sides(tmp_path_factory):
         with mixed_cluster(tmp_path_factory.mktemp("mixed-s3")) as cluster:
             yield [
                 (
-                    boto3.client(
-                        "s3",
-                        endpoint_url=f"http://127.0.0.1:{port}",
-                        aws_access_key_id="test:tester",
-                        aws_secret_access_key="testing",
-                        region_name="us-east-1",
-                        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
-                    ),
+                    s3_client(("127.0.0.1", port)),
                     Client(port),
                 )
                 for port in (cluster.port, cluster.reference_port)

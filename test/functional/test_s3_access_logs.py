@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 import requests
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from swift.cli import saio
 from test.cluster import Cluster
+from test.s3_clients import s3_client
 
 FIELDS = re.compile(r'"[^"]*"|\[[^\]]*\]|[^ \n]+')
 
@@ -36,14 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-    )
+    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1, signature_version="s3v4")
 
 
 def enable(s3: Any, bucket: str, target: str, prefix: str, **more: Any) -> None:

@@ -2,22 +2,15 @@
 
 import hashlib
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 
 @pytest.fixture(scope="module")
 def s3(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, signature_version="s3v4"),
-    )
+    return s3_client(address, signature_version="s3v4")
 
 
 @pytest.fixture

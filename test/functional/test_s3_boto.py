@@ -7,11 +7,11 @@ import random
 import socket
 import urllib.request
 
-import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 MB = 1024 * 1024
 NAME = "a b/ü+%41?.txt"
@@ -20,15 +20,7 @@ NAME = "a b/ü+%41?.txt"
 @pytest.fixture(scope="module")
 def make_client(address):
     def make(user="test:tester", key="testing", aws_session_token=None, **config):
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://{address[0]}:{address[1]}",
-            aws_access_key_id=user,
-            aws_secret_access_key=key,
-            aws_session_token=aws_session_token,
-            region_name="us-east-1",
-            config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, **config),
-        )
+        return s3_client(address, user, key, session_token=aws_session_token, **config)
 
     return make
 

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from test.cluster import Cluster
+from test.s3_clients import s3_client
 
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-    )
+    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
 
 
 def code_of(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:

@@ -5,23 +5,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from swift.cli.saio_layout import NODES
+from test.s3_clients import s3_client
 
 
 def client_of(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, signature_version="s3v4"),
-    )
+    return s3_client(address, signature_version="s3v4")
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 MB = 1024 * 1024
 KEY, SECRET = "test:tester", "testing"
@@ -41,14 +41,7 @@ def host(address: tuple[str, int]) -> str:
 
 @pytest.fixture
 def s3(host: str) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{host}",
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-        region_name="us-east-1",
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-    )
+    return s3_client(host, KEY, SECRET, attempts=1, signature_version="s3v4")
 
 
 def needed(module: str) -> Any:

@@ -8,11 +8,11 @@ import socket
 import subprocess
 import threading
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 pytest.importorskip("requests")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -24,16 +24,7 @@ def s3(request, address):
 
 
 def client_of(address, version):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(
-            signature_version=version, retries={"max_attempts": 0}, s3={"addressing_style": "path"}
-        ),
-    )
+    return s3_client(address, signature_version=version)
 
 
 @pytest.fixture

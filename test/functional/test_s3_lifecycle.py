@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from swift.cli.saio_layout import NODES
 from test.cluster import Cluster
+from test.s3_clients import s3_client
 
 ROOT = Path(__file__).parents[2]
 DAY = 8.0  # longer than a pass takes on a busy machine
@@ -35,14 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-    )
+    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
 
 
 class Daemons:

@@ -2,21 +2,17 @@
 
 import hashlib
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 MB = 1024 * 1024
 
 
 @pytest.fixture
 def s3(address):
-    return boto3.client(
-        "s3", endpoint_url=f"http://{address[0]}:{address[1]}", region_name="us-east-1",
-        aws_access_key_id="test:tester", aws_secret_access_key="testing",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, parameter_validation=False),
-    )  # fmt: skip
+    return s3_client(address, parameter_validation=False)  # fmt: skip
 
 
 @pytest.fixture

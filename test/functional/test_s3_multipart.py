@@ -5,10 +5,10 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 LEAST = 5 * 1024 * 1024
 FIRST = bytes(range(256)) * (LEAST // 256)
@@ -17,14 +17,7 @@ SECOND = b"the end"
 
 @pytest.fixture(scope="module")
 def s3(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, max_pool_connections=20),
-    )
+    return s3_client(address, max_pool_connections=20)
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ import base64
 import hashlib
 import zlib
 
-import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from swift.s3.checksums import ALGORITHMS, combined
+from test.s3_clients import s3_client
 
 LEAST = 5 * 1024 * 1024
 BODIES = [bytes(range(256)) * (LEAST // 256), b"\1" * (LEAST + 7), b"the end"]
@@ -23,18 +22,8 @@ KINDS = [
 
 @pytest.fixture(scope="module")
 def s3(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(
-            retries={"max_attempts": 0},
-            s3={"addressing_style": "path"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_supported",
-        ),
+    return s3_client(
+        address, request_checksum_calculation="when_required", response_checksum_validation="when_supported"
     )
 
 
@@ -180,14 +169,7 @@ def test_the_whole_is_what_is_promised_of_it(s3, bucket):
 
 
 def test_what_clients_do_unasked(address, bucket, tmp_path):
-    client = boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
-    )
+    client = s3_client(address)
     (tmp_path / "file").write_bytes(WHOLE)
     config = TransferConfig(multipart_threshold=LEAST, multipart_chunksize=LEAST)
     client.upload_file(str(tmp_path / "file"), bucket, "k", Config=config)

@@ -7,13 +7,12 @@ import json
 import time
 from typing import Any
 
-import boto3
 import pytest
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
 from swift.core.object_lock import PROTECTED
 from test.cluster import Cluster
+from test.s3_clients import s3_client
 
 UTC = datetime.timezone.utc
 FAR = datetime.datetime(2090, 1, 1, tzinfo=UTC)
@@ -23,14 +22,7 @@ PAST = datetime.datetime(2020, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
-    )
+    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
 
 
 def refused(call: Any, **arguments: Any) -> tuple[str, int]:

@@ -2,13 +2,12 @@
 
 import re
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
+from test.s3_clients import s3_client
 
 DENIED = ("AccessDenied", 403)
 
@@ -28,14 +27,7 @@ def running(tmp_path_factory):
 
 
 def client(cluster, user, key):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{cluster.layout.ip}:{cluster.layout.port}",
-        aws_access_key_id=user,
-        aws_secret_access_key=key,
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
-    )
+    return s3_client((cluster.layout.ip, cluster.layout.port), user, key)
 
 
 @pytest.fixture(scope="module")

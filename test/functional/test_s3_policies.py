@@ -4,10 +4,10 @@ import hashlib
 import http.client
 import json
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from test.s3_clients import s3_client
 
 DENIED = ("AccessDenied", 403)
 KEYS = {
@@ -18,14 +18,7 @@ KEYS = {
 
 
 def client_of(address, user):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id=user,
-        aws_secret_access_key=KEYS[user],
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}),
-    )
+    return s3_client(address, user, KEYS[user])
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import random
 import urllib.request
 from xml.etree import ElementTree
 
-import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
+
+from test.s3_clients import s3_client
 
 MB = 1024 * 1024
 PART = 10 * MB
@@ -19,14 +19,7 @@ FILES = {"kernel": 7 * MB + 1, "ramdisk": 11 * MB, "root": 33 * MB + 5}
 
 @pytest.fixture(scope="module")
 def s3(address):
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address[0]}:{address[1]}",
-        aws_access_key_id="test:tester",
-        aws_secret_access_key="testing",
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 0}, s3={"addressing_style": "path"}, signature_version="s3v4"),
-    )
+    return s3_client(address, signature_version="s3v4")
 
 
 def bundle(folder, name, data):
