@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1, signature_version="s3v4")
+    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=6, signature_version="s3v4")
 
 
 def enable(s3: Any, bucket: str, target: str, prefix: str, **more: Any) -> None:
