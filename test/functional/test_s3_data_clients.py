@@ -142,8 +142,9 @@ http: {{addr: "127.0.0.1:{self.port}", secret: x}}
         self.process: Any = None
 
     def start(self) -> None:
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.process = subprocess.Popen(
-            [program("docker-registry"), "serve", str(self.conf)], stdout=self.log, stderr=self.log
+            [program("docker-registry"), "serve", str(self.conf)], env=own, stdout=self.log, stderr=self.log
         )
         end = time.monotonic() + 30
         while time.monotonic() < end:
