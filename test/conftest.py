@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 
 # A run starts hundreds of processes, each of which would compile anew all that it imports.
 sys.dont_write_bytecode = False
@@ -30,6 +31,14 @@ PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **PATIENT)
 settings.register_profile("ci", derandomize=True, **PATIENT)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(autouse=True)
+def only_processes_of_their_own_are_patched():
+    """Threads that are green all of a sudden hang tests that come much later."""
+    before = threading._start_new_thread
+    yield
+    assert threading._start_new_thread is before, "it has patched the standard library for all tests after it"
 
 
 def pytest_collection_finish(session):

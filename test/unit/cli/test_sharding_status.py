@@ -125,6 +125,9 @@ def test_the_command(monkeypatch, capsys):
             raise DirectError("GET", node, "/recon/sharding", reason="refused")
         return document(entry())
 
+    monkeypatch.setattr(
+        sharding_status.concurrency, "patch", lambda: None
+    )  # that is for a process of its own
     monkeypatch.setattr(sharding_status, "_servers", lambda directory: servers)
     monkeypatch.setattr(sharding_status.clock, "time", lambda: NOW)
     monkeypatch.setattr(direct, "get_recon", recon)
