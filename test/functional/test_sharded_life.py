@@ -232,7 +232,9 @@ def test_a_deleted_account_is_emptied_of_them(own):
     assert not [path for path in left if path.parent.name in names]
     # shards tell their root that they are empty, which can be deleted then; it may take them a cycle more
     for _ in range(5):
-        own.daemon("container", "container-replicator")  # a copy of a shard on a handoff tells of rows as it knows them
+        own.daemon(
+            "container", "container-replicator"
+        )  # a copy of a shard on a handoff tells of rows as it knows them
         own.daemon("container", "container-sharder", "sharder-{}")
         own.daemon("account", "account-reaper")
         own.daemon("container", "container-updater")
