@@ -91,6 +91,7 @@ def test_listings_take_nothing_along(cluster, kind, path):
     (seen,) = cluster.of(kind, "GET")
     wanted = {name.lower() for name in PIPELINE}
     record = {"x-backend-record-type", "x-backend-record-shard-format", "x-backend-include-deleted"}
+    record.add("x-backend-override-shard-name-filter")
     assert wanted <= set(seen.headers)
     assert set(seen.headers) - wanted - OWN - record == set()
 
