@@ -41,6 +41,8 @@ OWN_KNOWN = (
     Known("body", "InvalidRequest|NoSuchVersion|NoSuchKey", "InvalidArgument.*versionId", "what can't be a version's id is said to be none"),
     Known("body", "NoSuchKey", "NoSuchVersion", "a version that is not there is said to be that"),
     Known("body", "<StorageClass>|MaxKeys|KeyMarker|Delimiter|StartAfter", "<Contents>|<Version>|MaxKeys|KeyMarker", "keys before prefixes; pages as they are; empty parameters are none"),
+    Known("body", "</Error>", "<StorageClassRequested>|<Condition>If-", "what was wrong is named"),
+    Known("body", "BucketName>a:bc", "BucketName>bc", "what stands before a colon names an account"),
     Known("body", "between 1 and 1000,", "between 1 and 10000,", "there may be as many parts as in AWS"),
     Known("body", "not an integer or within integer range", "must be an integer between", "one text for numbers"),
     Known("body", "(is not empty|must delete all versions)", "is not empty.*<BucketName>", "the bucket is named"),
