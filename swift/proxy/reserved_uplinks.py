@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
-from swift.core import clock
 from swift.core.object_headers import IF_CURRENT, UNRESERVED
 from swift.proxy.backend import Asking
 from swift.proxy.exchange import Exchange
@@ -20,7 +19,6 @@ from swift.proxy.routing import NodeIterator, Place, is_handoff
 from swift.proxy.services import Services
 from swift.proxy.updates import Share
 from swift.proxy.uplinks import COMMIT, FOOTERS, Uplink, Uplinks
-from swift.wire.client import wait_any
 from swift.wire.message import environ_key
 
 _KEYS = ("HTTP_IF_NONE_MATCH", environ_key(IF_CURRENT))
@@ -145,28 +143,7 @@ class ReservedUplinks(Uplinks):
         return any(link.answer is not None and link.answer.status in _REFUSALS for link in self.links)
 
     def _await(self, links: Sequence[Uplink]) -> None:
-        """Until all of them have said that they go on, or else; once enough do, the others have their grace, and are late."""
-        limit = clock.monotonic() + self.options.node_timeout
-        pending = [link for link in links if link.wants_data]
-        is_enough = False
-        while pending and not self._is_refused():
-            if not is_enough and self._is_enough(pending):
-                is_enough = True
-                limit = min(limit, clock.monotonic() + self.options.post_quorum_timeout)
-            conns = [
-                link.call.conn for link in pending if link.call is not None and link.call.conn is not None
-            ]
-            ready = wait_any(conns, max(limit - clock.monotonic(), 0))
-            if not ready:
-                for link in pending:
-                    if is_enough:
-                        link.is_late = True
-                    else:
-                        self._drop(link, self.asking.overdue())
-                return
-            for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
-                pending.remove(link)
-                self._take_continue(link)
+        self._wait_for([link for link in links if link.wants_data], self._is_enough, self._is_refused)
 
 
 def _rank(link: Uplink) -> tuple[bool, int]:

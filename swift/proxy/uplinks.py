@@ -187,12 +187,27 @@ class Uplinks:
         Returns the final answers that came instead; `live` are those that go on. Raises HTTPServiceUnavailable where neither
         a quorum goes on nor one agrees on an answer.
         """
+        self._wait_for(self.live(), lambda pending: len(self.live()) - len(pending) >= self.quorum)
+        answers = [link.answer for link in self.links if link.answer is not None]
+        if len(self.live()) < self.quorum and not have_quorum(
+            [answer.status for answer in answers], self.quorum
+        ):
+            raise self.unavailable()
+        return answers
+
+    def _wait_for(
+        self,
+        pending: list[Uplink],
+        is_enough: Callable[[Sequence[Uplink]], bool],
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Until all of them have said that they go on, or else; once that is enough without those that have not, these have their grace,
+        and are late. `is_over()`: nobody is waited for any more."""
         end = clock.monotonic() + self.options.node_timeout
-        pending = self.live()
-        has_quorum = False
-        while pending:
-            if not has_quorum and len(self.live()) - len(pending) >= self.quorum:
-                has_quorum = True
+        had_enough = False
+        while pending and not is_over():
+            if not had_enough and is_enough(pending):
+                had_enough = True
                 end = min(end, clock.monotonic() + self.options.post_quorum_timeout)
             conns = [
                 link.call.conn for link in pending if link.call is not None and link.call.conn is not None
@@ -200,20 +215,14 @@ class Uplinks:
             ready = wait_any(conns, max(end - clock.monotonic(), 0))
             if not ready:
                 for link in pending:
-                    if has_quorum:
+                    if had_enough:
                         link.is_late = True
                     else:
                         self._drop(link, self.asking.overdue())
-                break
+                return
             for link in [link for link in pending if link.call is not None and link.call.conn in ready]:
                 pending.remove(link)
                 self._take_continue(link)
-        answers = [link.answer for link in self.links if link.answer is not None]
-        if len(self.live()) < self.quorum and not have_quorum(
-            [answer.status for answer in answers], self.quorum
-        ):
-            raise self.unavailable()
-        return answers
 
     def _take_continue(self, link: Uplink) -> None:
         assert link.call is not None and link.node is not None
