@@ -6,6 +6,7 @@ what rows are (the rooms).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -68,7 +69,7 @@ class PendingRows(NamedTuple):
 NO_ROWS = PendingRows(b"", {}, {})
 
 
-class Snapshot:
+class Snapshot(ABC):
     """One state of a database with its pending rows. Never changes: whoever has one may read on while others have a newer one.
 
     `info`: as Broker.info but with pending rows counted; `totals`: {policy: numbers}; `bodies`: finished answers of this state;
@@ -84,9 +85,9 @@ class Snapshot:
         self.bodies = Bodies()
         self.headers: list[tuple[str, str]] | None = None
 
+    @abstractmethod
     def info_of_now(self) -> dict[str, Any]:
         """`stored.info` brought up to date with `totals`."""
-        raise NotImplementedError
 
     def overlay(self, table: int) -> Overlay:
         """The pending rows of a table."""

@@ -5,6 +5,7 @@ Lives here: the tables of sync points, and what makes a received copy a replica 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -21,37 +22,37 @@ class _OtherFile(Exception):
     """The database is another file than it was."""
 
 
-class SyncPoints:
+class SyncPoints(ABC):
     """The part of a broker that replication asks."""
 
     stat_table: str
     row_table: str
 
+    @abstractmethod
     def connection(self, path: str | None = None) -> AbstractContextManager[Connection]:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, function: Callable[[Connection], Result], sync: bool = False) -> Result:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new_id(self) -> str:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def current_file(self) -> tuple[str, Identity]:
         """See Broker."""
-        raise NotImplementedError
 
     # -- what peers ask
 
+    @abstractmethod
     def glance(self, function: Callable[[Connection], Result]) -> Result:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commit_pending(self) -> None:
         """See Broker."""
-        raise NotImplementedError
 
     def replication_info(self) -> dict[str, Any]:
         """What a peer is told: info, raw metadata, and `max_row`, all of one moment (7.1, 8.1)."""
@@ -66,18 +67,18 @@ class SyncPoints:
         )
         return self.told(info), point
 
+    @abstractmethod
     def read_replication_info(self, conn: Connection) -> dict[str, Any]:
         """What is stored of replication_info, on a connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self, info: dict[str, Any]) -> dict[str, Any]:
         """replication_info of what is stored of it."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def item_from_peer(row: Mapping[str, Any]) -> Any:
         """The row item that a row of a peer's table stands for. Raises ValueError, KeyError."""
-        raise NotImplementedError
 
     def may_be_replaced(self) -> bool:
         """Returns True if a copy of a peer's replica, with our rows merged in, may take this one's place (14.5)."""
@@ -85,10 +86,11 @@ class SyncPoints:
 
     def carry_over_other(self, conn: Connection, arrived: Any) -> None:
         """What a subclass has beside rows and its stat row, of which `conn` is, goes into the copy that takes its place."""
+        return
 
+    @abstractmethod
     def merge_peer_rows(self, conn: Connection, items: list[Any]) -> None:
         """Merge rows of another replica in the transaction of `conn`."""
-        raise NotImplementedError
 
     def merge_from_peer(self, items: Sequence[Any], source: str, point: int) -> None:
         """Merge what the peer `source` has had up to row id `point`, durably: it will not send these rows again.
@@ -184,6 +186,7 @@ class SyncPoints:
 
     def _renew_other(self, conn: Connection) -> None:
         """What a subclass has to forget of the replica that it was copied from."""
+        return
 
 
 def _sync_table(incoming: bool) -> str:

@@ -5,6 +5,7 @@ Lives here: which of two replicas' values count, and storing them, all or nothin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
@@ -21,28 +22,28 @@ Times = Mapping[str, str]
 Items = Mapping[str, tuple[str, str]]
 
 
-class TakingOver:
+class TakingOver(ABC):
     """The part of a broker that merges what stat rows say."""
 
     stat_table: str
 
+    @abstractmethod
     def connection(self, path: str | None = None) -> AbstractContextManager[Connection]:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def change(self, function: Callable[[Connection], Result], sync: bool = False) -> Result:
         """See Broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def commit_pending(self) -> None:
         """See Broker."""
-        raise NotImplementedError
 
-    def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _raise_timestamp(self, conn: Connection, column: str, timestamp: str) -> None: ...
 
-    def _update_metadata(self, conn: Connection, updates: Items, limits: Any = None) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _update_metadata(self, conn: Connection, updates: Items, limits: Any = None) -> None: ...
 
     def merge_timestamps(self, created_at: str, put_timestamp: str, delete_timestamp: str) -> None:
         """Take over a peer's times: the earliest creation, the latest PUT and DELETE (10.1)."""
@@ -81,6 +82,7 @@ class TakingOver:
 
     def _take_over_policy(self, conn: Connection, row: dict[str, Any], policy: Mapping[str, Any]) -> None:
         """Only containers have one."""
+        return
 
     def policy_would_change(self, row: dict[str, Any], policy: Mapping[str, Any]) -> bool:
         """Returns True if the peer's storage policy would count, and not that of the replica of which `row` was read."""
@@ -97,13 +99,13 @@ class TakingOver:
             bool(metadata) and merge_metadata(parse_metadata(row["metadata"]), metadata)
         )
 
+    @abstractmethod
     def read_info(self, conn: Connection) -> dict[str, Any]:
         """The merged part of info on a connection, with the raw metadata."""
-        raise NotImplementedError
 
+    @abstractmethod
     def is_deleted_row(self, row: dict[str, Any]) -> bool:
         """is_deleted of what read_info has read."""
-        raise NotImplementedError
 
 
 def later_times(row: Mapping[str, Any], times: Times) -> dict[str, str]:

@@ -7,6 +7,7 @@ does, where anything is on a disk.
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -84,7 +85,7 @@ def is_true(environ: Environ, key: str) -> bool:
     return value is not None and truthy(value)
 
 
-class StorageServer:
+class StorageServer(ABC):
     """The frame of a storage server's WSGI application. A subclass gives its verbs and knows the errors of its room."""
 
     server_type: str
@@ -94,9 +95,9 @@ class StorageServer:
         self.logger = logger
         self._verbs: Mapping[str, Handler] = {**self.verbs(), "OPTIONS": self.options}
 
+    @abstractmethod
     def verbs(self) -> dict[str, Handler]:
         """{method: handler(environ, start_response)}, without OPTIONS."""
-        raise NotImplementedError
 
     def allowed(self) -> list[str]:
         """The methods that OPTIONS names."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import tarfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -195,7 +196,7 @@ def _plain(pull: Callable[[int], bytes]) -> Iterator[bytes]:
     return iter(lambda: pull(READ_SIZE), b"")
 
 
-class _Unpacker:
+class _Unpacker(ABC):
     """`feed(data)`: at most READ_SIZE bytes of what is packed in it and in what came before; `hungry`: it needs more; `ended`: one stream is whole.
 
     `rest`: what came behind the end.
@@ -203,16 +204,16 @@ class _Unpacker:
 
     hungry = True
 
-    def feed(self, data: bytes) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def feed(self, data: bytes) -> bytes: ...
 
     @property
-    def ended(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def ended(self) -> bool: ...
 
     @property
-    def rest(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def rest(self) -> bytes: ...
 
 
 class _Gzip(_Unpacker):

@@ -5,6 +5,7 @@ What is done with a partition is the business of the daemon: the replicator's of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -41,7 +42,7 @@ class RingChanged(Exception):
     """A ring in use was replaced: what is left of the pass would go to the wrong places."""
 
 
-class PassDaemon(Daemon):
+class PassDaemon(Daemon, ABC):
     """A daemon of passes. `conf`: section `section`. Raises ValueError, ConfigError."""
 
     section: str
@@ -77,21 +78,21 @@ class PassDaemon(Daemon):
         """PassOptions, or more than these. Raises ValueError, ConfigError."""
         return PassOptions(conf, self.logger, self.section)
 
+    @abstractmethod
     def make_work(self) -> Work:
         """What the parts of one pass share."""
-        raise NotImplementedError
 
+    @abstractmethod
     def carry_out(self, work: Any, everything: list[Partitions], rings: Rings, pool: GreenPool) -> None:
         """The pass itself. Work that is spawned in `pool` is waited for behind it. Raises RingChanged to end it early."""
-        raise NotImplementedError
 
     def is_published(self, overrides: Overrides, worker: int | None) -> bool:
         """False if a pass that is restricted like this is no pass whose figures are told."""
         return not (overrides.devices or overrides.partitions or overrides.policies)
 
+    @abstractmethod
     def merged(self, per_disk: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """One recon document of those that workers left for each device."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ processes
 
