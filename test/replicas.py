@@ -14,7 +14,7 @@ from swift.container.server import ContainerServer
 from swift.core import swift_dir
 from swift.core.concurrency import kill, spawn
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.ring.builder import RingBuilder
 from swift.ring.lookup import Ring
 from swift.wire.server import Server

@@ -3,7 +3,8 @@
 import ssl
 from dataclasses import dataclass
 
-from swift.core import concurrency, sockets
+from swift.core import concurrency
+from swift.engine import sockets
 from swift.wire.errors import ResponseBroken
 from swift.wire.message import Request
 from swift.wire.server import Server

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from swift.core.sockets import connect
-from swift.core.stream import Stream
+from swift.engine.sockets import connect
+from swift.engine.stream import Stream
 
 LONGEST_LINE = 8 * 1024
 LARGEST_ANSWER = 128 * 1024 * 1024

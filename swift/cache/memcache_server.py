@@ -16,7 +16,7 @@ from typing import Any
 from swift.cache.memcache_connection import MemcacheConnection, ProtocolError, open_connection
 from swift.core import clock
 from swift.core.concurrency import Semaphore, raw_socket, sleep, spawn_n
-from swift.core.resolver import HostAddress
+from swift.engine.resolver import HostAddress
 
 DEFAULT_PORT = 11211
 PROBE_SECONDS = 1.0  # between two tries to reach a server that is left alone

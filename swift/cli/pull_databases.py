@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from swift.cli.pull_findings import Part, short_reason
 from swift.core import clock
 from swift.core.concurrency import GreenPool
-from swift.core.threads import DeviceBusy, pool_for
 from swift.db.broker import Broker
 from swift.db.devices import is_there
 from swift.db.replication import inventory
@@ -22,6 +21,7 @@ from swift.db.replication.peer import (
     can_be_asked_about_many,
 )
 from swift.db.replication.peer_state import from_answer
+from swift.engine.threads import DeviceBusy, pool_for
 from swift.obj.device_view import Unanswered
 from swift.ring.lookup import Ring
 

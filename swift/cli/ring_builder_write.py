@@ -17,7 +17,7 @@ from swift.cli.ring_builder_help import command_help
 from swift.cli.ring_builder_progress import ProgressLine
 from swift.cli.ring_builder_show import print_json, ring_balance, time_left
 from swift.core import clock
-from swift.core.durable import mkdirs_durable
+from swift.engine.durable import mkdirs_durable
 from swift.ring.builder import MAX_BALANCE, RebalancePreview, RebalanceResult, RingBuilder
 from swift.ring.devices import device_text
 from swift.ring.errors import RingBuilderError

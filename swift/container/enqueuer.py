@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from swift.core import clock
-from swift.core.durable import fsync_dir
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.threads import pool_for
 from swift.core.timestamp import normalize_timestamp
 from swift.db.errors import DatabaseExists, DatabaseMissing
 from swift.db.merge import ObjectItem
+from swift.engine.durable import fsync_dir
+from swift.engine.threads import pool_for
 
 from . import misplaced
 from .broker import ContainerBroker

@@ -14,12 +14,12 @@ from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.config import non_negative_float, non_negative_int, positive_float, positive_int
 from swift.core.errors import ConfigError
-from swift.core.fault_points import fault_point
 from swift.core.hashing import hash_path
 from swift.core.object_lock import WORD, Word
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
 from swift.core.timestamp import Timestamp
+from swift.engine.fault_points import fault_point
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon

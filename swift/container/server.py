@@ -14,7 +14,6 @@ from urllib.parse import quote
 from swift.core import swift_dir
 from swift.core.config import csv_list, truthy
 from swift.core.constraints import limits
-from swift.core.durable import fsync_dir
 from swift.core.errors import BadRequest
 from swift.core.names import MAX_PARTITION_DIGITS, check_container_name, check_object_name, wsgi_to_str
 from swift.core.timestamp import Timestamp, internal_timestamp
@@ -31,6 +30,7 @@ from swift.db.request import (
 )
 from swift.db.server import LOCK_TIMEOUT, DatabaseServer
 from swift.db.snapshots import Snapshots
+from swift.engine.durable import fsync_dir
 from swift.telemetry.log import get_logger
 from swift.wire.storage import Environ, Handler, StartResponse, answer, is_true, timestamp_of
 

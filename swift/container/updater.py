@@ -17,11 +17,11 @@ from swift.core.concurrency import GreenPool, Semaphore, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, DevicePool, pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.errors import DatabaseError, DatabaseMissing
 from swift.db.marks import Mark, mark
 from swift.db.walker import Walker
+from swift.engine.threads import DeviceBusy, DevicePool, pool_for
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon

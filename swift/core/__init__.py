@@ -1,4 +1,4 @@
-"""The trade's words: timestamps, hashing, configuration, policies, durable files, green threads, time and chance.
+"""The trade's words: timestamps, hashing, configuration, policies, names; green threads, time and chance.
 
 What never lives here: what only one room needs, and anything that knows another room.
 """

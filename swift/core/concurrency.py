@@ -1,7 +1,7 @@
 """Green threads, timeouts and the hub: the one place that knows the engine.
 
 What lives here: every import of eventlet and greenlet, and our epoll hub. What never does: the sockets that it watches
-(core/stream.py, core/sockets.py), thread pools for blocking work (core/threads.py), HTTP, storage, configuration files.
+(engine/stream.py, engine/sockets.py), thread pools for blocking work (engine/threads.py), HTTP, storage, configuration files.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from swift.core import clock
 from swift.core.concurrency import Event, sleep, spawn_n
-from swift.core.durable import fsync_dir
-from swift.core.fault_points import fault_point
-from swift.core.threads import DevicePool
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
+from swift.engine.threads import DevicePool
 
 from . import pending
 from .at_once import AtOnce, Files

@@ -20,10 +20,10 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, hub
-from swift.core.fault_points import fault_point
-from swift.core.mounts import file_system_of
-from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
-from swift.core.threads import DevicePool
+from swift.engine.fault_points import fault_point
+from swift.engine.mounts import file_system_of
+from swift.engine.openat2 import AT_FDCWD, CLOSED, open_cached
+from swift.engine.threads import DevicePool
 
 from . import pending, uring
 from .marks import Mark, is_settled, mark_of

@@ -14,9 +14,9 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, positive_float, truthy
-from swift.core.fault_points import fault_point
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, pool_for
+from swift.engine.fault_points import fault_point
+from swift.engine.threads import DeviceBusy, pool_for
 from swift.run.daemon import Daemon
 from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from swift.core import clock
-from swift.core.durable import fsync_dir, mkdirs_durable
-from swift.core.fault_points import fault_point
-from swift.core.new_file import NewFile, write_all
 from swift.core.timestamp import Timestamp
+from swift.engine.durable import fsync_dir, mkdirs_durable
+from swift.engine.fault_points import fault_point
+from swift.engine.new_file import NewFile, write_all
 
 from . import moves, pending, schema
 from .connection import CONNECTIONS, Connection, Identity, identity_of, open_connection

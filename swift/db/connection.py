@@ -29,9 +29,9 @@ from urllib.parse import quote
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, raw_threading
-from swift.core.durable import fsync_dir
-from swift.core.fault_points import fault_point
-from swift.core.xattrs import get_xattr, set_xattr
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
+from swift.engine.xattrs import get_xattr, set_xattr
 
 from .errors import DatabaseBusy, DatabaseMissing, DatabaseReplaced
 from .schema import chexor

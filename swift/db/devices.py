@@ -10,10 +10,10 @@ import os
 
 from swift.core import clock
 from swift.core.errors import InsufficientStorage
-from swift.core.mounts import is_mount
 from swift.core.names import check_device_name
-from swift.core.space import Reserve
-from swift.core.threads import DevicePool, pool_for
+from swift.engine.mounts import is_mount
+from swift.engine.space import Reserve
+from swift.engine.threads import DevicePool, pool_for
 
 CHECK_SECONDS = 1.0  # how long it is believed that a device is there and has room
 MAX_DEVICES = 4096

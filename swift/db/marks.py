@@ -13,7 +13,7 @@ import ctypes
 import os
 from collections.abc import Callable
 
-from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
+from swift.engine.openat2 import AT_FDCWD, CLOSED, open_cached
 
 Mark = tuple[int, int, int, int]
 """(device, inode, size, time of change in nanoseconds) of a file."""

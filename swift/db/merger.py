@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
-from swift.core.fault_points import fault_point
+from swift.engine.fault_points import fault_point
 
 from . import pending
 from .errors import DatabaseBusy, DatabaseReplaced

@@ -14,8 +14,8 @@ import stat
 from collections.abc import Callable
 
 from swift.core import clock
-from swift.core.durable import fsync_dir, mkdirs_durable, rename_durable
-from swift.core.fault_points import fault_point
+from swift.engine.durable import fsync_dir, mkdirs_durable, rename_durable
+from swift.engine.fault_points import fault_point
 
 from .connection import CONNECTIONS, Connection, Identity, identity_of, open_connection
 from .errors import DatabaseMissing, DatabaseReplaced

@@ -17,13 +17,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from swift.core.concurrency import getcurrent, sleep
-from swift.core.durable import fsync_dir
 from swift.core.errors import LockTimeout
-from swift.core.fault_points import fault_point
-from swift.core.locks import acquire_lock
-from swift.core.new_file import write_all
 from swift.core.unpickle import UnpickleError
 from swift.core.unpickle import loads as unpickle
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
+from swift.engine.locks import acquire_lock
+from swift.engine.new_file import write_all
 
 from .errors import DatabaseBusy, DatabaseMissing
 

@@ -21,8 +21,8 @@ from swift.core.names import (
     split_path,
 )
 from swift.core.policy import policies
-from swift.core.space import Reserve
-from swift.core.threads import bound_waits, pool_for, run_in_thread
+from swift.engine.space import Reserve
+from swift.engine.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.served import Served
 from swift.wire.serving import DEFAULT_MAX_CLIENTS

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from swift.core.concurrency import Semaphore
-from swift.core.threads import DeviceBusy, pool_for
+from swift.engine.threads import DeviceBusy, pool_for
 
 from .budget import BUDGET
 from .errors import DatabaseBusy

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from swift.core import clock
-from swift.core.threads import DeviceBusy, pool_for
+from swift.engine.threads import DeviceBusy, pool_for
 
 from .devices import device_names, is_there
 

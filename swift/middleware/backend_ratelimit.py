@@ -14,7 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import spawn_n
 from swift.core.config import DEFAULT_SWIFT_DIR, non_negative_float, read_ini
 from swift.core.errors import ConfigError
-from swift.core.threads import run_in_thread
+from swift.engine.threads import run_in_thread
 from swift.run.rate import RateLimiter
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics

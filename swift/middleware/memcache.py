@@ -23,7 +23,7 @@ from swift.core.config import (
     truthy,
 )
 from swift.core.errors import ConfigError
-from swift.core.sockets import connect
+from swift.engine.sockets import connect
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 

@@ -17,7 +17,7 @@ from swift.core import clock
 from swift.core.concurrency import Timeout
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.policy import policies
-from swift.core.threads import DeviceBusy, run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.node_disks import NodeDisks

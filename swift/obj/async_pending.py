@@ -10,9 +10,9 @@ import os
 import pickle
 from typing import Any, NamedTuple
 
-from swift.core.durable import mkdirs_durable, write_durable
-from swift.core.fault_points import fault_point
 from swift.core.unpickle import UnpickleError, loads
+from swift.engine.durable import mkdirs_durable, write_durable
+from swift.engine.fault_points import fault_point
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import ASYNCDIR, TMPDIR, policy_dir
 from swift.obj.errors import Corrupt

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from swift.core.space import drop_cache
+from swift.engine.space import drop_cache
 from swift.obj.checks import PIECE, Check, CheckedReader, is_needed
 from swift.obj.errors import Quarantined
 from swift.obj.store import ObjectStore, OpenObject, Place

@@ -10,7 +10,7 @@ import contextlib
 import os
 
 from swift.core import clock
-from swift.core.durable import fsync_dir
+from swift.engine.durable import fsync_dir
 
 DIRECTORY = "writers"
 BEAT_SECONDS = 60.0

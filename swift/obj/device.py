@@ -12,9 +12,9 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.errors import InsufficientStorage
-from swift.core.mounts import is_mount
 from swift.core.names import check_device_name
-from swift.core.threads import Call, DeviceBusy, DevicePool, DeviceStuck, pool_for
+from swift.engine.mounts import is_mount
+from swift.engine.threads import Call, DeviceBusy, DevicePool, DeviceStuck, pool_for
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable
 
 CHECK_SECONDS = 1.0  # how long an answer about a mount is believed for reads; writes ask each time

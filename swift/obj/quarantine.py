@@ -9,7 +9,7 @@ import errno
 import os
 
 from swift.core import clock
-from swift.core.durable import make_directories
+from swift.engine.durable import make_directories
 from swift.obj.directories import DATADIR, split_policy_dir
 
 QUARANTINE_DIR = "quarantined"

@@ -22,9 +22,9 @@ from swift.core.names import (
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import StoragePolicy, policies
-from swift.core.space import Reserve
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import bound_waits
+from swift.engine.space import Reserve
+from swift.engine.threads import bound_waits
 from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from typing import Any, NamedTuple, Protocol
 
 from swift.core.policy import StoragePolicy
-from swift.core.space import Reserve
+from swift.engine.space import Reserve
 from swift.obj.device import Device
 
 RECLAIM_AGE = 604800.0

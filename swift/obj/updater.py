@@ -17,7 +17,7 @@ from swift.core.config import non_negative_float, non_negative_int, positive_flo
 from swift.core.errors import ConfigError
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import LIMITS, bound_waits
+from swift.engine.threads import LIMITS, bound_waits
 from swift.obj.async_pending import BadUpdate, read_update, rewrite_update
 from swift.obj.delivery import Delivery, path_of
 from swift.obj.device import Device, Devices

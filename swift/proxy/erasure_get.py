@@ -17,7 +17,7 @@ from swift.core.object_headers import EC_ETAG, EC_LENGTH, EC_PREFIX
 from swift.core.policy import ErasurePolicy
 from swift.core.segment_sums import SEGMENT_SUMS, SegmentSums
 from swift.core.segments import Whole
-from swift.core.stream import Stream
+from swift.engine.stream import Stream
 from swift.proxy.backend import let_go
 from swift.proxy.exchange import Body, Exchange
 from swift.proxy.fragment_buckets import Bucket, FragmentSource

@@ -14,7 +14,7 @@ from swift.coding.fragments import Parts
 from swift.core.concurrency import sleep
 from swift.core.constraints import limits
 from swift.core.policy import ErasurePolicy
-from swift.core.threads import Call, DeviceBusy, lane
+from swift.engine.threads import Call, DeviceBusy, lane
 from swift.proxy.backend import Asking
 from swift.proxy.fragment_places import fragments_for
 from swift.proxy.fragment_sums import Encoder, merged_footers

@@ -15,7 +15,7 @@ from swift.coding.fragment_votes import agreeing, first_right, says
 from swift.coding.fragments import Fragment, FragmentError
 from swift.core.hashing import md5
 from swift.core.segments import Whole
-from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
+from swift.engine.threads import Call, DeviceBusy, lane, run_in_thread
 from swift.proxy.fragment_buckets import FragmentSource
 from swift.proxy.relay import BodyBroken
 from swift.wire.client import BackendError

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from swift.core.stream import SourceError, Stream, TargetError
+from swift.engine.stream import SourceError, Stream, TargetError
 from swift.proxy.reader import Source
 from swift.proxy.routing import Node
 from swift.wire.client import BackendError, BackendResponse

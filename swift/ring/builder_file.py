@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from swift.core.durable import write_durable
 from swift.core.errors import LockTimeout
-from swift.core.locks import acquire_lock
 from swift.core.unpickle import UnpickleError, loads
+from swift.engine.durable import write_durable
+from swift.engine.locks import acquire_lock
 from swift.ring.devices import Device, fill_defaults
 from swift.ring.errors import BuilderFileError, BuilderLockedError, BuilderStateError
 from swift.ring.format import TYPECODE

@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from swift.core.durable import write_durable
+from swift.engine.durable import write_durable
 from swift.ring.builder import RingBuilder
 from swift.ring.errors import RingBuilderError
 from swift.ring.format import TYPECODE, RingData, id_width

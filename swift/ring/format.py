@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from swift.core.durable import write_durable
+from swift.engine.durable import write_durable
 from swift.ring.devices import without_builder_keys
 from swift.ring.errors import RingFileError
 

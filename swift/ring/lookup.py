@@ -198,7 +198,7 @@ class Ring:
                     self._refused = None
                     return
                 # imported here: tools that only read a ring need no green threads
-                from swift.core.threads import run_in_thread
+                from swift.engine.threads import run_in_thread
 
                 loaded = run_in_thread(_load, self.path, identity)
                 self._validate(loaded.data)

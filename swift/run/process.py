@@ -20,7 +20,7 @@ from swift.core import clock, swift_dir
 from swift.core.concurrency import raw_socket, sleep, spawn, spawn_after
 from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.run import addresses_in_use, command_line, notify, seamless
 from swift.run.addresses import own_addresses
 from swift.run.known_options import unknown_options

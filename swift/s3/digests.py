@@ -11,7 +11,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 
-from swift.core.threads import Call, DeviceBusy, lane
+from swift.engine.threads import Call, DeviceBusy, lane
 from swift.s3.checksums import Algorithm, Digest
 from swift.s3.errors import S3Error
 

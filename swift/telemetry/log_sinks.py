@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from swift.core import clock
 from swift.core.concurrency import raw_select, raw_socket
-from swift.core.resolver import HostAddress
+from swift.engine.resolver import HostAddress
 from swift.telemetry.line_writer import LineWriter
 
 MAX_QUEUED_BYTES = 1024 * 1024

@@ -14,7 +14,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import raw_socket, spawn_after
 from swift.core.config import truthy
-from swift.core.resolver import HostAddress
+from swift.engine.resolver import HostAddress
 from swift.telemetry import prometheus
 
 BATCH_BYTES = 1400

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core.concurrency import Timeout, spawn_after
-from swift.core.threads import DeviceBusy, run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 from swift.telemetry.log_sinks import dropped_messages
 from swift.telemetry.served import Served
 

@@ -30,7 +30,7 @@ class FileTooShort(ResponseBroken):
 class FileBody:
     """Length bytes of an open file from offset on.
 
-    What is in the page cache goes out by sendfile. The rest is read in `pool` (a core.threads.DevicePool), so that a slow disk holds up
+    What is in the page cache goes out by sendfile. The rest is read in `pool` (an engine.threads.DevicePool), so that a slow disk holds up
     nobody else; without a pool everything is sent by sendfile. close is called once, when the body is done with; the descriptor is the
     caller's until then.
     """

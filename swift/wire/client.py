@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from swift.core.stream import Stream, wait_readable_any
+from swift.engine.stream import Stream, wait_readable_any
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512

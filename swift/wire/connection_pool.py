@@ -10,8 +10,8 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, hub
-from swift.core.sockets import connect
-from swift.core.stream import Stream
+from swift.engine.sockets import connect
+from swift.engine.stream import Stream
 from swift.wire.client import BackendConnection, ConnectError
 
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)

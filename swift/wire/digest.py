@@ -13,7 +13,7 @@ from typing import Any
 
 from swift.core.checksum import crc32
 from swift.core.hashing import md5
-from swift.core.threads import Call, DeviceBusy, lane
+from swift.engine.threads import Call, DeviceBusy, lane
 
 BEGINNING = 1024 * 1024  # bytes
 PIECE = 64 * 1024  # bytes of the one buffer that most bodies need

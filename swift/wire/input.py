@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 if TYPE_CHECKING:
-    from swift.core.stream import Stream
+    from swift.engine.stream import Stream
     from swift.wire.tls import TlsStream
 
 READ_SIZE = 65536

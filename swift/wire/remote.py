@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from swift.core import clock
 from swift.core.concurrency import sleep
-from swift.core.resolver import HostAddress
-from swift.core.sockets import connect
+from swift.engine.resolver import HostAddress
+from swift.engine.sockets import connect
 from swift.wire.body_input import BodyInput
 from swift.wire.client import (
     BackendConnection,

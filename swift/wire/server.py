@@ -11,8 +11,8 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Event, Timeout, raw_socket, sleep, spawn_n
-from swift.core.sockets import Listener
-from swift.core.stream import Stream
+from swift.engine.sockets import Listener
+from swift.engine.stream import Stream
 from swift.telemetry.served import DoneCallback
 from swift.wire.admission import Refused
 from swift.wire.call import Application
@@ -259,5 +259,5 @@ def serve(
     on_done: DoneCallback | None = None,
     limits: HeadLimits | None = None,
 ) -> None:
-    """Serve app on a listening socket (core.sockets.listen) until it is closed or shut down; returns when drained."""
+    """Serve app on a listening socket (engine.sockets.listen) until it is closed or shut down; returns when drained."""
     Server(listener, app, conf, logger, on_done, limits).run()

@@ -15,8 +15,8 @@ from swift import __version__
 from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, LockTimeout, RequestError
 from swift.core.names import valid_wsgi_utf8
-from swift.core.threads import DeviceBusy, DeviceStuck
 from swift.core.timestamp import internal_timestamp
+from swift.engine.threads import DeviceBusy, DeviceStuck
 
 from .errors import BadChunk, ClientDisconnected, ClientTimeout
 from .message import HTTPException

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from swift.core.stream import Stream
+from swift.engine.stream import Stream
 
 _RECORD = 65536
 

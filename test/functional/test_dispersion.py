@@ -68,13 +68,13 @@ def plain(text):
     return re.sub(r", \d+[smhd], \d+ retries", ", 0s, 0 retries", text)
 
 
-def wait_for_the_third_copies(path):
-    """A PUT is answered by the first two; the third server goes on with it, but there is no other in its place."""
+def wait_for_all_copies(path, policy="gold"):
+    """A PUT is answered by a quorum; the other servers go on with it, but there are no others in their place. What is reported at last."""
     end = time.monotonic() + 30
     while True:
-        found = json.loads(run("swift-dispersion-report", "-j", path)[1])
+        found = json.loads(run("swift-dispersion-report", "-P", policy, "-j", path)[1])
         if all(found[kind]["copies_found"] == found[kind]["copies_expected"] for kind in found):
-            return
+            return found
         assert time.monotonic() < end, found
         time.sleep(0.2)
 
@@ -96,7 +96,7 @@ def test_populate_then_report(cluster, conf):
     )
     body = cluster.request("GET", "/dispersion_objects_0/dispersion_0")
     assert body.body == b"dispersion_0" and body.headers["x-object-meta-dispersion"] == "dispersion_0"
-    wait_for_the_third_copies(path)
+    wait_for_all_copies(path)
     status, out, err = run("swift-dispersion-report", path)
     assert (status, err) == (0, "")
     assert plain(out) == (
@@ -116,7 +116,7 @@ def test_no_overlap_adds_only_what_is_new(cluster, conf):
     assert status == 0
     assert "Created 10 containers" in out and "Total container coverage is now 1.95%." in out
     assert "Created 10 objects" in out and "Total object coverage is now 1.95%." in out
-    found = json.loads(run("swift-dispersion-report", "-j", conf())[1])
+    found = wait_for_all_copies(conf())
     for kind in ("container", "object"):
         assert (found[kind]["copies_found"], found[kind]["copies_expected"]) == (60, 60)
         assert (found[kind]["overlapping"], found[kind]["pct_found"]) == (0, 100.0)
@@ -125,8 +125,7 @@ def test_no_overlap_adds_only_what_is_new(cluster, conf):
 def test_another_policy_and_a_disk_that_is_away(cluster, conf):
     path = conf(container_populate="no", container_report="no")
     assert run("swift-dispersion-populate", "-P", "ec42", path)[0] == 0
-    found = json.loads(run("swift-dispersion-report", "-P", "ec42", "-j", path)[1])
-    assert found["object"]["copies_expected"] == 60
+    assert wait_for_all_copies(path, "ec42")["object"]["copies_expected"] == 60
     disk = cluster.device(1)
     kept = disk.with_name("kept")
     disk.rename(kept)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from swift.core import hashing
-from swift.core.xattrs import get_xattr, set_xattr
+from swift.engine.xattrs import get_xattr, set_xattr
 from swift.obj.auditing.status import StatusFile
 from test.object_nodes import OURS, ObjectNodes
 

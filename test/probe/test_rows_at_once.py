@@ -7,10 +7,10 @@ import time
 import pytest
 from real_disks import Disk
 
-from swift.core.locks import locked
-from swift.core.mounts import file_system_of
-from swift.core.threads import DevicePool
 from swift.db import at_once, pending, uring
+from swift.engine.locks import locked
+from swift.engine.mounts import file_system_of
+from swift.engine.threads import DevicePool
 
 FROZEN = 20.0  # seconds after which the disk is thawed, and the test fails
 

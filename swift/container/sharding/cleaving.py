@@ -10,8 +10,8 @@ import sqlite3
 from typing import Any
 
 from swift.core import clock
-from swift.core.fault_points import fault_point
 from swift.db.connection import Connection
+from swift.engine.fault_points import fault_point
 
 from ..broker import ContainerBroker
 from ..shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING, SHRINKING, SHRUNK, ShardRange

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.core import clock
-from swift.core.fault_points import fault_point
 from swift.core.timestamp import NormalTimestamp
+from swift.engine.fault_points import fault_point
 
 from ..shard_ranges import ACTIVE, CREATED, FOUND, SHARDING, SHRINKING, ShardRange
 from . import change, family, leading, repair, scan, shrinking

@@ -11,11 +11,11 @@ import sqlite3
 from typing import Any
 
 from swift.core import clock
-from swift.core.durable import fsync_dir
-from swift.core.fault_points import fault_point
 from swift.core.timestamp import Timestamp
 from swift.db import schema
 from swift.db.connection import CONNECTIONS, Connection, open_connection
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
 
 from .. import shard_ranges
 from ..broker import ContainerBroker

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.threads import DevicePool, pool_for
 from swift.core.timestamp import now_internal
 from swift.db.errors import DatabaseExists
+from swift.engine.threads import DevicePool, pool_for
 
 from ..broker import ContainerBroker
 from ..shard_ranges import ShardRange

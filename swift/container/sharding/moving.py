@@ -13,10 +13,10 @@ from hashlib import md5
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from swift.core.fault_points import fault_point
 from swift.db.connection import Connection
 from swift.db.errors import DatabaseReplaced
 from swift.db.merge import ObjectItem
+from swift.engine.fault_points import fault_point
 
 from ..broker import ContainerBroker
 

@@ -17,7 +17,6 @@ from swift.core import clock
 from swift.core.concurrency import kill, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.constraints import limits
-from swift.core.threads import DeviceBusy, pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.broker import Broker
 from swift.db.devices import is_there
@@ -28,6 +27,7 @@ from swift.db.replication.peer import Timeouts
 from swift.db.replication.replica import Replica
 from swift.db.replication.replicator import LOCK_TIMEOUT
 from swift.db.replication.work import Node
+from swift.engine.threads import DeviceBusy, pool_for
 from swift.run.daemon import Overrides, parse_overrides
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger

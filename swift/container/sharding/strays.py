@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from swift.core.fault_points import fault_point
 from swift.db.connection import Connection
+from swift.engine.fault_points import fault_point
 
 from ..shard_ranges import UPDATING, Finder, ShardRange
 from ..sharded import SHARDED, SHARDING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from swift.core.threads import DevicePool
+from swift.engine.threads import DevicePool
 
 from .. import shard_ranges
 from ..shard_ranges import ShardRange

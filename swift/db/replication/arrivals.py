@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core import clock
-from swift.core.durable import mkdirs_durable
 from swift.core.errors import BadRequest
-from swift.core.fault_points import fault_point
 from swift.core.hashing import hash_path
+from swift.engine.durable import mkdirs_durable
+from swift.engine.fault_points import fault_point
 
 from .. import moves
 from ..broker import Broker

@@ -9,7 +9,7 @@ from typing import Any
 
 from swift.core import swift_dir
 from swift.core.policy import policies
-from swift.core.threads import DeviceBusy, pool_for, run_in_thread
+from swift.engine.threads import DeviceBusy, pool_for, run_in_thread
 from swift.ring.lookup import Ring
 
 from ..broker import Broker

@@ -16,8 +16,8 @@ from typing import Any
 
 import orjson
 
-from swift.core.fault_points import fault_point
-from swift.core.threads import DeviceBusy
+from swift.engine.fault_points import fault_point
+from swift.engine.threads import DeviceBusy
 
 from ..errors import DatabaseError
 from . import rsync

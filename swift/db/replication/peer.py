@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from swift.core.fault_points import fault_point
 from swift.core.names import quote_name
-from swift.core.threads import DevicePool
+from swift.engine.fault_points import fault_point
+from swift.engine.threads import DevicePool
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
 

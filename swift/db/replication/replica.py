@@ -17,7 +17,7 @@ import orjson
 
 from swift.core import clock
 from swift.core.checksum import crc32
-from swift.core.threads import DevicePool
+from swift.engine.threads import DevicePool
 
 from ..broker import Broker
 from ..connection import Connection

@@ -16,7 +16,7 @@ from swift.core.concurrency import GreenPool, kill, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.errors import ConfigError
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, pool_for
+from swift.engine.threads import DeviceBusy, pool_for
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.addresses import is_own_device, own_addresses

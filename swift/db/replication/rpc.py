@@ -19,8 +19,8 @@ from swift.core import clock
 from swift.core.checksum import crc32
 from swift.core.concurrency import Semaphore, sleep
 from swift.core.errors import BadRequest, InsufficientStorage
-from swift.core.new_file import write_all
-from swift.core.threads import pool_for
+from swift.engine.new_file import write_all
+from swift.engine.threads import pool_for
 from swift.wire.storage import Environ, StartResponse, answer
 
 from ..broker import Broker

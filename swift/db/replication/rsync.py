@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swift.core.errors import ConfigError
-from swift.core.threads import DevicePool
+from swift.engine.threads import DevicePool
 
 _VARIABLES = ("ip", "port", "replication_ip", "replication_port", "region", "zone", "device", "meta")
 

@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from swift.core.durable import mkdirs_durable, rename_durable
 from swift.core.errors import BadRequest
 from swift.core.hashing import hash_path
+from swift.engine.durable import mkdirs_durable, rename_durable
 
 from ..connection import CONNECTIONS
 from ..metadata import parse_metadata

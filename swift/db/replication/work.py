@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool
-from swift.core.threads import DeviceBusy, DevicePool
+from swift.engine.threads import DeviceBusy, DevicePool
 
 from ..connection import CONNECTIONS, Connection
 from ..errors import DatabaseError, DatabaseMissing

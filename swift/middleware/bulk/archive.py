@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.core.threads import lane
+from swift.engine.threads import lane
 
 READ_SIZE = 65536
 # Bytes of compressed data that are unpacked at a time, and of what comes out of them: above that a thread does it.

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from swift.core import clock
 from swift.core.concurrency import Semaphore
-from swift.core.durable import write_durable
-from swift.core.threads import run_in_thread
+from swift.engine.durable import write_durable
+from swift.engine.threads import run_in_thread
 
 LOOKED_AT_EVERY = 2.0  # seconds
 LARGEST_FILE = 64 * 1024 * 1024

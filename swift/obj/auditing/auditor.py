@@ -13,7 +13,7 @@ from swift.core.concurrency import sleep, spawn
 from swift.core.config import csv_list, non_negative_float, positive_float, truthy
 from swift.core.policy import policies
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import LIMITS, bound_waits
+from swift.engine.threads import LIMITS, bound_waits
 from swift.obj.auditing.device_pass import HANDS, DevicePass, GaveUp, Pace
 from swift.obj.auditing.figures import ALL, ZBF, Figures
 from swift.obj.auditing.options import AuditorOptions

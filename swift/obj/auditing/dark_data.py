@@ -15,7 +15,7 @@ from swift.core.config import non_negative_float, positive_float
 from swift.core.errors import ConfigError, LockTimeout
 from swift.core.names import split_path
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import DeviceBusy, DeviceStuck, pool_for
+from swift.engine.threads import DeviceBusy, DeviceStuck, pool_for
 from swift.obj.auditing.listed_names import ListedNames
 from swift.obj.directories import split_policy_dir
 from swift.obj.files.layout import ObjectLocation, parse_name

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.coding.fragments import Codec
-from swift.core.threads import run_in_thread
+from swift.engine.threads import run_in_thread
 from swift.obj.checks import PIECE
 from swift.obj.device import Device
 from swift.obj.proof import Proof

@@ -17,12 +17,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from swift.core import new_file
-from swift.core.durable import make_directories, sync_entries
 from swift.core.errors import LockTimeout
-from swift.core.fault_points import fault_point
-from swift.core.locks import acquire_lock
-from swift.core.new_file import write_all
+from swift.engine import new_file
+from swift.engine.durable import make_directories, sync_entries
+from swift.engine.fault_points import fault_point
+from swift.engine.locks import acquire_lock
+from swift.engine.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
 from swift.obj.files.calls import start_writing

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core.concurrency import raw_queue
-from swift.core.threads import Call, ThreadPool, busy_flag, forget_flag
+from swift.engine.threads import Call, ThreadPool, busy_flag, forget_flag
 
 
 class BatchThread(ThreadPool):

@@ -21,7 +21,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import after_fork, hub, raw_socket
-from swift.core.threads import Call, DeviceStuck
+from swift.engine.threads import Call, DeviceStuck
 from swift.obj.device import Device
 from swift.obj.errors import Elsewhere, WriterLost
 from swift.obj.files.batch import MAX_BYTES, MAX_ITEMS, SmallWrite, write_batch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from swift.core.durable import fsync_dir
-from swift.core.fault_points import fault_point
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
 from swift.obj.errors import NoSpace, NotExist
 from swift.obj.files.cleanup import unlink_quietly
 from swift.obj.files.decide import decide

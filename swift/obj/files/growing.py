@@ -17,8 +17,8 @@ import fcntl
 import os
 
 from swift.core import clock
-from swift.core.durable import make_directories, sync_entries
-from swift.core.fault_points import fault_point
+from swift.engine.durable import make_directories, sync_entries
+from swift.engine.fault_points import fault_point
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.directories import DATADIR, policy_dir
 from swift.obj.errors import ObjectError, SameTimeConflict

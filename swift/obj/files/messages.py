@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from swift.core.object_lock import word_of
-from swift.core.space import Reserve
+from swift.engine.space import Reserve
 from swift.obj import errors
 from swift.obj.files.batch import SmallWrite
 from swift.obj.files.layout import ObjectLocation

@@ -14,7 +14,7 @@ import struct
 from hashlib import md5
 
 from swift.core.unpickle import UnpickleError, loads
-from swift.core.xattrs import get_xattr, set_xattr
+from swift.engine.xattrs import get_xattr, set_xattr
 from swift.obj.damage import judge
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, StateChanged, XattrUnsupported
 

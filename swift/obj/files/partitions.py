@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from swift.core.durable import make_directories
-from swift.core.fault_points import fault_point
-from swift.core.locks import acquire_lock
+from swift.engine.durable import make_directories
+from swift.engine.fault_points import fault_point
+from swift.engine.locks import acquire_lock
 from swift.obj.directories import is_suffix
 from swift.obj.files import calls, walker
 from swift.obj.files.suffixes import HASHES_FILE, INVALID_FILE, LOCK_TIMEOUT, invalidate_all
@@ -63,7 +63,7 @@ def lock(partition_dir: str, device_path: str) -> PartitionLock:
 def drop(partition_dir: str) -> bool:
     """Remove a partition that holds no object; True if it is gone, False if something is (or has just been put) there.
 
-    The lock files go with it: whoever waits for one notices that (`core.locks`). Raises LockTimeout, OSError.
+    The lock files go with it: whoever waits for one notices that (`engine.locks`). Raises LockTimeout, OSError.
     """
     try:
         held = acquire_lock(partition_dir, LOCK_TIMEOUT)

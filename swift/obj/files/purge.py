@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from swift.core import clock
-from swift.core.fault_points import fault_point
+from swift.engine.fault_points import fault_point
 from swift.obj.files import late_close
 from swift.obj.files.layout import FileName, ObjectLocation, parse_name
 from swift.obj.files.suffixes import Invalidation

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from swift.core import clock
-from swift.core.durable import fsync_dir
+from swift.engine.durable import fsync_dir
 from swift.obj.damage import is_proof
 from swift.obj.files.layout import FileName, ObjectLocation, file_name, parse_name
 from swift.obj.files.suffixes import Invalidation

@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from swift.core import clock
-from swift.core.fault_points import fault_point
+from swift.engine.fault_points import fault_point
 from swift.obj.files.cleanup import cleanup, garbage
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions

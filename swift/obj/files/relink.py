@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from swift.core.durable import make_directories, sync_entries
 from swift.core.errors import LockTimeout
-from swift.core.fault_points import fault_point
-from swift.core.locks import acquire_lock
+from swift.engine.durable import make_directories, sync_entries
+from swift.engine.fault_points import fault_point
+from swift.engine.locks import acquire_lock
 from swift.obj.directories import DATADIR, policy_dir
 from swift.obj.files import calls, partitions, walker
 from swift.obj.files.decide import decide

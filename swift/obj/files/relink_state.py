@@ -12,9 +12,9 @@ import os
 import re
 from typing import NamedTuple
 
-from swift.core.durable import fsync_dir
-from swift.core.fault_points import fault_point
-from swift.core.new_file import write_all
+from swift.engine.durable import fsync_dir
+from swift.engine.fault_points import fault_point
+from swift.engine.new_file import write_all
 
 MAX_POWER = 32
 MAX_BYTES = 1 << 30  # of a state file: some 14 for each partition

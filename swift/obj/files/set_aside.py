@@ -11,8 +11,8 @@ import re
 from hashlib import md5
 from typing import NamedTuple
 
-from swift.core.durable import fsync_dir, mkdirs_durable
 from swift.core.hashing import hash_path
+from swift.engine.durable import fsync_dir, mkdirs_durable
 from swift.obj.directories import DATADIR, policy_dir
 from swift.obj.errors import ObjectError, Refused
 from swift.obj.files import metadata as _metadata

@@ -13,11 +13,11 @@ from hashlib import md5
 from typing import Any, NamedTuple
 
 from swift.core import clock
-from swift.core.durable import make_directories, write_durable
-from swift.core.fault_points import fault_point
-from swift.core.locks import acquire_lock
-from swift.core.new_file import write_all
 from swift.core.unpickle import UnpickleError, loads
+from swift.engine.durable import make_directories, write_durable
+from swift.engine.fault_points import fault_point
+from swift.engine.locks import acquire_lock
+from swift.engine.new_file import write_all
 from swift.obj.damage import read_or_judge
 from swift.obj.directories import is_hash, is_suffix
 from swift.obj.errors import Corrupt

@@ -17,8 +17,8 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.checksum import crc32
-from swift.core.mounts import file_system_of
-from swift.core.openat2 import AT_FDCWD, CLOSED, open_cached
+from swift.engine.mounts import file_system_of
+from swift.engine.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.obj.blocks import BLOCK_CRC32, parse_block_crcs
 from swift.obj.checks import is_good
 from swift.obj.device import Device

@@ -13,11 +13,11 @@ import contextlib
 import errno
 import os
 
-from swift.core import space
-from swift.core.durable import make_directories, sync_entries
-from swift.core.fault_points import fault_point
-from swift.core.new_file import NewFile, write_all
 from swift.core.object_lock import WORD
+from swift.engine import space
+from swift.engine.durable import make_directories, sync_entries
+from swift.engine.fault_points import fault_point
+from swift.engine.new_file import NewFile, write_all
 from swift.obj.blocks import BLOCK_CRC32
 from swift.obj.errors import (
     DeviceUnavailable,

@@ -14,8 +14,8 @@ import sys
 import threading
 from typing import Any
 
-from swift.core.fault_points import fault_point
-from swift.core.mounts import is_mount
+from swift.engine.fault_points import fault_point
+from swift.engine.mounts import is_mount
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files.batch import MAX_BYTES, MAX_ITEMS, SmallWrite, write_batch
 from swift.obj.files.messages import Terms, decode_item, encode_result, join_results

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from swift.coding.fragment_votes import MAX_TRIES, agreeing
 from swift.coding.fragments import HEADER, Codec, FragmentError
-from swift.core.fault_points import fault_point
 from swift.core.hashing import md5
 from swift.core.segments import Whole
-from swift.core.threads import Call, DeviceBusy, lane, run_in_thread
+from swift.engine.fault_points import fault_point
+from swift.engine.threads import Call, DeviceBusy, lane, run_in_thread
 from swift.obj.checks import CheckedReader
 from swift.obj.reconstruction.gathering import Archive, Gathering
 from swift.obj.ssync.sender import NothingToSend

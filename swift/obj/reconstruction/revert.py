@@ -11,7 +11,7 @@ from contextlib import closing
 
 from swift.core import clock
 from swift.core.errors import LockTimeout
-from swift.core.fault_points import fault_point
+from swift.engine.fault_points import fault_point
 from swift.obj.errors import ObjectError
 from swift.obj.reconstruction.work import RebuildWork, own_position, policy_of
 from swift.obj.replication.jobs import Holding

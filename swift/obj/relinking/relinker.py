@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from swift.core import clock
-from swift.core.fault_points import fault_point
-from swift.core.mounts import is_mount
 from swift.core.policy import ErasurePolicy, StoragePolicy
+from swift.engine.fault_points import fault_point
+from swift.engine.mounts import is_mount
 from swift.obj.directories import DATADIR, policy_dir
 from swift.obj.files import walker
 from swift.obj.files.relink import Counts, PartitionRelink, Step

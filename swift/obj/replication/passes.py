@@ -16,7 +16,7 @@ from swift.core.config import positive_float, truthy
 from swift.core.errors import LockTimeout
 from swift.core.policy import StoragePolicy, policies
 from swift.core.swift_dir import use as use_swift_dir
-from swift.core.threads import LIMITS, bound_waits
+from swift.engine.threads import LIMITS, bound_waits
 from swift.obj.device import Devices
 from swift.obj.errors import ObjectError
 from swift.obj.replication.compare import LOOK_EACH

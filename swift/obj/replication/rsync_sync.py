@@ -17,7 +17,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float, non_negative_int, positive_float, truthy
 from swift.core.errors import ConfigError
-from swift.core.stream import Stream
+from swift.engine.stream import Stream
 from swift.obj.replication.peers import Node
 
 MAX_LINES = 1000  # of what one run says

@@ -15,7 +15,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_int, positive_float, truthy
 from swift.core.errors import LockTimeout
-from swift.core.locks import acquire_lock
+from swift.engine.locks import acquire_lock
 from swift.obj import in_hand
 from swift.obj.device import Device
 from swift.obj.store import ObjectStore, PartitionLock

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout
-from swift.core.threads import DeviceBusy
 from swift.db.errors import DatabaseError
+from swift.engine.threads import DeviceBusy
 from swift.s3.notifications import queue
 from swift.s3.notifications.local_queue import Held, LocalQueue, Page, Signature, parse_note
 from swift.s3.notifications.queue import PERIOD, SHARES, Place

@@ -14,10 +14,10 @@ from swift.container.broker import ContainerBroker, is_deleted
 from swift.core import clock
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.threads import DeviceBusy, pool_for
 from swift.core.timestamp import Timestamp
 from swift.db.devices import is_there
 from swift.db.errors import DatabaseMissing
+from swift.engine.threads import DeviceBusy, pool_for
 from swift.run.addresses import is_own_device
 from swift.s3.notifications import queue
 from swift.s3.notifications.queue import Place

@@ -7,7 +7,7 @@ import pytest
 from swift.account.server import AccountServer
 from swift.container.server import ContainerServer
 from swift.core.concurrency import spawn
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.wire.connection_pool import POOL
 from swift.wire.server import Server
 from test.databases import Logger, call, make_conf

@@ -204,8 +204,8 @@ def test_a_bad_pending_entry_costs_only_itself(tmp_path):
 
 
 def test_stale_reads(tmp_path):
-    from swift.core.locks import locked
     from swift.db.errors import DatabaseBusy
+    from swift.engine.locks import locked
 
     broker = make(tmp_path, lock_timeout=0.02, stale_reads_ok=True)
     broker.put_object("a", "1700000001.00000", 5, "text/plain", "e")

@@ -499,7 +499,7 @@ def test_a_slow_disk_delays_nobody_on_another(tmp_path, monkeypatch):
     """Every row goes to its disk in that disk's own threads."""
     from swift.core.concurrency import raw_threading, sleep, spawn
 
-    monkeypatch.setattr("swift.core.threads.is_memory_file_system", lambda path: False)
+    monkeypatch.setattr("swift.engine.threads.is_memory_file_system", lambda path: False)
     conf = make_conf(tmp_path)
     (tmp_path / "node" / "sdb1").mkdir()
     app = ContainerServer(conf, Logger())

@@ -23,13 +23,13 @@ from swift.container.listing import JSON, object_listing
 from swift.container.server import ContainerServer
 from swift.core.concurrency import Semaphore, getcurrent, sleep, spawn
 from swift.core.hashing import hash_path, set_hash_config
-from swift.core.threads import DeviceBusy
 from swift.db import marks, seen, snapshots, stretches
 from swift.db import reader as reader_module
 from swift.db.budget import BUDGET, DEFAULT_BUDGET
 from swift.db.errors import DatabaseMissing
 from swift.db.listing import Listing
 from swift.db.merge import ObjectItem
+from swift.engine.threads import DeviceBusy
 from test.databases import Logger, ShownContainer, call, make_conf
 
 set_hash_config(b"", b"golden")

@@ -11,8 +11,8 @@ from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.container.updater import ContainerUpdater
 from swift.core.concurrency import Event, sleep, spawn
-from swift.core.threads import DeviceStuck
 from swift.db import walker as walker_module
+from swift.engine.threads import DeviceStuck
 from test.databases import Logger, call, make_conf
 
 

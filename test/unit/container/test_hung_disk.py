@@ -13,10 +13,10 @@ from swift.account.broker import AccountBroker
 from swift.account.server import AccountServer
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
-from swift.core import threads
 from swift.core.concurrency import raw_threading, sleep, spawn
 from swift.core.hashing import hash_path
 from swift.db import marks
+from swift.engine import threads
 from test.databases import Logger, call, make_conf
 
 MUST_NOT_WAIT = 20.0  # seconds after which the disk comes back by itself, and the test fails

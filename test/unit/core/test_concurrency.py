@@ -5,9 +5,9 @@ import os
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import sockets
-from swift.core.pipes import PIPE_SIZE
-from swift.core.stream import Stream, wait_readable_any
+from swift.engine import sockets
+from swift.engine.pipes import PIPE_SIZE
+from swift.engine.stream import Stream, wait_readable_any
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, kill, sleep, spawn
-from swift.core.locks import locked
 from swift.db import appends, at_once, pending
 from swift.db.errors import DatabaseBusy, DatabaseMissing
+from swift.engine.locks import locked
 
 
 class Pool:

@@ -10,10 +10,10 @@ import pytest
 
 from swift.core import clock
 from swift.core.concurrency import GreenletExit, Timeout, kill, sleep, spawn
-from swift.core.locks import locked
-from swift.core.threads import DeviceStuck
 from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
+from swift.engine.locks import locked
+from swift.engine.threads import DeviceStuck
 from test.descriptors import open_files
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from swift.account.broker import AccountBroker
 from swift.container.broker import ContainerBroker
-from swift.core.xattrs import get_xattr
 from swift.db import damage, moves
 from swift.db.connection import CONNECTIONS
 from swift.db.errors import DatabaseBusy, DatabaseMissing, DatabaseQuarantined
 from swift.db.merge import ObjectItem
+from swift.engine.xattrs import get_xattr
 from test.databases import Logger
 
 HASH = "0" * 29 + "abc"

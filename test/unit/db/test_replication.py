@@ -545,7 +545,7 @@ def test_a_server_that_is_away_is_told_of_once_a_pass_and_waited_for_once_a_lot(
 
 
 def test_a_device_that_hangs_holds_up_no_other(make, monkeypatch, calls):
-    from swift.core.threads import DeviceStuck, pool_for
+    from swift.engine.threads import DeviceStuck, pool_for
 
     nodes = make(replicas=3, count=3)
     node = 0

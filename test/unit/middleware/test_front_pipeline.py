@@ -12,7 +12,7 @@ from filter_stand_ins import memory_logger
 
 from swift.cache.local_cache import LocalCache
 from swift.core.concurrency import raw_threading, use_fast_hub
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.middleware.catch_errors import CatchErrorsMiddleware
 from swift.middleware.gatekeeper import GatekeeperMiddleware
 from swift.middleware.healthcheck import HealthCheckMiddleware

@@ -5,8 +5,8 @@ from filter_stand_ins import App, call, memory_logger
 
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheClient
-from swift.core import sockets
 from swift.core.concurrency import raw_threading
+from swift.engine import sockets
 from swift.middleware import memcache
 from swift.middleware.memcache import filter_factory, load_cache, with_memcache_conf
 

@@ -7,8 +7,8 @@ import tempfile
 import pytest
 
 from swift.core import hashing
-from swift.core.mounts import is_memory_file_system
-from swift.core.xattrs import user_xattr_limit
+from swift.engine.mounts import is_memory_file_system
+from swift.engine.xattrs import user_xattr_limit
 from swift.obj import in_hand
 
 MEMORY = "/dev/shm"

@@ -1,7 +1,7 @@
 """A container server that answers as scripted, over a real socket."""
 
 from swift.core.concurrency import Event, sleep, spawn
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.wire.connection_pool import POOL
 from swift.wire.server import Server
 

@@ -5,7 +5,7 @@ import os
 from obj_app import App
 
 from swift.core.concurrency import spawn
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.obj.ssync.sender import Options, Session
 from swift.wire.connection_pool import POOL
 from swift.wire.server import Server

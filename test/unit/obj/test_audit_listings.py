@@ -15,7 +15,7 @@ from swift.container.server import ContainerServer
 from swift.core import clock
 from swift.core.concurrency import spawn
 from swift.core.errors import ConfigError
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.obj.auditing import dark_data, device_pass, listed_names, rows, status
 from swift.obj.auditing.dark_data import DarkDataWatcher
 from swift.obj.auditing.figures import ALL, ZBF

@@ -8,10 +8,10 @@ import pytest
 from obj_app import App
 from test_crash import killed
 
-from swift.core import durable, fault_points, threads
 from swift.core.concurrency import hub, sleep, spawn
-from swift.core.locks import acquire_lock
-from swift.core.xattrs import set_xattr
+from swift.engine import durable, fault_points, threads
+from swift.engine.locks import acquire_lock
+from swift.engine.xattrs import set_xattr
 from swift.obj.errors import DeviceUnavailable, Elsewhere, NoSpace, Refused, SameTimeConflict
 from swift.obj.files import suffixes
 from swift.obj.files.batch import Durable, SmallFile, SmallWrite, write_batch

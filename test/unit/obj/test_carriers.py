@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obj_app import App
 
-from swift.core import threads
 from swift.core.concurrency import hub, sleep, spawn
 from swift.core.object_lock import Word
-from swift.core.space import Reserve
+from swift.engine import threads
+from swift.engine.space import Reserve
 from swift.obj.errors import Deleted, Elsewhere, Expired, NotExist, Refused
 from swift.obj.files import carriers, messages
 from swift.obj.files.batch import SmallWrite

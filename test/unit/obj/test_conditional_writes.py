@@ -12,8 +12,8 @@ from test_object_http import Client
 
 from swift.core.concurrency import sleep, spawn
 from swift.core.hashing import hash_path
-from swift.core.sockets import listen
-from swift.core.threads import run_in_thread
+from swift.engine.sockets import listen
+from swift.engine.threads import run_in_thread
 from swift.obj import reservations
 from swift.obj.errors import Refused
 from swift.obj.files import batch, writer

@@ -6,7 +6,7 @@ import signal
 import pytest
 from obj_app import App
 
-from swift.core import fault_points, new_file
+from swift.engine import fault_points, new_file
 from swift.obj import async_pending
 from swift.obj.files import batch, suffixes, writer
 

@@ -12,7 +12,7 @@ from test_object_http import talk
 
 from swift.core.concurrency import spawn
 from swift.core.hashing import hash_path
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.wire.server import Server
 
 T1, T2, T3 = (f"170000000{n}.00000" for n in (1, 2, 3))

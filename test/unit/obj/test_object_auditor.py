@@ -15,7 +15,7 @@ from swift.core.concurrency import use_fast_hub
 from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
-from swift.core.xattrs import get_xattr, set_xattr
+from swift.engine.xattrs import get_xattr, set_xattr
 from swift.obj.auditing import device_pass, status
 from swift.obj.auditing.auditor import ObjectAuditor
 from swift.obj.auditing.figures import ALL, ZBF

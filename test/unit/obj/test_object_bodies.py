@@ -5,7 +5,7 @@ import os
 import pytest
 from obj_app import App
 
-from swift.core import stream
+from swift.engine import stream
 from swift.obj import checks
 from test import certificate
 from test.three_ways import WAYS, Front

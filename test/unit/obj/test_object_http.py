@@ -8,8 +8,8 @@ import pytest
 from obj_app import App
 
 from swift.core.concurrency import spawn
-from swift.core.sockets import listen
-from swift.core.threads import run_in_thread
+from swift.engine.sockets import listen
+from swift.engine.threads import run_in_thread
 from swift.wire.server import Server
 
 T1, T2 = "1700000001.00000", "1700000002.00000"

@@ -9,8 +9,8 @@ import zlib
 import pytest
 from obj_app import App
 
-from swift.core import new_file
-from swift.core.locks import acquire_lock
+from swift.engine import new_file
+from swift.engine.locks import acquire_lock
 from swift.obj import blocks, boots, checks
 from swift.obj.body import BodyDamaged
 from swift.obj.files import batch, metadata, writer

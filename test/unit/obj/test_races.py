@@ -12,9 +12,9 @@ import pytest
 from obj_app import App, Input
 from obj_container import ContainerServer
 
-from swift.core import durable, fault_points
 from swift.core.concurrency import sleep
-from swift.core.new_file import NewFile
+from swift.engine import durable, fault_points
+from swift.engine.new_file import NewFile
 from swift.obj import async_pending
 from swift.obj.errors import DeviceUnavailable
 from swift.obj.files import quarantine, reader, writer

@@ -11,8 +11,8 @@ from growing import POWER, Growing
 from obj_golden import load
 from test_crash import killed
 
-from swift.core import fault_points
 from swift.core.hashing import hash_path
+from swift.engine import fault_points
 from swift.obj.files import relink, relink_state, suffixes
 from swift.obj.relinking import processes, relinker
 

@@ -8,8 +8,8 @@ import obj_golden
 import pytest
 from obj_app import App
 
-from swift.core import locks
 from swift.core.errors import LockTimeout
+from swift.engine import locks
 from swift.obj.files import calls, partitions, suffixes
 from swift.obj.server_replicate import MAX_COMPARED
 

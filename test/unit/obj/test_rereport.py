@@ -9,7 +9,7 @@ from obj_app import App
 from obj_container import ContainerServer
 from test_updater import FakeRing
 
-from swift.core import fault_points
+from swift.engine import fault_points
 from swift.obj import boots, in_hand, rereport
 from swift.obj.updater import ObjectUpdater
 

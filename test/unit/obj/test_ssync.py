@@ -11,7 +11,7 @@ from ssync_pair import Served, push
 
 from swift.core.concurrency import sleep, spawn
 from swift.core.hashing import hash_path
-from swift.core.threads import run_in_thread
+from swift.engine.threads import run_in_thread
 from swift.obj.ssync import receiver, sender
 from swift.obj.ssync.sender import Busy, Options, SyncError
 from swift.obj.store import Times
@@ -142,7 +142,7 @@ class Script:
     """A peer that answers as recorded and keeps what it is told."""
 
     def __init__(self, answer):
-        from swift.core.sockets import listen
+        from swift.engine.sockets import listen
 
         self.listener = listen("127.0.0.1", 0)
         self.answer = answer

@@ -6,8 +6,8 @@ import signal
 import pytest
 from ssync_pair import Served, push
 
-from swift.core import fault_points
 from swift.core.concurrency import fork
+from swift.engine import fault_points
 from swift.obj.files import suffixes
 from swift.wire.errors import ClientDisconnected
 

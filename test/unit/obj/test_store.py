@@ -9,10 +9,11 @@ import signal
 import pytest
 from obj_app import App
 
-from swift.core import clock, fault_points
+from swift.core import clock
 from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.core.policy import ERASURE_CODING, StoragePolicy, policies
+from swift.engine import fault_points
 from swift.obj.device import Devices
 from swift.obj.errors import NotExist, Quarantined
 from swift.obj.files import metadata

@@ -9,7 +9,7 @@ import pytest
 from obj_golden import load
 
 from swift.core.errors import LockTimeout
-from swift.core.locks import acquire_lock
+from swift.engine.locks import acquire_lock
 from swift.obj.files import suffixes
 
 CASES = load("hashes.json")

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from obj_app import App
 
-from swift.core import clock, openat2
-from swift.core.mounts import file_system_of
+from swift.core import clock
+from swift.engine import openat2
+from swift.engine.mounts import file_system_of
 from swift.obj.files import warm, witness
 from test import disks
 from test.descriptors import none_left_open

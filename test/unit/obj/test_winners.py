@@ -10,7 +10,7 @@ from obj_container import Quiet
 
 from swift.container.server import ContainerServer
 from swift.core.concurrency import spawn
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.wire.connection_pool import POOL
 from swift.wire.server import Server
 from test.databases import call

@@ -7,11 +7,12 @@ name in the request path (`a0`, `c0`, `o0`) tells which is meant. Every request 
 import re
 from dataclasses import dataclass, field
 
-from swift.core import concurrency, sockets
+from swift.core import concurrency
 from swift.core.constraints import Limits, set_limits
 from swift.core.hashing import set_hash_config
 from swift.core.policy import PolicyCollection, ReplicatedPolicy, set_policies
-from swift.core.stream import Stream
+from swift.engine import sockets
+from swift.engine.stream import Stream
 from swift.middleware.info import PROCESS_CACHE
 from swift.proxy.app import Application
 from swift.wire.connection_pool import POOL

@@ -5,7 +5,8 @@ import hashlib
 import pytest
 from proxy_backends import T0, Reply, mime_parts
 
-from swift.core import concurrency, sockets
+from swift.core import concurrency
+from swift.engine import sockets
 from swift.wire.server import Server
 
 BIG = bytes(range(256)) * 40_000

@@ -3,7 +3,7 @@
 import pytest
 from proxy_backends import CONTAINER_HEADERS, T0, Reply, none_left_connected
 
-from swift.core import stream
+from swift.engine import stream
 from swift.wire.multipart import byteranges_body
 from test import certificate
 from test.three_ways import WAYS, Front

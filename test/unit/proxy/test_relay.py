@@ -2,8 +2,9 @@
 
 import pytest
 
-from swift.core import concurrency, sockets
-from swift.core.stream import Stream
+from swift.core import concurrency
+from swift.engine import sockets
+from swift.engine.stream import Stream
 from swift.proxy.reader import Source
 from swift.proxy.relay import BodyBroken, MultirangeBody, RangeBody, UnsizedBody
 from swift.wire.connection_pool import POOL

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.coding.fragments import Codec
-from swift.core import threads
 from swift.core.checksum import crc32
 from swift.core.concurrency import hub
 from swift.core.object_headers import EC_ETAG, EC_LENGTH
+from swift.engine import threads
 from swift.proxy import erasure_put
 from swift.proxy.erasure_put import StreamedFragments
 from swift.proxy.quorum import Answer

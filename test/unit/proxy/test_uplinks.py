@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from proxy_backends import Cluster
 
-from swift.core import concurrency, sockets
-from swift.core.stream import Stream
+from swift.core import concurrency
+from swift.engine import sockets
+from swift.engine.stream import Stream
 from swift.proxy.backend import Asking
 from swift.proxy.exchange import Exchange
 from swift.proxy.reserved_uplinks import ReservedUplinks

@@ -6,7 +6,7 @@ import socket
 import time
 
 from swift.core.concurrency import raw_socket, raw_threading, use_fast_hub
-from swift.core.sockets import listen
+from swift.engine.sockets import listen
 from swift.wire.server import Server
 
 

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import sockets
-from swift.core.stream import Stream
+from swift.engine import sockets
+from swift.engine.stream import Stream
 from swift.wire import backend_call, connection_pool
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swift.core.concurrency import raw_threading, sleep
-from swift.core.threads import DeviceBusy
+from swift.engine.threads import DeviceBusy
 from swift.wire import digest
 from swift.wire.digest import BodyDigest
 

@@ -7,7 +7,7 @@ import threading
 from running_server import read_all, read_until, wait_for
 
 from swift.core.concurrency import sleep
-from swift.core.sockets import Listener
+from swift.engine.sockets import Listener
 from swift.wire import connection, server
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"

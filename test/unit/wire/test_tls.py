@@ -7,7 +7,7 @@ import pytest
 from running_server import read_all, wait_for
 
 from swift.core.concurrency import raw_socket, sleep
-from swift.core.stream import Stream
+from swift.engine.stream import Stream
 from swift.wire import server
 from swift.wire.body import FileBody, FileTooShort
 from swift.wire.tls import TlsStream

@@ -769,7 +769,7 @@ def test_errors_of_a_connection_do_not_end_the_server(start, monkeypatch):
     import errno
     import os
 
-    from swift.core.sockets import Listener
+    from swift.engine.sockets import Listener
 
     real = Listener.accept
     codes = [errno.ENETDOWN, errno.EHOSTUNREACH, errno.ECONNRESET, errno.EMFILE]

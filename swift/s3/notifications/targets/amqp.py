@@ -12,7 +12,7 @@ from swift.core import clock
 from swift.core.concurrency import Semaphore, Timeout, sleep
 from swift.core.config import truthy
 from swift.core.errors import ConfigError
-from swift.core.resolver import HostAddress
+from swift.engine.resolver import HostAddress
 from swift.s3.notifications.targets.target import Message, Target, Unreachable
 
 _PORTS = {"amqp": 5672, "amqps": 5671}

@@ -9,7 +9,7 @@ from typing import Any
 
 from swift.core.config import truthy
 from swift.core.errors import ConfigError
-from swift.core.threads import ThreadPool
+from swift.engine.threads import ThreadPool
 from swift.s3.notifications.targets.target import Message, Refused, Target, Unreachable, key_of
 
 _FILES = {

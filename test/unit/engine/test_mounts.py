@@ -1,6 +1,6 @@
-"""What is promised of swift.core.mounts: what is mounted where."""
+"""What is promised of swift.engine.mounts: what is mounted where."""
 
-from swift.core.mounts import is_mount
+from swift.engine.mounts import is_mount
 
 
 def test_mounted_says_the_marker_file_or_the_device(tmp_path):

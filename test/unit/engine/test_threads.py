@@ -7,8 +7,8 @@ import weakref
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import threads
-from swift.core.mounts import is_memory_file_system
+from swift.engine import threads
+from swift.engine.mounts import is_memory_file_system
 from test.descriptors import Opened
 
 

@@ -1,4 +1,4 @@
-"""Opening and accepting connections. What is done with them is `core.stream`'s; nothing here knows what they carry."""
+"""Opening and accepting connections. What is done with them is `engine.stream`'s; nothing here knows what they carry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from swift.core.concurrency import Timeout, raw_socket
-from swift.core.stream import Stream
+from swift.engine.stream import Stream
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from swift.core import resolver
-from swift.core.resolver import HostAddress
+from swift.engine import resolver
+from swift.engine.resolver import HostAddress
 
 
 class Resolver:

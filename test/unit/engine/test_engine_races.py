@@ -8,8 +8,8 @@ import time
 import pytest
 
 from swift.core import concurrency as c
-from swift.core import sockets, threads
-from swift.core.stream import Stream, wait_readable_any
+from swift.engine import sockets, threads
+from swift.engine.stream import Stream, wait_readable_any
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 

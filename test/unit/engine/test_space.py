@@ -1,11 +1,11 @@
-"""What is promised of swift.core.space: room that is taken before it is needed, and room that stays."""
+"""What is promised of swift.engine.space: room that is taken before it is needed, and room that stays."""
 
 import errno
 import os
 
 import pytest
 
-from swift.core.space import Reserve, fallocate
+from swift.engine.space import Reserve, fallocate
 
 
 def test_fallocate_keeps_the_length(tmp_path):

@@ -1,7 +1,7 @@
 """`Stream`: a connected socket, registered once with the hub, that green threads read and write.
 
 What lives here: waiting, time limits, and moving bytes, through Python or past it (sendfile, splice). What never does: making
-connections (core/sockets.py), the hub itself (core/concurrency.py), what the bytes mean.
+connections (engine/sockets.py), the hub itself (core/concurrency.py), what the bytes mean.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from swift.core.concurrency import (
     raw_socket,
     sleep,
 )
-from swift.core.pipes import PIPE_SIZE, pipe
+from swift.engine.pipes import PIPE_SIZE, pipe
 
 FAIR_SHARE = 4 * 1024 * 1024  # bytes moved by one stream before others get a turn
 

@@ -1,11 +1,11 @@
-"""What is promised of swift.core.locks: advisory locks."""
+"""What is promised of swift.engine.locks: advisory locks."""
 
 import os
 
 import pytest
 
 from swift.core.errors import LockTimeout
-from swift.core.locks import acquire_lock, locked
+from swift.engine.locks import acquire_lock, locked
 
 
 def test_lock_excludes_and_times_out(tmp_path):

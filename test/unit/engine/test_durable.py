@@ -1,12 +1,12 @@
-"""What is promised of swift.core.durable: durable, atomic, bounded."""
+"""What is promised of swift.engine.durable: durable, atomic, bounded."""
 
 import errno
 import os
 
 import pytest
 
-from swift.core import durable
-from swift.core.durable import mkdirs_durable, write_durable
+from swift.engine import durable
+from swift.engine.durable import mkdirs_durable, write_durable
 
 
 @pytest.fixture

@@ -185,7 +185,7 @@ def test_the_first_databases_of_a_process_are_made_by_several_threads_at_once():
         "Lock",
         """
         import tempfile
-        from swift.core.threads import ThreadPool
+        from swift.engine.threads import ThreadPool
         from swift.db import schema
         find = tempfile._get_default_tempdir
         def slowly():

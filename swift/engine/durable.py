@@ -16,9 +16,9 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from swift.core.fault_points import fault_point
-from swift.core.mounts import is_memory_file_system
-from swift.core.new_file import write_all
+from swift.engine.fault_points import fault_point
+from swift.engine.mounts import is_memory_file_system
+from swift.engine.new_file import write_all
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -1,4 +1,4 @@
-"""What is promised of swift.core.fault_points: where crash tests die."""
+"""What is promised of swift.engine.fault_points: where crash tests die."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import sys
 
 def run_to_fault(spec, code):
     return subprocess.run(
-        [sys.executable, "-c", "from swift.core.fault_points import fault_point\n" + code],
+        [sys.executable, "-c", "from swift.engine.fault_points import fault_point\n" + code],
         env={**os.environ, "SWIFT_FAULT_POINT": spec},
         capture_output=True,
         text=True,

@@ -1,10 +1,10 @@
-"""What is promised of swift.core.xattrs: extended attributes."""
+"""What is promised of swift.engine.xattrs: extended attributes."""
 
 import os
 
 import pytest
 
-from swift.core.xattrs import get_xattr, list_xattrs, remove_xattr, set_xattr, user_xattr_limit
+from swift.engine.xattrs import get_xattr, list_xattrs, remove_xattr, set_xattr, user_xattr_limit
 
 
 def test_xattrs(tmp_path):

@@ -16,7 +16,7 @@ from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
-from swift.core.mounts import is_memory_file_system
+from swift.engine.mounts import is_memory_file_system
 
 
 class DeviceBusy(Exception):

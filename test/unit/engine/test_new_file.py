@@ -1,12 +1,12 @@
-"""What is promised of swift.core.new_file: files that appear when they are linked."""
+"""What is promised of swift.engine.new_file: files that appear when they are linked."""
 
 import errno
 import os
 
 import pytest
 
-from swift.core import new_file
-from swift.core.new_file import NewFile, write_all
+from swift.engine import new_file
+from swift.engine.new_file import NewFile, write_all
 
 
 @pytest.mark.parametrize("named", [False, True])
