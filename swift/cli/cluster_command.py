@@ -150,9 +150,9 @@ def _choosing(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--ssh",
-        default=SSH,
+        default=os.environ.get("SWIFT_CLUSTER_SSH") or SSH,
         metavar="COMMAND",
-        help=f"how to get there ({SSH}); {{node}} and {{address}} in it are replaced",
+        help=f"how to get there ($SWIFT_CLUSTER_SSH, or {SSH}); {{node}} and {{address}} in it are replaced",
     )
     add("--sudo", action="store_true", help="the user there is not root, and may use sudo")
     add("--timeout", type=float, default=SECONDS, metavar="S", help=f"seconds for one node ({SECONDS:g})")

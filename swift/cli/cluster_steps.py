@@ -20,6 +20,7 @@ part_power = 12              # 2^12 partitions: about 100 a disk of the largest 
 # user = "swift"             # who runs the servers
 # manager = "systemd"        # or "swift-init"
 # auth = "tempauth"          # users from here; or "keystone"
+# without = []               # daemons that are not to run, such as "s3-lifecycle"
 # commands = "/usr/bin"      # where swift-… are on the nodes; /opt/swift/bin for a virtual environment
 
 [policies.gold]

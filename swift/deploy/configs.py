@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterable, Mapping
 
 from swift.deploy.described import Description, DescriptionError, Node, policy_sections
-from swift.deploy.services import services
+from swift.deploy.services import possible
 from swift.deploy.state import State
 
 Sections = dict[str, dict[str, str]]
@@ -60,7 +60,7 @@ def files(description: Description, node: Node, state: State) -> dict[str, str]:
             "DEFAULT": {**_where(description, node, storage=True), "ring_ip": node.address},
             "s3-lifecycle": _cache(node),
         }
-        if "s3-notifier" in services(description, node):
+        if "s3-notifier" in possible(description, node):
             made["s3-notifier"] = {
                 "DEFAULT": {**_where(description, node, storage=True), "ring_ip": node.address},
                 "s3-notifier": _cache(node),
@@ -213,10 +213,10 @@ def _storage(description: Description, node: Node, role: str) -> Sections:
         "filter:recon": {"use": "egg:swift#recon", **cache},
     }
     own = ("container-reconciler", "s3-lifecycle", "s3-notifier", f"{role}-server")
-    for service in services(description, node):
+    for service in possible(description, node):
         if service.startswith(f"{role}-") and service not in own:
             made[service] = dict(cache)
-    if role == "object":
+    if "object-expirer" in made:
         made["object-expirer"] = {
             "dequeue_from_legacy": "true",
             **_share(description.of_role("object"), node),
@@ -224,8 +224,8 @@ def _storage(description: Description, node: Node, role: str) -> Sections:
             **cache,
         }
     if role == "container":
-        made["container-sync"] |= internal
-        made["container-sharder"] |= internal
+        for name in {"container-sync", "container-sharder"} & made.keys():
+            made[name] |= internal
     return made
 
 

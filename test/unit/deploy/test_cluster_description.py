@@ -62,7 +62,7 @@ def test_what_the_example_shows_as_defaults_are_the_defaults(tmp_path):
     lines = [
         line
         for line in shown.splitlines()
-        if not line.startswith(("index = 1", "type", "ec_type", "data", "parity", "memcached"))
+        if not line.startswith(("index = 1", "type", "ec_type", "data", "parity", "memcached", "without"))
     ]
     path = tmp_path / "cluster.toml"
     path.write_text(EXAMPLE)
