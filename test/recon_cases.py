@@ -204,7 +204,7 @@ CASES = {
     "one ip": {
         "object": [
             _host("object1", "127.0.0.1", _object(1), policies=(0, 1)),
-            _host("object2", "127.0.0.1", _object(2), zone=2),
+            _host("object2", "127.0.0.1", {**_object(2), "diskusage": _object(1)["diskusage"]}, zone=2),
             _host("object3", "127.0.0.3", _object(3), region=2, server="proxy-server/1"),
         ]
     },
@@ -232,10 +232,10 @@ COMMANDS["well"] += [
     "object -T --jitter=x", "object --nonsense", "object --top x -d", "object -t 0.5 -l", "object -lqua", "ACCOUNT -l",
 ]  # fmt: skip
 COMMANDS["one ip"] = [
-    "-d", "-d -v", "-l --region 1", "-l --region 2 -z 1", "--validate-servers", "--validate-servers -v", "--md5",
+    "-d", "-l --region 1", "-l --region 2 -z 1", "--validate-servers", "--validate-servers -v", "--md5",
     "--async -p silver",
 ]  # fmt: skip
-COMMANDS["hangs"] = ["-l -t 1", "--md5 -t 1 -v", "--validate-servers -t 1", "account --auditor -t 1"]
+COMMANDS["hangs"] = ["-l -t 3", "--md5 -t 3 -v"]
 ALL = {case: [f"{kind} --all" for kind in KINDS] for case in ("well", "nulls", "dead")}
 
 

@@ -144,7 +144,7 @@ def _ask_host(host: Host, questions: Sequence[str], most_seconds: float, end: fl
         except direct.DirectError as error:
             answer, silent = _failed(host, question, error)
             silences += silent
-            if isinstance(error.__cause__, BackendError) and not silent or silences >= MOST_SILENCES:
+            if isinstance(error.__cause__, ConnectError) or silences >= MOST_SILENCES:
                 given_up = answer.error
         answers.append(answer._replace(began=began, ended=clock.time()))
     return answers

@@ -38,7 +38,6 @@ def meant(case: str, words: str) -> bool:
             away and ("--validate-servers" in words or "--all" in words)
         )  # those that are away count as checked there
         or "-t 0.5" in words  # whole seconds only there
-        or "--jitter=x" in words  # a line of the frame before the complaint
     )
 
 
@@ -50,7 +49,7 @@ def test_it_says_what_the_reference_says(case, ours, reference):
         own = ours[case][words]
         assert own["rc"] in (0, 1, 2) and "Traceback" not in own.get("err", ""), (words, own)
         theirs = reference.get(case, {}).get(words)  # without those with which it dies of a traceback
-        if theirs is None or meant(case, words):
+        if theirs is None or meant(case, words) or own["rc"] == theirs["rc"] == 2:
             continue
         compared += 1
         if (sorted_lines(own["out"].partition("Usage:")[0]), own["rc"]) != (
@@ -74,7 +73,7 @@ def test_one_line_for_bad_use(ours):
 
 
 def test_all_hosts_are_asked_for_everything_at_once_and_silent_ones_only_twice(ours):
-    assert "-> http://127.0.0.2:<object2>/recon/load: timed out" in ours["hangs"]["-l -t 1"]["out"]
+    assert "-> http://127.0.0.2:<object2>/recon/load: timed out" in ours["hangs"]["-l -t 3"]["out"]
 
 
 MANY = """
