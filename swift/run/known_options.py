@@ -54,6 +54,7 @@ _OPTIONS = frozenset(
         "allow_async_delete",
         "allow_full_urls",
         "allow_deletes",
+        "allow_insecure_ssec",
         "allow_names_in_acls",
         "allow_object_versioning",
         "allow_open_expired",
