@@ -378,6 +378,7 @@ _OPTIONS = frozenset(
         "recheck_container_existence",
         "reclaim_age",
         "recon_cache_path",
+        "recon_lock_path",
         "reconstructor_workers",
         "recoverable_node_timeout",
         "region_name",
