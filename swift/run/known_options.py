@@ -272,6 +272,7 @@ _OPTIONS = frozenset(
         "max_parts_listing",
         "max_shrinking",
         "max_upload_part_num",
+        "metadata_overflow",
         "min_segment_size",
         "minimum_shard_size",
         "multi_delete_concurrency",
