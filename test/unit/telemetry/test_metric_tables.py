@@ -115,7 +115,13 @@ def test_errors_of_nodes_by_what_went_wrong(fresh):
 
     node = {"ip": "10.0.0.1", "port": 6200, "device": "sdb1"}
     health = NodeHealth(ErrorLimiter(limit=1), Log())
-    for error in (ConnectError("x"), BackendTimeout("x"), TimeoutError("x"), BackendError("x"), Timeout(None)):
+    for error in (
+        ConnectError("x"),
+        BackendTimeout("x"),
+        TimeoutError("x"),
+        BackendError("x"),
+        Timeout(None),
+    ):
         health.failed(node, error, "GET /a")
     found = {key[4]: value for key, value in fresh.values.items() if key[0] == families.BACKEND_ERRORS}
     assert found == {"connect": 1, "timeout": 3, "broken": 1}
