@@ -330,6 +330,7 @@ _OPTIONS = frozenset(
         "memcache_servers",
         "meta_version_to_write",
         "methods",
+        "metrics_allow",
         "metrics_path",
         "minutes",
         "missing_container_retry",
