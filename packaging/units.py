@@ -84,6 +84,38 @@ SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
 
+# Counts what waits for container servers, on nodes with object servers.
+CRON = """\
+# Made by packaging/units.py. Started by swift-recon-cron.timer: systemctl enable --now swift-recon-cron.timer
+[Unit]
+Description=Object store: counts of updates that wait
+ConditionPathExists=/etc/swift/object-server.conf
+
+[Service]
+Type=oneshot
+User=swift
+ExecStart=swift-recon-cron /etc/swift/object-server.conf
+RuntimeDirectory=swift
+RuntimeDirectoryPreserve=yes
+CacheDirectory=swift
+LogsDirectory=swift
+# where its lock is
+ReadWritePaths=-/srv/node -/run/lock
+{sandbox}"""
+
+TIMER = """\
+[Unit]
+Description=Object store: every five minutes, counts of updates that wait
+PartOf=swift.target
+
+[Timer]
+OnCalendar=*:0/5
+RandomizedDelaySec=30
+
+[Install]
+WantedBy=swift.target timers.target
+"""
+
 TARGET = """\
 [Unit]
 Description=Object store: everything that is enabled on this machine
@@ -113,7 +145,11 @@ def unit(name: str, instance: bool) -> str:
 
 def files() -> dict[str, str]:
     """Name → text."""
-    found = {"swift.target": TARGET}
+    found = {
+        "swift.target": TARGET,
+        "swift-recon-cron.service": CRON.format(sandbox=SANDBOX),
+        "swift-recon-cron.timer": TIMER,
+    }
     for name in (*SERVERS, *DAEMONS):
         found[f"swift-{name}.service"] = unit(name, False)
         found[f"swift-{name}@.service"] = unit(name, True)

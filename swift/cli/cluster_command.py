@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from swift.cli.cluster_steps import EXAMPLE, steps
+from swift.core.errors import ConfigError
 from swift.deploy import applying, tree
 from swift.deploy import state as kept
 from swift.deploy.described import Description, DescriptionError, Node
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in err.lines:
             print(f"swift-cluster: {line}", file=sys.stderr)
         return 1
-    except (CommandError, RingError) as err:
+    except (CommandError, ConfigError, RingError) as err:
         print(f"swift-cluster: {err}", file=sys.stderr)
         return 1
     except BrokenPipeError:

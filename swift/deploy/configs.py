@@ -14,6 +14,7 @@ from swift.deploy.state import State
 
 Sections = dict[str, dict[str, str]]
 
+SIGNING_KEYS = "backend-keys"
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit {auth} "
     "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
@@ -83,10 +84,14 @@ def files(description: Description, node: Node, state: State) -> dict[str, str]:
         _name_filters(made["proxy-server"], asked)
     head = _HEADER.format(cluster=description.name, node="all of its nodes")
     mine = _HEADER.format(cluster=description.name, node=node.name)
-    return {
+    found = {
         f"{file}.conf": (head if file == "swift" else mine) + _text(sections)
         for file, sections in made.items()
     }
+    if description.signing != "off":
+        keys = [f"{key_id} {state.secrets['signing key ' + key_id]}\n" for key_id in description.signing_keys]
+        found[SIGNING_KEYS] = "".join(keys)
+    return found
 
 
 def _text(sections: Sections) -> str:
@@ -100,7 +105,10 @@ def _text(sections: Sections) -> str:
 
 def _swift(description: Description, state: State) -> Sections:
     hashing = {name: state.secrets[name] for name in ("swift_hash_path_prefix", "swift_hash_path_suffix")}
-    return {"swift-hash": hashing, **policy_sections(description.policies)}
+    found = {"swift-hash": hashing, **policy_sections(description.policies)}
+    if description.signing != "off":
+        found["backend-security"] = {"signing": description.signing}
+    return found
 
 
 def _where(description: Description, node: Node, storage: bool = False) -> dict[str, str]:

@@ -119,6 +119,8 @@ class Description:
     auth: str
     commands: str
     without: tuple[str, ...]  # daemons that are not to run
+    signing: str  # of requests between nodes: off, sign or require
+    signing_keys: tuple[str, ...]  # their ids; the first one signs
     options: Options = field(default_factory=dict)
 
     def of_role(self, role: str) -> list[Node]:

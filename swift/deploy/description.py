@@ -50,11 +50,13 @@ FILES = (
     "s3-notifier",
     "swift",
 )
+SIGNING = ("off", "sign", "require")
 MANAGERS = ("systemd", "swift-init")
 AUTHS = ("tempauth", "keystone")
 MOST_NODES, MOST_DISKS = 10_000, 1_000  # of a cluster, of a node
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 _PATH = re.compile(r"/[A-Za-z0-9._/+-]*")
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _USER = re.compile(r"[^\s:/%]+:[^\s:/%]+")
 
 
@@ -165,7 +167,7 @@ def parse(table: Mapping[str, Any]) -> Description:
         table, ("cluster", "rings", "policies", "users", "defaults", "nodes", "options"), "the description"
     )
     cluster = reader.table(table.get("cluster"), "[cluster]")
-    known = "name part_power min_part_hours replicas overload few_zones memcached user manager auth commands without"
+    known = "name part_power min_part_hours replicas overload few_zones memcached user manager auth commands without signing signing_keys"
     reader.unknown(cluster, known.split(), "[cluster]")
     policies = _policies(reader, reader.table(table.get("policies"), "[policies]"))
     nodes = _nodes(reader, table)
@@ -182,6 +184,8 @@ def parse(table: Mapping[str, Any]) -> Description:
         auth=reader.choice(cluster, "auth", AUTHS, "[cluster]"),
         commands=reader.path(cluster, "commands", "/usr/bin", "[cluster]"),
         without=_without(reader, cluster),
+        signing=reader.choice(cluster, "signing", SIGNING, "[cluster]"),
+        signing_keys=_key_ids(reader, cluster),
         options=_options(reader, table.get("options"), "[options"),
     )
     if not reader.wrong:  # what follows would only repeat it in other words
@@ -283,6 +287,15 @@ def _settings(
             reader.real(both, "overload", 0.0, 0, where),
         )
     return found
+
+
+def _key_ids(reader: _Reader, cluster: dict[str, Any]) -> tuple[str, ...]:
+    ids = reader.texts(cluster, "signing_keys", "[cluster]") if "signing_keys" in cluster else ("k1",)
+    if not ids or len(set(ids)) != len(ids) or not all(_KEY_ID.fullmatch(key_id) for key_id in ids):
+        reader.say(
+            "[cluster] signing_keys is to be a list of names, each once, of letters, digits and ._-; the first one signs"
+        )
+    return ids
 
 
 def _without(reader: _Reader, cluster: dict[str, Any]) -> tuple[str, ...]:
