@@ -185,6 +185,23 @@ def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: D
         for at in range(4)
     ]
     s3.put_object(Bucket="lc-none", Key="k", Body=b"x")
+    # Markers go, too: those that newer versions stand in front of, and one that is all that is left.
+    marked = {"Bucket": "lc-versioned", "Key": "non-marked"}
+    s3.put_object(**marked, Body=b"1")
+    s3.delete_object(**marked)
+    last = [s3.put_object(**marked, Body=body)["VersionId"] for body in (b"2", b"3")]
+    sole = {"Bucket": "lc-versioned", "Key": "cur-marker"}
+    version = s3.put_object(**sole, Body=b"1")["VersionId"]
+    s3.delete_object(**sole)
+    s3.delete_object(**sole, VersionId=version)
+    # Without rules: parts of what the native API removes go; those stay that a manifest names which it has copied.
+    s3.create_bucket(Bucket="lc-swept")
+    kept_parts = [f"kept/{upload(s3, 'lc-swept', 'kept')}/1", f"named/{upload(s3, 'lc-swept', 'named')}/1"]
+    upload(s3, "lc-swept", "lost")
+    where = {"Destination": "lc-none/copy"}
+    assert cluster.request("COPY", "/lc-swept/named?multipart-manifest=get", headers=where).status == 201
+    for key in ("named", "lost"):
+        assert cluster.request("DELETE", f"/lc-swept/{key}").status == 204
     time.sleep(DAY + 0.5)
     s3.put_object(Bucket="lc-plain", Key="old/rewritten", Body=b"anew")
     said = daemons.passed()
@@ -205,7 +222,11 @@ def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: D
         ids[2],
     ]
     assert [item["Key"] for item in listed["Versions"] if item["Key"] == "current"] == ["current"]
-    assert names(s3, "lc-none") == ["k"]
+    assert names(s3, "lc-none") == ["copy", "k"]
+    assert "cur-marker" not in {item["Key"] for item in listed["DeleteMarkers"]}
+    assert [item["VersionId"] for item in listed["Versions"] if item["Key"] == "non-marked"] == last[::-1]
+    assert sorted(segments(cluster, "lc-swept")) == kept_parts
+    assert cluster.request("GET", "/lc-none/copy").body == b"part"
 
 
 def test_a_killed_daemon_harms_nothing(s3: Any, cluster: Cluster, daemons: Daemons) -> None:
