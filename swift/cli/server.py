@@ -17,8 +17,11 @@ def make_server(
     listener: Any, app: Any, conf: Mapping[str, Any], logger: Any, on_done: Callable[..., None]
 ) -> Any:
     """Our HTTP server on a listening socket."""
+    from swift.wire.guard import guarded
     from swift.wire.server import Server
 
+    if conf["__section__"] != "proxy-server":
+        app = guarded(app, conf, logger)
     return Server(listener, app, conf, logger, on_done)
 
 

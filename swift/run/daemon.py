@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from optparse import OptionParser
 from typing import Any, NoReturn
 
-from swift.core import clock, hashing, swift_dir
+from swift.core import backend_security, clock, hashing, swift_dir
 from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
@@ -244,6 +244,7 @@ def run_daemon(
             logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose)})
         hashing.hash_config()
+        backend_security.current()
         become(account)
     except (SwiftError, ValueError) as err:
         print(err, file=sys.stderr)

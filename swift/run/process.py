@@ -81,7 +81,8 @@ class Service:
         self.path = path
         self.section = section
         self._global_conf = dict(global_conf or {})
-        self.conf = {**_SERVER_DEFAULTS.get(section, {}), **app_conf(path, section, self._global_conf)}
+        options = app_conf(path, section, self._global_conf)
+        self.conf = {**_SERVER_DEFAULTS.get(section, {}), **options, "__section__": section}
         self.swift_dir = swift_dir.use(self.conf.get("swift_dir"))
         self.logger = get_logger(self.conf, section, log_to_console=verbose, log_route="wsgi")
         self.servers_per_port = (

@@ -59,7 +59,7 @@ class ConnectionPool:
     def fresh(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
         """A new connection. Raises ConnectError."""
         key = (ip, port)
-        return BackendConnection(open_stream(key, conn_timeout), self, key)
+        return BackendConnection(open_stream(key, conn_timeout), self, key, is_signed=True)
 
     def put(self, conn: BackendConnection) -> None:
         """Keeps an idle connection for the next caller."""
