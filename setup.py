@@ -44,6 +44,7 @@ setup(
         "lxml>=4.9",
         "rich>=13",
         "python-swiftclient>=4.4",
+        "tomli>=2; python_version < '3.11'",
     ],
     extras_require={
         "kms": ["castellan>=4.0"],
