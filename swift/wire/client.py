@@ -13,6 +13,7 @@ from typing import Protocol
 
 from swift.engine.stream import Stream, wait_readable_any
 from swift.wire.signing import finished
+from swift.wire.tls import TlsStream
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
@@ -98,7 +99,9 @@ class BackendConnection:
         "stream",
     )
 
-    def __init__(self, stream: Stream, pool: Keeper, key: tuple[str, int], is_signed: bool = False) -> None:
+    def __init__(
+        self, stream: Stream | TlsStream, pool: Keeper, key: tuple[str, int], is_signed: bool = False
+    ) -> None:
         """`is_signed`: it leads to a node of this cluster, so that what is sent carries the cluster's signature, if it has one."""
         self.stream = stream
         self._is_signed = is_signed
@@ -543,5 +546,9 @@ def wait_any(connections: Iterable[BackendConnection], seconds: float | None) ->
     ready = [c for c in connections if c.buffer]
     if ready:
         return ready
-    streams = set(map(id, wait_readable_any([c.stream for c in connections], seconds)))
-    return [c for c in connections if id(c.stream) in streams]
+    carriers = [c.stream if isinstance(c.stream, Stream) else c.stream.carrier for c in connections]
+    ready = [c for c in connections if not isinstance(c.stream, Stream) and c.stream.holds_input()]
+    if ready:
+        return ready
+    streams = set(map(id, wait_readable_any(carriers, seconds)))
+    return [c for c, carrier in zip(connections, carriers, strict=True) if id(carrier) in streams]
