@@ -18,13 +18,13 @@ _MAKERS = (*_WRITERS, "tempurl", "container_sync", "dlo")
 # What believes system metadata and backend headers, or acts on what a request says with rights of its own.
 _BELIEVERS = (
     "listing_formats", "container_sync", "tempurl", "ratelimit", "read_only", "s3token", "staticweb", "keymaster", "kms_keymaster",
-    "kmip_keymaster", "encryption", "object_lock", *_WRITERS, *AUTH,
+    "kmip_keymaster", "encryption", "customer_keys", "object_lock", *_WRITERS, *AUTH,
 )  # fmt: skip
 _KEYMASTERS = ("keymaster", "kms_keymaster", "kmip_keymaster")
 # None of ours recognises tokens of Keystone: that is left to others.
 _OURS = frozenset((
     "catch_errors", "gatekeeper", "healthcheck", "proxy_logging", "memcache", "name_check", "cname_lookup", "domain_remap", "crossdomain",
-    "list_endpoints", "recon", "xprofile", "backend_ratelimit", *_BELIEVERS,
+    "list_endpoints", "recon", "xprofile", "backend_ratelimit", "console", *_BELIEVERS,
 ))  # fmt: skip
 
 
@@ -41,6 +41,10 @@ REFUSED = (
         ("gatekeeper",), _BELIEVERS, "it would see system metadata and backend headers that clients made up"
     ),
     Rule(_WRITERS, ("encryption",), "what it writes would be stored without encryption"),
+    Rule(
+        _WRITERS, ("customer_keys",), "what customers encrypt would be assembled and copied as it is stored"
+    ),
+    Rule(("customer_keys",), ("encryption",), "it would see what is encrypted for all"),
     Rule(_MAKERS, ("object_lock",), "what it removes would be removed although it is locked"),
     Rule(_KEYMASTERS, ("encryption",), "there would be no keys"),
 )
@@ -56,6 +60,7 @@ WARNED = (
     Rule(("s3api",), AUTH, "S3 requests would be nobody's"),
     Rule(("s3api",), ("s3token",), "it would see no signature"),
     Rule(("s3token",), ("keystoneauth",), "S3 requests would be nobody's"),
+    Rule(AUTH, ("console",), "nobody would see the operator's view"),
     Rule(AUTH, ("staticweb", "copy", "container_quotas", "account_quotas"), "they need to know who asks"),
     Rule(("staticweb",), ("slo", "dlo"), "it would serve manifests"),
     Rule(("copy",), ("container_quotas", "account_quotas"), "copies would not count"),

@@ -13,6 +13,7 @@ from typing import Any
 from swift.core import backend_security, clock
 from swift.core.backend_security import OFF, REQUIRE
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.shared_tables import COMPONENT
 from swift.wire.call import Application
 from swift.wire.input import RequestBody
 from swift.wire.serving import HEAD
@@ -40,7 +41,7 @@ class Guard:
     def __init__(self, app: Application, conf: Mapping[str, Any], logger: Any) -> None:
         self._app = app
         self._logger = logger
-        self._metrics = get_metrics(conf, str(conf.get("__section__") or "backend"), logger)
+        self._metrics = get_metrics(conf, str(conf.get(COMPONENT) or "backend"), logger)
         self._next_line = 0.0
         self._untold = 0
 

@@ -56,6 +56,7 @@ HOMES = [
     ("swift/s3/notifications/daemon.py", ["s3-notifier"]),
     ("swift/s3/notifications/targets/", ["s3-notifier"]),
     ("swift/s3/", ["proxy-server"]),
+    ("swift/console/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),
@@ -65,11 +66,15 @@ HOMES = [
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
     ("swift/run/", SERVERS),
+    ("swift/telemetry/disk_watch.py", ["account-server", "container-server", "object-server"]),
+    ("swift/telemetry/shared_tables.py", ["account-server", "container-server", "object-server"]),
+    ("swift/telemetry/node_metrics.py", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/node_", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/", SERVERS),
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
     ("swift/cli/dispersion.py", ["dispersion"]),
+    ("swift/cli/recon_cron.py", ["object-server"]),
     ("swift/cli/drive_audit.py", ["drive-audit"]),
     ("swift/cli/", SERVERS),
 ]
@@ -84,7 +89,7 @@ ELSEWHERE = {
     "workers": SERVERS,
     "swift_dir": SERVERS,
 }
-NONE = {"__file__", "__name__", "__section__"}
+NONE = {"__file__", "__name__"}
 # Read under names that the search below does not see.
 COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},

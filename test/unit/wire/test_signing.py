@@ -12,6 +12,7 @@ from running_server import read_all, read_until
 from swift.core import backend_security, clock
 from swift.core.backend_security import LOOK_SECONDS, Settings
 from swift.telemetry import prometheus
+from swift.telemetry.shared_tables import COMPONENT
 from swift.wire import direct, guard, signing
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
@@ -59,7 +60,7 @@ def storage(start, monkeypatch):
         def warning(self, text, *args):
             logged.append(text % args)
 
-    app.server = start(guard.guarded(app, {"__section__": "object-server"}, Logger()))
+    app.server = start(guard.guarded(app, {COMPONENT: "object-server"}, Logger()))
     app.logged = logged
     app.node = {"ip": "127.0.0.1", "port": app.server.port, "device": "sda"}
     app.node.update(replication_ip="127.0.0.1", replication_port=app.server.port)
