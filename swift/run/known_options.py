@@ -456,6 +456,7 @@ _OPTIONS = frozenset(
         "tls_keyfile",
         "token_life",
         "topic",
+        "trace_sample_rate",
         "trans_id_suffix",
         "tries",
         "trust_id",
