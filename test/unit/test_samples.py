@@ -56,6 +56,7 @@ HOMES = [
     ("swift/s3/notifications/daemon.py", ["s3-notifier"]),
     ("swift/s3/notifications/targets/", ["s3-notifier"]),
     ("swift/s3/", ["proxy-server"]),
+    ("swift/console/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),
@@ -72,6 +73,7 @@ HOMES = [
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
     ("swift/cli/dispersion.py", ["dispersion"]),
+    ("swift/cli/recon_cron.py", ["object-server"]),
     ("swift/cli/drive_audit.py", ["drive-audit"]),
     ("swift/cli/", SERVERS),
 ]
