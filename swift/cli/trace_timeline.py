@@ -35,6 +35,8 @@ class Timeline:
             events, key=lambda event: (event.at is None, event.start, -(event.seconds or 0), event.who)
         )
         fronts = [event for event in self.events if event.is_front]
+        if not fronts:  # what a filter has taken over has its name, the client's own request, too
+            fronts = [event for event in self.events if event.details.get("client")]
         self.front = max(fronts, key=lambda event: event.seconds or 0, default=None)
         timed = [event for event in self.events if event.at is not None]
         self.begin = self.front.start if self.front else (timed[0].start if timed else 0.0)

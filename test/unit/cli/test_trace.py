@@ -235,3 +235,11 @@ def test_access_lines_with_odd_fields_are_events(at, text):
     timeline = Timeline(TXN, [parse(line, "x"), parse(storage("s", "sdb1", 1.0).encode(), "y")])
     json.dumps(timeline.as_json())
     timeline.as_text(80)
+
+
+def test_a_clients_request_that_a_filter_took_over_is_the_one_that_took_longest():
+    copy = PROXY.replace(" - 0.0200 - -", " - 0.0200 SSC -").replace("PUT", "COPY")
+    read = copy.replace("0.0200", "0.0050").replace("COPY", "GET")
+    info = read.replace("127.0.0.1 127.0.0.1", "- -").replace("0.0050 SSC", "0.9000 GET_ACCOUNT_INFO")
+    timeline = Timeline(TXN, [parse(line.encode(), "proxy") for line in (info, read, copy)])
+    assert timeline.as_json()["request"].startswith("COPY ")
