@@ -8,6 +8,7 @@ import pytest
 
 from swift.cli.cluster_command import main
 from swift.core import clock
+from swift.core.backend_security import read_keys
 from swift.ring.builder import RingBuilder
 from swift.ring.format import RingData
 
@@ -288,7 +289,8 @@ def test_keys_between_nodes_change_one_after_the_other(store):
     told = store.run("apply")
     assert "~ backend-keys" in told and first.split()[1] not in told
     assert re.fullmatch(f"b [0-9a-f]{{64}}\n{first}", store.file("s2", "backend-keys"))
-    assert (store.out / "s2/etc/swift/backend-keys").stat().st_mode & 0o077 == 0
+    path = store.out / "s2/etc/swift/backend-keys"
+    assert path.stat().st_mode & 0o077 == 0 and list(read_keys(str(path))) == ["b", "a"]
     store.describe(HEAD + nodes(3))
     assert "- backend-keys" in store.run("apply")
     assert not (store.out / "s2/etc/swift/backend-keys").exists()
