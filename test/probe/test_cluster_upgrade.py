@@ -131,11 +131,11 @@ def test_nodes_change_over_one_at_a_time_and_back(store):
             store.put(node)
             store.assert_nothing_is_missing(node)
             store.assert_nothing_is_missing(other)
-    for node in (
-        store.nodes
-    ):  # updates that waited for a container server that was being changed over, of either implementation
+    for (
+        node
+    ) in store.nodes:  # updates that either has left for a container server that was being changed over
         words = [
-            str(REFERENCE / "swift-object-updater"),
+            str(BIN / "swift-object-updater"),
             f"{store.home}/{node}/etc/object-server.conf",
             "once",
         ]
