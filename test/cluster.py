@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import http.client
 import io
-import itertools
 import os
 import pathlib
 import signal
@@ -20,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
+from test.ports import free_ports
 
 
 class Answer:
@@ -152,31 +152,3 @@ def wait_for_port(ip: str, port: int) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
-
-
-_bases = itertools.count(20000 + (os.getpid() * 100) % 12000, 100)
-
-
-def free_ports() -> tuple[int, int]:
-    """(a free port for the proxy, the first of a free range for the storage servers); never the same ones twice.
-
-    All below the ports that the kernel gives to connections: a connection to a server that has not started yet may get
-    the very port that it goes to, and then it has reached itself.
-    """
-    for base in _bases:
-        if base > 32_000:
-            base = 10_000 + base % 10_000
-        wanted = [(f"127.0.0.{node}", base + 10 * node + offset) for node in NODES for offset in range(3)]
-        if all(is_free(*address) for address in (("127.0.0.1", base), *wanted)):
-            return base, base
-    raise AssertionError("no end")
-
-
-def is_free(ip: str, port: int) -> bool:
-    """True if nobody listens there."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((ip, port))
-        except OSError:
-            return False
-    return True

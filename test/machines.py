@@ -82,7 +82,7 @@ class Machines(Cluster):
         old = self.layout
         self.layout: ApartLayout = ApartLayout(
             old.home,
-            port=8080 if apart else _free_pair(old.port),
+            port=8080 if apart else old.port,
             base_port=6200 if apart else old.base_port,
             subnet=self.network.subnet if self.network else "",
         )
@@ -322,15 +322,3 @@ def _users(path: str) -> list[str]:
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found.append(f"{process.name} {words}")
     return found
-
-
-def _free_pair(port: int) -> int:
-    """The first of PROXIES free ports in a row."""
-    while True:
-        try:
-            for number in range(PROXIES):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port + number))
-            return port
-        except OSError:
-            port = 21000 + (port + 7) % 9000

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from test.cluster import free_ports
+from test.ports import free_port
 
 
 class StandIn:
@@ -125,7 +125,7 @@ class Memcached:
     """The real one, in a process of its own."""
 
     def __init__(self):
-        self.port = free_ports()[0]
+        self.port = free_port()
         self.name = f"127.0.0.1:{self.port}"
         self.start_again()
 

@@ -17,8 +17,8 @@ from swift.account.server import AccountServer
 from swift.container.broker import ContainerBroker
 from swift.container.server import ContainerServer
 from swift.core.hashing import hash_path
-from test.cluster import free_ports
 from test.databases import Logger, call, make_conf
+from test.ports import free_port
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 # its package has the name of ours
@@ -132,7 +132,7 @@ def test_a_container_is_written_by_both_in_turn(conf, tmp_path):
 
     app = ContainerServer(conf, Logger())
     fill(app)
-    port = free_ports()[0]
+    port = free_port()
     text = f"""
 [DEFAULT]
 swift_dir = {conf["swift_dir"]}
@@ -224,7 +224,7 @@ def test_the_reference_replaces_databases_under_our_hands(conf, tmp_path):
     path = container_path(conf)
     broker = ContainerBroker(path)
     broker.commit_pending()
-    port = free_ports()[0]
+    port = free_port()
     server_conf = tmp_path / "reference.conf"
     server_conf.write_text(
         f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nworkers = 0\nuser = {getpass.getuser()}\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,8 @@ from typing import Any
 
 import kombu
 import pytest
+
+from test.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 # Debian's command becomes another user when root calls it.
@@ -42,12 +43,7 @@ DELIVER = """
 
 class Broker:
     def __init__(self, folder: Path) -> None:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as one,
-            socket.create_server(("127.0.0.1", 0)) as two,
-            socket.create_server(("127.0.0.1", 0)) as three,
-        ):
-            self.port, distribution, self.names = (found.getsockname()[1] for found in (one, two, three))
+        self.port, distribution, self.names = free_port(), free_port(), free_port()
         self.environment = {
             **os.environ,
             "HOME": str(folder),

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from test.ports import free_port
 from test.s3_clients import s3_client
 
 MB = 1024 * 1024
@@ -124,8 +125,7 @@ class Registry:
     """Docker's registry, with its blobs in a bucket."""
 
     def __init__(self, folder: Path, host: str, bucket: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v2"
         self.conf = folder / "registry.yml"
         self.conf.write_text(

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import Client, assert_logs_are_clean
 
 from test.filtered import Filtered
+from test.users import Client, assert_logs_are_clean
 
 TEXT = b"0123456789"
 MD5 = "781e5e245d69b566979b86e28d23f2c7"

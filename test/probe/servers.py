@@ -4,28 +4,18 @@ import http.client
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 
+from test.ports import free_port
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def free_port(low=21000, high=21999):
-    for port in range(low + os.getpid() % 500, high):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()

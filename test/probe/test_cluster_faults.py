@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from test.cluster import NODES, Cluster, free_ports, wait_for_port
+from test.cluster import NODES, Cluster, wait_for_port
+from test.ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def shared(faultless, tmp_path_factory):
         yield running
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "not in time"
@@ -388,7 +389,7 @@ def test_writers_and_deleters_of_one_object(cluster, container, deleting):
 @pytest.fixture
 def with_memcached(tmp_path):
     """(a cluster that uses memcached, the memcached process)."""
-    port = free_ports()[0]
+    port = free_port()
     memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port)])
     try:
         wait_for_port("127.0.0.1", port)

@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
-from servers import environment, free_port, wait_until
+from servers import environment, wait_until
 
 from test import disks
+from test.ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BODY = b"x" * 4096
@@ -20,7 +21,7 @@ class Client:
     """One object server with two devices, sda on the file system that will hang."""
 
     def __init__(self, root, tmp_path):
-        self.port = free_port(22000, 22999)
+        self.port = free_port()
         (tmp_path / "swift.conf").write_text(
             "[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = changeme\n"
         )

@@ -10,9 +10,10 @@ import threading
 import time
 
 import pytest
-from servers import ROOT, environment, free_port, wait_until
+from servers import ROOT, environment, wait_until
 
 from swift.core.hashing import hash_path, set_hash_config
+from test.ports import free_port
 
 STALL = 1.0
 CLIENTS = 24
@@ -25,7 +26,7 @@ class Node:
     def __init__(self, directory, devices, mount_check):
         self.directory = directory
         self.devices = devices
-        self.port = free_port(26000, 26999)
+        self.port = free_port()
         set_hash_config("", "x")
         (directory / "swift.conf").write_text("[swift-hash]\nswift_hash_path_suffix = x\n")
         self.conf = directory / "object-server.conf"

@@ -8,7 +8,7 @@ import pytest
 
 from swift.cli import saio
 from swift.cli.saio_layout import Layout
-from test.cluster import free_ports
+from test.ports import free_ports
 
 
 @pytest.fixture

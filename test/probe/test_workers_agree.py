@@ -10,8 +10,9 @@ import sys
 
 import pytest
 
-from test.cluster import Cluster, free_ports, wait_for_port
+from test.cluster import Cluster, wait_for_port
 from test.memcacheds import best_memcached
+from test.ports import free_port
 
 ROUNDS = 192
 CONNECTIONS = 16
@@ -48,7 +49,7 @@ class Front:
 def second_proxy(cluster, directory=None):
     """Another proxy of the same cluster: of this node, or (with a directory for its table of changes) of another."""
     layout = cluster.layout
-    port = free_ports()[0]
+    port = free_port()
     conf = layout.etc / "proxy-2.conf"
     text = layout.proxy_conf.read_text().replace(f"bind_port = {layout.port}", f"bind_port = {port}")
     conf.write_text(text.replace("/proxy.log", "/proxy-2.log"))
