@@ -34,8 +34,18 @@ class Answer:
         return f"{self.status} {self.headers} {self.body[:200]!r}"
 
 
+# A slow machine alone is no reason for copies elsewhere, for rows that come later, or for answers before all copies are there.
+PATIENCE = "node_timeout = 60\nconn_timeout = 10\ncontainer_update_timeout = 30\n"
+PATIENCE_OF_PROXIES = "node_timeout = 60\nconn_timeout = 10\npost_quorum_timeout = 30\n"
+
+
 class Cluster:
-    """A running all-in-one cluster; use as a context manager."""
+    """A running all-in-one cluster; use as a context manager.
+
+    is_patient: who hangs or is slow is waited for, so that what is looked at after an answer is what all servers have. Who is dead is not.
+    """
+
+    is_patient = True
 
     def __init__(self, home: pathlib.Path, memcache: str = "") -> None:
         port, base = free_ports()
@@ -46,6 +56,10 @@ class Cluster:
     def write(self) -> None:
         """Folders, rings and configuration, for tests that change them before the start."""
         saio_layout.write(self.layout)
+        if self.is_patient:
+            for path in self.layout.etc.glob("object-server/*.conf"):
+                _add(path, PATIENCE)
+            _add(self.layout.proxy_conf, PATIENCE_OF_PROXIES)
         self._written = True
 
     def __enter__(self) -> Cluster:
@@ -76,7 +90,7 @@ class Cluster:
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> Answer:
         """One request without credentials."""
-        connection = http.client.HTTPConnection(self.layout.ip, self.layout.port, timeout=30)
+        connection = http.client.HTTPConnection(self.layout.ip, self.layout.port, timeout=120)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             return Answer(connection.getresponse())
@@ -141,9 +155,13 @@ class Cluster:
             saio._reset(self.layout.home, argparse.Namespace(yes=True))
 
 
+def _add(path: pathlib.Path, lines: str) -> None:
+    path.write_text(path.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\n{lines}", 1))
+
+
 def wait_for_port(ip: str, port: int) -> None:
-    """Returns when something accepts connections there (an error after 30 s)."""
-    end = time.monotonic() + 30
+    """Returns when something accepts connections there (an error after 60 s)."""
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection((ip, port), 1).close()

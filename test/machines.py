@@ -54,6 +54,8 @@ class Machines(Cluster):
     `options`: name of a section → options that are added to it, in all files that have it; `quick`: daemons make a pass every 3 s.
     """
 
+    is_patient = False
+
     def __init__(
         self,
         home: pathlib.Path,

@@ -264,7 +264,7 @@ def test_the_reference_replaces_databases_under_our_hands(conf, tmp_path):
         statuses = replacer.stdout.read().split()
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(60)
     assert len(statuses) > 2 and set(statuses) == {"204"}, "it was to replace the file now and then"
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)

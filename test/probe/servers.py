@@ -91,7 +91,7 @@ class Server:
 
     def get(self, path="/", connection=None):
         """(worker pid, its parent, generation, user id) as the application tells them."""
-        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         own.request("GET", path)
         answer = own.getresponse()
         body = answer.read().decode()
@@ -160,7 +160,7 @@ class Load:
                     self.answers.append(self.server.get()[2])
                     continue
                 if connection is None or connection.sock is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+                    connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
                 self.answers.append(self.server.get(connection=connection)[2])
             except Exception as err:
                 self.failures.append(repr(err))

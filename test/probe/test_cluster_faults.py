@@ -83,7 +83,7 @@ def upload_during(cluster, container, action, before=20, after=40):
         wait_until(lambda: done() >= before)
         action()
         mark = done()
-        wait_until(lambda: done() >= mark + after, 40)
+        wait_until(lambda: done() >= mark + after, 120)
     finally:
         for uploader in uploaders:
             uploader.stopping = True
@@ -267,7 +267,7 @@ def test_full_disks_refuse_and_keep_nothing(cluster, container, size):
         assert len(answer.body) < 300
         assert cluster.request("PUT", f"{container}-other").status in (503, 507)
         assert cluster.request("GET", f"{container}/before").body == b"x" * size
-        assert left_over(cluster) == []
+        wait_until(lambda: not left_over(cluster))
         # Deleting is what makes room: it must go on working.
         cluster.kill("proxy")
         cluster.revive("proxy")
@@ -294,7 +294,7 @@ def update_once(cluster):
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr

@@ -57,4 +57,4 @@ def test_ports_come_and_go_with_the_ring(server):
     server.port = second
     server.write_conf(generation="2")
     server.signal(signal.SIGUSR1)
-    wait_until(lambda: server.generation() == "2" and len(server.workers()) == 2, 30)
+    wait_until(lambda: server.generation() == "2" and len(server.workers()) == 2)
