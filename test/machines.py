@@ -177,7 +177,7 @@ class Machines(Cluster):
         """The disk of a node that does not run forgets all that was not synced, and comes back."""
         path = str(self.path_of(device))
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", path], check=True, capture_output=True)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while subprocess.run(["umount", path], capture_output=True).returncode:
             if time.monotonic() > end:
                 raise OSError(f"{path} cannot be unmounted: {_users(path)} use it")

@@ -132,7 +132,7 @@ class Memcached:
     def start_again(self):
         command = ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "16"]
         self.process = subprocess.Popen([*command, *(["-u", "root"] if os.geteuid() == 0 else [])])
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -203,7 +203,7 @@ class ObjectNodes:
                 [*self._command(node, "swift-object-replicator"), str(self.conf(node)), "once", "-v", *args],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 env=self._environ(node),
                 start_new_session=True,
             )
@@ -246,7 +246,7 @@ class ObjectNodes:
         sent["X-Timestamp"] = str(timestamp or f"{time.time():.5f}")
         if method == "PUT":
             sent.setdefault("Content-Type", "text/plain")
-        connection = http.client.HTTPConnection(f"127.0.0.{node}", self.base + node, timeout=30)
+        connection = http.client.HTTPConnection(f"127.0.0.{node}", self.base + node, timeout=120)
         try:
             connection.request(method, f"/{disk}/{part}/a/c/{quote(name)}", body or None, sent)
             answer = connection.getresponse()

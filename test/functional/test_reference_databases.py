@@ -34,7 +34,7 @@ NAMES = ["a", "photos/me.jpg", "日本", 'x"&<', "d/e/f", "\N{PILE OF POO}", "o 
 
 def info(tool, conf, path, *options):
     command = [pathlib.Path(REFERENCE, tool), "-d", conf["swift_dir"], *options, path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     return {
         line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip()
@@ -152,7 +152,7 @@ use = egg:swift#container
 """
     process = serve("swift-container-server", text, tmp_path, "container-server")
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -86,7 +86,7 @@ class Broker:
             pass
         self.process.wait()
         # It is in the group of another process by then, and nobody else's of this number.
-        subprocess.run(["epmd", "-port", str(self.names), "-kill"], capture_output=True, timeout=10)
+        subprocess.run(["epmd", "-port", str(self.names), "-kill"], capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def deliver(broker: Broker, count: int, **conf: str) -> str:
     told = {"type": "amqp", "url": broker.url, "timeout": "5", **conf}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(DELIVER), json.dumps(told), str(count)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -161,7 +161,7 @@ def test_the_swift_command(linked, box, tmp_path):
     def swift(*more):
         done = subprocess.run(
             [sys.executable, "-m", "swiftclient.shell", *words, *more],
-            env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -12,11 +12,18 @@ from swift.engine.mounts import is_memory_file_system
 from swift.engine.xattrs import user_xattr_limit
 
 MEMORY = "/dev/shm"
-# What these say of threads, syncs and whoever waits holds on a disk only: in memory nothing waits for a disk.
+# What these say of threads, syncs and whoever waits holds on a disk only: in memory nothing waits for a disk, and calls run inline.
 ON_DISK = {
+    "test_account_reports",
+    "test_account_server",
+    "test_appends",
     "test_at_once",
+    "test_container_server",
+    "test_container_updater",
+    "test_devices_looked_at",
     "test_hung_disk",
     "test_moves",
+    "test_pending",
     "test_uring",
 }
 
