@@ -35,8 +35,9 @@ class Answer:
 
 
 # A slow machine alone is no reason for copies elsewhere, for rows that come later, or for answers before all copies are there.
-PATIENCE = "node_timeout = 60\nconn_timeout = 10\ncontainer_update_timeout = 30\n"
-PATIENCE_OF_PROXIES = "node_timeout = 60\nconn_timeout = 10\npost_quorum_timeout = 30\n"
+PATIENCE = "node_timeout = 60\nconn_timeout = 10\n"
+PATIENCE_OF_OBJECT_SERVERS = "container_update_timeout = 30\n"
+PATIENCE_OF_PROXIES = "post_quorum_timeout = 30\n"
 
 
 class Cluster:
@@ -57,9 +58,9 @@ class Cluster:
         """Folders, rings and configuration, for tests that change them before the start."""
         saio_layout.write(self.layout)
         if self.is_patient:
-            for path in self.layout.etc.glob("object-server/*.conf"):
-                _add(path, PATIENCE)
-            _add(self.layout.proxy_conf, PATIENCE_OF_PROXIES)
+            for path in self.layout.etc.glob("*-server/*.conf"):
+                _add(path, PATIENCE + (PATIENCE_OF_OBJECT_SERVERS if "object" in path.parent.name else ""))
+            _add(self.layout.proxy_conf, PATIENCE + PATIENCE_OF_PROXIES)
         self._written = True
 
     def __enter__(self) -> Cluster:

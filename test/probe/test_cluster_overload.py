@@ -60,8 +60,9 @@ class Crowd:
                 f"{self.verb} /v1/AUTH_test/c/{name} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {self.token}\r\n"
                 f"Content-Length: {len(body)}\r\n\r\n"
             ).encode() + body
-            # A kept connection may be closed for the sake of others just when it is used: then it is asked for anew.
-            for _ in range(3):
+            # A connection that is silent may be closed for the sake of others just when it is used, a new one too if we are slow to send what
+            # we want: then it is asked for anew.
+            for _ in range(40):
                 stream = stream or await asyncio.open_connection(*self.address)
                 try:
                     stream[1].write(request)

@@ -33,7 +33,7 @@ def test_the_proxy_is_asked_only_when_all_nodes_listen(tmp_path, monkeypatch):
             sock.bind((ip, port))
             sock.listen(5)
             listening.append(sock)
-        waiter.join(10)
+        waiter.join(60)
         assert asked == [len(layout.addresses())]
 
 

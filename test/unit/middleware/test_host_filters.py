@@ -397,7 +397,7 @@ class NameServer:
     def end(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"end", self.address)
-        self.thread.join(5)
+        self.thread.join(60)
         self.socket.close()
 
 

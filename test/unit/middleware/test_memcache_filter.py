@@ -57,7 +57,7 @@ def test_a_server_at_the_usual_place_is_used_if_it_is_memcached(tmp_path, monkey
     thread = raw_threading.Thread(target=serve)
     thread.start()
     cache = load(tmp_path)
-    thread.join(10)
+    thread.join(60)
     listener.close()
     assert asked == [b"version\r\n"]
     assert type(cache) is kind
