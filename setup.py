@@ -44,6 +44,7 @@ setup(
         "lxml>=4.9",
         "rich>=13",
         "python-swiftclient>=4.4",
+        "tomli>=2; python_version < '3.11'",
     ],
     extras_require={
         "kms": ["castellan>=4.0"],
@@ -96,6 +97,7 @@ setup(
             "container_sync = swift.middleware.container_sync:filter_factory",
             "symlink = swift.middleware.symlink:filter_factory",
             "listing_formats = swift.middleware.listing_formats:filter_factory",
+            "customer_keys = swift.middleware.customer_keys:filter_factory",
             "object_lock = swift.s3.object_lock.native:filter_factory",
             "s3api = swift.s3.filter:filter_factory",
             "s3token = swift.s3.token:filter_factory",

@@ -78,13 +78,16 @@ class Side:
             ]  # fmt: skip
             self.to_servers("UPDATE", path, rows)
 
-    def cut(self, container: str, bounds: list[str], state: int) -> list[dict[str, object]]:
-        """Shard ranges up to each of the bounds and behind the last one, in the root; its databases get their new name."""
+    def cut(self, container: str, bounds: list[str], rows: int) -> list[dict[str, object]]:
+        """Active shard ranges up to each of the bounds and behind the last one, in the root; its databases get their new name.
+
+        `rows`: that each of them is said to have.
+        """
         ranges = [
-            _range(f".shards_AUTH_test/{container}-{at}", lower, upper, state)
+            _range(f".shards_AUTH_test/{container}-{at}", lower, upper, 40, rows)
             for at, (lower, upper) in enumerate(zip(["", *bounds], [*bounds, ""], strict=True))
         ]
-        own = {**_range(f"AUTH_test/{container}", "", "", 70), "epoch": EPOCH}
+        own = {**_range(f"AUTH_test/{container}", "", "", 70, 0), "epoch": EPOCH}
         self.to_servers("PUT", f"/AUTH_test/{container}", [own, *ranges], Backend_Record_Type="shard")
         part, nodes = self.ring.get_nodes("AUTH_test", container)
         digest = hash_path("AUTH_test", container)
@@ -99,7 +102,7 @@ class Side:
     def make_shards(self, names: list[str], count: int) -> None:
         per_shard = len(names) // count
         bounds = [names[at * per_shard - 1] for at in range(1, count)]
-        ranges = self.cut("shards", bounds, 40)
+        ranges = self.cut("shards", bounds, per_shard)
         for at, item in enumerate(ranges):
             path = f"/{item['name']}"
             last = None if at == count - 1 else (at + 1) * per_shard
@@ -149,9 +152,16 @@ class Side:
         return spent / len(names) * 1000
 
 
-def _range(name: str, lower: str, upper: str, state: int) -> dict[str, object]:
+def names_of(rows: int) -> list[str]:
+    """That many names in order, thirty of them in each folder."""
+    digits = len(str(rows))
+    return [f"{at // 30:0{digits}d}/{at:0{digits}d}" for at in range(rows)]
+
+
+def _range(name: str, lower: str, upper: str, state: int, rows: int) -> dict[str, object]:
     return {
-        "name": name, "timestamp": OLD, "lower": lower, "upper": upper, "object_count": 1, "bytes_used": 1, "meta_timestamp": OLD,
+        "name": name, "timestamp": OLD, "lower": lower, "upper": upper, "object_count": rows, "bytes_used": rows,
+        "meta_timestamp": OLD,
         "deleted": 0, "state": state, "state_timestamp": OLD, "epoch": None, "reported": 1, "tombstones": 0,
     }  # fmt: skip
 
@@ -184,7 +194,8 @@ def compare(sides: list[Side], names: list[str], turns: int) -> list[str]:
                 note("with delimiter" if what == "shards" else "with delimiter, plain", side, groups)
             for container in ("plain", "shards"):
                 for at in range(4):
-                    name = f"{chance.randrange(1000):03d}/put-{turn}-{at}"
+                    folder = chance.choice(names).partition("/")[0]
+                    name = f"{folder}/put-{turn}-{at}"
                     note(f"PUT into {container}", side, side.timed("PUT", f"/{container}/{name}", BODY))
     lines = []
     ours, theirs = (side.name for side in sides)
@@ -215,15 +226,16 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=30000)
     parser.add_argument("--ranges", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--port", type=int, default=PORT, help="the first of a hundred")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/sharding"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the clusters end
-    names = [f"{at // 30:03d}/{at:07d}" for at in range(options.rows)]
+    names = names_of(options.rows)
     sides: list[Side] = []
     memcached = []
     try:
         for number, (name, folder) in enumerate((("ours", options.ours), ("reference", options.reference))):
-            base = PORT + 50 * number
+            base = options.port + 50 * number
             command = ["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(base + 46)]
             memcached.append(subprocess.Popen(command))
             root = options.root / name
@@ -231,7 +243,7 @@ def main() -> int:
             side = Side(name, folder, root, base, f"127.0.0.1:{base + 46}")
             sides.append(side)
             side.make_shards(names, options.shards)
-            side.cut("cut", [f"n{at:05d}" for at in range(1, options.ranges)], 40)
+            side.cut("cut", [f"n{at:05d}" for at in range(1, options.ranges)], 1)
         for line in compare(sides, names, options.turns):
             print(line, flush=True)
         rows = [f"n{random.randrange(options.ranges):05d}x" for _ in range(200)]

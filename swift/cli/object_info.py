@@ -49,20 +49,20 @@ def _native(text: str) -> str:
     return text.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-def read_metadata(path: str) -> dict[str, str]:
-    """The file's metadata as native text; InfoError when there is none that can be read."""
+def read_metadata(path: str) -> tuple[dict[str, str], int]:
+    """(The file's metadata as native text, how many bytes of it lie behind the body); InfoError when there is none that can be read."""
     if not os.path.exists(path):
         raise InfoError("Data file doesn't exist")
     try:
         with open(path, "rb") as file:
-            stored = object_metadata.read(file.fileno())
+            stored, tail = object_metadata.read_with_tail(file.fileno())
     except ObjectError:
-        stored = {}
+        stored, tail = {}, 0
     except OSError as error:
         raise InfoError(str(error))
     if not stored:
         raise InfoError("Invalid metadata")
-    return {_native(key): value if key == "name" else _native(value) for key, value in stored.items()}
+    return {_native(key): value if key == "name" else _native(value) for key, value in stored.items()}, tail
 
 
 def _policy_of_path(path: str, policies: PolicyCollection) -> StoragePolicy:
@@ -135,16 +135,21 @@ def _crypto_text(stored: str) -> str:
         raise InfoError(f"Bad crypto meta {stored!r}: {error}")
 
 
-def _content_digest(path: str) -> str:
+def _content_digest(path: str, size: int) -> str:
     digest = md5()
     with open(path, "rb") as file:
-        while data := file.read(_CHUNK):
+        while data := file.read(min(_CHUNK, size)):
             digest.update(data)
+            size -= len(data)
     return digest.hexdigest()
 
 
-def print_content_checks(path: str, found: dict[str, str], check_etag: bool) -> None:
-    """Returns True if ETag and length are those of the file's content; without check_etag the content is not read."""
+def print_content_checks(path: str, found: dict[str, str], tail: int, check_etag: bool) -> None:
+    """Returns True if ETag and length are those of the file's content; without check_etag the content is not read.
+
+    `tail`: bytes at the file's end that are metadata.
+    """
+    size = os.path.getsize(path) - tail
     lower = {key.lower(): value for key, value in found.items()}
     etag, length = lower.get("etag"), lower.get("content-length")
     if etag is None:
@@ -152,27 +157,26 @@ def print_content_checks(path: str, found: dict[str, str], check_etag: bool) -> 
     elif not check_etag:
         print(f"ETag: {etag} (not checked)")
     else:
-        digest = _content_digest(path)
+        digest = _content_digest(path, size)
         verdict = "(valid)" if digest == etag else f"doesn't match file hash of {digest}!"
         print(f"ETag: {etag} {verdict}")
     if length is None:
         print(f"Content-Length: {NOT_FOUND}")
         return
-    size = os.path.getsize(path)
     verdict = "(valid)" if length == str(size) else f"doesn't match file length of {size}"
     print(f"Content-Length: {length} {verdict}")
 
 
 def report(path: str, options: Any) -> int:
     policies = use_swift_dir(options.swift_dir)
-    found = read_metadata(path)
+    found, tail = read_metadata(path)
     policy = _policy_of_path(path, policies)
     if options.policy_name is not None:
         named = policies.get_by_name(options.policy_name)
         if named is not None and named is not policy:
             print("WARNING: Ring does not match policy!\nDouble check your policy name!")
     print_metadata(found, options.drop_prefixes)
-    print_content_checks(path, found, options.check_etag)
+    print_content_checks(path, found, tail, options.check_etag)
     target = _target_of(found.get("name"))
     if target is None:
         raise InfoError("Without a name there are no ring locations")

@@ -53,7 +53,7 @@ USERS: tuple[User, ...] = (
 )
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth "
-    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink object_lock proxy-logging proxy-server"
+    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
 FILTERS = {
@@ -270,7 +270,7 @@ account_autocreate = true
         if name == "s3api":
             sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
             conf += f"sts_key = {sts_key}\nwebsite_domains = website.localhost=AUTH_test\n"
-            conf += "extensions = all\nallow_anonymous = true\n"
+            conf += "extensions = all\nallow_anonymous = true\nallow_insecure_ssec = true\n"
         if name == "tempauth":
             conf += f"fernet_key_saio = {key}\nactive_fernet_key_id = saio\nstorage_url_scheme = default\n{users}\n"
         if name == "versioned_writes":

@@ -31,6 +31,7 @@ _NOT_SENT = frozenset(
 )  # fmt: skip
 _INSIDE = ("x-backend-", "x-object-sysmeta-", "x-object-transient-sysmeta-")
 VERSION_LINK = "x-object-sysmeta-versions-symlink"
+CUSTOMER_SEAL = "x-object-sysmeta-s3api-ssec"
 # Links go on as such, also where the pipeline has no filter that shows them as clients see them.
 _LINK = "x-object-sysmeta-symlink-target"
 
@@ -110,6 +111,8 @@ class RowSender:
         try:
             if found.get(VERSION_LINK):
                 return  # what is versioned here is not sent; its container may have become that lately
+            if found.get(CUSTOMER_SEAL):
+                return  # without its owner's key there is nothing to send but ciphertext
             sent = str(found.get("X-Timestamp") or 0)
             if Timestamp(sent) < when:
                 raise Failed(f"{name}: only an older one was found than the one that is listed")

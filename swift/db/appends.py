@@ -65,7 +65,10 @@ class Appender:
             files = None if self.durable else self._at_once.lock(path, pool)
             if files is not None:
                 size = self._at_once.write(files, row)
-                return self._write_first(path, pool, files, row) if size is None else size
+                if size is not None:
+                    return size
+                if not self._must_not_wait(files, pool):
+                    return self._write_first(path, pool, files, row)
             group = _Group()
             self._waiting[path] = [group]
             # a green thread that nobody knows and so nobody kills: others may hang on the trip as well
@@ -118,7 +121,15 @@ class Appender:
             return self._trip(path, pool, group)
         rows = b"".join(group.rows)
         size = self._at_once.write(files, rows)
-        return self._at_once.write_in_thread(files, rows) if size is None else size
+        if size is not None:
+            return size
+        if self._must_not_wait(files, pool):
+            return self._trip(path, pool, group)
+        return self._at_once.write_in_thread(files, rows)
+
+    def _must_not_wait(self, files: Files, pool: DevicePool) -> bool:
+        """Gives the lock back where the write would wait for a thread, and returns True: all threads may be waiting for that very lock."""
+        return not pool.is_free and self._at_once.give_back(files)
 
     def _trip(self, path: str, pool: DevicePool, group: _Group) -> int:
         """Store a group. Whoever holds the lock for long is not waited for in a thread of the device: others need those."""

@@ -157,22 +157,34 @@ class AtOnce:
         return size + written
 
     def write_in_thread(self, files: Files, rows: bytes) -> int:
-        """As `write`, in a thread of the device. Raises OSError, and as the pool."""
+        """As `write`, in a thread of the device. Raises OSError, and as the pool.
+
+        Whatever becomes of it, the lock is given back: by us if the thread has not begun, else by the thread when it comes to its end.
+        """
         files.written = False
+        call = None
         # asked here: each call of the thread is followed by a wait for the interpreter
         size = os.lseek(files.file, 0, os.SEEK_END) if files.cut is None else files.cut
         try:
-            files.pool.run(_write, files, rows)
+            call = files.pool.submit(_write, files, rows, certain=True)
+            call.wait()
         except BaseException:
             if self._open.get(files.path) is files:
                 del self._open[files.path]
-            files.abandoned = True  # before `written` is looked at: the thread may still have them in hand
-            if files.written:
+            files.abandoned = True  # before the call is looked at: the thread may still have them in hand
+            if files.written or call is None or not call.running:
                 self._let_go(files)
             raise
         files.tick = clock.file_time_ns()
         self._unlock(files)
         return size + len(rows)
+
+    def give_back(self, files: Files) -> bool:
+        """Unlock what is not written to after all, for a trip to do it; False if that may not be, as half a record was left in the file."""
+        if files.cut is not None:
+            return False
+        self._unlock(files)
+        return True
 
     # -- files
 
@@ -261,7 +273,10 @@ after_fork.append(_forget)
 
 
 def _write(files: Files, rows: bytes) -> None:
-    """In a thread: half a record goes before anything else comes."""
+    """In a thread: half a record goes before anything else comes. Nothing is written that nobody waits for any more."""
+    if files.abandoned:
+        files.close()
+        return
     try:
         if files.cut is not None:
             os.ftruncate(files.file, files.cut)

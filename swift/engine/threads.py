@@ -35,6 +35,7 @@ class Call:
         "_raised",
         "_value",
         "cancelled",
+        "certain",
         "done",
         "given_up",
         "patient",
@@ -43,10 +44,11 @@ class Call:
         "waiter",
     )
 
-    def __init__(self, pool: ThreadPool, tick: int, patient: bool) -> None:
+    def __init__(self, pool: ThreadPool, tick: int, patient: bool, certain: bool = False) -> None:
         self._pool = pool
         self.tick = tick  # of the watch, when it was submitted
         self.patient = patient  # it may take as long as it likes once it has begun
+        self.certain = certain  # it is carried out even if nobody waits any more
         self.running = False
         self.cancelled = False
         self.done = False
@@ -74,8 +76,8 @@ class Call:
         self.done = True
 
     def give_up(self) -> None:
-        """Its waiter gets DeviceStuck; what has not begun will never be done. Called in the thread of the waiters."""
-        self.cancelled = True
+        """Its waiter gets DeviceStuck; what has not begun will never be done, unless it is certain. Called in the thread of the waiters."""
+        self.cancelled = not self.certain
         self.given_up = True
 
     def wait(self) -> Any:
@@ -231,7 +233,12 @@ class ThreadPool:
         return self.submit(function, *args, patient=True).wait()
 
     def submit(
-        self, function: Callable[..., Any], *args: Any, patient: bool = False, must: bool = False
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        patient: bool = False,
+        must: bool = False,
+        certain: bool = False,
     ) -> Call:
         """Has function called in a thread; in a pool of one thread the calls come in the order of the submits.
 
@@ -257,7 +264,7 @@ class ThreadPool:
         if self._threads < self.size and pending >= self._threads:
             self._start_thread()
         self._submitted += 1
-        call = Call(self, self._tick, patient)
+        call = Call(self, self._tick, patient, certain)
         self.calls.put((call, function, args))
         if not self._watched and self.bounded:
             self._progress = self._tick
@@ -412,10 +419,18 @@ class DevicePool:
             return function(*args)
         return self._pool.run_long(function, *args)
 
-    def submit(self, function: Callable[..., Any], *args: Any) -> Call:
-        """As `run` without waiting: `Call.wait` gives the result. Not for inline devices."""
+    def submit(self, function: Callable[..., Any], *args: Any, certain: bool = False) -> Call:
+        """As `run` without waiting: `Call.wait` gives the result. Not for inline devices.
+
+        `certain`: it is carried out at some time even if who waits for it was let go before it began.
+        """
         assert self._pool is not None
-        return self._pool.submit(function, *args)
+        return self._pool.submit(function, *args, certain=certain)
+
+    @property
+    def is_free(self) -> bool:
+        """True if what is submitted now begins at once, as far as threads go."""
+        return self._pool is None or self._pool.pending < self._pool.size
 
     def leave(self, function: Callable[..., Any], *args: Any) -> None:
         """Have something done that nobody waits for, such as closing a file. Never refused, never waits. From any thread."""

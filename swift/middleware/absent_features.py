@@ -77,6 +77,7 @@ STORED = (
     Stored("X-Object-Manifest", ("dlo",), "a manifest", ("multipart-manifest", "get")),
     Stored("X-Object-Sysmeta-Symlink-Target", ("symlink",), "a link", ("symlink", "get")),
     Stored("X-Object-Sysmeta-Crypto-Body-Meta", ("encryption",), "encrypted"),
+    Stored("X-Object-Sysmeta-S3Api-Ssec", ("customer_keys",), "encrypted with its owner's key"),
 )
 _READS = frozenset(("GET", "HEAD"))
 _S3_PARAMETERS = ("AWSAccessKeyId", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Algorithm")

@@ -41,7 +41,7 @@ from swift.wire.subanswer import Subanswer, ask
 SOURCE = "SSC"
 # In the environ, by filters on the left: headers (environ keys) for the read alone, and for the write alone, where None takes one away.
 READ_HEADERS, WRITE_HEADERS = "swift.copy.read_headers", "swift.copy.write_headers"
-_ALL = frozenset(("slo", "dlo", "symlink", "encryption"))
+_ALL = frozenset(("slo", "dlo", "symlink", "encryption", "customer_keys"))
 StartResponse = Callable[..., Any]
 Answer = tuple[str, Headers, Iterable[bytes]]
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from swift.core.constraints import limits
 from swift.core.object_lock import WORD
+from swift.middleware.customer_keys import RAW
 from swift.wire.body_input import BodyInput
 from swift.wire.call import Application, call_app, status_and_headers
 from swift.wire.message import (
@@ -72,8 +73,9 @@ def head_object(app: Application, environ: dict[str, Any], path: str, source: st
 
 
 def open_object(app: Application, environ: dict[str, Any], path: str, source: str) -> Opened:
-    """As head_object, with the body."""
+    """As head_object, with the body as it is stored: what is encrypted with a key of its owner's stays so."""
     sub = own_environ(environ, "GET", path, source, "symlink=get", HTTP_X_NEWEST="True")
+    sub[RAW] = True
     status, headers, body = call_app(app, sub)
     return Opened(int(status[:3]), {name.lower(): value for name, value in headers}, body)
 

@@ -77,6 +77,7 @@ class ObjectService:
                 float(conf.get("etag_validate_pct", 100)),
                 non_negative_int(conf.get("warm_objects_mb", 32)) << 20,
                 truthy(conf.get("writer_process", "true")),
+                truthy(conf.get("metadata_overflow", "true")),
             )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or SERVER_TYPE, logger)

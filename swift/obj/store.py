@@ -32,11 +32,13 @@ class StoreOptions:
     `preallocate`: reserve the size of a body on disk when it is known. `reserve`: the space that stays free. `sync_every`: bytes
     of a body after which they are synced. `reclaim_age`, `commit_window`: seconds. `validate_pct`: share of reads that are checked.
     `warm_bytes`: memory for what is remembered of objects that the kernel has in its caches, for all stores together; 0: none.
-    `writer_process`: small writes are carried to the disks by a process of their own. `shared`: what the stores of one kind share, by its name.
+    `writer_process`: small writes are carried to the disks by a process of their own. `metadata_overflow`: metadata that the file
+    system can't hold beside a file goes behind its body. `shared`: what the stores of one kind share, by its name.
     """
 
     __slots__ = (
         "commit_window",
+        "metadata_overflow",
         "preallocate",
         "reclaim_age",
         "reserve",
@@ -57,6 +59,7 @@ class StoreOptions:
         validate_pct: float = 100.0,
         warm_bytes: int = 32 << 20,
         writer_process: bool = False,
+        metadata_overflow: bool = True,
     ) -> None:
         self.preallocate = preallocate
         self.reserve = reserve or Reserve(0)
@@ -66,6 +69,7 @@ class StoreOptions:
         self.validate_pct = validate_pct
         self.warm_bytes = warm_bytes
         self.writer_process = writer_process
+        self.metadata_overflow = metadata_overflow
         self.shared: dict[str, Any] = {}
 
 
@@ -100,7 +104,7 @@ class OpenObject:
     extent is then closed. `metadata`: merged; `data_metadata`, `meta_metadata`: of the PUT and of the last POST (None without
     one). All times in internal form. `fragments`: EC: {timestamp: [indexes here]}, else None. `version`: tells this content from
     what is written later; for `ObjectStore.quarantine`. `identity`: the same for as long as the bytes can't have changed.
-    `shown`: response headers made of the metadata, where the store has given it out before and callers have left them here.
+    `tail`: bytes of metadata behind the extent. `shown`: response headers made of the metadata, where the store has given it out before and callers have left them here.
     """
 
     __slots__ = (
@@ -118,6 +122,7 @@ class OpenObject:
         "offset",
         "shown",
         "size",
+        "tail",
         "timestamp",
         "version",
     )
@@ -126,7 +131,7 @@ class OpenObject:
         self.fd = fd
         self.offset = offset
         self.version = version
-        self.size = 0
+        self.size = self.tail = 0
         self.identity: tuple[int, ...] = ()
         self.body: bytes | None = None
         self.metadata: dict[str, str] = {}

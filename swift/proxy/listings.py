@@ -71,6 +71,57 @@ class Listing:
         self._services.health.failed(source.node, error, "read a listing")
 
 
+class Fetch:
+    """A request for a listing (GET) or figures (HEAD, as `environ` says). `extra`: headers for the servers."""
+
+    __slots__ = ("_lookup", "_reader", "_services", "place")
+
+    def __init__(
+        self,
+        services: Services,
+        environ: Mapping[str, Any],
+        place: Place,
+        query: str,
+        extra: Mapping[str, str | None] | None = None,
+    ) -> None:
+        self._services = services
+        self._lookup = Lookup(
+            place,
+            environ,
+            LISTING,
+            services.options.node_timeout,
+            query,
+            extra,
+            newest=truthy(environ.get("HTTP_X_NEWEST")),
+            use_replication=truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
+        )
+        self._reader: Reader | None = None
+        self.place = place
+
+    def send(self) -> bool:
+        """Send it, so that it is on its way before `result` waits; returns False if that would have to wait, too."""
+        self._reader = Reader(self._services, self._lookup)
+        return self._reader.begin()
+
+    def drop(self) -> None:
+        """Nobody wants the answer of what was sent."""
+        if self._reader is not None:
+            self._reader.abandon()
+
+    def result(self) -> Listing | list[Answer]:
+        """The listing or figures, else the answers that count. Asked once more, it is sent once more."""
+        reader = self._reader or Reader(self._services, self._lookup)
+        self._reader = None
+        source = reader.find()
+        if source is None:
+            return reader.answers
+        try:
+            return Listing(self._services, source)
+        except BaseException:
+            source.response.close()
+            raise
+
+
 def fetch(
     services: Services,
     environ: Mapping[str, Any],
@@ -78,23 +129,5 @@ def fetch(
     query: str,
     extra: Mapping[str, str | None] | None = None,
 ) -> Listing | list[Answer]:
-    """The listing (GET) or figures (HEAD, as `environ` says), else the answers that count. `extra`: headers for the servers."""
-    lookup = Lookup(
-        place,
-        environ,
-        LISTING,
-        services.options.node_timeout,
-        query,
-        extra,
-        newest=truthy(environ.get("HTTP_X_NEWEST")),
-        use_replication=truthy(environ.get("HTTP_X_BACKEND_USE_REPLICATION_NETWORK")),
-    )
-    reader = Reader(services, lookup)
-    source = reader.find()
-    if source is None:
-        return reader.answers
-    try:
-        return Listing(services, source)
-    except BaseException:
-        source.response.close()
-        raise
+    """The result of a Fetch."""
+    return Fetch(services, environ, place, query, extra).result()

@@ -118,7 +118,7 @@ class Reader:
     """One GET or HEAD on the nodes of a partition. After `find` returned None, `answers` are the ones that count."""
 
     __slots__ = (
-        "_asking", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_patience", "_services",
+        "_asking", "_begun", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_patience", "_services",
         "_spares", "_supply", "_suppressed", "_timings", "answers",
     )  # fmt: skip
 
@@ -149,7 +149,35 @@ class Reader:
         self._is_last_resort = False
         self._patience: float | None = None
         self._suppressed = 0  # answers of 404
+        self._begun: tuple[Node, BackendCall] | None = None  # asked already, whose answer counts first
         self.answers: list[Answer] = []
+
+    def begin(self) -> bool:
+        """Ask the first node, where there is a connection at once and only one node is asked at a time; returns True if it was asked.
+
+        So several readers' requests are on their way before any is waited for. Then either `find` or `abandon`.
+        """
+        if self._lookup.newest or self._options.concurrent_gets:
+            return False
+        node = next(self._nodes, None)
+        if node is None:
+            return False
+        call = self._asking.call(node, self._block)
+        try:
+            if call.send_idle():
+                self._begun = node, call
+                return True
+        except BackendError as error:
+            self._services.health.failed(node, error, self._asking.doing)
+            return False
+        self._nodes = chain((node,), self._nodes)
+        return False
+
+    def abandon(self) -> None:
+        """What was begun is wanted no more."""
+        if self._begun is not None:
+            self._begun[1].close()
+            self._begun = None
 
     def find(self) -> Source | None:
         """The source to answer from; None when no node has a good answer: then the best of `answers` is the answer."""
@@ -213,10 +241,14 @@ class Reader:
 
     def _find_in_turn(self) -> Source | None:
         """Nearly always the first node answers well, and nothing else of this class is needed."""
-        for node in self._nodes:
-            call = self._asking.call(node, self._block)
+        begun, self._begun = self._begun, None
+        nodes = self._nodes if begun is None else chain((begun[0],), self._nodes)
+        for node in nodes:
+            call = self._asking.call(node, self._block) if begun is None else begun[1]
             try:
-                call.send()
+                if begun is None:
+                    call.send()
+                begun = None
                 response = call.response()
             except BackendError as error:
                 self._services.health.failed(node, error, self._asking.doing)

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import orjson
 
 from swift.core.concurrency import kill, spawn
-from swift.proxy.listings import Listing, fetch
+from swift.proxy.listings import Fetch, Listing
 from swift.proxy.namespaces import Namespace
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
@@ -28,9 +28,10 @@ _DEEPEST = 8  # shards of shards of …
 _MOST_AHEAD = 8  # shards that are asked at the same time
 _TRIES = 2  # for a body that breaks off
 _MOST_COPIES = 4  # that are asked anew while they contradict each other
-# A quote behind a brace opens the first key of a row; one that ends a value is followed by no letter.
-_ROW = re.compile(rb'\{"[a-z]')
-_KEYS = (b'{"b', b'{"n', b'{"h', b'{"s', b'{"c', b'{"l')
+# How the rows of a listing begin. Nothing else looks so: in a string there is a backslash before a quote, and behind one that ends it no letter.
+_OBJECT, _SUBDIR = b'{"bytes":', b'{"subdir":'
+_BEGINNINGS = (_OBJECT, _SUBDIR)
+_ANY_ROW = re.compile(rb'\{"(?:bytes|subdir)":')
 _EMPTY = b"[]"
 
 
@@ -89,34 +90,42 @@ class Query:
 
 
 class Page:
-    """Rows of one container. `rows`: their JSON without brackets; `last`: name or subdir of the last one."""
+    """Rows of one container. `rows`: their JSON without brackets; `last`: name or subdir of the last one.
 
-    __slots__ = ("count", "is_subdir", "last", "rows")
+    `groups`: there may be subdirs among them.
+    """
 
-    def __init__(self, body: bytes) -> None:
+    __slots__ = ("_beginnings", "count", "is_subdir", "last", "rows")
+
+    def __init__(self, body: bytes, groups: bool = True) -> None:
         body = body.strip()
         if body[:1] != b"[" or body[-1:] != b"]":
             raise ValueError("not a list")
         self.rows = body[1:-1].strip()
-        self.count = sum(map(self.rows.count, _KEYS))
-        if self.rows and (not self.count or not _ROW.match(self.rows)):
+        self._beginnings = _BEGINNINGS if groups else _BEGINNINGS[:1]
+        if self.rows and not self.rows.startswith(self._beginnings):
             self._read()
+        self.count = self._count()
         self.last = ""
         self.is_subdir = False
         self._note_last()
 
+    def _count(self) -> int:
+        return sum(map(self.rows.count, self._beginnings))
+
     def _read(self) -> None:
-        """In the common form, however it was written. Raises ValueError."""
+        """In the common form, however it was written. Raises ValueError, KeyError."""
         items = orjson.loads(b"[" + self.rows + b"]")
-        self.rows = orjson.dumps(items)[1:-1]
-        self.count = len(items)
-        if self.count != sum(map(self.rows.count, _KEYS)):
+        ordered = [item if "subdir" in item else {"bytes": item["bytes"], **item} for item in items]
+        self.rows = orjson.dumps(ordered)[1:-1]
+        self._beginnings = _BEGINNINGS
+        if self._count() != len(items):
             raise ValueError("rows of unknown form")
 
     def _note_last(self) -> None:
         if not self.count:
             return
-        item = orjson.loads(self.rows[max(map(self.rows.rfind, _KEYS)) :])
+        item = orjson.loads(self.rows[max(map(self.rows.rfind, self._beginnings)) :])
         self.is_subdir = "subdir" in item
         last = item["subdir"] if self.is_subdir else item.get("name")
         if not isinstance(last, str):
@@ -126,17 +135,25 @@ class Page:
     def cut(self, count: int) -> None:
         """Only the first `count` rows."""
         if count < self.count:
-            start = next(islice(_ROW.finditer(self.rows), count, None)).start()
-            self.rows = self.rows[:start].rstrip(b", \n")
+            self.rows = self.rows[: self._start_of(count)].rstrip(b", \n")
             self.count = count
             self._note_last()
+
+    def _start_of(self, number: int) -> int:
+        """Where a row begins; `number`: from 0, of one that is there. It is looked for from the end that is nearer."""
+        rows = self.rows
+        if len(self._beginnings) > 1 or number < self.count // 2:
+            return next(islice(_ANY_ROW.finditer(rows), number, None)).start()
+        at = len(rows)
+        for _ in range(self.count - number):
+            at = rows.rfind(_OBJECT, 0, at)
+        return at
 
     def skip_first(self, subdir: str) -> None:
         """Without the first row if that is a subdir which was listed before."""
         if not self.count:
             return
-        second = next(islice(_ROW.finditer(self.rows), 1, None), None)
-        end = second.start() if second is not None else len(self.rows)
+        end = self._start_of(1) if self.count > 1 else len(self.rows)
         if orjson.loads(self.rows[:end].rstrip(b", \n")).get("subdir") == subdir:
             self.rows = self.rows[end:]
             self.count -= 1
@@ -159,24 +176,30 @@ class _Answer:
 
 
 class _Ahead:
-    """A page that is asked for before its turn."""
+    """A page that is asked for before its turn: on its way at once where there is a connection, else by a green thread of its own."""
 
     def __init__(self, listing: ShardListing, item: Namespace, record_type: str, limit: int) -> None:
         self.item = item
         self.limit = limit
+        self._listing = listing
         self._failure: Exception | None = None
         self._answer: _Answer | None = None
-        self._thread = spawn(self._run, listing, record_type, transaction())
+        self._thread: Any = None
+        self._asked = listing.prepare(item, record_type, limit)
+        if not self._asked.send():
+            self._thread = spawn(self._run, transaction())
 
-    def _run(self, listing: ShardListing, record_type: str, request: Any) -> None:
+    def _run(self, request: Any) -> None:
         set_transaction(*request)
         try:
-            self._answer = listing.ask(self.item, record_type, self.limit)
+            self._answer = self._listing.answer(self._asked)
         except Exception as error:
             self._failure = error
 
     def wait(self) -> _Answer:
         """The answer. Raises Unavailable, or whatever else went wrong."""
+        if self._thread is None:
+            return self._listing.answer(self._asked)
         self._thread.wait()
         if self._failure is not None:
             raise self._failure
@@ -185,7 +208,10 @@ class _Ahead:
 
     def drop(self) -> None:
         """Nobody wants it any more."""
-        kill(self._thread)
+        if self._thread is not None:
+            kill(self._thread)
+        else:
+            self._asked.drop()
 
 
 class ShardListing:
@@ -202,10 +228,20 @@ class ShardListing:
     ) -> None:
         """`rows_each`: how many rows a shard has on average, 0 if nobody knows."""
         self._services = services
-        self._environ = environ
         self._query = query
-        self._use_replication = use_replication
-        self._newest = newest
+        self._sub_environ = sub_environ(environ, "", use_replication)
+        if newest:
+            self._sub_environ["HTTP_X_NEWEST"] = "true"
+        common = {**query.handed_on, "X-Backend-Storage-Policy-Index": query.policy}
+        self._headers: dict[str, dict[str, str | None]] = {
+            "object": {**common, "X-Backend-Record-Type": "object"},
+            "auto": {
+                **common,
+                "X-Backend-Record-Type": "auto",
+                "X-Backend-Record-Shard-Format": "namespace",
+                "X-Backend-Include-Deleted": "false",
+            },
+        }
         self._rows_each = 0.0 if query.groups else rows_each
         self._left = query.limit
         self._pieces: list[bytes] = []
@@ -218,7 +254,9 @@ class ShardListing:
     def body(self, root: str, items: Sequence[Namespace]) -> bytes:
         """The listing as JSON. `root`: the `account/container`, `items`: who lists it, in the listing's order. Raises Unavailable."""
         self._list(items, (root,))
-        return b"[" + b", ".join(self._pieces) + b"]"
+        if self._pieces:
+            self._pieces.append(b"]")
+        return b"".join(self._pieces) or _EMPTY
 
     # -- in order ----------------------------------------------------------------------------------------------------------
 
@@ -340,7 +378,7 @@ class ShardListing:
             self._count_first = page.count
         if not page.count:
             return
-        self._pieces.append(page.rows)
+        self._pieces += (b", " if self._pieces else b"[", page.rows)
         self.count += page.count
         self._left -= page.count
         self.last, self._is_subdir = page.last, page.is_subdir
@@ -349,32 +387,30 @@ class ShardListing:
 
     def ask(self, item: Namespace, record_type: str, limit: int) -> _Answer:
         """Up to `limit` of its rows behind what is listed already, or its namespaces. Raises Unavailable."""
+        return self.answer(self.prepare(item, record_type, limit))
+
+    def prepare(self, item: Namespace, record_type: str, limit: int) -> Fetch:
+        """The request of `ask`, not sent yet."""
         query = self._query
         marker, end_marker = self._markers(item)
         account, _, container = str_to_wsgi(item.path).partition("/")
-        place = self._services.containers.place(account, container)
         text = query.text(limit, marker, end_marker)
-        environ = sub_environ(self._environ, text, self._use_replication)
-        if self._newest:
-            environ["HTTP_X_NEWEST"] = "true"
-        headers: dict[str, str | None] = {
-            **query.handed_on,
-            "X-Backend-Record-Type": record_type,
-            "X-Backend-Storage-Policy-Index": query.policy,
-        }
-        if record_type == "auto":
-            headers["X-Backend-Record-Shard-Format"] = "namespace"
-            headers["X-Backend-Include-Deleted"] = "false"
+        place = self._services.containers.place(account, container)
+        environ = {**self._sub_environ, "QUERY_STRING": text}
+        return Fetch(self._services, environ, place, text, self._headers[record_type])
+
+    def answer(self, asked: Fetch) -> _Answer:
+        """The answer to a prepared request. Raises Unavailable."""
         for _ in range(_TRIES):
-            found = fetch(self._services, environ, place, text, headers)
+            found = asked.result()
             if isinstance(found, list):
                 statuses = [answer.status for answer in found]
-                raise Unavailable(f"shard {place.tail} answers {statuses or 'nothing'}")
+                raise Unavailable(f"shard {asked.place.tail} answers {statuses or 'nothing'}")
             try:
-                return self._read(found, place)
+                return self._read(found, asked.place)
             except BackendError:
                 continue  # said in the log already
-        raise Unavailable(f"the listing of shard {place.tail} breaks off")
+        raise Unavailable(f"the listing of shard {asked.place.tail} breaks off")
 
     def _markers(self, item: Namespace) -> tuple[str, str]:
         """Between which a container is listed, so that rows which are not its own stay out."""
@@ -406,7 +442,7 @@ class ShardListing:
             raise Unavailable(f"shard {place.tail} lists policy {policy}, not {self._query.policy}")
         body = found.whole(MAX_BODY)
         try:
-            return _Answer(Page(body or _EMPTY), None, state)
+            return _Answer(Page(body or _EMPTY, self._query.groups), None, state)
         except (ValueError, KeyError, AttributeError) as error:
             raise Unavailable(f"the listing of shard {place.tail} can't be read: {error}") from None
 

@@ -18,7 +18,7 @@ _MAKERS = (*_WRITERS, "tempurl", "container_sync", "dlo")
 # What believes system metadata and backend headers, or acts on what a request says with rights of its own.
 _BELIEVERS = (
     "listing_formats", "container_sync", "tempurl", "ratelimit", "read_only", "s3token", "staticweb", "keymaster", "kms_keymaster",
-    "kmip_keymaster", "encryption", "object_lock", *_WRITERS, *AUTH,
+    "kmip_keymaster", "encryption", "customer_keys", "object_lock", *_WRITERS, *AUTH,
 )  # fmt: skip
 _KEYMASTERS = ("keymaster", "kms_keymaster", "kmip_keymaster")
 # None of ours recognises tokens of Keystone: that is left to others.
@@ -41,6 +41,10 @@ REFUSED = (
         ("gatekeeper",), _BELIEVERS, "it would see system metadata and backend headers that clients made up"
     ),
     Rule(_WRITERS, ("encryption",), "what it writes would be stored without encryption"),
+    Rule(
+        _WRITERS, ("customer_keys",), "what customers encrypt would be assembled and copied as it is stored"
+    ),
+    Rule(("customer_keys",), ("encryption",), "it would see what is encrypted for all"),
     Rule(_MAKERS, ("object_lock",), "what it removes would be removed although it is locked"),
     Rule(_KEYMASTERS, ("encryption",), "there would be no keys"),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.s3 import checksums, manifests, metadata
+from swift.s3 import checksums, customer_keys, manifests, metadata
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import part_checksums
@@ -32,8 +32,10 @@ def get(request: S3Request) -> Answer:
     if version is not None:
         check_version(version)
         query["version-id"] = version
-    answer = request.ask("HEAD", bucket, key, query)
+    secret = customer_keys.sent(request)
+    answer = request.ask("HEAD", bucket, key, query, customer_keys.read(secret))
     answer.close()
+    customer_keys.check(answer, secret)
     if answer.status != 200:
         raise _missing(request, answer, bucket, key)
     shown = metadata.shown_headers(answer.headers)

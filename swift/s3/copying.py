@@ -15,6 +15,7 @@ from swift.s3 import (
     access,
     bucket_owner,
     checksums,
+    customer_keys,
     metadata,
     names,
     patience,
@@ -46,7 +47,9 @@ _CHANGES = (
     "HTTP_X_AMZ_STORAGE_CLASS",
     "HTTP_X_AMZ_WEBSITE_REDIRECT_LOCATION",
     "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION",
+    customer_keys.ALGORITHM_KEY,
 )
+_LISTED_ETAG_KEY = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG"
 _ENDS = ("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER")
 # What a whole multipart object is, and a copy of its bytes is not.
 _NOT_THE_COPYS = {
@@ -56,6 +59,16 @@ _NOT_THE_COPYS = {
     "HTTP_X_OBJECT_SYSMETA_SWIFT3_UPLOAD_ID": "",
     SYSMETA_KEY: "",
 }
+
+
+class Keys(NamedTuple):
+    """The customer's keys that a source is read with and its copy is written with."""
+
+    source: customer_keys.CustomerKey | None
+    target: customer_keys.CustomerKey | None
+
+
+NO_KEYS = Keys(None, None)
 
 
 class Source(NamedTuple):
@@ -109,22 +122,29 @@ def source_of(request: S3Request) -> Source:
     return Source(bucket, key, version, account)
 
 
-def _look(request: S3Request, source: Source) -> Subanswer:
+def keys_of(request: S3Request) -> Keys:
+    """Raises S3Error."""
+    return Keys(customer_keys.sent_for_source(request), customer_keys.sent(request))
+
+
+def _look(request: S3Request, source: Source, key_of_source: customer_keys.CustomerKey | None) -> Subanswer:
     """What a HEAD says of the source, under the copy's conditions. Raises S3Error."""
     bucket, key, version, account = source
     access.require(
         request, "s3:GetObject", bucket, key, version_id=version, permission="READ", account=account
     )
-    headers = {"HTTP_X_NEWEST": "true"}
+    headers: dict[str, Any] = {"HTTP_X_NEWEST": "true"}
     for given, native in COPY_CONDITIONS.items():
         if given in request.environ:
             headers[native] = request.environ[given]
     if len(headers) > 1:
         headers = with_native_values(headers)
+    headers.update(customer_keys.read(key_of_source))
     query = {"version-id": source.version} if source.version is not None else {}
     found = request.ask("HEAD", bucket, key, query, headers, account=account)
     found.close()
     access.check_object(request, found, bucket, key, query, account=account)
+    customer_keys.check(found, key_of_source)
     if found.status in (304, 412):
         raise S3Error("PreconditionFailed")
     if found.status != 200:
@@ -176,7 +196,8 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
     changes = is_fresh or any(kept.values()) or any(map(environ.get, _CHANGES))
     if source == (request.bucket, request.key, None, None) and not changes:
         raise S3Error("InvalidRequest", _SELF)
-    found = _look(request, source)
+    keys = keys_of(request)
+    found = _look(request, source, keys.source)
     wanted = _wanted(request)
     headers: dict[str, Any] = {}
     if is_fresh:
@@ -195,12 +216,15 @@ def copy_object(request: S3Request, copy_parts: CopyParts | None = None) -> Answ
     is_large = (found.get("x-static-large-object") or "").lower() == "true"
     of_parts = found.get(metadata.ETAG) or found.get(metadata.OLD_ETAG)
     is_here = source.account in (None, request.account)
-    if copy_parts is not None and is_large and of_parts and wanted is None and is_here:
+    has_keys = keys.source is not None or keys.target is not None  # what is encrypted anew has other ETags
+    if copy_parts is not None and is_large and of_parts and wanted is None and is_here and not has_keys:
         work = copy_parts(request, source, found, {**_described(found, is_fresh, headers), **guards})
         if work is not None:
             return patience.answer_of(request, functools.partial(_told, request, condition, work))
     _check_size(found.content_length or 0)
-    copy = functools.partial(_copied, request, source, found, is_fresh, is_large, wanted, headers, guards)
+    copy = functools.partial(
+        _copied, request, source, found, is_fresh, is_large, wanted, headers, guards, keys
+    )
     return patience.answer_of(request, functools.partial(_told, request, condition, copy))
 
 
@@ -261,6 +285,7 @@ def _copied(
     wanted: Algorithm | None,
     headers: dict[str, Any],
     guards: dict[str, str],
+    keys: Keys,
 ) -> patience.Told:
     """A copy of an object's bytes, if it still is what was found. `guards`: of the target. Raises S3Error."""
     assert request.bucket is not None and request.key is not None
@@ -273,15 +298,17 @@ def _copied(
             request,
             place,
             target,
-            {**_described(found, is_fresh, headers), **guards},
+            {**_described(found, is_fresh, headers), **guards, **customer_keys.written(keys.target)},
             wanted,
             found=found,
+            reading=customer_keys.written(keys.source),
         )
         tell(request, answer, found)
-        return result_of(answer, "CopyObjectResult", kept, _versions(found))
+        more = [*_versions(found), *customer_keys.told(keys.target)]
+        return result_of(answer, "CopyObjectResult", kept, more)
     # The end of an object is nothing that S3 knows of, and a copy does not share it.
     end = {key: headers.get(key) for key in _ENDS}
-    headers = {**named, **headers, **pinned(found), WRITE_HEADERS: {**end, **guards}}
+    headers = {**named, **headers, **in_copy(found, keys, {**end, **guards})}
     if is_fresh:
         headers["HTTP_X_FRESH_METADATA"] = "True"
     if is_large:
@@ -292,12 +319,19 @@ def _copied(
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
     tell(request, answer, found)
-    return result_of(answer, "CopyObjectResult", kept)
+    return result_of(answer, "CopyObjectResult", kept, customer_keys.told(keys.target))
 
 
-def pinned(found: Subanswer) -> dict[str, Any]:
-    """Headers of a native copy whose source must still be what was found: the conditions have been decided on that."""
-    return {READ_HEADERS: {"HTTP_IF_MATCH": f'"{found.etag or ""}"'}}
+def in_copy(found: Subanswer, keys: Keys, written: dict[str, Any]) -> dict[str, Any]:
+    """For the environ of a native copy, whose source must still be what was found: the conditions have been decided on that. `written`: of the
+    write alone."""
+    read = {"HTTP_IF_MATCH": f'"{found.etag or ""}"', **customer_keys.written(keys.source)}
+    written = {**written, **customer_keys.written(keys.target)}
+    if keys.source is not None or keys.target is not None:
+        written[_LISTED_ETAG_KEY] = None  # the copy has another one
+    if keys.source is not None:
+        written["HTTP_ETAG"] = None  # that of the source is of what is stored of it
+    return {READ_HEADERS: read, WRITE_HEADERS: written}
 
 
 def check_read(answer: Subanswer) -> None:
@@ -336,13 +370,14 @@ def copy_part(
     wanted: Algorithm | None,
     row_type: str,
     check: Callable[[], None],
+    keys: Keys = NO_KEYS,
 ) -> Callable[[], patience.Told]:
     """UploadPartCopy, into the part `name` of a segments container: what does it. `wanted`: the checksum that is taken of it.
 
     `check`: called as late as can be before the part takes the place of another one, raises S3Error. Raises S3Error, now or then.
     """
     source = source_of(request)
-    found = _look(request, source)
+    found = _look(request, source, keys.source)
     size = found.content_length or 0
     extent = None
     given = request.header("x-amz-copy-source-range")
@@ -359,9 +394,19 @@ def copy_part(
 
         def stream() -> patience.Told:
             answer, kept = streamed_copies.copy(
-                request, place, target, {}, wanted, extent, row_type, found=found, check=check
+                request,
+                place,
+                target,
+                customer_keys.written(keys.target),
+                wanted,
+                extent,
+                row_type,
+                found=found,
+                check=check,
+                reading=customer_keys.written(keys.source),
             )
-            return result_of(answer, "CopyPartResult", kept, _versions(found), has_type=False)
+            more = [*_versions(found), *customer_keys.told(keys.target)]
+            return result_of(answer, "CopyPartResult", kept, more, has_type=False)
 
         return stream
     # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
@@ -372,12 +417,12 @@ def copy_part(
 
     def copy() -> patience.Told:
         check()
-        answer = request.ask("PUT", container, name, query, {**headers, **pinned(found)}, b"")
+        answer = request.ask("PUT", container, name, query, {**headers, **in_copy(found, keys, {})}, b"")
         if answer.status not in (201, 202):
             check_read(answer)
             raise request.error_of(answer, request.bucket, request.key)
         answer.drain()
-        return result_of(answer, "CopyPartResult", None)
+        return result_of(answer, "CopyPartResult", None, customer_keys.told(keys.target))
 
     return copy
 

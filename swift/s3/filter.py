@@ -16,6 +16,7 @@ from swift.s3 import (
     anonymous,
     bucket_owner,
     cors,
+    customer_keys,
     listing_etag,
     metadata,
     names,
@@ -73,7 +74,9 @@ class S3Api:
             self.logger.warning("s3api: no slo in the pipeline, so there are no multipart uploads")
             self.options = replace(self.options, allow_multipart_uploads=False)
             capabilities.register("s3api", allow_multipart_uploads=False)
-        self.options = replace(self.options, object_lock="object_lock" in found)
+        self.options = replace(
+            self.options, object_lock="object_lock" in found, customer_keys="customer_keys" in found
+        )
         is_keystones = "keystoneauth" in found and "tempauth" not in found
         if self.options.auth_pipeline_check and is_keystones and "s3token" not in found:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")
@@ -139,7 +142,8 @@ class S3Api:
     ) -> Answer:
         """Raises S3Error."""
         request = self._request(environ, credential, host_bucket)
-        metadata.check_headers(environ, self.options.storage_classes)
+        options = self.options
+        metadata.check_headers(environ, options.storage_classes, options.customer_keys)
         return self._carried_out(request, operations.find(request))
 
     def _answer_sts(self, environ: dict[str, Any]) -> Answer:
@@ -157,7 +161,7 @@ class S3Api:
             raise S3Error("AccessDenied", reason="not_signed")
         request = self._request(form.environ, form.credential, host_bucket)
         request.key = form.key
-        metadata.check_headers(form.environ, options.storage_classes)
+        metadata.check_headers(form.environ, options.storage_classes, options.customer_keys)
         return form.done_by(lambda put: self._carried_out(put, operations.PUT_OBJECT), request)
 
     def _answer_visit(self, environ: dict[str, Any]) -> Answer:
@@ -266,6 +270,11 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
     logger = get_logger(conf, "proxy-server", log_route="s3api")
     register_sensitive_header("authorization")
     register_sensitive_header("x-amz-security-token")
+    for name in customer_keys.SECRETS:
+        # In addresses there is no place for them, but they are put there all the same.
+        register_sensitive_header(name)
+        register_sensitive_parameter(name)
+        register_sensitive_parameter("-".join(map(str.capitalize, name.split("-"))))
     for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token", "x-amz-security-token"):
         register_sensitive_parameter(name)
     capabilities.register(

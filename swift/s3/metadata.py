@@ -112,7 +112,11 @@ def _stored_value(value: str) -> str:
     return _ENCODED.sub(lambda found: found.group().upper(), encoded)
 
 
-def check_headers(environ: Mapping[str, Any], storage_classes: Collection[str] = ("STANDARD",)) -> None:
+def check_headers(
+    environ: Mapping[str, Any],
+    storage_classes: Collection[str] = ("STANDARD",),
+    takes_customer_keys: bool = False,
+) -> None:
     """What no operation takes. Raises S3Error (5.1)."""
     for key in environ:
         if key.startswith("HTTP_X_AMZ_"):
@@ -122,7 +126,7 @@ def check_headers(environ: Mapping[str, Any], storage_classes: Collection[str] =
             elif key == STORAGE_CLASS:
                 if environ[key] not in storage_classes:
                     raise S3Error("InvalidStorageClass", StorageClassRequested=environ[key])
-            elif key.startswith(("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_", _COPY_CUSTOMER)):
+            elif not takes_customer_keys and key.startswith(_CUSTOMER):
                 raise S3Error(
                     "NotImplemented",
                     "Server-side encryption with keys of customers is not supported.",
@@ -130,7 +134,10 @@ def check_headers(environ: Mapping[str, Any], storage_classes: Collection[str] =
                 )
 
 
-_COPY_CUSTOMER = "HTTP_X_AMZ_COPY_SOURCE_SERVER_SIDE_ENCRYPTION_CUSTOMER_"
+_CUSTOMER = (
+    "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_",
+    "HTTP_X_AMZ_COPY_SOURCE_SERVER_SIDE_ENCRYPTION_CUSTOMER_",
+)
 
 
 def kept_sysmeta(environ: Mapping[str, Any]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from swift.s3 import (
     access,
     checksums,
     copying,
+    customer_keys,
     manifests,
     metadata,
     payload,
@@ -60,17 +61,22 @@ def get(request: S3Request) -> Answer:
     bucket, key = _names(request)
     params = request.params
     overrides = _overrides(params) if params else []
+    secret = customer_keys.sent(request)
     headers = metadata.named_headers(request.environ, metadata.READ_HEADERS)
     if headers:
         headers = with_native_values(headers)
+    headers.update(customer_keys.read(secret))
     query = _version_query(request) if params else None
     if "partNumber" in params:
         query = {**(query or {}), "part-number": _part_number(request, params["partNumber"])}
     answer = request.given(request.method, bucket, key, query, headers)
     access.check_object(request, answer, bucket, key, query)
+    customer_keys.check(answer, secret)
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
+    if secret is not None:
+        shown += secret.headers()
     if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
         shown.extend(_checksum(request, answer, bucket, key, query))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
@@ -200,6 +206,8 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     }
     condition = write_conditions.of_write(environ)
     headers.update(write_conditions.headers(request, bucket, key, condition))
+    secret = customer_keys.sent(request)
+    headers.update(customer_keys.written(secret))
     try:
         answer = body.put(request, bucket, key, headers)
     except S3Error as error:
@@ -215,7 +223,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     replaced.clean_up(request, answer)
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
     shown += of_suspended(request, answer)
-    return empty(200, [*shown, *body.told()])
+    return empty(200, [*shown, *body.told(), *customer_keys.told(secret)])
 
 
 def of_suspended(request: S3Request, answer: Subanswer) -> Headers:
@@ -235,6 +243,13 @@ def check_headers(request: S3Request) -> None:
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")
     if encryption is not None:
         check_encryption(encryption)
+        if customer_keys.ALGORITHM_KEY in environ:
+            raise S3Error(
+                "InvalidArgument",
+                "Server Side Encryption with Customer provided key is incompatible with the encryption method specified",
+                ArgumentName="x-amz-server-side-encryption",
+                ArgumentValue=encryption,
+            )
     native.check_object_acl(request)
 
 

@@ -55,6 +55,8 @@ class Options:
     auth_pipeline_check: bool = True
     lifecycle_day_seconds: float = 86400.0
     object_lock: bool = False  # no option: true where the filter that holds locks is in the pipeline
+    customer_keys: bool = False  # nor this: the filter that encrypts with them
+    allow_insecure_ssec: bool = False
     expirer_account: str = ".expiring_objects"
     storage_classes: frozenset[str] = frozenset(("STANDARD",))
     website_domains: tuple[SiteDomain, ...] = ()
@@ -106,6 +108,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            allow_insecure_ssec=truthy(conf.get("allow_insecure_ssec", "false")),
             allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
             extensions=_extensions(conf.get("extensions", "")),

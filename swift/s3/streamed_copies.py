@@ -38,13 +38,14 @@ def copy(
     row_type: str | None = None,
     found: Subanswer | None = None,
     check: Callable[[], None] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> tuple[Subanswer, str]:
     """(what the PUT answered, the checksum that is kept with the copy). Raises S3Error.
 
     `headers`: environ keys of the PUT; `extent`: the value of a Range; `row_type`: of a part's row, which tells the checksum too; `found`: what the
-    source must still be; `check`: called before the last byte is written, raises S3Error.
+    source must still be; `check`: called before the last byte is written, raises S3Error; `reading`: environ keys of the GET.
     """
-    asked = {"HTTP_X_NEWEST": "true"}
+    asked: dict[str, Any] = {"HTTP_X_NEWEST": "true", **(reading or {})}
     if found is not None:
         asked["HTTP_IF_MATCH"] = f'"{found.etag or ""}"'
     if extent is not None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from swift.core import clock
 from swift.core.concurrency import Timeout, sleep
+from swift.engine.threads import DeviceBusy
 from swift.telemetry.served import DoneCallback, Served
 from swift.wire.admission import Admission, Pass, Refused
 from swift.wire.answering import DISCARD_LIMIT, UNTIL_CLOSE, Answering
@@ -299,6 +300,11 @@ class Connection(Answering):
             status = 400
         elif isinstance(error, ResponseBroken):
             status = 500
+            logger.error("%s: the response ended early: %s", where, error)
+        elif self.head_sent and isinstance(error, (DeviceBusy, OSError)):
+            status = (
+                503  # a disk that broke or hangs behind the head; before it the application has a word for it
+            )
             logger.error("%s: the response ended early: %s", where, error)
         else:
             status = 500

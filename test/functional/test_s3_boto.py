@@ -517,10 +517,9 @@ def test_what_is_not_there_touches_nothing(s3, bucket):
     lock = {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
     assert refused(s3.put_object_legal_hold, Bucket=bucket, Key="k", **hold)[1] == 400
     assert refused(s3.put_object_lock_configuration, Bucket=bucket, **lock)[1] == 409
-    key = "0" * 32
     assert refused(s3.restore_object, Bucket=bucket, Key="k") == ("InvalidObjectState", 403)
-    customer = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
-    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"2", **customer)[1] == 501
+    service = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key"}
+    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"2", **service)[1] == 501
     assert body_of(s3.get_object(Bucket=bucket, Key="k")) == b"1"
 
 

@@ -69,6 +69,7 @@ HOMES = [
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
     ("swift/cli/dispersion.py", ["dispersion"]),
+    ("swift/cli/recon_cron.py", ["object-server"]),
     ("swift/cli/drive_audit.py", ["drive-audit"]),
     ("swift/cli/", SERVERS),
 ]

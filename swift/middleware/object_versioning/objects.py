@@ -16,6 +16,7 @@ from swift.core.object_headers import IF_CURRENT, UNLESS_LARGE
 from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word, forbids_change, told_of
 from swift.core.timestamp import Timestamp
 from swift.middleware import locked_objects
+from swift.middleware.customer_keys import KEY
 from swift.middleware.object_copies import (
     EMPTY_ETAG,
     OVERRIDE_ETAG,
@@ -71,7 +72,7 @@ _SLO_SIZE_KEY = "HTTP_X_OBJECT_SYSMETA_SLO_SIZE"
 # Beside its headers, what of a request is about the body that it brings.
 _ABOUT_BODY = (
     "wsgi.input", "swift.callback.update_footers", "swift.callback.fetch_crypto_keys", "swift.content_type_overridden",
-    "swift.crypto.override", "swift.slo_override", "swift.symlink_override", "swift.log_info", "swift.orig_req_method",
+    "swift.crypto.override", "swift.slo_override", "swift.symlink_override", "swift.log_info", "swift.orig_req_method", KEY,
 )  # fmt: skip
 # And those about what is at the object's name.
 _OF_LINKS = ("HTTP_IF_NONE_MATCH", environ_key(IF_CURRENT))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from swift.core.errors import BadRequest
 from swift.core.hashing import md5
+from swift.middleware.customer_keys import KEY
 from swift.wire.call import Application
 from swift.wire.errors import ClientDisconnected, ClientTimeout, ResponseBroken
 from swift.wire.message import wsgi_to_str
@@ -17,7 +18,7 @@ from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
 # Of the client's headers, beside what every subrequest takes along.
-CARRIED = ("HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_OPEN_EXPIRED")
+CARRIED = ("HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_OPEN_EXPIRED", KEY)
 _SHOWN = 60  # bytes of an answer that the log shows
 
 

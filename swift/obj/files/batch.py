@@ -274,7 +274,7 @@ def _fill(step: _Step, file: SmallFile, options: StoreOptions) -> None:
     fault_point("write:written")
     metadata = file.metadata
     metadata["name"] = where.name
-    _metadata.write(step.fd, metadata)
+    _metadata.write(step.fd, metadata, options.metadata_overflow)
     ctype_time = metadata.get("Content-Type-Timestamp") if file.extension == ".meta" else None
     step.name = file_name(metadata["X-Timestamp"], file.extension, ctype_time, file.fragment)
     fault_point("write:attributes")

@@ -44,7 +44,13 @@ class Terms(NamedTuple):
     def encode(self) -> bytes:
         """The message."""
         options = self.options
-        fields = (options.preallocate, options.sync_every, options.reclaim_age, options.commit_window)
+        fields = (
+            options.preallocate,
+            options.sync_every,
+            options.reclaim_age,
+            options.commit_window,
+            options.metadata_overflow,
+        )
         reserve = f"{options.reserve.value:.0f}"
         if options.reserve.percent:
             reserve = f"{options.reserve.value!r}%"
@@ -53,8 +59,16 @@ class Terms(NamedTuple):
     @classmethod
     def decode(cls, message: bytes) -> Terms:
         """From the message."""
-        path, mount_check, reserve, (preallocate, sync_every, reclaim_age, commit_window) = _loads(message)
-        options = StoreOptions(preallocate, Reserve(reserve), sync_every, reclaim_age, commit_window)
+        path, mount_check, reserve, fields = _loads(message)
+        preallocate, sync_every, reclaim_age, commit_window, metadata_overflow = fields
+        options = StoreOptions(
+            preallocate,
+            Reserve(reserve),
+            sync_every,
+            reclaim_age,
+            commit_window,
+            metadata_overflow=metadata_overflow,
+        )
         return cls(path, mount_check, options)
 
 

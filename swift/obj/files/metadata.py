@@ -1,6 +1,6 @@
 """The metadata of object files: a pickled dict in extended attributes (object-disk 4).
 
-The codec and its place on the file live here. Which file's
+The codec and its place on the file live here; what has no room there is in `overflow`. Which file's
 metadata applies, and what to do with damage, is in `reader`. In memory: the name is native text, all other keys and
 values are WSGI strings.
 """
@@ -17,6 +17,7 @@ from swift.core.unpickle import UnpickleError, loads
 from swift.engine.xattrs import get_xattr, set_xattr
 from swift.obj.damage import judge
 from swift.obj.errors import Corrupt, MetadataTooLarge, NoSpace, StateChanged, XattrUnsupported
+from swift.obj.files import overflow
 
 XATTR = "user.swift.metadata"
 XATTR_CHECKSUM = "user.swift.metadata_checksum"
@@ -192,7 +193,17 @@ def _attribute(fd: int, name: str) -> bytes | None:
 
 def read(fd: int) -> dict[str, str]:
     """Metadata of an open file. Raises as `read_blob`."""
-    return decode(read_blob(fd))
+    return read_with_tail(fd)[0]
+
+
+def read_with_tail(fd: int) -> tuple[dict[str, str], int]:
+    """Metadata of an open file, and how many bytes of it lie behind the body (almost always 0). Raises as `read_blob`."""
+    metadata = decode(read_blob(fd))
+    pointer = metadata.get(overflow.POINTER)
+    if pointer is None:
+        return metadata, 0
+    blob, tail = overflow.read(fd, pointer)
+    return decode(blob), tail
 
 
 def add_checksum(fd: int) -> None:
@@ -204,9 +215,27 @@ def add_checksum(fd: int) -> None:
             set_xattr(fd, XATTR_CHECKSUM, md5(blob).hexdigest().encode())
 
 
-def write(fd: int, metadata: dict[str, str]) -> None:
-    """Store metadata on an open new file. Raises NoSpace, MetadataTooLarge, XattrUnsupported, OSError."""
+def write(fd: int, metadata: dict[str, str], may_overflow: bool = True) -> None:
+    """Store metadata on an open new file that has its body. Raises NoSpace, MetadataTooLarge, XattrUnsupported, OSError.
+
+    `may_overflow`: what the file system can't hold beside the file goes behind the body (`overflow`).
+    """
     blob = encode(metadata)
+    try:
+        _set(fd, blob)
+    except MetadataTooLarge:
+        if not may_overflow or len(blob) > overflow.MAX_TAIL:
+            raise
+        try:
+            rest = overflow.append(fd, metadata, blob)
+        except OSError as err:
+            if err.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoSpace(str(err)) from None
+            raise
+        _set(fd, encode(rest))
+
+
+def _set(fd: int, blob: bytes) -> None:
     try:
         if len(blob) <= CHUNK_SIZE:
             set_xattr(fd, XATTR, blob)

@@ -211,7 +211,8 @@ def _open(
         if signs is not None and decision is None:
             signs.append(settled(fd))
         try:
-            merged = found.data_metadata = _metadata.read(fd)
+            merged, found.tail = _metadata.read_with_tail(fd)
+            found.data_metadata = merged
         except Corrupt as err:
             raise _Damaged(str(err)) from None
         if decision is not None and decision.meta is not None:
@@ -321,18 +322,25 @@ def _verify(
         raise _Damaged("no good Content-Length in the metadata") from None
     found.size = length
     if want == BODY and length <= INLINE_LIMIT:
-        body = _read_all(found.fd, length)
-        if len(body) != length:
-            raise _Damaged(f"metadata says {length} bytes, the file has {os.fstat(found.fd).st_size}")
+        body = _read_all(found.fd, length + found.tail)
+        if len(body) != length + found.tail:
+            raise _Damaged(_says(found))
+        if found.tail:
+            body = body[:length]
         if not is_good(body, metadata, where.etag_validate_pct):
             raise _Damaged("checksum differs")
         found.body = body
         found.close()
         return
     st = os.fstat(found.fd)
-    if st.st_size != length:
-        raise _Damaged(f"metadata says {length} bytes, the file has {st.st_size}")
+    if st.st_size != length + found.tail:
+        raise _Damaged(_says(found))
     found.identity = st.st_dev, st.st_ino, st.st_ctime_ns, st.st_size
+
+
+def _says(found: OpenObject) -> str:
+    behind = f" and {found.tail} of metadata" if found.tail else ""
+    return f"metadata says {found.size} bytes{behind}, the file has {os.fstat(found.fd).st_size}"
 
 
 def _read_all(fd: int, length: int) -> bytes:

@@ -159,19 +159,21 @@ def _verdict(directory: str, file: FileName, name_hash: str) -> _Verdict:
     """A file is whole if its metadata says so, is of this object, and its bytes fit its ETag."""
     try:
         with open(f"{directory}/{file.name}", "rb", buffering=0) as opened:
-            metadata = _metadata.read(opened.fileno())
+            metadata, tail = _metadata.read_with_tail(opened.fileno())
             name = metadata.get("name", "")
             if not name or hash_path(name[1:]) != name_hash:
                 return _Verdict(file, "it is of another object" if name else "its metadata has no name")
             if file.extension != ".data":
                 return _Verdict(file, "")
-            size = os.fstat(opened.fileno()).st_size
+            size = os.fstat(opened.fileno()).st_size - tail
             etag = metadata.get("ETag", "")
             if metadata.get("Content-Length") != str(size):
                 return _Verdict(file, f"{size} bytes instead of {metadata.get('Content-Length')}", size, etag)
             digest = md5(usedforsecurity=False)
-            while data := opened.read(_PIECE):
+            left = size
+            while data := opened.read(min(_PIECE, left)):
                 digest.update(data)
+                left -= len(data)
     except (ObjectError, OSError) as error:
         return _Verdict(file, str(error) or type(error).__name__)
     if digest.hexdigest() != etag:

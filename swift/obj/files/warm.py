@@ -197,6 +197,8 @@ class WarmObjects:
         """Keep what a trip has found, if its signs say that it may be believed later."""
         if len(signs) != 2 or signs[0] is None or signs[1] is None or not self.is_open(device):
             return
+        if found.tail:
+            return
         known = _Known(where, found, signs[0], signs[1])
         self._forget(where.hash_dir)
         self._known[where.hash_dir] = known

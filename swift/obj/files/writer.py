@@ -197,7 +197,7 @@ class NewObjectFile:
         metadata["name"] = where.name
         fd = self._file.fd
         fault_point("write:written")
-        _metadata.write(fd, metadata)
+        _metadata.write(fd, metadata, self.options.metadata_overflow)
         fault_point("write:attributes")
         try:
             os.fsync(fd)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from swift.middleware.copy import READ_HEADERS
+from swift.middleware.customer_keys import RAW
 from swift.middleware.info import forget_container
 from swift.s3 import access, metadata, object_changes
 from swift.s3.acl import forms
@@ -69,7 +73,7 @@ def put_object(request: S3Request) -> Answer:
     acl = _wanted(request, access.acl_of_object(found))
     access.check_changed_acl(request, acl.is_public)
     container, name = object_changes.place(request, found)
-    headers = {
+    headers: dict[str, Any] = {
         _OBJECT_KEY: acl.stored(),
         "HTTP_X_TIMESTAMP": object_changes.after(found),
         **object_changes.rewritten(found),
@@ -80,6 +84,7 @@ def put_object(request: S3Request) -> Answer:
         copies.rewrite(request, found, container, name, headers)
     else:
         headers["HTTP_X_COPY_FROM"] = str_to_wsgi("/" + quoted(f"{container}/{name}"))
+        headers[READ_HEADERS] = {RAW: True}
         answer = request.ask("PUT", container, name, headers=headers, body=b"")
         if answer.status not in (201, 202):
             raise request.error_of(answer, request.bucket, request.key)

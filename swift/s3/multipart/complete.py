@@ -14,7 +14,17 @@ from swift.core import clock
 from swift.core.concurrency import Timeout, sleep
 from swift.core.timestamp import Timestamp
 from swift.middleware.parallel import in_parallel
-from swift.s3 import checksums, manifests, metadata, objects, patience, replaced, tagging, write_conditions
+from swift.s3 import (
+    checksums,
+    customer_keys,
+    manifests,
+    metadata,
+    objects,
+    patience,
+    replaced,
+    tagging,
+    write_conditions,
+)
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
@@ -34,6 +44,7 @@ _MOVED = {
     tagging.MARKER: tagging.STORED_KEY,
     "x-object-sysmeta-s3api-storage-class": metadata.STORAGE_CLASS_KEY,
     "x-object-sysmeta-s3api-website-redirect": metadata.REDIRECT_KEY,
+    customer_keys.SEAL: customer_keys.SEAL_KEY,
     "x-object-sysmeta-s3api-retention": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_RETENTION",
     "x-object-sysmeta-s3api-legal-hold": "HTTP_X_OBJECT_TRANSIENT_SYSMETA_S3API_LEGAL_HOLD",
 }
@@ -53,6 +64,9 @@ def complete(request: S3Request) -> Answer:
         return xml_answer(_again(request, bucket, key, upload, parts_in))
     parts = parts_in(request, upload)
     size = _size_promised(request)
+    secret = customer_keys.sent(request)
+    if secret is not None:
+        customer_keys.check_part(marker.announced(kept).seal, secret)
     if float((kept.get("x-timestamp") or "0").partition("_")[0]) >= clock.time():
         raise S3Error("ServiceUnavailable", reason="mpu_clock_skew")
     work = _Completion(request, bucket, key, upload, kept, parts, size, condition)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.core.policy import policies
-from swift.s3 import access, checksums, metadata, objects, tagging
+from swift.s3 import access, checksums, customer_keys, metadata, objects, tagging
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.lifecycle import handlers as lifecycle
 from swift.s3.multipart import layout, marker, part_checksums
@@ -42,10 +42,14 @@ def create(request: S3Request) -> Answer:
     announced = part_checksums.announced(request)
     if announced.algorithm:
         headers[marker.ALGORITHM_KEY], headers[marker.TYPE_KEY] = announced.algorithm.upper(), announced.kind
-        headers[checksums.ROW_TYPE_KEY] = checksums.in_row(marker.MEDIA_TYPE, *announced)
+        headers[checksums.ROW_TYPE_KEY] = checksums.in_row(
+            marker.MEDIA_TYPE, announced.algorithm, announced.kind
+        )
     tags = tagging.parse_header(request.header("x-amz-tagging") or "")
     if tags:
         headers[tagging.MARKER_KEY] = tagging.stored(tags)
+    secret = customer_keys.sent(request)
+    headers.update(customer_keys.seal_headers(secret))
     upload = layout.new_upload_id()
     name = f"{key}/{upload}"
     headers.update(lock.marker_headers(request))
@@ -61,7 +65,11 @@ def create(request: S3Request) -> Answer:
             element("Key", key),
             element("UploadId", upload),
         ),
-        [*lifecycle.abort_headers(request, clock.time()), *announced.headers()],
+        [
+            *lifecycle.abort_headers(request, clock.time()),
+            *announced.headers(),
+            *customer_keys.told(secret),
+        ],
     )
 
 

@@ -17,7 +17,7 @@ from swift.core import clock
 from swift.core.concurrency import Timeout, sleep
 from swift.core.object_headers import UNMETERED
 from swift.core.timestamp import Timestamp
-from swift.s3 import checksums, metadata
+from swift.s3 import checksums, customer_keys, metadata
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout
 from swift.s3.multipart.part_checksums import Announced
@@ -119,7 +119,7 @@ def rewritten(
     made.setdefault(BEGUN_KEY, time_of(answer))
     kept = announced(answer)
     if kept.algorithm:
-        made[checksums.ROW_TYPE_KEY] = checksums.in_row(MEDIA_TYPE, *kept)
+        made[checksums.ROW_TYPE_KEY] = checksums.in_row(MEDIA_TYPE, kept.algorithm, kept.kind)
     if said:
         made[said] = "yes"
     made[IF_CURRENT_KEY] = seen.internal
@@ -169,7 +169,8 @@ def _written(request: S3Request, bucket: str, key: str, upload: str, headers: di
 
 def announced(answer: Told) -> Announced:
     """The checksums that were announced when an upload was begun."""
-    return Announced((answer.get(ALGORITHM) or "").lower(), answer.get(TYPE) or "")
+    seal = answer.get(customer_keys.SEAL) or ""
+    return Announced((answer.get(ALGORITHM) or "").lower(), answer.get(TYPE) or "", seal)
 
 
 def opened(request: S3Request, bucket: str, key: str, upload: str) -> Announced:

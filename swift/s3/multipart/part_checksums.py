@@ -21,10 +21,14 @@ _ALGORITHM, _TYPE = PREFIX + "algorithm", PREFIX + "type"
 
 
 class Announced(NamedTuple):
-    """The checksums of an upload. `algorithm`: its name in lower case, `kind`: the type of the whole's; "" where none was announced."""
+    """The checksums of an upload. `algorithm`: its name in lower case, `kind`: the type of the whole's; "" where none was announced.
+
+    `seal`: by what a customer's key is known that its parts must bring, "" for none.
+    """
 
     algorithm: str = ""
     kind: str = ""
+    seal: str = ""
 
     def headers(self) -> list[tuple[str, str]]:
         """What the answer to the beginning of an upload says."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from swift.core.object_headers import UNRESERVED
-from swift.s3 import checksums, copying, patience, payload
+from swift.s3 import checksums, copying, customer_keys, patience, payload
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
@@ -37,12 +37,15 @@ def upload_part(request: S3Request) -> Answer:
     is_copy = request.header("x-amz-copy-source") is not None
     announced = (marker.opened if is_copy else marker.lately_opened)(request, bucket, key, upload)
     wanted = checksums.ALGORITHMS.get(announced.algorithm or request.options.default_checksum)
+    secret = customer_keys.sent(request)
+    customer_keys.check_part(announced.seal, secret)
     if is_copy:
 
         def check() -> None:
             marker.opened(request, bucket, key, upload)
 
-        copy = copying.copy_part(request, container, name, wanted, PART_TYPE, check)
+        keys = copying.keys_of(request)
+        copy = copying.copy_part(request, container, name, wanted, PART_TYPE, check, keys)
 
         def work() -> patience.Told:
             told = copy()
@@ -53,9 +56,9 @@ def upload_part(request: S3Request) -> Answer:
     body = payload.prepared(request, wanted)
     part_checksums.check_part(announced, body.check.algorithm if body.is_promised else None)
     body.row_type = PART_TYPE
-    stored = _stored(request, body, container, name)
+    stored = _stored(request, body, container, name, customer_keys.written(secret))
     _check_again(request, bucket, key, upload, name, stored)
-    return empty(200, [("ETag", f'"{stored.etag}"'), *body.told()])
+    return empty(200, [("ETag", f'"{stored.etag}"'), *body.told(), *customer_keys.told(secret)])
 
 
 def _part_number(request: S3Request, text: str) -> int:
@@ -70,9 +73,11 @@ def _part_number(request: S3Request, text: str) -> int:
     return int(text)
 
 
-def _stored(request: S3Request, body: payload.Payload, container: str, name: str) -> Subanswer:
-    """The PUT of a part, acknowledged. Raises S3Error."""
-    headers = body.headers()
+def _stored(
+    request: S3Request, body: payload.Payload, container: str, name: str, more: dict[str, Any] | None = None
+) -> Subanswer:
+    """The PUT of a part, acknowledged. `more`: environ keys. Raises S3Error."""
+    headers = {**body.headers(), **(more or {})}
     kept = None
     if body.length is not None and body.length <= _KEPT_BYTES:
         kept = body.input = _Kept(body.input)

@@ -13,7 +13,7 @@ from swift.core.concurrency import GreenletExit, Timeout, kill, sleep, spawn
 from swift.db import appends, at_once, pending, uring
 from swift.db.errors import DatabaseBusy, DatabaseMissing
 from swift.engine.locks import locked
-from swift.engine.threads import DeviceStuck
+from swift.engine.threads import DeviceStuck, ThreadPool
 from test.descriptors import open_files
 
 
@@ -21,6 +21,7 @@ class Pool:
     """A device whose trips and single writes are counted, and whose work that nobody waits for is done when it is told to."""
 
     inline = False
+    is_free = True
     path = "/a/device"
 
     def __init__(self):
@@ -34,6 +35,10 @@ class Pool:
             self.trips += 1
         self.catch_up()
         return function(*args)
+
+    def submit(self, function, *args, certain=False):
+        assert certain
+        return SimpleNamespace(running=True, wait=lambda: self.run(function, *args))
 
     def leave(self, function, *args):
         self.left.append((function, args))
@@ -226,14 +231,21 @@ def test_half_a_record_of_a_thread_is_cut_too(path, appender, pool, ticks, monke
 
 
 class HangingPool(Pool):
-    """Whose calls begin and don't come back before they are told to."""
+    """Whose calls don't come back before they are told to; they begin as they come, or then only."""
 
-    def __init__(self):
+    def __init__(self, have_begun):
         super().__init__()
+        self.have_begun = have_begun
         self.inside = []
 
-    def run(self, function, *args):
+    def submit(self, function, *args, certain=False):
+        if self.have_begun:
+            # as a thread that has looked already
+            function = lambda files, rows: (pending.append_to(files.file, rows), files.close())  # noqa: E731
         self.inside.append((function, args))
+        return SimpleNamespace(running=self.have_begun, wait=self.hang)
+
+    def hang(self):
         raise DeviceStuck("it hangs")
 
     def come_back(self):
@@ -242,9 +254,88 @@ class HangingPool(Pool):
         self.inside.clear()
 
 
+def test_a_write_that_never_began_has_no_lock(path, appender, ticks):
+    ticks.tick = 2
+    pool = HangingPool(have_begun=False)
+    appender._at_once._open[path].pool = pool
+    with pytest.raises(DeviceStuck) as kept:  # who keeps the error keeps no lock
+        appender.append(path, pool, b":x", 1)
+    with locked(os.path.dirname(path), 0.01):
+        pass
+    pool.come_back()
+    pool.catch_up()
+    assert rows(path) == [b"first", b"second"]
+    assert open_of(path) == 0
+    assert kept.value.args == ("it hangs",)
+
+
+def test_a_write_that_is_refused_has_no_lock(path, appender, pool, ticks, monkeypatch):
+    ticks.tick = 2
+
+    def refuse(function, *args, certain=False):
+        raise DeviceStuck("it hangs")
+
+    monkeypatch.setattr(pool, "submit", refuse)
+    with pytest.raises(DeviceStuck) as kept:
+        appender.append(path, pool, b":x", 1)
+    with locked(os.path.dirname(path), 0.01):
+        pass
+    pool.catch_up()
+    assert open_of(path) == 0 and kept.value is not None
+
+
+def test_nobody_waits_for_a_thread_with_the_lock_in_his_hand(path, appender, pool, ticks, monkeypatch):
+    """All threads may be waiting for that lock."""
+    ticks.tick = 2
+    monkeypatch.setattr(pool, "is_free", False)
+    assert appender.append(path, pool, b":x", 1) == 15
+    assert (pool.trips, pool.writes) == (1, 0)
+    assert rows(path) == [b"first", b"second", b"x"]
+    assert not appender._at_once._open[path].locked
+
+
+def test_half_a_record_is_cut_under_the_same_lock_all_the_same(path, appender, pool, ticks, monkeypatch):
+    monkeypatch.setattr(pool, "is_free", False)
+
+    def half(fd, data):
+        os.write(fd, data[:3])
+        return 3
+
+    monkeypatch.setattr(at_once.uring, "write_at_once", half)
+    appender.append(path, pool, b":a long row", 1)
+    assert (pool.trips, pool.writes) == (0, 1)
+    assert rows(path) == [b"first", b"second", b"a long row"]
+
+
+def test_threads_that_all_wait_for_one_database_do_not_stop_its_rows(path, appender):
+    """A real pool, whose two threads want the lock while a row is on its way: both get it, and the row is stored."""
+    device = ThreadPool("disk x", 2, 100)
+    pool = SimpleNamespace(
+        inline=False, path="/a/device", run=device.run, submit=device.submit, leave=device.leave
+    )
+    pool.is_free = False  # as it was asked while they waited
+    try:
+        held = locked(os.path.dirname(path), 5)
+        held.__enter__()
+        waiting = [spawn(device.run, take_and_give, os.path.dirname(path)) for _ in range(4)]
+        sleep(0.05)
+        held.__exit__(None, None, None)
+        with Timeout(4):
+            assert appender.append(path, pool, b":x", 3) == 15
+            for one in waiting:
+                one.wait()
+    finally:
+        device.close()
+
+
+def take_and_give(directory):
+    with locked(directory, 5):
+        pass
+
+
 def test_a_write_that_hangs_keeps_its_lock_until_it_is_over(path, appender, ticks):
     ticks.tick = 2
-    pool = HangingPool()
+    pool = HangingPool(have_begun=True)
     appender._at_once._open[path].pool = pool
     with pytest.raises(DeviceStuck):
         appender.append(path, pool, b":x", 1)
@@ -281,7 +372,7 @@ def test_whoever_is_killed_in_his_write_leaves_nobody_behind(path, appender, poo
         assert [other.wait() > 0 for other in others] == [True] * 3
         with pytest.raises(GreenletExit):
             first.wait()
-    assert sorted(rows(path)[2:]) == [b"0", b"1", b"2", b"x"]
+    assert sorted(rows(path)[2:]) == [b"0", b"1", b"2"]  # his own had not begun
     assert not appender._waiting
 
 
@@ -425,7 +516,9 @@ at_once._needs_stable_pages = lambda number: False
 at_once.open_cached = lambda at, path, flags: os.open(path, flags)
 at_once.uring.write_at_once = os.write
 at_once.clock = SimpleNamespace(file_time_ns=lambda: 1, time_ns=lambda: 0, monotonic=lambda: 0.0)
-pool = SimpleNamespace(path="/a/device", inline=False, run=lambda function, *args: function(*args))
+run = lambda function, *args, **how: function(*args)
+written = lambda *call, **how: SimpleNamespace(running=True, wait=lambda: run(*call))
+pool = SimpleNamespace(path="/a/device", inline=False, is_free=True, run=run, submit=written)
 appender = appends.Appender(os.path.exists, False)
 for n in range(9):
     appender.append({path!r}, pool, b":row%d" % n, 1)

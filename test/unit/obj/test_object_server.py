@@ -789,6 +789,8 @@ def test_write_errors(app, monkeypatch, code, status):
 
 
 def test_too_much_metadata_for_the_disk_is_the_clients_error(app, monkeypatch):
+    app.server.stores.options.metadata_overflow = False
+
     def fail(fd, name, value):
         if len(value) > 3000:
             raise OSError(errno.ENOSPC, "no")

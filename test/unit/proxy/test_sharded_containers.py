@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, quote, unquote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from proxy_backends import CONTAINER_HEADERS, Cluster, Reply
+from proxy_backends import CONTAINER_HEADERS, Cluster, Reply, none_left_connected
 
 from swift.cache.local_cache import LocalCache
 from swift.middleware.info import PROCESS_CACHE, container_key
@@ -96,12 +96,17 @@ class Shards:
         self.parts = {}
         self.states = {}
         self.away = set()
+        self.counted = None  # rows that the root is said to have
+        self.form = json.dumps
         cluster.on("container", "GET", self.answer)
         cluster.on("container", "HEAD", lambda seen: Reply(204, self.headers(unquote(seen.entity)[1:])))
 
     def headers(self, path):
         default = "sharded" if path in self.parts else "unsharded"
-        return {**CONTAINER_HEADERS, "X-Backend-Sharding-State": self.states.get(path, default)}
+        headers = {**CONTAINER_HEADERS, "X-Backend-Sharding-State": self.states.get(path, default)}
+        if path == self.root and self.counted is not None:
+            headers["X-Container-Object-Count"] = str(self.counted)
+        return headers
 
     def answer(self, seen):
         path = unquote(seen.entity)[1:]
@@ -128,7 +133,7 @@ class Shards:
             headers["X-Backend-Record-Type"] = "object"
             headers["X-Backend-Record-Storage-Policy-Index"] = "0"
             body = listed(self.rows.get(path, ()), params)
-        return Reply(200, headers, json.dumps(body).encode())
+        return Reply(200, headers, self.form(body).encode())
 
     def split(self, names, bounds):
         """Distribute names over shards that end at the bounds."""
@@ -153,7 +158,17 @@ def entries(answer):
     return json.loads(body)
 
 
-TEXT = st.text(st.sampled_from('ab/{"},é'), min_size=1, max_size=5)
+TEXT = st.lists(
+    st.sampled_from([*'ab/{"},é', '{"bytes": ', '{"subdir":', '"}, {']), min_size=1, max_size=5
+).map("".join)
+# How JSON may be written: as we and the reference do, without spaces, with the keys in another order, on lines of their own.
+FORMS = (
+    json.dumps,
+    lambda body: json.dumps(body, separators=(",", ":")),
+    lambda body: json.dumps(body, sort_keys=True, ensure_ascii=False),
+    lambda body: json.dumps([dict(reversed(entry.items())) for entry in body]) + "\n",
+    lambda body: json.dumps(body, indent=1),
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -174,12 +189,15 @@ TEXT = st.text(st.sampled_from('ab/{"},é'), min_size=1, max_size=5)
     caching=st.booleans(),
     nested=st.booleans(),
     overlapping=st.booleans(),
+    counted=st.none() | st.integers(0, 80),
+    form=st.sampled_from(FORMS),
 )
 def test_the_listing_of_shards_is_that_of_one_container(
-    shared, names, bounds, params, caching, nested, overlapping
+    shared, names, bounds, params, caching, nested, overlapping, counted, form
 ):
     PROCESS_CACHE.changed(container_key("a", "c"))  # nobody knows of the example before
     shards = Shards(shared)
+    shards.counted, shards.form = counted, form
     shards.split(names, sorted(bounds))
     parts = shards.parts["a/c"]
     if nested and len(parts) > 2:
@@ -234,6 +252,41 @@ def test_how_many_are_asked_at_first_follows_the_rows_that_they_have(cluster):
     cluster.seen.clear()
     assert len(entries(shards.list(limit=9))) == 9
     assert len([seen for seen in cluster.of("container", "GET") if ".shards_a" in seen.path]) == 1
+
+
+def test_what_was_asked_ahead_and_fails_is_asked_elsewhere(cluster):
+    shards = Shards(cluster)
+    names = [f"{i:04d}" for i in range(60)]
+    shards.split(names, names[9:55:10])
+    shards.counted = 60
+    assert len(entries(shards.list())) == 60  # from now on there are connections
+    for trouble in (Reply(507), Reply(drop=True), Reply(503), Reply(404)):
+        failed = []
+
+        def answer(seen, trouble=trouble, failed=failed):
+            if ".shards_a" in seen.path and seen.entity not in failed:
+                failed.append(seen.entity)
+                return trouble
+            return shards.answer(seen)
+
+        cluster.on("container", "GET", answer)
+        assert [entry["name"] for entry in entries(shards.list())] == names
+        assert len(failed) == 6
+
+
+def test_what_was_asked_ahead_in_vain_leaves_no_connection_in_use(cluster):
+    shards = Shards(cluster)
+    names = [f"{i:04d}" for i in range(60)]
+    shards.split(names, names[9:55:10])
+    shards.counted = 6  # a row in each, it seems
+
+    def list_all():
+        for limit in (60, 5, 9, 31):
+            assert [entry["name"] for entry in entries(shards.list(limit=limit))] == names[:limit]
+
+    list_all()  # whatever is made once is made now
+    with none_left_connected():
+        list_all()
 
 
 def test_pages_end_where_the_next_begin(cluster):

@@ -1,5 +1,6 @@
 """The server over real sockets: framing, keep-alive, bodies, limits, abuse (spec proxy-and-backend.md 21)."""
 
+import errno
 import itertools
 import re
 import socket
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from running_server import read_all, read_until, wait_for
 
 from swift.core.concurrency import sleep
+from swift.engine.threads import DeviceStuck
 from swift.wire import answering
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 from swift.wire.parser import HeadLimits
@@ -229,6 +231,24 @@ def test_unhandled_errors_show_no_traceback(start):
         assert headers["Connection"] == "close" and "X-Injected" not in headers
     assert server.talk(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"\r\n\r\nabc")
     assert len([line for line in server.logged if "unhandled error" in line]) == 3
+
+
+@pytest.mark.parametrize("error", [DeviceStuck("disk sdb1"), OSError(errno.EIO, "Input/output error")])
+def test_a_disk_that_breaks_behind_the_head_is_one_line(start, error):
+    def pieces():
+        yield b"abc"
+        raise error
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "10")])
+        return pieces()
+
+    server = start(app)
+    assert server.talk(b"GET /o HTTP/1.1\r\nHost: h\r\n\r\n").endswith(b"\r\n\r\nabc")
+    assert [line for line in server.logged if "ended early" in line] == [
+        f"GET /o: the response ended early: {error}"
+    ]
+    assert not any("unhandled" in line or "Traceback" in line for line in server.logged)
 
 
 def test_late_start_response(start):

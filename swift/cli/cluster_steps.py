@@ -1,0 +1,93 @@
+"""Texts of swift-cluster: a description to begin with, and what is to be done by hand on each node."""
+
+from __future__ import annotations
+
+from swift.deploy.described import STORAGE_ROLES, Description, Node
+from swift.deploy.services import services
+
+EXAMPLE = """\
+# A cluster, from which swift-cluster makes rings, configuration files and a list of services for each node.
+# Below is what a description needs; what is behind a hash shows the defaults.
+
+[cluster]
+name = "store"
+part_power = 12              # 2^12 partitions: about 100 a disk of the largest cluster that you foresee, times replicas
+# replicas = 3               # copies of accounts and containers
+# min_part_hours = 1         # between two moves of a partition
+# overload = 0.0
+# few_zones = false          # true: copies may share a zone
+# memcached = []             # "10.0.0.1:11211", for tokens and caches that proxies share
+# user = "swift"             # who runs the servers
+# manager = "systemd"        # or "swift-init"
+# auth = "tempauth"          # users from here; or "keystone"
+# commands = "/usr/bin"      # where swift-… are on the nodes; /opt/swift/bin for a virtual environment
+
+[policies.gold]
+index = 0
+default = true
+# replicas = 3
+
+# [policies.ec42]
+# index = 1
+# type = "erasure_coding"
+# ec_type = "isa_l_rs_vand"
+# data = 4
+# parity = 2
+
+[users]                      # ACCOUNT:USER; without a key one is made: swift-cluster show-key test:tester
+"test:tester" = { groups = ".admin" }
+"admin:admin" = { groups = ".admin .reseller_admin" }
+
+[defaults]                   # of all nodes
+roles = ["proxy", "storage"] # storage: account, container and object
+# region = 1
+# devices = "/srv/node"
+disks = { sdb1 = 100 }       # name below devices = weight (say, GB), or { weight = 100, holds = ["accounts", "containers", "gold"] }
+
+[nodes.s1]
+address = "10.0.0.1"
+zone = 1
+# replication_address = "10.1.0.1"
+# ssh = "root@10.0.0.1"      # the address
+
+[nodes.s2]
+address = "10.0.0.2"
+zone = 2
+
+[nodes.s3]
+address = "10.0.0.3"
+zone = 3
+
+# What differs from the defaults: [options.FILE."SECTION"], for all nodes or for one of them.
+# [options.proxy-server."DEFAULT"]
+# workers = 8
+# [nodes.s1.options.object-server."app:object-server"]
+# disk_stall_timeout = 20
+# [options.proxy-server."filter:authtoken"]
+# password = { secret = "keystone" }   # swift-cluster secret keystone < FILE
+"""
+
+
+def steps(description: Description, node: Node) -> str:
+    """Pasteable, as root on that node; what swift-cluster does itself stands last."""
+    lines = [f"# {node.name} ({node.address}): {', '.join(node.roles)}"]
+    lines += [
+        "# the software: the Debian package, or a virtual environment",
+        "apt-get install ./swift-store_*.deb",
+    ]
+    if set(node.roles) & set(STORAGE_ROLES):
+        lines.append("# each disk: put its device in the place of DEVICE, which loses all that is on it")
+        for disk in node.disks:
+            place = f"{node.devices}/{disk.name}"
+            lines += [
+                f"mkfs.xfs -i size=1024 -L {disk.name[:12]} DEVICE",
+                f"mkdir -p {place} && echo 'LABEL={disk.name[:12]} {place} xfs noatime,nodiratime,logbufs=8,nofail 0 0' >> /etc/fstab",
+                f"mount {place} && chown {description.user}: {place}",
+            ]
+    lines += [
+        "# from where the description is:",
+        f"swift-cluster push --nodes {node.name} --activate",
+        f"# which then has running: {', '.join(services(description, node))}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,300 @@
+"""What runs on a node when something is brought to it. Its source is sent there and run by any Python from 3.7 on.
+
+What lives here: all that is done on the other side: comparing, putting files in their places, starting and reloading. What never
+does: imports of this tree, or of anything beyond the standard library, since there may be nothing yet.
+
+Standard input: a line of JSON (the request), then, for `put`, a tar archive. Standard output: a line of JSON (the answer).
+"""
+
+import fcntl
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+
+MANIFEST, NOTES = "cluster.json", ".activated.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SERVERS = ("proxy-server", "account-server", "container-server", "object-server")
+
+
+class Refused(Exception):
+    """Nothing was changed; the text says why."""
+
+
+def main():
+    request = json.loads(sys.stdin.buffer.readline().decode())
+    try:
+        answer = {"look": look, "put": put, "activate": activate}[request["do"]](request)
+    except Refused as err:
+        answer = {"refused": str(err)}
+    except (OSError, ValueError, KeyError, tarfile.TarError, subprocess.SubprocessError) as err:
+        answer = {"refused": f"{type(err).__name__}: {err}"}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def digest(path):
+    found = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                found.update(block)
+    except FileNotFoundError:
+        return ""
+    return found.hexdigest()
+
+
+def manifest_of(directory):
+    try:
+        with open(os.path.join(directory, MANIFEST)) as file:
+            found = json.load(file)
+        return found if isinstance(found, dict) and isinstance(found.get("files"), dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def hash_settings(path):
+    """What decides where data is found, of a swift.conf; None if there is none."""
+    try:
+        with open(path, errors="replace") as file:
+            text = file.read()
+    except OSError:
+        return None
+    found = re.findall(r"^\s*swift_hash_path_(prefix|suffix)\s*[=:]\s*(.*?)\s*$", text, re.MULTILINE)
+    return dict(found) if any(value for _, value in found) else None
+
+
+def look(request):
+    """What is there of the files asked for, and what runs of the services."""
+    directory = request["swift_dir"]
+    before = manifest_of(directory)
+    names = sorted(set(request["files"]) | set(before.get("files", {})))
+    services = sorted(set(request["services"]) | set(before.get("services", {})))
+    return {
+        "files": {name: digest(os.path.join(directory, name)) for name in names if _NAME.fullmatch(name)},
+        "pushed": before.get("files", {}),
+        "cluster": before.get("cluster", ""),
+        "node": before.get("node", ""),
+        "pushed_services": before.get("services", {}),
+        "running": {name: is_running(request, name) for name in services},
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "missing_commands": [] if request["commands_are_there"] else missing_commands(request),
+    }
+
+
+def missing_commands(request):
+    path = request["commands"] + os.pathsep + os.environ.get("PATH", "")
+    return sorted(name for name in request["services"] if not shutil.which("swift-" + name, path=path))
+
+
+# -- putting files into their places
+
+
+def put(request):
+    """Puts all files that came into their places, or none if one of them can't be put there."""
+    directory, manifest = request["swift_dir"], request["manifest"]
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    lock = os.open(os.path.join(directory, ".pushing"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise Refused("somebody else is pushing to it")
+    beside = os.path.join(directory, ".pushed")
+    shutil.rmtree(beside, ignore_errors=True)
+    os.mkdir(beside, 0o700)
+    try:
+        unpack(beside, manifest["files"])
+        check(directory, beside, request)
+        return move(directory, beside, request)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+        os.close(lock)
+
+
+def unpack(beside, wanted):
+    with tarfile.open(fileobj=sys.stdin.buffer, mode="r|") as archive:
+        for member in archive:
+            if not member.isfile() or not _NAME.fullmatch(member.name) or member.name not in wanted:
+                raise Refused(f"an unexpected file came: {member.name!r}")
+            source = archive.extractfile(member)
+            assert source is not None
+            fd = os.open(os.path.join(beside, member.name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fd, "wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+                target.flush()
+                os.fsync(fd)
+    for name in os.listdir(beside):
+        if digest(os.path.join(beside, name)) != wanted[name]:
+            raise Refused(f"{name} came damaged")
+
+
+def check(directory, beside, request):
+    """Refuses what would make data unfindable, or write over what a person has changed here."""
+    wanted = request["manifest"]["files"]
+    came = set(os.listdir(beside))
+    for name in sorted(set(wanted) - came):
+        if digest(os.path.join(directory, name)) != wanted[name]:
+            raise Refused(f"{name} was changed meanwhile: push again")
+    if "swift.conf" in came:
+        old = hash_settings(os.path.join(directory, "swift.conf"))
+        if old is not None and old != hash_settings(os.path.join(beside, "swift.conf")):
+            raise Refused(
+                "its swift.conf has other hash settings: data that is there would not be found (swift-cluster adopt takes over those of a cluster)"
+            )
+    before = manifest_of(directory)
+    if before and before.get("cluster") != request["manifest"]["cluster"]:
+        raise Refused("it belongs to the cluster " + str(before.get("cluster")))
+    if before and before.get("node") != request["manifest"]["node"]:
+        raise Refused("it is the node " + str(before.get("node")))
+    pushed = before.get("files", {})
+    changed = []
+    for name in sorted(came):
+        there = digest(os.path.join(directory, name))
+        if there and there not in (wanted[name], pushed.get(name, "")):
+            changed.append(name)
+    if changed and not request["overwrite"]:
+        what = "changed there since the last push" if before else "there, and not of a push"
+        raise Refused(f"{what}: {', '.join(changed)}; --overwrite keeps FILE.replaced of each")
+    for name in changed:
+        shutil.copy2(os.path.join(directory, name), os.path.join(directory, name + ".replaced"))
+
+
+def ids_of(user):
+    """(group of the files, mode): readable by the servers' user, and by nobody else."""
+    if os.geteuid():
+        return -1, 0o600
+    try:
+        return pwd.getpwnam(user).pw_gid, 0o640
+    except KeyError:
+        try:
+            return grp.getgrnam(user).gr_gid, 0o640
+        except KeyError:
+            return -1, 0o600
+
+
+def move(directory, beside, request):
+    manifest = request["manifest"]
+    before = manifest_of(directory).get("files", {})
+    group, mode = ids_of(request["user"])
+    changed = sorted(os.listdir(beside))
+    with open(os.path.join(beside, MANIFEST), "w") as file:
+        json.dump(manifest, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    for name in [*changed, MANIFEST]:
+        path = os.path.join(beside, name)
+        os.chown(path, -1, group)
+        os.chmod(path, mode)
+    for name in changed:
+        os.rename(os.path.join(beside, name), os.path.join(directory, name))
+    removed, kept = [], []
+    for name in sorted(set(before) - set(manifest["files"])):
+        path = os.path.join(directory, name)
+        if not _NAME.fullmatch(name) or not os.path.exists(path):
+            continue
+        if digest(path) == before[name]:
+            os.unlink(path)
+            removed.append(name)
+        else:
+            kept.append(name)
+    os.rename(os.path.join(beside, MANIFEST), os.path.join(directory, MANIFEST))
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return {"changed": changed, "removed": removed, "kept": kept}
+
+
+# -- servers and daemons
+
+
+def call(words, request):
+    environ = dict(
+        os.environ, PATH=request["commands"] + os.pathsep + os.environ.get("PATH", "/usr/bin:/bin")
+    )
+    done = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environ,
+        timeout=request["timeout"],
+    )
+    return done.returncode, done.stdout.decode(errors="replace").strip()
+
+
+def service(request, name, verb):
+    """One command about a service: (exit status, what it said)."""
+    if request["manager"] == "systemd":
+        words = {
+            "start": ["enable", "--now"],
+            "stop": ["disable", "--now"],
+            "reload": ["reload"],
+            "restart": ["restart"],
+            "status": ["is-active"],
+        }
+        return call(["systemctl", *words[verb], f"swift-{name}.service"], request)
+    verb = {"reload": "reload-seamless"}.get(verb, verb)
+    directories = ["--run-dir", request["run_dir"], "--swift-dir", request["swift_dir"]]
+    return call(["swift-init", name, verb, *directories], request)
+
+
+def is_running(request, name):
+    try:
+        return service(request, name, "status")[0] == 0
+    except (OSError, subprocess.SubprocessError):
+        return False
+
+
+def activate(request):
+    """Starts what is to run and does not, has what runs read what has changed, stops what is no longer wanted here.
+
+    What each service has read is noted once it has done so: a run that is cut short is made up for by the next one.
+    """
+    directory, wanted = request["swift_dir"], request["services"]
+    noted = read_notes(directory)
+    done, failed = [], []
+
+    def act(name, verb, files):
+        code, said = service(request, name, verb)
+        if code:
+            failed.append(f"{verb} {name}: {said.splitlines()[-1] if said else f'exit status {code}'}")
+            return
+        done.append(f"{verb} {name}")
+        noted[name] = files
+
+    for name in sorted((set(noted) | set(request["stop"])) - set(wanted)):
+        if is_running(request, name):
+            act(name, "stop", {})
+        if not is_running(request, name):
+            noted.pop(name, None)
+    for name, files in wanted.items():
+        read = {file: digest(os.path.join(directory, file)) for file in files}
+        if not is_running(request, name):
+            act(name, "start", read)
+        elif noted.get(name) != read:
+            act(name, "reload" if name in _SERVERS else "restart", read)
+    with open(os.path.join(directory, NOTES), "w") as file:
+        json.dump(noted, file)
+    return {"done": done, "failed": failed}
+
+
+def read_notes(directory):
+    try:
+        with open(os.path.join(directory, NOTES)) as file:
+            found = json.load(file)
+        return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+if __name__ == "__main__":
+    main()
