@@ -260,6 +260,17 @@ class _Unpacked(InputFilter):
         except S3Error as error:
             raise self._payload.failed(error) from None
 
+    def recv_into(self, buffer: memoryview) -> int:
+        """As of `_Checked`."""
+        if self._ahead or self._ended:
+            return super().recv_into(buffer)
+        try:
+            size = self._unpacker.next_into(buffer)
+        except S3Error as error:
+            raise self._payload.failed(error) from None
+        self._ended = not size
+        return size
+
 
 def _content_md5(environ: dict[str, Any]) -> str | None:
     """The hex digest that Content-MD5 promises. Raises S3Error."""

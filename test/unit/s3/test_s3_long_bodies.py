@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -119,6 +120,44 @@ def received(request):
         if not size:
             return b"".join(parts)
         parts.append(bytes(buffer[:size]))
+
+
+def in_chunks(body, size, trailer):
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return chunks + b"0\r\n" + trailer + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("size", [8192, 65536, 1 << 20, 1 << 30])
+def test_what_comes_in_chunks_too(monkeypatch, size, is_late):
+    if is_late:
+        monkeypatch.setattr(digests, "lane", lambda: Late)
+    digest = ALGORITHMS["crc64nvme"].make()
+    digest.update(WHOLE)
+    trailer = b"x-amz-checksum-crc64nvme:" + base64.b64encode(digest.digest())
+
+    def sent(data):
+        said = {
+            "HTTP_X_AMZ_CONTENT_SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            "HTTP_X_AMZ_DECODED_CONTENT_LENGTH": str(len(WHOLE)),
+            "HTTP_X_AMZ_TRAILER": "x-amz-checksum-crc64nvme",
+        }
+        request = Sent(data, **said)
+        request.credential = SimpleNamespace(is_v4=True, is_query=False, signature="")
+        return received(request)
+
+    assert sent(in_chunks(WHOLE, size, trailer)) == WHOLE
+    for wrong in (
+        in_chunks(WHOLE[:-1] + b"!", size, trailer),
+        in_chunks(WHOLE, size, trailer)[:-3],
+        in_chunks(WHOLE[:-1], size, trailer),
+        in_chunks(WHOLE + b"x", size, trailer),
+        in_chunks(WHOLE, size, b"x-amz-checksum-crc64nvme:AAAAAAAAAAA="),
+        in_chunks(WHOLE, size, trailer)[:-70_000],
+    ):
+        with pytest.raises(BadBody):
+            sent(wrong)
 
 
 @pytest.mark.parametrize("is_late", [True, False])
