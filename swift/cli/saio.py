@@ -546,6 +546,7 @@ def _print_first_steps(layout: Layout) -> None:
     rclone = f"rclone --s3-provider Other --s3-env-auth --s3-endpoint {layout.endpoint}"
     print(f"""
 endpoint  {layout.endpoint}   (auth: {layout.endpoint}/auth/v1.0)
+console   {layout.endpoint}/console/   (in a browser, with any of these users; admin:admin sees the whole cluster)
 users     {names}
 
 first things to try:

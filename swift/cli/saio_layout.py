@@ -52,7 +52,7 @@ USERS: tuple[User, ...] = (
     ("test2", "tester2", "testing2", ".admin"),
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth "
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth console "
     "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.

@@ -27,7 +27,7 @@ def main(section: str) -> int:
     concurrency.patch()
     from swift.run.process import run_server
 
-    return run_server(sys.argv[1:], section, make_server, _ring_ports())
+    return run_server(sys.argv[1:], section, make_server, _ring_ports(), _families())
 
 
 def run_servers(paths: list[str], test_config: bool = False) -> int:
@@ -35,10 +35,18 @@ def run_servers(paths: list[str], test_config: bool = False) -> int:
     concurrency.patch()
     from swift.run import process
 
-    return process.run_servers(paths, make_server, ring_ports=_ring_ports(), test_config=test_config)
+    return process.run_servers(
+        paths, make_server, ring_ports=_ring_ports(), test_config=test_config, families=_families()
+    )
 
 
 def _ring_ports() -> Any:
     from swift.cli.ring_ports import RingPorts
 
     return RingPorts()
+
+
+def _families() -> Any:
+    from swift.ring.figures import RingFigures
+
+    return RingFigures()

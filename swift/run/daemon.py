@@ -24,8 +24,9 @@ from swift.run import command_line, notify, seamless
 from swift.run.known_options import unknown_options
 from swift.run.option_values import blamed, odd_switches, refuse_impossible
 from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
-from swift.telemetry import line_writer
+from swift.telemetry import line_writer, self_watch, shared_tables
 from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.metric_table import TABLE
 
 HEALTH_CHECK_SECONDS = 5.0
 _RELOADING = (signal.SIGHUP, signal.SIGUSR1)
@@ -119,6 +120,7 @@ class _Runner:
             signal.signal(signal.SIGTERM, self._on_term)
             self._listen_for_reload()
             notify.notify(notify.READY, self.logger)
+            self_watch.watch(TABLE.process)
             self.daemon.run(once=self.once, **self.options)
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -168,6 +170,8 @@ class _Runner:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.environ.pop("NOTIFY_SOCKET", None)
+            TABLE.forget()
+            self_watch.watch(TABLE.process)
             self.daemon.run(once=self.once, **options)
             self.logger.debug("Forked worker %s finished", os.getpid())
             code = 0
@@ -176,6 +180,7 @@ class _Runner:
         except BaseException:
             self.logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
+            TABLE.write()
             line_writer.flush_all()
             os._exit(code)
 
@@ -188,6 +193,7 @@ class _Runner:
                 return
             if pid == 0:
                 return
+            shared_tables.retire(pid)
             options = self.workers.pop(pid, None)
             if options is None:
                 continue
@@ -209,6 +215,7 @@ class _Runner:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 pass
+            shared_tables.retire(pid)
             del self.workers[pid]
 
     def _listen_for_reload(self) -> None:
@@ -259,6 +266,7 @@ class _Runner:
             except ProcessLookupError:
                 pass
         self.logger.notice("Exited %s", os.getpid())
+        TABLE.write()
         line_writer.flush_all()
         os._exit(0)
 
@@ -292,11 +300,12 @@ def run_daemon(
             logger.notice("Starting %s", os.getpid())
         for entry in (*unknown_options(path, section), *odd_switches(path, section)):
             logger.warning("%s: %s", path, entry)
-        daemon = make_daemon({**conf, "log_to_console": str(verbose)})
+        daemon = make_daemon({**conf, "log_to_console": str(verbose), shared_tables.COMPONENT: section})
         hashing.hash_config()
         if test_config:
             return 0
         become(account)
+        shared_tables.NODE_TABLES.leave(conf, section)
     except SwiftError as err:
         print(err, file=sys.stderr)
         return 1
@@ -316,6 +325,7 @@ def run_daemon(
     except Exception:
         logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         return 1
+    TABLE.write()
     notify.notify(notify.STOPPING, logger)
     logger.notice("Exited %s", os.getpid())
     return 0

@@ -33,6 +33,9 @@ from swift.telemetry.log_sinks import (
 DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL = 10, 20, 25, 30, 40, 50
 logging.addLevelName(NOTICE, "NOTICE")
 
+messages_by_level: dict[int, int] = {}
+"""How many messages this process has let through, from WARNING on."""
+
 _LEVELS = {
     "DEBUG": DEBUG, "INFO": INFO, "NOTICE": NOTICE, "WARNING": WARNING, "WARN": WARNING, "ERROR": ERROR,
     "CRITICAL": CRITICAL, "FATAL": CRITICAL,
@@ -194,6 +197,8 @@ class Logger:
         self, level: int, message: Any, args: tuple, exc_info: Any = None, extra: Any = None, **unused: Any
     ) -> None:
         text = _formatted(message, args)
+        if level >= WARNING:
+            messages_by_level[level] = messages_by_level.get(level, 0) + 1
         if self.extra_logger is not None:
             self.extra_logger.log(level, "%s", text, exc_info=exc_info)
         if exc_info:

@@ -33,7 +33,11 @@ def test_the_cluster_on_one_screen(cluster):
     assert len(found["versions"]) == 1
     assert not found["rings"]["other"] and not found["swift_conf"]["other"]
     assert found["disks"]["counted"] and not found["disks"]["not_mounted"]
-    assert not [one for one in found["findings"] if one["level"] == "danger" and "full" not in one["text"] and "above" not in one["text"]]
+    assert not [
+        one
+        for one in found["findings"]
+        if one["level"] == "danger" and "full" not in one["text"] and "above" not in one["text"]
+    ]
     screen = run("swift-status", "-d", etc, "--timeout=30", "--within=100")
     assert screen.returncode in (0, 1, 2) and screen.stdout.startswith(f"Cluster of {etc} at ")
 
@@ -58,7 +62,19 @@ def test_limits_for_monitoring(cluster):
 @pytest.mark.skipif(not REFERENCE, reason="REFERENCE_BIN names no installation of the reference")
 @pytest.mark.parametrize("kind", ["account", "container", "object"])
 def test_the_reference_asks_ours_and_says_the_same(cluster, kind):
-    checks = ("-r", "-R", "--auditor", "--updater", "--expirer", "--sharding", "-u", "-q", "--driveaudit", "--swift-versions", "--validate-servers")
+    checks = (
+        "-r",
+        "-R",
+        "--auditor",
+        "--updater",
+        "--expirer",
+        "--sharding",
+        "-u",
+        "-q",
+        "--driveaudit",
+        "--swift-versions",
+        "--validate-servers",
+    )
     for check in checks:
         told = []
         for bin in (REFERENCE, sysconfig.get_path("scripts")):
@@ -68,5 +84,11 @@ def test_the_reference_asks_ours_and_says_the_same(cluster, kind):
                 text=True,
                 timeout=120,
             )
-            told.append([line.partition(":")[0] for line in sorted(done.stdout.splitlines()) if not line.startswith("[2")])
+            told.append(
+                [
+                    line.partition(":")[0]
+                    for line in sorted(done.stdout.splitlines())
+                    if not line.startswith("[2")
+                ]
+            )
         assert told[0] == told[1], check

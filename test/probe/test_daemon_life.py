@@ -168,7 +168,10 @@ def test_a_reload_into_a_bad_configuration_leaves_all_as_it_is(toy, workers):
         ({"interval": "soon"}, '[toy] interval: not a number: "soon"'),
         ({"concurrency": "nan"}, '[toy] concurrency: not a number: "nan"'),
         ({"interval": "x", "node_timeout": "y"}, "(and 1 more: swift-config --check"),
-        ({"toy_word": "%(file:/nonesuch)s"}, "the value of toy_word in [toy] is to come from file:/nonesuch: No such file or directory"),
+        (
+            {"toy_word": "%(file:/nonesuch)s"},
+            "the value of toy_word in [toy] is to come from file:/nonesuch: No such file or directory",
+        ),
         ({"checked": "abc"}, "invalid literal for int() with base 10: 'abc' ([toy] checked)"),
     ],
 )
@@ -182,6 +185,8 @@ def test_it_does_not_start_with_values_that_cannot_be_meant(toy, options, line):
 def test_its_configuration_can_be_tried(toy):
     for options, status in (({}, 0), ({"interval": "soon"}, 1)):
         toy.configure(**options)
-        done = subprocess.run(toy.command("--test-config"), env=environment(), capture_output=True, timeout=60)
+        done = subprocess.run(
+            toy.command("--test-config"), env=environment(), capture_output=True, timeout=60
+        )
         assert done.returncode == status
     assert toy.notes() == []

@@ -7,9 +7,10 @@ goes only when every row in it is in shards that a quorum of their replicas have
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, NamedTuple
 
 from swift.core import clock
+from swift.core.concurrency import kill, spawn
 from swift.db.connection import Connection
 from swift.engine.fault_points import fault_point
 
@@ -17,6 +18,7 @@ from ..broker import ContainerBroker
 from ..shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING, SHRINKING, SHRUNK, ShardRange
 from . import change, context, files, moving, strays
 from .context import CleavingContext
+from .local import Spot
 from .visit import Visit
 
 _CLEAVABLE = (CREATED, CLEAVED, ACTIVE)
@@ -82,43 +84,75 @@ def _is_behind(item: ShardRange, cursor: str) -> bool:
     return not cursor or not item["upper"] or item["upper"] > cursor
 
 
+class _Moved(NamedTuple):
+    """A range whose rows are in its shard's database on this node. `number`: of rows; `created`: if the database was made for them."""
+
+    item: ShardRange
+    spot: Spot
+    shard: ContainerBroker
+    number: int
+    created: bool
+    started: float
+
+
+class _Sent(NamedTuple):
+    """A range whose shard is on its way to where it belongs.
+
+    `changed`, `donor`: ranges to be stored when it is there. `replicating`: a green thread that returns True if enough have it; None if
+    there is nothing to be sent.
+    """
+
+    item: ShardRange
+    changed: ShardRange | None
+    donor: ShardRange | None
+    replicating: Any
+    started: float
+    sent_at: float
+
+
 def _cleave_ranges(
     visit: Visit, record: CleavingContext, retiring: dict[str, Any], own: ShardRange, todo: list[ShardRange]
 ) -> None:
-    cursor = record.cursor or own["lower"]
+    """A range's rows are moved while the shard before it is replicated; what is stored of them is stored in order."""
+    reached = record.cursor or own["lower"]
     done = 0
-    for item in todo:
-        if record.cleaving_done or done >= visit.options.cleave_batch:
-            return
-        if item["lower"] > cursor or item["state"] not in _CLEAVABLE:
-            if item["lower"] > cursor:
-                visit.error = f"no shard for what is behind {cursor!r}"
-            return
-        if item["upper"] and item["upper"] <= cursor:
-            continue
-        visit.figures.count("cleaved", "attempted")
-        started = clock.time()
-        moved = _cleave_one(visit, record, retiring, own, item)
-        if moved is None:
-            visit.figures.count("cleaved", "failure")
-            return
-        visit.figures.count("cleaved", "success")
-        visit.figures.took("cleaved", clock.time() - started)
-        visit.sharder.metrics.timing_since("sharder.sharding.cleave", started)
-        cursor = record.cursor = item["upper"]
-        record.ranges_done += 1
-        record.ranges_todo = max(record.ranges_todo - 1, 0)
-        if not item["upper"] or (own["upper"] and item["upper"] >= own["upper"]):
-            record.cleaving_done = True
-        visit.run(context.store, visit.broker, record)
-        fault_point("shard:cleave:stored")
-        done += moved
+    sent: _Sent | None = None
+    try:
+        for item in todo:
+            if done >= visit.options.cleave_batch:
+                break
+            if item["lower"] > reached or item["state"] not in _CLEAVABLE:
+                if item["lower"] > reached:
+                    visit.error = f"no shard for what is behind {reached!r}"
+                break
+            if item["upper"] and item["upper"] <= reached:
+                continue
+            visit.figures.count("cleaved", "attempted")
+            moved = _move_range(visit, record, retiring, item)
+            if sent is not None and not _finish_range(visit, record, own, sent):
+                return
+            sent = None
+            if moved is None:
+                visit.figures.count("cleaved", "failure")
+                return
+            sent = _send_range(visit, own, moved)
+            done += sent.replicating is not None
+            reached = item["upper"]
+            if not reached or (own["upper"] and reached >= own["upper"]):
+                break
+        if sent is not None:
+            _finish_range(visit, record, own, sent)
+            sent = None
+    finally:
+        if sent is not None and sent.replicating is not None:
+            kill(sent.replicating)
 
 
-def _cleave_one(
-    visit: Visit, record: CleavingContext, retiring: dict[str, Any], own: ShardRange, item: ShardRange
-) -> int | None:
-    """Move a range's rows to its shard: 1, or 0 if there were none; None if it has to be tried again."""
+def _move_range(
+    visit: Visit, record: CleavingContext, retiring: dict[str, Any], item: ShardRange
+) -> _Moved | None:
+    """Move a range's rows to its shard's database; None if it has to be tried again."""
+    started = clock.time()
     spot = visit.local.spot(*item["name"].split("/", 1))
     run = visit.run_at(spot)
     policy = visit.run(lambda: visit.broker.storage_policy_index)
@@ -128,30 +162,53 @@ def _cleave_one(
     above = -1 if record.last_cleave_to_row is None else record.last_cleave_to_row
     rows = moving.Rows(retiring["file"], item["lower"], item["upper"], above, retiring["max_row"])
     try:
-        moved = moving.move(rows, shard, visit.options.row_batch, run)
+        number = moving.move(rows, shard, visit.options.row_batch, run)
         run(_note_points, shard, retiring)
     except sqlite3.OperationalError as err:
         visit.logger.error("ERROR moving rows to %s: %s", item["name"], err)
         return None
     fault_point("shard:cleave:moved")
+    return _Moved(item, spot, shard, number, created, started)
+
+
+def _send_range(visit: Visit, own: ShardRange, moved: _Moved) -> _Sent:
+    """Note in the shard what has become of it, and begin to bring it to where it belongs."""
+    item, spot, shard = moved.item, moved.spot, moved.shard
+    run = visit.run_at(spot)
     changed, donor = _after_move(visit, own, item, run(_numbers, shard))
     if changed is not None or donor is not None:
         run(shard.merge_shard_ranges, [r for r in (changed, donor) if r is not None])
-    if not moved and created and run(_remove_if_empty, shard):
-        replicated = 0
-    else:
-        started = clock.time()
+    replicating = None
+    if moved.number or not moved.created or not run(_remove_if_empty, shard):
         is_first = own["state"] == SHARDING and item["state"] == CREATED
         quorum = visit.sharder.new_quorum if is_first else visit.sharder.old_quorum
-        if not visit.replicate_shard(spot, quorum):
+        replicating = spawn(visit.replicate_shard, spot, quorum)
+    return _Sent(item, changed, donor, replicating, moved.started, clock.time())
+
+
+def _finish_range(visit: Visit, record: CleavingContext, own: ShardRange, sent: _Sent) -> bool:
+    """Wait until a shard is where it belongs, and note that; returns False if it has to be tried again."""
+    item = sent.item
+    if sent.replicating is not None:
+        if not sent.replicating.wait():
             visit.error = f"too few replicas of {item['name']} answer"
             visit.logger.warning("%s is not cleaved further: %s", visit.path, visit.error)
-            return None
-        record.replication_time += clock.time() - started
-        replicated = 1
+            visit.figures.count("cleaved", "failure")
+            return False
+        record.replication_time += clock.time() - sent.sent_at
     fault_point("shard:cleave:replicated")
-    visit.store(*(r for r in (changed, donor) if r is not None))
-    return replicated
+    visit.store(*(r for r in (sent.changed, sent.donor) if r is not None))
+    visit.figures.count("cleaved", "success")
+    visit.figures.took("cleaved", clock.time() - sent.started)
+    visit.sharder.metrics.timing_since("sharder.sharding.cleave", sent.started)
+    record.cursor = item["upper"]
+    record.ranges_done += 1
+    record.ranges_todo = max(record.ranges_todo - 1, 0)
+    if not item["upper"] or (own["upper"] and item["upper"] >= own["upper"]):
+        record.cleaving_done = True
+    visit.run(context.store, visit.broker, record)
+    fault_point("shard:cleave:stored")
+    return True
 
 
 def _numbers(shard: ContainerBroker) -> dict[str, int]:
