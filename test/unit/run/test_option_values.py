@@ -1,51 +1,12 @@
-"""Values that can't be meant are found, named with their place, and agree with the samples about what is a number."""
+"""Values that can't be meant are found, named with their place."""
 
 from __future__ import annotations
-
-import pathlib
-import re
 
 import pytest
 
 from swift.core.errors import ConfigError
-from swift.run import option_values
 from swift.run.known_options import unknown_options, unknown_sections
 from swift.run.option_values import blamed, impossible_values, odd_switches, refuse_impossible
-
-ROOT = pathlib.Path(__file__).parents[3]
-
-
-def sample_values():
-    found = {}
-    for path in (ROOT / "etc").glob("*.conf-sample"):
-        for line in path.read_text().splitlines():
-            match = re.fullmatch(r"(?:# ?)?([a-z0-9_]+) =(?: (.*))?", line)
-            if match and match[2]:
-                found.setdefault(match[1], set()).add(match[2].strip())
-    return found
-
-
-def is_number(text):
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def test_the_tables_agree_with_the_samples():
-    numbers, auto, switches = set(), set(), set()
-    for name, values in sample_values().items():
-        if all(is_number(value) for value in values):
-            numbers.add(name)
-        elif all(is_number(value) or value == "auto" for value in values):
-            auto.add(name)
-        elif all(value.lower() in ("true", "false", "yes", "no", "on", "off") for value in values):
-            switches.add(name)
-    assert numbers - {"bind_port"} == option_values.NUMBERS
-    assert auto - {"log_file_encoding"} == option_values.NUMBERS_OR_AUTO
-    assert switches == option_values.SWITCHES
-
 
 CONF = """[DEFAULT]
 client_timeout = {default}
