@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from optparse import OptionParser
 from typing import Any, NoReturn
 
-from swift.core import clock, hashing, swift_dir
+from swift.core import backend_security, clock, hashing, swift_dir
 from swift.core.concurrency import fork, spawn_after
 from swift.core.config import csv_list, one_line, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
@@ -302,6 +302,7 @@ def run_daemon(
             logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose), shared_tables.COMPONENT: section})
         hashing.hash_config()
+        backend_security.current()
         if test_config:
             return 0
         become(account)

@@ -52,11 +52,11 @@ _NUMBERS = """
     report_again_seconds report_interval request_tries requests_per_device_per_second
     requests_per_device_rate_buffer resend_interval retries reveal_sensitive_prefix ring_check_interval
     round_robin_task_cache_size rsync_bwlimit rsync_error_log_line_length rsync_io_timeout rsync_timeout run_pause
-    secret_cache_duration servers_per_port shard_container_threshold shard_scanner_batch_size
-    shard_shrink_merge_point shard_shrink_point slow slow_delete_log_threshold_seconds segment_size ssync_bwlimit
+    secret_cache_duration segment_size servers_per_port shard_container_threshold shard_scanner_batch_size
+    shard_shrink_merge_point shard_shrink_point signing_window slow slow_delete_log_threshold_seconds ssync_bwlimit
     stale_worker_timeout stats_interval statsd_emit_buffer_xfer_bytes_seconds symloop_max sync_row_concurrency
-    takeover tasks_per_second timeout timing_expiry token_life tries update_requests_per_device_per_second
-    updater_workers warm_objects_mb yield_frequency zero_byte_files_per_second
+    takeover tasks_per_second timeout timing_expiry token_life trace_sample_rate tries
+    update_requests_per_device_per_second updater_workers warm_objects_mb yield_frequency zero_byte_files_per_second
     """
 NUMBERS = frozenset(_NUMBERS.split())  # bind_port has a line of its own
 
@@ -76,10 +76,10 @@ _SWITCHES = """
     expose_info force_swift_request_proxy_log handoffs_first handoffs_only include_service_catalog insecure is_admin
     keep_cache_private keep_cache_slo_manifest keystone_api_insecure log_handoffs log_headers log_json log_requests
     log_rsync_transfers log_statsd_batch log_to_console mandatory mangle_client_paths metadata_overflow mount_check
-    object_populate object_report operators_view partitions ratelimit_as_client_error read_only reauthenticate replication_server
-    require_proxy_protocol rsync_compress s3_acl service_token_roles_required share_address
-    shunt_inbound_x_timestamp signature_v2 statsd_emit_legacy sync_pending_updates tls tls_enabled
-    unmount_failed_device verify_segments writer_process
+    object_populate object_report operators_view partitions ratelimit_as_client_error read_only reauthenticate
+    replication_server require_proxy_protocol rsync_compress s3_acl service_token_roles_required share_address
+    shunt_inbound_x_timestamp signature_v2 signing statsd_emit_legacy sync_pending_updates tls tls_check_address
+    tls_enabled unmount_failed_device verify_segments writer_process
     """
 SWITCHES = frozenset(_SWITCHES.split())
 
