@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 from filter_stand_ins import App, call
 
@@ -42,6 +44,11 @@ def test_a_file_takes_the_server_out_of_service(tmp_path):
 
 
 # -- ready
+
+
+@pytest.fixture(autouse=True)
+def no_servers_of_other_tests(monkeypatch):
+    monkeypatch.setattr(serving, "_servers", weakref.WeakSet())
 
 
 class Server(App):
