@@ -19,7 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
+from swift.core import backend_security
 from test.ports import free_ports
+
+# All clusters of tests have the same, so that tests may ask storage servers themselves.
+BACKEND_KEY = "0123456789abcdef" * 4
 
 
 class Answer:
@@ -56,12 +60,21 @@ class Cluster:
 
     def write(self) -> None:
         """Folders, rings and configuration, for tests that change them before the start."""
+        self.layout.etc.mkdir(parents=True, exist_ok=True)
+        keys = self.layout.etc / "backend-keys"
+        keys.touch(0o600)
+        keys.write_text(f"tests {BACKEND_KEY}\n")
         saio_layout.write(self.layout)
         if self.is_patient:
             for path in self.layout.etc.glob("*-server/*.conf"):
                 _add(path, PATIENCE + (PATIENCE_OF_OBJECT_SERVERS if "object" in path.parent.name else ""))
             _add(self.layout.proxy_conf, PATIENCE + PATIENCE_OF_PROXIES)
         self._written = True
+
+    def trust_everybody(self) -> None:
+        """Storage servers look at no signatures; before the start, after `write`."""
+        conf = self.layout.etc / "swift.conf"
+        conf.write_text(conf.read_text().replace("signing = require", "signing = off"))
 
     def __enter__(self) -> Cluster:
         if not self._written:
@@ -158,6 +171,13 @@ class Cluster:
 
 def _add(path: pathlib.Path, lines: str) -> None:
     path.write_text(path.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\n{lines}", 1))
+
+
+def sign_requests(key_id: str = "tests", secret: str = BACKEND_KEY) -> None:
+    """From now on this process signs what it sends to storage servers, by default as clusters of tests want it."""
+    backend_security.use(
+        backend_security.Settings(signing=backend_security.REQUIRE, keys={key_id: secret.encode()})
+    )
 
 
 def wait_for_port(ip: str, port: int) -> None:

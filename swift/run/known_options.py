@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import re
+from collections.abc import Iterable
 
 from swift.core.config import fill_parser
 
@@ -52,26 +53,34 @@ _OPTIONS = frozenset(
         "allow_account_management",
         "allow_anonymous",
         "allow_async_delete",
-        "allow_full_urls",
         "allow_deletes",
+        "allow_full_urls",
+        "allow_multipart_uploads",
         "allow_insecure_ssec",
         "allow_names_in_acls",
+        "allow_no_owner",
         "allow_object_versioning",
         "allow_open_expired",
         "allow_overrides",
         "allow_reserved_names_header",
         "allow_versioned_writes",
         "allow_versions",
+        "allowable_clock_skew",
         "allowed_digests",
         "allowed_headers",
         "allowed_sync_hosts",
         "api_class",
+        "application_credential_id",
+        "application_credential_secret",
         "async_tracker_dump_count",
         "async_tracker_max_entries",
         "auth_endpoint",
         "auth_key",
+        "auth_pipeline_check",
         "auth_prefix",
         "auth_token",
+        "auth_type",
+        "auth_uri",
         "auth_url",
         "auth_user",
         "auth_version",
@@ -93,8 +102,10 @@ _OPTIONS = frozenset(
         "ca_file",
         "cert_file",
         "certfile",
+        "check_bucket_owner",
         "cleave_batch_size",
         "cleave_row_batch_size",
+        "client_ca_file",
         "client_chunk_size",
         "client_timeout",
         "clobber_hardlink_collisions",
@@ -121,14 +132,16 @@ _OPTIONS = frozenset(
         "containers_per_second",
         "cors_allow_origin",
         "cors_expose_headers",
-        "current",
+        "cors_preflight_allow_origin",
         "cross_domain_policy",
+        "current",
         "daemonize",
         "databases_per_second",
-        "default_checksum",
         "default",
+        "default_checksum",
         "default_domain_id",
         "default_reseller_prefix",
+        "delay_auth_decision",
         "delay_reaping",
         "delete_concurrency",
         "delete_container_retry_count",
@@ -146,6 +159,7 @@ _OPTIONS = frozenset(
         "disk_stall_timeout",
         "diskfile_module",
         "dispersion_coverage",
+        "dns_compliant_bucket_names",
         "domain_id",
         "domain_name",
         "dump_json",
@@ -162,9 +176,9 @@ _OPTIONS = frozenset(
         "error_suppression_limit",
         "etag_validate_pct",
         "eventlet_tpool_num_threads",
+        "exchange",
         "existing_shard_replication_quorum",
         "expansion_limit",
-        "exchange",
         "expiring_objects_account_name",
         "expiring_objects_container_divisor",
         "expose_info",
@@ -174,16 +188,18 @@ _OPTIONS = frozenset(
         "files_per_second",
         "forbidden_chars",
         "forbidden_regexp",
+        "force_swift_request_proxy_log",
         "get_requests_per_device_per_second",
         "grace_age",
         "handoff_delete",
         "handoffs_first",
         "handoffs_only",
-        "host",
         "head_requests_per_device_per_second",
+        "host",
         "http_timeout",
         "incoming_allow_headers",
         "incoming_remove_headers",
+        "insecure",
         "internal_client_conf_path",
         "interval",
         "io_timeout",
@@ -203,11 +219,12 @@ _OPTIONS = frozenset(
         "keyfile",
         "keymaster_config_path",
         "keystone_api_insecure",
+        "lifecycle_day_seconds",
         "keystone_url",
         "list_endpoints_path",
         "listing_cache_size",
+        "location",
         "lockup_timeout",
-        "lifecycle_day_seconds",
         "log_address",
         "log_anonymization_method",
         "log_anonymization_salt",
@@ -244,6 +261,7 @@ _OPTIONS = frozenset(
         "mangle_client_paths",
         "max_account_name_length",
         "max_age",
+        "max_bucket_listing",
         "max_clients",
         "max_connections",
         "max_container_name_length",
@@ -317,42 +335,56 @@ _OPTIONS = frozenset(
         "max_meta_name_length",
         "max_meta_overall_size",
         "max_meta_value_length",
+        "max_multi_delete_objects",
         "max_object_name_length",
         "max_objects_per_container_per_second",
         "max_objects_per_revert",
+        "max_parts_listing",
         "max_request_line",
         "max_requests",
+        "max_shrinking",
         "max_sleep_time_seconds",
+        "max_upload_part_num",
         "max_upload_time",
         "maximum_length",
         "mb_per_sync",
         "memcache_max_connections",
         "memcache_servers",
         "meta_version_to_write",
+        "metadata_overflow",
         "methods",
         "metrics_allow",
         "metrics_path",
+        "min_segment_size",
+        "minimum_shard_size",
         "minutes",
         "missing_container_retry",
+        "most_queued",
         "mount_check",
         "mtime_check_interval",
+        "multi_delete_concurrency",
         "name",
         "nameservers",
+        "namespace_avg_backend_fetch_time",
+        "namespace_cache_tokens_per_session",
         "nice_priority",
         "node_timeout",
+        "notification_targets",
         "object_chunk_size",
-        "orphan_parts_days",
         "object_populate",
         "object_report",
         "object_size_stats",
         "objects_per_second",
+        "open_paths",
+        "orphan_parts_days",
         "outgoing_allow_headers",
         "outgoing_remove_headers",
         "partitions",
-        "path_root",
         "password",
+        "path_root",
         "per_container_ratelimit_buckets",
         "per_diff",
+        "periodic_warnings_interval",
         "policy_type",
         "pool_timeout",
         "port",
@@ -365,14 +397,17 @@ _OPTIONS = frozenset(
         "project_id",
         "project_name",
         "prove_by",
+        "proxy",
         "put_requests_per_device_per_second",
         "quarantine_age",
         "quarantine_threshold",
         "queue_timeout",
+        "rate",
         "rate_buffer_seconds",
         "rate_limit_after_segment",
         "rate_limit_segments_per_sec",
         "rate_limit_under_size",
+        "ratelimit_as_client_error",
         "read_affinity",
         "read_only",
         "reap_warn_after",
@@ -381,8 +416,12 @@ _OPTIONS = frozenset(
         "rebuild_handoff_node_count",
         "recheck_account_existence",
         "recheck_container_existence",
+        "recheck_listing_shard_ranges",
+        "recheck_updating_shard_ranges",
         "reclaim_age",
         "recon_cache_path",
+        "recon_candidates_limit",
+        "recon_sharded_timeout",
         "recon_lock_path",
         "reconstructor_workers",
         "recoverable_node_timeout",
@@ -412,6 +451,8 @@ _OPTIONS = frozenset(
         "ring_check_interval",
         "ring_ip",
         "round_robin_task_cache_size",
+        "routing_key",
+        "rows_per_shard",
         "rsync_bwlimit",
         "rsync_compress",
         "rsync_error_log_line_length",
@@ -420,9 +461,24 @@ _OPTIONS = frozenset(
         "rsync_tempfile_timeout",
         "rsync_timeout",
         "run_pause",
+        "s3_acl",
+        "s3_keys_file",
+        "sasl_mechanism",
+        "secret",
+        "secret_cache_duration",
         "servers_per_port",
+        "shard_container_threshold",
+        "shard_replication_quorum",
+        "shard_scanner_batch_size",
+        "shard_shrink_merge_point",
+        "shard_shrink_point",
         "share_address",
+        "shrink_threshold",
         "shunt_inbound_x_timestamp",
+        "signature_v2",
+        "signing",
+        "signing_keys",
+        "signing_window",
         "slow",
         "slow_delete_log_threshold_seconds",
         "slowdown",
@@ -456,12 +512,18 @@ _OPTIONS = frozenset(
         "timeout",
         "timing_expiry",
         "tls",
+        "tls_ca_file",
         "tls_cafile",
+        "tls_cert_file",
         "tls_certfile",
+        "tls_check_address",
         "tls_enabled",
+        "tls_key_file",
         "tls_keyfile",
+        "tls_names",
         "token_life",
         "topic",
+        "trace_sample_rate",
         "trans_id_suffix",
         "tries",
         "trust_id",
@@ -500,6 +562,22 @@ _FREE = re.compile(
 )
 
 
+# Of the reference, with nothing here that they could change.
+_NEEDLESS = {
+    "cooperative_period": "other requests get their turn without it",
+    "db_preallocation": "databases grow as they need",
+    "db_query_logging": "statements are not logged; log_level = DEBUG tells what servers do",
+    "eventlet_debug": "exceptions of the engine are always logged",
+    "network_chunk_size": "what has arrived is taken as it comes",
+    "splice": "bodies of objects always go by sendfile",
+}
+
+
+def _is_slip(name: str) -> bool:
+    """Returns True for a name of the log's that is free, for handlers of others, but all but ours."""
+    return name.startswith("log_") and bool(difflib.get_close_matches(name, _OPTIONS, 1, 0.87))
+
+
 def unknown_options(path: str, daemon: str = "") -> list[str]:
     """A line for each option that nothing reads: in [DEFAULT], in the sections of our own filters, apps and targets, in [<daemon>].
 
@@ -518,11 +596,37 @@ def unknown_options(path: str, daemon: str = "") -> list[str]:
             continue
         for option in options:
             name = option.removeprefix("set ").strip()
-            if name in _OPTIONS or _FREE.fullmatch(name):
+            if name in _NEEDLESS:
+                found.append(f"option {name} in [{section}] has no effect here: {_NEEDLESS[name]}")
+            if name in _OPTIONS or name in _NEEDLESS or (_FREE.fullmatch(name) and not _is_slip(name)):
                 continue
             name, *value = name.split(None, 1)  # without its first = a line is all name, or name and secret
             similar = difflib.get_close_matches(name, _OPTIONS, 1, 0.8)
             hint = f" (did you mean {similar[0]}?)" if similar else ""
             shown = f"{name} …" if value else name
             found.append(f"unknown option {shown} in [{section}] has no effect{hint}")
+    return found
+
+
+# What a section without a colon in its name may be.
+_SECTIONS = frozenset(
+    [
+        *(f"{kind}-{what}" for kind in ("account", "container") for what in ("replicator", "auditor")),
+        *(f"object-{what}" for what in ("replicator", "reconstructor", "updater", "auditor", "expirer", "relinker")),
+        "account-reaper", "container-updater", "container-sync", "container-sharder", "container-reconciler", "s3-lifecycle", "s3-notifier",
+        "DEFAULT", "dispersion", "drive-audit", "memcache", "swift-hash", "swift-constraints", "keymaster", "kms_keymaster", "kmip_keymaster",
+        "backend_ratelimit",
+    ]
+)  # fmt: skip
+
+
+def unknown_sections(sections: Iterable[str]) -> list[str]:
+    """A line for each section that nothing reads, as far as its name says."""
+    found = []
+    for section in sections:
+        if ":" in section or section in _SECTIONS:
+            continue
+        similar = difflib.get_close_matches(section, _SECTIONS, 1, 0.8)
+        hint = f" (did you mean [{similar[0]}]?)" if similar else ""
+        found.append(f"nothing reads the section [{section}]{hint}")
     return found

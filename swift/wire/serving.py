@@ -3,6 +3,9 @@
 What never lives here: sockets, and who is let in when (`swift.wire.server`). Spec: proxy-and-backend.md 21; operations.md 2.1.
 """
 
+from __future__ import annotations
+
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -21,6 +24,8 @@ DEFAULT_MAX_CLIENTS = 4096
 DEFAULT_QUEUE_TIMEOUT = 2.0
 DEFAULT_CLIENT_TIMEOUT = 60.0
 _REPORT_SECONDS = 60.0
+HEAD = "swift.head"
+"""Where an application that `needs_head` finds the head of a request in the environ, as it came."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -38,6 +43,8 @@ class Serving:
         limits: HeadLimits | None = None,
     ) -> None:
         self.app = app
+        # The application wants to see heads as they came (`swift.wire.signing`).
+        self.keeps_head: bool = getattr(app, "needs_head", False)
         self.name = str(conf.get(COMPONENT) or TABLE.process)  # in metrics
         self.logger = logger
         self.on_done = on_done
@@ -59,6 +66,7 @@ class Serving:
         # Connections without a request → since when, the longest idle first.
         self.idle: dict[Any, float] = {}
         watch_weakly(self, _look)
+        _servers.add(self)
         self._next_report = 0.0
         self._reported = 0
         self._date_second = 0
@@ -91,6 +99,14 @@ class Serving:
             self.clients.waiting + (requests.waiting if requests is not None else 0),
         )  # fmt: skip
         self._reported = refused
+
+
+_servers: weakref.WeakSet[Serving] = weakref.WeakSet()
+
+
+def is_stopping() -> bool:
+    """Returns True once a server of this process was told to stop: it takes no new connections, and the open ones shall go elsewhere."""
+    return any(server.draining for server in list(_servers))
 
 
 def _look(server: Serving) -> Iterable[tuple[Key, float]]:
