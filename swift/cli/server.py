@@ -17,9 +17,14 @@ def make_server(
     listener: Any, app: Any, conf: Mapping[str, Any], logger: Any, on_done: Callable[..., None]
 ) -> Any:
     """Our HTTP server on a listening socket."""
+    from swift.telemetry.shared_tables import COMPONENT
+    from swift.wire.backend_tls import node_tls
+    from swift.wire.guard import guarded
     from swift.wire.server import Server
 
-    return Server(listener, app, conf, logger, on_done)
+    if conf[COMPONENT] == "proxy-server":
+        return Server(listener, app, conf, logger, on_done)
+    return Server(listener, guarded(app, conf, logger), conf, logger, on_done, door=node_tls())
 
 
 def main(section: str) -> int:

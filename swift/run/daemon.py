@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from optparse import OptionParser
 from typing import Any, NoReturn
 
-from swift.core import clock, hashing, swift_dir
+from swift.core import backend_security, clock, hashing, swift_dir
 from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
@@ -252,6 +252,7 @@ def run_daemon(
             logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose), shared_tables.COMPONENT: section})
         hashing.hash_config()
+        backend_security.current()
         become(account)
         shared_tables.NODE_TABLES.leave(conf, section)
     except (SwiftError, ValueError) as err:

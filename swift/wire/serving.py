@@ -21,6 +21,8 @@ DEFAULT_MAX_CLIENTS = 4096
 DEFAULT_QUEUE_TIMEOUT = 2.0
 DEFAULT_CLIENT_TIMEOUT = 60.0
 _REPORT_SECONDS = 60.0
+HEAD = "swift.head"
+"""Where an application that `needs_head` finds the head of a request in the environ, as it came."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -38,6 +40,8 @@ class Serving:
         limits: HeadLimits | None = None,
     ) -> None:
         self.app = app
+        # The application wants to see heads as they came (`swift.wire.signing`).
+        self.keeps_head: bool = getattr(app, "needs_head", False)
         self.name = str(conf.get(COMPONENT) or TABLE.process)  # in metrics
         self.logger = logger
         self.on_done = on_done

@@ -61,6 +61,7 @@ HOMES = [
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),
     ("swift/core/constraints.py", ["swift"]),
+    ("swift/core/backend_security.py", ["swift"]),
     ("swift/run/daemon.py", ["account-server", "container-server", "object-server"]),
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
@@ -92,6 +93,14 @@ NONE = {"__file__", "__name__"}
 # Read under names that the search below does not see.
 COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
+    "swift/core/backend_security.py": {
+        "signing": "off",
+        "signing_keys": "backend-keys",
+        "tls": "off",
+        "tls_cert_file": "",
+        "tls_key_file": "",
+        "tls_ca_file": "",
+    },
     "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/keystoneauth/authorization.py": {
@@ -167,6 +176,7 @@ class Reads(ast.NodeVisitor):
         names = {"conf", "local_conf", "access_conf", "first"}
         if relative in (
             "swift/middleware/memcache.py",
+            "swift/core/backend_security.py",
             "swift/core/policy.py",
             "swift/container/sync_realms.py",
         ):
