@@ -52,6 +52,11 @@ ExecReload=swift-reload $MAINPID
 KillMode=mixed
 """
 
+DAEMON_RELOAD = """\
+# Log level, rates and the like, as the configuration has them now.
+ExecReload=/bin/kill -HUP $MAINPID
+"""
+
 DISKS = """\
 # Disks elsewhere: a drop-in with another ReadWritePaths (systemctl edit).
 ReadWritePaths=-/srv/node
@@ -137,7 +142,7 @@ def unit(name: str, instance: bool) -> str:
         title=title + (", %i" if instance else ""),
         name=name,
         conf=conf,
-        reload=RELOAD if name in SERVERS else "",
+        reload=RELOAD if name in SERVERS else DAEMON_RELOAD,
         disks="" if name in WITHOUT_DISKS else DISKS,
         sandbox=SANDBOX,
     )
