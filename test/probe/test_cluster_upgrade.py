@@ -131,14 +131,10 @@ def test_nodes_change_over_one_at_a_time_and_back(store):
             store.put(node)
             store.assert_nothing_is_missing(node)
             store.assert_nothing_is_missing(other)
-    for (
-        node
-    ) in store.nodes:  # updates that either has left for a container server that was being changed over
-        words = [
-            str(BIN / "swift-object-updater"),
-            f"{store.home}/{node}/etc/object-server.conf",
-            "once",
-        ]
-        subprocess.run(store.network.command(node, words), check=True, timeout=120)
+    # a replica that was away while rows came gets them from the others, and from those who could not tell it
+    for daemon, conf in (("container-replicator", "container-server"), ("object-updater", "object-server")):
+        for node in store.nodes:
+            words = [str(BIN / f"swift-{daemon}"), f"{store.home}/{node}/etc/{conf}.conf", "once"]
+            subprocess.run(store.network.command(node, words), check=True, timeout=120)
     listing = store.ask("GET", "/box").body.decode().split()
     assert [f"/box/{name}" for name in listing] == sorted(store.acknowledged)
