@@ -90,20 +90,24 @@ def _audit_shard(visit: Visit) -> bool:
         visit.logger.warning("Audit warnings for shard %s (%s): unable to get shard ranges from root %s", visit.broker.path, visit.path, visit.root)  # fmt: skip
     own = visit.own()
     if _is_orphan(visit, own, found):
-        visit.logger.warning("%s is a shard of %s, which is gone", visit.path, visit.root)
-        own = change.deleted(change.in_state(own, SHRUNK), change.now())
-        visit.store(own)
+        rows = 0 if visit.run(visit.broker.empty) else visit.run(visit.broker.info)["object_count"]
+        if rows:
+            visit.sharder.name_orphan(visit, rows)
+        else:
+            visit.logger.warning("%s is a shard of %s, which is gone", visit.path, visit.root)
+            own = change.deleted(change.in_state(own, SHRUNK), change.now())
+            visit.store(own)
     visit.run(_delete_if_over, visit, own)
     return True
 
 
 def _is_orphan(visit: Visit, own: ShardRange, found: Fetched) -> bool:
-    """All replicas of the root's partition say that there is no root, for long already, and the shard holds nothing."""
+    """All replicas of the root's partition say that there is no root, for long already."""
     replicas = len(visit.asking.ring.get_part_nodes(visit.asking.ring.get_part(*visit.root.split("/", 1))))
     if found.answered or found.missing < replicas or own["deleted"]:
         return False
     newest = max(own["timestamp"], own["meta_timestamp"], own["state_timestamp"])
-    return float(Timestamp(newest)) < clock.time() - visit.reclaim_age and bool(visit.run(visit.broker.empty))
+    return float(Timestamp(newest)) < clock.time() - visit.reclaim_age
 
 
 def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:

@@ -101,7 +101,9 @@ class _Sent(NamedTuple):
     item: ShardRange
     changed: ShardRange | None
     donor: ShardRange | None
-    replicating: Any  # a green thread that returns True if enough have it; None if there is nothing to be sent
+    replicating: (
+        Any  # a green thread that returns True if enough have it; None if there is nothing to be sent
+    )
     started: float
     sent_at: float
 
