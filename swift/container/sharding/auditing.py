@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
+from swift.engine.fault_points import fault_point
 
 from .. import shard_ranges
 from ..broker import ContainerBroker
@@ -97,6 +98,7 @@ def _audit_shard(visit: Visit) -> bool:
             visit.logger.warning("%s is a shard of %s, which is gone", visit.path, visit.root)
             own = change.deleted(change.in_state(own, SHRUNK), change.now())
             visit.store(own)
+            fault_point("shard:audit:orphan_stored")
     visit.run(_delete_if_over, visit, own)
     return True
 
@@ -115,6 +117,7 @@ def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
     mine = [item for item in ranges if item["name"] == own["name"]]
     if mine:
         visit.store(*mine)
+        fault_point("shard:audit:own_stored")
         own = visit.own()
     rest = [item for item in ranges if item["name"] != own["name"]]
     children = [item for item in rest if family.is_child_of(item["name"], own["name"])]
@@ -156,6 +159,7 @@ def _take_acceptors(visit: Visit, own: ShardRange, acceptors: list[ShardRange]) 
         return
     names = {item["name"] for item in standing} | set(existing)
     visit.store(*(item for item in acceptors if item["name"] in names))
+    fault_point("shard:audit:acceptors_stored")
 
 
 def _delete_if_over(visit: Visit, own: ShardRange) -> None:

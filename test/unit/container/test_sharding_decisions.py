@@ -192,9 +192,7 @@ def test_a_gap_goes_to_a_neighbour(nodes, monkeypatch):
     nodes.make()
     nodes.update(names(45))
     until_done(nodes)
-    for broker in nodes.containers()[ROOT]:
-        lost = broker.other_shard_ranges()[1]
-        broker.merge_shard_ranges([{**lost, "deleted": 1, "timestamp": "1999000000.00000"}])
+    nodes.lose_a_range()
     mended(nodes, monkeypatch)
     assert nodes.listing() == names(45)
 
@@ -203,18 +201,8 @@ def test_of_shards_that_overlap_the_best_sequence_stays(nodes, monkeypatch):
     nodes.make()
     nodes.update(names(45))
     until_done(nodes)
-    found = nodes.containers()
     nodes.shard()
-    extra = f".shards_AUTH_a/c-{'0' * 32}-1700000001.00000-0"
-    item = {
-        **deciding._found(extra, "1700000001.00000", {"lower": "", "upper": "o0014", "object_count": 1}),
-        "state": ACTIVE,
-    }
-    for broker in found[ROOT]:
-        broker.merge_shard_ranges([item])
-    headers = {"X-Backend-Storage-Policy-Index": "0", "X-Container-Sysmeta-Shard-Quoted-Root": "AUTH_a/c", "X-Container-Sysmeta-Sharding": "True", "X-Backend-Auto-Create": "True"}  # fmt: skip
-    assert nodes.sharder(0).asking.send(extra, [item], headers)
-    nodes.update(["o0003x", "o0012x"], 3, at=tuple(extra.split("/")))
+    extra = nodes.overlap(["o0003x", "o0012x"])
     mended(nodes, monkeypatch)
     assert nodes.listing() == sorted([*names(45), "o0003x", "o0012x"])
     assert all(
