@@ -17,6 +17,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["swift", "swift.*"]),
+    package_data={"swift.console": ["static/*"]},
     scripts=sorted(
         str(p.relative_to(HERE))
         for p in (HERE / "bin").iterdir()
@@ -64,6 +65,8 @@ setup(
             "kombu>=5.3",
             "boto3>=1.34",
             "requests>=2.28",
+            "playwright>=1.40",
+            "axe-playwright-python>=0.1.4",
             "lxml-stubs>=0.5",
             "ruff==0.17.6",
             "mypy>=1.8",
@@ -117,6 +120,7 @@ setup(
             "ratelimit = swift.middleware.ratelimit:filter_factory",
             "backend_ratelimit = swift.middleware.backend_ratelimit:filter_factory",
             "versioned_writes = swift.middleware.versioned_writes:filter_factory",
+            "console = swift.console.filter:filter_factory",
         ],
     },
 )

@@ -20,6 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
+from swift.core import backend_security
+
+# All clusters of tests have the same, so that tests may ask storage servers themselves.
+BACKEND_KEY = "0123456789abcdef" * 4
 
 
 class Answer:
@@ -45,8 +49,17 @@ class Cluster:
 
     def write(self) -> None:
         """Folders, rings and configuration, for tests that change them before the start."""
+        self.layout.etc.mkdir(parents=True, exist_ok=True)
+        keys = self.layout.etc / "backend-keys"
+        keys.touch(0o600)
+        keys.write_text(f"tests {BACKEND_KEY}\n")
         saio_layout.write(self.layout)
         self._written = True
+
+    def trust_everybody(self) -> None:
+        """Storage servers look at no signatures; before the start, after `write`."""
+        conf = self.layout.etc / "swift.conf"
+        conf.write_text(conf.read_text().replace("signing = require", "signing = off"))
 
     def __enter__(self) -> Cluster:
         if not self._written:
@@ -139,6 +152,13 @@ class Cluster:
     def reset_quietly(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             saio._reset(self.layout.home, argparse.Namespace(yes=True))
+
+
+def sign_requests(key_id: str = "tests", secret: str = BACKEND_KEY) -> None:
+    """From now on this process signs what it sends to storage servers, by default as clusters of tests want it."""
+    backend_security.use(
+        backend_security.Settings(signing=backend_security.REQUIRE, keys={key_id: secret.encode()})
+    )
 
 
 def wait_for_port(ip: str, port: int) -> None:

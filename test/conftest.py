@@ -13,7 +13,7 @@ import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
 from swift.cache import changes  # noqa: E402
-from swift.core import constraints, hashing, policy, swift_dir  # noqa: E402
+from swift.core import backend_security, constraints, hashing, policy, swift_dir  # noqa: E402
 from swift.engine import threads  # noqa: E402
 from swift.obj import in_hand  # noqa: E402
 from swift.obj.files import carriers  # noqa: E402
@@ -23,6 +23,7 @@ SETTINGS = [
     (policy, ("_policies",)),
     (constraints, ("_limits",)),
     (swift_dir, ("_current",)),
+    (backend_security, ("_settings",)),
 ]
 
 

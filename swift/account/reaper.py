@@ -27,6 +27,7 @@ from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.addresses import is_own_device, own_addresses
 from swift.run.daemon import Daemon
+from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 
@@ -59,6 +60,9 @@ class AccountReaper(Daemon):
         self.walker = Walker(self.root, self.mount_check, AccountBroker.data_directory, self.logger)
         self.rings = rings or _rings(swift_dir, self.logger)
         self.metrics = get_metrics(conf, conf.get("log_name") or "account-reaper", self.logger)
+        self.recon_file = os.path.join(
+            conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH, recon_cache.ACCOUNT
+        )
 
     # -- passes
 
@@ -81,7 +85,10 @@ class AccountReaper(Daemon):
         for device in devices:
             pool.spawn_n(self._reap_device_logged, device)
         pool.waitall()
-        self.logger.info("Devices pass completed: %.02fs", clock.time() - started)
+        ended = clock.time()
+        self.logger.info("Devices pass completed: %.02fs", ended - started)
+        told = {"account_reaper_last": ended, "account_reaper_pass": ended - started}
+        recon_cache.dump(told, self.recon_file, self.logger)
 
     def _is_own(self, device: Node) -> bool:
         return any(

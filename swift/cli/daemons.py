@@ -42,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from swift.core import swift_dir
     from swift.core.errors import SwiftError
-    from swift.telemetry import line_writer
+    from swift.telemetry import line_writer, self_watch
     from swift.telemetry.log import capture_stdio, get_logger
+    from swift.telemetry.metric_table import TABLE
 
     try:
         running = [daemon for path in paths for daemon in _daemons_of(path, swift_dir, get_logger)]
@@ -55,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     capture_stdio(running[0][1])
     line_writer.write_beside_the_loop()
+    self_watch.watch(TABLE.process)
     signal.signal(signal.SIGTERM, _end)
     threads = [concurrency.spawn(_run, daemon, logger) for daemon, logger in running]
     for thread in threads:
@@ -64,20 +66,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def _end(number: int, frame: Any) -> NoReturn:
     from swift.telemetry import line_writer
+    from swift.telemetry.shared_tables import NODE_TABLES
 
+    NODE_TABLES.write()
     line_writer.flush_all()
     os._exit(0)
 
 
 def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, Any]]:
     from swift.core.config import read_conf, read_conf_sections
+    from swift.telemetry.shared_tables import COMPONENT, NODE_TABLES
 
     found = []
     sections = read_conf_sections(path)
     for section, (module, name) in DAEMONS.items():
         if section not in sections:
             continue
-        conf = read_conf(path, section)
+        conf = {**read_conf(path, section), COMPONENT: section}
+        NODE_TABLES.leave(conf, "daemons")
         swift_dir.use(conf.get("swift_dir"))
         logger = get_logger(conf, section, log_route=section)
         found.append((getattr(importlib.import_module(module), name)(conf, logger), logger))

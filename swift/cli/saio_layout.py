@@ -52,7 +52,7 @@ USERS: tuple[User, ...] = (
     ("test2", "tester2", "testing2", ".admin"),
 )
 PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth "
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth console "
     "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
 )
 # What is called otherwise than its entry point.
@@ -154,6 +154,7 @@ def write(layout: Layout) -> list[pathlib.Path]:
         (layout.home / "cache" / str(node)).mkdir(parents=True, exist_ok=True)
     _write_secret(layout.etc / "swift.conf", _swift_conf())
     _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
+    _write_secret(layout.etc / "backend-keys", _backend_keys())
     written = _Written(layout.etc)
     written.write(layout.proxy_conf, _proxy_conf(layout))
     written.write(layout.reconciler_conf, _reconciler_conf(layout))
@@ -233,7 +234,15 @@ policy_type = erasure_coding
 ec_type = isa_l_rs_vand
 ec_num_data_fragments = {DATA}
 ec_num_parity_fragments = {PARITY}
+
+# Storage servers take nothing from whoever does not know the keys in backend-keys.
+[backend-security]
+signing = require
 """
+
+
+def _backend_keys() -> str:
+    return f"# id and secret; the first signs, all are taken\nfirst {secrets.token_hex(32)}\n"
 
 
 def _stay_who_we_are() -> str:

@@ -17,9 +17,14 @@ def make_server(
     listener: Any, app: Any, conf: Mapping[str, Any], logger: Any, on_done: Callable[..., None]
 ) -> Any:
     """Our HTTP server on a listening socket."""
+    from swift.telemetry.shared_tables import COMPONENT
+    from swift.wire.backend_tls import node_tls
+    from swift.wire.guard import guarded
     from swift.wire.server import Server
 
-    return Server(listener, app, conf, logger, on_done)
+    if conf[COMPONENT] == "proxy-server":
+        return Server(listener, app, conf, logger, on_done)
+    return Server(listener, guarded(app, conf, logger), conf, logger, on_done, door=node_tls())
 
 
 def main(section: str) -> int:
@@ -27,7 +32,7 @@ def main(section: str) -> int:
     concurrency.patch()
     from swift.run.process import run_server
 
-    return run_server(sys.argv[1:], section, make_server, _ring_ports())
+    return run_server(sys.argv[1:], section, make_server, _ring_ports(), _families())
 
 
 def run_servers(paths: list[str], test_config: bool = False) -> int:
@@ -35,10 +40,18 @@ def run_servers(paths: list[str], test_config: bool = False) -> int:
     concurrency.patch()
     from swift.run import process
 
-    return process.run_servers(paths, make_server, ring_ports=_ring_ports(), test_config=test_config)
+    return process.run_servers(
+        paths, make_server, ring_ports=_ring_ports(), test_config=test_config, families=_families()
+    )
 
 
 def _ring_ports() -> Any:
     from swift.cli.ring_ports import RingPorts
 
     return RingPorts()
+
+
+def _families() -> Any:
+    from swift.ring.figures import RingFigures
+
+    return RingFigures()

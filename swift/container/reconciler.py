@@ -6,6 +6,7 @@ A step is made only when the one before it has succeeded, and each may be made t
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ from swift.engine.fault_points import fault_point
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
 from swift.run.daemon import Daemon
+from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
 from swift.wire.body_input import BodyInput
@@ -89,6 +91,9 @@ class ContainerReconciler(Daemon):
         self.policies = ContainerPolicies(self.ring)
         self.metrics = get_metrics(conf, conf.get("log_name") or "container-reconciler", self.logger)
         self.stats: Counter[str] = Counter()
+        self.recon_file = os.path.join(
+            conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH, recon_cache.CONTAINER
+        )
 
     # -- passes
 
@@ -102,8 +107,12 @@ class ContainerReconciler(Daemon):
     def run_once(self, **options: Any) -> None:
         """One pass over the queue."""
         self.logger.debug("pulling items from the queue")
+        started = clock.time()
         try:
             self.reconcile()
+            ended = clock.time()
+            told = {"container_reconciler_last": ended, "container_reconciler_pass": ended - started}
+            recon_cache.dump(told, self.recon_file, self.logger)
         except UnexpectedResponse as err:  # of the queue, whose servers are away
             self.logger.error("The queue can't be read: %s", err)
         except (Exception, Timeout):

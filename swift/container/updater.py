@@ -94,6 +94,7 @@ class ContainerUpdater(Daemon):
             elapsed = self._told_sweep("sweep", resend=True)
             figures = {
                 "container_updater_sweep": elapsed,
+                "container_updater_last": clock.time(),
                 RESENT_UNTIL: {name: resends.done_until for name, resends in self._resends.items()},
             }
             recon_cache.dump(figures, self.recon_file, self.logger)
@@ -103,7 +104,8 @@ class ContainerUpdater(Daemon):
     def run_once(self, **options: Any) -> None:
         """One sweep over all containers."""
         elapsed = self._told_sweep("single threaded sweep", resend=False)
-        recon_cache.dump({"container_updater_sweep": elapsed}, self.recon_file, self.logger)
+        figures = {"container_updater_sweep": elapsed, "container_updater_last": clock.time()}
+        recon_cache.dump(figures, self.recon_file, self.logger)
 
     def _told_sweep(self, kind: str, resend: bool) -> float:
         """One sweep, called `kind` in the log; returns the seconds that it took."""

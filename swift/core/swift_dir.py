@@ -1,4 +1,4 @@
-"""Pointing a process at a Swift directory: hash settings, policies and limits of its swift.conf in one go.
+"""Pointing a process at a Swift directory: hash settings, policies, limits and keys of its swift.conf in one go.
 
 Rings lie in the same directory; whoever opens them takes the path from here or from its own configuration.
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from swift.core import constraints, hashing, policy
+from swift.core import backend_security, constraints, hashing, policy
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.errors import ConfigError
 
@@ -31,6 +31,7 @@ def use(swift_dir: str | None = None) -> str:
     hashing.load_hash_config(directory)
     policy.load_policies(directory)
     constraints.load_limits(directory)
+    backend_security.load(directory)
     _current = directory
     return directory
 

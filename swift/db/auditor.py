@@ -84,7 +84,7 @@ class DatabaseAuditor(Daemon, ABC):
             self._pass()
             elapsed = clock.time() - started
             self.logger.info("%s audit pass completed: %.02fs", self.kind.title(), elapsed)
-            self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
+            self._dump_pass(elapsed)
             if elapsed < self.interval:
                 sleep(self.interval - elapsed)
 
@@ -96,7 +96,7 @@ class DatabaseAuditor(Daemon, ABC):
         self._report()
         elapsed = clock.time() - started
         self.logger.info('%s audit "once" mode completed: %.02fs', self.kind.title(), elapsed)
-        self._dump({f"{self.kind}_auditor_pass_completed": elapsed})
+        self._dump_pass(elapsed)
 
     def _pass(self) -> None:
         swept = None
@@ -127,6 +127,14 @@ class DatabaseAuditor(Daemon, ABC):
         )
         self._since = clock.time()
         self._passed = self._failed = 0
+
+    def _dump_pass(self, elapsed: float) -> None:
+        self._dump(
+            {
+                f"{self.kind}_auditor_pass_completed": elapsed,
+                f"{self.kind}_auditor_last": clock.time(),
+            }
+        )
 
     def _dump(self, figures: dict[str, Any]) -> None:
         recon_cache.dump(figures, self.recon_file, self.logger)

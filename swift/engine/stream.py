@@ -309,7 +309,21 @@ class Stream(Watched):
         except OSError:
             return b""
 
+    def peek(self) -> bytes:
+        """The first byte that has come, which stays to be read; waits for it. b'' at the end of the stream."""
+        while True:
+            self.wait_readable()
+            try:
+                return self.sock.recv(1, raw_socket.MSG_PEEK)
+            except BlockingIOError:
+                self.readable = False
+
     # -- state ---------------------------------------------------------------------------------------------------------
+    @property
+    def is_open(self) -> bool:
+        """It was not closed here."""
+        return self.fd >= 0
+
     def is_dead(self) -> bool:
         """For an idle connection: the peer has closed it or sent something nobody asked for."""
         return self.fd < 0 or self.gone or self.readable and self._has_input()

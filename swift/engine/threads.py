@@ -454,6 +454,15 @@ def pool_for(device_path: str, size: int = 4) -> DevicePool:
     return pool
 
 
+def device_states() -> list[tuple[str, int, bool]]:
+    """Of each device that has threads: its mount directory, calls that have not come to their end, and True if it hangs."""
+    return [
+        (path, device._pool.pending, device._pool.is_stuck)
+        for path, device in _pools.items()
+        if device._pool is not None
+    ]
+
+
 def busy_flag() -> list[bool]:
     """`[True]` while the thread that asked for it must not be cut off by the end of the process."""
     busy = [False]

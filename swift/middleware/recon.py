@@ -6,7 +6,6 @@ files, those of the disks from `swift.telemetry.node_disks`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -19,11 +18,11 @@ from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.policy import policies
 from swift.engine.threads import DeviceBusy, run_in_thread
 from swift.telemetry import recon_cache
+from swift.telemetry.file_hashes import FileHashes
 from swift.telemetry.log import get_logger
 from swift.telemetry.node_disks import NodeDisks
 
 PREFIX = "/recon/"
-_HASH_READ = 1024 * 1024
 ANSWER_SECONDS = 10
 _REPLICATION = ("replication_time", "replication_stats", "replication_last")
 
@@ -40,7 +39,7 @@ class ReconMiddleware:
         self.swift_dir = conf.get("swift_dir") or DEFAULT_SWIFT_DIR
         self.cache_path = conf.get("recon_cache_path") or recon_cache.DEFAULT_PATH
         self._proc = proc
-        self._hashes: dict[str, tuple[tuple[int, int, int], str]] = {}
+        self._hashes = FileHashes()
         self._checks = self._table()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -134,28 +133,14 @@ class ReconMiddleware:
     def ring_md5(self) -> dict[str, str]:
         rings = ["account", "container", *(policy.ring_name for policy in policies())]
         paths = [os.path.join(self.swift_dir, f"{ring}.ring.gz") for ring in rings]
-        return {path: self._md5(path) for path in paths if os.path.exists(path)}
+        return {path: self._hashes.md5(path) for path in paths if os.path.exists(path)}
 
     def swift_conf_md5(self) -> dict[str, str | None]:
         path = os.path.join(self.swift_dir, "swift.conf")
         try:
-            return {path: self._md5(path)}
+            return {path: self._hashes.md5(path)}
         except OSError:
             return {path: None}
-
-    def _md5(self, path: str) -> str:
-        """MD5 of a file; computed again only when the file is another one."""
-        with open(path, "rb") as file:
-            stat = os.fstat(file.fileno())
-            identity = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-            known = self._hashes.get(path)
-            if known is not None and known[0] == identity:
-                return known[1]
-            digest = hashlib.md5(usedforsecurity=False)
-            while data := file.read(_HASH_READ):
-                digest.update(data)
-        self._hashes[path] = (identity, digest.hexdigest())
-        return digest.hexdigest()
 
     def _table(self) -> dict[tuple[str, str | None], Check]:
         """(name, type) → check; the type None takes any."""

@@ -35,7 +35,9 @@ from swift.proxy.services import Services
 from swift.ring.errors import RingLoadError
 from swift.ring.format import RingData
 from swift.ring.lookup import Ring
+from swift.telemetry import families
 from swift.telemetry.log import get_logger, set_transaction
+from swift.telemetry.metric_table import TABLE, Key, watch_weakly
 from swift.telemetry.metrics import get_metrics
 from swift.wire.message import (
     HTTPBadRequest,
@@ -98,6 +100,7 @@ class Application:
                 self.objects[int(policy)] = ObjectController(self.services, kept)
         self._versions = frozenset(constraints.limits().valid_api_versions)
         self._register()
+        watch_weakly(self, _limited_nodes)
 
     # -- start -------------------------------------------------------------------------------------------------------------
 
@@ -234,7 +237,8 @@ class Application:
         environ["HTTP_X_TRANS_ID"] = trans_id
         client = client_address(environ)
         if client:
-            set_transaction(trans_id, client)
+            trace = get("swift.trace")
+            set_transaction(trans_id, client, trace.trace_id if trace is not None else "")
         return self._dispatch(controller, exchange, start_response)
 
     def _unknown_version(self, environ: dict[str, Any], version: str | None) -> HTTPException:
@@ -334,6 +338,10 @@ class Application:
         finally:
             if allowed:
                 environ["swift.authorize"] = authorize
+
+
+def _limited_nodes(application: Application) -> Iterable[tuple[Key, float]]:
+    yield (families.LIMITED_NODES, TABLE.process), application.limiter.limited()
 
 
 def _replicas_check(policy: StoragePolicy) -> Callable[[RingData], None]:

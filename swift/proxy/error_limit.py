@@ -63,6 +63,11 @@ class ErrorLimiter:
         self._count("error_limiter.is_limited")
         return True
 
+    def limited(self) -> int:
+        """How many nodes are left alone at the moment."""
+        oldest = self._clock() - self.interval
+        return sum(record.count > self.limit and record.last >= oldest for record in self._records.values())
+
     def may_try(self, node: Node) -> bool:
         """Returns True if a node that is left alone is to be asked all the same, for a copy that would be missing without it.
 

@@ -6,8 +6,11 @@ import math
 from typing import Any
 
 from swift.core import clock
+from swift.core.concurrency import Timeout
 from swift.proxy.error_limit import ErrorLimiter, Node
-from swift.wire.client import BackendResponse
+from swift.telemetry import families
+from swift.telemetry.metric_table import TABLE
+from swift.wire.client import BackendResponse, BackendTimeout, ConnectError
 
 _LONGEST_WAIT = 60  # seconds: what a node says of itself is believed up to that
 
@@ -25,6 +28,8 @@ class NodeHealth:
     def answered(self, node: Node, response: BackendResponse, doing: str) -> None:
         """The node answered: 507 and other statuses from 500 on count against it, unless it just has too much to do."""
         status = response.status
+        if status >= 500:
+            _note(node, str(status))
         if status == 507:
             self.limiter.limit_now(node)
             self.logger.error(
@@ -54,6 +59,7 @@ class NodeHealth:
     def failed(self, node: Node, error: BaseException, doing: str) -> None:
         """The node could not be reached, broke off, or took too long."""
         is_refusing = isinstance(error.__cause__, ConnectionRefusedError)
+        _note(node, _kind_of(error))
         is_known = is_refusing and self.limiter.is_known_to_refuse(node)
         limited = self.limiter.increment(node, is_refusing)
         if is_known:
@@ -74,3 +80,14 @@ class NodeHealth:
 
     def _log_limited(self, node: Node) -> None:
         self.logger.error("Node error limited: %s:%s/%s", node["ip"], node["port"], node["device"])
+
+
+def _note(node: Node, error: str) -> None:
+    address = f"{node['ip']}:{node['port']}"
+    TABLE.add((families.BACKEND_ERRORS, TABLE.process, address, node["device"], error), 1)
+
+
+def _kind_of(error: BaseException) -> str:
+    if isinstance(error, ConnectError):
+        return "connect"
+    return "timeout" if isinstance(error, (BackendTimeout, TimeoutError, Timeout)) else "broken"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Any, NoReturn
@@ -258,6 +259,13 @@ class Ring:
         return self._current().more_nodes(part)
 
     # ---- figures
+
+    def parts_by_device(self) -> dict[int, int]:
+        """How many parts each device has, all replicas counted. Looks at the whole table: for a thread."""
+        found: Counter[int] = Counter()
+        for row in self._loaded.rows:
+            found.update(row)
+        return dict(found)
 
     @property
     def devs(self) -> list[dict[str, Any] | None]:

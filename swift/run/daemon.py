@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from optparse import OptionParser
 from typing import Any, NoReturn
 
-from swift.core import clock, hashing, swift_dir
+from swift.core import backend_security, clock, hashing, swift_dir
 from swift.core.concurrency import fork
 from swift.core.config import csv_list, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.run import command_line, notify
 from swift.run.known_options import unknown_options
 from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
-from swift.telemetry import line_writer
+from swift.telemetry import line_writer, self_watch, shared_tables
 from swift.telemetry.log import capture_stdio, get_logger
+from swift.telemetry.metric_table import TABLE
 
 HEALTH_CHECK_SECONDS = 5.0
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
@@ -112,6 +113,7 @@ class _Runner:
         if not plan:
             signal.signal(signal.SIGTERM, self._on_term)
             notify.notify(notify.READY, self.logger)
+            self_watch.watch(TABLE.process)
             self.daemon.run(once=self.once, **self.options)
             return
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -159,6 +161,8 @@ class _Runner:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.environ.pop("NOTIFY_SOCKET", None)
+            TABLE.forget()
+            self_watch.watch(TABLE.process)
             self.daemon.run(once=self.once, **options)
             self.logger.debug("Forked worker %s finished", os.getpid())
             code = 0
@@ -167,6 +171,7 @@ class _Runner:
         except BaseException:
             self.logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         finally:
+            TABLE.write()
             line_writer.flush_all()
             os._exit(code)
 
@@ -179,6 +184,7 @@ class _Runner:
                 return
             if pid == 0:
                 return
+            shared_tables.retire(pid)
             options = self.workers.pop(pid, None)
             if options is None:
                 continue
@@ -200,6 +206,7 @@ class _Runner:
                 os.waitpid(pid, 0)
             except ChildProcessError:
                 pass
+            shared_tables.retire(pid)
             del self.workers[pid]
 
     def _on_term(self, number: int, frame: Any) -> NoReturn:
@@ -214,6 +221,7 @@ class _Runner:
             except ProcessLookupError:
                 pass
         self.logger.notice("Exited %s", os.getpid())
+        TABLE.write()
         line_writer.flush_all()
         os._exit(0)
 
@@ -242,9 +250,11 @@ def run_daemon(
         logger.notice("Starting %s", os.getpid())
         for entry in unknown_options(path, section):
             logger.warning("%s: %s", path, entry)
-        daemon = make_daemon({**conf, "log_to_console": str(verbose)})
+        daemon = make_daemon({**conf, "log_to_console": str(verbose), shared_tables.COMPONENT: section})
         hashing.hash_config()
+        backend_security.current()
         become(account)
+        shared_tables.NODE_TABLES.leave(conf, section)
     except (SwiftError, ValueError) as err:
         print(err, file=sys.stderr)
         return 1
@@ -258,6 +268,7 @@ def run_daemon(
     except Exception:
         logger.critical("UNCAUGHT EXCEPTION", exc_info=True)
         return 1
+    TABLE.write()
     notify.notify(notify.STOPPING, logger)
     logger.notice("Exited %s", os.getpid())
     return 0

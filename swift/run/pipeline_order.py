@@ -24,7 +24,7 @@ _KEYMASTERS = ("keymaster", "kms_keymaster", "kmip_keymaster")
 # None of ours recognises tokens of Keystone: that is left to others.
 _OURS = frozenset((
     "catch_errors", "gatekeeper", "healthcheck", "proxy_logging", "memcache", "name_check", "cname_lookup", "domain_remap", "crossdomain",
-    "list_endpoints", "recon", "xprofile", "backend_ratelimit", *_BELIEVERS,
+    "list_endpoints", "recon", "xprofile", "backend_ratelimit", "console", *_BELIEVERS,
 ))  # fmt: skip
 
 
@@ -60,6 +60,7 @@ WARNED = (
     Rule(("s3api",), AUTH, "S3 requests would be nobody's"),
     Rule(("s3api",), ("s3token",), "it would see no signature"),
     Rule(("s3token",), ("keystoneauth",), "S3 requests would be nobody's"),
+    Rule(AUTH, ("console",), "nobody would see the operator's view"),
     Rule(AUTH, ("staticweb", "copy", "container_quotas", "account_quotas"), "they need to know who asks"),
     Rule(("staticweb",), ("slo", "dlo"), "it would serve manifests"),
     Rule(("copy",), ("container_quotas", "account_quotas"), "copies would not count"),

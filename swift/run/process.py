@@ -13,7 +13,8 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from swift.core import clock, swift_dir
@@ -36,7 +37,7 @@ from swift.run.privileges import (
     wanted_user,
 )
 from swift.run.supervisor import SIGNALS, Endpoint, ProcessPlan, SlotKey, StartError, Supervisor
-from swift.telemetry import prometheus
+from swift.telemetry import prometheus, self_watch, shared_tables
 from swift.telemetry.access_line import StorageAccessLog, quiet_object_request
 from swift.telemetry.line_writer import write_beside_the_loop
 from swift.telemetry.log import INFO, capture_stdio, get_logger
@@ -70,6 +71,8 @@ class HTTPServer(Protocol):
 MakeServer = Callable[[Any, Any, Mapping[str, Any], Any, Callable[..., None]], HTTPServer]
 # ports(swift_dir, own addresses) -> ports of the object rings' devices at those addresses
 RingPorts = Callable[[str, frozenset[str]], set[int]]
+# families(swift_dir): what floors above know of a node and metrics tell, such as its rings
+NodeFamilies = Callable[[str], Iterable[Any]]
 
 
 class Service:
@@ -81,7 +84,11 @@ class Service:
         self.path = path
         self.section = section
         self._global_conf = dict(global_conf or {})
-        self.conf = {**_SERVER_DEFAULTS.get(section, {}), **app_conf(path, section, self._global_conf)}
+        self.conf = {
+            **_SERVER_DEFAULTS.get(section, {}),
+            **app_conf(path, section, self._global_conf),
+            shared_tables.COMPONENT: section,
+        }
         self.swift_dir = swift_dir.use(self.conf.get("swift_dir"))
         self.logger = get_logger(self.conf, section, log_to_console=verbose, log_route="wsgi")
         self.servers_per_port = (
@@ -91,6 +98,7 @@ class Service:
         self.ip = self.conf.get("bind_ip") or "0.0.0.0"
         self.port = 0 if self.servers_per_port else _port(self.conf)
         self.app: Any = None
+        self.node_families: NodeFamilies | None = None
         self.is_exclusive = not truthy(self.conf.get("share_address"))
         self._bound: set[tuple[str, int]] = set()
 
@@ -118,7 +126,18 @@ class Service:
         path = self.conf.get("metrics_path", default)
         if not path:
             return self.app
-        return prometheus.with_endpoint(self.app, path, state_families(self.section, self.conf))
+        # where the pipeline looks for what daemons leave, metrics look, too
+        recon = [
+            element.cache_path
+            for element in getattr(self.app, "_pipeline", ())
+            if hasattr(element, "cache_path")
+        ]
+        conf = {**self.conf, "recon_cache_path": recon[0]} if recon else self.conf
+        also = None if self.node_families is None else partial(self.node_families, self.swift_dir)
+        state = state_families(self.section, conf, also)
+        return prometheus.with_endpoint(
+            self.app, path, state, str(self.conf.get("metrics_allow") or ""), self.section, state.daemons_at
+        )
 
     def on_done(self) -> DoneCallback:
         """What is to be done with each finished request: counting, and the access line of storage servers."""
@@ -281,6 +300,7 @@ class _Group:
             signal.signal(number, stop)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         threads = [spawn(server.run) for server in servers]
+        self_watch.watch(self.services[min(used)].section)
         sleep(0)
         ready()
         for thread in threads:
@@ -311,7 +331,7 @@ class _Group:
                 service.is_exclusive = False
         if not self.per_port and not any(service.workers for service in self.services):
             return self._serve_here(inherited)
-        prometheus.share_between_workers(uid, gid)
+        shared_tables.share_between_workers(uid, gid)
         first = self.services[0].conf
         plan = ProcessPlan(
             wanted=self.wanted,
@@ -327,7 +347,7 @@ class _Group:
         try:
             return Supervisor(plan, inherited).run()
         finally:
-            prometheus.stop_sharing()
+            shared_tables.stop_sharing()
 
     def _serve_here(self, inherited: seamless.Inherited) -> int:
         """`workers = 0`: no children, and signals do what they do to any process."""
@@ -348,6 +368,7 @@ class _Group:
         capture_stdio(self.logger)
         write_beside_the_loop()
         threads = [spawn(server.run) for server in servers]
+        self_watch.watch(self.services[0].section)
         sleep(0)
         inherited.finish(self.logger)
         notify.notify(notify.READY, self.logger)
@@ -400,6 +421,7 @@ def run_servers(
     ring_ports: RingPorts | None = None,
     verbose: bool = False,
     test_config: bool = False,
+    families: NodeFamilies | None = None,
 ) -> int:
     """Runs the servers of all the given configuration files under one parent process; returns the exit status.
 
@@ -413,6 +435,7 @@ def run_servers(
         set_priorities(services[0].conf, services[0].logger)
         use_utc()
         for service in services:
+            service.node_families = families
             swift_dir.use(service.conf.get("swift_dir"))
             service.load()
             _check(service)
@@ -427,11 +450,21 @@ def run_servers(
 
 
 def run_server(
-    argv: Sequence[str], section: str, make_server: MakeServer, ring_ports: RingPorts | None = None
+    argv: Sequence[str],
+    section: str,
+    make_server: MakeServer,
+    ring_ports: RingPorts | None = None,
+    families: NodeFamilies | None = None,
 ) -> int:
     """A server command: `swift-<section> CONFIG [-v] [-t]`."""
     parser = command_line.make_parser(f"swift-{section}")
     path, options = command_line.parse(parser, list(argv), test_config=True)
     return run_servers(
-        [path], make_server, section, ring_ports, truthy(options["verbose"]), options["test_config"]
+        [path],
+        make_server,
+        section,
+        ring_ports,
+        truthy(options["verbose"]),
+        options["test_config"],
+        families,
     )

@@ -19,7 +19,8 @@ from swift.core import clock
 from swift.core.concurrency import fork, raw_select, raw_socket
 from swift.core.errors import SwiftError
 from swift.run import notify, seamless
-from swift.telemetry import line_writer, prometheus
+from swift.telemetry import line_writer, shared_tables
+from swift.telemetry.metric_table import TABLE
 
 SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
 MAX_RESTART_DELAY = 5.0
@@ -180,7 +181,7 @@ class Supervisor:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             os.environ.pop("NOTIFY_SOCKET", None)
-            prometheus.TABLE.forget()
+            TABLE.forget()
 
             def ready() -> None:
                 try:
@@ -190,7 +191,7 @@ class Supervisor:
                 os.close(write_fd)
 
             self._plan.serve(list(zip(slot.key.endpoints, slot.sockets, strict=True)), ready)
-            prometheus.TABLE.write()
+            TABLE.write()
             self._logger.notice("Child %d exiting normally", os.getpid())
             code = 0
         except StartError as err:
@@ -232,7 +233,7 @@ class Supervisor:
             elif self._old.pop(pid, None) is not None:
                 self._logger.notice("Removing stale child %d from parent %d", pid, os.getpid())
             self._draining.discard(pid)
-            prometheus.retire(pid)
+            shared_tables.retire(pid)
 
     def _bury(self, slot: Slot) -> None:
         slot.pid = 0

@@ -33,6 +33,9 @@ from swift.telemetry.log_sinks import (
 DEBUG, INFO, NOTICE, WARNING, ERROR, CRITICAL = 10, 20, 25, 30, 40, 50
 logging.addLevelName(NOTICE, "NOTICE")
 
+messages_by_level: dict[int, int] = {}
+"""How many messages this process has let through, from WARNING on."""
+
 _LEVELS = {
     "DEBUG": DEBUG, "INFO": INFO, "NOTICE": NOTICE, "WARNING": WARNING, "WARN": WARNING, "ERROR": ERROR,
     "CRITICAL": CRITICAL, "FATAL": CRITICAL,
@@ -53,12 +56,12 @@ _ESCAPES = {code: f"#{code:03o}" for code in (*range(32), 127)}
 
 # -- the request at hand
 
-Transaction = tuple[str | None, str | None]  # (transaction id, client address)
+Transaction = tuple[str | None, str | None, str]  # (transaction id, client address, id of its trace or "")
 
 
-def set_transaction(txn: str | None, client_ip: str | None = None) -> None:
+def set_transaction(txn: str | None, client_ip: str | None = None, trace: str = "") -> None:
     """Names the request that the current green thread works on; its id is appended to what it logs."""
-    getcurrent().swift_transaction = (txn, client_ip)
+    getcurrent().swift_transaction = (txn, client_ip, trace)
 
 
 def transaction() -> Transaction:
@@ -66,7 +69,7 @@ def transaction() -> Transaction:
     return getattr(getcurrent(), "swift_transaction", _NO_TRANSACTION)
 
 
-_NO_TRANSACTION: Transaction = (None, None)
+_NO_TRANSACTION: Transaction = (None, None, "")
 
 
 # -- texts
@@ -194,12 +197,14 @@ class Logger:
         self, level: int, message: Any, args: tuple, exc_info: Any = None, extra: Any = None, **unused: Any
     ) -> None:
         text = _formatted(message, args)
+        if level >= WARNING:
+            messages_by_level[level] = messages_by_level.get(level, 0) + 1
         if self.extra_logger is not None:
             self.extra_logger.log(level, "%s", text, exc_info=exc_info)
         if exc_info:
             text = f"{text}\n{_trace(exc_info)}" if text else _trace(exc_info)
         text = escape_controls(text)
-        txn, client_ip = transaction()
+        txn, client_ip, _ = transaction()
         if txn and txn not in text:
             text += f" (txn: {escape_controls(txn)})"
         if client_ip and level != INFO and client_ip not in text:

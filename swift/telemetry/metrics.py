@@ -15,7 +15,9 @@ from swift.core import clock
 from swift.core.concurrency import raw_socket, spawn_after
 from swift.core.config import truthy
 from swift.engine.resolver import HostAddress
-from swift.telemetry import prometheus
+from swift.telemetry import metric_table
+from swift.telemetry.metric_table import Table
+from swift.telemetry.shared_tables import COMPONENT, NODE_TABLES
 
 BATCH_BYTES = 1400
 BATCH_SECONDS = 0.05
@@ -129,7 +131,10 @@ def _client_of(conf: Mapping[str, Any], logger: Any) -> StatsdClient | None:
 
 
 class Metrics:
-    """Counters and timings under one prefix. Rates in 0..1; times in seconds unless a name says milliseconds."""
+    """Counters and timings under one prefix. Rates in 0..1; times in seconds unless a name says milliseconds.
+
+    `component`: what they are called in `table`, this process's by default, if not `tail`.
+    """
 
     def __init__(
         self,
@@ -138,17 +143,20 @@ class Metrics:
         prefix: str = "",
         default_rate: float = 1.0,
         rate_factor: float = 1.0,
+        component: str = "",
+        table: Table | None = None,
     ) -> None:
         self.tail = tail
+        self.component = component or tail
         self._client = client
         self._head = "".join(part + "." for part in (prefix, tail) if part)
         self._default_rate = default_rate
         self._factor = rate_factor
-        self._table = prometheus.TABLE
+        self._table = table or metric_table.TABLE
 
     def increment(self, name: str, sample_rate: float | None = None) -> None:
         """Counts one event."""
-        self._table.count(self.tail, name, 1)
+        self._table.count(self.component, name, 1)
         if self._client is not None:
             self._send(name, "1|c", sample_rate)
 
@@ -157,13 +165,13 @@ class Metrics:
 
     def update_stats(self, name: str, amount: float, sample_rate: float | None = None) -> None:
         """Counts `amount` events at once."""
-        self._table.count(self.tail, name, amount)
+        self._table.count(self.component, name, amount)
         if self._client is not None:
             self._send(name, f"{amount}|c", sample_rate)
 
     def timing(self, name: str, milliseconds: float, sample_rate: float | None = None) -> None:
         """Notes a duration in milliseconds."""
-        self._table.time(self.tail, name, milliseconds / 1000)
+        self._table.time(self.component, name, milliseconds / 1000)
         if self._client is not None:
             self._send(name, f"{round(milliseconds, 4)}|ms", sample_rate)
 
@@ -180,7 +188,7 @@ class Metrics:
 
     def gauge(self, name: str, value: float) -> None:
         """Sets a level."""
-        self._table.set(self.tail, name, value)
+        self._table.set(self.component, name, value)
         if self._client is not None:
             self._send(name, f"{value}|g", 1.0)
 
@@ -212,6 +220,8 @@ def get_metrics(conf: Mapping[str, Any] | None, tail: str | None = None, logger:
         prefix=str(conf.get("log_statsd_metric_prefix") or ""),
         default_rate=float(conf.get("log_statsd_default_sample_rate", 1)),
         rate_factor=float(conf.get("log_statsd_sample_rate_factor", 1)),
+        component=str(conf.get(COMPONENT) or ""),
+        table=NODE_TABLES.of(conf),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from swift.core.config import truthy
+from swift.engine.mounts import is_mount
 
 _OBJECTS_DIRECTORY = re.compile(r"objects(?:-(\d+))?")
 
@@ -25,6 +26,29 @@ class NodeDisks:
 
     def _device_names(self) -> list[str]:
         return [name for name in os.listdir(self.root) if os.path.isdir(os.path.join(self.root, name))]
+
+    def device_names(self) -> list[str]:
+        """As the root lists them, without a look at any disk. Raises OSError."""
+        with os.scandir(self.root) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_symlink() or entry.is_dir(follow_symlinks=False)
+            )
+
+    def is_usable(self, device: str) -> bool:
+        """Returns True if something is mounted there, or need not be."""
+        path = os.path.join(self.root, device)
+        return is_mount(path) if self._mount_check else os.path.isdir(path)
+
+    def quarantined_on(self, device: str) -> dict[tuple[str, str], int]:
+        """How much is set aside on one device, by (accounts, containers or objects; index of the policy or "")."""
+        directory = os.path.join(self.root, device, "quarantined")
+        counts = {}
+        for name in _names_in(directory):
+            match = _OBJECTS_DIRECTORY.fullmatch(name)
+            if match or name in ("accounts", "containers"):
+                key = ("objects", match[1] or "0") if match else (name, "")
+                counts[key] = _directory_count(os.path.join(directory, name))
+        return counts
 
     def _mounted(self, device: str) -> bool | str:
         """Returns True if a device is a mount point of its own; the text of the error if that can't be told."""

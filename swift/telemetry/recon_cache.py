@@ -21,12 +21,13 @@ from swift.core.concurrency import sleep
 from swift.core.errors import LockTimeout
 
 DEFAULT_PATH = "/var/cache/swift"
-ACCOUNT, CONTAINER, OBJECT, DRIVE, RELINKER = (
+ACCOUNT, CONTAINER, OBJECT, DRIVE, RELINKER, S3 = (
     "account.recon",
     "container.recon",
     "object.recon",
     "drive.recon",
     "relinker.recon",
+    "s3.recon",
 )
 LOCK_SECONDS = 2.0
 MAX_BYTES = 64 * 1024 * 1024

@@ -7,6 +7,7 @@ What never lives here: which server is asked, and what its answer means.
 from __future__ import annotations
 
 from swift.core import clock
+from swift.telemetry.metric_table import TABLE
 from swift.wire.client import (
     BackendConnection,
     BackendError,
@@ -101,6 +102,8 @@ class BackendCall:
         """
         conn = self.conn
         assert conn is not None
+        # Given seconds are for an answer to a body that has taken its time.
+        since = self.deadline - self.timeout if seconds is None else clock.monotonic()
         while True:
             if seconds is None:
                 left = self.deadline - clock.monotonic()
@@ -109,7 +112,7 @@ class BackendCall:
             else:
                 left = seconds
             try:
-                return conn.response(left)
+                return self._begun(conn.response(left), since)
             except StaleConnection:
                 # Never so twice: a new connection is none that was idle.
                 conn = self._send_again()
@@ -122,7 +125,8 @@ class BackendCall:
         """The final head of an answer that has begun to arrive; None: the connection was dead, the request is on its way again."""
         assert self.conn is not None
         try:
-            return self.conn.response(max(self.deadline - clock.monotonic(), _SOON))
+            response = self.conn.response(max(self.deadline - clock.monotonic(), _SOON))
+            return self._begun(response, self.deadline - self.timeout)
         except StaleConnection:
             self._send_again()
             return None
@@ -134,9 +138,11 @@ class BackendCall:
         """The next head, interim or final (`BackendConnection.wait_continue`), within the time limit."""
         conn = self.conn
         assert conn is not None
+        since = clock.monotonic()
         while True:
             try:
-                return conn.wait_continue(self.timeout)
+                response = conn.wait_continue(self.timeout)
+                return response if response.status < 200 else self._begun(response, since)
             except StaleConnection:
                 conn = self._send_again()
             except BackendError:
@@ -157,6 +163,12 @@ class BackendCall:
         if self.conn is not None:
             self.conn.close()
             self.conn = None
+
+    def _begun(self, response: BackendResponse, since: float) -> BackendResponse:
+        """The final head of an answer has come: how long that took is counted."""
+        seconds = clock.monotonic() - since
+        TABLE.waited(self.ip, self.port, self.method, self.path, response.status, seconds)
+        return response
 
     def _send_again(self) -> BackendConnection:
         self.close()

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from swift.engine.stream import Stream, wait_readable_any
+from swift.wire.signing import finished
+from swift.wire.tls import TlsStream
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
@@ -87,6 +89,7 @@ class BackendConnection:
     __slots__ = (
         "_body_sent",
         "_host",
+        "_is_signed",
         "_key",
         "_pool",
         "_sent_method",
@@ -96,8 +99,12 @@ class BackendConnection:
         "stream",
     )
 
-    def __init__(self, stream: Stream, pool: Keeper, key: tuple[str, int]) -> None:
+    def __init__(
+        self, stream: Stream | TlsStream, pool: Keeper, key: tuple[str, int], is_signed: bool = False
+    ) -> None:
+        """`is_signed`: it leads to a node of this cluster, so that what is sent carries the cluster's signature, if it has one."""
         self.stream = stream
+        self._is_signed = is_signed
         self._pool = pool
         self._key = key
         self._host = f" HTTP/1.1\r\nHost: {key[0]}:{key[1]}\r\n".encode()
@@ -118,7 +125,8 @@ class BackendConnection:
         self._sent_method = method
         self._body_sent = bool(body)
         stream = self.stream
-        head = b"%s%s%s\r\n" % (f"{method} {path}".encode("latin-1"), self._host, headers)
+        head = b"%s%s%s" % (f"{method} {path}".encode("latin-1"), self._host, headers)
+        head = finished(head, body) if self._is_signed else head + b"\r\n"
         stream.set_timeout(timeout)
         try:
             if body:
@@ -191,6 +199,9 @@ class BackendConnection:
             raise self._broken(str(err)) from err
         head = buffer[:end]
         parsed = _parsed.get(head) or self._parse(head)
+        if self._is_signed and parsed[0] == 401:
+            # Nothing else is unauthorized between nodes. It says nothing of what was asked for.
+            raise self._broken("does not take our signature: its log says why")
         self.buffer = buffer[end + 4 :]
         self.reused = False
         return BackendResponse(self, *parsed)
@@ -535,5 +546,9 @@ def wait_any(connections: Iterable[BackendConnection], seconds: float | None) ->
     ready = [c for c in connections if c.buffer]
     if ready:
         return ready
-    streams = set(map(id, wait_readable_any([c.stream for c in connections], seconds)))
-    return [c for c in connections if id(c.stream) in streams]
+    carriers = [c.stream if isinstance(c.stream, Stream) else c.stream.carrier for c in connections]
+    ready = [c for c in connections if not isinstance(c.stream, Stream) and c.stream.holds_input()]
+    if ready:
+        return ready
+    streams = set(map(id, wait_readable_any(carriers, seconds)))
+    return [c for c, carrier in zip(connections, carriers, strict=True) if id(carrier) in streams]

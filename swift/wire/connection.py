@@ -27,7 +27,7 @@ from swift.wire.parser import BadHead, parse_head, refuse_unfinished
 from swift.wire.proxy_protocol import MAX_LINE as MAX_PROXY_LINE
 from swift.wire.proxy_protocol import apply_proxy_line
 from swift.wire.refusal import BUSY_BODY, BUSY_STATUS, busy_headers, refusal
-from swift.wire.serving import Serving
+from swift.wire.serving import HEAD, Serving
 from swift.wire.status import status_line
 
 # Most heads, and most small PUTs with their head, arrive whole in one read of that size.
@@ -73,10 +73,13 @@ class Connection(Answering):
                 end += 4
                 if len(buffer) == end:
                     self.buffer = b""
-                    environ = parse_head(buffer, self.base, limits)
+                    head = buffer
                 else:
                     self.buffer = buffer[end:]
-                    environ = parse_head(buffer[:end], self.base, limits)
+                    head = buffer[:end]
+                environ = parse_head(head, self.base, limits)
+                if server.keeps_head:
+                    environ[HEAD] = head
                 if not self._serve(environ):
                     return
         except BadHead as error:

@@ -12,21 +12,33 @@ from swift.core import clock
 from swift.core.concurrency import after_fork, hub
 from swift.engine.sockets import connect
 from swift.engine.stream import Stream
+from swift.wire.backend_tls import node_tls
 from swift.wire.client import BackendConnection, ConnectError
+from swift.wire.tls import TlsStream
 
 MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the reference's (60)
 # As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
 MAX_IDLE_PER_NODE = 256
 MAX_IDLE = 4096
+LEAST_HANDSHAKE_SECONDS = (
+    5.0  # it takes work on both sides, where conn_timeout is for a network's way there and back
+)
 REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
 
-def open_stream(key: tuple[str, int], seconds: float) -> Stream:
-    """A new connection to (ip, port). Raises ConnectError."""
+def open_stream(key: tuple[str, int], seconds: float) -> Stream | TlsStream:
+    """A new connection to a node's (ip, port), encrypted where nodes speak TLS. Raises ConnectError."""
+    stream = None
     try:
-        return connect(key[0], key[1], seconds)
-    except OSError as err:
-        raise ConnectError(f"{key[0]}:{key[1]}: {err}") from err
+        tls = node_tls()
+        stream = connect(key[0], key[1], seconds)
+        return stream if tls is None else tls.connect(stream, key[0], max(seconds, LEAST_HANDSHAKE_SECONDS))
+    except BaseException as err:
+        if stream is not None:
+            stream.close()
+        if isinstance(err, OSError):
+            raise ConnectError(f"{key[0]}:{key[1]}: {err}") from err
+        raise
 
 
 class ConnectionPool:
@@ -59,12 +71,12 @@ class ConnectionPool:
     def fresh(self, ip: str, port: int, conn_timeout: float = 0.5) -> BackendConnection:
         """A new connection. Raises ConnectError."""
         key = (ip, port)
-        return BackendConnection(open_stream(key, conn_timeout), self, key)
+        return BackendConnection(open_stream(key, conn_timeout), self, key, is_signed=True)
 
     def put(self, conn: BackendConnection) -> None:
         """Keeps an idle connection for the next caller."""
         stream = conn.stream
-        if stream.fd < 0:
+        if not stream.is_open:
             return
         idle = self._idle.get(conn._key)
         if idle is None:

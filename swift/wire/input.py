@@ -109,6 +109,10 @@ class RequestBody:
     def send_hundred_continue_response(self) -> None:
         """Send a further 100 Continue now; a chunked body can then be read once more from a new first chunk."""
 
+    def ahead(self, count: int) -> bytes:
+        """Nothing stands behind the head."""
+        return b""
+
     def finish_expecting(self) -> None:
         """The final response has begun: no 100 may follow."""
 
@@ -198,6 +202,24 @@ class _ReceivedBody(RequestBody):
 
     def finish_expecting(self) -> None:
         self.expecting = False
+
+    def ahead(self, count: int) -> bytes:
+        """The first bytes behind the head as they come over the wire, which stay to be read. Raises ClientError.
+
+        To be called before anything was read, for no more than the sender is known to send at once.
+        """
+        source = self.source
+        have = len(source.buffer)
+        if have < count:
+            if self.expecting:
+                self.send_hundred_continue_response()
+            parts = [source.buffer]
+            while have < count:
+                data = source.recv(READ_SIZE)
+                have += len(data)
+                parts.append(data)
+            source.buffer = b"".join(parts)
+        return source.buffer[:count]
 
     def recv_into(self, buffer: Any) -> int:
         data = self.read_available(len(buffer))

@@ -195,7 +195,7 @@ class Remote:
                 self._context = ssl.create_default_context()
             tls = TlsStream(stream, self._context, way.host)
             tls.handshake(self.answer_timeout)
-            conn.stream = tls  # type: ignore[assignment]
+            conn.stream = tls
             return conn
         except OSError as err:
             stream.close()

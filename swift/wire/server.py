@@ -19,7 +19,7 @@ from swift.wire.call import Application
 from swift.wire.connection import Connection, base_environ
 from swift.wire.parser import HeadLimits
 from swift.wire.serving import Serving
-from swift.wire.tls import TlsStream, server_context
+from swift.wire.tls import Door, FrontTls, TlsStream
 
 # Idle connections may bring one more request for so long after the server was told to stop: a client that has just sent one
 # would lose it, and with most clients the user would see that.
@@ -46,7 +46,8 @@ class Server(Serving):
 
     conf: max_clients (open connections), max_requests (of those a worker works on at the same time; 0: no limit), queue_timeout
     (seconds that either may be waited for; beyond that it is refused), client_timeout (seconds; 0 or blank: 60), keepalive_timeout (default: client_timeout; 0: no keep-alive),
-    require_proxy_protocol, cert_file, key_file, trans_id_suffix. Raises ValueError and OSError for bad ones.
+    require_proxy_protocol, cert_file, key_file, client_ca_file, trans_id_suffix. `door`: where cert_file is not set, what stands in its place.
+    Raises ValueError and OSError for bad ones.
     """
 
     def __init__(
@@ -57,10 +58,13 @@ class Server(Serving):
         logger: Any,
         on_done: DoneCallback | None = None,
         limits: HeadLimits | None = None,
+        door: Door | None = None,
     ) -> None:
         super().__init__(app, conf, logger, on_done, limits)
         cert_file = conf.get("cert_file")
-        self.tls = server_context(str(cert_file), conf.get("key_file")) if cert_file else None
+        if cert_file:
+            door = FrontTls(str(cert_file), conf.get("key_file"), conf.get("client_ca_file"))
+        self._door = door
         self._listener = Listener(listener)
         self._turned_away = 0
         self._active = 0
@@ -152,7 +156,7 @@ class Server(Serving):
             self._all_done = None
 
     def _turn_away(self, sock: Any, peer: Any, retry_after: int) -> None:
-        if self.tls is not None and self._turned_away >= _MOST_TLS_TURNED_AWAY:
+        if self._door is not None and self._turned_away >= _MOST_TLS_TURNED_AWAY:
             return
         until = clock.monotonic() + _TURN_AWAY_SECONDS
         self._turned_away += 1
@@ -160,9 +164,8 @@ class Server(Serving):
         try:
             stream = Stream(sock, _TURN_AWAY_SECONDS)
             connection = Connection(self, stream, base_environ(peer, sock.getsockname(), "http"))
-            if self.tls is not None:
-                connection.stream = TlsStream(stream, self.tls)
-                connection.stream.handshake(_TURN_AWAY_SECONDS)
+            if self._door is not None:
+                connection.stream = self._door.accept(stream, _TURN_AWAY_SECONDS)
             connection.turn_away(retry_after)
         except OSError:
             pass
@@ -192,11 +195,15 @@ class Server(Serving):
         try:
             sock.setsockopt(raw_socket.IPPROTO_TCP, raw_socket.TCP_NODELAY, 1)
             stream = Stream(sock, self.client_timeout)
-            base = base_environ(peer, sock.getsockname(), "http" if self.tls is None else "https")
+            base = base_environ(peer, sock.getsockname(), "http")
             connection = Connection(self, stream, base)
-            if self.tls is not None:
-                stream = connection.stream = TlsStream(stream, self.tls)
-                stream.handshake(self.client_timeout)
+            if self._door is not None:
+                # Until then it is one of those who want nothing.
+                self.idle[connection] = clock.monotonic()
+                stream = connection.stream = self._door.accept(stream, self.client_timeout)
+                self.idle.pop(connection, None)
+                if isinstance(stream, TlsStream):
+                    base["wsgi.url_scheme"] = "https"
             connection.run()
         except (OSError, Timeout):
             # The client is gone or silent: nothing to say, and nobody to say it to.

@@ -3,12 +3,15 @@
 What never lives here: sockets, and who is let in when (`swift.wire.server`). Spec: proxy-and-backend.md 21; operations.md 2.1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from swift.core import clock, constraints
 from swift.core.config import truthy
+from swift.telemetry import families
+from swift.telemetry.metric_table import TABLE, Key, watch_weakly
 from swift.telemetry.served import DoneCallback
+from swift.telemetry.shared_tables import COMPONENT
 from swift.wire.admission import Admission
 from swift.wire.call import Application
 from swift.wire.parser import HeadLimits
@@ -18,6 +21,8 @@ DEFAULT_MAX_CLIENTS = 4096
 DEFAULT_QUEUE_TIMEOUT = 2.0
 DEFAULT_CLIENT_TIMEOUT = 60.0
 _REPORT_SECONDS = 60.0
+HEAD = "swift.head"
+"""Where an application that `needs_head` finds the head of a request in the environ, as it came."""
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -35,6 +40,9 @@ class Serving:
         limits: HeadLimits | None = None,
     ) -> None:
         self.app = app
+        # The application wants to see heads as they came (`swift.wire.signing`).
+        self.keeps_head: bool = getattr(app, "needs_head", False)
+        self.name = str(conf.get(COMPONENT) or TABLE.process)  # in metrics
         self.logger = logger
         self.on_done = on_done
         self.limits = limits or HeadLimits.of(constraints.limits())
@@ -54,6 +62,7 @@ class Serving:
         self.closing_idle = False
         # Connections without a request → since when, the longest idle first.
         self.idle: dict[Any, float] = {}
+        watch_weakly(self, _look)
         self._next_report = 0.0
         self._reported = 0
         self._date_second = 0
@@ -86,6 +95,20 @@ class Serving:
             self.clients.waiting + (requests.waiting if requests is not None else 0),
         )  # fmt: skip
         self._reported = refused
+
+
+def _look(server: Serving) -> Iterable[tuple[Key, float]]:
+    """How full the server is, for metrics."""
+    name = server.name
+    for gate, in_hand, taken, places, what in (
+        (server.clients, families.CONNECTIONS, "open", families.CONNECTION_PLACES, "connections"),
+        (server.requests, families.REQUESTS_IN_HAND, "working", families.REQUEST_PLACES, "requests"),
+    ):
+        if gate is not None:
+            yield (in_hand, name, taken), gate.taken
+            yield (in_hand, name, "waiting"), gate.waiting
+            yield (places, name), gate.places
+            yield (families.REFUSED, name, what), gate.refused
 
 
 def _seconds(conf: Mapping[str, Any], key: str, default: float) -> float:

@@ -1,23 +1,73 @@
-"""A TLS connection with the face of a Stream. As a server's for tests and small set-ups: production puts a TLS proxy in front.
+"""A TLS connection with the face of a Stream: of a proxy's clients, between nodes, and to servers elsewhere.
 
 Spec: operations.md 2.1 (cert_file, key_file).
 """
 
+from __future__ import annotations
+
 import contextlib
 import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
+from swift.core.backend_security import WatchedFiles
 from swift.engine.stream import Stream
+from swift.engine.threads import run_in_thread
 
 _RECORD = 65536
+HANDSHAKE_SECONDS = 20.0
+"""For a whole handshake: who does not get so far has no request."""
 
 
-def server_context(cert_file: str, key_file: str | None) -> ssl.SSLContext:
-    """Raises OSError (ssl.SSLError is one) when the files cannot be used."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert_file, key_file or None)
-    return context
+class ReloadedContext:
+    """A context made of files, and made anew when one of them has changed. What can't be used then changes nothing.
+
+    Raises OSError (ssl.SSLError is one) when the files can't be used at the start.
+    """
+
+    def __init__(self, make: Callable[[], ssl.SSLContext], *paths: str) -> None:
+        self._make = make
+        self._files = WatchedFiles(*paths)
+        self._context = make()
+        self.trouble = ""
+
+    def get(self) -> ssl.SSLContext:
+        """The context of the files as they are; others go on with the old one while it is made."""
+        if self._files.changed():
+            try:
+                self._context = run_in_thread(self._make)
+                self.trouble = ""
+            except OSError as err:
+                self.trouble = str(err)
+        return self._context
+
+
+class Door(Protocol):
+    """What makes of a connection that was accepted the stream that requests come over."""
+
+    def accept(self, stream: Stream, seconds: float) -> Stream | TlsStream:
+        """That stream. Raises OSError."""
+
+
+class FrontTls:
+    """A server's own certificate; with `ca_file` clients must show one of that authority, too. Raises OSError for files that can't be used."""
+
+    def __init__(self, cert_file: str, key_file: str | None, ca_file: str | None = None) -> None:
+        def make() -> ssl.SSLContext:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(cert_file, key_file or None)
+            if ca_file:
+                context.load_verify_locations(ca_file)
+                context.verify_mode = ssl.CERT_REQUIRED
+            return context
+
+        self._context = ReloadedContext(make, cert_file, key_file or "", ca_file or "")
+
+    def accept(self, stream: Stream, seconds: float) -> TlsStream:
+        """The stream of somebody who has connected. Raises OSError."""
+        tls = TlsStream(stream, self._context.get())
+        tls.handshake(min(seconds, HANDSHAKE_SECONDS))
+        return tls
 
 
 class TlsStream:
@@ -68,6 +118,24 @@ class TlsStream:
     def _flush(self) -> None:
         if self._outgoing.pending:
             self._stream.sendall(self._outgoing.read())
+
+    def certificate(self) -> Any:
+        """The peer's certificate as `ssl` shows it; None or {} if it has shown none."""
+        return self._tls.getpeercert()
+
+    @property
+    def carrier(self) -> Stream:
+        """What tells when something has come; to be waited on, nothing else."""
+        return self._stream
+
+    def holds_input(self) -> bool:
+        """Returns True if something has come that need not be waited for."""
+        return self._incoming.pending > 0 or self._tls.pending() > 0
+
+    @property
+    def is_open(self) -> bool:
+        """It was not closed here."""
+        return self._stream.is_open
 
     def set_timeout(self, seconds: float | None) -> None:
         """Bounds each single wait from now on."""
@@ -129,3 +197,14 @@ class TlsStream:
     def close(self) -> None:
         """Closes the connection as it is; after a body that broke off the peer must not believe that it was whole."""
         self._stream.close()
+
+
+def names_of(certificate: Any) -> list[str]:
+    """All names and addresses in a certificate, as `ssl` shows it."""
+    if not certificate:
+        return []
+    found = [value for _, value in certificate.get("subjectAltName", ())]
+    found += [
+        value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"
+    ]
+    return found

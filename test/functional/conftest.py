@@ -12,7 +12,7 @@ import urllib.parse
 
 import pytest
 
-from test.cluster import Answer, Cluster
+from test.cluster import Answer, Cluster, sign_requests
 
 ENDPOINT = os.environ.get("FUNCTIONAL_ENDPOINT", "")
 USERS = {
@@ -24,6 +24,12 @@ USERS = {
 }
 http.client._MAXHEADERS = 1000
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def requests_to_storage_servers_are_signed(process_wide_settings_of_a_module_end_with_it):
+    """As clusters of tests want it, by whichever way a test comes to them."""
+    sign_requests()
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ def command(cluster, name, *arguments):
 def test_servers_and_commands_go_on(tmp_path):
     cluster = Cluster(tmp_path)
     cluster.write()
+    cluster.trust_everybody()
     with (cluster.layout.etc / "swift.conf").open("a") as conf:
         conf.write(CODED)
     with cluster:

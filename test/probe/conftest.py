@@ -5,10 +5,18 @@ import sys
 
 import pytest
 
+from test.cluster import sign_requests
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 # what is started here must be stoppable by HUP also when the tests run under nohup
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def requests_to_storage_servers_are_signed(process_wide_settings_of_a_module_end_with_it):
+    """As clusters of tests want it, by whichever way a test comes to them."""
+    sign_requests()
 
 
 @pytest.fixture(scope="session")

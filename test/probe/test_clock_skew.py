@@ -51,6 +51,7 @@ def cluster(request, tmp_path, monkeypatch):
     monkeypatch.setattr(saio, "_spawn", spawner(environ))
     cluster = TwoProxies(tmp_path / "saio")
     cluster.write()
+    cluster.trust_everybody()  # signatures hold for less than an hour
     swift_dir.use(str(cluster.layout.etc))
     with cluster:
         cluster.kill("daemons")

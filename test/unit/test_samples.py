@@ -56,19 +56,25 @@ HOMES = [
     ("swift/s3/notifications/daemon.py", ["s3-notifier"]),
     ("swift/s3/notifications/targets/", ["s3-notifier"]),
     ("swift/s3/", ["proxy-server"]),
+    ("swift/console/", ["proxy-server"]),
     ("swift/telemetry/access_line.py", SERVERS),
     ("swift/core/policy.py", ["swift"]),
     ("swift/core/hashing.py", ["swift"]),
     ("swift/core/constraints.py", ["swift"]),
+    ("swift/core/backend_security.py", ["swift"]),
     ("swift/run/daemon.py", ["account-server", "container-server", "object-server"]),
     ("swift/core/config.py", ["proxy-server"]),
     ("swift/core/", SERVERS),
     ("swift/run/", SERVERS),
+    ("swift/telemetry/disk_watch.py", ["account-server", "container-server", "object-server"]),
+    ("swift/telemetry/shared_tables.py", ["account-server", "container-server", "object-server"]),
+    ("swift/telemetry/node_metrics.py", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/node_", ["account-server", "container-server", "object-server"]),
     ("swift/telemetry/", SERVERS),
     ("swift/cache/", SERVERS),
     ("swift/wire/", SERVERS),
     ("swift/cli/dispersion.py", ["dispersion"]),
+    ("swift/cli/recon_cron.py", ["object-server"]),
     ("swift/cli/drive_audit.py", ["drive-audit"]),
     ("swift/cli/", SERVERS),
 ]
@@ -87,6 +93,14 @@ NONE = {"__file__", "__name__"}
 # Read under names that the search below does not see.
 COMPOSED = {
     "swift/account/auditor.py": {"accounts_per_second": "200"},
+    "swift/core/backend_security.py": {
+        "signing": "off",
+        "signing_keys": "backend-keys",
+        "tls": "off",
+        "tls_cert_file": "",
+        "tls_key_file": "",
+        "tls_ca_file": "",
+    },
     "swift/cli/drive_audit.py": {"regex_pattern_<number>": ""},
     "swift/container/auditor.py": {"containers_per_second": "200"},
     "swift/middleware/keystoneauth/authorization.py": {
@@ -162,6 +176,7 @@ class Reads(ast.NodeVisitor):
         names = {"conf", "local_conf", "access_conf", "first"}
         if relative in (
             "swift/middleware/memcache.py",
+            "swift/core/backend_security.py",
             "swift/core/policy.py",
             "swift/container/sync_realms.py",
         ):

@@ -97,14 +97,16 @@ class _Moved(NamedTuple):
 
 
 class _Sent(NamedTuple):
-    """A range whose shard is on its way to where it belongs. `changed`, `donor`: ranges to be stored when it is there."""
+    """A range whose shard is on its way to where it belongs.
+
+    `changed`, `donor`: ranges to be stored when it is there. `replicating`: a green thread that returns True if enough have it; None if
+    there is nothing to be sent.
+    """
 
     item: ShardRange
     changed: ShardRange | None
     donor: ShardRange | None
-    replicating: (
-        Any  # a green thread that returns True if enough have it; None if there is nothing to be sent
-    )
+    replicating: Any
     started: float
     sent_at: float
 

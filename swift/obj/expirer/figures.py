@@ -73,5 +73,6 @@ class Figures:
         told: dict[str, Any] = {QUEUE: queue}
         if is_final:
             told["object_expiration_pass"] = self.seconds
+            told["object_expirer_last"] = clock.time()
             told["expired_last_pass"] = self.deleted
         return told

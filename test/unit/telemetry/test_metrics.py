@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from swift.core.concurrency import sleep
-from swift.telemetry import metrics, prometheus
+from swift.telemetry import metric_table, metrics, prometheus, shared_tables
 from swift.telemetry.metrics import get_labeled_metrics, get_metrics
 from swift.telemetry.served import Served
 
@@ -23,8 +23,10 @@ def receiver(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def fresh_table(monkeypatch):
-    table = prometheus.Table()
-    monkeypatch.setattr(prometheus, "TABLE", table)
+    table = metric_table.Table()
+    for module in (metric_table, prometheus, shared_tables):
+        monkeypatch.setattr(module, "TABLE", table)
+    monkeypatch.setattr(metric_table, "looks", [])
     return table
 
 
@@ -131,7 +133,7 @@ def samples(text):
 
 
 def test_counts_of_all_workers_are_added_up(fresh_table, monkeypatch):
-    directory = prometheus.share_between_workers()
+    directory = shared_tables.share_between_workers()
     try:
         get_metrics({}, "t").increment("a")
         get_metrics({}, "t").timing("b", 500)
@@ -143,10 +145,10 @@ def test_counts_of_all_workers_are_added_up(fresh_table, monkeypatch):
         for pid in ("1", "2"):
             with open(os.path.join(directory, pid), "w") as file:
                 json.dump(sibling, file)
-        prometheus.retire(1)
+        shared_tables.retire(1)
         assert sorted(os.listdir(directory)) == sorted(["dead", "2", str(os.getpid())])
-        prometheus.retire(2)
-        prometheus.retire(3)
+        shared_tables.retire(2)
+        shared_tables.retire(3)
         found = samples(prometheus.exposition())
         assert found['swift_events_total{component="t",event="a"}'] == "3.0"
         assert found['swift_timing_seconds_sum{component="t",event="b"}'] == "1.5"
@@ -160,12 +162,12 @@ def test_counts_of_all_workers_are_added_up(fresh_table, monkeypatch):
         buckets = [value for key, value in found.items() if "_bucket" in key]
         assert buckets[0] == "0.0" and buckets[-1] == "3.0" and buckets.count("3.0") == 14
     finally:
-        prometheus.stop_sharing()
+        shared_tables.stop_sharing()
     assert not os.path.exists(directory)
 
 
 def test_distinct_names_are_bounded(fresh_table, monkeypatch):
-    monkeypatch.setattr(prometheus, "MAX_SERIES", 3)
+    monkeypatch.setattr(metric_table, "MAX_SERIES", 3)
     sender = get_metrics({}, "t")
     for n in range(10):
         sender.increment(f"a{n}")
@@ -201,7 +203,7 @@ def test_what_a_killed_server_left_behind_goes_when_the_next_one_starts(fresh_ta
         [
             sys.executable,
             "-c",
-            "from swift.telemetry import prometheus; print(prometheus.share_between_workers(), flush=True); input()",
+            "from swift.telemetry import shared_tables; print(shared_tables.share_between_workers(), flush=True); input()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -209,26 +211,26 @@ def test_what_a_killed_server_left_behind_goes_when_the_next_one_starts(fresh_ta
     )
     left = child.stdout.readline().strip()
     assert os.path.isdir(left)
-    prometheus.share_between_workers()
-    prometheus.stop_sharing()
+    shared_tables.share_between_workers()
+    shared_tables.stop_sharing()
     assert os.path.isdir(left)
     child.kill()
     child.communicate()
-    prometheus.share_between_workers()
-    prometheus.stop_sharing()
+    shared_tables.share_between_workers()
+    shared_tables.stop_sharing()
     assert not os.path.exists(left)
 
 
 def test_a_new_image_removes_what_the_old_one_shared(fresh_table):
-    old = prometheus.share_between_workers()
+    old = shared_tables.share_between_workers()
     try:
-        assert prometheus.share_between_workers() != old and not os.path.exists(old)
+        assert shared_tables.share_between_workers() != old and not os.path.exists(old)
     finally:
-        prometheus.stop_sharing()
+        shared_tables.stop_sharing()
 
 
 def test_a_worker_that_outlives_a_reload_still_answers(fresh_table):
-    prometheus.share_between_workers()
+    shared_tables.share_between_workers()
     fresh_table.count("object-server", "errors", 2)
     os.rmdir(fresh_table.directory)  # as the new parent does while the old workers drain
     found = samples(prometheus.exposition())

@@ -13,7 +13,7 @@ from swift.wire.server import Server
 class Running:
     """One server in a thread of its own, and what it reported."""
 
-    def __init__(self, app, conf, limits=None):
+    def __init__(self, app, conf, limits=None, door=None):
         self.done = []
         self.records = []
         self.listener = listen("127.0.0.1", 0)
@@ -27,7 +27,7 @@ class Running:
 
         def run():
             use_fast_hub()
-            self.server = Server(self.listener, app, conf, logger, self._on_done, limits)
+            self.server = Server(self.listener, app, conf, logger, self._on_done, limits, door)
             ready.set()
             self.server.run()
 

@@ -10,8 +10,9 @@ from swift.core.concurrency import raw_socket, sleep
 from swift.engine.stream import Stream
 from swift.wire import server
 from swift.wire.body import FileBody, FileTooShort
-from swift.wire.tls import TlsStream
+from swift.wire.tls import FrontTls, TlsStream
 from test import certificate
+from test.certificate import Authority
 
 
 @pytest.fixture
@@ -113,10 +114,31 @@ def test_a_client_that_speaks_no_common_version_is_told(start, made):
 
 
 def test_a_missing_certificate_is_said_at_the_start(start, tmp_path):
-    from swift.wire.tls import server_context
-
     with pytest.raises(OSError, match=".+"):
-        server_context(str(tmp_path / "none"), None)
+        FrontTls(str(tmp_path / "none"), None)
+
+
+def test_clients_may_have_to_show_a_certificate(start, tmp_path):
+    authority = Authority(tmp_path / "ca")
+    cert = authority.issue("localhost")
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    running = start(app, cert_file=cert, client_ca_file=str(authority.ca_file))
+    context = ssl.create_default_context(cafile=str(authority.ca_file))
+    answers = []
+    for shown in (None, authority.issue("client", file_name="client.pem")):
+        if shown:
+            context.load_cert_chain(shown)
+        try:
+            with context.wrap_socket(running.connect(), server_hostname="localhost") as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                answers.append(read_all(sock)[-2:])
+        except OSError:
+            answers.append(b"")
+    assert answers == [b"", b"ok"]
 
 
 def test_whoever_finds_no_place_hears_503_over_tls_too(start, made, monkeypatch):

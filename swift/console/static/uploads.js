@@ -1,0 +1,278 @@
+// Uploads: a queue with progress. Large files go in segments, side by side, and are joined by a manifest at the end (SLO).
+// What was sent of a file before is found again by its name, time and size, checked, and not sent anew.
+
+import { h, show, button, say, size, many, complain, confirmed } from './dom.js';
+import { session, ask, address, headers, list, Failure, sentence, toHeader } from './api.js';
+import { md5 } from './md5.js';
+
+const AT_ONCE = 3; // files, and segments of a file
+const TRIES = 5;
+const MOST_SHOWN = 200;
+
+const queue = [];
+let running = 0;
+
+class Upload {
+  constructor(file, name, container, done) {
+    Object.assign(this, { file, name, container, done, account: session.account, state: 'waiting', sent: 0, why: '', parts: new Set(), replace: false });
+    this.bar = h('progress', { max: 1, value: 0, 'aria-label': `Progress of ${name}` });
+    this.text = h('span', { class: 'quiet' });
+    this.buttons = h('span', { class: 'row' });
+    this.element = h('li', {}, h('span', { class: 'name' }, name), this.bar, this.text, this.buttons);
+    this.draw();
+  }
+
+  get isOver() { return ['done', 'stopped', 'skipped'].includes(this.state); }
+
+  draw() {
+    this.bar.value = this.file.size ? this.sent / this.file.size : this.state === 'done' ? 1 : 0;
+    this.bar.hidden = this.isOver;
+    const texts = { waiting: 'waits', checking: 'looking for what was sent before', sending: `${size(this.sent)} of ${size(this.file.size)}`, paused: `paused at ${size(this.sent)} of ${size(this.file.size)}`, failed: this.why, exists: 'An object of this name is there already.', done: `done, ${size(this.file.size)}`, stopped: 'stopped', skipped: 'left as it was' };
+    this.text.textContent = texts[this.state];
+    if (this.shown === this.state) return;
+    this.shown = this.state;
+    const label = (text) => ({ 'aria-label': `${text}: ${this.name}` });
+    const go = (text) => button(text, () => this.go(), label(text));
+    const stop = button('Stop', () => this.stop(), { class: 'plain', ...label('Stop') });
+    const offered = {
+      waiting: [stop], checking: [stop], sending: [button('Pause', () => this.pause(), label('Pause')), stop], paused: [go('Resume'), stop], failed: [go('Try again'), stop],
+      exists: [button('Replace', () => { this.replace = true; this.go(); }, label('Replace')), button('Leave it', () => this.end('skipped'), label('Leave it'))],
+    };
+    show(this.buttons, offered[this.state] || []);
+    panel();
+  }
+
+  become(state, why = '') {
+    Object.assign(this, { state, why });
+    this.draw();
+  }
+
+  go() {
+    this.become('waiting');
+    next();
+  }
+
+  pause() {
+    this.become('paused');
+    this.abort();
+  }
+
+  stop() {
+    this.become('stopped');
+    this.abort();
+  }
+
+  end(state) {
+    this.become(state);
+    this.file = { size: this.file.size };
+  }
+
+  abort() {
+    for (const request of this.parts) request.abort();
+    this.parts.clear();
+  }
+
+  async run() {
+    try {
+      if (this.account !== session.account) throw Object.assign(new Error(), { sentence: 'Another account was opened meanwhile.' });
+      const step = segmentSize(this.file.size);
+      if (this.file.size > step && session.info.slo) await this.inSegments(step);
+      else await this.whole();
+      this.end('done');
+      this.done();
+    } catch (error) {
+      if (this.state === 'paused' || this.state === 'stopped') return;
+      if (error.status === 412 && !this.replace) this.become('exists');
+      else this.become('failed', error.sentence || 'The connection broke.');
+    }
+  }
+
+  async whole() {
+    this.become('sending');
+    await this.send(address(this.container, this.name), this.file, this.kind(), (sent) => { this.sent = sent; this.draw(); });
+  }
+
+  kind() {
+    const kind = { 'Content-Type': this.file.type || 'application/octet-stream', 'X-Object-Meta-Mtime': String(this.file.lastModified / 1000) };
+    if (!this.replace) kind['If-None-Match'] = '*';
+    return kind;
+  }
+
+  async inSegments(step) {
+    this.become('checking');
+    if (!this.replace) {
+      const there = await ask('HEAD', address(this.container, this.name), { good: [404] });
+      if (there.ok) throw new Failure(412, sentence(412));
+    }
+    const store = `${this.container}_segments`;
+    await ask('PUT', address(store));
+    const stem = `${this.name}/slo/${(this.file.lastModified / 1000).toFixed(6)}/${this.file.size}/${step}/`;
+    const there = new Map();
+    for (let marker = ''; ;) {
+      const page = await list(store, { prefix: stem, marker, limit: 1000 });
+      for (const row of page) there.set(row.name, row);
+      if (page.length < 1000) break;
+      marker = page[page.length - 1].name;
+    }
+    const segments = [];
+    for (let from = 0; from < this.file.size; from += step) segments.push({ name: stem + String(segments.length).padStart(8, '0'), from, to: Math.min(from + step, this.file.size) });
+    const sent = segments.map(() => 0);
+    const progress = () => { this.sent = sent.reduce((sum, each) => sum + each, 0); this.draw(); };
+    this.resumed = 0;
+    let at = 0;
+    const one = async () => {
+      while (at < segments.length && (this.state === 'sending' || this.state === 'checking')) {
+        const index = at;
+        at += 1;
+        const segment = segments[index];
+        const data = this.file.slice(segment.from, segment.to);
+        const known = there.get(segment.name);
+        if (known && known.bytes === data.size && known.hash === await md5(data)) {
+          segment.etag = known.hash;
+          this.resumed += 1;
+        } else {
+          if (this.state === 'checking') this.become('sending');
+          segment.etag = await this.send(address(store, segment.name), data, { 'Content-Type': 'application/octet-stream' }, (done) => { sent[index] = done; progress(); });
+        }
+        sent[index] = data.size;
+        progress();
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+    if (this.state === 'paused' || this.state === 'stopped') throw new Error('ended');
+    const manifest = segments.map((segment) => ({ path: `/${store}/${segment.name}`, etag: segment.etag, size_bytes: segment.to - segment.from }));
+    await ask('PUT', address(this.container, this.name, { 'multipart-manifest': 'put' }), { headers: this.kind(), body: JSON.stringify(manifest) });
+  }
+
+  // PUT of a blob, with its progress; tried again while the connection or the server fails. Returns the ETag.
+  async send(url, blob, kind, progress) {
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.sendOnce(url, blob, kind, progress);
+      } catch (error) {
+        const mayGoOn = !(error instanceof Failure) || [408, 429, 498, 499].includes(error.status) || error.status >= 500;
+        if (!mayGoOn || tried === TRIES || this.state === 'paused' || this.state === 'stopped') throw error;
+        await new Promise((resume) => setTimeout(resume, 500 * 2 ** tried));
+        if (this.state === 'paused' || this.state === 'stopped') throw error;
+      }
+    }
+  }
+
+  sendOnce(url, blob, kind, progress) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      this.parts.add(request);
+      request.open('PUT', url);
+      for (const [name, value] of Object.entries(headers(kind))) request.setRequestHeader(name, value);
+      request.upload.addEventListener('progress', (event) => progress(event.loaded));
+      request.addEventListener('loadend', () => {
+        this.parts.delete(request);
+        if (request.status >= 200 && request.status < 300) return resolve((request.getResponseHeader('Etag') || '').replaceAll('"', ''));
+        if (request.status === 401) session.ended();
+        if (!request.status) return reject(new Error('broken'));
+        return reject(new Failure(request.status, sentence(request.status, '', request.getResponseHeader('X-Trans-Id'))));
+      });
+      request.send(blob);
+    });
+  }
+}
+
+// What the settings say, and more where a manifest would have too many segments.
+function segmentSize(bytes) {
+  const most = session.info.slo?.max_manifest_segments || 1000;
+  return Math.max(session.settings.segment_size, session.info.slo?.min_segment_size || 1, Math.ceil(bytes / most));
+}
+
+function next() {
+  for (const upload of queue) {
+    if (running >= AT_ONCE) return;
+    if (upload.state !== 'waiting') continue;
+    running += 1;
+    upload.state = 'checking';
+    upload.run().finally(() => { running -= 1; next(); });
+  }
+}
+
+// -- the panel
+
+const items = h('ul', { class: 'lines' });
+const title = h('h2', {});
+const acts = h('div', { class: 'row' });
+let planned = false;
+
+function panel() {
+  if (planned) return;
+  planned = true;
+  requestAnimationFrame(() => {
+    planned = false;
+    const place = document.getElementById('transfers');
+    place.hidden = queue.length === 0;
+    const left = queue.filter((upload) => !upload.isOver).length;
+    const exists = queue.filter((upload) => upload.state === 'exists');
+    const failed = queue.filter((upload) => upload.state === 'failed' || upload.state === 'paused');
+    title.textContent = left ? `Uploads: ${many(left, 'file')} to go` : `Uploads: ${many(queue.filter((upload) => upload.state === 'done').length, 'file')} done`;
+    const order = [...queue].sort((a, b) => a.isOver - b.isOver);
+    items.replaceChildren(...order.slice(0, MOST_SHOWN).map((upload) => upload.element));
+    if (order.length > MOST_SHOWN) items.append(h('li', {}, `and ${many(order.length - MOST_SHOWN, 'more file')}`));
+    show(acts,
+      exists.length > 1 && button(`Replace all ${exists.length}`, () => replaceAll(exists)),
+      exists.length > 1 && button('Leave all', () => exists.forEach((upload) => upload.end('skipped')), { class: 'plain' }),
+      failed.length > 1 && button('Go on with all', () => failed.forEach((upload) => upload.go())),
+      left > 1 && button('Stop all', () => queue.filter((upload) => !upload.isOver).forEach((upload) => upload.stop()), { class: 'plain' }),
+      !left && button('Close', () => { queue.length = 0; panel(); }, { class: 'plain' }));
+    if (!place.contains(items)) show(place, h('div', { class: 'dialog-head' }, title, acts), items);
+    if (!left && queue.length && panel.busy) say(title.textContent);
+    panel.busy = left > 0;
+  });
+}
+
+async function replaceAll(exists) {
+  if (!await confirmed(`Replace ${many(exists.length, 'object')}?`, ['What is there now is written over.'], { action: 'Replace' })) return;
+  for (const upload of exists) { upload.replace = true; upload.go(); }
+}
+
+addEventListener('beforeunload', (event) => {
+  if (queue.some((upload) => ['waiting', 'checking', 'sending'].includes(upload.state))) event.preventDefault();
+});
+
+// -- what was dropped: files, and folders with all that is in them
+
+function entriesIn(reader) {
+  return new Promise((resolve, reject) => { reader.readEntries(resolve, reject); });
+}
+
+async function walk(entry, path, found) {
+  if (entry.isFile) {
+    const file = await new Promise((resolve, reject) => { entry.file(resolve, reject); });
+    found.push({ file, name: path + entry.name });
+  } else if (entry.isDirectory) {
+    const reader = entry.createReader();
+    for (let some = await entriesIn(reader); some.length; some = await entriesIn(reader)) for (const each of some) await walk(each, `${path}${entry.name}/`, found);
+  }
+}
+
+export const uploads = {
+  // files: [{file, name}]; changed() is called when one is done.
+  add(files, container, changed) {
+    for (const { file, name } of files) queue.push(new Upload(file, name, container, changed));
+    if (!files.length) complain({ sentence: 'There was no file in what was dropped.' });
+    panel();
+    next();
+  },
+
+  async dropped(transfer, prefix) {
+    const entries = [...transfer.items].filter((item) => item.kind === 'file').map((item) => item.webkitGetAsEntry?.() || item.getAsFile());
+    const found = [];
+    for (const entry of entries) {
+      if (entry instanceof File) found.push({ file: entry, name: prefix + entry.name });
+      else if (entry) await walk(entry, prefix, found);
+    }
+    return found;
+  },
+
+  stopAll() {
+    for (const upload of queue) if (!upload.isOver) upload.stop();
+    queue.length = 0;
+    panel();
+  },
+};
