@@ -216,6 +216,7 @@ class Writer:
 
     def _run(self) -> None:
         token = self.side.cluster.token()
+        self.side.cluster.request("PUT", "/other", token)  # so that there is an account
         connection = http.client.HTTPConnection("127.0.0.1", self.side.cluster.port, timeout=60)
         number = 0
         while not self.is_over:

@@ -3,7 +3,7 @@
     python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--root FOLDER]
 
 Both sides get a cluster with the same rows, once in a container of their own and once in shards that are made by requests (nobody's sharder
-runs). Requests go in alternation; figures are medians of single requests on one connection, ratios are what counts.
+runs; what those take is cleaving.py's). Requests go in alternation; figures are medians of single requests on one connection, ratios are what counts.
 """
 
 from __future__ import annotations
