@@ -46,7 +46,6 @@ class Fuzz:
         self.layout = cluster.layout
         load_hash_config(str(self.layout.etc))
         sign_requests()
-        self.make_ready()
         self.changes = Changes(all_kinds(str(self.layout.etc)), seed)
         self.addresses = {"proxy": (self.layout.ip, self.layout.port)}
         for node in self._first_nodes():
@@ -62,7 +61,7 @@ class Fuzz:
             assert answer.status in (201, 202, 204), answer
 
     def _first_nodes(self) -> Iterable[tuple[str, tuple[str, int]]]:
-        names = ("AUTH_test", "fuzz", "o")
+        names = ("AUTH_node", "fuzz", "o")
         for count, kind in enumerate(("account", "container", "object"), 1):
             node = Ring(str(self.layout.etc), kind).get_nodes(*names[:count])[1][0]
             yield kind, (node["ip"], node["port"])
@@ -71,6 +70,7 @@ class Fuzz:
 
     def run(self, numbers: Iterable[int]) -> Found:
         """The requests of these numbers."""
+        self.make_ready()
         asyncio.run(self._run(iter(numbers)))
         return self.found
 

@@ -186,20 +186,20 @@ def _s3() -> list[Sent]:
 
 
 def _nodes(swift_dir: str) -> list[Sent]:
-    """Of proxies and daemons, to the first node of each."""
+    """Of proxies and daemons, to the first node of each, about an account of their own: they delete what clients still need."""
     places = {}
     for kind, names in (
-        (ACCOUNT, ("AUTH_test",)),
-        (CONTAINER, ("AUTH_test", "fuzz")),
-        (OBJECT, ("AUTH_test", "fuzz", "o")),
+        (ACCOUNT, ("AUTH_node",)),
+        (CONTAINER, ("AUTH_node", "fuzz")),
+        (OBJECT, ("AUTH_node", "fuzz", "o")),
     ):
         part, nodes = Ring(swift_dir, kind).get_nodes(*names)
         places[kind] = f"/{nodes[0]['device']}/{part}"
     now = f"{time.time():.5f}"
     account, container, obj = (
-        places[ACCOUNT] + "/AUTH_test",
-        places[CONTAINER] + "/AUTH_test/fuzz",
-        places[OBJECT] + "/AUTH_test/fuzz/o",
+        places[ACCOUNT] + "/AUTH_node",
+        places[CONTAINER] + "/AUTH_node/fuzz",
+        places[OBJECT] + "/AUTH_node/fuzz/o",
     )
     hashed = "0123456789abcdef0123456789abcdef"
 
@@ -273,7 +273,7 @@ def _nodes(swift_dir: str) -> list[Sent]:
              X_Backend_Database_Name=hashed + ".db", X_Backend_Database_Id="x", X_Backend_Database_Crc32="1"),
         sent(OBJECT, "PUT", obj, body=b"hello", Content_Type="text/plain", Etag=hashlib.md5(b"hello").hexdigest(), **listener),
         sent(OBJECT, "PUT", obj, body=b"hello", Content_Type="text/plain", X_Backend_Body_Crc32="3610a686", X_Delete_At="1900000000",
-             Etag=hashlib.md5(b"hello").hexdigest(), X_Backend_Container_Path="AUTH_test/fuzz"),
+             Etag=hashlib.md5(b"hello").hexdigest(), X_Backend_Container_Path="AUTH_node/fuzz"),
         sent(OBJECT, "PUT", obj + "m", body=mime, chunked=True, Content_Type="a/b", X_Backend_Obj_Metadata_Footer="yes",
              X_Backend_Obj_Multipart_Mime_Boundary="B", X_Backend_Body_Crc32="footer", X_Backend_Obj_Content_Length="5", Expect="100-continue"),
         sent(OBJECT, "PUT", obj + "e", body=mime, chunked=True, Content_Type="a/b", X_Backend_Obj_Metadata_Footer="yes",
