@@ -44,13 +44,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _look_at(bucket, before: float, delete: bool) -> bool:  # type: ignore[no-untyped-def]
-    from swift.s3.lifecycle import uploads
+    from swift.s3.lifecycle import references, uploads
     from swift.s3.lifecycle.objects import Unsure
     from swift.wire.internal import UnexpectedResponse
 
     try:
         is_versioned = bool(bucket.is_there().headers.get("X-Container-Sysmeta-Versions-Container"))
-        for found in uploads.orphans(bucket, before, is_versioned):
+        due = list(uploads.orphans(bucket, before, is_versioned))
+        named = references.named(bucket, {(found.key, found.upload) for found in due}) if due else set()
+        for found in due:
+            if (found.key, found.upload) in named:
+                continue
             line = f"{bucket.name}/{found.key} {found.upload} {found.parts} parts {found.size} bytes"
             if delete:
                 line += f" {uploads.remove(bucket, found, is_versioned)} removed"

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from swift.cache import changes
 from swift.cli import saio_layout
+from swift.cli import trace as tracing
 from swift.cli.saio_layout import NODES, USERS, Layout
 from swift.core import clock
 from swift.core.config import read_ini
@@ -60,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="saio", description="A whole object store on this machine, in one folder, as this user."
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="up | down | status | logs | user | reload | reset | test"
+        dest="command",
+        required=True,
+        metavar="up | down | status | logs | trace | user | reload | reset | test",
     )
     up = commands.add_parser("up", help="start the cluster (set it up first, if it is not there)")
     up.add_argument("--ip", help="address of the proxy (127.0.0.1)")
@@ -76,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on showing new lines")
     logs.add_argument("-n", "--lines", type=int, default=50)
     logs.add_argument("name", nargs="?", help="proxy, node1 .. node4, where daemons log too (all)")
+    trace = commands.add_parser("trace", help="what became of a request: its timeline, from all logs")
+    trace.add_argument("id", metavar="ID", help="the X-Trans-Id of its answer")
+    trace.add_argument("--json", action="store_true", help="all there is, for programs")
     user = commands.add_parser("user", help="add a user, remove one that was added, or list them")
     user.add_argument("what", choices=("add", "remove", "list"))
     user.add_argument("name", nargs="?", metavar="ACCOUNT:USER")
@@ -220,6 +226,11 @@ def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
     print(f"endpoint {layout.endpoint} {'answers' if _answers(layout) else 'does not answer'}")
     for line in _space(layout):
         print(line)
+    ip, port = layout.storage_address("object", NODES[0])
+    print(
+        f"metrics  {layout.endpoint}/metrics, http://{ip}:{port}/metrics and so on each storage server's port"
+    )
+    print("requests ./saio trace X-TRANS-ID, ./saio logs -f proxy")
     return 0 if len(running) == len(names) and _answers(layout) else 1
 
 
@@ -307,6 +318,13 @@ def _logs(home: pathlib.Path, args: argparse.Namespace) -> NoReturn:
     words = ["tail", "-n", str(args.lines), *(["-F"] if args.follow else []), *map(str, files)]
     sys.stdout.flush()
     os.execvp("tail", words)  # in our place: who ends us ends it
+
+
+def _trace(home: pathlib.Path, args: argparse.Namespace) -> int:
+    layout = _load(home)
+    if not layout.log.is_dir():
+        raise SaioError(f"no logs yet in {home}")
+    return tracing.main([args.id, str(layout.log), *(["--json"] if args.json else [])])
 
 
 def _reset(home: pathlib.Path, args: argparse.Namespace) -> None:
@@ -564,7 +582,7 @@ the same by S3 (more clients: doc/s3.md):
   {s3cmd} put README.md s3://pictures
   {rclone} ls :s3:pictures
 
-{where}./saio status | logs | user add | reload | down | reset""")
+{where}./saio status | logs | trace X-TRANS-ID | user add | reload | down | reset""")
 
 
 if __name__ == "__main__":

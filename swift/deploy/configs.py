@@ -16,9 +16,12 @@ Sections = dict[str, dict[str, str]]
 
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit {auth} "
-    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink object_lock proxy-logging proxy-server"
+    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
 )
-AUTH_PIPELINES = {"tempauth": "s3api tempauth", "keystone": "authtoken s3api s3token keystoneauth"}
+AUTH_PIPELINES = {
+    "tempauth": "s3api tempauth console",
+    "keystone": "authtoken s3api s3token keystoneauth console",
+}
 # What is called otherwise than its entry point.
 _ENTRY_POINTS = {
     "proxy-logging": "proxy_logging",

@@ -141,6 +141,10 @@ def _method(exchange: LoggedRequest) -> Any:
     return exchange.environ.get("swift.orig_req_method") or exchange.environ["REQUEST_METHOD"]
 
 
+def _trace(exchange: LoggedRequest, part: str) -> str | None:
+    return getattr(exchange.environ.get("swift.trace"), part, None)
+
+
 def _log_info(exchange: LoggedRequest) -> str | None:
     words = exchange.environ.get("swift.log_info")
     return ",".join(words) if words else None
@@ -187,4 +191,6 @@ _FIELDS: dict[str, Getter] = {
     "object": _path_part(3),
     "ttfb": lambda x: x.ttfb,
     "pid": lambda x: os.getpid(),
+    "trace_id": lambda x: _trace(x, "trace_id"),
+    "span_id": lambda x: _trace(x, "span_id"),
 }

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from swift.core import clock, trace_context
 from swift.core.concurrency import Timeout
 from swift.core.transaction import new_transaction_id
 from swift.telemetry.log import get_logger, set_transaction
@@ -23,9 +24,14 @@ class BadResponseLength(Exception):
 
 
 class CatchErrorsMiddleware:
+    """``trace_sample_rate``: of requests without a traceparent, the share that a trace is begun for. Raises ValueError."""
+
     def __init__(self, app: Any, conf: dict[str, Any], logger: Any = None) -> None:
         self.app = app
         self.trans_id_suffix = conf.get("trans_id_suffix", "")
+        self.trace_sample_rate = float(conf.get("trace_sample_rate", 0))
+        if not 0 <= self.trace_sample_rate <= 1:
+            raise ValueError(f"trace_sample_rate must be from 0 to 1, not {self.trace_sample_rate}")
         self.logger = logger or get_logger(conf, "proxy-server", log_route="catch-errors")
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -35,6 +41,8 @@ class CatchErrorsMiddleware:
             suffix = f"{suffix}-{extra[:_LONGEST_EXTRA]}"
         transaction_id = environ["swift.trans_id"] = new_transaction_id(suffix)
         set_transaction(transaction_id)
+        if "HTTP_TRACEPARENT" in environ or self.trace_sample_rate:
+            self._trace(environ, transaction_id)
         started: Any = None
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -60,6 +68,18 @@ class CatchErrorsMiddleware:
         if "swift.on_response_done" in environ:
             return body  # the server loop holds bodies to their length
         return _of_announced_length(environ, started, body)
+
+    def _trace(self, environ: dict[str, Any], transaction_id: str) -> None:
+        """The request is part of a trace, if its client says so or by chance: storage servers and logs are told."""
+        given = environ.get("HTTP_TRACEPARENT")
+        if given is not None:
+            trace = trace_context.taken(given, environ.get("HTTP_TRACESTATE", ""))
+        else:
+            trace = trace_context.begun() if clock.random() < self.trace_sample_rate else None
+        if trace is not None:
+            environ["swift.trace"] = trace
+            environ.setdefault("swift.log_info", []).append(f"trace:{trace.trace_id}")
+            set_transaction(transaction_id, None, trace.trace_id)
 
 
 def _of_announced_length(

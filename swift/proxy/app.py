@@ -237,7 +237,8 @@ class Application:
         environ["HTTP_X_TRANS_ID"] = trans_id
         client = client_address(environ)
         if client:
-            set_transaction(trans_id, client)
+            trace = get("swift.trace")
+            set_transaction(trans_id, client, trace.trace_id if trace is not None else "")
         return self._dispatch(controller, exchange, start_response)
 
     def _unknown_version(self, environ: dict[str, Any], version: str | None) -> HTTPException:

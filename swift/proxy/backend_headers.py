@@ -35,6 +35,7 @@ _NEVER = frozenset(
     for name in (
         "Authorization", "Connection", "Content-Length", "Content-Type-Timestamp", "Cookie", "Etag", "Expect", "Host", "Referer",
         "Transfer-Encoding", "User-Agent", "X-Auth-Token", "X-Service-Token", "X-Storage-Token", "X-Trans-Id",
+        "Traceparent", "Tracestate",
         "X-Container-Partition", "X-Container-Host", "X-Container-Device", "X-Container-Root-Db-State",
         "X-Delete-At-Container", "X-Delete-At-Partition", "X-Delete-At-Host", "X-Delete-At-Device",
     )
@@ -60,11 +61,17 @@ def closing_lines(environ: Mapping[str, Any], agent: str, path: str) -> list[str
     query = environ.get("QUERY_STRING")
     # Storage servers log it: what opens something is none of their business.
     target = f"{path}?{cut_parameters(query, 0)}" if query else path
-    return [
+    lines = [
         f"X-Trans-Id: {environ.get('swift.trans_id') or '-'}\r\n",
         f"User-Agent: {agent}\r\n",
         f"Referer: {environ['REQUEST_METHOD']} {host_url(environ)}{target}\r\n",
     ]
+    trace = environ.get("swift.trace")
+    if trace is not None:
+        lines.append(f"Traceparent: {trace.traceparent}\r\n")
+        if trace.state:
+            lines.append(f"Tracestate: {trace.state}\r\n")
+    return lines
 
 
 class HeaderTable:

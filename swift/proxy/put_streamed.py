@@ -34,7 +34,7 @@ class StreamedPut:
         # With footers of filters, which nobody knows yet, it is the body alone that is one chunk.
         self.body_chunk: int | None = None
         if UPDATE_FOOTERS in exchange.environ:
-            self.body_chunk = upload.length
+            self.body_chunk = upload.length or None  # a chunk without bytes would be the document's end
         elif upload.length is not None:
             sample = _own_footers("0" * 32, 0)
             around = len(body_head(NO_BOUNDARY)) + len(metadata_document(NO_BOUNDARY, sample))

@@ -522,6 +522,7 @@ _OPTIONS = frozenset(
         "tls_names",
         "token_life",
         "topic",
+        "trace_sample_rate",
         "trans_id_suffix",
         "tries",
         "trust_id",

@@ -37,7 +37,7 @@ from swift.wire.message import str_to_wsgi
 from swift.wire.subanswer import Subanswer
 
 _RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
-_TOLD = ("x-amz-version-id", "x-amz-copy-source-version-id", "x-amz-server-side-encryption")
+_TOLD = ("x-amz-version-id", "x-amz-copy-source-version-id", metadata.ENCRYPTION)
 _SELF = (
     "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "
     "storage class, website redirect location or encryption attributes."
@@ -304,8 +304,7 @@ def _copied(
             reading=customer_keys.written(keys.source),
         )
         tell(request, answer, found)
-        more = [*_versions(found), *customer_keys.told(keys.target)]
-        return result_of(answer, "CopyObjectResult", kept, more)
+        return result_of(answer, "CopyObjectResult", kept, _versions(found), key=keys.target)
     # The end of an object is nothing that S3 knows of, and a copy does not share it.
     end = {key: headers.get(key) for key in _ENDS}
     headers = {**named, **headers, **in_copy(found, keys, {**end, **guards})}
@@ -319,7 +318,7 @@ def _copied(
         raise request.error_of(answer, request.bucket, request.key)
     answer.drain()
     tell(request, answer, found)
-    return result_of(answer, "CopyObjectResult", kept, customer_keys.told(keys.target))
+    return result_of(answer, "CopyObjectResult", kept, key=keys.target)
 
 
 def in_copy(found: Subanswer, keys: Keys, written: dict[str, Any]) -> dict[str, Any]:
@@ -405,8 +404,8 @@ def copy_part(
                 check=check,
                 reading=customer_keys.written(keys.source),
             )
-            more = [*_versions(found), *customer_keys.told(keys.target)]
-            return result_of(answer, "CopyPartResult", kept, more, has_type=False)
+            more = _versions(found)
+            return result_of(answer, "CopyPartResult", kept, more, has_type=False, key=keys.target)
 
         return stream
     # A part has no metadata of its source's, above all no end of its own: the object that it becomes part of would end with it.
@@ -422,7 +421,7 @@ def copy_part(
             check_read(answer)
             raise request.error_of(answer, request.bucket, request.key)
         answer.drain()
-        return result_of(answer, "CopyPartResult", None, customer_keys.told(keys.target))
+        return result_of(answer, "CopyPartResult", None, key=keys.target)
 
     return copy
 
@@ -455,10 +454,13 @@ def result_of(
     more: list[tuple[str, str]] | None = None,
     etag: str | None = None,
     has_type: bool = True,
+    key: customer_keys.CustomerKey | None = None,
 ) -> patience.Told:
-    """What a copy is answered. `kept`: the copy's checksum; `more`: headers beside those of the PUT's answer; `etag`: if not that one's."""
+    """What a copy is answered. `kept`: the copy's checksum; `more`: headers beside those of the PUT's answer; `etag`: if not that one's; `key`: what
+    it is encrypted with."""
     seconds = times.of_http_date(answer.get("last-modified") or "")
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD]
+    shown = customer_keys.with_told(shown, key)
     told = checksums.elements_of(kept)
     inner = [element("LastModified", seconds), element("ETag", f'"{etag or answer.etag or ""}"')]
     return document(root, *inner, *(told if has_type else told[:1])), [*shown, *(more or ())]

@@ -13,6 +13,7 @@ from typing import Any
 
 from swift.middleware import customer_keys as native
 from swift.middleware.encryption.ciphers import CryptoError
+from swift.s3 import metadata
 from swift.s3.answers import Headers
 from swift.s3.errors import S3Error
 from swift.s3.policy.context import is_secure
@@ -58,9 +59,11 @@ def sent(request: S3Request) -> CustomerKey | None:
     return _sent(request, PREFIX)
 
 
-def told(key: CustomerKey | None) -> Headers:
-    """What the answer to a request with a key says of it."""
-    return [] if key is None else key.headers()
+def with_told(shown: Headers, key: CustomerKey | None) -> Headers:
+    """An answer's headers with that: what is encrypted with a key is so to its customer, whatever else the store does."""
+    if key is None:
+        return shown
+    return [*(pair for pair in shown if pair[0] != metadata.ENCRYPTION), *key.headers()]
 
 
 def sent_for_source(request: S3Request) -> CustomerKey | None:

@@ -223,6 +223,7 @@ _RENAMED = {
 DELETE_MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 _TAGS = "x-object-transient-sysmeta-s3api-tagging"
 _RETENTION, _LEGAL_HOLD = object_lock.RETENTION.lower(), object_lock.LEGAL_HOLD.lower()
+ENCRYPTION = "x-amz-server-side-encryption"
 _SILENT = ("x-backend-storage-policy-index",)
 
 
@@ -251,7 +252,7 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
         elif lower == "x-delete-at":
             shown.append(("x-amz-expiration", expiration(value)))
         elif lower == "x-backend-crypto-cipher":
-            shown.append(("x-amz-server-side-encryption", "AES256"))
+            shown.append((ENCRYPTION, "AES256"))
         elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
             shown.append(("x-amz-delete-marker", "true"))
         elif lower == _RETENTION and value:

@@ -43,7 +43,7 @@ _OVERRIDES = {
     "response-content-disposition": "Content-Disposition",
     "response-content-encoding": "Content-Encoding",
 }
-_TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", "x-amz-server-side-encryption")
+_TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", metadata.ENCRYPTION)
 _VERSION_LIMIT = 1000
 _UNLESS_LARGE = environ_key(UNLESS_LARGE)
 _MOST_BYTES = 16 * 1024 * 1024
@@ -75,8 +75,7 @@ def get(request: S3Request) -> Answer:
     if answer.status not in (200, 206, 304):
         raise _missing(request, answer)
     shown = metadata.shown_headers(answer.headers)
-    if secret is not None:
-        shown += secret.headers()
+    shown = customer_keys.with_told(shown, secret)
     if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
         shown.extend(_checksum(request, answer, bucket, key, query))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
@@ -223,7 +222,7 @@ def put(request: S3Request, copy_parts: copying.CopyParts | None = None) -> Answ
     replaced.clean_up(request, answer)
     shown = [pair for pair in metadata.shown_headers(answer.headers) if pair[0] in _TOLD_OF_PUT]
     shown += of_suspended(request, answer)
-    return empty(200, [*shown, *body.told(), *customer_keys.told(secret)])
+    return empty(200, [*customer_keys.with_told(shown, secret), *body.told()])
 
 
 def of_suspended(request: S3Request, answer: Subanswer) -> Headers:

@@ -19,6 +19,7 @@ from urllib.parse import quote_from_bytes
 
 from swift.core import clock
 from swift.core.config import truthy
+from swift.core.trace_context import trace_id_of
 from swift.telemetry.log import DEBUG, INFO, Logger, escape_controls
 from swift.telemetry.served import Served
 
@@ -52,6 +53,7 @@ STORAGE_FIELDS = frozenset(
         "account",
         "container",
         "object",
+        "trace_id",
     ]
 )
 STORAGE_ANONYMIZABLE = frozenset(
@@ -87,6 +89,8 @@ PROXY_FIELDS = frozenset(
         "ttfb",
         "pid",
         "wire_status_int",
+        "trace_id",
+        "span_id",
     ]
 )
 PROXY_ANONYMIZABLE = frozenset(
@@ -335,6 +339,7 @@ class StorageAccessLog:
         self._splits_path = not self._template.used.isdisjoint(
             ("disk", "partition", "account", "container", "object")
         )
+        self._shows_trace = "trace_id" in self._template.used
         self._quiet = quiet or _is_replication
 
     def on_done(self, served: Served) -> None:
@@ -385,6 +390,8 @@ class StorageAccessLog:
             "pid": os.getpid(),
             "policy_index": policy_index or get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX"),
         }
+        if self._shows_trace:
+            values["trace_id"] = trace_id_of(get("HTTP_TRACEPARENT", ""))
         if self._splits_path:
             parts = path.split("/", 5)[1:]
             parts += [""] * (5 - len(parts))

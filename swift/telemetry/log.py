@@ -56,12 +56,12 @@ _ESCAPES = {code: f"#{code:03o}" for code in (*range(32), 127)}
 
 # -- the request at hand
 
-Transaction = tuple[str | None, str | None]  # (transaction id, client address)
+Transaction = tuple[str | None, str | None, str]  # (transaction id, client address, id of its trace or "")
 
 
-def set_transaction(txn: str | None, client_ip: str | None = None) -> None:
+def set_transaction(txn: str | None, client_ip: str | None = None, trace: str = "") -> None:
     """Names the request that the current green thread works on; its id is appended to what it logs."""
-    getcurrent().swift_transaction = (txn, client_ip)
+    getcurrent().swift_transaction = (txn, client_ip, trace)
 
 
 def transaction() -> Transaction:
@@ -69,7 +69,7 @@ def transaction() -> Transaction:
     return getattr(getcurrent(), "swift_transaction", _NO_TRANSACTION)
 
 
-_NO_TRANSACTION: Transaction = (None, None)
+_NO_TRANSACTION: Transaction = (None, None, "")
 
 
 # -- texts
@@ -204,7 +204,7 @@ class Logger:
         if exc_info:
             text = f"{text}\n{_trace(exc_info)}" if text else _trace(exc_info)
         text = escape_controls(text)
-        txn, client_ip = transaction()
+        txn, client_ip, _ = transaction()
         if txn and txn not in text:
             text += f" (txn: {escape_controls(txn)})"
         if client_ip and level != INFO and client_ip not in text:

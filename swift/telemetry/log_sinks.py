@@ -20,7 +20,7 @@ from logging.handlers import SysLogHandler
 from typing import Any, Protocol
 
 from swift.core import clock
-from swift.core.concurrency import raw_select, raw_socket
+from swift.core.concurrency import getcurrent, raw_select, raw_socket
 from swift.engine.resolver import HostAddress
 from swift.telemetry.line_writer import LineWriter
 
@@ -201,6 +201,9 @@ class FileSink:
         self._fd = opened
 
 
+_NO_TRACE = (None, None, "")
+
+
 def json_line(
     now: float,
     second_cache: list[Any],
@@ -222,6 +225,9 @@ def json_line(
         entry["txn"] = txn
     if client_ip:
         entry["client_ip"] = client_ip
+    trace = getattr(getcurrent(), "swift_transaction", _NO_TRACE)[2]  # swift.telemetry.log
+    if trace:
+        entry["trace"] = trace
     return json.dumps(entry).encode() + b"\n"
 
 

@@ -16,7 +16,9 @@ from swift.core.config import truthy
 from swift.core.errors import BadRequest, InsufficientStorage, LockTimeout, RequestError
 from swift.core.names import valid_wsgi_utf8
 from swift.core.timestamp import internal_timestamp
+from swift.core.trace_context import trace_id_of
 from swift.engine.threads import DeviceBusy, DeviceStuck
+from swift.telemetry.log import set_transaction
 
 from .errors import BadChunk, ClientDisconnected, ClientTimeout
 from .message import HTTPException
@@ -111,6 +113,9 @@ class StorageServer(ABC):
 
     def respond(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """The answer to a request, whatever becomes of it. Raises nothing."""
+        trans_id = environ.get("HTTP_X_TRANS_ID")
+        trace = environ.get("HTTP_TRACEPARENT")
+        set_transaction(None if trans_id == "-" else trans_id, None, trace_id_of(trace) if trace else "")
         try:
             path = environ["PATH_INFO"]
             if not (path.isascii() or valid_wsgi_utf8(path, allow_nul=True)):

@@ -15,7 +15,7 @@ PRE_AUTHED_USER = ".wsgi.pre_authed"
 _KEPT = (
     "HTTP_USER_AGENT", "HTTP_HOST", "PATH_INFO", "QUERY_STRING", "REMOTE_USER", "REQUEST_METHOD", "SCRIPT_NAME", "SERVER_NAME",
     "SERVER_PORT", "HTTP_ORIGIN", "HTTP_ACCESS_CONTROL_REQUEST_METHOD", "SERVER_PROTOCOL", "swift.cache", "swift.source",
-    "swift.trans_id", "swift.authorize_override", "swift.authorize", "HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "HTTP_REFERER",
+    "swift.trans_id", "swift.trace", "swift.authorize_override", "swift.authorize", "HTTP_X_USER_ID", "HTTP_X_PROJECT_ID", "HTTP_REFERER",
     "swift.infocache", "swift.base_labels", "swift.shard_listing_history",
 )  # fmt: skip
 

@@ -10,9 +10,11 @@ import tempfile
 from urllib.parse import quote
 
 import pytest
+from botocore.exceptions import ClientError
 
 from swift.cli.saio_layout import NODES
 from test.cluster import Cluster
+from test.s3_clients import s3_client
 
 ROOT_SECRET = "Y2hhbmdlbWVjaGFuZ2VtZWNoYW5nZW1lY2hhbmdlbWU="
 SECOND = "dHdvdHdvdHdvdHdvdHdvdHdvdHdvdHdvdHdvdHdvdHdvdHdv"
@@ -214,6 +216,63 @@ def test_large_objects(encrypted):
     row = json.loads(encrypted.request("GET", "/ec?format=json&prefix=slo").body)[0]
     assert row["slo_etag"] == got.headers["etag"]
     assert encrypted.request("DELETE", "/c/slo?multipart-manifest=delete").status == 200
+
+
+@pytest.mark.parametrize("container", ["c", "ec"])
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_what_is_stored_if_there_is_none(encrypted, container, body):
+    path = f"/{container}/first-{len(body)}"
+    assert encrypted.request("PUT", path, body, {"If-None-Match": "*"}).status == 201
+    assert encrypted.request("PUT", path, body, {"If-None-Match": "*"}).status == 412
+    assert encrypted.request("GET", path).body == body
+
+
+def test_s3_tells_of_it_and_keys_of_customers_come_on_top(encrypted):
+    s3 = s3_client((encrypted.layout.ip, encrypted.layout.port), attempts=1)
+    s3.create_bucket(Bucket="sse")
+    wanted = {"Bucket": "sse", "ServerSideEncryption": "AES256"}
+    assert s3.put_object(**wanted, Key="a", Body=TEXT)["ServerSideEncryption"] == "AES256"
+    assert s3.get_object(Bucket="sse", Key="a")["ServerSideEncryption"] == "AES256"
+    copied = s3.copy_object(**wanted, Key="b", CopySource="sse/a")
+    assert copied["ServerSideEncryption"] == "AES256"
+    begun = s3.create_multipart_upload(**wanted, Key="c")
+    assert begun["ServerSideEncryption"] == "AES256"
+    upload = {"Bucket": "sse", "Key": "c", "UploadId": begun["UploadId"]}
+    part = s3.upload_part(**upload, PartNumber=1, Body=TEXT)
+    assert part["ServerSideEncryption"] == "AES256"
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    assert s3.complete_multipart_upload(**upload, MultipartUpload=parts)["ServerSideEncryption"] == "AES256"
+    assert s3.head_object(Bucket="sse", Key="c")["ServerSideEncryption"] == "AES256"
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}, "BucketKeyEnabled": False}
+    told = s3.get_bucket_encryption(Bucket="sse")["ServerSideEncryptionConfiguration"]["Rules"]
+    assert [found["ApplyServerSideEncryptionByDefault"] for found in told] == [
+        rule["ApplyServerSideEncryptionByDefault"]
+    ]
+    s3.put_bucket_encryption(Bucket="sse", ServerSideEncryptionConfiguration={"Rules": [rule]})
+    for kind in ("aws:kms", "aws:kms:dsse"):
+        rule["ApplyServerSideEncryptionByDefault"] = {"SSEAlgorithm": kind}
+        with pytest.raises(ClientError, match="NotImplemented"):
+            s3.put_bucket_encryption(Bucket="sse", ServerSideEncryptionConfiguration={"Rules": [rule]})
+        with pytest.raises(ClientError, match="NotImplemented"):
+            s3.put_object(Bucket="sse", Key="a", Body=b"x", ServerSideEncryption=kind)
+    s3.delete_bucket_encryption(Bucket="sse")
+    mine = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    stored = s3.put_object(Bucket="sse", Key="d", Body=LARGE, **mine)
+    assert "ServerSideEncryption" not in stored
+    assert stored["ETag"] != f'"{hashlib.md5(LARGE).hexdigest()}"'
+    got = s3.get_object(Bucket="sse", Key="d", Range="bytes=70000-80000", **mine)
+    assert got["Body"].read() == LARGE[70000:80001] and "ServerSideEncryption" not in got
+    listed = {row["Key"]: row["ETag"] for row in s3.list_objects_v2(Bucket="sse")["Contents"]}
+    assert listed["d"] == stored["ETag"]
+    other = {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": b"k" * 32}
+    s3.copy_object(Bucket="sse", Key="e", CopySource="sse/d", **other)
+    etag = f'"{hashlib.md5(LARGE).hexdigest()}"'
+    assert s3.head_object(Bucket="sse", Key="e")["ETag"] == etag
+    listed = {row["Key"]: row["ETag"] for row in s3.list_objects_v2(Bucket="sse")["Contents"]}
+    assert listed["e"] == etag
+    with pytest.raises(ClientError, match="InvalidRequest"):
+        s3.get_object(Bucket="sse", Key="d")
+    assert s3.get_object(Bucket="sse", Key="e")["Body"].read() == LARGE
 
 
 def test_links(encrypted):

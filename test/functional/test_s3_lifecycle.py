@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,9 +187,26 @@ def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: D
         for at in range(4)
     ]
     s3.put_object(Bucket="lc-none", Key="k", Body=b"x")
+    # Markers go, too: those that newer versions stand in front of, and one that is all that is left.
+    marked = {"Bucket": "lc-versioned", "Key": "non-marked"}
+    s3.put_object(**marked, Body=b"1")
+    s3.delete_object(**marked)
+    last = [s3.put_object(**marked, Body=body)["VersionId"] for body in (b"2", b"3")]
+    sole = {"Bucket": "lc-versioned", "Key": "cur-marker"}
+    version = s3.put_object(**sole, Body=b"1")["VersionId"]
+    s3.delete_object(**sole)
+    s3.delete_object(**sole, VersionId=version)
+    # Without rules: parts of what the native API removes go; those stay that a manifest names which it has copied.
+    s3.create_bucket(Bucket="lc-swept")
+    kept_parts = [f"kept/{upload(s3, 'lc-swept', 'kept')}/1", f"named/{upload(s3, 'lc-swept', 'named')}/1"]
+    upload(s3, "lc-swept", "lost")
+    where = {"Destination": "lc-none/copy"}
+    assert cluster.request("COPY", "/lc-swept/named?multipart-manifest=get", headers=where).status == 201
+    for key in ("named", "lost"):
+        assert cluster.request("DELETE", f"/lc-swept/{key}").status == 204
     time.sleep(DAY + 0.5)
-    s3.put_object(Bucket="lc-plain", Key="old/rewritten", Body=b"anew")
-    said = daemons.passed()
+    with rewriting(s3, "lc-plain", "old/rewritten"):
+        said = daemons.passed()
     assert names(s3, "lc-plain") == ["new/1", "old/rewritten"], said
     assert s3.get_object(Bucket="lc-plain", Key="old/rewritten")["Body"].read() == b"anew"
     assert segments(cluster, "lc-plain") == []
@@ -196,7 +215,7 @@ def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: D
     assert not any(name.startswith("abandoned") for name in left)
     assert f"other/{kept_upload}" in left and f"other/{kept_upload}/1" in left
     assert s3.get_object(Bucket="lc-uploads", Key="a-done")["Body"].read() == b"part"
-    assert names(s3, "lc-versioned") == ["noncurrent"]
+    assert names(s3, "lc-versioned") == ["non-marked", "noncurrent"]
     listed = s3.list_object_versions(Bucket="lc-versioned")
     # Two nodes at the same moment may make two; nothing is lost by that.
     assert {item["Key"] for item in listed["DeleteMarkers"]} == {"current"}
@@ -205,7 +224,30 @@ def test_what_is_due_goes_and_nothing_else(s3: Any, cluster: Cluster, daemons: D
         ids[2],
     ]
     assert [item["Key"] for item in listed["Versions"] if item["Key"] == "current"] == ["current"]
-    assert names(s3, "lc-none") == ["k"]
+    assert names(s3, "lc-none") == ["copy", "k"]
+    assert "cur-marker" not in {item["Key"] for item in listed["DeleteMarkers"]}
+    assert [item["VersionId"] for item in listed["Versions"] if item["Key"] == "non-marked"] == last[::-1]
+    assert sorted(segments(cluster, "lc-swept")) == kept_parts
+    assert cluster.request("GET", "/lc-none/copy").body == b"part"
+
+
+@contextlib.contextmanager
+def rewriting(s3: Any, bucket: str, key: str) -> Iterator[None]:
+    """Write an object again and again meanwhile: it never becomes old, however long a pass takes to begin."""
+    is_over = threading.Event()
+
+    def write() -> None:
+        while not is_over.wait(0.5):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"anew")
+
+    s3.put_object(Bucket=bucket, Key=key, Body=b"anew")
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        writer.join()
 
 
 def test_a_killed_daemon_harms_nothing(s3: Any, cluster: Cluster, daemons: Daemons) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from swift.middleware.encryption import ciphers
 from swift.middleware.encryption.bodies import opened
 from swift.middleware.encryption.ciphers import CIPHER, CryptoError, ValueCipher, value_cipher
-from swift.middleware.encryption.encrypter import BODY_META, ETAG, LISTED_ETAG, META_SET
+from swift.middleware.encryption.encrypter import BODY_META, ENCRYPTED, ETAG, LISTED_ETAG, META_SET
 from swift.middleware.encryption.keyring import OVERRIDE, Keyring, server_error
 from swift.middleware.encryption.listing import opened_listing
 from swift.middleware.keymaster.keys import NoKeys
@@ -127,7 +127,7 @@ class _Answer:
         headers = self._try(_NO_HEADER, self._opened_headers)
         if body_key is None or self._status[0] != "2":
             return self._status, headers, body
-        headers.insert(0, ("X-Backend-Crypto-Cipher", CIPHER))
+        headers.insert(0, (ENCRYPTED, CIPHER))
         if self._environ["REQUEST_METHOD"] == "GET":
             assert self._body_meta is not None
             key, iv = body_key, self._body_meta.get("iv", b"")

@@ -39,6 +39,7 @@ ETAG_MAC = "X-Object-Sysmeta-Crypto-Etag-Mac"
 BODY_META = "X-Object-Sysmeta-Crypto-Body-Meta"
 LISTED_ETAG = "X-Object-Sysmeta-Container-Update-Override-Etag"
 META_SET = "X-Object-Transient-Sysmeta-Crypto-Meta"
+ENCRYPTED = "X-Backend-Crypto-Cipher"  # of answers: what they are about is encrypted with this cipher
 
 _META_KEY = "HTTP_X_OBJECT_META_"
 _META_SET_KEY = environ_key(META_SET)
@@ -252,11 +253,12 @@ class _Upload:
         return text
 
     def responding(self, start_response: StartResponse) -> StartResponse:
-        """A start_response that tells the client the ETag of what it sent."""
+        """A start_response that tells the client the ETag of what it sent, and filters that it is encrypted."""
 
         def respond(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             if self.etag and status[0] == "2":
                 headers = [(n, self.etag if n.lower() == "etag" else value) for n, value in headers]
+                headers.append((ENCRYPTED, ciphers.CIPHER))
             return (
                 start_response(status, headers)
                 if exc_info is None

@@ -29,6 +29,7 @@ from swift.s3 import bucket_documents
 from swift.s3.lifecycle.objects import Bucket, Unsure
 from swift.s3.lifecycle.rules import Rules
 from swift.s3.lifecycle.work import BucketPass, Figures
+from swift.s3.multipart import layout
 from swift.s3.notifications.expirations import Expirations
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
@@ -93,7 +94,7 @@ class Lifecycle(Daemon):
         self.rate = positive_float(conf.get("rate", 200))
         self.day = positive_float(conf.get("lifecycle_day_seconds", 86400))
         self.location = str(conf.get("location", "us-east-1"))
-        self.orphan_days = non_negative_float(conf.get("orphan_parts_days", 0))
+        self.orphan_days = non_negative_float(conf.get("orphan_parts_days", 7))
         self.addresses = own_addresses(conf.get("ring_ip") or conf.get("bind_ip"))
         self.ring = ring or _container_ring(self.swift_dir, self.logger)
         self.recon_file = os.path.join(conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), RECON)
@@ -178,7 +179,7 @@ class Lifecycle(Daemon):
     # -- one container
 
     def _look(self, device_path: str, path: str) -> None:
-        found = pool_for(device_path).run(_read, path, self.logger)
+        found = pool_for(device_path).run(_read, path, self.orphan_days > 0, self.logger)
         if found is None:
             return
         info, document, run = found
@@ -195,7 +196,10 @@ class Lifecycle(Daemon):
         bucket = Bucket(self.client, account, container)  # first, as that takes time
         # Another node may have begun since this one's replica was read.
         if all(self._is_turn(note, info, rank) for note in check()):
-            self._work_on(bucket, document, check)
+            if document:
+                self._work_on(bucket, document, check)
+            else:
+                self._sweep(bucket, check)
 
     def _is_mine(self, node: Mapping[str, Any], device: str) -> bool:
         return node["device"] == device and is_own_device(node, self.addresses, node["port"])
@@ -245,11 +249,27 @@ class Lifecycle(Daemon):
             self._pace,
             self.logger.error,
             self.concurrency,
-            self.orphan_days * self.day,
-            _at_times(check),
-            told.tell,
+            check=_at_times(check),
+            tell=told.tell,
         ).run()
         bucket.set_sysmeta(_RUN, f"{note}{clock.time():.5f}")
+
+    def _sweep(self, segments: Bucket, check: Callable[[], object]) -> None:
+        """Of a segments container: the parts that nothing is made of go."""
+        bucket = Bucket(self.client, segments.account, segments.name.removesuffix(layout.SUFFIX))
+        note = f"{clock.time():.5f};{os.uname().nodename};"
+        segments.set_sysmeta(_RUN, note)
+        BucketPass(
+            bucket,
+            Rules({"Rule": []}, self.day),
+            self.figures,
+            self._pace,
+            self.logger.error,
+            self.concurrency,
+            self.orphan_days * self.day,
+            _at_times(check),
+        ).sweep()
+        segments.set_sysmeta(_RUN, f"{note}{clock.time():.5f}")
 
     def _pace(self) -> None:
         """Not more than `rate` removals a second."""
@@ -309,19 +329,21 @@ def parse_run(text: str) -> tuple[float, float]:
     return started, ended
 
 
-def _read(path: str, logger: Any) -> tuple[dict[str, Any], str, str] | None:
-    """(info, the lifecycle document's header, the note of the last pass); None for what has no rules. Blocks."""
+def _read(path: str, sweeps: bool, logger: Any) -> tuple[dict[str, Any], str, str] | None:
+    """(info, the lifecycle document's header, the note of the last pass); None for what has no rules, but for segments containers where those
+    are looked through, too (`sweeps`): they have no document. Blocks."""
     broker = ContainerBroker(path, lock_timeout=LOCK_TIMEOUT, logger=logger)
     if not broker.exists():
         return None
     metadata = {name.lower(): value for name, (value, _) in broker.metadata().items()}
     document = metadata.get(_DOCUMENT)
-    if not document or not broker.is_root():
+    if not (document or sweeps) or not broker.is_root():
         return None
     info = broker.info()
-    if is_deleted(info):
+    is_swept = sweeps and info["container"].endswith(layout.SUFFIX) and info["object_count"] > 0
+    if is_deleted(info) or not (document or is_swept):
         return None
-    return info, document, metadata.get(_RUN_KEY) or ""
+    return info, document or "", metadata.get(_RUN_KEY) or ""
 
 
 def _container_ring(swift_dir: str, logger: Any) -> Ring:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from swift.core.object_lock import WORD, Word
 from swift.core.timestamp import Timestamp
-from swift.s3 import object_changes, tagging
+from swift.s3 import metadata, object_changes, tagging
 from swift.s3.multipart import layout, marker
 from swift.wire.internal import InternalClient
 from swift.wire.message import HeaderKeyDict, close_if_possible
@@ -45,6 +45,12 @@ class Found(NamedTuple):
         """Returns True if it is what a listing has with this time, that of its content or of the last POST."""
         times = (self.written, self.headers.get("X-Backend-Timestamp"), self.headers.get("X-Timestamp"))
         return any(abs(float(Timestamp(time)) - listed) < _EXACT for time in times if time)
+
+    @property
+    def is_marker(self) -> bool:
+        """Returns True if it is a delete marker: they are told of with a 404."""
+        kinds = (self.headers.get("X-Backend-Content-Type"), self.headers.get("Content-Type"))
+        return metadata.DELETE_MARKER_TYPE in kinds
 
     @property
     def version(self) -> str:
@@ -122,6 +128,14 @@ class Bucket:
     def rows(self, container: str, prefix: str = "") -> Iterator[dict[str, Any]]:
         """The rows of a container; none if it is not there."""
         return (row for row in self._pages(container, {"prefix": prefix}) if "name" in row)
+
+    def lists(self, key: str) -> bool:
+        """Returns True if there is a row for a key."""
+        query = {"prefix": key, "format": "json", "limit": "1"}
+        status, _, data = self._call("GET", self.name, None, {"X-Newest": "true"}, query)
+        if status not in (200, 204):
+            raise Unsure(f"GET {self.name}: {status}")
+        return any(row.get("name") == key for row in (json.loads(data) if data else []))
 
     def versions(self, prefix: str = "") -> Iterator[list[dict[str, Any]]]:
         """All versions of each key, newest first."""

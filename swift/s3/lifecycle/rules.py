@@ -94,9 +94,14 @@ class Rules:
             for rule in self.rules
         )
 
-    def removes_marker(self, key: str) -> bool:
-        """Returns True if a delete marker goes that is all that is left of a key."""
-        return any(rule.removes_markers and key.startswith(rule.prefix) for rule in self.rules)
+    def removes_marker(self, key: str, created: float, now: float) -> bool:
+        """Returns True if a delete marker goes that is all that is left of a key: by a rule about such, or as old as objects may become."""
+        item = Item(key, 0, created)
+        return any(
+            (rule.removes_markers and key.startswith(rule.prefix))
+            or ((due := rule.expires_at(created)) is not None and due <= now and rule.is_about(item))
+            for rule in self.rules
+        )
 
     def abort(self, key: str, started: float) -> Due | None:
         """When an upload that is not completed goes."""
@@ -191,7 +196,7 @@ def doomed(rules: Rules, key: str, versions: Sequence[Version], now: float) -> l
         return found
     current = versions[0]
     if current.is_marker:
-        if len(versions) == 1 and rules.removes_marker(key):
+        if len(versions) == 1 and rules.removes_marker(key, current.created, now):
             found.append(Doomed(0, current, "marker", False))
     else:
         item = Item(key, current.size, current.created)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from swift.core.timestamp import Timestamp
-from swift.s3.lifecycle.objects import Bucket
+from swift.s3.lifecycle.objects import Bucket, Unsure
 from swift.s3.multipart import layout
 
 
@@ -87,7 +87,12 @@ def _is_orphaned(bucket: Bucket, found: Orphans, is_versioned: bool) -> bool:
     name = f"{found.key}/{found.upload}"
     if bucket.head(name, container=bucket.segments).status != 404:
         return False
-    return found.upload not in bucket.uploads_of(found.key, is_versioned)
+    if found.upload in bucket.uploads_of(found.key, is_versioned):
+        return False
+    if bucket.head(found.key).status == 404 and bucket.lists(found.key):
+        # Two who should know disagree: those who have the object may all be away.
+        raise Unsure(f"{bucket.name}/{found.key} is listed, and not found")
+    return True
 
 
 def remove(bucket: Bucket, found: Orphans, is_versioned: bool) -> int:

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
-from swift.s3.lifecycle import uploads
+from swift.s3.lifecycle import references, uploads
 from swift.s3.lifecycle.objects import HIDDEN, Bucket, Found
 from swift.s3.lifecycle.rules import Doomed, Item, Rules, Version, doomed
 from swift.s3.multipart import layout
 from swift.s3.notifications import events
 
 _MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
+_MOST_ORPHANS = 10_000  # uploads, in one pass
 _ENABLED = "X-Container-Sysmeta-Versions-Enabled"
 
 
@@ -75,8 +77,14 @@ class BucketPass:
             self._work(self._versions_due() if self.is_versioned else self._objects_due())
         if self.rules.has_aborts:
             self._work(self._uploads_due())
-        if self.orphan_seconds > 0:
-            self._work(self._orphans_due())
+
+    def sweep(self) -> None:
+        """Remove the parts that nothing is made of. Raises Unsure, and what the client raises."""
+        found = self.bucket.is_there()
+        if found.status == 404:
+            return
+        self.is_versioned = bool(found.headers.get(HIDDEN))
+        self._work(self._orphans_due())
 
     def _work(self, jobs: Iterator[Callable[[], None]]) -> None:
         # Not by the pool's imap: that waits for ever for the next job if a listing fails.
@@ -162,7 +170,9 @@ class BucketPass:
         if current.status != 404 and current.version == version.id:
             return  # what was newer is gone: it is the current one now
         found = self.bucket.head(key, version.id) if version.id != "null" else current
-        if found.status == 404 or found.is_locked(clock.time()) or version.id == "null":
+        if version.id == "null" or found.is_locked(clock.time()):
+            return
+        if found.status == 404 and not (version.is_marker and found.is_marker):
             return
         since = (
             fresh[dead.at - 1]
@@ -218,8 +228,14 @@ class BucketPass:
         self.figures.aborted += uploads.abort(self.bucket, key, upload, self.is_versioned)
 
     def _orphans_due(self) -> Iterator[Callable[[], None]]:
-        for found in uploads.orphans(self.bucket, clock.time() - self.orphan_seconds, self.is_versioned):
-            yield lambda found=found: self._remove_orphans(found)  # type: ignore[misc]
+        before = clock.time() - self.orphan_seconds
+        due = list(islice(uploads.orphans(self.bucket, before, self.is_versioned), _MOST_ORPHANS))
+        if not due:
+            return
+        named = references.named(self.bucket, {(found.key, found.upload) for found in due}, self.check)
+        for found in due:
+            if (found.key, found.upload) not in named:
+                yield lambda found=found: self._remove_orphans(found)  # type: ignore[misc]
 
     def _remove_orphans(self, found: uploads.Orphans) -> None:
         self.figures.orphans += uploads.remove(self.bucket, found, self.is_versioned)

@@ -182,9 +182,7 @@ class _Completion:
         if answer.status == 201:
             answer.drain()
             shown = metadata.shown_headers(answer.headers)
-            self._shown = [
-                pair for pair in shown if pair[0] in ("x-amz-version-id", "x-amz-server-side-encryption")
-            ]
+            self._shown = [pair for pair in shown if pair[0] in ("x-amz-version-id", metadata.ENCRYPTION)]
             return answer
         if self._wrong is not None:
             answer.close()

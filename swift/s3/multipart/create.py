@@ -58,6 +58,7 @@ def create(request: S3Request) -> Answer:
     if answer.status != 201:
         raise request.error_of(answer, bucket, key)
     answer.drain()
+    encrypted = [(metadata.ENCRYPTION, "AES256")] if metadata.is_encrypting() else []
     return xml_answer(
         document(
             "InitiateMultipartUploadResult",
@@ -68,7 +69,7 @@ def create(request: S3Request) -> Answer:
         [
             *lifecycle.abort_headers(request, clock.time()),
             *announced.headers(),
-            *customer_keys.told(secret),
+            *customer_keys.with_told(encrypted, secret),
         ],
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from swift.core.object_headers import UNRESERVED
-from swift.s3 import checksums, copying, customer_keys, patience, payload
+from swift.s3 import checksums, copying, customer_keys, metadata, patience, payload
 from swift.s3.answers import Answer, empty
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, marker, part_checksums
@@ -58,7 +58,9 @@ def upload_part(request: S3Request) -> Answer:
     body.row_type = PART_TYPE
     stored = _stored(request, body, container, name, customer_keys.written(secret))
     _check_again(request, bucket, key, upload, name, stored)
-    return empty(200, [("ETag", f'"{stored.etag}"'), *body.told(), *customer_keys.told(secret)])
+    shown = [pair for pair in metadata.shown_headers(stored.headers) if pair[0] == metadata.ENCRYPTION]
+    shown = customer_keys.with_told(shown, secret)
+    return empty(200, [("ETag", f'"{stored.etag}"'), *body.told(), *shown])
 
 
 def _part_number(request: S3Request, text: str) -> int:

@@ -82,7 +82,7 @@ def test_log_lines_name_the_client(cluster):
         set_transaction("tx1")
         environ = {"REMOTE_ADDR": "192.0.2.1", "swift.trans_id": "tx1"}
         assert cluster.request("PUT", "/v1/a/c", headers, environ=environ)[0] == 503
-        assert seen.pop() == ("tx1", address)
+        assert seen.pop() == ("tx1", address, "")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from swift.telemetry.log import Logger
 from swift.wire.storage import StorageServer
 
 
@@ -41,3 +42,23 @@ def test_what_is_of_the_disk_is_answered_with_507(number):
 
 def test_what_nobody_knows_is_500():
     assert status_of(OSError(errno.ENOTDIR, "")) == status_of(KeyError("x")) == 500
+
+
+def test_what_is_logged_names_the_transaction_of_the_request_at_hand_and_no_other():
+    class Lines:
+        dropped = 0
+
+        def __init__(self):
+            self.lines = []
+
+        def emit(self, level, name, text, txn, client_ip):
+            self.lines.append((text.splitlines()[0], txn))
+
+    lines = Lines()
+    server = Server(OSError(5, "Input/output error"))
+    server.logger = Logger("test-server", 20, [lines])
+    for trans_id in ("tx1", "tx2", "-", None):
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/sdb1/7/a", "HTTP_X_TRANS_ID": trans_id}
+        server.respond({key: value for key, value in environ.items() if value}, lambda *args: None)
+    assert [txn for _, txn in lines.lines] == ["tx1", "tx2", None, None]
+    assert [text.endswith(f"(txn: {txn})") for text, txn in lines.lines] == [True, True, False, False]

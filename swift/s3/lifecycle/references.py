@@ -1,0 +1,93 @@
+"""Whether anything else than S3's own objects is made of parts: manifests that native clients have copied or written (spec s3.md 17.3).
+
+Only what is looked for is looked at: all rows of the account, and of them those manifests whose rows say that they are some. What
+can't be looked through counts as Unsure, and then nothing goes. Never here: S3's own objects (`objects`, by their keys).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from swift.s3.lifecycle.objects import PAGE, Bucket, Unsure
+from swift.s3.multipart import layout
+from swift.wire.message import close_if_possible
+
+_MOST_MANIFESTS = 20_000  # that are read for one bucket
+_MOST_BYTES = 64 * 1024 * 1024
+_HIDDEN_TOO = {"X-Newest": "true", "X-Backend-Allow-Reserved-Names": "true"}
+
+
+def named(
+    bucket: Bucket, wanted: set[tuple[str, str]], check: Callable[[], None] = lambda: None
+) -> set[tuple[str, str]]:
+    """Which of these uploads (key, id) have parts that a manifest names, anywhere in the account: no manifest leads out of its account.
+
+    `check`: called between requests. Raises Unsure, and what the client raises.
+    """
+    found: set[tuple[str, str]] = set()
+    start = f"/{bucket.segments}/"
+    count = 0
+    for container in _pages(bucket, None):
+        for row in _pages(bucket, container["name"]):
+            check()
+            text = row.get("hash", "")
+            if "swift_meta=" in text:
+                raise Unsure(f"{bucket.account}: what is encrypted may be a manifest")
+            if "slo_etag" not in text and "slo_etag" not in row:
+                continue
+            count += 1
+            if count > _MOST_MANIFESTS:
+                raise Unsure(f"{bucket.account}: more than {_MOST_MANIFESTS} manifests")
+            for name in _names(bucket, container["name"], row["name"]):
+                split = layout.split_name(name.removeprefix(start)) if name.startswith(start) else None
+                if split is not None and split[:2] in wanted:
+                    found.add(split[:2])
+    return found
+
+
+def _names(bucket: Bucket, container: str, obj: str) -> Iterator[str]:
+    """What a manifest names; nothing if it is gone."""
+    query = {"multipart-manifest": "get", "format": "raw"}
+    data = _got(bucket, container, obj, query)
+    if data is None:
+        return
+    try:
+        items = json.loads(data)
+    except ValueError:
+        raise Unsure(f"{container}/{obj}: its manifest is unreadable") from None
+    for item in items if isinstance(items, list) else ():
+        name = (item.get("name") or item.get("path")) if isinstance(item, dict) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _pages(bucket: Bucket, container: str | None) -> Iterator[dict[str, Any]]:
+    """The rows of a container; None: those of the account."""
+    query = {"format": "json", "limit": str(PAGE)}
+    while True:
+        data = _got(bucket, container, None, query)
+        rows = json.loads(data) if data else []
+        yield from (row for row in rows if "name" in row)
+        if not rows:
+            return
+        last = rows[-1].get("name", "")
+        if last <= query.get("marker", ""):
+            raise Unsure(f"the listing of {container} does not advance")
+        query["marker"] = last
+
+
+def _got(bucket: Bucket, container: str | None, obj: str | None, query: dict[str, str]) -> bytes | None:
+    path = bucket.client.make_path(bucket.account, container, obj)
+    response = bucket.client.make_request("GET", path, _HIDDEN_TOO, (2, 404), None, query)
+    parts, size = [], 0
+    try:
+        for data in response.app_iter:
+            parts.append(data)
+            size += len(data)
+            if size > _MOST_BYTES:
+                raise Unsure(f"{path}: too long an answer")
+    finally:
+        close_if_possible(response.app_iter)
+    return None if response.status_int == 404 else b"".join(parts)
