@@ -4,7 +4,7 @@ as they delete what others would still need."""
 from test.cluster import Cluster
 from test.fuzz.run import Fuzz
 
-REQUESTS = 1500
+REQUESTS = 1000
 
 
 def test_changed_requests_are_answered_without_errors(tmp_path):
