@@ -3,6 +3,9 @@
 What never lives here: sockets, and who is let in when (`swift.wire.server`). Spec: proxy-and-backend.md 21; operations.md 2.1.
 """
 
+from __future__ import annotations
+
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -66,6 +69,7 @@ class Serving:
         self.unfinished: dict[Any, float] = {}
         self.uploads: dict[Any, tuple[float, Any]] = {}
         watch_weakly(self, _look)
+        _servers.add(self)
         self._next_report = 0.0
         self._reported = 0
         self._date_second = 0
@@ -98,6 +102,14 @@ class Serving:
             self.clients.waiting + (requests.waiting if requests is not None else 0),
         )  # fmt: skip
         self._reported = refused
+
+
+_servers: weakref.WeakSet[Serving] = weakref.WeakSet()
+
+
+def is_stopping() -> bool:
+    """Returns True once a server of this process was told to stop: it takes no new connections, and the open ones shall go elsewhere."""
+    return any(server.draining for server in list(_servers))
 
 
 def _look(server: Serving) -> Iterable[tuple[Key, float]]:

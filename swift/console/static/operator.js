@@ -3,7 +3,7 @@
 import { h, show, button, explained, told, size, number, many, ago, complain } from './dom.js';
 import { session, ask } from './api.js';
 import { findings } from './findings.js';
-import { Rates, fillBar, ringPicture, zonesPicture } from './pictures.js';
+import { Rates, fillBar, fit, ringPicture, zonesPicture } from './pictures.js';
 
 const PAUSE = 15000;
 const MOST_ROWS = 300;
@@ -26,6 +26,7 @@ export function operatorView(place) {
       ]);
       if (stopped) return;
       rates.take(figures);
+      fit();
       const opened = new Set([...body.querySelectorAll('details[open]')].map((each) => each.dataset.name));
       show(body, ...sections(rings.rings, nodes, rates));
       for (const each of body.querySelectorAll('details')) each.open = opened.has(each.dataset.name);

@@ -2,11 +2,13 @@
 
 import { h, svg, id } from './dom.js';
 
-const WIDTH = 1000;
+// Narrow on a phone, so that what is written stays large enough.
+let across = 1000;
+export function fit() { across = matchMedia('(max-width: 640px)').matches ? 420 : 1000; }
 
 function picture(title, height, ...content) {
   const name = id('picture');
-  return svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': name, class: 'picture' }, svg('title', { id: name }, title), content);
+  return svg('svg', { viewBox: `0 0 ${across} ${height}`, role: 'img', 'aria-labelledby': name, class: 'picture' }, svg('title', { id: name }, title), content);
 }
 
 const grade = (share) => (share > 0.95 ? 'fill bad' : share > 0.9 ? 'fill warn' : 'fill');
@@ -28,7 +30,7 @@ function byZone(devices, zone = zoneOf) {
 // One column a disk, in the order of zones: how full it is.
 export function zonesPicture(rows) {
   const zones = byZone(rows, (row) => zoneOf(row.device));
-  const step = (WIDTH - 20 * zones.length) / Math.max(1, rows.length);
+  const step = (across - 20 * zones.length) / Math.max(1, rows.length);
   const parts = [];
   let x = 10;
   for (const [zone, disks] of zones) {
@@ -50,7 +52,7 @@ export function zonesPicture(rows) {
 export function ringPicture(ring, title) {
   const zones = byZone(ring.devices);
   const most = Math.max(1, ...ring.devices.map((device) => Math.max(device.parts, device.wanted)));
-  const step = (WIDTH - 20 * zones.length) / Math.max(1, ring.devices.length);
+  const step = (across - 20 * zones.length) / Math.max(1, ring.devices.length);
   const parts = [];
   let x = 10;
   for (const [zone, devices] of zones) {
@@ -103,7 +105,7 @@ export class Rates {
   picture() {
     if (this.samples.length < 2) return h('p', { class: 'quiet' }, 'Rates show from the second look on.');
     const most = Math.max(1, ...this.samples);
-    const points = this.samples.map((rate, at) => `${10 + (at * (WIDTH - 20)) / (this.samples.length - 1)},${80 - (70 * rate) / most}`).join(' ');
-    return picture(`Requests a second since this page was opened: now ${this.samples[this.samples.length - 1].toFixed(1)}, at most ${most.toFixed(1)}`, 100, svg('line', { x1: 0, x2: WIDTH, y1: 80, y2: 80, class: 'axis-line' }), svg('polyline', { points, class: 'curve' }), svg('text', { x: 10, y: 96, class: 'axis' }, `at most ${most.toFixed(1)} a second`));
+    const points = this.samples.map((rate, at) => `${10 + (at * (across - 20)) / (this.samples.length - 1)},${80 - (70 * rate) / most}`).join(' ');
+    return picture(`Requests a second since this page was opened: now ${this.samples[this.samples.length - 1].toFixed(1)}, at most ${most.toFixed(1)}`, 100, svg('line', { x1: 0, x2: across, y1: 80, y2: 80, class: 'axis-line' }), svg('polyline', { points, class: 'curve' }), svg('text', { x: 10, y: 96, class: 'axis' }, `at most ${most.toFixed(1)} a second`));
   }
 }
