@@ -67,6 +67,7 @@ setup(
             "kombu>=5.3",
             "boto3>=1.34",
             "requests>=2.28",
+            "pyyaml>=6.0",
             "playwright>=1.40",
             "axe-playwright-python>=0.1.4",
             "lxml-stubs>=0.5",
