@@ -26,6 +26,7 @@ setup(
     data_files=[  # beside the library: what an operator starts from
         ("share/swift", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/*.conf-sample"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
+        ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
     ],
     install_requires=[
         "eventlet>=0.36",
