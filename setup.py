@@ -25,6 +25,8 @@ setup(
     ),
     data_files=[  # beside the library: what an operator starts from
         ("share/swift", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/*.conf-sample"))),
+        ("share/swift/prometheus", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/prometheus/*"))),
+        ("share/swift/grafana", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/grafana/*"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
         ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
     ],
