@@ -60,7 +60,7 @@ setup(
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
-            "pytest-xdist>=3.3",
+            "pytest-xdist>=3.7",
             "h11>=0.14",
             "castellan>=4.0",
             "pykmip>=0.11",
