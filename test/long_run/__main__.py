@@ -198,7 +198,6 @@ def main(argv: list[str] | None = None) -> int:
     say(f"seed {args.seed} (python -m test.long_run --seed {args.seed}), in {home}")
     began = time.monotonic()
     machines = Machines(home / "saio", args.disks, not args.on_loopback, OPTIONS, quick=True)
-    machines.trusts_everybody = True
     for text in machines.lacks:
         say(f"left out: {text}")
     with machines:
