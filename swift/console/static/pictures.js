@@ -77,6 +77,7 @@ export class Rates {
     this.rows = [];
     this.samples = [];
     this.heard = false;
+    this.nodes = new Map(); // address: {count, seconds, errors, milliseconds} of what this proxy asked it
   }
 
   take(text) {
@@ -99,7 +100,26 @@ export class Rates {
       return { ...row, rate: isNew ? null : count / (now - before.now), milliseconds: !isNew && count ? (1000 * (row.sum - old.sum)) / count : row.count ? (1000 * row.sum) / row.count : null };
     });
     if (before) this.samples = [...this.samples, this.rows.reduce((all, row) => all + (row.rate || 0), 0)].slice(-60);
-    this.last = { now, methods };
+    this.nodes = this.waits(text, before?.nodes);
+    this.last = { now, methods, nodes: this.nodes };
+  }
+
+  // How long this proxy waits for each node to begin its answer: since the last look, or since the proxy's start.
+  waits(text, before) {
+    const nodes = new Map();
+    for (const [, kind, labels, value] of text.matchAll(/^swift_backend_(node_waits|node_wait_seconds|errors)(?:_total)?\{([^}]*)\} ([\d.e+-]+)$/gm)) {
+      const ip = (/node="([^"]*)"/.exec(labels)?.[1] || '').replace(/:\d+$/, '');
+      const node = nodes.get(ip) || { count: 0, seconds: 0, errors: 0, milliseconds: null };
+      node[{ node_waits: 'count', node_wait_seconds: 'seconds', errors: 'errors' }[kind]] += Number(value);
+      nodes.set(ip, node);
+    }
+    for (const [ip, node] of nodes) {
+      const old = before?.get(ip);
+      const isLater = old && node.count > old.count;
+      if (node.count) node.milliseconds = (1000 * (node.seconds - (isLater ? old.seconds : 0))) / (node.count - (isLater ? old.count : 0));
+      node.fresh = old ? Math.max(0, node.errors - old.errors) : 0;
+    }
+    return nodes;
   }
 
   picture() {
