@@ -25,6 +25,8 @@ setup(
     ),
     data_files=[  # beside the library: what an operator starts from
         ("share/swift", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/*.conf-sample"))),
+        ("share/swift/prometheus", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/prometheus/*"))),
+        ("share/swift/grafana", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/grafana/*"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
     ],
     install_requires=[
@@ -57,7 +59,7 @@ setup(
         "test": [
             "pytest>=7.4",
             "hypothesis>=6.80",
-            "pytest-xdist>=3.3",
+            "pytest-xdist>=3.7",
             "h11>=0.14",
             "castellan>=4.0",
             "pykmip>=0.11",

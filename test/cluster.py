@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import http.client
 import io
-import itertools
 import os
 import pathlib
 import signal
@@ -21,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
 from swift.core import backend_security
+from test.ports import free_ports
 
 # All clusters of tests have the same, so that tests may ask storage servers themselves.
 BACKEND_KEY = "0123456789abcdef" * 4
@@ -38,8 +38,19 @@ class Answer:
         return f"{self.status} {self.headers} {self.body[:200]!r}"
 
 
+# A slow machine alone is no reason for copies elsewhere, for rows that come later, or for answers before all copies are there.
+PATIENCE = "node_timeout = 60\nconn_timeout = 10\n"
+PATIENCE_OF_OBJECT_SERVERS = "container_update_timeout = 30\n"
+PATIENCE_OF_PROXIES = "post_quorum_timeout = 30\n"
+
+
 class Cluster:
-    """A running all-in-one cluster; use as a context manager."""
+    """A running all-in-one cluster; use as a context manager.
+
+    is_patient: who hangs or is slow is waited for, so that what is looked at after an answer is what all servers have. Who is dead is not.
+    """
+
+    is_patient = True
 
     def __init__(self, home: pathlib.Path, memcache: str = "") -> None:
         port, base = free_ports()
@@ -54,6 +65,10 @@ class Cluster:
         keys.touch(0o600)
         keys.write_text(f"tests {BACKEND_KEY}\n")
         saio_layout.write(self.layout)
+        if self.is_patient:
+            for path in self.layout.etc.glob("*-server/*.conf"):
+                _add(path, PATIENCE + (PATIENCE_OF_OBJECT_SERVERS if "object" in path.parent.name else ""))
+            _add(self.layout.proxy_conf, PATIENCE + PATIENCE_OF_PROXIES)
         self._written = True
 
     def trust_everybody(self) -> None:
@@ -89,7 +104,7 @@ class Cluster:
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> Answer:
         """One request without credentials."""
-        connection = http.client.HTTPConnection(self.layout.ip, self.layout.port, timeout=30)
+        connection = http.client.HTTPConnection(self.layout.ip, self.layout.port, timeout=120)
         try:
             connection.request(method, path, body=body, headers=headers or {})
             return Answer(connection.getresponse())
@@ -154,6 +169,10 @@ class Cluster:
             saio._reset(self.layout.home, argparse.Namespace(yes=True))
 
 
+def _add(path: pathlib.Path, lines: str) -> None:
+    path.write_text(path.read_text().replace("[DEFAULT]\n", f"[DEFAULT]\n{lines}", 1))
+
+
 def sign_requests(key_id: str = "tests", secret: str = BACKEND_KEY) -> None:
     """From now on this process signs what it sends to storage servers, by default as clusters of tests want it."""
     backend_security.use(
@@ -162,8 +181,8 @@ def sign_requests(key_id: str = "tests", secret: str = BACKEND_KEY) -> None:
 
 
 def wait_for_port(ip: str, port: int) -> None:
-    """Returns when something accepts connections there (an error after 30 s)."""
-    end = time.monotonic() + 30
+    """Returns when something accepts connections there (an error after 60 s)."""
+    end = time.monotonic() + 60
     while True:
         try:
             socket.create_connection((ip, port), 1).close()
@@ -172,31 +191,3 @@ def wait_for_port(ip: str, port: int) -> None:
             if time.monotonic() > end:
                 raise
             time.sleep(0.02)
-
-
-_bases = itertools.count(20000 + (os.getpid() * 100) % 12000, 100)
-
-
-def free_ports() -> tuple[int, int]:
-    """(a free port for the proxy, the first of a free range for the storage servers); never the same ones twice.
-
-    All below the ports that the kernel gives to connections: a connection to a server that has not started yet may get
-    the very port that it goes to, and then it has reached itself.
-    """
-    for base in _bases:
-        if base > 32_000:
-            base = 10_000 + base % 10_000
-        wanted = [(f"127.0.0.{node}", base + 10 * node + offset) for node in NODES for offset in range(3)]
-        if all(is_free(*address) for address in (("127.0.0.1", base), *wanted)):
-            return base, base
-    raise AssertionError("no end")
-
-
-def is_free(ip: str, port: int) -> bool:
-    """True if nobody listens there."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((ip, port))
-        except OSError:
-            return False
-    return True

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 
-def when_due(prepare: Callable[[int], None], seconds: int = 5) -> int:
+def when_due(prepare: Callable[[int], None], seconds: int = 3) -> int:
     """The time at which what `prepare(time)` has made expires; returns once it has come.
 
     If the preparation wasn't over by then, all of it is done again with more time: it must not mind what it has left behind.

@@ -54,6 +54,8 @@ class Machines(Cluster):
     `options`: name of a section → options that are added to it, in all files that have it; `quick`: daemons make a pass every 3 s.
     """
 
+    is_patient = False
+
     def __init__(
         self,
         home: pathlib.Path,
@@ -82,7 +84,7 @@ class Machines(Cluster):
         old = self.layout
         self.layout: ApartLayout = ApartLayout(
             old.home,
-            port=8080 if apart else _free_pair(old.port),
+            port=8080 if apart else old.port,
             base_port=6200 if apart else old.base_port,
             subnet=self.network.subnet if self.network else "",
         )
@@ -180,7 +182,7 @@ class Machines(Cluster):
         """The disk of a node that does not run forgets all that was not synced, and comes back."""
         path = str(self.path_of(device))
         subprocess.run(["xfs_io", "-x", "-c", "shutdown", path], check=True, capture_output=True)
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while subprocess.run(["umount", path], capture_output=True).returncode:
             if time.monotonic() > end:
                 raise OSError(f"{path} cannot be unmounted: {_users(path)} use it")
@@ -327,15 +329,3 @@ def _users(path: str) -> list[str]:
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
                 found.append(f"{process.name} {words}")
     return found
-
-
-def _free_pair(port: int) -> int:
-    """The first of PROXIES free ports in a row."""
-    while True:
-        try:
-            for number in range(PROXIES):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port + number))
-            return port
-        except OSError:
-            port = 21000 + (port + 7) % 9000

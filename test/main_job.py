@@ -23,7 +23,8 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from test.cluster import Cluster, free_ports  # noqa: E402
+from test.cluster import Cluster  # noqa: E402
+from test.ports import free_port  # noqa: E402
 
 
 def main() -> int:
@@ -63,7 +64,7 @@ def run(folder: pathlib.Path, tree: pathlib.Path, files: int, image_mb: int, mem
 def one_pass(
     folder: pathlib.Path, source: pathlib.Path, image: pathlib.Path, kill: bool, memcached: bool
 ) -> None:
-    memcache_port = free_ports()[0] if memcached else 0
+    memcache_port = free_port() if memcached else 0
     cache = (
         subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
         if memcached

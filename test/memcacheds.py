@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from test.cluster import free_ports
+from test.ports import free_port
 
 
 class StandIn:
@@ -125,14 +125,14 @@ class Memcached:
     """The real one, in a process of its own."""
 
     def __init__(self):
-        self.port = free_ports()[0]
+        self.port = free_port()
         self.name = f"127.0.0.1:{self.port}"
         self.start_again()
 
     def start_again(self):
         command = ["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-m", "16"]
         self.process = subprocess.Popen([*command, *(["-u", "root"] if os.geteuid() == 0 else [])])
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 
-from test.cluster import free_ports
+from test.ports import free_port, free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "bench"))
@@ -72,7 +72,7 @@ def mixed_cluster(
     ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
     reference = pathlib.Path(REFERENCE)
     port, base = free_ports()
-    memcache_port = free_ports()[0]
+    memcache_port = free_port()
     memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
     memcache = f"127.0.0.1:{memcache_port}"
     cluster = MixedCluster(
@@ -89,7 +89,7 @@ def mixed_cluster(
     cluster.bin_of_node = {3: reference, 4: reference}
     try:
         cluster.write()
-        cluster.reference_port = free_ports()[0]
+        cluster.reference_port = free_port()
         for name, its_port in (("proxy-server", port), ("reference-proxy", cluster.reference_port)):
             section = "use = egg:swift#proxy\n"
             conf = cluster.proxy_conf(its_port).replace(section, section + proxy_options)

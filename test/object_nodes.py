@@ -20,7 +20,8 @@ from swift.obj import in_hand
 from swift.obj.ssync import turnstile
 from swift.ring.builder import RingBuilder
 from swift.ring.lookup import Ring
-from test.cluster import free_ports, is_free, wait_for_port
+from test.cluster import wait_for_port
+from test.ports import free_ports, is_free
 
 OURS = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
 SWIFT_CONF = """[swift-hash]
@@ -63,7 +64,7 @@ class ObjectNodes:
         self.nodes = range(1, len(kinds) + 1)
         self.rsync_port, self.base = free_ports()
         while not all(is_free(f"127.0.0.{node}", self.base + node) for node in self.nodes):
-            self.base += 100
+            self.rsync_port, self.base = free_ports()
         self.rsyncd: subprocess.Popen | None = None
         self.method = method
         self.processes: dict[int, subprocess.Popen] = {}
@@ -202,7 +203,7 @@ class ObjectNodes:
                 [*self._command(node, "swift-object-replicator"), str(self.conf(node)), "once", "-v", *args],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=300,
                 env=self._environ(node),
                 start_new_session=True,
             )
@@ -245,7 +246,7 @@ class ObjectNodes:
         sent["X-Timestamp"] = str(timestamp or f"{time.time():.5f}")
         if method == "PUT":
             sent.setdefault("Content-Type", "text/plain")
-        connection = http.client.HTTPConnection(f"127.0.0.{node}", self.base + node, timeout=30)
+        connection = http.client.HTTPConnection(f"127.0.0.{node}", self.base + node, timeout=120)
         try:
             connection.request(method, f"/{disk}/{part}/a/c/{quote(name)}", body or None, sent)
             answer = connection.getresponse()

@@ -17,8 +17,9 @@ from swift.cli import saio
 from swift.cli.saio_layout import NODES
 from swift.ring.builder import RingBuilder
 from test.altered import ROOT
-from test.cluster import Cluster, free_ports, wait_for_port
+from test.cluster import Cluster, wait_for_port
 from test.load import Load
+from test.ports import free_port
 
 RING_SECONDS = 0.5  # how often rings are looked at, by processes that are started altered (`environ`)
 TAKEN_UP = 2.5  # seconds in which a busy process has surely seen a new one
@@ -57,7 +58,7 @@ class TwoProxies(Cluster):
         self.etc2.mkdir()
         for path in [layout.etc / "swift.conf", *layout.etc.glob("*.ring.gz")]:
             shutil.copy(path, self.etc2)
-        self.address2 = (layout.ip, free_ports()[0])
+        self.address2 = (layout.ip, free_port())
         text = layout.proxy_conf.read_text()
         text = text.replace(f"bind_port = {layout.port}", f"bind_port = {self.address2[1]}")
         text = text.replace(f"swift_dir = {layout.etc}\n", f"swift_dir = {self.etc2}\n")

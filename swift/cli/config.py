@@ -1,4 +1,4 @@
-"""swift-config: prints configuration as daemons, or with -w as pipelines, see it; with --check, what has no effect.
+"""swift-config: prints configuration as daemons, or with -w as pipelines, see it; with --check, what is wrong with it.
 
 What lives here: printing. What never does: reading and evaluating it (core/config.py, core/pipeline.py).
 Spec: operations.md section 7.
@@ -13,6 +13,7 @@ from optparse import OptionParser
 from swift.cli.managed import DEFAULT_SWIFT_DIR, Service
 from swift.core.config import read_conf_sections
 from swift.core.errors import ConfigError
+from swift.core.outside_values import left_as_written
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,7 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         "-w", "--wsgi", action="store_true", default=False, help="use wsgi/paste parser instead of readconf"
     )
     parser.add_option(
-        "--check", action="store_true", default=False, help="only say what has no effect or can't be loaded"
+        "--check",
+        action="store_true",
+        default=False,
+        help="say what is wrong and what it would do: pipeline, options that differ from their defaults; exit status 1 if anything is wrong",
     )
     parser.add_option("--swift-dir", default=DEFAULT_SWIFT_DIR, help="default: %default")
     options, words = parser.parse_args(argv)
@@ -55,12 +59,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _show(path: str, section: str | None, wsgi: bool) -> None:
     print(f"# {path}")
-    if wsgi:
-        from swift.run.pipeline import evaluated_sections
+    with left_as_written():  # secrets that lie elsewhere stay there
+        if wsgi:
+            from swift.run.pipeline import evaluated_sections
 
-        sections = evaluated_sections(path)
-    else:
-        sections = read_conf_sections(path)
+            sections = evaluated_sections(path)
+        else:
+            sections = read_conf_sections(path)
     for name, conf in sections.items():
         if section and name != section:
             continue
@@ -75,13 +80,12 @@ def _show(path: str, section: str | None, wsgi: bool) -> None:
 
 
 def _check(path: str) -> int:
-    from swift.run.known_options import unknown_options
-    from swift.run.pipeline import hidden_options
+    from swift.cli.config_check import check, lines
 
-    found = [*map(str, hidden_options(path)), *unknown_options(path)]
-    for entry in found:
-        print(f"{path}: {entry}")
-    return 1 if found else 0
+    checked = check(path)
+    for line in lines(path, checked):
+        print(line)
+    return 1 if checked.findings else 0
 
 
 if __name__ == "__main__":

@@ -215,11 +215,10 @@ class Service:
     ) -> dict:
         """Signals the processes to end (or to hand over); {pid: pid file} of those reached."""
         number = signal.SIGTERM
-        if self.server in GRACEFUL_SERVERS:
-            if seamless:
-                number = signal.SIGUSR1
-            elif graceful:
-                number = signal.SIGHUP
+        if seamless:
+            number = signal.SIGUSR1  # daemons of the reference end of it, as of TERM, which it sends them
+        elif graceful and self.server in GRACEFUL_SERVERS:
+            number = signal.SIGHUP
         return self.signal(int(number), conf_number, verbose)
 
     def kill_group(self, pid: int, pid_file: str) -> None:

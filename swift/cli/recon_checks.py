@@ -143,7 +143,8 @@ class _Passes(_Values):
         if found:
             oldest, newest = found[0], found[-1]
             yield f"Oldest completion was {_completion(oldest, seen.now)}"
-            yield f"Most recent completion was {_completion(newest, seen.now)}"
+            if newest.last:
+                yield f"Most recent completion was {_completion(newest, seen.now)}"
 
 
 class _DatabaseAuditor(_Sweeps):
@@ -418,7 +419,7 @@ class _Time(Check):
             else:
                 matches += 1
                 if seen.verbose:
-                    yield f"!! {answer.url} time matches."
+                    yield f"-> {answer.url} matches."
         yield f"{matches}/{len(seen.answers)} hosts matched, {errors} error[s] while checking hosts."
 
 

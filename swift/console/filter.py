@@ -14,7 +14,6 @@ from typing import Any
 from swift.console import pages
 from swift.console.nodes import Nodes
 from swift.console.rings import ClusterRings
-from swift.core import capabilities
 from swift.core.config import DEFAULT_SWIFT_DIR, positive_int, truthy
 from swift.telemetry.log import get_logger
 from swift.wire.call import Application, StartResponse
@@ -136,7 +135,6 @@ def _json(value: Any) -> Answer:
 
 def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[Application], Console]:
     conf = {**global_conf, **local_conf}
-    capabilities.register("console")
 
     def factory(app: Application) -> Console:
         return Console(app, conf)

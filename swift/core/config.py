@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core.errors import ConfigError
+from swift.core.outside_values import OutsideValueError, filled_in
 
 DEFAULT_SWIFT_DIR = "/etc/swift"
 MAX_CONF_BYTES = 16 * 1024 * 1024
@@ -237,9 +238,25 @@ class RelaxedInterpolation(configparser.BasicInterpolation):
     """`%(name)s` as usual, but a value without `%(` is taken as it stands, so that `1%` needs no doubling."""
 
     def before_get(self, parser, section, option, value, defaults):  # type: ignore[no-untyped-def]
-        if "%(" not in value:
+        value, is_all = filled_in(section, option, value, True)
+        if is_all or "%(" not in value:
             return value
         return super().before_get(parser, section, option, value, defaults)
+
+    def before_set(self, parser, section, option, value):  # type: ignore[no-untyped-def]
+        return value
+
+
+class StrictInterpolation(configparser.BasicInterpolation):
+    """`%(name)s` as usual, and what stands outside, in the encoding of the file."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+
+    def before_get(self, parser, section, option, value, defaults):  # type: ignore[no-untyped-def]
+        value, is_all = filled_in(section, option, value, False, self._encoding)
+        return value if is_all else super().before_get(parser, section, option, value, defaults)
 
     def before_set(self, parser, section, option, value):  # type: ignore[no-untyped-def]
         return value
@@ -278,7 +295,9 @@ def without_values(err: configparser.Error) -> str:
         return f"{err.source}, line {lines}: neither an option nor a [section]"
     if isinstance(err, configparser.InterpolationError):
         what = "refers to too much"
-        if isinstance(err, configparser.InterpolationMissingOptionError):
+        if isinstance(err, OutsideValueError):
+            what = err.why
+        elif isinstance(err, configparser.InterpolationMissingOptionError):
             what = f"refers to {err.reference}, which there is not"
         elif isinstance(err, configparser.InterpolationSyntaxError):
             what = "has a '%' that must be followed by '%' or '('"
@@ -346,7 +365,7 @@ def read_ini(path: str, encoding: str = "utf-8", missing_ok: bool = False) -> di
     """All sections of a stock INI file: lower-case option names, strict `%` interpolation. Raises ConfigError."""
     if missing_ok and not os.path.exists(path):
         return {}
-    parser = configparser.ConfigParser(strict=False)
+    parser = configparser.ConfigParser(interpolation=StrictInterpolation(encoding), strict=False)
     fill_parser(parser, path, encoding)
     return {section: _section_items(parser, section, path) for section in parser.sections()}
 

@@ -23,6 +23,7 @@ from swift.core.names import (
 from swift.core.policy import policies
 from swift.engine.space import Reserve
 from swift.engine.threads import bound_waits, pool_for, run_in_thread
+from swift.telemetry.disk_watch import watch_of
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.served import Served
 from swift.wire.serving import DEFAULT_MAX_CLIENTS
@@ -69,6 +70,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
             truthy(conf.get("mount_check", "true")),
             Reserve(conf.get("fallocate_reserve", "1%")),
         )
+        self.disks = watch_of(conf)
         self.replication_server = truthy(conf.get("replication_server", "true"))
         bound_waits(
             positive_int(conf.get("max_clients", DEFAULT_MAX_CLIENTS)),

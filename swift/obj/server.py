@@ -30,6 +30,7 @@ from swift.obj.errors import (
 from swift.obj.request import Malformed
 from swift.obj.service import SERVER_TYPE, ObjectService
 from swift.obj.ssync import receiver
+from swift.telemetry.disk_watch import watch_of
 from swift.telemetry.log import get_logger
 from swift.wire.storage import (
     Environ,
@@ -49,6 +50,7 @@ class ObjectServer(StorageServer):
     def __init__(self, conf: Mapping[str, Any], logger: Any) -> None:
         self.service = ObjectService(conf, logger)
         super().__init__(logger)
+        self.disks = watch_of(conf)
         self._respond: Callable[..., Iterable[bytes]] = self.respond
         if timings.are_wanted(conf):
             self._respond = timings.timed(self.respond, self._verbs, conf, self.service.metrics, logger)

@@ -6,6 +6,7 @@ looked up then: rings, policies, options, the verbs of each controller.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from swift.core.concurrency import Timeout
 from swift.core.config import truthy
 from swift.core.errors import ConfigError, RequestError
 from swift.core.names import check_container_name, check_object_name, check_proxy_path
-from swift.core.policy import StoragePolicy, policies
+from swift.core.policy import StoragePolicy, policies, quorum_size
 from swift.core.timestamp import internal_timestamp, now_internal
 from swift.core.transaction import new_transaction_id
 from swift.middleware.access_fields import client_address
@@ -152,6 +153,34 @@ class Application:
     @backend_user_agent.setter
     def backend_user_agent(self, agent: str | None) -> None:
         self.services.agent_name = agent
+
+    def not_ready(self) -> list[str]:
+        """What keeps this proxy from doing what it is for, a line each: of accounts, of containers and of the objects of one policy at least, there
+        must be as many devices that have not failed lately as a write needs. That one of several policies lacks them is no reason to send all
+        clients away.
+        """
+        limited = self.limiter.limited_keys()
+        if not limited:
+            return []
+        services = self.services
+        lacks = [self._lack(selector, None, limited) for selector in (services.accounts, services.containers)]
+        of_objects = [
+            self._lack(selector, policies().get_by_index(index), limited)
+            for index, selector in services.objects.items()
+        ]
+        return [text for text in (*lacks, *(of_objects if all(of_objects) else ())) if text]
+
+    def _lack(self, selector: NodeSelector, policy: StoragePolicy | None, limited: set[tuple]) -> str:
+        """What is missing, or nothing."""
+        ring = selector.ring
+        replicas = math.ceil(ring.replica_count)
+        needed = quorum_size(replicas) if policy is None else policy.quorum(replicas)
+        devices = [device for device in ring.devs if device and device["weight"] > 0]
+        left = sum(self.limiter.key(device) not in limited for device in devices)
+        if left >= min(needed, len(devices)):
+            return ""
+        name = selector.kind if policy is None else f"{selector.kind} ({policy.name})"
+        return f"{name} nodes: {left} of {len(devices)} devices answer, {needed} are needed"
 
     def _excess_handoffs(self, kind: str, excess: int, primaries: int) -> None:
         self.metrics.increment(f"{kind}.handoff_count")

@@ -65,8 +65,16 @@ class ErrorLimiter:
 
     def limited(self) -> int:
         """How many nodes are left alone at the moment."""
+        return len(self.limited_keys())
+
+    def limited_keys(self) -> set[tuple]:
+        """Their keys."""
         oldest = self._clock() - self.interval
-        return sum(record.count > self.limit and record.last >= oldest for record in self._records.values())
+        return {
+            key
+            for key, record in self._records.items()
+            if record.count > self.limit and record.last >= oldest
+        }
 
     def may_try(self, node: Node) -> bool:
         """Returns True if a node that is left alone is to be asked all the same, for a copy that would be missing without it.

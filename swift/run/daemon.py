@@ -16,18 +16,21 @@ from optparse import OptionParser
 from typing import Any, NoReturn
 
 from swift.core import backend_security, clock, hashing, swift_dir
-from swift.core.concurrency import fork
-from swift.core.config import csv_list, read_conf, truthy
+from swift.core.concurrency import fork, spawn_after
+from swift.core.config import csv_list, one_line, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
-from swift.run import command_line, notify
+from swift.engine.threads import run_in_thread
+from swift.run import command_line, notify, seamless
 from swift.run.known_options import unknown_options
+from swift.run.option_values import blamed, odd_switches, refuse_impossible
 from swift.run.privileges import become, detach, end_with_parent, set_priorities, use_utc, wanted_user
 from swift.telemetry import line_writer, self_watch, shared_tables
 from swift.telemetry.log import capture_stdio, get_logger
 from swift.telemetry.metric_table import TABLE
 
 HEALTH_CHECK_SECONDS = 5.0
-_SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT))
+_RELOADING = (signal.SIGHUP, signal.SIGUSR1)
+_SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *_RELOADING))
 
 
 class Daemon:
@@ -101,7 +104,10 @@ def distribute(items: Sequence[Any], workers: int) -> list[list[Any]]:
 class _Runner:
     """Runs one daemon until it ends or is told to."""
 
-    def __init__(self, daemon: Daemon, logger: Any, once: bool, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, daemon: Daemon, logger: Any, once: bool, options: Mapping[str, Any], command: seamless.Command
+    ) -> None:
+        self.command = command
         self.daemon = daemon
         self.logger = logger
         self.once = once
@@ -112,6 +118,7 @@ class _Runner:
         plan = list(self.daemon.get_worker_args(once=self.once, **self.options))
         if not plan:
             signal.signal(signal.SIGTERM, self._on_term)
+            self._listen_for_reload()
             notify.notify(notify.READY, self.logger)
             self_watch.watch(TABLE.process)
             self.daemon.run(once=self.once, **self.options)
@@ -136,6 +143,8 @@ class _Runner:
                 self._on_term(signal.SIGTERM, None)
             if received and received.si_signo == signal.SIGINT:
                 raise KeyboardInterrupt
+            if received and received.si_signo in _RELOADING and not self.once:
+                self._become_new(self._fault())
             self._reap()
             if clock.monotonic() < check_at:
                 continue
@@ -157,7 +166,7 @@ class _Runner:
     def _become_worker(self, options: Mapping[str, Any]) -> NoReturn:
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGHUP):
+            for number in (signal.SIGTERM, *_RELOADING):
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.environ.pop("NOTIFY_SOCKET", None)
@@ -209,6 +218,42 @@ class _Runner:
             shared_tables.retire(pid)
             del self.workers[pid]
 
+    def _listen_for_reload(self) -> None:
+        if not self.once:
+            for number in _RELOADING:
+                signal.signal(number, self._on_reload)
+
+    def _on_reload(self, number: int, frame: Any) -> None:
+        # from the hub, not from amid whatever the signal has interrupted
+        spawn_after(0, lambda: self._become_new(run_in_thread(self._fault)))
+
+    def _fault(self) -> str | None:
+        """What is wrong with the configuration as it is now, or None."""
+        self.logger.notice("Reloading (%s)", os.getpid())
+        notify.notify(notify.RELOADING, self.logger)
+        return self.command.check()
+
+    def _become_new(self, fault: str | None) -> None:
+        """Start a new image of this daemon in this process. Returns only if that can't be, with all as it was, workers apart.
+
+        Whatever is under way may break off at any moment, and is done by a later pass: there is no half of anything to lose.
+        """
+        if fault is not None:
+            self.logger.error("Not reloading, the configuration is not valid: %s", fault)
+            notify.notify(notify.READY, self.logger)
+            return
+        plan = list(self.workers.values())
+        self._end_workers()
+        line_writer.flush_all()
+        try:
+            self.command.execute()
+        except OSError as err:
+            self.logger.error("Could not re-execute %s: %s", self.command.path, err)
+        if not plan:
+            self._listen_for_reload()
+        for options in plan:
+            self._start(options)
+
     def _on_term(self, number: int, frame: Any) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.logger.notice("SIGTERM received (%s)", os.getpid())
@@ -232,14 +277,18 @@ def run_daemon(
     section: str,
     once: bool = False,
     verbose: bool = False,
+    test_config: bool = False,
     **options: Any,
 ) -> int:
     """Runs the daemon of a configuration section in this process; returns the exit status.
 
+    `test_config`: only see whether it could. HUP and USR1 start it anew, in the same process, with the configuration as it is then.
     `options` go to `run_once`, `run_forever` and `get_worker_args`. To be called after `swift.core.concurrency.patch`.
     """
+    command = seamless.Command()
     try:
         conf = read_conf(path, section)
+        refuse_impossible(path, section)
         if conf.get("swift_dir"):
             swift_dir.use(conf["swift_dir"])
         once = once or not truthy(conf.get("daemonize", "true"))
@@ -247,22 +296,31 @@ def run_daemon(
         set_priorities(conf, logger)
         account = wanted_user(conf, logger)
         use_utc()
-        logger.notice("Starting %s", os.getpid())
-        for entry in unknown_options(path, section):
+        if not test_config:
+            logger.notice("Starting %s", os.getpid())
+        for entry in (*unknown_options(path, section), *odd_switches(path, section)):
             logger.warning("%s: %s", path, entry)
         daemon = make_daemon({**conf, "log_to_console": str(verbose), shared_tables.COMPONENT: section})
         hashing.hash_config()
         backend_security.current()
+        if test_config:
+            return 0
         become(account)
         shared_tables.NODE_TABLES.leave(conf, section)
-    except (SwiftError, ValueError) as err:
+    except SwiftError as err:
         print(err, file=sys.stderr)
+        return 1
+    except ValueError as err:
+        print(
+            f"Error trying to load config from {path}: {one_line(err)}{blamed(path, err, section)}",
+            file=sys.stderr,
+        )
         return 1
     detach()
     capture_stdio(logger)
     line_writer.write_beside_the_loop()
     try:
-        _Runner(daemon, logger, once, options).run()
+        _Runner(daemon, logger, once, options, command).run()
     except KeyboardInterrupt:
         logger.notice("User quit")
     except Exception:
@@ -284,6 +342,6 @@ def run_daemon_command(
     parser = command_line.make_parser(f"swift-{section}")
     if add_options is not None:
         add_options(parser)
-    path, options = command_line.parse(parser, list(argv), once=True)
+    path, options = command_line.parse(parser, list(argv), once=True, test_config=True)
     del options["extra_args"]
     return run_daemon(make_daemon, path, section, **options)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import re
+from collections.abc import Iterable
 
 from swift.core.config import fill_parser
 
@@ -561,6 +562,22 @@ _FREE = re.compile(
 )
 
 
+# Of the reference, with nothing here that they could change.
+_NEEDLESS = {
+    "cooperative_period": "other requests get their turn without it",
+    "db_preallocation": "databases grow as they need",
+    "db_query_logging": "statements are not logged; log_level = DEBUG tells what servers do",
+    "eventlet_debug": "exceptions of the engine are always logged",
+    "network_chunk_size": "what has arrived is taken as it comes",
+    "splice": "bodies of objects always go by sendfile",
+}
+
+
+def _is_slip(name: str) -> bool:
+    """Returns True for a name of the log's that is free, for handlers of others, but all but ours."""
+    return name.startswith("log_") and bool(difflib.get_close_matches(name, _OPTIONS, 1, 0.87))
+
+
 def unknown_options(path: str, daemon: str = "") -> list[str]:
     """A line for each option that nothing reads: in [DEFAULT], in the sections of our own filters, apps and targets, in [<daemon>].
 
@@ -579,11 +596,37 @@ def unknown_options(path: str, daemon: str = "") -> list[str]:
             continue
         for option in options:
             name = option.removeprefix("set ").strip()
-            if name in _OPTIONS or _FREE.fullmatch(name):
+            if name in _NEEDLESS:
+                found.append(f"option {name} in [{section}] has no effect here: {_NEEDLESS[name]}")
+            if name in _OPTIONS or name in _NEEDLESS or (_FREE.fullmatch(name) and not _is_slip(name)):
                 continue
             name, *value = name.split(None, 1)  # without its first = a line is all name, or name and secret
             similar = difflib.get_close_matches(name, _OPTIONS, 1, 0.8)
             hint = f" (did you mean {similar[0]}?)" if similar else ""
             shown = f"{name} …" if value else name
             found.append(f"unknown option {shown} in [{section}] has no effect{hint}")
+    return found
+
+
+# What a section without a colon in its name may be.
+_SECTIONS = frozenset(
+    [
+        *(f"{kind}-{what}" for kind in ("account", "container") for what in ("replicator", "auditor")),
+        *(f"object-{what}" for what in ("replicator", "reconstructor", "updater", "auditor", "expirer", "relinker")),
+        "account-reaper", "container-updater", "container-sync", "container-sharder", "container-reconciler", "s3-lifecycle", "s3-notifier",
+        "DEFAULT", "dispersion", "drive-audit", "memcache", "swift-hash", "swift-constraints", "keymaster", "kms_keymaster", "kmip_keymaster",
+        "backend_ratelimit",
+    ]
+)  # fmt: skip
+
+
+def unknown_sections(sections: Iterable[str]) -> list[str]:
+    """A line for each section that nothing reads, as far as its name says."""
+    found = []
+    for section in sections:
+        if ":" in section or section in _SECTIONS:
+            continue
+        similar = difflib.get_close_matches(section, _SECTIONS, 1, 0.8)
+        hint = f" (did you mean [{similar[0]}]?)" if similar else ""
+        found.append(f"nothing reads the section [{section}]{hint}")
     return found

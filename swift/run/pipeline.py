@@ -20,20 +20,6 @@ from swift.core.config import RelaxedInterpolation, fill_parser, one_line, witho
 from swift.core.errors import ConfigError
 from swift.run import pipeline_order
 
-_AUTH = ("staticweb", "tempauth", "keystoneauth")
-_FRONT = ("catch_errors", "gatekeeper", "proxy_logging")
-
-# filters a proxy can't do without, and what each must come after; handled from the last to the first
-REQUIRED_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("catch_errors", ()),
-    ("gatekeeper", ("catch_errors",)),
-    ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache")),
-    ("copy", (*_AUTH, *_FRONT)),
-    ("dlo", ("copy", *_AUTH, *_FRONT)),
-    ("versioned_writes", ("slo", "dlo", "copy", *_AUTH, *_FRONT)),
-)
-
-
 # Options whose values are nobody's to read in a log.
 _SECRET = re.compile("secret|password|key|^user(64)?_")
 
@@ -211,13 +197,11 @@ def pipeline_names(source: str, global_conf: Mapping[str, str] | None = None) ->
 def _insert_required(context: Any, logger: Any) -> None:
     contexts = context.filter_contexts
     changed = False
-    for name, predecessors in reversed(REQUIRED_FILTERS):
+    for name, predecessors in reversed(pipeline_order.REQUIRED_FILTERS):
         present = [part.entry_point_name for part in contexts]
         if name in present:
             continue
-        if name == "gatekeeper" and present[:1] != ["catch_errors"]:
-            predecessors = ()
-        at = max((present.index(before) + 1 for before in predecessors if before in present), default=0)
+        at = pipeline_order.place_of(name, predecessors, present)
         try:
             added = loadwsgi.loadcontext(
                 loadwsgi.FILTER, f"egg:swift#{name}", global_conf=context.global_conf

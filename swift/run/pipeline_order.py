@@ -98,3 +98,34 @@ def _breaches(rule: Rule, names: Sequence[str]) -> list[str]:
 
 def _last(names: Sequence[str], name: str) -> int:
     return len(names) - 1 - list(reversed(names)).index(name)
+
+
+_SIGNED = ("staticweb", "tempauth", "keystoneauth")
+_FRONT = ("catch_errors", "gatekeeper", "proxy_logging")
+
+# filters a proxy can't do without, and what each must come after; handled from the last to the first
+REQUIRED_FILTERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("catch_errors", ()),
+    ("gatekeeper", ("catch_errors",)),
+    ("listing_formats", ("catch_errors", "gatekeeper", "proxy_logging", "memcache")),
+    ("copy", (*_SIGNED, *_FRONT)),
+    ("dlo", ("copy", *_SIGNED, *_FRONT)),
+    ("versioned_writes", ("slo", "dlo", "copy", *_SIGNED, *_FRONT)),
+)
+
+
+def place_of(name: str, predecessors: Sequence[str], present: Sequence[str | None]) -> int:
+    """Where a filter that is missing belongs among those that are there (spec operations 1.4)."""
+    if name == "gatekeeper" and list(present[:1]) != ["catch_errors"]:
+        predecessors = ()
+    return max((present.index(before) + 1 for before in predecessors if before in present), default=0)
+
+
+def required_filters(names: Sequence[str]) -> tuple[list[str], set[str]]:
+    """A proxy's pipeline with what it can't do without, and what of it was added."""
+    found, added = list(names), set()
+    for name, predecessors in reversed(REQUIRED_FILTERS):
+        if name not in found:
+            found.insert(place_of(name, predecessors, found), name)
+            added.add(name)
+    return found, added

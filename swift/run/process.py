@@ -25,6 +25,7 @@ from swift.engine.sockets import listen
 from swift.run import addresses_in_use, command_line, notify, seamless
 from swift.run.addresses import own_addresses
 from swift.run.known_options import unknown_options
+from swift.run.option_values import blamed, odd_switches, refuse_impossible
 from swift.run.pipeline import app_conf, load_app
 from swift.run.privileges import (
     Account,
@@ -106,12 +107,12 @@ class Service:
         """Builds the pipeline. Raises ConfigError; what a factory raises for a bad value is turned into one too."""
         try:
             self.app = load_app(self.path, global_conf=self._global_conf, logger=self.logger)
-            for entry in unknown_options(self.path):
+            for entry in (*unknown_options(self.path), *odd_switches(self.path)):
                 self.logger.warning("%s: %s", self.path, entry)
         except SwiftError as err:
             raise ConfigError(str(err)) from err
         except (ValueError, LookupError, OSError) as err:
-            raise ConfigError(f"Error trying to load config from {self.path}: {one_line(err)}") from err
+            raise _refusal(self.path, err) from err
 
     @property
     def is_shareable(self) -> bool:
@@ -225,7 +226,7 @@ def _check(service: Service) -> None:
         service.on_done()
         service.served_app()
     except ValueError as err:
-        raise ConfigError(f"Error trying to load config from {service.path}: {one_line(err)}") from err
+        raise _refusal(service.path, err) from err
     if service.workers < 0:
         raise ConfigError(f"Error trying to load config from {service.path}: workers must not be negative")
     if conf.get("cert_file"):
@@ -409,9 +410,14 @@ def find_section(path: str) -> str:
 
 def _service(path: str, section: str | None, verbose: bool) -> Service:
     try:
+        refuse_impossible(path)
         return Service(path, section or find_section(path), verbose)
     except ValueError as err:
-        raise ConfigError(f"Error trying to load config from {path}: {one_line(err)}") from err
+        raise _refusal(path, err) from err
+
+
+def _refusal(path: str, error: Exception) -> ConfigError:
+    return ConfigError(f"Error trying to load config from {path}: {one_line(error)}{blamed(path, error)}")
 
 
 def run_servers(

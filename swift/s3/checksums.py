@@ -28,24 +28,25 @@ COMPOSITE, FULL_OBJECT = "COMPOSITE", "FULL_OBJECT"
 ROW_TYPE = "X-Object-Sysmeta-Container-Update-Override-Content-Type"
 ROW_TYPE_KEY = "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_CONTENT_TYPE"
 _IN_ROW = ";s3_checksum="
+Step = Callable[[bytes | memoryview, int], int]
 
 
 class Digest(Protocol):
     """A checksum that is being taken."""
 
-    def update(self, data: bytes) -> None: ...
+    def update(self, data: bytes | memoryview) -> None: ...
     def digest(self) -> bytes: ...
 
 
 class _Crc:
     """`step(data, value) -> value`; `size`: bytes of the value."""
 
-    def __init__(self, step: Callable[[bytes, int], int], size: int) -> None:
+    def __init__(self, step: Step, size: int) -> None:
         self._step = step
         self._size = size
         self._value = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         self._value = self._step(data, self._value)
 
     def digest(self) -> bytes:
@@ -78,7 +79,7 @@ _POLYNOMIALS = {"crc32": 0xEDB88320, "crc32c": 0x82F63B78, "crc64nvme": 0x9A6C93
 
 
 @lru_cache(maxsize=1)
-def _kernels() -> tuple[Callable[[bytes, int], int], Callable[[bytes, int], int]] | None:
+def _kernels() -> tuple[Step, Step] | None:
     """(CRC32C, CRC64NVME), proved with known values; None if there is no library that has them."""
     for library in libraries():
         try:
@@ -96,21 +97,26 @@ def _kernels() -> tuple[Callable[[bytes, int], int], Callable[[bytes, int], int]
     return None
 
 
-def _crc32c(kernel: Any) -> Callable[[bytes, int], int]:
-    def step(data: bytes, value: int) -> int:
-        return int(kernel(data, len(data), value ^ 0xFFFFFFFF)) ^ 0xFFFFFFFF
+def _crc32c(kernel: Any) -> Step:
+    def step(data: bytes | memoryview, value: int) -> int:
+        return int(kernel(_at(data), len(data), value ^ 0xFFFFFFFF)) ^ 0xFFFFFFFF
 
     return step
 
 
-def _crc64(kernel: Any) -> Callable[[bytes, int], int]:
-    def step(data: bytes, value: int) -> int:
-        return int(kernel(value, data, len(data)))
+def _crc64(kernel: Any) -> Step:
+    def step(data: bytes | memoryview, value: int) -> int:
+        return int(kernel(value, _at(data), len(data)))
 
     return step
 
 
-def by_table(name: str) -> Callable[[bytes, int], int]:
+def _at(data: bytes | memoryview) -> Any:
+    """What a C function takes for a pointer to it."""
+    return data if isinstance(data, bytes) else (ctypes.c_char * len(data)).from_buffer(data)
+
+
+def by_table(name: str) -> Step:
     """The step of a CRC without any library: right, and a hundred times slower."""
     polynomial = _POLYNOMIALS[name]
     ones = (1 << 8 * (8 if name == "crc64nvme" else 4)) - 1
@@ -120,7 +126,7 @@ def by_table(name: str) -> Callable[[bytes, int], int]:
             value = value >> 1 ^ polynomial if value & 1 else value >> 1
         table.append(value)
 
-    def step(data: bytes, value: int) -> int:
+    def step(data: bytes | memoryview, value: int) -> int:
         value ^= ones
         for byte in data:
             value = table[(value ^ byte) & 255] ^ value >> 8
@@ -130,7 +136,7 @@ def by_table(name: str) -> Callable[[bytes, int], int]:
 
 
 @lru_cache(maxsize=2)
-def _kernel(name: str) -> Callable[[bytes, int], int]:
+def _kernel(name: str) -> Step:
     kernels = _kernels()
     if kernels is None:
         return by_table(name)

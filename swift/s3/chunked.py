@@ -94,6 +94,7 @@ class Unpacker:
 
     def __init__(self, below: Any, form: Form, length: int, trailer: str | None, check: Check) -> None:
         self._read: Callable[[int], bytes] = getattr(below, "read_available", None) or below.read
+        self._recv: Callable[[memoryview], int] | None = getattr(below, "recv_into", None)
         self._form = form
         self._length = length
         self._trailer = trailer
@@ -111,11 +112,39 @@ class Unpacker:
 
     def next(self) -> bytes:
         """Raises S3Error, and what reading the body raises."""
+        if not self._is_in_chunk():
+            return b""
+        data = self._some(min(self._left, _READ))
+        self._seen(data)
+        return data
+
+    def next_into(self, buffer: memoryview) -> int:
+        """As `next`, received where it is wanted, which is left as it is until it is given here again. Returns how many bytes, 0 at the end."""
+        self._check.release(buffer)
+        if not self._is_in_chunk():
+            return 0
+        size = min(self._left, len(buffer))
+        if self._buffer or self._recv is None:
+            data = self._some(min(size, _READ))
+            size = len(data)
+            buffer[:size] = data
+        else:
+            size = self._recv(buffer[:size])
+            if not size:
+                raise _incomplete()
+        self._seen(buffer[:size])
+        return size
+
+    def _is_in_chunk(self) -> bool:
+        """Returns False at the end of the body."""
         while not self._left:
             if self._done:
-                return b""
+                return False
             self._begin_chunk()
-        data = self._some(min(self._left, _READ))
+        return True
+
+    def _seen(self, data: bytes | memoryview) -> None:
+        """The next bytes of a chunk; what is behind them is looked at where they are the body's last. Raises S3Error."""
         self._left -= len(data)
         self._given += len(data)
         if self._given > self._length:
@@ -131,7 +160,6 @@ class Unpacker:
                     raise _incomplete(
                         NumberBytesExpected=self._length, NumberBytesProvided=self._given + self._left
                     )
-        return data
 
     # -- bytes -------------------------------------------------------------------------------------------------------------
 

@@ -32,13 +32,20 @@ class Check:
         self._length = 0
         self._submit: Callable[..., Call] | None = None
         self._taken: deque[Call] = deque()
+        self._lying: dict[int, Call] = {}  # of the last piece that lies in a buffer, by its id
 
     @property
     def is_needed(self) -> bool:
         return self._hash is not None or self._digest is not None
 
-    def update(self, data: bytes) -> None:
-        """The next piece."""
+    def release(self, buffer: memoryview) -> None:
+        """Return when nothing that was taken lies in this buffer any more: it can be written to."""
+        call = self._lying.pop(id(buffer.obj), None)
+        while call in self._taken:
+            self._taken.popleft().wait()
+
+    def update(self, data: bytes | memoryview) -> None:
+        """The next piece, which stays as it is; in a buffer that is to be written to again, until `release`."""
         self._length += len(data)
         if self._submit is None and self._length >= BEGINNING and len(data) >= LEAST and self.is_needed:
             with contextlib.suppress(OSError):  # without descriptors it goes on here
@@ -50,7 +57,10 @@ class Check:
             # Some at once, so that this core isn't woken for each of them.
             self._wait(MOST // 2)
         try:
-            self._taken.append(self._submit(self._feed, data))
+            call = self._submit(self._feed, data)
+            self._taken.append(call)
+            if isinstance(data, memoryview):
+                self._lying[id(data.obj)] = call
         except DeviceBusy:  # no thread can be had: here, after what came before
             self._wait(0)
             self._feed(data)
@@ -59,7 +69,7 @@ class Check:
         while len(self._taken) > left:
             self._taken.popleft().wait()
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | memoryview) -> None:
         if self._hash is not None:
             self._hash.update(data)
         if self._digest is not None:

@@ -14,7 +14,7 @@ import orjson
 
 from swift.core.config import truthy
 from swift.core.constraints import limits
-from swift.s3 import times
+from swift.s3 import objects, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.listing_etag import etag_of
@@ -189,12 +189,19 @@ def list_versions(request: S3Request) -> Answer:
     if page.is_truncated:
         between.append(element("NextKeyMarker", page.shown(page.name_of(rows[-1]))))
         between.append(element("NextVersionIdMarker", rows[-1].get("version_id", "null")))
-    return xml_answer(document("ListVersionsResult", *page.head(*between), *_versions(page, rows)))
+    return xml_answer(
+        document(
+            "ListVersionsResult", *page.head(*between), *_versions(page, rows, marker if version else None)
+        )
+    )
 
 
-def _versions(page: _Page, rows: list[Row]) -> list[str]:
+def _versions(page: _Page, rows: list[Row], before: str | None) -> list[str]:
+    """`before`: the key that the page before has ended in the versions of. Where versions are suspended, a key that has some and nothing at its
+    name has been deleted: that is its null delete marker, of which nothing else is stored."""
     who = owner(page.request)
     found, prefixes = [], []
+    is_suspended = objects.is_suspended(page.request)
     for row in rows:
         if "subdir" in row:
             prefixes.append(
@@ -202,6 +209,12 @@ def _versions(page: _Page, rows: list[Row]) -> list[str]:
             )
             continue
         latest = "true" if row.get("is_latest", True) else "false"
+        if is_suspended and latest == "false" and row["name"] != before:
+            found.append(
+                f"<DeleteMarker><Key>{text_of(page.shown(row['name']))}</Key><VersionId>null</VersionId><IsLatest>true</IsLatest>"
+                f"<LastModified>{times.of_iso(row['last_modified'])}</LastModified>{who}</DeleteMarker>"
+            )
+        before = row["name"]
         start = (
             f"<Key>{text_of(page.shown(row['name']))}</Key><VersionId>{row.get('version_id', 'null')}</VersionId>"
             f"<IsLatest>{latest}</IsLatest><LastModified>{times.of_iso(row['last_modified'])}</LastModified>"

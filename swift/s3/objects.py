@@ -45,6 +45,7 @@ _OVERRIDES = {
 }
 _TOLD_OF_PUT = ("ETag", "Last-Modified", "x-amz-version-id", metadata.ENCRYPTION)
 _VERSION_LIMIT = 1000
+_OF_NULL = ("x-amz-version-id", "null")
 _UNLESS_LARGE = environ_key(UNLESS_LARGE)
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -305,11 +306,19 @@ def _told_of(request: S3Request, answer: Subanswer, key: str) -> Gone:
     """Of a key that was deleted by its name alone."""
     made = answer.get("x-object-version-id")
     is_marker = made is not None and made != "null"
+    if made is None and is_suspended(request):
+        is_marker, made = True, "null"
     event = events.MARKED_DELETED if is_marker else events.REMOVED
     request.tell(event, key, version_id=made, timestamp=answer.timestamp)
     if made is None and request.container_info()["sysmeta"].get("versions-container"):
         made = "null"
     return Gone(is_marker, made)
+
+
+def is_suspended(request: S3Request) -> bool:
+    """Returns True if the bucket has, or had, versions and makes none now."""
+    sysmeta = request.container_info()["sysmeta"]
+    return bool(sysmeta.get("versions-container")) and not truthy(sysmeta.get("versions-enabled") or "")
 
 
 def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | None) -> Gone:
@@ -325,6 +334,9 @@ def _delete_looked_at(request: S3Request, bucket: str, key: str, version: str | 
         error = _missing_of(request, found, bucket, key)
         if error.code != "NoSuchKey":
             raise error
+        if version == "null" and _OF_NULL in _of_marker(request, bucket, key):
+            bring_back(request, bucket, key)
+            return Gone(True, version)
         if version is not None:
             return Gone(False, version)
     elif found.status == 404:
@@ -444,12 +456,7 @@ def _missing_of(
             ("x-amz-delete-marker", "true"),
         ]
     if is_marker and version is not None:
-        return S3Error(
-            "MethodNotAllowed",
-            headers=[*shown, ("Allow", "DELETE")],
-            Method="GET",
-            ResourceType="DeleteMarker",
-        )
+        return _of_version(shown)
     if is_marker:
         return S3Error("NoSuchKey", headers=shown, Key=key)
     info = request.container_info(bucket)
@@ -457,9 +464,17 @@ def _missing_of(
         return S3Error("NoSuchBucket", BucketName=bucket)
     if version is None and info["sysmeta"].get("versions-container"):
         return S3Error("NoSuchKey", headers=_of_marker(request, bucket, key), Key=key)
+    if version == "null" and _OF_NULL in (of_marker := _of_marker(request, bucket, key)):
+        return _of_version(of_marker)
     if version is not None and version != "null":
         return S3Error("NoSuchVersion", Key=key, VersionId=version)
     return error
+
+
+def _of_version(shown: Headers) -> S3Error:
+    """The error of a read of a delete marker by its version."""
+    headers = [*shown, ("Allow", "DELETE")]
+    return S3Error("MethodNotAllowed", headers=headers, Method="GET", ResourceType="DeleteMarker")
 
 
 def _of_marker(request: S3Request, bucket: str, key: str) -> Headers:
@@ -471,8 +486,12 @@ def _of_marker(request: S3Request, bucket: str, key: str) -> Headers:
         return []
     data = answer.read(_MOST_BYTES)
     for row in orjson.loads(data) if data else []:
-        if row.get("name") == key and row.get("content_type") == metadata.DELETE_MARKER_TYPE:
+        if row.get("name") != key or row.get("version_id") in (None, "null"):
+            continue
+        if row.get("content_type") == metadata.DELETE_MARKER_TYPE:
             return [("x-amz-version-id", row["version_id"]), ("x-amz-delete-marker", "true")]
+        if is_suspended(request):  # what is not at the name has been deleted since
+            return [_OF_NULL, ("x-amz-delete-marker", "true")]
     return []
 
 

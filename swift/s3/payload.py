@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
 from swift.s3 import chunked, metadata
@@ -206,26 +206,44 @@ class _Checked(InputFilter):
         self._payload = payload
         self._left = payload.length
         self._is_checked = False
+        self._recv_below: Callable[[memoryview], int] | None = getattr(payload.input, "recv_into", None)
 
     def pull(self, size: int) -> bytes:
-        payload = self._payload
-        if payload.error is not None:
-            raise payload.failed(payload.error)
+        self._check_again()
         data = super().pull(size)
+        self._seen(data)
+        return data
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Received where it is wanted, and digested there: whoever takes the buffer leaves it as it is until it is given here again."""
+        if self._ahead or self._ended or self._recv_below is None:
+            return super().recv_into(buffer)
+        self._check_again()
+        self._payload.check.release(buffer)
+        size = self._recv_below(buffer)
+        self._ended = not size
+        self._seen(buffer[:size])
+        return size
+
+    def _check_again(self) -> None:
+        if self._payload.error is not None:
+            raise self._payload.failed(self._payload.error)
+
+    def _seen(self, data: bytes | memoryview) -> None:
+        """The next piece, empty at the end. Raises BadBody instead of handing out the last one of a body that is not what was promised."""
         if data:
-            payload.check.update(data)
+            self._payload.check.update(data)
             if self._left is None:
-                return data
+                return
             self._left -= len(data)
             if self._left > 0:
-                return data
+                return
         if not self._is_checked:
             self._is_checked = True
             try:
-                payload.check.end()
+                self._payload.check.end()
             except S3Error as error:
-                raise payload.failed(error) from None
-        return data
+                raise self._payload.failed(error) from None
 
 
 class _Unpacked(InputFilter):
@@ -241,6 +259,17 @@ class _Unpacked(InputFilter):
             return self._unpacker.next()
         except S3Error as error:
             raise self._payload.failed(error) from None
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """As of `_Checked`."""
+        if self._ahead or self._ended:
+            return super().recv_into(buffer)
+        try:
+            size = self._unpacker.next_into(buffer)
+        except S3Error as error:
+            raise self._payload.failed(error) from None
+        self._ended = not size
+        return size
 
 
 def _content_md5(environ: dict[str, Any]) -> str | None:

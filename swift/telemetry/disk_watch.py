@@ -93,6 +93,12 @@ class DiskWatch:
         """Returns True once a look has come to an end."""
         return bool(self.seen) or bool(self.unlisted)
 
+    def what_is_wrong_with(self, name: str) -> str:
+        """In a few words, of a disk that is not usable."""
+        if not self.answers(name):
+            return f"{name} does not answer"
+        return f"{name} is read-only" if self.seen[name].mounted else f"{name} is not mounted"
+
     def answers(self, name: str) -> bool:
         """Returns True if the disk was seen lately."""
         seen = self.seen.get(name)

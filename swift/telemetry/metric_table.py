@@ -26,6 +26,7 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 
 T = TypeVar("T")
 Key = tuple[str, ...]
+Wait = tuple[list[float], list[float]]  # a histogram's entry, a node's
 Look = Callable[[], Iterable[tuple[Key, float]]]
 
 _REQUEST_BOUNDS = HISTOGRAMS[families.REQUESTS].bounds
@@ -53,7 +54,11 @@ class Table:
         self.directory: str | None = None
         self.prefix = ""  # of our file's name there
         self.looks: list[Look] = looks
-        self._peers: dict[tuple[str, int], tuple[str, Key, Key]] = {}
+        # What is counted with each request, in a form in which that is quick; `look` has it in `values`.
+        self._moved: dict[Key, list[float]] = {}  # by (server, method): bytes received, sent
+        self._nodes: dict[Key, list[float]] = {}  # by (address,): answers, seconds
+        self._waits: dict[tuple[str, int, str, int], Wait] = {}
+        self._kinds: dict[tuple[str, int], str] = {}
         self._write_set = False
         self._write_after = 0.0
 
@@ -108,45 +113,43 @@ class Table:
         entry[bisect_left(_REQUEST_BOUNDS, seconds)] += 1
         entry[-2] += 1
         entry[-1] += seconds
-        if received:
-            self.add((families.RECEIVED, server, method), received)
-        if sent:
-            self.add((families.SENT, server, method), sent)
+        if received or sent:
+            moved = self._moved.get((server, method))
+            if moved is None:
+                moved = self._moved.setdefault(_bounded(self._moved, (server, method)), [0, 0])
+            moved[0] += received
+            moved[1] += sent
         if not self._write_set and self.directory is not None:
             self._set_write()
 
     def waited(self, ip: str, port: int, method: str, path: str, status: int, seconds: float) -> None:
         """A storage server has begun to answer. `path`: /device/part/account/container/object, the query with it."""
-        peer = self._peers.get((ip, port))
-        if peer is None:
-            peer = self._new_peer(ip, port, method, path)
-        key = (families.BACKEND_WAIT, self.process, peer[0], method, str(status))
-        entry = self.histograms.get(key) or self._new_histogram(key, _WAIT_BOUNDS)
+        wait = self._waits.get((ip, port, method, status))
+        if wait is None:
+            wait = self._new_wait(ip, port, method, path, status)
+        entry, node = wait
         entry[bisect_left(_WAIT_BOUNDS, seconds)] += 1
         entry[-2] += 1
         entry[-1] += seconds
-        values = self.values
-        try:
-            values[peer[1]] += 1
-            values[peer[2]] += seconds
-        except KeyError:
-            self.add(peer[1], 1)
-            self.add(peer[2], seconds)
+        node[0] += 1
+        node[1] += seconds
 
-    def _new_peer(self, ip: str, port: int, method: str, path: str) -> tuple[str, Key, Key]:
+    def _new_wait(self, ip: str, port: int, method: str, path: str, status: int) -> Wait:
         """What a server is for is told by the first thing that it is asked by name: an address has one server."""
-        kind = ""
-        if method in _NAMED_PATHS:
+        kind = self._kinds.get((ip, port), "")
+        if not kind and method in _NAMED_PATHS:
             kind = _KINDS.get(path.partition("?")[0].count("/"), "object")
-        node = f"{ip}:{port}"
-        peer = (
-            kind,
-            (families.NODE_WAITS, self.process, node),
-            (families.NODE_SECONDS, self.process, node),
+            if len(self._kinds) < MAX_SERIES:
+                self._kinds[ip, port] = kind
+        key = (families.BACKEND_WAIT, self.process, kind, method, str(status))
+        name = _bounded(self._nodes, (f"{ip}:{port}",))
+        wait = (
+            self.histograms.get(key) or self._new_histogram(key, _WAIT_BOUNDS),
+            self._nodes.setdefault(name, [0, 0.0]),
         )
-        if kind and len(self._peers) < MAX_SERIES:
-            self._peers[ip, port] = peer
-        return peer
+        if kind and len(self._waits) < MAX_SERIES:
+            self._waits[ip, port, method, status] = wait
+        return wait
 
     def _new_histogram(self, key: Key, bounds: tuple[float, ...]) -> list[float]:
         return self.histograms.setdefault(_bounded(self.histograms, key), [0] * (len(bounds) + 1) + [0, 0.0])
@@ -175,6 +178,14 @@ class Table:
         values = self.values
         for key in [key for key in values if _kind_of(key) != COUNTER]:
             del values[key]
+        for (server, method), (received, sent) in self._moved.items():
+            if received:
+                values[families.RECEIVED, server, method] = received
+            if sent:
+                values[families.SENT, server, method] = sent
+        for (node,), (answers, seconds) in self._nodes.items():
+            values[families.NODE_WAITS, self.process, node] = answers
+            values[families.NODE_SECONDS, self.process, node] = seconds
         for ask in list(self.looks):
             for key, value in ask():
                 if key in values and _kind_of(key) != COUNTER:  # two servers of one process
@@ -259,8 +270,10 @@ class Table:
 
     def forget(self) -> None:
         """Starts from nothing: a forked worker counts for itself."""
-        for table in (self.counts, self.levels, self.times, self.histograms, self.values, self._peers):
+        for table in (self.counts, self.levels, self.times, self.histograms, self.values):
             table.clear()  # type: ignore[attr-defined]
+        for quick in (self._moved, self._nodes, self._waits, self._kinds):
+            quick.clear()  # type: ignore[attr-defined]
         self._write_set = False
         self._write_after = 0.0
 

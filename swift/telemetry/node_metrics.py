@@ -262,7 +262,7 @@ def _notifying(told: Any) -> Iterable[Any]:
 
     targets = told.get("targets") if isinstance(told, dict) else None
     if not isinstance(targets, dict):
-        return
+        targets = {}
     for key, text in _NOTIFYING.items():
         family = GaugeMetricFamily(f"swift_s3_notifier_{key}", text, labels=["target"])
         for name, entry in sorted(targets.items()):

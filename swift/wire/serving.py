@@ -3,6 +3,9 @@
 What never lives here: sockets, and who is let in when (`swift.wire.server`). Spec: proxy-and-backend.md 21; operations.md 2.1.
 """
 
+from __future__ import annotations
+
+import weakref
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,6 +66,7 @@ class Serving:
         # Connections without a request → since when, the longest idle first.
         self.idle: dict[Any, float] = {}
         watch_weakly(self, _look)
+        _servers.add(self)
         self._next_report = 0.0
         self._reported = 0
         self._date_second = 0
@@ -95,6 +99,14 @@ class Serving:
             self.clients.waiting + (requests.waiting if requests is not None else 0),
         )  # fmt: skip
         self._reported = refused
+
+
+_servers: weakref.WeakSet[Serving] = weakref.WeakSet()
+
+
+def is_stopping() -> bool:
+    """Returns True once a server of this process was told to stop: it takes no new connections, and the open ones shall go elsewhere."""
+    return any(server.draining for server in list(_servers))
 
 
 def _look(server: Serving) -> Iterable[tuple[Key, float]]:

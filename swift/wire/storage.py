@@ -18,6 +18,7 @@ from swift.core.names import valid_wsgi_utf8
 from swift.core.timestamp import internal_timestamp
 from swift.core.trace_context import trace_id_of
 from swift.engine.threads import DeviceBusy, DeviceStuck
+from swift.telemetry.disk_watch import DiskWatch
 from swift.telemetry.log import set_transaction
 
 from .errors import BadChunk, ClientDisconnected, ClientTimeout
@@ -48,6 +49,8 @@ PASSING_ERRORS = frozenset(
 """Of the machine, not of a disk: answered with 503, since another node may take the request, or this one a moment later."""
 
 DISK_STALL_TIMEOUT = 10.0  # seconds; nobody waits longer for an answer of ours
+
+MOST_REASONS = 10  # disks named in one answer
 
 
 def answer(
@@ -162,6 +165,24 @@ class StorageServer(ABC):
     def log_failure(self, environ: Environ, error: Exception) -> None:
         """One line for an error that has a status of its own."""
         self.logger.error("ERROR %s %s: %s", environ["REQUEST_METHOD"], environ["PATH_INFO"], error)
+
+    disks: DiskWatch | None = None
+
+    def not_ready(self) -> list[str]:
+        """What keeps this server from doing what it is for, a line each: it needs a disk that can be written to. Waits for no disk that hangs."""
+        if self.disks is None:
+            return []
+        if not self.disks.was_looked_at:
+            self.disks.look(quarantine=False)
+        if self.disks.usable():
+            return []
+        if self.disks.unlisted:
+            return [f"no disks: {self.disks.disks.root}: {self.disks.unlisted}"]
+        if not self.disks.names:
+            return [f"no disks: there is none in {self.disks.disks.root}"]
+        return [
+            f"no disks: {self.disks.what_is_wrong_with(name)}" for name in self.disks.names[:MOST_REASONS]
+        ]
 
     @staticmethod
     def no_storage(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -4,7 +4,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from swift.run.pipeline import REQUIRED_FILTERS
+from swift.run.pipeline_order import REQUIRED_FILTERS
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_who_leaves_in_the_middle_leaves_nothing_half_stored(cluster, container)
         cluster, f"PUT /v1/AUTH_test?extract-archive=tar HTTP/1.1\r\nContent-Length: {len(body)}\r\n"
     )
     connection.sendall(body[:500_000])
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while cluster.request("HEAD", f"/{container}/small").status != 200:
         assert time.monotonic() < end
     connection.close()

@@ -21,7 +21,7 @@ def test_every_command_explains_itself():
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
         return name, done.returncode, done.stdout, done.stderr
 

@@ -70,7 +70,7 @@ def plain(text):
 
 def wait_for_all_copies(path, policy="gold"):
     """A PUT is answered by a quorum; the other servers go on with it, but there are no others in their place. What is reported at last."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         found = json.loads(run("swift-dispersion-report", "-P", policy, "-j", path)[1])
         if all(found[kind]["copies_found"] == found[kind]["copies_expected"] for kind in found):

@@ -308,6 +308,6 @@ def test_shares_of_the_work(own):
         [BIN / "swift-object-expirer", conf_of(own, "object", 1), "once", "--processes=3", "--process=3"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 1

@@ -137,7 +137,7 @@ def test_a_put_that_ends_early_leaves_nothing(cluster):
             answer = talk(address, request[:end])
             assert not set(statuses(answer)) & {200, 201, 202, 500}, (end, answer)
         assert_nothing_is_left(cluster, "early")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while temporary_files(cluster) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert temporary_files(cluster) == []

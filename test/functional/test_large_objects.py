@@ -147,7 +147,7 @@ def test_clients_that_leave_in_the_middle_leave_no_connections(large, segments):
             )
             client.sendall(head.encode())
             assert client.recv(100_000).startswith(b"HTTP/1.1 200")
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while connections(large) and time.monotonic() < end:
         time.sleep(0.1)
     assert connections(large) == 0
@@ -273,7 +273,7 @@ def client(large, tmp_path):
 
     def run(*arguments):
         command = [str(pathlib.Path(sys.executable).parent / "swift"), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=180)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -1,5 +1,6 @@
 """/metrics of a running cluster: every server and daemon tells of itself, and nothing of who its users are."""
 
+import http.client
 import re
 import time
 
@@ -12,8 +13,6 @@ SAMPLE = re.compile(r'([a-z0-9_]+)(?:\{((?:[a-z0-9_]+="[^"\\]*",?)*)\})? [-+0-9.
 
 
 def scraped(address):
-    import http.client
-
     connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request("GET", "/metrics")
@@ -128,3 +127,15 @@ def test_no_label_is_what_a_client_has_chosen(cluster, user, used, name):
     text = "".join(scraped(address) for address in cluster.layout.addresses())
     for chosen in ("AUTH_test", name, "agent-of-a-client", "extra-of-a-client", "tester"):
         assert chosen not in text, chosen
+
+
+def test_all_servers_are_healthy_and_ready(cluster):
+    for address in cluster.layout.addresses():
+        connection = http.client.HTTPConnection(*address, timeout=60)
+        try:
+            for query, said in (("", b"OK"), ("?ready", b"READY")):
+                connection.request("GET", "/healthcheck" + query)
+                answer = Answer(connection.getresponse())
+                assert (answer.status, answer.body) == (200, said), address
+        finally:
+            connection.close()

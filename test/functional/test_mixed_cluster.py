@@ -150,7 +150,7 @@ def test_what_filters_add_is_stored_alike_on_all_nodes(mixed, clients):
     ours, reference = clients
     assert ours("PUT", "/footers")[0] in (201, 202)
     output = subprocess.run(
-        [sys.executable, "-c", FOOTERS_SCRIPT, str(mixed.etc)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", FOOTERS_SCRIPT, str(mixed.etc)], capture_output=True, text=True, timeout=180
     )
     assert output.returncode == 0, output.stderr
     found = json.loads(output.stdout.splitlines()[-1])

@@ -75,7 +75,7 @@ class Sharding:
         command = [sys.executable, str(ROOT / "bin" / name)] if ours else [str(self.theirs / name)]
         environment = {**os.environ, **({"PYTHONPATH": str(ROOT)} if ours else {})}
         done = subprocess.run(
-            [*command, str(path), *words], capture_output=True, text=True, timeout=60, env=environment
+            [*command, str(path), *words], capture_output=True, text=True, timeout=180, env=environment
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout, done.stderr

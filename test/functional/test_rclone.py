@@ -24,7 +24,7 @@ def rclone(address, tmp_path):
     def run(*words, status=0):
         done = subprocess.run(
             ["rclone", "--retries", "1", "--low-level-retries", "1", *words],
-            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60,
+            env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert (done.returncode == 0) == (status == 0), done.stderr
         return done.stdout

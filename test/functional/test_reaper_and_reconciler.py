@@ -170,7 +170,7 @@ def test_an_object_is_put_into_the_queue_by_hand(own):
             [sys.executable, "-c", script, str(own.layout.etc), *words],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     assert own.request("PUT", "/byhand").status == 201

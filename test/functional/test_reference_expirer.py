@@ -19,8 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 import cluster as bench_cluster  # noqa: E402
 from reference_etc import write_starters  # noqa: E402
 
-from test.cluster import free_ports  # noqa: E402
 from test.expiring import when_due  # noqa: E402
+from test.ports import free_port, free_ports  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 OURS = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
@@ -49,13 +49,13 @@ class Mixed:
 
     def __init__(self, root):
         port, base = free_ports()
-        self.memcache_port = free_ports()[0]
+        self.memcache_port = free_port()
         memcache = f"127.0.0.1:{self.memcache_port}"
         self.cluster = cluster = bench_cluster.Cluster("mixed", OURS, root, port, base, memcache)
         cluster.write()
         self.theirs = write_starters(root, cluster.etc, pathlib.Path(REFERENCE), COMMANDS)
         cluster.bin_of_node = {3: self.theirs, 4: self.theirs}
-        self.ports = {"ours": port, "theirs": free_ports()[0]}
+        self.ports = {"ours": port, "theirs": free_port()}
         (cluster.etc / "reference-proxy.conf").write_text(cluster.proxy_conf(self.ports["theirs"]))
         self.client_conf = cluster.etc / "internal-client.conf"
         self.client_conf.write_text(

@@ -224,7 +224,7 @@ def test_killed_and_finished_by_the_other(node, wanted, step, hands):
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     before = node.tree()
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while node.tree() == before and time.monotonic() < end:
         time.sleep(0.02)
     time.sleep(0.5)

@@ -25,7 +25,7 @@ from reference_etc import write_starters  # noqa: E402
 from swift.core.hashing import hash_path, set_hash_config  # noqa: E402
 from swift.db.schema import chexor  # noqa: E402
 from swift.ring.lookup import Ring  # noqa: E402
-from test.cluster import free_ports  # noqa: E402
+from test.ports import free_port, free_ports  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 OURS = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
@@ -58,7 +58,7 @@ class Mixed:
         )
         self.rings: dict[str, Ring] = {}
         self.rsyncd = None
-        rsync_port = free_ports()[0]
+        rsync_port = free_port()
         if rsync:
             self.start_rsyncd(root, rsync_port)
         with open(self.cluster.etc / "swift.conf", "a") as file:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,8 @@ from typing import Any
 
 import kombu
 import pytest
+
+from test.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 # Debian's command becomes another user when root calls it.
@@ -42,12 +43,7 @@ DELIVER = """
 
 class Broker:
     def __init__(self, folder: Path) -> None:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as one,
-            socket.create_server(("127.0.0.1", 0)) as two,
-            socket.create_server(("127.0.0.1", 0)) as three,
-        ):
-            self.port, distribution, self.names = (found.getsockname()[1] for found in (one, two, three))
+        self.port, distribution, self.names = free_port(), free_port(), free_port()
         self.environment = {
             **os.environ,
             "HOME": str(folder),
@@ -90,7 +86,7 @@ class Broker:
             pass
         self.process.wait()
         # It is in the group of another process by then, and nobody else's of this number.
-        subprocess.run(["epmd", "-port", str(self.names), "-kill"], capture_output=True, timeout=10)
+        subprocess.run(["epmd", "-port", str(self.names), "-kill"], capture_output=True, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +103,7 @@ def deliver(broker: Broker, count: int, **conf: str) -> str:
     told = {"type": "amqp", "url": broker.url, "timeout": "5", **conf}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(DELIVER), json.dumps(told), str(count)],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -84,3 +84,39 @@ def test_a_bucket_that_is_made_with_tags(s3, name):
     bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"Tags": [{"Key": "a", "Value": "b"}]})
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "a", "Value": "b"}]
+
+
+def test_what_is_deleted_while_versions_are_suspended(s3, bucket):
+    """AWS puts a marker of the version "null" there; it is latest, and what was before it comes back when it goes."""
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    kept = s3.put_object(Bucket=bucket, Key="k", Body=b"kept")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="marked", Body=b"x")
+    marker = s3.delete_object(Bucket=bucket, Key="marked")["VersionId"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    assert s3.put_object(Bucket=bucket, Key="k", Body=b"null")["VersionId"] == "null"
+    gone = s3.delete_object(Bucket=bucket, Key="k")
+    assert (gone["DeleteMarker"], gone["VersionId"]) == (True, "null")
+    for arguments, status in (({}, 404), ({"VersionId": "null"}, 405)):
+        with pytest.raises(ClientError) as raised:
+            s3.get_object(Bucket=bucket, Key="k", **arguments)
+        told = raised.value.response["ResponseMetadata"]
+        assert told["HTTPStatusCode"] == status
+        assert told["HTTPHeaders"]["x-amz-delete-marker"] == "true"
+        assert told["HTTPHeaders"]["x-amz-version-id"] == "null"
+    with pytest.raises(ClientError) as raised:
+        s3.get_object(Bucket=bucket, Key="marked")
+    assert raised.value.response["ResponseMetadata"]["HTTPHeaders"]["x-amz-version-id"] == marker
+
+    def listed():
+        found = s3.list_object_versions(Bucket=bucket)
+        rows = [*found.get("Versions", []), *found.get("DeleteMarkers", [])]
+        return sorted((row["Key"], row["VersionId"], row["IsLatest"]) for row in rows)
+
+    of_marked = [row for row in listed() if row[0] == "marked"]
+    assert (("marked", marker, True) in of_marked, len(of_marked)) == (True, 2)
+    assert [row for row in listed() if row[0] == "k"] == [("k", kept, False), ("k", "null", True)]
+    page = s3.list_object_versions(Bucket=bucket, KeyMarker="k", VersionIdMarker=kept)
+    assert not [row for row in page.get("DeleteMarkers", []) if row["Key"] == "k"]
+    assert s3.delete_object(Bucket=bucket, Key="k", VersionId="null")["DeleteMarker"]
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+    assert [row for row in listed() if row[0] == "k"] == [("k", kept, True)]

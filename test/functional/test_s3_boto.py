@@ -480,7 +480,7 @@ def test_an_answer_in_place_of_a_100_ends_the_connection(s3, bucket, address):
         ),
     ):
         target = url.partition(f":{address[1]}")[2]
-        with socket.create_connection(address, timeout=30) as sock:
+        with socket.create_connection(address, timeout=60) as sock:
             head = f"PUT {target} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nExpect: 100-continue\r\n"
             sock.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
             told = b"".join(iter(lambda: sock.recv(65536), b"")).decode()

@@ -182,7 +182,7 @@ def test_who_loses_leaves_nothing_on_any_node(cluster, address, s3, kind):
                     found.setdefault(path.parent.name, set()).add(path.name.split("#")[0].split(".data")[0])
         return found
 
-    for _ in range(50):  # a copy may come after the answer
+    for _ in range(600):  # a copy may come after the answer
         left = {name: found for name, found in times().items() if len(found) > 1}
         if not left:
             break

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from test.ports import free_port
 from test.s3_clients import s3_client
 
 MB = 1024 * 1024
@@ -124,8 +125,7 @@ class Registry:
     """Docker's registry, with its blobs in a bucket."""
 
     def __init__(self, folder: Path, host: str, bucket: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v2"
         self.conf = folder / "registry.yml"
         self.conf.write_text(
@@ -146,7 +146,7 @@ http: {{addr: "127.0.0.1:{self.port}", secret: x}}
         self.process = subprocess.Popen(
             [program("docker-registry"), "serve", str(self.conf)], env=own, stdout=self.log, stderr=self.log
         )
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
@@ -175,7 +175,7 @@ def test_a_registry_keeps_its_images(registry: Registry, s3: Any, bucket: str) -
 
     def push(data: bytes, piece: int) -> str:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        place = requests.post(f"{registry.url}/tools/app/blobs/uploads/", timeout=30)
+        place = requests.post(f"{registry.url}/tools/app/blobs/uploads/", timeout=60)
         assert place.status_code == 202
         location = place.headers["Location"]
         for start in range(0, len(data), piece):
@@ -219,8 +219,8 @@ def test_a_registry_keeps_its_images(registry: Registry, s3: Any, bucket: str) -
     assert tagged.status_code == 201, tagged.text
     registry.stop()
     registry.start()
-    assert requests.get(f"{registry.url}/tools/app/tags/list", timeout=30).json()["tags"] == ["1.0"]
-    found = requests.get(f"{registry.url}/tools/app/manifests/1.0", headers={"Accept": kind}, timeout=30)
+    assert requests.get(f"{registry.url}/tools/app/tags/list", timeout=60).json()["tags"] == ["1.0"]
+    found = requests.get(f"{registry.url}/tools/app/manifests/1.0", headers={"Accept": kind}, timeout=60)
     assert found.json() == manifest
     address = f"{registry.url}/tools/app/blobs/{manifest['layers'][0]['digest']}"
     assert requests.get(address, timeout=60).content == layer

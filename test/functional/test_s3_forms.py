@@ -103,7 +103,7 @@ def test_a_client_that_leaves_has_stored_nothing(s3, bucket, address):
     head = f"POST /{bucket} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\n" + "".join(
         f"{name}: {value}\r\n" for name, value in prepared.headers.items()
     )
-    with socket.create_connection(address, timeout=30) as connection:
+    with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(head.encode() + b"\r\n" + prepared.body[:1_000_000])
     for _ in range(3):
         with pytest.raises(ClientError):
@@ -121,7 +121,7 @@ def test_curl(s3, bucket, tmp_path, size):
     arguments = [part for name, value in form["fields"].items() for part in ("-F", f"{name}={value}")]
     done = subprocess.run(
         ["curl", "-sS", "-o", "-", "-w", "%{http_code} %{redirect_url}", *arguments, "-F", f"file=@{tmp_path / 'file'}", form["url"]],
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=180, check=True,
     )  # fmt: skip
     assert done.stdout.startswith(f"303 http://127.0.0.1:9/done?bucket={bucket}&key=by-curl&etag=%22")
     assert s3.head_object(Bucket=bucket, Key="by-curl")["ContentLength"] == size

@@ -280,13 +280,13 @@ def test_parts_that_nothing_is_made_of(s3: Any, cluster: Cluster) -> None:
     command = [
         sys.executable, str(ROOT / "bin/swift-s3-orphans"), "AUTH_test", "orphans", "--swift-dir", str(cluster.layout.etc),
     ]  # fmt: skip
-    young = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=60, check=False)
+    young = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=180, check=False)
     assert (young.returncode, young.stdout) == (0, ""), young.stderr
     command += ["--days", "0"]
-    listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    listed = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
     assert listed.stdout == f"orphans/lost {lost} 1 parts 4 bytes\n", listed.stderr
     assert f"lost/{lost}/1" in segments(cluster, "orphans")
-    removed = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=60, check=False)
+    removed = subprocess.run([*command, "--delete"], capture_output=True, text=True, timeout=180, check=False)
     assert "1 removed" in removed.stdout
     assert sorted(segments(cluster, "orphans")) == sorted(
         [f"done/{done}/1", f"open/{open_one}", f"open/{open_one}/1"]

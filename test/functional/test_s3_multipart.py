@@ -147,7 +147,7 @@ def test_a_part_that_comes_too_late_changes_no_object(s3, bucket):
         def read(self, size=-1):
             if self.at >= LEAST // 2:
                 begun.set()
-                go_on.wait(20)
+                go_on.wait(60)
             data = bytes(min(size if size > 0 else LEAST, 65536, LEAST - self.at))
             self.at += len(data)
             return data
@@ -162,7 +162,7 @@ def test_a_part_that_comes_too_late_changes_no_object(s3, bucket):
         sent = pool.submit(
             connection.request, "PUT", f"{parts.path}?{parts.query}", Slow(), {"Content-Length": str(LEAST)}
         )
-        assert begun.wait(20)
+        assert begun.wait(60)
         upload.complete()
         go_on.set()
         sent.result()

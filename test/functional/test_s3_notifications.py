@@ -75,7 +75,7 @@ class Hook:
         return [(record["eventName"], record["s3"]["object"]["key"]) for record in self.records(bucket)]
 
 
-def until(found: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 60.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = found()
@@ -253,7 +253,7 @@ def test_each_operation_is_told_of_with_what_it_made(s3: Any, hook: Hook, notifi
     made = s3.put_object(Bucket=bucket, Key="a b/ü.txt", Body=b"12345")
     form = s3.generate_presigned_post(bucket, "formed")
     assert (
-        requests.post(form["url"], data=form["fields"], files={"file": b"123"}, timeout=30).status_code == 204
+        requests.post(form["url"], data=form["fields"], files={"file": b"123"}, timeout=60).status_code == 204
     )
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "a b/ü.txt"})
     s3.put_object_tagging(Bucket=bucket, Key="copy", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})

@@ -7,8 +7,8 @@ import tempfile
 
 import pytest
 
-from test.cluster import free_ports
 from test.mixed import REFERENCE
+from test.ports import free_ports
 from test.side_by_side import telemetry
 from test.side_by_side.__main__ import report
 from test.side_by_side.running import is_fault, run

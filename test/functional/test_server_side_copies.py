@@ -124,7 +124,7 @@ def test_the_swift_command(user, address, obj, target):
     container, _, name = obj[1:].partition("/")
     done = subprocess.run(
         [sys.executable, "-m", "swiftclient.shell", *words, "--destination", f"{target}/named", "-H", "X-Object-Meta-By:swift", container, name],
-        env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = user("GET", f"{target}/named")

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import Client, assert_logs_are_clean
 
 from test.filtered import Filtered
+from test.users import Client, assert_logs_are_clean
 
 TEXT = b"0123456789"
 MD5 = "781e5e245d69b566979b86e28d23f2c7"
@@ -161,7 +161,7 @@ def test_the_swift_command(linked, box, tmp_path):
     def swift(*more):
         done = subprocess.run(
             [sys.executable, "-m", "swiftclient.shell", *words, *more],
-            env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=60,
+            env={**os.environ, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

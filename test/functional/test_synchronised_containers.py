@@ -9,9 +9,9 @@ import sys
 import time
 
 import pytest
-from conftest import Client, assert_logs_are_clean
 
 from test.filtered import Filtered
+from test.users import Client, assert_logs_are_clean
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REALM_KEY, SECOND_KEY, USER_KEY = "realm key", "second key", "user k\u00e9y"

@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from test import certificate
-from test.cluster import Answer, free_ports, wait_for_port
+from test.cluster import Answer, wait_for_port
+from test.ports import free_ports
 
 CONTENT = b"SECRETsecret" * 200_000
 

@@ -37,7 +37,7 @@ def test_servers_and_commands_go_on(tmp_path):
         assert cluster.request("PUT", "/c").status == 201
         assert cluster.request("PUT", "/c/o", b"hello").status == 201
         assert cluster.request("GET", "/c/o").body == b"hello"
-        for _ in range(50):
+        for _ in range(600):
             if cluster.request("GET", "/c").body == b"o\n":
                 break
             time.sleep(0.1)

@@ -16,7 +16,8 @@ import pytest
 from identity import DEFAULT, Keystone
 
 from swift.cli import saio
-from test.cluster import Cluster, free_ports, wait_for_port
+from test.cluster import Cluster, wait_for_port
+from test.ports import free_port
 
 KEYSTONE_BIN = os.environ.get("KEYSTONE_BIN", "")
 TOKEN_CACHE_TIME = 3  # seconds
@@ -144,7 +145,7 @@ def ask(method: str, url: str, body: Any = None, headers: dict[str, str] | None 
 @pytest.fixture(scope="session")
 def ports() -> tuple[int, int]:
     """(Keystone's, the store's)"""
-    return free_ports()[0], free_ports()[0]
+    return free_port(), free_port()
 
 
 @pytest.fixture(scope="session")

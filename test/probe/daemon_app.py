@@ -12,6 +12,10 @@ from swift.run.daemon import Daemon, run_daemon_command  # noqa: E402
 
 
 class Toy(Daemon):
+    def __init__(self, conf, logger=None):
+        super().__init__(conf, logger)
+        int(conf.get("checked", 0))
+
     def note(self, *words):
         with open(self.conf["notes"], "a") as file:
             file.write(" ".join(map(str, words)) + "\n")
@@ -28,7 +32,7 @@ class Toy(Daemon):
             raise RuntimeError("it went wrong")
 
     def run_forever(self, worker=None, **options):
-        self.note("forever", worker, os.getpid())
+        self.note("forever", worker, os.getpid(), self.conf.get("word"))
         while True:
             time.sleep(0.05)
 

@@ -12,6 +12,8 @@ def app_factory(global_conf, **local_conf):
     def app(environ, start_response):
         path = environ["PATH_INFO"]
         if path == "/slow":
+            with open(os.path.join(conf["swift_dir"], "slow"), "w"):
+                pass
             time.sleep(1.0)
         if path == "/die":
             os._exit(9)

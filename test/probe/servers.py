@@ -4,28 +4,18 @@ import http.client
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 
+from test.ports import free_port
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HERE = pathlib.Path(__file__).resolve().parent
 
 
-def free_port(low=21000, high=21999):
-    for port in range(low + os.getpid() % 500, high):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
-    raise RuntimeError("no free port")
-
-
-def wait_until(condition, seconds=15.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         value = condition()
@@ -101,7 +91,7 @@ class Server:
 
     def get(self, path="/", connection=None):
         """(worker pid, its parent, generation, user id) as the application tells them."""
-        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        own = connection or http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         own.request("GET", path)
         answer = own.getresponse()
         body = answer.read().decode()
@@ -170,7 +160,7 @@ class Load:
                     self.answers.append(self.server.get()[2])
                     continue
                 if connection is None or connection.sock is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=20)
+                    connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
                 self.answers.append(self.server.get(connection=connection)[2])
             except Exception as err:
                 self.failures.append(repr(err))

@@ -76,7 +76,11 @@ ROW_POINTS = [
 def run(conf, point):
     environment = {**os.environ, "SWIFT_FAULT_POINT": point}
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, repr(conf)], env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", CHILD, repr(conf)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
     )
     assert done.returncode == -9, (point, done.returncode, done.stderr[-2000:])
     return done.stdout.splitlines()
@@ -195,7 +199,7 @@ def test_killed_amid_a_commit_that_has_reached_the_file(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", code, path],
         env={**os.environ, "SWIFT_FAULT_POINT": "db:transaction:before_commit"},
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == -9
     assert os.path.getsize(path) > before, "the transaction was to reach the file"

@@ -10,14 +10,15 @@ import pytest
 from swift.cli.saio_layout import NODES
 from swift.core import hashing
 from swift.core.hashing import hash_path
-from test.probe.test_safe_to_pull import command, patient_cluster, put
+from test.cluster import Cluster
+from test.probe.test_safe_to_pull import command, put
 
 BODY = os.urandom(150_000)
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    with patient_cluster(tmp_path_factory.mktemp("copies") / "saio") as running:
+    with Cluster(tmp_path_factory.mktemp("copies") / "saio") as running:
         running.kill("daemons")  # what repairs is started by the tests
         for policy in ("gold", "ec42"):
             running.request("PUT", f"/{policy}", headers={"X-Storage-Policy": policy})

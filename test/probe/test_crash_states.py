@@ -18,7 +18,7 @@ import time
 from zlib import crc32
 
 import pytest
-from servers import environment, free_port
+from servers import environment
 from traced_servers import ROOT, TracedServer, answers
 
 from swift.account.broker import AccountBroker
@@ -37,6 +37,7 @@ from test import crash_states, system_calls
 from test.cluster import wait_for_port
 from test.crash_states import Recording, tree
 from test.object_nodes import OURS, ObjectNodes
+from test.ports import free_port
 
 WHOLE_STRINGS = 1 << 21
 NOBODY = {"X-Container-Partition": "1", "X-Container-Host": "127.0.0.1:1", "X-Container-Device": "sda"}
@@ -627,7 +628,7 @@ class Peer:
     """A container server with the device `sdb` and its replicator, beside the traced one in a ring of two."""
 
     def __init__(self, tmp_path, traced):
-        self.port = free_port(low=traced.port + 1, high=traced.port + 900)
+        self.port = free_port()
         builder = RingBuilder(1, 2, 0)
         for device, port in (("sda", traced.port), ("sdb", self.port)):
             address = {

@@ -30,7 +30,7 @@ class ToyDaemon:
 
     def once(self, *words):
         return subprocess.run(
-            self.command("once", *words), env=environment(), capture_output=True, text=True, timeout=60
+            self.command("once", *words), env=environment(), capture_output=True, text=True, timeout=180
         )
 
     def start(self):
@@ -99,9 +99,9 @@ def test_term_ends_it_at_once(toy, workers):
     toy.configure(toy_workers=workers)
     toy.start()
     wait_until(lambda: len(toy.notes()) == max(workers, 1))
-    pids = [int(line.split()[-1]) for line in toy.notes()]
+    pids = [int(line.split()[2]) for line in toy.notes()]
     toy.process.send_signal(signal.SIGTERM)
-    assert toy.process.wait(10) == 0
+    assert toy.process.wait(60) == 0
     assert f"SIGTERM received ({toy.process.pid})" in toy.log()
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids))
 
@@ -111,7 +111,7 @@ def test_dead_workers_are_started_again(toy):
     toy.start()
     wait_until(lambda: len(toy.notes()) == 2)
     victim = next(line for line in toy.notes() if line.startswith("forever 1"))
-    os.kill(int(victim.split()[-1]), signal.SIGKILL)
+    os.kill(int(victim.split()[2]), signal.SIGKILL)
     wait_until(lambda: len(toy.notes()) == 3)
     assert toy.notes()[-1].startswith("forever 1")
 
@@ -122,7 +122,71 @@ def test_unhealthy_workers_are_planned_anew(toy):
     wait_until(lambda: len(toy.notes()) == 1)
     sick = toy.directory / "notes.sick"
     sick.write_text("")
-    wait_until(lambda: len(toy.notes()) == 2, 20)
+    wait_until(lambda: len(toy.notes()) == 2)
     sick.unlink()
-    first, second = (int(line.split()[-1]) for line in toy.notes()[:2])
+    first, second = (int(line.split()[2]) for line in toy.notes()[:2])
     assert first != second and not os.path.exists(f"/proc/{first}")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_it_is_reloaded_in_the_same_process(toy, workers, number):
+    toy.configure(toy_workers=workers, word="old")
+    toy.start()
+    running = max(workers, 1)
+    wait_until(lambda: len(toy.notes()) == running)
+    toy.configure(toy_workers=workers, word="new")
+    toy.process.send_signal(number)
+    wait_until(lambda: len(toy.notes()) == 2 * running)
+    assert toy.process.poll() is None
+    assert f"Reloading ({toy.process.pid})" in toy.log() and "UNCAUGHT" not in toy.log()
+    assert {line.split()[3] for line in toy.notes()[running:]} == {"new"}
+    toy.process.send_signal(number)  # and once more
+    wait_until(lambda: len(toy.notes()) == 3 * running)
+    toy.process.send_signal(signal.SIGTERM)
+    assert toy.process.wait(30) == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_reload_into_a_bad_configuration_leaves_all_as_it_is(toy, workers):
+    toy.configure(toy_workers=workers)
+    toy.start()
+    running = max(workers, 1)
+    wait_until(lambda: len(toy.notes()) == running)
+    toy.configure(interval="soon")
+    toy.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "Not reloading, the configuration is not valid:" in toy.log())
+    assert '[toy] interval: not a number: "soon"' in toy.log()
+    assert toy.process.poll() is None and len(toy.notes()) == running
+    toy.process.send_signal(signal.SIGTERM)
+    assert toy.process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"interval": "soon"}, '[toy] interval: not a number: "soon"'),
+        ({"concurrency": "nan"}, '[toy] concurrency: not a number: "nan"'),
+        ({"interval": "x", "node_timeout": "y"}, "(and 1 more: swift-config --check"),
+        (
+            {"toy_word": "%(file:/nonesuch)s"},
+            "the value of toy_word in [toy] is to come from file:/nonesuch: No such file or directory",
+        ),
+        ({"checked": "abc"}, "invalid literal for int() with base 10: 'abc' ([toy] checked)"),
+    ],
+)
+def test_it_does_not_start_with_values_that_cannot_be_meant(toy, options, line):
+    toy.configure(**options)
+    done = toy.once()
+    assert done.returncode == 1 and line in done.stderr and done.stderr.count("\n") == 1
+    assert toy.notes() == []
+
+
+def test_its_configuration_can_be_tried(toy):
+    for options, status in (({}, 0), ({"interval": "soon"}, 1)):
+        toy.configure(**options)
+        done = subprocess.run(
+            toy.command("--test-config"), env=environment(), capture_output=True, timeout=60
+        )
+        assert done.returncode == status
+    assert toy.notes() == []

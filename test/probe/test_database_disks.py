@@ -43,7 +43,7 @@ class ContainerProcess(Server):
             text.replace("paste.app_factory = process_app:app_factory", "use = egg:swift#container")
         )
 
-    def ask(self, method, path, timeout=20, **headers):
+    def ask(self, method, path, timeout=60, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -63,7 +63,7 @@ def test_a_frozen_disk_delays_nobody_on_another(server, disks):
 
     def write(n):
         try:
-            answers[n] = server.ask("PUT", f"/bad/1/AUTH_a/c/o{n:02d}", 60, **ROW)[0]
+            answers[n] = server.ask("PUT", f"/bad/1/AUTH_a/c/o{n:02d}", 120, **ROW)[0]
         except OSError as err:
             answers[n] = repr(err)
 
@@ -74,14 +74,14 @@ def test_a_frozen_disk_delays_nobody_on_another(server, disks):
     try:
         for n in range(20):
             # bounds that only prove that nobody waits for the other disk
-            assert server.ask("PUT", f"/good/1/AUTH_a/c/o{n:02d}", 10, **ROW)[0] == 201
-            status, body = server.ask("GET", "/good/1/AUTH_a/c", 10)
+            assert server.ask("PUT", f"/good/1/AUTH_a/c/o{n:02d}", 60, **ROW)[0] == 201
+            status, body = server.ask("GET", "/good/1/AUTH_a/c", 60)
             assert (status, len(body.split())) == (200, n + 2)
         assert not answers, "the frozen disk was to take nothing"
     finally:
         bad.thaw()
     for writer in writers:
-        writer.join(60)
+        writer.join(120)
     listed = server.ask("GET", "/bad/1/AUTH_a/c")[1].split()
     acknowledged = {f"o{n:02d}" for n, status in answers.items() if status == 201}
     assert acknowledged | {"before"} <= set(listed)
@@ -94,7 +94,7 @@ def test_a_server_lets_go_of_its_disks(server, disks):
         assert server.ask("PUT", f"/{name}/1/AUTH_a/c/o", **ROW)[0] == 201
         assert server.ask("GET", f"/{name}/1/AUTH_a/c")[0] == 200
     for disk in disks:
-        assert disk.unmount(30)
+        assert disk.unmount(60)
     assert server.ask("HEAD", "/good/1/AUTH_a/c")[0] == 507
 
 
@@ -119,9 +119,9 @@ def test_daemons_let_go_of_their_disks(tmp_path, server, disks):
             )
         )
         # the passes go on; between two of them nothing is kept for long
-        assert disks[1].unmount(30)
+        assert disks[1].unmount(60)
         assert daemon.poll() is None
         assert os.path.ismount(disks[0].path)
     finally:
         daemon.terminate()
-        daemon.wait(20)
+        daemon.wait(60)

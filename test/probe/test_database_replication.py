@@ -105,7 +105,7 @@ def replicate(cluster, *numbers, point="", server="container", words=()):
         )
         for number in numbers or NODES
     ]
-    return [process.wait(60) for process in running]
+    return [process.wait(180) for process in running]
 
 
 def make_container(cluster, name):

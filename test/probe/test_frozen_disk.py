@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
-from servers import environment, free_port, wait_until
+from servers import environment, wait_until
 
 from test import disks
+from test.ports import free_port
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BODY = b"x" * 4096
@@ -20,7 +21,7 @@ class Client:
     """One object server with two devices, sda on the file system that will hang."""
 
     def __init__(self, root, tmp_path):
-        self.port = free_port(22000, 22999)
+        self.port = free_port()
         (tmp_path / "swift.conf").write_text(
             "[swift-hash]\nswift_hash_path_prefix = changeme\nswift_hash_path_suffix = changeme\n"
         )
@@ -49,7 +50,7 @@ class Client:
         except OSError:
             return False
 
-    def request(self, method, device, path="/7/a/c/o", body=b"", seconds=30.0):
+    def request(self, method, device, path="/7/a/c/o", body=b"", seconds=60.0):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
         headers = {"X-Timestamp": f"{time.time():.5f}", "Content-Type": "text/plain"}
         connection.request(method, f"/{device}{path}" if device else path, body=body, headers=headers)
@@ -99,15 +100,15 @@ def test_a_frozen_disk_stalls_nobody_else(disk, tmp_path):
             for number in range(20):
                 path = f"/7/a/c/{number}"
                 # the other disk, and of this one what the kernel has in memory
-                assert client.request("GET", "sdb", path, seconds=5) == (200, BODY)
-                assert client.request("GET", "sda", path, seconds=5) == (200, BODY)
-                assert client.request("HEAD", "sda", path, seconds=5) == (200, b"")
-                assert client.request("PUT", "sdb", path, BODY, seconds=5)[0] == 201
+                assert client.request("GET", "sdb", path, seconds=60) == (200, BODY)
+                assert client.request("GET", "sda", path, seconds=60) == (200, BODY)
+                assert client.request("HEAD", "sda", path, seconds=60) == (200, b"")
+                assert client.request("PUT", "sdb", path, BODY, seconds=60)[0] == 201
             for thread in threads:
-                thread.join(30)
+                thread.join(60)
             # those who waited were let go, and who comes later is told at once
             assert {status for *_, status in hanging} <= {503, 507} and len(hanging) == 12
-            assert client.request("PUT", "sda", "/7/a/c/late", b"z", seconds=5)[0] in (503, 507)
+            assert client.request("PUT", "sda", "/7/a/c/late", b"z", seconds=60)[0] in (503, 507)
         wait_until(lambda: client.request("PUT", "sda", "/7/a/c/late", b"z")[0] == 201)
         for device, path in acknowledged:
             assert client.request("GET", device, path) == (200, BODY)

@@ -55,9 +55,9 @@ def test_replacement_in_place(tmp_path, images):
             for number, image in enumerate(images[1:], 1):
                 server.install(image, str(number))
                 server.signal(signal.SIGUSR1)
-                wait_until(lambda: server.generation() == str(number), 30)  # noqa: B023
+                wait_until(lambda: server.generation() == str(number))  # noqa: B023
                 time.sleep(1)
-        wait_until(lambda: not set(old) & set(server.workers()) and len(server.workers()) == 2, 30)
+        wait_until(lambda: not set(old) & set(server.workers()) and len(server.workers()) == 2)
         # connections in the queue of a socket that the other kind doesn't take over are reset
         assert len(load.failures) < len(load.answers) / 100
     finally:

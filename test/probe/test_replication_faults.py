@@ -60,7 +60,7 @@ def test_the_receiver_is_killed_again_and_again(nodes):
         time.sleep(0.4 + 0.3 * tries)
         nodes.stop(1)
         for sender in senders:
-            assert sender.wait(60) == 0  # a peer that dies is no error of theirs
+            assert sender.wait(120) == 0  # a peer that dies is no error of theirs
         nodes.start(1)
         for file in nodes.files(1):
             assert file in files

@@ -19,7 +19,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 from cluster import PORT_OF  # noqa: E402
 from cluster import Cluster as MixedCluster  # noqa: E402
 
-from test.cluster import NODES, Cluster, free_ports, wait_for_port  # noqa: E402
+from test.cluster import NODES, Cluster, wait_for_port  # noqa: E402
+from test.ports import free_port, free_ports  # noqa: E402
 
 REFERENCE = os.environ.get("REFERENCE_BIN", "")
 LONGEST = 60.0
@@ -125,7 +126,7 @@ def test_a_rolling_upgrade_refuses_nobody(tmp_path):
     """The reference's nodes become ours, one by one, and the reference's again; through our proxy."""
     ours = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
     port, base = free_ports()
-    memcache_port = free_ports()[0]
+    memcache_port = free_port()
     memcached = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(memcache_port)])
     cluster = MixedCluster("rolling", ours, tmp_path / "rolling", port, base, f"127.0.0.1:{memcache_port}")
     cluster.bin_of_node = dict.fromkeys(NODES, pathlib.Path(REFERENCE))

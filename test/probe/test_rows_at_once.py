@@ -63,4 +63,4 @@ def test_a_disk_that_is_frozen_refuses_and_nothing_stays_open(disk):
     with locked(os.path.dirname(path), 0.01):
         pass
     assert pending.split(pending.read(path + ".pending")) == sent
-    assert disk.unmount(5)
+    assert disk.unmount(60)

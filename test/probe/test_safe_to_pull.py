@@ -21,22 +21,9 @@ ENV = {**os.environ, "PYTHONPATH": str(ROOT)}
 DAEMONS = ("object-replicator", "object-reconstructor", "container-replicator", "account-replicator")
 
 
-def patient_cluster(home):
-    """A slow machine alone is no reason for handoffs or for updates that wait."""
-    cluster = Cluster(home)
-    cluster.write()
-    confs = [*cluster.layout.etc.glob("object-server/*.conf"), cluster.layout.proxy_conf]
-    for conf in confs:
-        text = conf.read_text().replace(
-            "[DEFAULT]\n", "[DEFAULT]\nnode_timeout = 60\nconn_timeout = 10\ncontainer_update_timeout = 30\n"
-        )
-        conf.write_text(text)
-    return cluster
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    with patient_cluster(tmp_path_factory.mktemp("pull") / "saio") as running:
+    with Cluster(tmp_path_factory.mktemp("pull") / "saio") as running:
         running.kill("daemons")  # what repairs is started by the tests
         for policy in ("gold", "ec42"):
             running.request("PUT", f"/{policy}", headers={"X-Storage-Policy": policy})

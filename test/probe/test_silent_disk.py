@@ -10,7 +10,7 @@ from silent_disks import SilentDisk
 T = {"X-Timestamp": "1700000001.00000"}
 ROW = {**T, "X-Size": "1", "X-Content-Type": "text/plain", "X-Etag": "e", "Content-Type": "text/plain"}
 REPORT = {**T, "X-Put-Timestamp": "1", "X-Delete-Timestamp": "0", "X-Object-Count": "1", "X-Bytes-Used": "1"}
-NOBODY_WAITS = 20  # seconds; a bound that only proves it
+NOBODY_WAITS = 60  # seconds; a bound that only proves it
 
 WORK = {  # what is done, in this order, on the disk that answers, and at the same time on the other one
     "account": [

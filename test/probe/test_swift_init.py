@@ -48,7 +48,7 @@ class Init:
         env["PATH"] = f"{self.bin}:/usr/bin:/bin"
         done = subprocess.run(
             [sys.executable, str(ROOT / "bin/swift-init"), *words, "-r", str(self.run_dir), "--swift-dir", str(self.etc)],
-            env=env, capture_output=True, text=True, timeout=60,
+            env=env, capture_output=True, text=True, timeout=180,
         )  # fmt: skip
         assert done.stderr == ""
         assert done.returncode == expect, done.stdout
@@ -186,7 +186,7 @@ def test_pid_files_of_others_never_get_anybody_killed(init):
     init.conf("proxy-server.conf")
     init.run_dir.mkdir()
     pid_file = init.run_dir / "proxy-server.pid"
-    with subprocess.Popen(["sleep", "60"]) as stranger:
+    with subprocess.Popen(["sleep", "600"]) as stranger:
         for command in ("stop", "shutdown", "kill", "reload-seamless"):
             pid_file.write_text(str(stranger.pid))
             init("proxy", command, expect=0 if command == "kill" else 1)

@@ -4,14 +4,16 @@ import http.client
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from test.cluster import Cluster, free_ports, wait_for_port
+from test.cluster import Cluster, wait_for_port
 from test.memcacheds import best_memcached
+from test.ports import free_port
 
 ROUNDS = 192
 CONNECTIONS = 16
@@ -48,7 +50,7 @@ class Front:
 def second_proxy(cluster, directory=None):
     """Another proxy of the same cluster: of this node, or (with a directory for its table of changes) of another."""
     layout = cluster.layout
-    port = free_ports()[0]
+    port = free_port()
     conf = layout.etc / "proxy-2.conf"
     text = layout.proxy_conf.read_text().replace(f"bind_port = {layout.port}", f"bind_port = {port}")
     conf.write_text(text.replace("/proxy.log", "/proxy-2.log"))
@@ -131,7 +133,7 @@ def test_a_container_that_was_deleted_stays_so(front):
 
 
 def test_the_table_of_changes_is_the_processes_own(front):
-    tables = [
-        path for path in pathlib.Path("/dev/shm").glob(f"swift-changes-{os.geteuid()}-*") if path.is_file()
-    ]
-    assert tables and all(path.stat().st_mode & 0o077 == 0 for path in tables)
+    (leader, *_) = front.cluster.pids("proxy")
+    maps = pathlib.Path(f"/proc/{leader}/maps").read_text()
+    tables = set(re.findall(rf"/dev/shm/swift-changes-{os.geteuid()}-\S+", maps))
+    assert tables and all(os.stat(path).st_mode & 0o077 == 0 for path in tables)

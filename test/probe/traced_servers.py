@@ -5,8 +5,9 @@ import os
 import pathlib
 import re
 
-from servers import environment, free_port, wait_until
+from servers import environment, wait_until
 
+from test.ports import free_port
 from test.system_calls import Traced, quoted
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 
-from test.cluster import free_ports
+from test.ports import free_ports
 from test.side_by_side.running import Verdict, is_fault, run
 from test.side_by_side.sides import alike, both
 from test.side_by_side.table import Feature, all_features

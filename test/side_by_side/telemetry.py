@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from test.cluster import free_ports
+from test.ports import free_ports
 from test.side_by_side import sides
 from test.side_by_side.comparing import plain
 from test.side_by_side.running import Side

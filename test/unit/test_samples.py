@@ -11,7 +11,7 @@ from dataclasses import fields
 import pytest
 
 from swift.core.constraints import Limits
-from swift.run import known_options
+from swift.run import known_options, option_values
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAMPLES = {
@@ -334,9 +334,38 @@ def test_units_start_what_there_is(unit):
     section = f"[app:{name}]" if name in SERVERS else f"[{name}]"
     assert f"\n{section}\n" in SAMPLES[conf].read_text()
     assert lines["Type"] == "notify"
-    assert ("ExecReload" in lines) == (name in SERVERS)
+    assert lines["ExecReload"] == ("swift-reload $MAINPID" if name in SERVERS else "/bin/kill -HUP $MAINPID")
 
 
 def test_every_server_and_daemon_has_a_unit():
     units = {path.stem for path in (ROOT / "etc/systemd").glob("*.service")}
     assert units == {f"swift-{name}" for name in (*SERVERS, *DAEMONS)}
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def test_numbers_and_switches_are_known_as_such():
+    """So that values which are none end the start: `swift.run.option_values`."""
+    values: dict[str, set[str]] = {}
+    for path in SAMPLES.values():
+        for name, found in shown(path).items():
+            values.setdefault(name, set()).update(found - {""})
+    numbers, auto, switches = set(), set(), set()
+    for name, found in values.items():
+        if not found or "<" in name:
+            continue
+        if all(is_number(value) for value in found):
+            numbers.add(name)
+        elif all(is_number(value) or value == "auto" for value in found):
+            auto.add(name)
+        elif all(value.lower() in ("true", "false", "yes", "no", "on", "off") for value in found):
+            switches.add(name)
+    assert numbers - {"bind_port"} == option_values.NUMBERS
+    assert auto - {"log_file_encoding"} == option_values.NUMBERS_OR_AUTO
+    assert switches == option_values.SWITCHES

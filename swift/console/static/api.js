@@ -64,8 +64,8 @@ function part(name) {
 }
 
 // Slashes of an object's name are written %2F, so that no browser takes “..” in it for a way up.
-export function address(container, object, query) {
-  let path = `/v1/${part(session.account)}`;
+export function address(container, object, query, account = session.account) {
+  let path = `/v1/${part(account)}`;
   if (container) path += `/${part(container)}`;
   if (object) path += `/${part(object)}`;
   const words = new URLSearchParams(Object.entries(query || {}).filter(([, value]) => value !== undefined && value !== ''));
@@ -88,15 +88,15 @@ async function failure(response) {
   return new Failure(response.status, sentence(response.status, reason, response.headers.get('X-Trans-Id')), response);
 }
 
-export async function list(container, query, signal) {
-  const response = await ask('GET', address(container, '', { format: 'json', ...query }), { signal });
+export async function list(container, query, account) {
+  const response = await ask('GET', address(container, '', { format: 'json', ...query }, account));
   return response.status === 204 ? [] : response.json();
 }
 
 export const head = (container, object, query) => ask('HEAD', address(container, object, query));
 
 // Deletes objects (and containers, named alone); returns what could not be. `told(done)` hears how far it is.
-export async function removeAll(names, told = () => {}) {
+export async function removeAll(names, told = () => {}, account = session.account) {
   const bulk = session.info.bulk_delete;
   const most = Math.min(1000, bulk?.max_deletes_per_request || 0);
   const failures = [];
@@ -104,20 +104,30 @@ export async function removeAll(names, told = () => {}) {
     const some = names.slice(at, at + (most || 1));
     if (most) {
       const lines = some.map(([container, object]) => `${encodeURIComponent(container)}${object === undefined ? '' : `/${encodeURIComponent(object)}`}`);
-      const response = await ask('POST', `${address()}?bulk-delete`, { headers: { 'Content-Type': 'text/plain', Accept: 'application/json' }, body: `${lines.join('\n')}\n` });
+      const response = await ask('POST', `${address('', '', {}, account)}?bulk-delete`, { headers: { 'Content-Type': 'text/plain', Accept: 'application/json' }, body: `${lines.join('\n')}\n` });
       const answer = await response.json();
       failures.push(...(answer.Errors || []).map(([name, status]) => [decodeURIComponent(name), status]));
       if (!String(answer['Response Status']).startsWith('2') && !answer.Errors?.length) throw new Failure(400, `The server stopped: ${answer['Response Status']} ${answer['Response Body']}`);
     } else {
       const [[container, object]] = some;
       try {
-        await ask('DELETE', address(container, object), { good: [404] });
+        await ask('DELETE', address(container, object, {}, account), { good: [404] });
       } catch (error) {
         if (!(error instanceof Failure)) throw error;
         failures.push([object ?? container, String(error.status)]);
       }
     }
     told(Math.min(at + some.length, names.length));
+  }
+  return failures;
+}
+
+// Deletes large objects together with their segments; returns what could not be.
+export async function removeLarge(container, names) {
+  const failures = [];
+  for (const name of names) {
+    const response = await ask('DELETE', address(container, name, { 'multipart-manifest': 'delete' }), { headers: { Accept: 'application/json' }, good: [404] });
+    if (response.status !== 404) failures.push(...((await response.json()).Errors || []).map(([path, status]) => [decodeURIComponent(path), status]));
   }
   return failures;
 }

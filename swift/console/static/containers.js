@@ -3,7 +3,7 @@
 import { h, show, button, field, explained, dialog, confirmed, told, say, size, number, many, date, complain } from './dom.js';
 import { session, ask, address, list, head, removeAll, below, toHeader } from './api.js';
 import { Grid } from './grid.js';
-import { settingsOf } from './settings.js';
+import { accountSettings, settingsOf } from './settings.js';
 import { go } from './places.js';
 
 export function accountView(place) {
@@ -71,7 +71,7 @@ export function accountView(place) {
   show(place,
     h('div', { class: 'heading' }, h('h1', { tabindex: '-1' }, 'Containers'), figures),
     explained('What is this?', 'An account has containers, and a container has objects: files with a name, a type and metadata of your choice. There are no folders; a slash in an object’s name is shown as one.'),
-    h('div', { class: 'row tools' }, search, button('New container', making, { class: 'main' })),
+    h('div', { class: 'row tools' }, search, button('New container', making, { class: 'main' }), button('Account settings', () => accountSettings())),
     selection, empty, grid.element);
   looked();
   grid.reload();
@@ -94,7 +94,10 @@ async function deletion(grid) {
       failures.push(...await removeAll([[row.name]]));
     }
     if (failures.length) complain({ sentence: `${many(failures.length, 'thing')} could not be deleted, such as ${failures[0][0]} (${failures[0][1]}).` });
-    else say(`Deleted ${one ? rows[0].name : many(rows.length, 'container')}.`);
+    else {
+      grid.hide(rows.map((row) => row.name));
+      say(`Deleted ${one ? rows[0].name : many(rows.length, 'container')}.`);
+    }
   } catch (error) {
     complain(error);
   }

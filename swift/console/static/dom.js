@@ -109,8 +109,8 @@ export function dialog(title, content, { wide = false, onclose } = {}) {
   return { box, close };
 }
 
-// Resolves to true if the person agrees. `word`: has to be typed first.
-export function confirmed(title, texts, { action = 'Delete', word = '' } = {}) {
+// Resolves to true if the person agrees. `word`: has to be typed first. `more`: further fields.
+export function confirmed(title, texts, { action = 'Delete', word = '', more = null } = {}) {
   return new Promise((resolve) => {
     let agreed = false;
     const typed = h('input', { autocomplete: 'off', spellcheck: 'false' });
@@ -118,6 +118,7 @@ export function confirmed(title, texts, { action = 'Delete', word = '' } = {}) {
     typed.addEventListener('input', () => { go.disabled = typed.value !== word; });
     const form = h('form', { method: 'dialog', on: { submit: (event) => { event.preventDefault(); agreed = !go.disabled; if (agreed) made.close(); } } },
       texts.map((text) => h('p', {}, text)),
+      more,
       word && field(`Type “${word}” to go on`, typed),
       h('div', { class: 'row' }, go, button('Keep', () => made.close(), { autofocus: !word })));
     const made = dialog(title, form, { onclose: () => resolve(agreed) });

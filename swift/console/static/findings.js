@@ -7,12 +7,19 @@ const DAY = 86400;
 const WAITING = 10000; // updates
 const OFF = 5; // per cent of balance
 
-export function findings(rings, nodes) {
+// waits: address → what this proxy waited for it ({milliseconds, fresh: errors since the last look}), where it tells.
+export function findings(rings, nodes, waits = new Map()) {
   const found = [];
   const bad = (text, advice = '') => found.push({ grade: 'bad', text, advice });
   const look = (text, advice = '') => found.push({ grade: 'warn', text, advice });
   const answers = nodes.hosts.flatMap((host) => host.servers.filter((server) => !server.error).map((server) => server.milliseconds)).sort((a, b) => a - b);
   const median = answers[answers.length >> 1] || 0;
+  const means = [...waits.values()].map((node) => node.milliseconds).filter((each) => each !== null).sort((a, b) => a - b);
+  const usual = means[(means.length - 1) >> 1] || 0;
+  for (const [ip, { milliseconds, fresh }] of waits) {
+    if (milliseconds > Math.max(50, 4 * usual)) look(`${ip} is slow: this proxy waits ${milliseconds.toFixed(0)} ms for an answer to a request, while ${usual.toFixed(0)} ms are usual.`, 'A failing disk does that, or a busy one.');
+    if (fresh) look(`${ip} failed ${fresh} requests of this proxy since the last look.`);
+  }
   const versions = new Set();
   for (const host of nodes.hosts) {
     const { checks } = host;

@@ -20,6 +20,7 @@ export class Grid {
     this.anchor = 0;
     this.selected = new Map();
     this.drawn = new Map();
+    this.gone = new Set();
     this.stem = id('row');
     this.rows = h('div', { role: 'rowgroup', class: 'grid-rows' });
     this.element = h('div', { role: 'grid', class: 'grid', tabindex: '0', 'aria-label': label, 'aria-multiselectable': 'true', 'aria-rowcount': '-1' },
@@ -50,6 +51,14 @@ export class Grid {
     this.draw();
   }
 
+  // What was just deleted: a replica of the listing may not know of it for a moment.
+  hide(keys) {
+    for (const key of keys) {
+      this.gone.add(key);
+      setTimeout(() => this.gone.delete(key), 60000);
+    }
+  }
+
   get rowHeight() {
     return matchMedia('(max-width: 640px)').matches ? 56 : 40;
   }
@@ -57,7 +66,7 @@ export class Grid {
   async more() {
     if (this.complete || this.loading || this.stopped) return this.loading;
     const last = this.pages[this.pages.length - 1];
-    const page = { marker: last ? last.end : '', start: this.count, count: 0, rows: null };
+    const page = { marker: last ? last.end : '', start: this.count, count: 0, asked: PAGE, rows: null };
     this.loading = this.fill(page, true);
     return this.loading;
   }
@@ -66,16 +75,17 @@ export class Grid {
     const generation = this.generation;
     page.coming = true;
     try {
-      const rows = await this.fetchPage(page.marker, isNew ? PAGE : page.count);
+      const fetched = await this.fetchPage(page.marker, page.asked);
       if (generation !== this.generation || this.stopped) return;
-      page.rows = rows;
+      page.rows = fetched.filter((row) => !this.gone.has(this.key(row)));
       if (isNew) {
-        page.count = rows.length;
-        if (rows.length < PAGE) this.complete = true;
-        if (rows.length) {
-          page.end = this.markerOf(rows[rows.length - 1]);
+        page.count = page.rows.length;
+        page.asked = fetched.length;
+        if (fetched.length < PAGE) this.complete = true;
+        if (fetched.length) {
+          page.end = this.markerOf(fetched[fetched.length - 1]);
           this.pages.push(page);
-          this.count += rows.length;
+          this.count += page.count;
         }
         this.onLoad(this.count, this.complete);
       }

@@ -1,7 +1,7 @@
 // One object: what it is, a look into it, its metadata, its versions, links to it.
 
-import { h, show, button, dialog, confirmed, told, say, size, date, id } from './dom.js';
-import { ask, address, head, list, fromHeader, toHeader } from './api.js';
+import { h, show, button, field, dialog, confirmed, told, say, size, date, id } from './dom.js';
+import { ask, address, head, list, removeLarge, fromHeader, toHeader } from './api.js';
 import { download } from './download.js';
 import { metadataEditor } from './metadata.js';
 import { sharing } from './share.js';
@@ -17,7 +17,7 @@ export function objectDialog(container, name, { versions = '', gone = false, cha
   const body = h('div', {}, h('p', {}, 'Looking …'));
   const made = dialog(name, body, { wide: true, onclose: () => urls.forEach((url) => URL.revokeObjectURL(url)) });
   const urls = [];
-  const after = () => { made.close(); changed(); };
+  const after = (removed) => { made.close(); changed(removed); };
 
   told(async () => {
     if (gone) {
@@ -38,7 +38,7 @@ export function objectDialog(container, name, { versions = '', gone = false, cha
     show(body,
       h('div', { class: 'row' },
         button('Download', told(() => download(container, name, bytes)), { class: 'main' }),
-        button('Delete', told(() => remove(container, name, versions, after)), { class: 'danger' })),
+        button('Delete', told(() => remove(container, name, versions, headers.get('X-Static-Large-Object'), after)), { class: 'danger' })),
       tabs);
     await look(preview, container, name, kind, bytes, urls);
   })();
@@ -105,11 +105,20 @@ async function look(place, container, name, kind, bytes, urls) {
   return show(place, h('pre', { tabindex: '0', 'aria-label': `Beginning of ${name}` }, text), bytes > TEXT_BYTES && h('p', { class: 'quiet' }, `The first ${size(TEXT_BYTES)}.`));
 }
 
-async function remove(container, name, versions, after) {
-  if (!await confirmed(`Delete ${name}?`, [versions ? 'This container keeps versions: it can be brought back.' : 'This cannot be undone.'])) return;
-  await ask('DELETE', address(container, name), { good: [404] });
+async function remove(container, name, versions, isLarge, after) {
+  const segments = isLarge && !versions ? segmentsToo() : null;
+  if (!await confirmed(`Delete ${name}?`, [versions ? 'This container keeps versions: it can be brought back.' : 'This cannot be undone.'], { more: segments?.field })) return;
+  if (segments?.box.checked) {
+    const failures = await removeLarge(container, [name]);
+    if (failures.length) throw Object.assign(new Error(), { sentence: `Not all of it could be deleted: ${failures[0][0]} (${failures[0][1]}).` });
+  } else await ask('DELETE', address(container, name), { good: [404] });
   say(`Deleted ${name}.`);
-  after();
+  after(name);
+}
+
+export function segmentsToo() {
+  const box = h('input', { type: 'checkbox', checked: true });
+  return { box, field: field('Delete the segments of large objects, too', box, 'They hold the data. Keep them only if another large object is made of them.') };
 }
 
 // -- metadata

@@ -1,10 +1,10 @@
 // A container: its objects, shown in folders by the slashes of their names; searched, uploaded, downloaded and deleted.
 
 import { h, show, button, field, explained, dialog, confirmed, told, say, size, number, many, date, complain } from './dom.js';
-import { session, ask, address, list, head, removeAll, below } from './api.js';
+import { session, ask, address, list, head, removeAll, removeLarge, below } from './api.js';
 import { Grid } from './grid.js';
 import { go, written } from './places.js';
-import { objectDialog } from './object.js';
+import { objectDialog, segmentsToo } from './object.js';
 import { download } from './download.js';
 import { settingsOf } from './settings.js';
 import { uploads } from './uploads.js';
@@ -29,7 +29,7 @@ export function containerView(place, container, prefix) {
       ? [[h('span', { class: 'icon', 'aria-hidden': 'true' }, '▸ '), row.subdir.slice(prefix.length)], '', 'folder', '']
       : [row.name.slice(prefix.length) || row.name, size(row.bytes), (row.content_type || '').split(';')[0], date(row.last_modified)],
     fetchPage: (marker, limit) => list(container, query(marker, limit)),
-    onOpen: (row) => (row.subdir !== undefined ? go({ container, prefix: row.subdir }) : objectDialog(container, row.name, { versions, changed: () => refresh() })),
+    onOpen: (row) => (row.subdir !== undefined ? go({ container, prefix: row.subdir }) : objectDialog(container, row.name, { versions, changed: refresh })),
     onDelete: () => deletion(),
     onSelection: (rows) => {
       selection.hidden = rows.size === 0;
@@ -67,9 +67,17 @@ export function containerView(place, container, prefix) {
   const drop = h('div', { class: 'drop' });
 
   let refreshing = 0;
-  function refresh() {
+  function refresh(gone) {
     clearTimeout(refreshing);
-    refreshing = setTimeout(() => { if (place.isConnected && !grid.stopped) { grid.reload(true); looked(); } }, 400);
+    if (gone) grid.hide([gone]);
+    else grid.gone.clear();
+    refreshing = setTimeout(() => {
+      if (!place.isConnected || grid.stopped) return;
+      looked();
+      // Whoever has scrolled far is not thrown back.
+      if (grid.pages.length > 1) show(loaded, button('Show what has changed', () => grid.reload(true), { class: 'plain' }));
+      else grid.reload(true);
+    }, 400);
   }
 
   async function looked() {
@@ -99,20 +107,28 @@ export function containerView(place, container, prefix) {
     const what = rows.length === 1 ? rows[0].subdir ?? rows[0].name : many(rows.length, 'entry', 'entries');
     const texts = [subdirs.length ? `${many(subdirs.length, 'folder')} with all that is below, and ${many(single.length, 'object')}.` : `${many(single.length, 'object')}, ${size(single.reduce((sum, row) => sum + row.bytes, 0))}.`,
       versions ? 'This container keeps versions: what is deleted can be brought back.' : 'This cannot be undone.'];
-    if (!await confirmed(`Delete ${what}?`, texts, { word: subdirs.length && !versions ? 'delete' : '' })) return;
+    const segments = !versions && (subdirs.length || single.some((row) => row.slo_etag)) ? segmentsToo() : null;
+    if (!await confirmed(`Delete ${what}?`, texts, { word: subdirs.length && !versions ? 'delete' : '', more: segments?.field })) return;
     const progress = h('p', {}, 'Deleting …');
     const box = dialog('Deleting', progress);
     const failures = [];
     let done = 0;
     try {
-      failures.push(...await removeAll(single.map((row) => [container, row.name]), (count) => { progress.textContent = `${number(count)} deleted …`; }));
-      done += single.length;
+      const remove = async (page) => {
+        const large = segments?.box.checked ? page.filter((row) => row.slo_etag) : [];
+        const plain = page.filter((row) => !large.includes(row));
+        failures.push(...await removeLarge(container, large.map((row) => row.name)), ...await removeAll(plain.map((row) => [container, row.name]), (count) => { progress.textContent = `${number(done + count)} deleted …`; }));
+        done += page.length;
+        // Of those that could not be deleted the names are told; a moment later they show again.
+        if (!failures.length) grid.hide(page.map((row) => row.name));
+      };
+      await remove(single);
       for (const folder of subdirs) {
         for await (const page of below(container, folder.subdir)) {
-          failures.push(...await removeAll(page.map((row) => [container, row.name])));
-          done += page.length;
+          await remove(page);
           progress.textContent = `${number(done)} deleted …`;
         }
+        if (!failures.length && !versions) grid.hide([folder.subdir]);
       }
       if (failures.length) complain({ sentence: `${many(failures.length, 'object')} could not be deleted, such as ${failures[0][0]} (${failures[0][1]}).` });
       else say(`Deleted ${many(done, 'object')}.`);
@@ -141,6 +157,7 @@ export function containerView(place, container, prefix) {
     told(async () => {
       let marker = '';
       let found = 0;
+      let more = true;
       for (let asked = 0; asked < 20; asked += 1) {
         const page = await list(container, { versions: 'true', prefix: prefix + search, limit: 1000, marker });
         for (const row of page) {
@@ -149,10 +166,12 @@ export function containerView(place, container, prefix) {
             rows.append(h('li', {}, h('span', { class: 'grow' }, row.name), h('span', { class: 'quiet' }, date(row.last_modified)), button('Versions', () => { box.close(); objectDialog(container, row.name, { versions, gone: true, changed: refresh }); })));
           }
         }
-        if (page.length < 1000) break;
+        more = page.length === 1000;
+        if (!more) break;
         marker = page[page.length - 1].name;
       }
       if (!found) rows.append(h('li', {}, 'Nothing was deleted here.'));
+      if (more) rows.append(h('li', {}, 'There is more than was looked at: open a folder, or say how the name begins.'));
     })();
   }
 
@@ -164,7 +183,7 @@ export function containerView(place, container, prefix) {
     h('div', { class: 'heading' }, h('h1', { tabindex: '-1' }, steps[steps.length - 1] || container), figures),
     explained('What is this?', 'Objects are files with a name, a type and metadata. Names may have slashes, which are shown as folders. Open an object to see, download, share or delete it; drop files anywhere on this page to upload them.',
       'With the keyboard: arrows move, Enter opens, Space selects, Delete deletes, Ctrl+A selects all that is loaded.'),
-    h('div', { class: 'row tools' }, searching, button('Upload files', () => files.click(), { class: 'main' }), button('Upload folder', () => tree.click()), button('New folder', newFolder), button('Container settings', () => settingsOf(container, looked)), deleted, files, tree),
+    h('div', { class: 'row tools' }, searching, h('div', { class: 'row acts' }, button('Upload files', () => files.click(), { class: 'main' }), button('Upload folder', () => tree.click()), button('New folder', newFolder), button('Container settings', () => settingsOf(container, looked)), deleted), files, tree),
     selection,
     h('div', { class: 'row' }, order, h('label', { class: 'inline' }, folders, ' Folders'), loaded),
     empty, grid.element, drop);

@@ -3,7 +3,7 @@
 import { h, show, button, explained, told, size, number, many, ago, complain } from './dom.js';
 import { session, ask } from './api.js';
 import { findings } from './findings.js';
-import { Rates, fillBar, ringPicture, zonesPicture } from './pictures.js';
+import { Rates, fillBar, fit, ringPicture, zonesPicture } from './pictures.js';
 
 const PAUSE = 15000;
 const MOST_ROWS = 300;
@@ -26,6 +26,7 @@ export function operatorView(place) {
       ]);
       if (stopped) return;
       rates.take(figures);
+      fit();
       const opened = new Set([...body.querySelectorAll('details[open]')].map((each) => each.dataset.name));
       show(body, ...sections(rings.rings, nodes, rates));
       for (const each of body.querySelectorAll('details')) each.open = opened.has(each.dataset.name);
@@ -49,11 +50,11 @@ export function operatorView(place) {
 function sections(rings, nodes, rates) {
   const hosts = nodes.hosts;
   return [
-    section('What needs attention', attention(findings(rings, nodes))),
+    section('What needs attention', attention(findings(rings, nodes, rates.nodes))),
     tiles(hosts),
     section('Requests to this proxy', requests(rates)),
     section('Zones and disks', disks(hosts)),
-    section('Nodes', nodesTable(hosts, nodes.hosts_left_out)),
+    section('Nodes', nodesTable(hosts, rates.nodes, nodes.hosts_left_out)),
     section('Replication and audit', work(hosts)),
     section('Rings', h('p', { class: 'quiet' }, 'Each column is a disk: how many partitions it holds. The line is what its weight makes due.'), h('div', { class: 'rings' }, rings.map(ring))),
   ];
@@ -123,12 +124,14 @@ function disks(hosts) {
   return [zonesPicture(rows), table('Disks, the fullest first', ['Disk', 'Node', 'Region, zone', 'Fill', 'Free', 'Weight', 'State'], rows.map((row) => [row.device.device, row.host.ip, `r${row.device.region} z${row.device.zone}`, row.told?.size ? fillBar(share(row)) : '–', row.told ? size(row.told.avail) : '–', row.device.weight, state(row)]))];
 }
 
-function nodesTable(hosts, left) {
-  return table('Nodes', ['Node', 'Servers and how fast they answered', 'Version', 'Load', 'Memory free', 'Clock'], hosts.map((host) => {
+function nodesTable(hosts, waits, left) {
+  return table('Nodes', ['Node', 'Servers and how fast they answered', 'Requests: mean wait', 'Errors', 'Version', 'Load', 'Memory free', 'Clock'], hosts.map((host) => {
     const memory = host.checks.mem || {};
     const free = parseInt(memory.MemAvailable, 10) / parseInt(memory.MemTotal, 10);
     return [host.ip,
       host.servers.map((server) => h('span', { class: server.error ? 'bad tag' : 'tag' }, `${server.kind} ${server.error || `${server.milliseconds} ms`}`)),
+      waits.get(host.ip)?.milliseconds == null ? '–' : `${waits.get(host.ip).milliseconds.toFixed(1)} ms`,
+      waits.has(host.ip) ? number(waits.get(host.ip).errors) : '–',
       [...new Set(host.servers.map((server) => server.version).filter(Boolean))].join(', ') || '–',
       host.checks.load?.['1m'] ?? '–', Number.isFinite(free) ? `${Math.round(free * 100)} %` : '–', clock(host)];
   }), left);

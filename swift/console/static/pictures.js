@@ -2,11 +2,13 @@
 
 import { h, svg, id } from './dom.js';
 
-const WIDTH = 1000;
+// Narrow on a phone, so that what is written stays large enough.
+let across = 1000;
+export function fit() { across = matchMedia('(max-width: 640px)').matches ? 420 : 1000; }
 
 function picture(title, height, ...content) {
   const name = id('picture');
-  return svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': name, class: 'picture' }, svg('title', { id: name }, title), content);
+  return svg('svg', { viewBox: `0 0 ${across} ${height}`, role: 'img', 'aria-labelledby': name, class: 'picture' }, svg('title', { id: name }, title), content);
 }
 
 const grade = (share) => (share > 0.95 ? 'fill bad' : share > 0.9 ? 'fill warn' : 'fill');
@@ -28,7 +30,7 @@ function byZone(devices, zone = zoneOf) {
 // One column a disk, in the order of zones: how full it is.
 export function zonesPicture(rows) {
   const zones = byZone(rows, (row) => zoneOf(row.device));
-  const step = (WIDTH - 20 * zones.length) / Math.max(1, rows.length);
+  const step = (across - 20 * zones.length) / Math.max(1, rows.length);
   const parts = [];
   let x = 10;
   for (const [zone, disks] of zones) {
@@ -50,7 +52,7 @@ export function zonesPicture(rows) {
 export function ringPicture(ring, title) {
   const zones = byZone(ring.devices);
   const most = Math.max(1, ...ring.devices.map((device) => Math.max(device.parts, device.wanted)));
-  const step = (WIDTH - 20 * zones.length) / Math.max(1, ring.devices.length);
+  const step = (across - 20 * zones.length) / Math.max(1, ring.devices.length);
   const parts = [];
   let x = 10;
   for (const [zone, devices] of zones) {
@@ -75,6 +77,7 @@ export class Rates {
     this.rows = [];
     this.samples = [];
     this.heard = false;
+    this.nodes = new Map(); // address: {count, seconds, errors, milliseconds} of what this proxy asked it
   }
 
   take(text) {
@@ -97,13 +100,32 @@ export class Rates {
       return { ...row, rate: isNew ? null : count / (now - before.now), milliseconds: !isNew && count ? (1000 * (row.sum - old.sum)) / count : row.count ? (1000 * row.sum) / row.count : null };
     });
     if (before) this.samples = [...this.samples, this.rows.reduce((all, row) => all + (row.rate || 0), 0)].slice(-60);
-    this.last = { now, methods };
+    this.nodes = this.waits(text, before?.nodes);
+    this.last = { now, methods, nodes: this.nodes };
+  }
+
+  // How long this proxy waits for each node to begin its answer: since the last look, or since the proxy's start.
+  waits(text, before) {
+    const nodes = new Map();
+    for (const [, kind, labels, value] of text.matchAll(/^swift_backend_(node_waits|node_wait_seconds|errors)(?:_total)?\{([^}]*)\} ([\d.e+-]+)$/gm)) {
+      const ip = (/node="([^"]*)"/.exec(labels)?.[1] || '').replace(/:\d+$/, '');
+      const node = nodes.get(ip) || { count: 0, seconds: 0, errors: 0, milliseconds: null };
+      node[{ node_waits: 'count', node_wait_seconds: 'seconds', errors: 'errors' }[kind]] += Number(value);
+      nodes.set(ip, node);
+    }
+    for (const [ip, node] of nodes) {
+      const old = before?.get(ip);
+      const isLater = old && node.count > old.count;
+      if (node.count) node.milliseconds = (1000 * (node.seconds - (isLater ? old.seconds : 0))) / (node.count - (isLater ? old.count : 0));
+      node.fresh = old ? Math.max(0, node.errors - old.errors) : 0;
+    }
+    return nodes;
   }
 
   picture() {
     if (this.samples.length < 2) return h('p', { class: 'quiet' }, 'Rates show from the second look on.');
     const most = Math.max(1, ...this.samples);
-    const points = this.samples.map((rate, at) => `${10 + (at * (WIDTH - 20)) / (this.samples.length - 1)},${80 - (70 * rate) / most}`).join(' ');
-    return picture(`Requests a second since this page was opened: now ${this.samples[this.samples.length - 1].toFixed(1)}, at most ${most.toFixed(1)}`, 100, svg('line', { x1: 0, x2: WIDTH, y1: 80, y2: 80, class: 'axis-line' }), svg('polyline', { points, class: 'curve' }), svg('text', { x: 10, y: 96, class: 'axis' }, `at most ${most.toFixed(1)} a second`));
+    const points = this.samples.map((rate, at) => `${10 + (at * (across - 20)) / (this.samples.length - 1)},${80 - (70 * rate) / most}`).join(' ');
+    return picture(`Requests a second since this page was opened: now ${this.samples[this.samples.length - 1].toFixed(1)}, at most ${most.toFixed(1)}`, 100, svg('line', { x1: 0, x2: across, y1: 80, y2: 80, class: 'axis-line' }), svg('polyline', { points, class: 'curve' }), svg('text', { x: 10, y: 96, class: 'axis' }, `at most ${most.toFixed(1)} a second`));
   }
 }

@@ -3,7 +3,7 @@
 
 import { h, dialog, field, told } from './dom.js';
 import { session, Failure } from './api.js';
-import { hmac } from './share.js';
+import { hex, hmac, sha256 } from './sign.js';
 
 export function s3Keys() {
   if (session.s3) return Promise.resolve(session.s3);
@@ -22,8 +22,6 @@ export function s3Keys() {
   });
 }
 
-const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, '0')).join('');
-const digest = async (text) => hex(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
 const strict = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
 async function signed(method, path, query, headers, payload, { access, secret }, stamp) {
@@ -36,7 +34,7 @@ async function signed(method, path, query, headers, payload, { access, secret },
   const request = [method, path, words, ...names.map((name) => `${name}:${headers[name]}`), '', names.join(';'), payload].join('\n');
   let key = `AWS4${secret}`;
   for (const part of [day, region, 's3', 'aws4_request']) key = await hmac(key, part, 'SHA-256');
-  const signature = hex(await hmac(key, `AWS4-HMAC-SHA256\n${stamp}\n${scope}\n${await digest(request)}`, 'SHA-256'));
+  const signature = hex(await hmac(key, `AWS4-HMAC-SHA256\n${stamp}\n${scope}\n${await sha256(request)}`, 'SHA-256'));
   return { words, signature, names, scope };
 }
 
@@ -53,7 +51,7 @@ export async function presigned(bucket, key, seconds, keys) {
 async function call(method, bucket, query, body, keys) {
   const stamp = now();
   const path = `/${strict(bucket)}`;
-  const payload = await digest(body);
+  const payload = await sha256(body);
   const headers = { host: location.host, 'x-amz-content-sha256': payload, 'x-amz-date': stamp };
   const { words, signature, names, scope } = await signed(method, path, query, headers, payload, keys, stamp);
   const authorization = `AWS4-HMAC-SHA256 Credential=${keys.access}/${scope}, SignedHeaders=${names.join(';')}, Signature=${signature}`;

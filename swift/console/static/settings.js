@@ -22,6 +22,39 @@ export function settingsOf(container, changed = () => {}) {
   load();
 }
 
+export function accountSettings() {
+  const body = h('div', {}, h('p', {}, 'Looking …'));
+  dialog(`Settings of ${session.account}`, body, { wide: true });
+  const load = told(async () => {
+    const { headers } = await head();
+    const post = async (sent) => {
+      await ask('POST', address(), { headers: sent });
+      say('Saved the settings.');
+      await load();
+    };
+    show(body, session.info.tempauth?.account_acls && grants(headers, post),
+      section('Metadata', metadataEditor({ prefix: 'X-Account-Meta-', headers, erase: true, save: post })));
+  });
+  load();
+}
+
+// Who else may use the whole account: a JSON header with three lists.
+function grants(headers, post) {
+  let now = {};
+  try {
+    now = JSON.parse(fromHeader(headers.get('X-Account-Access-Control')) || '{}');
+  } catch {
+    now = {};
+  }
+  const levels = [['admin', 'These may do everything', 'As owners do, but for deleting the account.'], ['read-write', 'These may read and write', 'In all containers.'], ['read-only', 'These may read', 'All containers.']]
+    .map(([level, label, help]) => ({ level, label, help, input: h('input', { value: (now[level] || []).join(', '), spellcheck: 'false' }) }));
+  return section('Who may use the whole account', h('p', { class: 'quiet' }, 'Single containers are opened in their own settings.'), h('form', { on: { submit: told(async () => {
+    const wanted = Object.fromEntries(levels.map(({ level, input }) => [level, input.value.split(',').map((word) => word.trim()).filter(Boolean)]).filter(([, words]) => words.length));
+    if (wanted.admin?.some((word) => !(now.admin || []).includes(word)) && !await confirmed('Make others administrators of this account?', ['They may read, change and delete all that is in it, and let in others.'], { action: 'Let them' })) return;
+    await post({ 'X-Account-Access-Control': Object.keys(wanted).length ? toHeader(JSON.stringify(wanted)) : '' });
+  }) } }, levels.map(({ label, input, help }) => field(label, input, `${help} Users as ACCOUNT:USER, with commas between.`)), save()));
+}
+
 const section = (title, ...content) => h('section', {}, h('h3', {}, title), content);
 const save = () => h('div', { class: 'row' }, h('button', { type: 'submit', class: 'main' }, 'Save'));
 

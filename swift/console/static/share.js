@@ -4,6 +4,7 @@
 import { h, show, button, field, told, say, date, confirmed } from './dom.js';
 import { session, ask, address, head, fromHeader } from './api.js';
 import { presigned, s3Keys } from './s3.js';
+import { hex, hmac } from './sign.js';
 
 const TIMES = [[3600, 'an hour'], [86400, 'a day'], [604800, 'a week'], [2592000, '30 days']];
 
@@ -17,18 +18,9 @@ async function key(container) {
 }
 
 async function makeKey(container) {
-  const random = crypto.getRandomValues(new Uint8Array(32));
-  const text = Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const text = hex(crypto.getRandomValues(new Uint8Array(32)));
   await ask('POST', address(container), { headers: { 'X-Container-Meta-Temp-URL-Key': text } });
   return text;
-}
-
-const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, '0')).join('');
-
-export async function hmac(secret, text, hash) {
-  const bytes = (value) => (typeof value === 'string' ? new TextEncoder().encode(value) : value);
-  const imported = await crypto.subtle.importKey('raw', bytes(secret), { name: 'HMAC', hash }, false, ['sign']);
-  return crypto.subtle.sign('HMAC', imported, bytes(text));
 }
 
 export async function tempurl(container, name, seconds, secret) {

@@ -1,8 +1,8 @@
 // Uploads: a queue with progress. Large files go in segments, side by side, and are joined by a manifest at the end (SLO).
 // What was sent of a file before is found again by its name, time and size, checked, and not sent anew.
 
-import { h, show, button, say, size, many, complain, confirmed } from './dom.js';
-import { session, ask, address, headers, list, Failure, sentence, toHeader } from './api.js';
+import { h, show, button, told, say, size, many, complain, confirmed } from './dom.js';
+import { session, ask, address as anyAddress, headers, list, removeAll, Failure, sentence } from './api.js';
 import { md5 } from './md5.js';
 
 const AT_ONCE = 3; // files, and segments of a file
@@ -22,12 +22,19 @@ class Upload {
     this.draw();
   }
 
+  // Always in the account that the file was dropped into, whichever is looked at meanwhile.
+  address(container, object, query) { return anyAddress(container, object, query, this.account); }
+
+  get store() { return `${this.container}_segments`; }
+
+  stem(step) { return `${this.name}/slo/${(this.file.lastModified / 1000).toFixed(6)}/${this.file.size}/${step}/`; }
+
   get isOver() { return ['done', 'stopped', 'skipped'].includes(this.state); }
 
   draw() {
     this.bar.value = this.file.size ? this.sent / this.file.size : this.state === 'done' ? 1 : 0;
     this.bar.hidden = this.isOver;
-    const texts = { waiting: 'waits', checking: 'looking for what was sent before', sending: `${size(this.sent)} of ${size(this.file.size)}`, paused: `paused at ${size(this.sent)} of ${size(this.file.size)}`, failed: this.why, exists: 'An object of this name is there already.', done: `done, ${size(this.file.size)}`, stopped: 'stopped', skipped: 'left as it was' };
+    const texts = { waiting: 'waits', checking: 'looking for what was sent before', sending: `${size(this.sent)} of ${size(this.file.size)}`, paused: `paused at ${size(this.sent)} of ${size(this.file.size)}`, failed: this.why, exists: 'An object of this name is there already.', done: `done, ${size(this.file.size)}`, stopped: this.isLarge ? 'stopped; what was sent stays, so that it can go on when the file is dropped again' : 'stopped', skipped: 'left as it was' };
     this.text.textContent = texts[this.state];
     if (this.shown === this.state) return;
     this.shown = this.state;
@@ -37,6 +44,7 @@ class Upload {
     const offered = {
       waiting: [stop], checking: [stop], sending: [button('Pause', () => this.pause(), label('Pause')), stop], paused: [go('Resume'), stop], failed: [go('Try again'), stop],
       exists: [button('Replace', () => { this.replace = true; this.go(); }, label('Replace')), button('Leave it', () => this.end('skipped'), label('Leave it'))],
+      stopped: this.isLarge ? [button('Remove what was sent', told(() => this.forget()), label('Remove what was sent'))] : [],
     };
     show(this.buttons, offered[this.state] || []);
     panel();
@@ -74,10 +82,12 @@ class Upload {
 
   async run() {
     try {
-      if (this.account !== session.account) throw Object.assign(new Error(), { sentence: 'Another account was opened meanwhile.' });
       const step = segmentSize(this.file.size);
-      if (this.file.size > step && session.info.slo) await this.inSegments(step);
+      this.isLarge = this.file.size > step && Boolean(session.info.slo);
+      const before = this.replace ? await this.segmentsBefore() : [];
+      if (this.isLarge) await this.inSegments(step);
       else await this.whole();
+      await this.tidy(before, this.isLarge ? this.stem(step) : '');
       this.end('done');
       this.done();
     } catch (error) {
@@ -89,7 +99,31 @@ class Upload {
 
   async whole() {
     this.become('sending');
-    await this.send(address(this.container, this.name), this.file, this.kind(), (sent) => { this.sent = sent; this.draw(); });
+    await this.send(this.address(this.container, this.name), this.file, this.kind(), (sent) => { this.sent = sent; this.draw(); });
+  }
+
+  // The segments, made by uploads like this one, of a large object that is written over: nothing else is made of them.
+  async segmentsBefore() {
+    const there = await ask('HEAD', this.address(this.container, this.name), { good: [404] });
+    const kept = await ask('HEAD', this.address(this.container));
+    if (!there.headers.get('X-Static-Large-Object') || ['X-Versions-Enabled', 'X-Versions-Location', 'X-History-Location'].some((name) => ![null, 'False'].includes(kept.headers.get(name)))) return [];
+    const manifest = await (await ask('GET', this.address(this.container, this.name, { 'multipart-manifest': 'get' }))).json();
+    const own = `/${this.store}/${this.name}/slo/`;
+    return manifest.map((segment) => segment.name).filter((name) => name?.startsWith(own)).map((name) => name.slice(this.store.length + 2));
+  }
+
+  async tidy(names, stem) {
+    const unused = names.filter((name) => !stem || !name.startsWith(stem));
+    if (unused.length) await removeAll(unused.map((name) => [this.store, name]), undefined, this.account).catch(() => {});
+  }
+
+  async forget() {
+    const step = segmentSize(this.file.size);
+    const rows = await list(this.store, { prefix: this.stem(step), limit: 10000 }, this.account).catch(() => []);
+    await this.tidy(rows.map((row) => row.name), '');
+    this.isLarge = false;
+    this.shown = '';
+    this.draw();
   }
 
   kind() {
@@ -101,15 +135,15 @@ class Upload {
   async inSegments(step) {
     this.become('checking');
     if (!this.replace) {
-      const there = await ask('HEAD', address(this.container, this.name), { good: [404] });
+      const there = await ask('HEAD', this.address(this.container, this.name), { good: [404] });
       if (there.ok) throw new Failure(412, sentence(412));
     }
-    const store = `${this.container}_segments`;
-    await ask('PUT', address(store));
-    const stem = `${this.name}/slo/${(this.file.lastModified / 1000).toFixed(6)}/${this.file.size}/${step}/`;
+    const { store } = this;
+    await ask('PUT', this.address(store));
+    const stem = this.stem(step);
     const there = new Map();
     for (let marker = ''; ;) {
-      const page = await list(store, { prefix: stem, marker, limit: 1000 });
+      const page = await list(store, { prefix: stem, marker, limit: 1000 }, this.account);
       for (const row of page) there.set(row.name, row);
       if (page.length < 1000) break;
       marker = page[page.length - 1].name;
@@ -132,7 +166,7 @@ class Upload {
           this.resumed += 1;
         } else {
           if (this.state === 'checking') this.become('sending');
-          segment.etag = await this.send(address(store, segment.name), data, { 'Content-Type': 'application/octet-stream' }, (done) => { sent[index] = done; progress(); });
+          segment.etag = await this.send(this.address(store, segment.name), data, { 'Content-Type': 'application/octet-stream' }, (done) => { sent[index] = done; progress(); });
         }
         sent[index] = data.size;
         progress();
@@ -141,7 +175,7 @@ class Upload {
     await Promise.all(Array.from({ length: AT_ONCE }, one));
     if (this.state === 'paused' || this.state === 'stopped') throw new Error('ended');
     const manifest = segments.map((segment) => ({ path: `/${store}/${segment.name}`, etag: segment.etag, size_bytes: segment.to - segment.from }));
-    await ask('PUT', address(this.container, this.name, { 'multipart-manifest': 'put' }), { headers: this.kind(), body: JSON.stringify(manifest) });
+    await ask('PUT', this.address(this.container, this.name, { 'multipart-manifest': 'put' }), { headers: this.kind(), body: JSON.stringify(manifest) });
   }
 
   // PUT of a blob, with its progress; tried again while the connection or the server fails. Returns the ETag.

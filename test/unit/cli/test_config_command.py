@@ -1,3 +1,5 @@
+import pathlib
+
 import pytest
 
 from swift.cli import config
@@ -54,3 +56,70 @@ def test_errors(tmp_path, capsys):
     assert config.main([str(tmp_path / "x.conf")]) == 1
     assert capsys.readouterr().err.startswith("Unable to read config from ")
     assert config.main(["-w", str(tmp_path / "x.conf")]) == 1
+
+
+CHECKED = """[DEFAULT]
+log_level = INFO
+client_timeout = 61
+[pipeline:main]
+pipeline = catch_errors healthcheck app
+[filter:healthcheck]
+use = egg:swift#healthcheck
+log_level = DEBUG
+[filter:catch_errors]
+use = egg:swift#catch_errors
+[app:app]
+use = egg:swift#proxy
+nod_timeout = 3
+{more}
+[object-auditer]
+"""
+
+
+def checked(tmp_path, capsys, more):
+    path = tmp_path / "checked.conf"
+    path.write_text(CHECKED.format(more=more))
+    status = config.main(["--check", str(path)])
+    return status, capsys.readouterr().out.replace(f"{path}: ", "").splitlines()
+
+
+def test_check_tells_what_is_wrong_and_what_it_would_do(tmp_path, capsys):
+    status, lines = checked(
+        tmp_path, capsys, "account_autocreate = ture\nset admin_key = hush\nconn_timeout = 0.5"
+    )
+    assert (status, lines) == (
+        1,
+        [
+            "WARNING unknown option nod_timeout in [app:app] has no effect (did you mean node_timeout?)",
+            "WARNING account_autocreate in [app:app] is neither on nor off, and is taken for off",
+            "WARNING nothing reads the section [object-auditer] (did you mean [object-auditor]?)",
+            'WARNING log_level = DEBUG in [filter:healthcheck] is hidden by [DEFAULT]; write "set log_level = DEBUG" there',
+            "pipeline: catch_errors gatekeeper (added) listing_formats (added) copy (added) dlo (added) versioned_writes (added)"
+            " healthcheck proxy",
+            "[DEFAULT] client_timeout = 61 (default 60)",
+            "[filter:healthcheck] log_level = DEBUG (default INFO)",
+            "[app:app] nod_timeout = 3",
+            "[app:app] account_autocreate = ture (default false)",
+            "[app:app] set admin_key = …",
+            "it starts, with 4 warnings",
+        ],
+    )
+
+
+def test_check_of_what_does_not_start(tmp_path, capsys):
+    status, lines = checked(tmp_path, capsys, "node_timeout = soon\nadmin_key = %(file:/nonesuch)s")
+    assert status == 1
+    assert lines[:2] == [
+        "ERROR [app:app] admin_key: the value of admin_key in [app:app] is to come from file:/nonesuch: No such file or directory",
+        'ERROR [app:app] node_timeout: not a number: "soon"',
+    ]
+    assert "[app:app] admin_key = %(file:/nonesuch)s" in lines
+    assert lines[-1] == "it does not start: 2 errors, 3 warnings"
+
+
+def test_check_of_the_samples(tmp_path, capsys):
+    for sample in sorted((pathlib.Path(__file__).parents[3] / "etc").glob("*-server.conf-sample")):
+        path = tmp_path / sample.name.removesuffix("-sample")
+        path.write_text(sample.read_text())
+        assert config.main(["--check", str(path)]) == 0, sample
+        assert capsys.readouterr().out.endswith(": all is well\n")

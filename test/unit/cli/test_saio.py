@@ -7,7 +7,7 @@ import threading
 
 from swift.cli import saio
 from swift.cli.saio_layout import Layout, write
-from test.cluster import free_ports
+from test.ports import free_ports
 
 
 def test_the_proxy_is_asked_only_when_all_nodes_listen(tmp_path, monkeypatch):
@@ -33,7 +33,7 @@ def test_the_proxy_is_asked_only_when_all_nodes_listen(tmp_path, monkeypatch):
             sock.bind((ip, port))
             sock.listen(5)
             listening.append(sock)
-        waiter.join(10)
+        waiter.join(60)
         assert asked == [len(layout.addresses())]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from swift.cli import saio
 from swift.cli.saio_layout import Layout, write
-from test.cluster import free_ports
+from test.ports import free_ports
 
 SCRIPT = pathlib.Path(saio.__file__).parents[2] / "saio"
 

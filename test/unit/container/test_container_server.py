@@ -450,7 +450,7 @@ def test_who_waits_for_a_merge_may_go(app, conf, monkeypatch):
     sleep(0.05)
     kill(first)
     gate.append(1)
-    with Timeout(10):
+    with Timeout(60):
         assert second.wait()[0] == 201
     assert put_row(app, "c")[0] == 201
 

@@ -13,7 +13,7 @@ from swift.engine.stream import Stream, wait_readable_any
 @pytest.fixture
 def pair():
     client, server = connected()
-    client.set_timeout(5)
+    client.set_timeout(60)
     yield client, server
     client.close()
     server.close()
@@ -191,7 +191,7 @@ def test_a_socket_closed_behind_its_streams_back_takes_no_other_descriptors_even
     done = c.Event()
     c.hub().watch_callback(wake, lambda: (os.eventfd_read(wake), done.send(True)))
     os.eventfd_write(wake, 1)
-    with c.Timeout(5):
+    with c.Timeout(60):
         assert done.wait()
     del c.hub().callbacks[wake]
     os.close(wake)

@@ -127,7 +127,7 @@ def test_whoever_is_killed_while_he_waits_leaves_nobody_behind(path, victim):
         sleep(0.005)
     kill(writers[victim])
     pool.open = True
-    with Timeout(10):
+    with Timeout(60):
         for at, writer in enumerate(writers):
             if at != victim:
                 assert writer.wait() > 0

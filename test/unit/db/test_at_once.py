@@ -368,7 +368,7 @@ def test_whoever_is_killed_in_his_write_leaves_nobody_behind(path, appender, poo
     sleep(0.005)
     kill(first)
     gate.append(1)
-    with Timeout(10):
+    with Timeout(60):
         assert [other.wait() > 0 for other in others] == [True] * 3
         with pytest.raises(GreenletExit):
             first.wait()
@@ -476,7 +476,7 @@ def test_the_lock_of_a_directory_that_was_made_anew(path, appender, pool, monkey
 def test_a_pipe_in_the_place_of_the_file_holds_nobody(path, appender, pool):
     os.unlink(path + ".pending")
     os.mkfifo(path + ".pending")
-    with Timeout(10):
+    with Timeout(60):
         assert appender._at_once.lock(path, pool) is None
 
 

@@ -19,7 +19,7 @@ def always_due(monkeypatch):
 def together(server, requests):
     """The statuses of requests that run at the same time."""
     asked = [concurrency.spawn(call, server, *request) for request in requests]
-    with concurrency.Timeout(20):
+    with concurrency.Timeout(60):
         return [one.wait()[0] for one in asked]
 
 

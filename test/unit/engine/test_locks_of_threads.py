@@ -67,7 +67,7 @@ STEAL = """
     c.sleep(0.01)
     go.set()
     c.spawn_after(0.05, give.set)
-    with c.Timeout(20):
+    with c.Timeout(60):
         for one_of_them in waiting:
             one_of_them.wait()
     assert order == ["a", "b", "c"], order
@@ -134,7 +134,7 @@ CASES = {
             one.join()
             return getcurrent()
         c.getcurrent = let_go_meanwhile
-        with c.Timeout(20):
+        with c.Timeout(60):
             assert lock.acquire()
         finish(one)
     """,

@@ -72,11 +72,11 @@ def test_a_pool_that_is_closed_leaves_neither_threads_nor_descriptors():
         gate.set()
         assert [call.wait() for call in calls] == [True] * 3
         assert alive() >= 3
-        with c.Timeout(10):
+        with c.Timeout(60):
             while not pool.close() or alive():
                 c.sleep(0.01)
     del calls, pool
-    with c.Timeout(10):
+    with c.Timeout(60):
         while opened.still():  # a thread that ends lets go of the pool last
             gc.collect()
             c.sleep(0.01)
@@ -89,7 +89,7 @@ def test_a_pool_is_not_closed_under_one_who_has_yet_to_hear_of_his_result():
     while pool.pending:
         c.raw_threading.Event().wait(0.01)
     assert not pool.close()
-    with c.Timeout(10):
+    with c.Timeout(60):
         assert waiting.wait() == 7
 
 
@@ -145,8 +145,8 @@ def test_what_is_collected_in_a_thread_takes_no_answers_away():
         pool.leave(left.append, 1)
         done.set()
 
-    assert pool.run(collected) is None and done.wait(5)
-    with c.Timeout(10):
+    assert pool.run(collected) is None and done.wait(60)
+    with c.Timeout(60):
         assert [pool.run(lambda n=n: n) for n in range(20)] == list(range(20))
         while not left:
             c.sleep(0.01)

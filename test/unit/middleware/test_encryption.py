@@ -115,7 +115,7 @@ def test_there_and_back(store, size):
     assert kept.body != body or size == 1
     assert kept.headers["Etag"] == md5(kept.body)
     assert kept.headers["X-Object-Meta-Empty"] == "" and "X-Object-Meta-Color" not in kept.headers
-    assert md5(body) not in str(dict(kept.headers))
+    assert md5(body) not in str(dict(kept.headers)) or kept.body == body  # one byte, once in 256
     for method, data in (("GET", body), ("HEAD", b"")):
         got = call(filters, method=method)
         assert got.body == data

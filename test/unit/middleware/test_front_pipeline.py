@@ -92,7 +92,7 @@ class Front:
         self.token = None
 
     def ask(self, method, path, body=None, headers=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.closing(connection):
             own = {"X-Auth-Token": self.token} if self.token else {}
             connection.request(method, path, body, {**own, **(headers or {})})
@@ -108,7 +108,7 @@ class Front:
         self.lines.clear()
 
     def lines_so_far(self, count):
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + 60
         while len(self.lines) < count and time.monotonic() < limit:
             time.sleep(0.005)
         return self.lines
@@ -116,7 +116,7 @@ class Front:
     def stop(self):
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 @pytest.fixture

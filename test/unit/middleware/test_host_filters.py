@@ -23,6 +23,7 @@ from swift.middleware.cname_lookup.filter import MAX_QUESTIONS
 from swift.middleware.crossdomain import CrossDomain
 from swift.middleware.domain_remap import DomainRemap
 from swift.middleware.hosts import below, is_address, split_port, storage_domains
+from test.ports import free_port
 
 # -- hosts -----------------------------------------------------------------------------------------------------------------
 
@@ -396,7 +397,7 @@ class NameServer:
     def end(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(b"end", self.address)
-        self.thread.join(5)
+        self.thread.join(60)
         self.socket.close()
 
 
@@ -430,9 +431,7 @@ def test_questions(name_server, monkeypatch, name, found):
 
 def test_the_next_server_is_asked_when_one_is_away(name_server, monkeypatch):
     monkeypatch.setattr(asking, "TRY", 0.1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
-        closed.bind(("127.0.0.1", 0))
-        away = closed.getsockname()
+    away = ("127.0.0.1", free_port())
     assert cname("www.good.org", [away, name_server.address]).name == "C.AUTH-test.example.com"
 
 

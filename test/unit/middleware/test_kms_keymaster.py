@@ -22,6 +22,7 @@ from swift.core.errors import ConfigError
 from swift.middleware import kmip_keymaster, kms_keymaster
 from swift.middleware.keymaster.keys import CALLBACK
 from test.certificate import make
+from test.ports import free_port
 
 CASTELLAN, PYKMIP = (importlib.util.find_spec(name) is not None for name in ("castellan", "kmip"))
 needs_castellan = pytest.mark.skipif(not CASTELLAN, reason="castellan is not installed: the extra kms")
@@ -201,9 +202,7 @@ def kmip(tmp_path_factory):
     """PyKMIP's server with keys in it: (lines that lead to it, id by name)."""
     folder = tmp_path_factory.mktemp("kmip")
     certificate, key = make(folder)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     conf = folder / "server.conf"
     conf.write_text(
         f"[server]\nhostname = 127.0.0.1\nport = {port}\ncertificate_path = {certificate}\nkey_path = {key}\n"

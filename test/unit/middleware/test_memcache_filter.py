@@ -6,17 +6,14 @@ from filter_stand_ins import App, call, memory_logger
 from swift.cache.local_cache import LocalCache
 from swift.cache.memcache import MemcacheClient
 from swift.core.concurrency import raw_threading
-from swift.engine import sockets
 from swift.middleware import memcache
 from swift.middleware.memcache import filter_factory, load_cache, with_memcache_conf
+from test.ports import free_port
 
 
 @pytest.fixture
 def no_usual_server(monkeypatch):
-    free = sockets.listen("127.0.0.1", 0)
-    port = free.getsockname()[1]
-    free.close()
-    monkeypatch.setattr(memcache, "USUAL_SERVER", f"127.0.0.1:{port}")
+    monkeypatch.setattr(memcache, "USUAL_SERVER", f"127.0.0.1:{free_port()}")
 
 
 def load(tmp_path, **conf):
@@ -60,7 +57,7 @@ def test_a_server_at_the_usual_place_is_used_if_it_is_memcached(tmp_path, monkey
     thread = raw_threading.Thread(target=serve)
     thread.start()
     cache = load(tmp_path)
-    thread.join(10)
+    thread.join(60)
     listener.close()
     assert asked == [b"version\r\n"]
     assert type(cache) is kind

@@ -936,7 +936,7 @@ def test_timings_are_sent_where_statsd_is(root):
 
     receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     receiver.bind(("127.0.0.1", 0))
-    receiver.settimeout(5)
+    receiver.settimeout(60)
     port = str(receiver.getsockname()[1])
     app = App(root, log_statsd_host="127.0.0.1", log_statsd_port=port, statsd_label_mode="dogstatsd")
     app.put(T1, b"x" * 1000)

@@ -157,7 +157,7 @@ class Script:
     def serve(self):
         self.listener.setblocking(True)
         sock, _ = self.listener.accept()
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.sendall(self.answer)
         while not self.got.endswith(b"\r\n0\r\n\r\n"):
             data = sock.recv(65536)

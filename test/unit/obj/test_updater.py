@@ -510,7 +510,7 @@ def test_a_hung_device_is_left_for_another_sweep_and_holds_up_no_other(cluster, 
 
     monkeypatch.setattr(Device, "run", hang)
     sweep = spawn(updater.sweep)
-    with Timeout(20):
+    with Timeout(60):
         while not servers[0].requests:
             sleep(0.01)
     assert asked(servers) == [["/d0/7/a/c/other"]]

@@ -207,6 +207,8 @@ class FakeRing:
             )  # fmt: skip
         self.primaries = tuple({**node, "index": i} for i, node in enumerate(nodes[:replicas]))
         self.handoffs = [{**node, "handoff_index": i} for i, node in enumerate(nodes[replicas:])]
+        self.devs = [{**node, "weight": 1.0} for node in nodes]
+        self.replica_count = float(replicas)
         self.names = []
 
     def get_nodes(self, *names):

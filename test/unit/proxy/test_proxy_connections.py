@@ -26,7 +26,7 @@ def front(cluster):
 
 def connected(front):
     stream = sockets.connect("127.0.0.1", front.port, 1)
-    stream.set_timeout(5)
+    stream.set_timeout(60)
     return stream
 
 

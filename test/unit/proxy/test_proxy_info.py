@@ -389,17 +389,20 @@ def _stored(headers, **more):
 
 def test_a_slow_peers_old_idea_is_deleted_again(cluster, env, monkeypatch):
     """Its answer from before the change comes into memcached after the change deleted what stood there."""
-    monkeypatch.setattr("swift.middleware.info.asking._LATE_DELETES", (0.03, 0.12))
+    later = []
+    monkeypatch.setattr("swift.middleware.info.asking.spawn_after", lambda *call: later.append(call))
     shared = Shared()
     cluster.on("container", "POST", Reply(204))
     cluster.on("container", "HEAD", Reply(204, {**FULL, "X-Container-Read": "new"}))
     assert cluster.request("POST", "/v1/a/c", environ={"swift.cache": shared})[0] == 204
-    for pause in (0.06, 0.12):
+    deletions = [call for call in later if call[1] == shared.delete and call[2] == "container/a/c"]
+    assert len(deletions) >= 2 and all(0 < seconds < 10 for seconds, *_ in deletions)
+    for _, function, *args in deletions:
         shared.values["container/a/c"] = _stored(OLD)
         found = get_container_info({**env, "swift.cache": shared}, cluster.app, "a", "c")
         assert found["read_acl"] == "new"
         shared.values["container/a/c"] = _stored(OLD)
-        concurrency.sleep(pause)
+        function(*args)
         assert "container/a/c" not in shared.values
 
 

@@ -167,15 +167,15 @@ def test_no_quorum_is_503(cluster, body):
 
 
 def test_a_silent_replica_costs_only_the_grace_after_a_quorum(make_cluster, body):
-    cluster = make_cluster(nodes=3, node_timeout="20", post_quorum_timeout="0.1")
+    cluster = make_cluster(nodes=3, node_timeout="120", post_quorum_timeout="0.1")
 
     def reply(seen):
         if seen.node == 2 and seen.complete and seen.body:
-            return Reply(201, hang=8)
+            return Reply(201, hang=90)
         return stores(seen)
 
     cluster.on("object", "PUT", reply)
-    with concurrency.Timeout(4):
+    with concurrency.Timeout(60):
         assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, body)[0] == 201
 
 
@@ -183,11 +183,12 @@ def test_a_replica_that_stays_silent_counts_as_failed_later(make_cluster):
     cluster = make_cluster(
         nodes=3, node_timeout="0.3", post_quorum_timeout="0.05", error_suppression_limit="0"
     )
-    cluster.on("object", "PUT", lambda seen: Reply(201, hang=2) if seen.node == 2 else stores(seen))
+    cluster.on("object", "PUT", lambda seen: Reply(201, hang=60) if seen.node == 2 else stores(seen))
     assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY)[0] == 201
     assert not cluster.app.limiter.is_limited(cluster.rings["o"].primaries[2])
-    concurrency.sleep(0.6)
-    assert cluster.app.limiter.is_limited(cluster.rings["o"].primaries[2])
+    with concurrency.Timeout(30):
+        while not cluster.app.limiter.is_limited(cluster.rings["o"].primaries[2]):
+            concurrency.sleep(0.01)
 
 
 def test_a_replica_that_dies_after_the_answer_is_replaced(make_cluster):
@@ -196,7 +197,7 @@ def test_a_replica_that_dies_after_the_answer_is_replaced(make_cluster):
     cluster.on("object", "PUT", lambda seen: Reply(hang=0.3, drop=True) if seen.node == 2 else stores(seen))
     assert cluster.request("PUT", "/v1/a/c/o", {"Content-Type": "a/b"}, BODY)[0] == 201
     lost = next(seen for seen in cluster.of("object", "PUT") if seen.node == 2)
-    with concurrency.Timeout(5):
+    with concurrency.Timeout(60):
         while not any(seen.node == 3 and seen.complete for seen in cluster.of("object", "PUT")):
             concurrency.sleep(0.01)
     handoff = next(seen for seen in cluster.of("object", "PUT") if seen.node == 3)
@@ -235,7 +236,7 @@ def test_rows_that_a_lost_replica_was_to_report_are_reported_by_the_proxy(make_c
     sent = {"Content-Type": "a/b", "X-Backend-Container-Update-Override-Color": "red"}
     assert cluster.request("PUT", "/v1/a/c/o", sent, body)[0] == 201
     lost = next(seen for seen in cluster.of("object", "PUT") if seen.node == 2)
-    with concurrency.Timeout(5):
+    with concurrency.Timeout(60):
         while not cluster.of("container", "PUT"):
             concurrency.sleep(0.01)
     (row,) = cluster.of("container", "PUT")

@@ -451,3 +451,18 @@ def test_policies_have_options_of_their_own(tmp_path):
     path.write_text("[proxy-server:policy:gold]\nsorting_method = affinity\n")
     with pytest.raises(ConfigError, match="Override config must refer to policy index: 'gold'"):
         parse_options(conf, policies)
+
+
+def test_a_proxy_is_ready_while_a_write_finds_enough_nodes(cluster):
+    app = cluster.app
+    assert app.not_ready() == []
+    nodes = [device for device in cluster.rings["c"].devs if device]
+    for node in nodes[:1]:
+        app.limiter.limit_now(node)
+    assert app.not_ready() == []
+    for node in nodes:
+        app.limiter.limit_now(node)
+    assert [text for text in app.not_ready() if text.startswith("container nodes: 0 of ")]
+    for node in nodes:
+        app.limiter.forget(node)
+    assert app.not_ready() == []

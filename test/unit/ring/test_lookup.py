@@ -305,7 +305,7 @@ def test_others_are_served_while_one_caller_waits_for_the_new_file(served, monke
     replace("rings/multi.ring.gz")
     go_on = concurrency.raw_threading.Event()
     load = lookup._load
-    monkeypatch.setattr(lookup, "_load", lambda *a: go_on.wait(10) and load(*a))
+    monkeypatch.setattr(lookup, "_load", lambda *a: go_on.wait(60) and load(*a))
     waiting = concurrency.spawn(ring.get_part_nodes, 0)
     concurrency.sleep(0.01)
     assert ids(ring.get_part_nodes(0)) == old

@@ -4,7 +4,7 @@ import types
 import pytest
 
 from swift.core.errors import ConfigError
-from swift.run import known_options, pipeline
+from swift.run import known_options, pipeline, pipeline_order
 
 
 class Element:
@@ -55,7 +55,14 @@ class FakeEntryPoint:
 
 @pytest.fixture
 def all_filters(monkeypatch):
-    names = [*dict(pipeline.REQUIRED_FILTERS), "healthcheck", "proxy_logging", "memcache", "slo", "tempauth"]
+    names = [
+        *dict(pipeline_order.REQUIRED_FILTERS),
+        "healthcheck",
+        "proxy_logging",
+        "memcache",
+        "slo",
+        "tempauth",
+    ]
     distribution = types.SimpleNamespace(
         entry_points=[FakeEntryPoint(name, "paste.filter_factory") for name in names]
         + [FakeEntryPoint("proxy", "paste.app_factory"), FakeEntryPoint("object", "paste.app_factory")]

@@ -60,7 +60,7 @@ def row(key: str, at: Timestamp) -> dict[str, Any]:
 
 def passed(bucket: Bucket, **options: Any) -> Figures:
     figures = Figures()
-    with Timeout(20):
+    with Timeout(60):
         BucketPass(bucket, Rules(RULES), figures, lambda: None, lambda *_: None, 4, **options).run()
     return figures
 

@@ -196,7 +196,7 @@ def during(store: Store, first: Callable[[], str], then: Callable[[], str]) -> t
         go_on.wait()
 
     store.before_manifest = wait
-    with Timeout(20):
+    with Timeout(60):
         one = spawn(first)
         begun.wait()
         other = spawn(then)

@@ -17,7 +17,7 @@ def receiver(monkeypatch):
     monkeypatch.setattr(metrics, "_clients", {})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
-        sock.settimeout(5)
+        sock.settimeout(60)
         yield sock
 
 

@@ -33,7 +33,7 @@ class Running:
 
         self.thread = raw_threading.Thread(target=run, daemon=True)
         self.thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     def _on_done(self, served):
         method = served.environ["REQUEST_METHOD"]
@@ -44,7 +44,7 @@ class Running:
         return [record.getMessage() for record in self.records]
 
     def connect(self):
-        sock = raw_socket.create_connection(("127.0.0.1", self.port), 10)
+        sock = raw_socket.create_connection(("127.0.0.1", self.port), 60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
@@ -61,7 +61,7 @@ class Running:
 
     def stop(self):
         self.shut()
-        self.thread.join(10)
+        self.thread.join(60)
         assert not self.thread.is_alive()
 
 
@@ -88,7 +88,7 @@ def read_until(sock, end):
     return data
 
 
-def wait_for(condition, seconds=5):
+def wait_for(condition, seconds=60):
     """Poll until condition() is true; its last value."""
     limit = time.monotonic() + seconds
     while not condition() and time.monotonic() < limit:

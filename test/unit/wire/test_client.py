@@ -175,7 +175,7 @@ def test_a_call_that_fails_leaves_no_connection(pool):
 
 def test_who_wants_to_wait_longer_keeps_the_connection(pool):
     peer = Peer(b"")
-    call = called(peer, timeout=5)
+    call = called(peer, timeout=60)
     call.send()
     with pytest.raises(BackendTimeout):
         call.response(0.05, keep=True)
@@ -329,7 +329,7 @@ def test_a_server_that_refuses_a_body_is_not_believed_to_have_read_it(pool, stre
         """Reads the body before it answers; whether that is so, the client can't know."""
 
         def serve(self, stream):
-            stream.set_timeout(5)
+            stream.set_timeout(60)
             while True:
                 data = stream.recv(65536)
                 if not data:
@@ -370,7 +370,7 @@ def quick_reaper(monkeypatch):
 
 
 def until(condition):
-    with c.Timeout(5):
+    with c.Timeout(60):
         while not condition():
             c.sleep(0.01)
 
@@ -422,7 +422,7 @@ def test_heads_that_say_the_same_have_bodies_of_their_own():
     seen = []
     for _ in range(3):
         conn = pool.get("127.0.0.1", peer.port)
-        conn.send("GET", "/", b"", timeout=5)
+        conn.send("GET", "/", b"", timeout=60)
         response = conn.response(5)
         seen.append((response.get("x-a"), response.headers[-1], response.read_all(10)))
     assert seen == [("1", ("X-A", "1"), b"one"), ("1", ("X-A", "1"), b"two"), ("2", ("X-A", "2"), b"six")]
@@ -434,7 +434,7 @@ def test_a_bad_head_is_bad_each_time():
     pool = ConnectionPool()
     for _ in range(2):
         conn = pool.get("127.0.0.1", peer.port)
-        conn.send("GET", "/", b"", timeout=5)
+        conn.send("GET", "/", b"", timeout=60)
         with pytest.raises(BackendError):
             conn.response(5)
         conn.close()

@@ -1,12 +1,17 @@
 """The frame of the storage servers: what errors of the machine and of disks become."""
 
+import dataclasses
 import errno
 import logging
 
 import pytest
 
+from swift.core.concurrency import use_fast_hub
+from swift.telemetry.disk_watch import DiskWatch
 from swift.telemetry.log import Logger
 from swift.wire.storage import StorageServer
+
+use_fast_hub()
 
 
 class Server(StorageServer):
@@ -62,3 +67,23 @@ def test_what_is_logged_names_the_transaction_of_the_request_at_hand_and_no_othe
         server.respond({key: value for key, value in environ.items() if value}, lambda *args: None)
     assert [txn for _, txn in lines.lines] == ["tx1", "tx2", None, None]
     assert [text.endswith(f"(txn: {txn})") for text, txn in lines.lines] == [True, True, False, False]
+
+
+def test_a_storage_server_is_ready_with_one_disk_that_can_be_written_to(tmp_path):
+    server = Server(None)
+    assert server.not_ready() == []
+    server.disks = DiskWatch({"devices": str(tmp_path / "none")})
+    assert server.not_ready() == [f"no disks: {tmp_path / 'none'}: No such file or directory"]
+    server.disks = DiskWatch({"devices": str(tmp_path)})
+    assert server.not_ready() == [f"no disks: there is none in {tmp_path}"]
+    for name in ("sdb1", "sdb2"):
+        (tmp_path / name).mkdir()
+    server.disks = DiskWatch({"devices": str(tmp_path)})
+    assert server.not_ready() == ["no disks: sdb1 is not mounted", "no disks: sdb2 is not mounted"]
+    (tmp_path / "sdb2" / ".ismount").touch()
+    server.disks.look()
+    assert server.not_ready() == []
+    server.disks.seen["sdb2"] = dataclasses.replace(server.disks.seen["sdb2"], read_only=True)
+    assert server.not_ready()[1] == "no disks: sdb2 is read-only"
+    del server.disks.seen["sdb1"]
+    assert server.not_ready()[0] == "no disks: sdb1 does not answer"

@@ -690,7 +690,7 @@ def test_drain(start):
     assert server.thread.is_alive()
     release.append(1)
     assert b"hello" in read_all(busy)
-    server.thread.join(5)
+    server.thread.join(60)
     assert not server.thread.is_alive()
     idle.close()
     busy.close()
@@ -702,7 +702,7 @@ def test_drain_when_all_slots_are_taken(start):
         sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         read_until(sock, b"hello")
         server.shut()
-        server.thread.join(5)
+        server.thread.join(60)
         assert not server.thread.is_alive()
 
 
@@ -720,7 +720,7 @@ def test_clients_in_the_backlog_are_answered_at_a_stop(start):
     server = start(app, max_clients="2")
     server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
     assert all(read_all(sock).endswith(b"hello") for sock in waiting)
-    server.thread.join(5)
+    server.thread.join(60)
     assert not server.thread.is_alive()
 
 
@@ -731,7 +731,7 @@ def test_stop_from_within(start):
 
     server = start(app)
     assert b"Connection: close" in server.talk(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-    server.thread.join(5)
+    server.thread.join(60)
     assert not server.thread.is_alive()
 
 
