@@ -28,6 +28,7 @@ setup(
         ("share/swift/prometheus", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/prometheus/*"))),
         ("share/swift/grafana", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/grafana/*"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
+        ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
     ],
     install_requires=[
         "eventlet>=0.36",
@@ -67,6 +68,7 @@ setup(
             "kombu>=5.3",
             "boto3>=1.34",
             "requests>=2.28",
+            "pyyaml>=6.0",
             "playwright>=1.40",
             "axe-playwright-python>=0.1.4",
             "lxml-stubs>=0.5",

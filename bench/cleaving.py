@@ -24,7 +24,7 @@ import time
 
 import cluster as bench_cluster
 from reference_etc import write_starters
-from sharding import names_of
+from sharding import name_of
 
 from swift.container.broker import ContainerBroker
 from swift.core.hashing import hash_path, set_hash_config, storage_directory
@@ -42,12 +42,12 @@ CLIENT = (
 MOST_TURNS = 60
 
 
-def make_database(path: pathlib.Path, names: list[str]) -> None:
-    """A container's file with these names, as if they had been put in no order at all."""
+def make_database(path: pathlib.Path, rows: int) -> None:
+    """A container's file with that many names, as if they had been put in no order at all."""
     broker = ContainerBroker(str(path), account=ACCOUNT, container=CONTAINER)
     broker.create(Timestamp(1700000000).internal, 0)
     broker.update_metadata({"X-Container-Sysmeta-Sharding": ("True", Timestamp(1700000000).internal)})
-    stride = next(n for n in (7919, 7907, 7901) if len(names) % n)
+    stride = next(n for n in (7919, 7907, 7901) if rows % n)
     conn = sqlite3.connect(path)
     triggers = conn.execute(
         "SELECT name, sql FROM sqlite_master WHERE type='trigger' AND tbl_name='object'"
@@ -58,14 +58,17 @@ def make_database(path: pathlib.Path, names: list[str]) -> None:
     for kind, entries in (("TRIGGER", triggers), ("INDEX", index)):
         for name, _ in entries:
             conn.execute(f"DROP {kind} {name}")
-    conn.executemany(
+    digits = len(str(rows))
+    conn.execute(
         "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index)"
-        " VALUES (?, '1700000000.00000', 1, 'text/plain', ?, 0, 0)",
-        ((names[at * stride % len(names)], "0" * 32) for at in range(len(names))),
+        " WITH RECURSIVE c (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i + 1 < ?)"
+        f" SELECT printf('%0{digits}d/%0{digits}d', n / 30, n), '1700000000.00000', 1, 'text/plain', ?, 0, 0"
+        " FROM (SELECT i * ? % ? AS n FROM c)",
+        (rows, "0" * 32, stride, rows),
     )
     for _, sql in (*index, *triggers):
         conn.execute(sql)
-    conn.execute("INSERT OR REPLACE INTO policy_stat VALUES (0, ?, ?)", (len(names), len(names)))
+    conn.execute("INSERT OR REPLACE INTO policy_stat VALUES (0, ?, ?)", (rows, rows))
     conn.commit()
     conn.close()
 
@@ -202,9 +205,9 @@ def _proportional(group: int) -> float:
 class Writer:
     """Somebody who puts objects into the container all the time; `times`: (when, seconds)."""
 
-    def __init__(self, side: Side, names: list[str]) -> None:
+    def __init__(self, side: Side, rows: int) -> None:
         self.side = side
-        self.names = names
+        self.rows = rows
         self.times: list[tuple[float, float]] = []
         self.written: list[str] = []
         self.is_over = False
@@ -213,10 +216,11 @@ class Writer:
 
     def _run(self) -> None:
         token = self.side.cluster.token()
+        self.side.cluster.request("PUT", "/other", token)  # so that there is an account
         connection = http.client.HTTPConnection("127.0.0.1", self.side.cluster.port, timeout=60)
         number = 0
         while not self.is_over:
-            name = f"{self.names[number * 7919 % len(self.names)]}-{number}"
+            name = f"{name_of(number * 7919 % self.rows, self.rows)}-{number}"
             started = time.perf_counter()
             connection.request("PUT", f"/v1/{ACCOUNT}/{CONTAINER}/{name}", BODY, {"X-Auth-Token": token})
             answer = connection.getresponse()
@@ -236,10 +240,10 @@ class Writer:
         return f"p99 of writes {high:.1f} ms while sharders run, {low:.1f} ms else: {high / low:.2f} x (at most 2)"
 
 
-def run(side: Side, names: list[str], made: pathlib.Path, writes: bool) -> list[str]:
+def run(side: Side, rows: int, made: pathlib.Path, writes: bool) -> list[str]:
     """The lines of the report."""
     side.place(made)
-    writer = Writer(side, names) if writes else None
+    writer = Writer(side, rows) if writes else None
     busy = []
     servers = side.servers_processor()
     try:
@@ -262,10 +266,10 @@ def run(side: Side, names: list[str], made: pathlib.Path, writes: bool) -> list[
     if writer is not None:
         for node in bench_cluster.NODES:
             side.shard(node)
-    count, least = side.counted(), len(names) + len(writer.written if writer is not None else [])
+    count, least = side.counted(), rows + len(writer.written if writer is not None else [])
     assert writer is not None or count == least, (side.name, count, least)
     lines = [
-        f"{side.name}: {len(names)} rows cleaved in {side.seconds:.1f} s, {side.processor:.1f} s of the sharders' processors,"
+        f"{side.name}: {rows} rows cleaved in {side.seconds:.1f} s, {side.processor:.1f} s of the sharders' processors,"
         f" {servers:.1f} s of the servers', {side.peak:.0f} MiB at most in a sharder"
     ]
     if writer is not None:
@@ -294,12 +298,11 @@ def main() -> int:
         f"shrink_threshold = 1\nexpansion_limit = {per_shard}\nshard_scanner_batch_size = 1000\n"
         f"cleave_batch_size = {options.batch or 1000}\n"
     )
-    names = names_of(options.rows)
     (options.root / "made").mkdir(parents=True, exist_ok=True)
     made = options.root / "made" / "containers" / "0" / "000" / "made" / "made.db"
     seconds: dict[str, float] = {}
     try:
-        make_database(made, names)
+        make_database(made, options.rows)
         for number, (name, folder) in enumerate((("ours", options.ours), ("reference", options.reference))):
             if folder is None:
                 continue
@@ -307,7 +310,7 @@ def main() -> int:
             root.mkdir(parents=True)
             side = Side(name, folder, root, options.port + 50 * number, conf, options.writes)
             try:
-                for line in run(side, names, made, options.writes):
+                for line in run(side, options.rows, made, options.writes):
                     print(line, flush=True)
                 seconds[name] = side.seconds
             finally:

@@ -3,7 +3,7 @@
     python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--root FOLDER]
 
 Both sides get a cluster with the same rows, once in a container of their own and once in shards that are made by requests (nobody's sharder
-runs). Requests go in alternation; figures are medians of single requests on one connection, ratios are what counts.
+runs; what those take is cleaving.py's). Requests go in alternation; figures are medians of single requests on one connection, ratios are what counts.
 """
 
 from __future__ import annotations
@@ -152,10 +152,17 @@ class Side:
         return spent / len(names) * 1000
 
 
+NAME = "{0:0{2}d}/{1:0{2}d}"  # thirty in each folder
+
+
+def name_of(number: int, rows: int) -> str:
+    """One of that many names, in order."""
+    return NAME.format(number // 30, number, len(str(rows)))
+
+
 def names_of(rows: int) -> list[str]:
-    """That many names in order, thirty of them in each folder."""
-    digits = len(str(rows))
-    return [f"{at // 30:0{digits}d}/{at:0{digits}d}" for at in range(rows)]
+    """That many names in order."""
+    return [name_of(number, rows) for number in range(rows)]
 
 
 def _range(name: str, lower: str, upper: str, state: int, rows: int) -> dict[str, object]:

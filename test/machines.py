@@ -144,6 +144,7 @@ class Machines(Cluster):
         for path in [*map(self.conf, self.proxies), *self.layout.daemon_confs()]:
             text = path.read_text()
             for section, lines in self.options.items():
+                text = _without(text, section, lines)
                 text = re.sub(rf"(?m)^\[{re.escape(section)}\]\n(use = .*\n)?", rf"\g<0>{lines}\n", text)
             if self.quick:
                 text = text.replace("\ninterval = 30\n", "\ninterval = 3\n")
@@ -317,6 +318,15 @@ class _Connection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = self._machines.connect(self._place, (self.host, self.port), self.timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _without(text: str, section: str, lines: str) -> str:
+    """The text of a file without those options of a section that `lines` sets."""
+    head, mark, rest = text.partition(f"[{section}]\n")
+    body, bracket, others = rest.partition("\n[")
+    for line in lines.splitlines():
+        body = re.sub(rf"(?m)^{re.escape(line.partition(' = ')[0])} = .*(\n|$)", "", body)
+    return head + mark + body + bracket + others
 
 
 def _users(path: str) -> list[str]:

@@ -6,6 +6,8 @@ import collections
 import json
 from typing import Any
 
+from swift.container.shard_ranges import ACTIVE
+from swift.container.sharding import deciding
 from swift.container.sharding.sharder import ContainerSharder
 from test.replicas import Nodes
 
@@ -52,6 +54,29 @@ class Shards(Nodes):
                 node, "UPDATE", "/".join(at), "1700000000.00000", json.dumps(rows),
                 X_Backend_Storage_Policy_Index=0,
             ) == 202  # fmt: skip
+
+    def lose_a_range(self):
+        """The root forgets one of its shards."""
+        for broker in self.containers()[ROOT]:
+            lost = broker.other_shard_ranges()[1]
+            broker.merge_shard_ranges([{**lost, "deleted": 1, "timestamp": "1999000000.00000"}])
+
+    def overlap(self, names):
+        """The root has one shard too many, up to o0014, with rows of its own; its name."""
+        extra = f".shards_AUTH_a/c-{'0' * 32}-1700000001.00000-0"
+        cut = {"lower": "", "upper": "o0014", "object_count": 1}
+        item = {**deciding._found(extra, "1700000001.00000", cut), "state": ACTIVE}
+        for broker in self.containers()[ROOT]:
+            broker.merge_shard_ranges([item])
+        headers = {
+            "X-Backend-Storage-Policy-Index": "0",
+            "X-Container-Sysmeta-Shard-Quoted-Root": "AUTH_a/c",
+            "X-Container-Sysmeta-Sharding": "True",
+            "X-Backend-Auto-Create": "True",
+        }
+        assert self.sharder(0).asking.send(extra, [item], headers)
+        self.update(names, 3, at=tuple(extra.split("/")))
+        return extra
 
     def containers(self):
         """{(account, container): [broker]} of all that lie anywhere."""

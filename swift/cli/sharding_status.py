@@ -130,6 +130,9 @@ def made_of(told: Sequence[Told], now: float) -> dict[str, Any]:
         problems += [f"{where}: {text}" for text in _faults(sharding)]
         for entry in _entries(sharding, "sharding_in_progress", "all"):
             _note_progress(containers, entry, where, now, problems)
+        for entry in _entries(sharding, "orphaned_shards", "all"):
+            text = f"{entry.get('path')} has {entry.get('object_count')} objects that nobody lists: its root {entry.get('root')} is gone"
+            problems.append(f"{where}: {text}")
         for key, found in (("sharding_candidates", waiting), ("shrinking_candidates", shrinking)):
             for entry in _entries(sharding, key, "top"):
                 _note_candidate(found, entry)

@@ -23,6 +23,7 @@ KEPT_SECONDS = 5.0  # an answer, for all who look at the same time
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 HOST_SECONDS = 15.0
+ALL_SECONDS = 30.0  # in which hosts are begun with
 AT_ONCE = 64
 MOST_HOSTS = 1000
 MOST_SERVERS = 16  # of a host, whose life is looked at
@@ -55,7 +56,7 @@ class Nodes:
         self._swift_dir = swift_dir
         self._logger = logger
         self._told: dict[str, Any] = {}
-        self._asked = -KEPT_SECONDS
+        self._asked = float("-inf")
         self._turn = Semaphore(1)
 
     def told(self) -> dict[str, Any]:
@@ -71,7 +72,8 @@ class Nodes:
         hosts = _hosts(self._rings.devices())
         asked = sorted(hosts)[:MOST_HOSTS]
         pool = GreenPool(AT_ONCE)
-        found = list(pool.imap(self._host, asked, [hosts[ip] for ip in asked]))
+        end = began + ALL_SECONDS
+        found = list(pool.imap(lambda ip: self._host(ip, hosts[ip], end), asked))
         return {
             "time": clock.time(),
             "seconds": round(clock.monotonic() - began, 3),
@@ -80,10 +82,13 @@ class Nodes:
             "hosts_left_out": len(hosts) - len(asked),
         }
 
-    def _host(self, ip: str, devices: list[tuple[Server, dict[str, Any]]]) -> dict[str, Any]:
+    def _host(self, ip: str, devices: list[tuple[Server, dict[str, Any]]], end: float) -> dict[str, Any]:
         told: dict[str, Any] = {"ip": ip, "servers": [], "checks": {}, "devices": _places(devices)}
         servers = sorted({server for server, _ in devices}, key=lambda s: (KINDS.index(s.kind), s.port))
         told["servers_left_out"] = max(0, len(servers) - MOST_SERVERS)
+        if clock.monotonic() > end:
+            told["servers"] = [_told(servers[0], 0.0, "", "not asked, as others took too long")]
+            return told
         with Timeout(HOST_SECONDS, False):  # what was heard by then is told
             living = [server for server in servers[:MOST_SERVERS] if self._lives(server, told["servers"])]
             if living:
@@ -98,15 +103,8 @@ class Nodes:
     def _lives(self, server: Server, told: list[dict[str, Any]]) -> bool:
         began = clock.monotonic()
         answer, error = self._recon(server, "version")
-        told.append(
-            {
-                "kind": server.kind,
-                "port": server.port,
-                "milliseconds": round(1000 * (clock.monotonic() - began), 1),
-                "version": str(answer.get("version", "")) if isinstance(answer, dict) else "",
-                "error": error,
-            }
-        )
+        version = str(answer.get("version", "")) if isinstance(answer, dict) else ""
+        told.append(_told(server, clock.monotonic() - began, version, error))
         return not error
 
     def _look(self, server: Server, checks: Iterable[str], told: dict[str, Any]) -> None:
@@ -147,6 +145,16 @@ class Nodes:
             return None, f"{error.http_status or ''} {error.http_reason}".strip() or "no answer"
         except (BackendError, ValueError) as error:
             return None, str(error)[:200] or type(error).__name__
+
+
+def _told(server: Server, seconds: float, version: str, error: str) -> dict[str, Any]:
+    return {
+        "kind": server.kind,
+        "port": server.port,
+        "milliseconds": round(1000 * seconds, 1),
+        "version": version,
+        "error": error,
+    }
 
 
 def _hosts(

@@ -33,6 +33,7 @@ from swift.wire.storage import Environ, StartResponse, answer, is_true, timestam
 
 SMALL_BODY = MIN_BLOCK  # bytes; has one checksum block
 PIECE = 1 << 20
+FIRST_PIECE = 1 << 16
 
 _CRC = "HTTP_X_BACKEND_BODY_CRC32"
 _IF_CURRENT = environ_key(IF_CURRENT)
@@ -293,7 +294,9 @@ def _receive(server: ObjectService, upload: PlainUpload, new: NewObject, sums: _
     deadline = clock.monotonic() + server.max_upload_time
     longest = limits().max_file_size
     size = upload.length
-    buffer = memoryview(bytearray(PIECE if size is None else max(min(PIECE, size), 1)))
+    piece = PIECE if size is None else max(min(PIECE, size), 1)
+    # Not more than has come: many who send nothing must not cost a piece each.
+    buffer = memoryview(bytearray(min(piece, FIRST_PIECE)))
     filled = 0
     while True:
         count = upload.recv_into(buffer[filled:])
@@ -301,6 +304,8 @@ def _receive(server: ObjectService, upload: PlainUpload, new: NewObject, sums: _
         if filled == len(buffer) or (not count and filled):
             new.write(buffer[:filled])
             filled = 0
+            if len(buffer) < piece:
+                buffer = memoryview(bytearray(piece))
             if sums.length > longest:
                 raise Refused(413)
         if not count:

@@ -123,6 +123,34 @@ class BoundList:
         return [Namespace(*parts) for parts in zip(self.lowers, uppers, self.paths, strict=True)]
 
 
+def arranged(namespaces: Sequence[Namespace], reverse: bool = False) -> list[Namespace]:
+    """Namespaces as servers list them, cut such that none has names of another; forward, or if `reverse`, backward as they came.
+
+    Of several that have a name the first one counts: a shard that is being merged comes before the one that takes its rows. Where that one
+    has names before others that are being merged, too, it stands there a second time.
+    """
+    items = namespaces[::-1] if reverse else namespaces
+    lowest = [""] * len(items)  # of all lower bounds behind
+    for at in range(len(items) - 2, -1, -1):
+        behind = items[at + 1].lower
+        lowest[at] = behind if at == len(items) - 2 else min(behind, lowest[at + 1])
+    pieces: list[Namespace] = []
+    reached = ""
+    for at, item in enumerate(items):
+        if reached and item.upper and item.upper <= reached:
+            continue
+        if item.lower > reached and at < len(items) - 1 and lowest[at] < item.lower:
+            rest = items[at + 1 :]
+            other = next((o for o in rest if o.lower <= reached), None) or min(rest, key=lambda o: o.lower)
+            pieces.append(Namespace(max(other.lower, reached), item.lower, other.path))
+            reached = item.lower
+        pieces.append(Namespace(max(item.lower, reached), item.upper, item.path))
+        reached = item.upper
+        if not reached:
+            break
+    return pieces[::-1] if reverse else pieces
+
+
 def select(
     namespaces: Iterable[Namespace], marker: str = "", end_marker: str = "", reverse: bool = False
 ) -> list[Namespace]:

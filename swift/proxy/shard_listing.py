@@ -16,7 +16,7 @@ import orjson
 
 from swift.core.concurrency import kill, spawn
 from swift.proxy.listings import Fetch, Listing
-from swift.proxy.namespaces import Namespace
+from swift.proxy.namespaces import Namespace, arranged
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
 from swift.proxy.shard_directory import MAX_BODY, read_namespaces, sub_environ
@@ -341,7 +341,8 @@ class ShardListing:
                 answer, limit = self._not_in_shards(item, answer, limit)
             if answer.page is None:
                 assert answer.namespaces is not None
-                self._list(_within(item, answer.namespaces), (*expanded, item.path))
+                inner = arranged(answer.namespaces, self._query.reverse)
+                self._list(_within(item, inner), (*expanded, item.path))
                 return
             got = answer.page.count
             self._add(answer.page)

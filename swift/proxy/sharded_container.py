@@ -14,7 +14,7 @@ from swift.core.timestamp import Timestamp, http_date
 from swift.middleware.info import Asked, Info, container_key, get_container_info, is_success
 from swift.proxy.exchange import Exchange, Headers
 from swift.proxy.listings import Listing
-from swift.proxy.namespaces import Namespace, select
+from swift.proxy.namespaces import Namespace, arranged, select
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
 from swift.proxy.shard_directory import ShardDirectory, read_namespaces
@@ -119,12 +119,14 @@ class ShardedContainers:
             raise HTTPServiceUnavailable(request=exchange.request)
         is_whole = truthy(found.get("x-backend-override-shard-name-filter"))
         if not is_whole:
-            return items, 0
+            reverse = truthy(params.get("reverse"))
+            pieces = arranged(items, reverse)
+            return needed(pieces[::-1] if reverse else pieces, params), 0
         if found.get("x-backend-sharding-state") == "sharded":
             names = wsgi_to_str(exchange.account), wsgi_to_str(exchange.container or "")
             self._note(container_key(*names))
             self.directory.keep_listing(exchange.environ, *names, items, asked)
-        return needed(items, params), len(items)
+        return needed(arranged(items), params), len(items)
 
     def _note(self, key: str) -> None:
         self._seen[key] = None

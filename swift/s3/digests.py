@@ -7,6 +7,7 @@ and sends on.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 from collections import deque
 from collections.abc import Callable
@@ -31,8 +32,9 @@ class Check:
         self._digest: Digest | None = algorithm.make() if algorithm is not None else None
         self._length = 0
         self._submit: Callable[..., Call] | None = None
-        self._taken: deque[Call] = deque()
-        self._lying: dict[int, Call] = {}  # of the last piece that lies in a buffer, by its id
+        self._taken: deque[tuple[Call, int, int]] = (
+            deque()
+        )  # with where its piece lies: first and last address
 
     @property
     def is_needed(self) -> bool:
@@ -40,9 +42,12 @@ class Check:
 
     def release(self, buffer: memoryview) -> None:
         """Return when nothing that was taken lies in this buffer any more: it can be written to."""
-        call = self._lying.pop(id(buffer.obj), None)
-        while call in self._taken:
-            self._taken.popleft().wait()
+        if not self._taken:
+            return
+        first, last = _place(buffer)
+        waiting = [at for at, (_, begin, end) in enumerate(self._taken, 1) if begin < last and first < end]
+        if waiting:
+            self._wait(len(self._taken) - waiting[-1])
 
     def update(self, data: bytes | memoryview) -> None:
         """The next piece, which stays as it is; in a buffer that is to be written to again, until `release`."""
@@ -57,17 +62,15 @@ class Check:
             # Some at once, so that this core isn't woken for each of them.
             self._wait(MOST // 2)
         try:
-            call = self._submit(self._feed, data)
-            self._taken.append(call)
-            if isinstance(data, memoryview):
-                self._lying[id(data.obj)] = call
+            place = (0, 0) if isinstance(data, bytes) else _place(data)
+            self._taken.append((self._submit(self._feed, data), *place))
         except DeviceBusy:  # no thread can be had: here, after what came before
             self._wait(0)
             self._feed(data)
 
     def _wait(self, left: int) -> None:
         while len(self._taken) > left:
-            self._taken.popleft().wait()
+            self._taken.popleft()[0].wait()
 
     def _feed(self, data: bytes | memoryview) -> None:
         if self._hash is not None:
@@ -94,3 +97,11 @@ class Check:
                     f"The {self.algorithm.name.upper()} you specified did not match the calculated checksum.",
                 )
             self.value = value
+
+
+def _place(buffer: memoryview) -> tuple[int, int]:
+    """The address of its first byte, and that behind its last one."""
+    if not len(buffer):
+        return 0, 0
+    start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    return start, start + len(buffer)

@@ -112,6 +112,7 @@ class Connection(Answering):
                 scanned = 0
             end = buffer.find(b"\r\n\r\n", max(scanned - 3, 0)) if buffer else -1
             if end >= 0:
+                server.unfinished.pop(self, None)
                 self.buffer = buffer
                 stream.set_timeout(server.client_timeout)
                 return end
@@ -125,6 +126,7 @@ class Connection(Answering):
                     # One limit for the whole head from here on, however slowly it drips.
                     stream.set_deadline(server.client_timeout)
                 scanned = len(buffer)
+                server.unfinished.setdefault(self, clock.monotonic())
                 try:
                     data = stream.recv(HEAD_READ)
                 except TimeoutError:
@@ -170,6 +172,8 @@ class Connection(Answering):
             self.close_after = self._wants_close(environ)
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
             body = self._request_body(environ)
+            if not self._is_all_here(body):
+                server.uploads[self] = clock.monotonic(), body
         else:
             body = NO_BODY
         environ["wsgi.input"] = body
@@ -203,6 +207,8 @@ class Connection(Answering):
             error = caught
             self.close_after = True
             self._failed(environ, caught)
+        if body is not NO_BODY:
+            server.uploads.pop(self, None)
         if callbacks or server.on_done is not None:
             self._done(environ, body, error, start)
         if not body.done:
@@ -214,7 +220,7 @@ class Connection(Answering):
     def _enter(self, requests: Admission, body: RequestBody) -> Pass:
         """A place among the requests that are worked on. Raises Refused."""
         # A body that is still on its way comes at the client's pace: how long it takes says nothing of the work.
-        all_here = body.done or body.remaining is not None and body.remaining <= len(self.buffer)
+        all_here = self._is_all_here(body)
         must_wait = requests.taken >= requests.places
         place = requests.enter(all_here)
         if must_wait and self.stream.gone:
@@ -222,6 +228,9 @@ class Connection(Answering):
             place.leave()
             raise Refused(1)
         return place
+
+    def _is_all_here(self, body: RequestBody) -> bool:
+        return body.done or body.remaining is not None and body.remaining <= len(self.buffer)
 
     def _refuse_for_load(
         self, environ: dict[str, Any], body: RequestBody, retry_after: int, start: float

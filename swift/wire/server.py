@@ -38,7 +38,13 @@ _TURN_AWAY_SECONDS = 1.0
 _MOST_TLS_TURNED_AWAY = 32
 # A connection that has been quiet for less may have its request on its way.
 LEAST_IDLE_SECONDS = 1.0
+# A handshake, or the head of a request, that has begun so long ago and is still not at its end gives way.
+LEAST_UNFINISHED_SECONDS = 3.0
 _IDLE_LOOKS = 16
+# So does a body that comes for so long already and not even at this rate (bytes a second).
+LEAST_UPLOAD_SECONDS = 30.0
+LEAST_UPLOAD_RATE = 512.0
+_UPLOAD_LOOKS = 64
 
 
 class Server(Serving):
@@ -178,13 +184,33 @@ class Server(Serving):
                 self._turned_away -= 1
 
     def _make_room(self) -> bool:
-        """Make room, if there is somebody: who has not asked for anything for longest loses his connection. Not one whose next request is on its way."""
+        """Make room, if there is somebody who holds a place for nothing; returns True if he has lost his connection.
+
+        Who has not asked for anything for longest, whose next request is not on its way; then who does not come to the end of his
+        question, or of his upload.
+        """
         now = clock.monotonic()
-        for connection, since in list(islice(self.idle.items(), _IDLE_LOOKS)):
-            if now - since < LEAST_IDLE_SECONDS:
+        for waiting, least in ((self.idle, LEAST_IDLE_SECONDS), (self.unfinished, LEAST_UNFINISHED_SECONDS)):
+            for connection, since in list(islice(waiting.items(), _IDLE_LOOKS)):
+                if now - since < least:
+                    break
+                if connection.stream.is_quiet():
+                    del waiting[connection]
+                    connection.stream.close()
+                    return True
+        return self._end_a_crawl(now)
+
+    def _end_a_crawl(self, now: float) -> bool:
+        for connection, (since, body) in list(islice(self.uploads.items(), _UPLOAD_LOOKS)):
+            seconds = now - since
+            if seconds < LEAST_UPLOAD_SECONDS:
                 break
-            if connection.stream.is_quiet():
-                del self.idle[connection]
+            # Behind the others, so that all are looked at.
+            self.uploads[connection] = self.uploads.pop(connection)
+            # Where we are the ones who are waited for, it is not the client who is slow.
+            ours = body.done or body.expecting or connection.head_sent or not connection.stream.is_quiet()
+            if not ours and body.received < LEAST_UPLOAD_RATE * seconds:
+                del self.uploads[connection]
                 connection.stream.close()
                 return True
         return False
@@ -198,10 +224,9 @@ class Server(Serving):
             base = base_environ(peer, sock.getsockname(), "http")
             connection = Connection(self, stream, base)
             if self._door is not None:
-                # Until then it is one of those who want nothing.
-                self.idle[connection] = clock.monotonic()
+                self.unfinished[connection] = clock.monotonic()
                 stream = connection.stream = self._door.accept(stream, self.client_timeout)
-                self.idle.pop(connection, None)
+                self.unfinished.pop(connection, None)
                 if isinstance(stream, TlsStream):
                     base["wsgi.url_scheme"] = "https"
             connection.run()
@@ -213,6 +238,8 @@ class Server(Serving):
         finally:
             if connection is not None:
                 self.idle.pop(connection, None)
+                self.unfinished.pop(connection, None)
+                self.uploads.pop(connection, None)
             if stream is None:
                 sock.close()
             else:

@@ -65,6 +65,9 @@ class Serving:
         self.closing_idle = False
         # Connections without a request → since when, the longest idle first.
         self.idle: dict[Any, float] = {}
+        # Those whose handshake or head has begun and is not at its end → since when; those with a body that still comes → (since when, the body).
+        self.unfinished: dict[Any, float] = {}
+        self.uploads: dict[Any, tuple[float, Any]] = {}
         watch_weakly(self, _look)
         _servers.add(self)
         self._next_report = 0.0

@@ -15,10 +15,11 @@ import time
 from collections import Counter
 
 from swift.cli.saio_layout import DAEMONS
-from test.long_run import schedule
+from test.long_run import schedule, sharded
 from test.long_run.clients import Client, Notes
 from test.long_run.faults import Breaker, possible
 from test.long_run.replicas import Found, Replicas
+from test.long_run.sharded import Sharded
 from test.machines import Machines
 
 CONTAINERS = {"gold": ["/gold-a", "/gold-b"], "ec42": ["/ec42-a"]}
@@ -50,6 +51,9 @@ class LongRun:
         self.settling: list[float] = []
         self.last_wrong = ""  # what took longest to become whole in this round
         self.replicas = Replicas(machines, self.policies, self.rebuilds)
+        if args.sharding:
+            ring = self.replicas.rings["container"]
+            self.replicas.sharded = Sharded(machines, list(self.policies), ring)
 
     def prepare(self) -> None:
         for container, index in self.policies.items():
@@ -70,6 +74,8 @@ class LongRun:
             Client(self.machines, self.notes, list(self.policies), stream, (number * 100 + client) * 100_000)
             for client, stream in enumerate(streams)
         ]
+        if self.replicas.sharded is not None:
+            self.replicas.sharded.switch(number)
         for client in clients:
             client.start()
         try:
@@ -133,12 +139,15 @@ class LongRun:
             self.last_wrong = wrong[0]
             time.sleep(1)
         self.settling.append(took)
+        if self.replicas.sharded is not None:
+            self.replicas.sharded.note_states()
         for text in wrong:
             self.notes.complain(f"{took:.0f} s later: {text}")
         for item, there in found.items():
             self.notes.keys[item].settle(there.seen)
 
     def report(self, seconds: float) -> dict[str, object]:
+        shards = self.replicas.sharded
         requests = {k: v for k, v in self.notes.counts.items() if k.split()[0].isupper()}
         return {
             "seed": self.seed,
@@ -152,6 +161,7 @@ class LongRun:
             "behind while it was broken": {k: self.notes.counts[k] for k in ("old", "missed")},
             "longest request": {k: round(v, 1) for k, v in sorted(self.notes.longest.items())},
             "seconds until all was whole": [round(took) for took in self.settling],
+            "replicas by state at the end of rounds": shards.states if shards is not None else {},
             "not tried here": self.machines.lacks,
             "wrong": len(self.notes.wrong),
         }
@@ -175,6 +185,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--disks", choices=("xfs", "folder"), default="xfs")
     parser.add_argument("--on-loopback", action="store_true", help="no network of its own")
+    parser.add_argument(
+        "--sharding", action="store_true", help="containers are split, merged and put together again"
+    )
     parser.add_argument("--keep", action="store_true", help="do not remove the folder")
     args = parser.parse_args(argv)
     if args.seed is None:
@@ -197,7 +210,8 @@ def main(argv: list[str] | None = None) -> int:
     home = pathlib.Path(tempfile.mkdtemp(prefix="swift-long-run-"))
     say(f"seed {args.seed} (python -m test.long_run --seed {args.seed}), in {home}")
     began = time.monotonic()
-    machines = Machines(home / "saio", args.disks, not args.on_loopback, OPTIONS, quick=True)
+    options = {**OPTIONS, "container-sharder": sharded.OPTIONS} if args.sharding else OPTIONS
+    machines = Machines(home / "saio", args.disks, not args.on_loopback, options, quick=True)
     machines.trusts_everybody = True
     for text in machines.lacks:
         say(f"left out: {text}")

@@ -24,6 +24,7 @@ from test.long_run.clients import Notes, read_answer
 from test.long_run.history import Seen
 from test.long_run.leftovers import sort_out
 from test.long_run.schedule import KEYS
+from test.long_run.sharded import Sharded
 from test.machines import Machines
 
 ACCOUNT = "AUTH_test"
@@ -43,6 +44,7 @@ class Replicas:
 
     def __init__(self, machines: Machines, policies: dict[str, int], rebuilds: bool) -> None:
         self.machines = machines
+        self.sharded: Sharded | None = None  # who looks at containers that may be in shards
         self.policies = policies
         self.rebuilds = rebuilds
         etc = str(machines.layout.etc)
@@ -192,6 +194,9 @@ class Replicas:
             }
             size = sum(int(row[0]) for row in rows.values())
             totals[container.strip("/")] = [len(rows), size]
+            if self.sharded is not None:
+                wrong += self.sharded.listing(container, rows, [len(rows), size])
+                continue
             part, nodes = self.rings["container"].get_nodes(ACCOUNT, container.strip("/"))
             for node in nodes:
                 wrong += self._listing(node, part, container, rows, [len(rows), size])

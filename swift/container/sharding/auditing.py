@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from swift.core import clock
 from swift.core.timestamp import Timestamp, normalize_timestamp
+from swift.engine.fault_points import fault_point
 
 from .. import shard_ranges
 from ..broker import ContainerBroker
@@ -90,20 +91,25 @@ def _audit_shard(visit: Visit) -> bool:
         visit.logger.warning("Audit warnings for shard %s (%s): unable to get shard ranges from root %s", visit.broker.path, visit.path, visit.root)  # fmt: skip
     own = visit.own()
     if _is_orphan(visit, own, found):
-        visit.logger.warning("%s is a shard of %s, which is gone", visit.path, visit.root)
-        own = change.deleted(change.in_state(own, SHRUNK), change.now())
-        visit.store(own)
+        rows = 0 if visit.run(visit.broker.empty) else visit.run(visit.broker.info)["object_count"]
+        if rows:
+            visit.sharder.name_orphan(visit, rows)
+        else:
+            visit.logger.warning("%s is a shard of %s, which is gone", visit.path, visit.root)
+            own = change.deleted(change.in_state(own, SHRUNK), change.now())
+            visit.store(own)
+            fault_point("shard:audit:orphan_stored")
     visit.run(_delete_if_over, visit, own)
     return True
 
 
 def _is_orphan(visit: Visit, own: ShardRange, found: Fetched) -> bool:
-    """All replicas of the root's partition say that there is no root, for long already, and the shard holds nothing."""
+    """All replicas of the root's partition say that there is no root, for long already."""
     replicas = len(visit.asking.ring.get_part_nodes(visit.asking.ring.get_part(*visit.root.split("/", 1))))
     if found.answered or found.missing < replicas or own["deleted"]:
         return False
     newest = max(own["timestamp"], own["meta_timestamp"], own["state_timestamp"])
-    return float(Timestamp(newest)) < clock.time() - visit.reclaim_age and bool(visit.run(visit.broker.empty))
+    return float(Timestamp(newest)) < clock.time() - visit.reclaim_age
 
 
 def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
@@ -111,6 +117,7 @@ def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
     mine = [item for item in ranges if item["name"] == own["name"]]
     if mine:
         visit.store(*mine)
+        fault_point("shard:audit:own_stored")
         own = visit.own()
     rest = [item for item in ranges if item["name"] != own["name"]]
     children = [item for item in rest if family.is_child_of(item["name"], own["name"])]
@@ -152,6 +159,7 @@ def _take_acceptors(visit: Visit, own: ShardRange, acceptors: list[ShardRange]) 
         return
     names = {item["name"] for item in standing} | set(existing)
     visit.store(*(item for item in acceptors if item["name"] in names))
+    fault_point("shard:audit:acceptors_stored")
 
 
 def _delete_if_over(visit: Visit, own: ShardRange) -> None:

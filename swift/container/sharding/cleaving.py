@@ -66,6 +66,7 @@ def move_ahead(visit: Visit) -> bool:
         upper = min((u for u in (item["upper"], own["upper"]) if u), default="")
         rows = source._replace(lower=lower, upper=upper)
         moving.move(rows, shard, visit.options.row_batch, run)
+        fault_point("shard:ahead:moved")
         if not visit.replicate_shard(spot, visit.sharder.old_quorum):
             visit.error = f"too few replicas of {item['name']} answer"
             visit.logger.warning("%s is not merged yet: %s", visit.path, visit.error)

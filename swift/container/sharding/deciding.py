@@ -221,6 +221,7 @@ def mend(visit: Visit) -> None:
         heir = {**heir, "timestamp": when, "reported": 0}
         visit.logger.warning("%s: nothing holds %r-%r, %s takes it", visit.path, *gap, heir["name"])
         visit.store(heir)
+        fault_point("shard:mend:heir_stored")
         visit.asking.send(heir["name"], [heir])
         return
     paths = repair.find_paths(others, own)
@@ -230,4 +231,6 @@ def mend(visit: Visit) -> None:
         donor = change.forced(item, SHRINKING, when)
         visit.logger.warning("%s: %s overlaps others and gives them its rows", visit.path, item["name"])
         visit.store(donor)
+        fault_point("shard:mend:donor_stored")
         visit.asking.send(item["name"], [donor, *heirs])
+        fault_point("shard:mend:donor_told")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from swift.core import clock
+from swift.core.timestamp import Timestamp
+
+MOST_ORPHANS = 100  # that are told of
 
 CATEGORIES: dict[str, tuple[str, ...]] = {
     "visited": ("attempted", "success", "failure", "skipped", "completed"),
@@ -38,7 +42,7 @@ class ShardingFigures:
         self.sharding_candidates: list[dict[str, Any]] = []
         self.shrinking_candidates: list[dict[str, Any]] = []
         self.in_progress: dict[str, dict[str, Any]] = {}
-        self.waiting: dict[str, str] = {}
+        self.orphans: list[dict[str, Any]] = []
 
     def count(self, category: str, key: str, number: int = 1) -> None:
         """One of CATEGORIES goes up."""
@@ -64,7 +68,24 @@ class ShardingFigures:
             "sharding_candidates": self._top(self.sharding_candidates, "object_count"),
             "shrinking_candidates": self._top(self.shrinking_candidates, "compactible_ranges"),
             "sharding_in_progress": {"all": list(self.in_progress.values())},
+            "orphaned_shards": {"found": len(self.orphans), "all": self.orphans[:MOST_ORPHANS]},
         }
+
+    def show(self) -> None:
+        """Levels for StatsD and Prometheus: how much is under way on this node, and how long it may still take."""
+        moving = [entry for entry in self.in_progress.values() if entry.get("db_state") != "sharded"]
+        now = clock.time()
+        for name, value in (
+            ("sharding_in_progress", len(moving)),
+            ("sharding_ranges_done", sum(entry.get("ranges_done", 0) for entry in moving)),
+            ("sharding_ranges_todo", sum(entry.get("ranges_todo", 0) for entry in moving)),
+            ("sharding_seconds_left", round(max((_seconds_left(entry, now) for entry in moving), default=0))),
+            ("sharding_errors", sum(bool(entry.get("error")) for entry in moving)),
+            ("sharding_candidates", len(self.sharding_candidates)),
+            ("shrinking_candidates", len(self.shrinking_candidates)),
+            ("orphaned_shards", len(self.orphans)),
+        ):
+            self.metrics.gauge(name, value)
 
     def _top(self, candidates: list[dict[str, Any]], key: str) -> dict[str, Any]:
         ordered = sorted(candidates, key=lambda item: item[key], reverse=True)
@@ -79,3 +100,9 @@ class ShardingFigures:
         for category, counts in self.counts.items():
             text = " ".join(f"{key}:{value}" for key, value in counts.items())
             logger.info("Since %s %s - %s", since, category, text)
+
+
+def _seconds_left(entry: Mapping[str, Any], now: float) -> float:
+    """That a replica may still need at the pace that it had, 0 if nobody can say."""
+    done, todo, epoch = entry.get("ranges_done", 0), entry.get("ranges_todo", 0), entry.get("epoch")
+    return max(now - float(Timestamp(epoch)), 0.0) * todo / done if done and epoch else 0.0

@@ -164,9 +164,11 @@ class ContainerSharder(ContainerReplicator):
     def _show_sharding(self, figures: ShardingFigures) -> None:
         while True:
             sleep(SHOW_SECONDS)
+            figures.show()
             recon_cache.dump({"sharding_stats": {"sharding": figures.recon()}}, self.recon_file, self.logger)
 
     def _dump(self, figures: ShardingFigures, started: float) -> None:
+        figures.show()
         now = clock.time()
         stats = {**self._replication.recon()["replication_stats"], "start": started}
         found = {
@@ -360,13 +362,25 @@ class ContainerSharder(ContainerReplicator):
         visit.figures.in_progress[visit.broker.path] = told
         self._warn_if_slow(visit, told)
 
+    def name_orphan(self, visit: Visit, rows: int) -> None:
+        """Tell of a shard whose root is gone while it has rows that nobody lists; in the log not each time."""
+        visit.figures.orphans.append({"path": visit.path, "root": visit.root, "object_count": rows})
+        if self._is_to_be_said(("orphan", visit.broker.path)):
+            text = "%s has %d objects that nobody lists: its root %s is gone from all its disks (%s)"
+            visit.logger.warning(text, visit.path, rows, visit.root, visit.broker.path)
+
+    def _is_to_be_said(self, key: tuple[str, str]) -> bool:
+        """Returns True once in `periodic_warnings_interval`."""
+        if clock.monotonic() - self._warned.get(key, -self.warnings_interval) < self.warnings_interval:
+            return False
+        self._warned[key] = clock.monotonic()
+        return True
+
     def _warn_if_slow(self, visit: Visit, told: Mapping[str, Any]) -> None:
         since = float(Timestamp(told["epoch"])) if told.get("epoch") else clock.time()
         if told["db_state"] == SHARDED or clock.time() - since < self.sharding_timeout:
             return
-        key = ("slow", visit.broker.path)
-        if clock.monotonic() - self._warned.get(key, -self.warnings_interval) >= self.warnings_interval:
-            self._warned[key] = clock.monotonic()
+        if self._is_to_be_said(("slow", visit.broker.path)):
             text = "Cleaving has not completed in %.2f seconds since %s. DB state: %s, DB path: %s"
             visit.logger.warning(
                 text, clock.time() - since, told["epoch"], told["db_state"], visit.broker.path

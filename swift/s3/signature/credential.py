@@ -57,6 +57,10 @@ class Credential:
         token: str | None = None,
         other: bytes | None = None,
     ) -> None:
+        """Raises S3Error for an access key that is no text: nobody can have it, and no account can be asked for by it."""
+        if not access_key.isprintable():
+            shown = access_key.encode("ascii", "backslashreplace").decode()
+            raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=shown)
         self.access_key = access_key
         self.signature = signature
         self.string_to_sign = string_to_sign

@@ -87,6 +87,15 @@ def test_what_is_wrong_is_told():
         assert part in text
 
 
+def test_shards_without_a_root_are_told():
+    lost = {"path": ".shards_AUTH_test/c-0", "root": "AUTH_test/c", "object_count": 7}
+    _, text = said(Told("1:6201", document(orphaned_shards={"found": 1, "all": [lost]})))
+    assert (
+        "PROBLEM 1:6201: .shards_AUTH_test/c-0 has 7 objects that nobody lists: its root AUTH_test/c is gone"
+        in text
+    )
+
+
 def test_candidates():
     big = entry(container="big", object_count=5000000)
     report, text = said(

@@ -176,6 +176,23 @@ def test_there_is_an_end_to_hosts_and_servers(network, monkeypatch):
     assert len({key[:2] for key in answers.asked}) == 3 * module.MOST_SERVERS
 
 
+def test_a_cluster_that_is_away_is_not_asked_for_ever(network, monkeypatch):
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    now = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+
+    class Slow(Answers):
+        def __call__(self, *args, **options):
+            now[0] += 10
+            raise refused(reason="timed out")
+
+    monkeypatch.setattr(direct, "call", Slow({}))
+    hosts = told(*(("object", device(f"10.0.0.{host}", 6200, "a")) for host in range(20)))["hosts"]
+    errors = [host["servers"][0]["error"] for host in hosts]
+    assert errors[:2] == ["timed out"] * 2
+    assert errors[5:] == ["not asked, as others took too long"] * 15
+
+
 # -- rings
 
 

@@ -1,5 +1,7 @@
 """Who decides where a container is cut, also when disks are away; and what is mended without anybody."""
 
+import json
+import pathlib
 import shutil
 
 import pytest
@@ -190,9 +192,7 @@ def test_a_gap_goes_to_a_neighbour(nodes, monkeypatch):
     nodes.make()
     nodes.update(names(45))
     until_done(nodes)
-    for broker in nodes.containers()[ROOT]:
-        lost = broker.other_shard_ranges()[1]
-        broker.merge_shard_ranges([{**lost, "deleted": 1, "timestamp": "1999000000.00000"}])
+    nodes.lose_a_range()
     mended(nodes, monkeypatch)
     assert nodes.listing() == names(45)
 
@@ -201,18 +201,8 @@ def test_of_shards_that_overlap_the_best_sequence_stays(nodes, monkeypatch):
     nodes.make()
     nodes.update(names(45))
     until_done(nodes)
-    found = nodes.containers()
     nodes.shard()
-    extra = f".shards_AUTH_a/c-{'0' * 32}-1700000001.00000-0"
-    item = {
-        **deciding._found(extra, "1700000001.00000", {"lower": "", "upper": "o0014", "object_count": 1}),
-        "state": ACTIVE,
-    }
-    for broker in found[ROOT]:
-        broker.merge_shard_ranges([item])
-    headers = {"X-Backend-Storage-Policy-Index": "0", "X-Container-Sysmeta-Shard-Quoted-Root": "AUTH_a/c", "X-Container-Sysmeta-Sharding": "True", "X-Backend-Auto-Create": "True"}  # fmt: skip
-    assert nodes.sharder(0).asking.send(extra, [item], headers)
-    nodes.update(["o0003x", "o0012x"], 3, at=tuple(extra.split("/")))
+    extra = nodes.overlap(["o0003x", "o0012x"])
     mended(nodes, monkeypatch)
     assert nodes.listing() == sorted([*names(45), "o0003x", "o0012x"])
     assert all(
@@ -254,3 +244,29 @@ def test_an_empty_shard_without_a_root_is_deleted(nodes):
         for node in sorted(nodes.running):
             nodes.sharder(node, reclaim_age="0").run_once()
     assert all(broker.is_deleted() for broker in nodes.containers()[shard])
+
+
+def test_a_shard_with_rows_and_without_a_root_is_named_and_stays(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    shard = next(name for name in nodes.containers() if name[1].endswith("-0"))
+    for broker in nodes.containers()[ROOT]:
+        shutil.rmtree(broker.directory)
+    told, levels = set(), {}
+    for node in sorted(nodes.running):
+        sharder = nodes.sharder(node, reclaim_age="0")
+        sharder.metrics.gauge = levels.__setitem__
+        for _ in range(2):
+            sharder.run_once()
+        recon = json.loads(pathlib.Path(sharder.recon_file).read_text())["sharding_stats"]["sharding"]
+        orphans = recon["orphaned_shards"]
+        assert orphans["found"] == len(orphans["all"]) == levels["orphaned_shards"]
+        told |= {(entry["path"], entry["root"], entry["object_count"]) for entry in orphans["all"]}
+    brokers = nodes.containers()[shard]
+    assert ("/".join(shard), "AUTH_a/c", brokers[0].info()["object_count"]) in told
+    assert all(not broker.is_deleted() and broker.get_objects(1) for broker in brokers)
+    lines = [
+        line for line in nodes.logger.lines if "objects that nobody lists" in line and "/".join(shard) in line
+    ]
+    assert len(lines) == len(brokers), lines

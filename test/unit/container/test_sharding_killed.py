@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import textwrap
 
 import pytest
 
+from swift.container.shard_ranges import ACTIVE
+from swift.container.sharding import deciding
 from swift.core import swift_dir
 from swift.core.concurrency import sleep
 from test.shards import OPTIONS, ROOT, Shards, names, until_done
@@ -18,10 +21,13 @@ CHILD = textwrap.dedent(
     import json, sys
     from swift.core.concurrency import patch
     patch()
+    from swift.container.sharding import deciding
     from swift.container.sharding.sharder import ContainerSharder
     from swift.core import swift_dir
     from swift.ring.lookup import Ring
     from test.replicas import QuietLogger
+    if len(sys.argv) > 2:
+        deciding.REPAIR_AGE = float(sys.argv[2])
     for conf in json.loads(sys.argv[1]):
         swift_dir.use(conf["swift_dir"])
         ContainerSharder(conf, QuietLogger(), Ring(conf["swift_dir"], "container")).run_once()
@@ -64,11 +70,11 @@ def nodes(tmp_path, monkeypatch):
     made.stop()
 
 
-def pass_killed_at(nodes, point):
-    """One pass in a process that dies at the point; returns False if it did not come there."""
-    confs = [{**nodes.conf(node), **OPTIONS} for node in sorted(nodes.running)]
+def pass_killed_at(nodes, point, *words, **conf):
+    """One pass in a process that dies at the point; returns False if it did not come there. `words`: the age for mending."""
+    confs = [{**nodes.conf(node), **OPTIONS, **conf} for node in sorted(nodes.running)]
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(confs)],
+        [sys.executable, "-c", CHILD, json.dumps(confs), *words],
         env={**os.environ, "SWIFT_FAULT_POINT": point},
         stderr=subprocess.PIPE,
     )
@@ -115,3 +121,64 @@ def test_while_shards_are_merged(nodes):
         nodes.shard()
         assert nodes.listing() == names(25)
     assert {broker.db_state() for broker in nodes.containers()[ROOT]} == {"collapsed"}
+
+
+def passes(nodes, count, **conf):
+    for _ in range(count):
+        for node in sorted(nodes.running):
+            nodes.sharder(node, **conf).run_once()
+
+
+def test_while_a_gap_is_mended(nodes, monkeypatch):
+    monkeypatch.setattr(deciding, "REPAIR_AGE", -1)
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    nodes.lose_a_range()
+    for point in ("shard:mend:heir_stored", "shard:audit:own_stored"):
+        assert any(pass_killed_at(nodes, point, "-1") for _ in range(4)), point
+    passes(nodes, 6)
+    assert nodes.listing() == names(45)
+    assert {item["state"] for broker in nodes.containers()[ROOT] for item in broker.other_shard_ranges()} == {
+        ACTIVE
+    }
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        ("shard:mend:donor_stored", "shard:ahead:moved"),
+        ("shard:mend:donor_told", "shard:audit:acceptors_stored"),
+    ],
+)
+def test_while_an_overlap_is_mended(nodes, monkeypatch, points):
+    monkeypatch.setattr(deciding, "REPAIR_AGE", -1)
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    nodes.shard()
+    extra = nodes.overlap(["o0003x", "o0012x"])
+    for point in points:
+        assert any(pass_killed_at(nodes, point, "-1") for _ in range(6)), point
+    passes(nodes, 8)
+    assert nodes.listing() == sorted([*names(45), "o0003x", "o0012x"])
+    for broker in nodes.containers()[ROOT]:
+        assert {(item["state"], item["name"] == extra) for item in broker.other_shard_ranges()} == {
+            (ACTIVE, False)
+        }
+
+
+def test_while_an_orphan_goes(nodes):
+    nodes.make()
+    nodes.update(names(45))
+    until_done(nodes)
+    shard = next(name for name in nodes.containers() if name[1].endswith("-0"))
+    broker = nodes.containers()[shard][0]
+    nodes.update([row["name"] for row in broker.get_objects(100)], 5, deleted=1, at=shard)
+    for broker in nodes.containers()[ROOT]:
+        shutil.rmtree(broker.directory)
+    assert any(pass_killed_at(nodes, "shard:audit:orphan_stored", reclaim_age="0") for _ in range(3))
+    passes(nodes, 2, reclaim_age="0")
+    assert all(broker.is_deleted() for broker in nodes.containers()[shard])
+    others = [found for name, found in nodes.containers().items() if name != shard]
+    assert sum(len(found[0].get_objects(100)) for found in others) == 45 - 10

@@ -10,7 +10,7 @@ from proxy_backends import CONTAINER_HEADERS, Cluster, Reply, none_left_connecte
 
 from swift.cache.local_cache import LocalCache
 from swift.middleware.info import PROCESS_CACHE, container_key
-from swift.proxy.namespaces import BoundList, Namespace, parse, select
+from swift.proxy.namespaces import BoundList, Namespace, arranged, parse, select
 
 # -- bound lists -----------------------------------------------------------------------------------------------------------
 
@@ -219,6 +219,59 @@ def test_the_listing_of_shards_is_that_of_one_container(
     shared.request("HEAD", "/v1/a/c", environ=environ)
     for _ in range(2):
         assert entries(shards.list(environ, **params)) == expected
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    names=st.sets(TEXT, min_size=3, max_size=30),
+    bounds=st.sets(TEXT, min_size=2, max_size=6),
+    moved=st.lists(st.none() | st.integers(0, 9), min_size=2, max_size=4),
+    params=st.fixed_dictionaries(
+        {},
+        optional={
+            "delimiter": st.just("/"),
+            "marker": TEXT,
+            "end_marker": TEXT,
+            "reverse": st.just("true"),
+            "limit": st.integers(1, 12),
+        },
+    ),
+    whole=st.booleans(),
+    inner=st.booleans(),
+)
+def test_the_listing_while_shards_are_merged(shared, names, bounds, moved, params, whole, inner):
+    """Several give their rows to the one behind them: `moved` says how many each has given, None: all, so that it is gone."""
+    PROCESS_CACHE.changed(container_key("a", "c"))
+    shards = Shards(shared)
+    shards.split(names, sorted(bounds))
+    parts = shards.parts["a/c"]
+    donors = parts[: min(len(moved), len(parts) - 1)]
+    taker = parts[len(donors)]
+    parts[len(donors)] = Namespace("", taker.upper, taker.path)
+    for donor, count in zip(donors, moved, strict=False):
+        given = sorted(shards.rows[donor.path])[:count]
+        shards.rows[taker.path] = shards.rows[taker.path] | set(given)
+        if count is None:
+            parts.remove(donor)
+    if inner:
+        shards.parts[".shards_a/c-split"] = parts
+        shards.parts["a/c"] = [Namespace("", "", ".shards_a/c-split")]
+    if not whole:
+        shards.states["a/c"] = "sharding"
+    assert entries(shards.list(**params)) == listed(names, params)
+
+
+def test_names_of_several_are_of_the_first():
+    parts = [
+        Namespace("b", "d", "a/2"),
+        Namespace("", "f", "a/3"),
+        Namespace("f", "h", "a/4"),
+        Namespace("i", "", "a/5"),
+    ]
+    wanted = [("", "b", "a/3"), ("b", "d", "a/2"), ("d", "f", "a/3"), ("f", "h", "a/4"), ("i", "", "a/5")]
+    assert [tuple(part) for part in arranged(parts)] == wanted
+    assert [tuple(part) for part in arranged(parts[::-1], reverse=True)] == wanted[::-1]
+    assert arranged([]) == [] and arranged(parts[1:2]) == parts[1:2]
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,33 @@ class Late:
         self.function(self.data)
 
 
+def test_nobody_waits_for_what_lies_elsewhere(monkeypatch):
+    waited = []
+
+    class Call(Late):
+        def wait(self):
+            waited.append(self.data.tobytes())
+            super().wait()
+
+    monkeypatch.setattr(digests, "lane", lambda: Call)
+    data = memoryview(bytearray(WHOLE[: 1 << 20]))
+    check = Check(hashlib.sha256(WHOLE[: 1 << 20] + bytes(range(256)) * 512).hexdigest(), None, None)
+    check.update(data)
+    buffer = memoryview(bytearray(range(256)) * 512)
+    check.update(buffer[:65536])
+    check.update(buffer[65536:])
+    waited.clear()
+    check.release(memoryview(bytearray(10)))
+    check.release(buffer[:0])
+    assert waited == []
+    check.release(buffer[:100])
+    assert len(waited) == 2  # with what came before it
+    check.release(buffer[65535:])
+    assert len(waited) == 3
+    check.end()
+    assert len(waited) == 3
+
+
 class Received:
     """A body that is received into buffers, in pieces of any length."""
 
@@ -110,12 +137,13 @@ class Sent:
 
 
 def received(request):
-    """What comes out, by way of two buffers that are used again and again."""
+    """What comes out, by way of four places that are used again and again: two of them in one buffer."""
     payload = Payload(request)
-    buffers = [memoryview(bytearray(65536)), memoryview(bytearray(40_000))]
+    whole = memoryview(bytearray(100_000))
+    buffers = [memoryview(bytearray(65536)), whole[:50_000], memoryview(bytearray(40_000)), whole[50_000:]]
     parts = []
     while True:
-        buffer = buffers[len(parts) % 2]
+        buffer = buffers[len(parts) % 4]
         size = payload.input.recv_into(buffer)
         if not size:
             return b"".join(parts)

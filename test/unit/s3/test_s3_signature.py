@@ -239,6 +239,8 @@ SIGNED = "host;x-amz-content-sha256;x-amz-date"
         ({"Authorization": authorization(SIGNED, "00", scope="20260102")}, "AccessDenied"),
         ({"Authorization": authorization(SIGNED, "00", access="")}, "AccessDenied"),
         ({"Authorization": authorization(SIGNED, "")}, "AccessDenied"),
+        ({"Authorization": authorization(SIGNED, "00", access="\xbfest:tester")}, "InvalidAccessKeyId"),
+        ({"Authorization": authorization(SIGNED, "00", access="test:\x01")}, "InvalidAccessKeyId"),
         ({"Authorization": authorization("", "00")}, "AuthorizationHeaderMalformed"),
         ({"x-amz-content-sha256": None}, "InvalidRequest"),
         ({"Authorization": authorization(SIGNED + ";x-amz-acl", "00")}, "SignatureDoesNotMatch"),

@@ -134,7 +134,7 @@ def test_failed_connections_are_one_phrase(err, phrase):
 def test_time_limits_tell_their_length():
     timeout = Timeout(60.0)
     timeout.cancel()
-    assert logged_exception(timeout) == "srv: while trying: Timeout (10.0s)"
+    assert logged_exception(timeout) == "srv: while trying: Timeout (60.0s)"
 
 
 def test_other_exceptions_come_with_their_traceback_on_one_line():

@@ -2,6 +2,7 @@
 
 import errno
 import re
+import ssl
 import threading
 
 from running_server import read_all, read_until, wait_for
@@ -9,6 +10,7 @@ from running_server import read_all, read_until, wait_for
 from swift.core.concurrency import sleep
 from swift.engine.sockets import Listener
 from swift.wire import connection, server
+from test import certificate
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -274,3 +276,66 @@ def test_many_clients_hear_nothing_but_success_and_503(start, monkeypatch):
     assert len(statuses) == 900 and set(statuses) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
     server_ = running.server
     assert wait_for(lambda: not (server_.clients.taken or server_.requests.taken or server_.active))
+
+
+def answered(running, seconds=10):
+    with running.connect() as sock:
+        sock.settimeout(seconds)
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        return read_all(sock)
+
+
+def test_who_does_not_come_to_the_end_of_a_head_gives_way(start, monkeypatch):
+    monkeypatch.setattr(server, "LEAST_UNFINISHED_SECONDS", 0.2)
+    running = start(slow_until([1]), max_clients="3", queue_timeout="10")
+    slow = [running.connect() for _ in range(3)]
+    for sock in slow:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nX-A: ")
+    for _ in range(5):
+        assert answered(running).startswith(b"HTTP/1.1 200 ")
+    for sock in slow:
+        sock.close()
+    assert wait_for(lambda: running.server.active == 0)
+    assert not running.server.unfinished
+
+
+def test_who_does_not_come_to_the_end_of_a_handshake_gives_way(start, monkeypatch, tmp_path):
+    monkeypatch.setattr(server, "LEAST_UNFINISHED_SECONDS", 0.2)
+    cert_file, key_file = certificate.make(tmp_path)
+    running = start(
+        slow_until([1]), max_clients="2", queue_timeout="10", cert_file=cert_file, key_file=key_file
+    )
+    slow = [running.connect() for _ in range(2)]
+    slow[0].sendall(b"\x16\x03\x01")
+    context = ssl.create_default_context(cafile=cert_file)
+    with context.wrap_socket(running.connect(), server_hostname="localhost") as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert read_all(sock).startswith(b"HTTP/1.1 200 ")
+    for sock in slow:
+        sock.close()
+    assert wait_for(lambda: running.server.active == 0)
+    assert not running.server.unfinished
+
+
+def test_a_body_that_crawls_gives_way_and_one_that_runs_does_not(start, monkeypatch):
+    monkeypatch.setattr(server, "LEAST_UPLOAD_SECONDS", 0.3)
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", str(len(environ["wsgi.input"].read())))])
+        return [b"x" * 0] if environ["REQUEST_METHOD"] == "GET" else [b"x" * int(environ["CONTENT_LENGTH"])]
+
+    running = start(app, max_clients="3", queue_timeout="10")
+    head = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\nConnection: close\r\n\r\n"
+    crawling = [running.connect() for _ in range(2)]
+    for sock in crawling:
+        sock.sendall(head + b"y" * 10)
+    quick = running.connect()
+    quick.sendall(head + b"y" * 99_000)
+    for _ in range(2):
+        assert answered(running).startswith(b"HTTP/1.1 200 ")
+    quick.sendall(b"y" * 1000)
+    assert read_all(quick).endswith(b"x" * 1000)
+    for sock in [*crawling, quick]:
+        sock.close()
+    assert wait_for(lambda: running.server.active == 0)
+    assert not running.server.uploads
