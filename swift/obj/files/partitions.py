@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
-from swift.core import clock
 from swift.engine.durable import make_directories
 from swift.engine.fault_points import fault_point
 from swift.engine.locks import acquire_lock
 from swift.obj.directories import is_suffix
 from swift.obj.files import calls, walker
 from swift.obj.files.suffixes import HASHES_FILE, INVALID_FILE, LOCK_TIMEOUT, invalidate_all
-from swift.obj.files.witness import YOUNG_NS
+from swift.obj.files.witness import is_past
 from swift.obj.store import PartitionLock
 from swift.obj.tmpfiles import remove_old
 
-WHOLE_SECONDS_NS = 2_050_000_000  # what a file system needs whose times are of whole seconds
 REPLICATION = "replication"  # the lock `.lock-replication`
 _OWN = frozenset((HASHES_FILE, INVALID_FILE, ".lock", f".lock-{REPLICATION}"))
 
@@ -125,8 +123,7 @@ def sign_of(partition_dir: str) -> tuple[int, int, int] | None:
         remembered = os.stat(f"{partition_dir}/{HASHES_FILE}")
     except OSError:
         return None
-    unsure = YOUNG_NS if remembered.st_mtime_ns % 1_000_000_000 else WHOLE_SECONDS_NS
-    if remembered.st_mtime_ns >= clock.file_time_ns() - unsure:
+    if not is_past(remembered.st_mtime_ns):
         return None
     try:
         if os.stat(f"{partition_dir}/{INVALID_FILE}").st_size:
