@@ -123,6 +123,12 @@ class _Change:
         changed = bool(self.lines)
         change = RingChange(self.ring, builder, self.lines, write_builder=changed)
         if is_new or builder.devs_changed or builder.rows is None or again:
+            if builder.next_part_power is not None:
+                raise DescriptionError(
+                    [
+                        f"ring {self.ring}: its partition power is being raised: nothing may move until finish_increase_partition_power"
+                    ]
+                )
             self._rebalance(change)
         self._tell_state(change)
         return change

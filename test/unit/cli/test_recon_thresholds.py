@@ -154,6 +154,15 @@ def test_whatever_hosts_answer_there_is_a_verdict(documents, name):
         assert status in (OK, WARNING, CRITICAL, UNKNOWN) and lines[0].startswith("SWIFT ")
 
 
+def test_no_server_of_a_kind_is_critical_where_others_answer():
+    away = told("replication", "object", "refused", "refused")
+    well = told("replication", "account", {"replication_last": NOW})
+    assert judge(parse("replication"), [away])[0] == UNKNOWN
+    status, lines = judge(parse("replication"), [well, away])
+    assert status == CRITICAL and lines[0].startswith("SWIFT CRITICAL - no object server answers")
+    assert judge(parse("replication,hosts=-"), [well, away])[0] == UNKNOWN
+
+
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize(
     "document",

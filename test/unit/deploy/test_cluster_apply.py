@@ -221,6 +221,21 @@ def test_what_has_just_moved_counts_as_a_copy_that_is_not_there(store):
     store.run("apply", "--remove", "s5/sdb1")  # it is lost anyway
 
 
+def test_nothing_moves_while_a_partition_power_is_raised(store):
+    store.run("apply")
+    builder = store.builder()
+    builder.prepare_increase_partition_power()
+    builder.save(str(store.state / "object.builder"))
+    store.run("apply")  # brings the ring that says so
+    before = store.all_files()
+    for text, words in ((HEAD + nodes(4), ()), (HEAD + nodes(3), ("--rebalance",))):
+        store.describe(text)
+        assert "ring object: its partition power is being raised" in store.run("apply", *words, expect=1)
+    assert {path: data for path, data in store.all_files().items() if path.name != "cluster.toml"} == {
+        path: data for path, data in before.items() if path.name != "cluster.toml"
+    }
+
+
 def test_what_data_is_found_by_is_not_made_anew(store):
     store.run("apply")
     path = store.state / "secrets.json"
