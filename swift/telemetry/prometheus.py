@@ -16,6 +16,7 @@ from typing import Any
 
 from swift.core.concurrency import Timeout
 from swift.core.config import csv_list
+from swift.core.policy import policies
 from swift.engine.threads import DeviceBusy, run_in_thread
 from swift.telemetry.families import COUNTER, FAMILIES, HISTOGRAMS
 from swift.telemetry.metric_table import TABLE, Table
@@ -48,11 +49,17 @@ class RequestMeter:
             self._server,
             method if method in KNOWN_METHODS else "BAD_METHOD",
             str(served.status),
-            policy if len(policy) < 4 else "other",
+            _known(policy) if policy else "",
             served.end - served.start,
             served.received,
             served.sent,
         )
+
+
+def _known(policy: str) -> str:
+    """The label of a policy that a request names: what was refused at the door may name anything."""
+    found = policies().get_by_index(policy)
+    return "other" if found is None else str(found.idx)
 
 
 def shows(section: str, name: str) -> bool:

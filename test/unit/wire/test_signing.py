@@ -184,6 +184,18 @@ def test_a_changed_file_of_keys_is_taken_while_it_runs(tmp_path, monkeypatch):
     assert b" 1 three " in signing.finished(HEAD) and not signing.keyring().trouble
 
 
+def test_a_worker_that_comes_later_has_the_keys_of_its_own_time(tmp_path):
+    """The settings are what its parent has read, long ago maybe."""
+    path = tmp_path / "keys"
+    path.write_bytes(b"two " + TWO)
+    path.chmod(0o600)
+    use(keys={"one": ONE}, keys_file=str(path))
+    assert b" 1 two " in signing.finished(HEAD)
+    path.write_bytes(b"half a li")
+    use(keys={"one": ONE}, keys_file=str(path))
+    assert b" 1 one " in signing.finished(HEAD) and "line 1" in signing.keyring().trouble
+
+
 # --- at a server
 
 
