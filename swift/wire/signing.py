@@ -23,7 +23,7 @@ from typing import NamedTuple
 from swift.core import backend_security, clock
 from swift.core.backend_security import OFF, Settings, WatchedFiles, read_keys
 from swift.core.errors import ConfigError
-from swift.engine.threads import run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 
 HEADER = "X-Backend-Signature"
 _NOTHING = b"0:-"
@@ -85,8 +85,9 @@ class Keyring:
         try:
             self._take(read(self.settings.keys_file))
             self.trouble = ""
-        except ConfigError as err:
+        except (ConfigError, DeviceBusy) as err:
             self.trouble = str(err)
+            self._files.doubt()
 
 
 _keyring: Keyring | None = None

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from swift.core.backend_security import WatchedFiles
 from swift.engine.stream import Stream
-from swift.engine.threads import run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 
 _RECORD = 65536
 _log = logging.getLogger(__name__)
@@ -32,14 +32,20 @@ class ReloadedContext:
         self._files = WatchedFiles(*paths)
         self._paths = [path for path in paths if path]
         self._context = make()
+        self._told = ""
 
     def get(self) -> ssl.SSLContext:
         """The context of the files as they are; others go on with the old one while it is made."""
         if self._files.changed():
             try:
                 self._context = run_in_thread(self._make)
-            except OSError as err:
-                _log.error("the files for TLS are used as they were: %s (%s)", err, ", ".join(self._paths))
+                self._told = ""
+            except (OSError, DeviceBusy) as err:
+                self._files.doubt()
+                if str(err) != self._told:
+                    self._told = str(err)
+                    paths = ", ".join(self._paths)
+                    _log.error("the files for TLS are used as they were: %s (%s)", err, paths)
         return self._context
 
 

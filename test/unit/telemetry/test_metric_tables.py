@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from swift.core import policy
-from swift.core.concurrency import Timeout, raw_threading, use_fast_hub
+from swift.core.concurrency import Timeout, raw_threading, sleep, spawn, use_fast_hub
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.node_health import NodeHealth
 from swift.telemetry import disk_watch, families, metric_table, prometheus, shared_tables
@@ -279,6 +279,46 @@ def test_each_is_shown_by_one_server_of_a_node(section, name, expected):
 )
 def test_metrics_allow(allowed, address, expected):
     assert prometheus.Readers(allowed).include({"REMOTE_ADDR": address}) is expected
+
+
+class State:
+    """Notes how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+        self.fault = None
+
+    daemons_at = None
+
+    def prepare(self):
+        sleep(0.05)
+
+    def __call__(self):
+        self.asked += 1
+        if self.fault:
+            raise self.fault
+        return ()
+
+
+def test_who_asks_at_the_same_time_hears_the_same(fresh):
+    state = State()
+    app = prometheus.with_endpoint(None, state=state)
+    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
+
+    def ask():
+        started = []
+        body = b"".join(app(environ, lambda *args: started.append(args)))
+        return started[0][0], body
+
+    for round_ in (1, 2):
+        answers = [asked.wait() for asked in [spawn(ask) for _ in range(20)]]
+        assert {status for status, _ in answers} == {"200 OK"} and state.asked == round_
+    state.fault = ValueError("x")
+    for asked in [spawn(ask) for _ in range(2)]:
+        with pytest.raises(ValueError):
+            asked.wait()
+    state.fault = None
+    assert ask()[0] == "200 OK"
 
 
 def test_for_others_there_is_no_such_path(fresh):
