@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from swift.core.concurrency import Event, Timeout, spawn_n
+from swift.core.concurrency import Timeout
 from swift.core.config import csv_list
 from swift.core.policy import policies
-from swift.engine.threads import DeviceBusy, run_in_thread
+from swift.engine.threads import DeviceBusy, Shared, run_in_thread
 from swift.telemetry.families import COUNTER, FAMILIES, HISTOGRAMS
 from swift.telemetry.metric_table import TABLE, Table
 from swift.telemetry.served import Served
@@ -218,26 +218,15 @@ def with_endpoint(
     if not _PATH.fullmatch(path):
         raise ValueError(f"metrics_path must be a plain path, not {path!r}")
     readers = Readers(allowed)
-    under_way: list[
-        Any
-    ] = []  # an Event: who asks meanwhile gets the same, so that no number of them takes all threads
 
-    def tell(told: Any) -> None:
-        body = None
-        try:
-            with Timeout(ANSWER_SECONDS):
-                own = TABLE.as_json()
-                if state is not None:
-                    state.prepare()
-                body = run_in_thread(exposition, state, own, section, daemons_at)
-        except (Timeout, DeviceBusy):
-            pass
-        except Exception as error:
-            under_way.clear()
-            told.send_exception(error)
-            return
-        under_way.clear()
-        told.send(body)
+    def made() -> bytes:
+        with Timeout(ANSWER_SECONDS):
+            own = TABLE.as_json()
+            if state is not None:
+                state.prepare()
+            return run_in_thread(exposition, state, own, section, daemons_at)
+
+    made_once = Shared(made)
 
     def endpoint(environ: dict[str, Any], start_response: Callable) -> Any:
         if environ["PATH_INFO"] != path or not readers.include(environ):
@@ -245,11 +234,9 @@ def with_endpoint(
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
             return [b""]
-        if not under_way:
-            under_way.append(Event())
-            spawn_n(tell, under_way[0])
-        body = under_way[0].wait()
-        if body is None:
+        try:
+            body = made_once.ask()
+        except (Timeout, DeviceBusy):
             text = b"A disk does not answer."
             start_response(
                 "503 Service Unavailable",
