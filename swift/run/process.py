@@ -56,7 +56,7 @@ NO_PORT = (
 # A proxy stands before people, who wait for a while rather than try again, and before storage servers, which must not get more of it
 # than they can take. These stand before proxies, which take them for broken when they keep them waiting.
 _SERVER_DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "proxy-server": {"max_requests": "256", "queue_timeout": "10"}
+    "proxy-server": {"max_requests": "256", "queue_timeout": "10", "metrics_path": ""}
 }
 
 
@@ -123,8 +123,7 @@ class Service:
 
     def served_app(self) -> Any:
         """The app, with the metrics endpoint in front of it where that is wanted."""
-        default = "" if self.section == "proxy-server" else "/metrics"
-        path = self.conf.get("metrics_path", default)
+        path = self.conf.get("metrics_path", "/metrics")
         if not path:
             return self.app
         # where the pipeline looks for what daemons leave, metrics look, too
