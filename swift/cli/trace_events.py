@@ -86,7 +86,7 @@ def parse(line: bytes, where: str) -> Event:
 def _json(text: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("message"), str) else None
 

@@ -208,6 +208,20 @@ def test_long_logs_are_read_in_pieces_and_lines_are_bounded(tmp_path, monkeypatc
     assert found.left_out == 143 - 50 and found.bytes_read == path.stat().st_size
 
 
+def test_long_lines_are_kept_in_part(monkeypatch):
+    monkeypatch.setattr(trace_lines, "LONGEST_LINE", 100)
+    monkeypatch.setattr(trace_lines, "MOST_BYTES", 1000)
+    found = Found([])
+    text = "".join(f"{TXN} {'x' * 500}\n" for _ in range(20))
+    trace_lines.search_stream(io.BytesIO(text.encode()), "x", [TXN.encode()], found)
+    assert {len(line) for _, line in found.lines} == {100} and (len(found.lines), found.left_out) == (10, 10)
+
+
+def test_json_that_nests_without_end_is_a_message():
+    line = ('{"a":' * 100_000 + TXN).encode()
+    assert parse(line, "x").seconds is None
+
+
 @given(
     st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n"), max_size=30), max_size=30),
     st.integers(20, 200),
