@@ -28,6 +28,8 @@ setup(
         ("share/swift/prometheus", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/prometheus/*"))),
         ("share/swift/grafana", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/grafana/*"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
+        ("share/swift", ["etc/logrotate.conf", "etc/sysusers.conf", "etc/tmpfiles.conf"]),
+        ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
     ],
     install_requires=[
         "eventlet>=0.36",

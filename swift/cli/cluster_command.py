@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from swift.cli.cluster_steps import EXAMPLE, steps
+from swift.core.errors import ConfigError
 from swift.deploy import applying, tree
 from swift.deploy import state as kept
 from swift.deploy.described import Description, DescriptionError, Node
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in err.lines:
             print(f"swift-cluster: {line}", file=sys.stderr)
         return 1
-    except (CommandError, RingError) as err:
+    except (CommandError, ConfigError, RingError) as err:
         print(f"swift-cluster: {err}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -150,9 +151,9 @@ def _choosing(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--ssh",
-        default=SSH,
+        default=os.environ.get("SWIFT_CLUSTER_SSH") or SSH,
         metavar="COMMAND",
-        help=f"how to get there ({SSH}); {{node}} and {{address}} in it are replaced",
+        help=f"how to get there ($SWIFT_CLUSTER_SSH, or {SSH}); {{node}} and {{address}} in it are replaced",
     )
     add("--sudo", action="store_true", help="the user there is not root, and may use sudo")
     add("--timeout", type=float, default=SECONDS, metavar="S", help=f"seconds for one node ({SECONDS:g})")

@@ -20,6 +20,9 @@ part_power = 12              # 2^12 partitions: about 100 a disk of the largest 
 # user = "swift"             # who runs the servers
 # manager = "systemd"        # or "swift-init"
 # auth = "tempauth"          # users from here; or "keystone"
+# without = []               # daemons that are not to run, such as "s3-lifecycle"
+# signing = "off"            # of requests between nodes: "sign" for the time of a roll-out, then "require"; only if no node is the reference
+# signing_keys = ["k1"]      # their names; the keys are made. To change them without a pause: add one at the end, push; put it first, push; take the old one out, push
 # commands = "/usr/bin"      # where swift-… are on the nodes; /opt/swift/bin for a virtual environment
 
 [policies.gold]

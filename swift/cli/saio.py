@@ -231,6 +231,8 @@ def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
         f"metrics  {layout.endpoint}/metrics, http://{ip}:{port}/metrics and so on each storage server's port"
     )
     print("requests ./saio trace X-TRANS-ID, ./saio logs -f proxy")
+    status = pathlib.Path(sys.executable).parent / "swift-status"
+    print(f"cluster  {status} -d {layout.etc}: what is out of order, and what to do next")
     return 0 if len(running) == len(names) and _answers(layout) else 1
 
 

@@ -78,12 +78,21 @@ class Files:
         self.directory = os.fsencode(os.path.dirname(path))
         self.lock = open_cached(AT_FDCWD, self.directory + b"/.lock", _LOCK)
 
-    def close(self) -> None:
-        """The lock last: it guards what is done to the file."""
+    def take(self) -> bool:
+        """True for the one who is to close them, False for all who come later: the descriptors may be somebody else's by now."""
         try:
             self._closed.pop()
         except IndexError:
-            return
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close them, if nobody else does."""
+        if self.take():
+            self.close_taken()
+
+    def close_taken(self) -> None:
+        """The lock last: it guards what is done to the file."""
         for fd in (self.file, self.lock):
             if fd >= 0:
                 os.close(fd)
@@ -189,11 +198,15 @@ class AtOnce:
     # -- files
 
     def _opened(self, path: str, pool: DevicePool) -> Files | None:
+        if len(self._open) >= MAX_OPEN:
+            # those that are locked are in the hands of a thread, which writes to them
+            unused = next((files for files in self._open.values() if not files.locked), None)
+            if unused is None:
+                return None
+            self._let_go(unused)
         files = Files(path, pool)
         if not self._is_open(pool, os.fstat(files.lock).st_dev):
             return None
-        if len(self._open) >= MAX_OPEN:
-            self._let_go(next(iter(self._open.values())))
         self._open[path] = files
         if not self._sweep_due:
             self._sweep_due = True
@@ -231,9 +244,11 @@ class AtOnce:
         """Close files, in a thread: with the last that holds a file go its blocks."""
         if self._open.get(files.path) is files:
             del self._open[files.path]
+        if not files.take():
+            return  # the thread that had them in hand was faster
         if files.locked and files.cut is None:
             self._unlock(files)
-        files.pool.leave(files.close)
+        files.pool.leave(files.close_taken)
 
     def _sweep(self) -> None:
         """Close what has not been used of late; once more later while anything is open."""

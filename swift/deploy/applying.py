@@ -101,7 +101,7 @@ def apply(found: Plan) -> list[str]:
         manifest = tree.make_manifest(description, one.node, one.texts, digests)
         if one.lines or not _is_intact(node_tree, manifest):
             node_tree.write(manifest, one.texts, links)
-        for name in one.texts:
+        for name in filter(lambda name: name.endswith(".conf"), one.texts):
             for line in unknown_options(os.path.join(node_tree.folder, name), name.removesuffix(".conf")):
                 warnings[f"{name}: {line}"] = None
     return list(warnings)

@@ -9,11 +9,12 @@ import base64
 from collections.abc import Iterable, Mapping
 
 from swift.deploy.described import Description, DescriptionError, Node, policy_sections
-from swift.deploy.services import services
+from swift.deploy.services import possible
 from swift.deploy.state import State
 
 Sections = dict[str, dict[str, str]]
 
+SIGNING_KEYS = "backend-keys"
 PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit {auth} "
     "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
@@ -63,7 +64,7 @@ def files(description: Description, node: Node, state: State) -> dict[str, str]:
             "DEFAULT": {**_where(description, node, storage=True), "ring_ip": node.address},
             "s3-lifecycle": _cache(node),
         }
-        if "s3-notifier" in services(description, node):
+        if "s3-notifier" in possible(description, node):
             made["s3-notifier"] = {
                 "DEFAULT": {**_where(description, node, storage=True), "ring_ip": node.address},
                 "s3-notifier": _cache(node),
@@ -83,10 +84,14 @@ def files(description: Description, node: Node, state: State) -> dict[str, str]:
         _name_filters(made["proxy-server"], asked)
     head = _HEADER.format(cluster=description.name, node="all of its nodes")
     mine = _HEADER.format(cluster=description.name, node=node.name)
-    return {
+    found = {
         f"{file}.conf": (head if file == "swift" else mine) + _text(sections)
         for file, sections in made.items()
     }
+    if description.signing != "off":
+        keys = [f"{key_id} {state.secrets['signing key ' + key_id]}\n" for key_id in description.signing_keys]
+        found[SIGNING_KEYS] = "".join(keys)
+    return found
 
 
 def _text(sections: Sections) -> str:
@@ -100,7 +105,10 @@ def _text(sections: Sections) -> str:
 
 def _swift(description: Description, state: State) -> Sections:
     hashing = {name: state.secrets[name] for name in ("swift_hash_path_prefix", "swift_hash_path_suffix")}
-    return {"swift-hash": hashing, **policy_sections(description.policies)}
+    found = {"swift-hash": hashing, **policy_sections(description.policies)}
+    if description.signing != "off":
+        found["backend-security"] = {"signing": description.signing}
+    return found
 
 
 def _where(description: Description, node: Node, storage: bool = False) -> dict[str, str]:
@@ -216,10 +224,10 @@ def _storage(description: Description, node: Node, role: str) -> Sections:
         "filter:recon": {"use": "egg:swift#recon", **cache},
     }
     own = ("container-reconciler", "s3-lifecycle", "s3-notifier", f"{role}-server")
-    for service in services(description, node):
+    for service in possible(description, node):
         if service.startswith(f"{role}-") and service not in own:
             made[service] = dict(cache)
-    if role == "object":
+    if "object-expirer" in made:
         made["object-expirer"] = {
             "dequeue_from_legacy": "true",
             **_share(description.of_role("object"), node),
@@ -227,8 +235,8 @@ def _storage(description: Description, node: Node, role: str) -> Sections:
             **cache,
         }
     if role == "container":
-        made["container-sync"] |= internal
-        made["container-sharder"] |= internal
+        for name in {"container-sync", "container-sharder"} & made.keys():
+            made[name] |= internal
     return made
 
 

@@ -11,6 +11,11 @@ from dataclasses import dataclass, field
 ACCOUNTS, CONTAINERS = "accounts", "containers"
 STORAGE_ROLES = ("account", "container", "object")
 ROLES = ("proxy", *STORAGE_ROLES)
+DAEMONS = (
+    "account-auditor", "account-reaper", "account-replicator", "container-auditor", "container-reconciler", "container-replicator",
+    "container-sharder", "container-sync", "container-updater", "object-auditor", "object-expirer", "object-reconstructor",
+    "object-replicator", "object-updater", "s3-lifecycle", "s3-notifier",
+)  # fmt: skip
 PORTS = {"proxy": 8080, "account": 6202, "container": 6201, "object": 6200}
 
 # file → section → option → value; a value is text, or names a secret
@@ -113,6 +118,9 @@ class Description:
     manager: str
     auth: str
     commands: str
+    without: tuple[str, ...]  # daemons that are not to run
+    signing: str  # of requests between nodes: off, sign or require
+    signing_keys: tuple[str, ...]  # their ids; the first one signs
     options: Options = field(default_factory=dict)
 
     def of_role(self, role: str) -> list[Node]:

@@ -16,6 +16,7 @@ from swift.core.policy import PolicyError, parse_policies
 from swift.deploy.described import (
     ACCOUNTS,
     CONTAINERS,
+    DAEMONS,
     PORTS,
     ROLES,
     STORAGE_ROLES,
@@ -49,11 +50,13 @@ FILES = (
     "s3-notifier",
     "swift",
 )
+SIGNING = ("off", "sign", "require")
 MANAGERS = ("systemd", "swift-init")
 AUTHS = ("tempauth", "keystone")
 MOST_NODES, MOST_DISKS = 10_000, 1_000  # of a cluster, of a node
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 _PATH = re.compile(r"/[A-Za-z0-9._/+-]*")
+_KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
 _USER = re.compile(r"[^\s:/%]+:[^\s:/%]+")
 
 
@@ -125,8 +128,9 @@ class _Reader:
             return ()
         return tuple(value)
 
-    def path(self, table: Mapping[str, Any], key: str, default: str, where: str) -> str:
-        value = self.text(table, key, default, where)
+    def path(self, table: Mapping[str, Any], key: str, default: str, where: str, node: str = "") -> str:
+        """`node`: what {node} in it stands for."""
+        value = self.text(table, key, default, where).replace("{node}", node)
         if not _PATH.fullmatch(value):
             self.say(f"{where}: {key} is to be an absolute path of letters, digits and ._/+-")
             return default
@@ -163,7 +167,7 @@ def parse(table: Mapping[str, Any]) -> Description:
         table, ("cluster", "rings", "policies", "users", "defaults", "nodes", "options"), "the description"
     )
     cluster = reader.table(table.get("cluster"), "[cluster]")
-    known = "name part_power min_part_hours replicas overload few_zones memcached user manager auth commands"
+    known = "name part_power min_part_hours replicas overload few_zones memcached user manager auth commands without signing signing_keys"
     reader.unknown(cluster, known.split(), "[cluster]")
     policies = _policies(reader, reader.table(table.get("policies"), "[policies]"))
     nodes = _nodes(reader, table)
@@ -179,6 +183,9 @@ def parse(table: Mapping[str, Any]) -> Description:
         manager=reader.choice(cluster, "manager", MANAGERS, "[cluster]"),
         auth=reader.choice(cluster, "auth", AUTHS, "[cluster]"),
         commands=reader.path(cluster, "commands", "/usr/bin", "[cluster]"),
+        without=_without(reader, cluster),
+        signing=reader.choice(cluster, "signing", SIGNING, "[cluster]"),
+        signing_keys=_key_ids(reader, cluster),
         options=_options(reader, table.get("options"), "[options"),
     )
     if not reader.wrong:  # what follows would only repeat it in other words
@@ -280,6 +287,23 @@ def _settings(
             reader.real(both, "overload", 0.0, 0, where),
         )
     return found
+
+
+def _key_ids(reader: _Reader, cluster: dict[str, Any]) -> tuple[str, ...]:
+    ids = reader.texts(cluster, "signing_keys", "[cluster]") if "signing_keys" in cluster else ("k1",)
+    if not ids or len(set(ids)) != len(ids) or not all(_KEY_ID.fullmatch(key_id) for key_id in ids):
+        reader.say(
+            "[cluster] signing_keys is to be a list of names, each once, of letters, digits and ._-; the first one signs"
+        )
+    return ids
+
+
+def _without(reader: _Reader, cluster: dict[str, Any]) -> tuple[str, ...]:
+    names = reader.texts(cluster, "without", "[cluster]")
+    for name in names:
+        if name not in DAEMONS:
+            reader.say(f"[cluster] without: there is no daemon {name}: {', '.join(DAEMONS)}")
+    return names
 
 
 def _users(reader: _Reader, table: dict[str, Any]) -> tuple[User, ...]:
@@ -400,10 +424,10 @@ def _node(reader: _Reader, name: str, both: dict[str, Any], own: dict[str, Any],
         disks=disks,
         ports=ports,
         ssh=reader.text(both, "ssh", address, where),
-        swift_dir=reader.path(both, "swift_dir", "/etc/swift", where),
-        devices=reader.path(both, "devices", "/srv/node", where),
-        run_dir=reader.path(both, "run_dir", "/var/run/swift", where),
-        cache_dir=reader.path(both, "cache_dir", "/var/cache/swift", where),
+        swift_dir=reader.path(both, "swift_dir", "/etc/swift", where, name),
+        devices=reader.path(both, "devices", "/srv/node", where, name),
+        run_dir=reader.path(both, "run_dir", "/var/run/swift", where, name),
+        cache_dir=reader.path(both, "cache_dir", "/var/cache/swift", where, name),
         options=_options(reader, own.get("options"), f"[nodes.{name}.options"),
     )
 

@@ -82,7 +82,7 @@ def look(request):
         "cluster": before.get("cluster", ""),
         "node": before.get("node", ""),
         "pushed_services": before.get("services", {}),
-        "running": {name: is_running(request, name) for name in services},
+        "running": running(request, services),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
         "missing_commands": [] if request["commands_are_there"] else missing_commands(request),
     }
@@ -231,27 +231,33 @@ def call(words, request):
     return done.returncode, done.stdout.decode(errors="replace").strip()
 
 
-def service(request, name, verb):
-    """One command about a service: (exit status, what it said)."""
+def service(request, verb, names):
+    """One command about services: (exit status, what it said)."""
     if request["manager"] == "systemd":
-        words = {
-            "start": ["enable", "--now"],
-            "stop": ["disable", "--now"],
-            "reload": ["reload"],
-            "restart": ["restart"],
-            "status": ["is-active"],
-        }
-        return call(["systemctl", *words[verb], f"swift-{name}.service"], request)
+        words = {"start": ["enable", "--now"], "stop": ["disable", "--now"], "status": ["is-active"]}
+        units = [f"swift-{name}.service" for name in names]
+        return call(["systemctl", *words.get(verb, [verb]), *units], request)
     verb = {"reload": "reload-seamless"}.get(verb, verb)
     directories = ["--run-dir", request["run_dir"], "--swift-dir", request["swift_dir"]]
-    return call(["swift-init", name, verb, *directories], request)
+    return call(["swift-init", *names, verb, *directories], request)
 
 
-def is_running(request, name):
+def running(request, names):
+    """Name → whether it runs."""
+    names = list(names)
+    if not names:
+        return {}
     try:
-        return service(request, name, "status")[0] == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
+        said = service(request, "status", names)[1].splitlines()
+    except FileNotFoundError:  # there is no such command here yet
+        return dict.fromkeys(names, False)
+    if request["manager"] == "systemd":  # a line for each unit
+        return {
+            name: at < len(said) and said[at].strip() in ("active", "reloading")
+            for at, name in enumerate(names)
+        }
+    found = {line.partition(" running (")[0] for line in said if " running (" in line}
+    return {name: name in found for name in names}
 
 
 def activate(request):
@@ -261,27 +267,36 @@ def activate(request):
     """
     directory, wanted = request["swift_dir"], request["services"]
     noted = read_notes(directory)
+    unwanted = sorted((set(noted) | set(request["stop"])) - set(wanted))
+    runs = running(request, [*unwanted, *wanted])
+    read = {
+        name: {file: digest(os.path.join(directory, file)) for file in files}
+        for name, files in wanted.items()
+    }
+    changed = [name for name in wanted if runs[name] and noted.get(name) != read[name]]
+    work = [
+        ("stop", [name for name in unwanted if runs[name]]),
+        ("start", [name for name in wanted if not runs[name]]),
+        ("reload", [name for name in changed if name in _SERVERS]),
+        ("restart", [name for name in changed if name not in _SERVERS]),
+    ]
     done, failed = [], []
-
-    def act(name, verb, files):
-        code, said = service(request, name, verb)
-        if code:
-            failed.append(f"{verb} {name}: {said.splitlines()[-1] if said else f'exit status {code}'}")
-            return
-        done.append(f"{verb} {name}")
-        noted[name] = files
-
-    for name in sorted((set(noted) | set(request["stop"])) - set(wanted)):
-        if is_running(request, name):
-            act(name, "stop", {})
-        if not is_running(request, name):
-            noted.pop(name, None)
-    for name, files in wanted.items():
-        read = {file: digest(os.path.join(directory, file)) for file in files}
-        if not is_running(request, name):
-            act(name, "start", read)
-        elif noted.get(name) != read:
-            act(name, "reload" if name in _SERVERS else "restart", read)
+    for verb, names in work:
+        if not names:
+            continue
+        code, said = service(request, verb, names)
+        if code and verb != "stop":
+            last = said.splitlines()[-1] if said else f"exit status {code}"
+            failed.append(f"{verb} {' '.join(names)}: {last}")
+        else:
+            done.append(f"{verb} {' '.join(names)}")
+            noted.update((name, read.get(name)) for name in names)
+    for name in unwanted:
+        noted.pop(name, None)
+    still = [name for name, runs_on in running(request, unwanted).items() if runs_on]
+    if still:
+        failed.append(f"stop {' '.join(still)}: still there")
+        noted.update(dict.fromkeys(still))
     with open(os.path.join(directory, NOTES), "w") as file:
         json.dump(noted, file)
     return {"done": done, "failed": failed}

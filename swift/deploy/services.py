@@ -29,6 +29,11 @@ _INTERNAL_CLIENT = ("container-sharder", "container-sync", "object-expirer")
 
 def services(description: Description, node: Node) -> list[str]:
     """Names without `swift-`, as swift-init takes them and units are called; the order is that of a start."""
+    return [service for service in possible(description, node) if service not in description.without]
+
+
+def possible(description: Description, node: Node) -> list[str]:
+    """Also those that are not to run by themselves: their sections are there, so that a pass can be made by hand."""
     found = [service for role in node.roles for service in _OF_ROLE[role]]
     if "object" in node.roles and any(
         policy.options["policy_type"] == "erasure_coding" for policy in description.policies

@@ -81,6 +81,10 @@ class State:
         for user in description.users:
             if user.key is None:
                 wanted[f"user {user.full_name}"] = lambda: secrets.token_hex(16)
+        if description.signing != "off":
+            wanted |= {
+                f"signing key {key_id}": lambda: secrets.token_hex(32) for key_id in description.signing_keys
+            }
         made = [name for name in wanted if name not in self.secrets]
         for name in made:
             self.secrets[name] = wanted[name]()

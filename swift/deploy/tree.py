@@ -59,7 +59,7 @@ class NodeTree:
         for name, source in rings.items():
             _link(source, os.path.join(self.folder, name))
         for name in os.listdir(self.folder):
-            if name not in manifest["files"] and name != MANIFEST and name.endswith((".conf", ".ring.gz")):
+            if name not in manifest["files"] and name != MANIFEST:
                 os.unlink(os.path.join(self.folder, name))
         fsync_dir(self.folder)
         write_durable(os.path.join(self.folder, MANIFEST), _manifest_text(manifest))
@@ -139,6 +139,8 @@ def differences(
         elif name.endswith(".ring.gz"):
             if name in rings or had[name] != wanted:
                 lines.append(f"~ {name}")
+        elif had[name] != wanted and not name.endswith(".conf"):
+            lines.append(f"~ {name}")
         elif had[name] != wanted:
             try:
                 with open(os.path.join(tree.folder, name), encoding="utf-8") as file:

@@ -3,7 +3,6 @@
 The tables say it; what single features let through is told by their own tests.
 """
 
-import http.client
 import itertools
 import json
 import urllib.parse
@@ -321,12 +320,9 @@ def _head_container(node, part, account, container):
 
 
 def _head(node, path):
-    connection = http.client.HTTPConnection(node["ip"], node["port"], timeout=10)
-    try:
-        connection.request("HEAD", path)
-        return dict(connection.getresponse().getheaders())
-    finally:
-        connection.close()
+    response = direct.call(node, "HEAD", path)
+    response.drain()
+    return dict(response.headers)
 
 
 def marks(headers):

@@ -1,8 +1,10 @@
 """Everything that meets a container in shards: versions, S3, quotas, deletion of an account, the operators' commands."""
 
+import contextlib
 import json
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sysconfig
 import time
@@ -13,6 +15,7 @@ import pytest
 from botocore.config import Config
 
 from swift.cli.saio_layout import NODES
+from swift.container.broker import ContainerBroker
 from swift.core import hashing
 from swift.core.hashing import hash_path
 from test.cluster import Cluster
@@ -52,7 +55,7 @@ class Own:
             head, mark, section = text.partition("[container-sharder]\n")
             assert mark
             conf.with_name(f"sharder-{node}.conf").write_text(
-                f"{head}{mark}interval = 30\nauto_shard = true\n{OPTIONS}"
+                f"{head}{mark}interval = 30\nauto_shard = true\n{OPTIONS}\n[container-auditor]\n"
             )
             assert section.lstrip().startswith("interval")
 
@@ -190,6 +193,59 @@ def test_quotas_count_what_shards_have(own):
     own.daemon("container", "container-updater")
     listed = json.loads(own.call("GET", "?format=json").body)
     assert next(row["count"] for row in listed if row["name"] == "limited") >= 25
+
+
+def test_a_container_and_the_queue_that_it_is_deleted_by_are_both_in_shards(own):
+    own.call("PUT", "/doomed")
+    names = [f"d{number:02d}" for number in range(24)]
+    for name in names:
+        own.call("PUT", f"/doomed/{name}", b"x")
+    own.shard("AUTH_test", "doomed")
+    client = own.cluster.layout.internal_client_conf
+    run("swift-container-deleter", "--config", client, "AUTH_test", "doomed")
+    queues = {entry for entry in _containers(own, ".expiring_objects") if "doomed" in _rows(own, entry)}
+    assert len(queues) == 1
+    queue = queues.pop()
+    own.shard(".expiring_objects", queue)
+    assert "quarantined" not in own.daemon("container", "container-auditor", "sharder-{}").lower()
+    own.daemon("container", "container-updater")  # the queue's account hears of it
+    own.daemon("object", "object-expirer")
+    for name in names:
+        own.call("HEAD", f"/doomed/{name}", status=(404,))
+    for _ in range(10):  # rows that nobody took at once are told by updaters
+        own.daemon("object", "object-updater")
+        own.daemon("container", "container-sharder", "sharder-{}")
+        if not own.names("/doomed?format=json"):
+            break
+    assert own.names("/doomed?format=json") == []
+    account = ".shards_.expiring_objects"
+    shards = {entry for entry in _containers(own, account) if entry.startswith(queue)}
+    for _ in range(5):  # copies on handoffs hear of it by replication
+        left = [entry for entry in shards if "doomed" in _rows(own, entry, account)]
+        if not left:
+            break
+        own.daemon("container", "container-replicator")
+    assert shards and not left
+
+
+def _containers(own, account):
+    """Names of an account's containers that lie anywhere."""
+    found = set()
+    for path in (path for node in NODES for path in own.cluster.device(node).glob("containers/*/*/*/*.db")):
+        with contextlib.closing(sqlite3.connect(path)) as conn:
+            row = conn.execute("SELECT account, container FROM container_info").fetchone()
+        if row[0] == account:
+            found.add(row[1])
+    return found
+
+
+def _rows(own, container, account=".expiring_objects"):
+    """Names of all live rows of a container's replicas, as one text."""
+    text = ""
+    for path in own.databases(account, container):
+        broker = ContainerBroker(str(path.with_name(f"{path.parent.name}.db")))
+        text += "".join(row["name"] for row in broker.get_objects(1000, include_deleted=False))
+    return text
 
 
 def _admin(own):

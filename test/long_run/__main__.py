@@ -212,7 +212,6 @@ def main(argv: list[str] | None = None) -> int:
     began = time.monotonic()
     options = {**OPTIONS, "container-sharder": sharded.OPTIONS} if args.sharding else OPTIONS
     machines = Machines(home / "saio", args.disks, not args.on_loopback, options, quick=True)
-    machines.trusts_everybody = True
     for text in machines.lacks:
         say(f"left out: {text}")
     with machines:

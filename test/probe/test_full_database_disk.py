@@ -1,8 +1,6 @@
 """A disk that is full while containers are told of objects and while replicas are brought to it: it loses nothing, and has all afterwards."""
 
 import errno
-import http.client
-import json
 import os
 import pathlib
 import shutil
@@ -15,6 +13,7 @@ from swift.cli.saio_layout import NODES
 from swift.core import hashing
 from swift.core.hashing import hash_path
 from swift.ring.lookup import Ring
+from swift.wire import direct
 from test.cluster import Cluster
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -73,14 +72,12 @@ def listed(cluster, container):
     part, nodes = Ring(str(cluster.layout.etc), "container").get_nodes("AUTH_test", container)
     found = {}
     for node in nodes:
-        connection = http.client.HTTPConnection(node["ip"], node["port"], timeout=30)
-        connection.request("GET", f"/{node['device']}/{part}/AUTH_test/{container}?format=json")
-        answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
-        assert answer.status in (200, 204, 404), (node["device"], answer.status)
-        names = {row["name"] for row in json.loads(body or b"[]")} if answer.status != 404 else None
-        found[node["device"]] = names
+        try:
+            rows = direct.get_container(node, part, "AUTH_test", container, response_timeout=30)[1]
+            found[node["device"]] = {row["name"] for row in rows}
+        except direct.DirectError as err:
+            assert err.http_status == 404, err
+            found[node["device"]] = None
     return found
 
 

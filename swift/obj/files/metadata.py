@@ -232,7 +232,10 @@ def write(fd: int, metadata: dict[str, str], may_overflow: bool = True) -> None:
             if err.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(str(err)) from None
             raise
-        _set(fd, encode(rest))
+        try:
+            _set(fd, encode(rest))
+        except MetadataTooLarge:  # a long name, or type: all that counts is where the rest is
+            _set(fd, encode({overflow.POINTER: rest[overflow.POINTER]}))
 
 
 def _set(fd: int, blob: bytes) -> None:

@@ -364,9 +364,13 @@ def _known(partition_dir: str, do_listdir: bool) -> tuple[dict[str, Any], bool] 
             entries = os.listdir(partition_dir)
         except FileNotFoundError:
             return None
-        for entry in entries:
-            if is_suffix(entry):
-                hashes.setdefault(entry, None)
+        there = set(filter(is_suffix, entries))
+        for suffix in there:
+            hashes.setdefault(suffix, None)
+        # A suffix that was removed without us, by a repair of the file system or by hand: while it counts as being there, no peer
+        # brings back what it held.
+        for suffix in hashes.keys() - there - {"valid", "updated"}:
+            hashes[suffix] = None
     return hashes, is_new
 
 

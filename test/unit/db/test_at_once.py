@@ -166,6 +166,58 @@ def test_open_files_are_bounded(tmp_path, path, appender, pool, monkeypatch):
     assert open_below(tmp_path) == 3 * 2
 
 
+def test_files_that_a_thread_writes_to_are_not_closed_for_others(tmp_path, path, appender, pool, monkeypatch):
+    monkeypatch.setattr(at_once, "MAX_OPEN", 2)
+    files = appender._at_once.lock(path, pool)
+    for n in range(4):
+        os.mkdir(tmp_path / str(n))
+        other = str(tmp_path / str(n) / "h.db")
+        open(other, "w").close()
+        appender.append(other, pool, b":x", 1)
+        appender.append(other, pool, b":x", 1)
+    pool.catch_up()
+    with pytest.raises(DatabaseBusy):
+        appender._store(path, b":other", 0.01)
+    assert len(appender._at_once._open) == 2
+    assert appender._at_once.write_in_thread(files, b":x") == 15
+    assert rows(path) == [b"first", b"second", b"x"]
+
+
+def test_no_more_files_are_opened_while_all_are_written_to(tmp_path, path, appender, pool, monkeypatch):
+    monkeypatch.setattr(at_once, "MAX_OPEN", 1)
+    files = appender._at_once.lock(path, pool)
+    os.mkdir(tmp_path / "other")
+    open(tmp_path / "other" / "h.db", "w").close()
+    for size in (2, 4):
+        assert appender.append(str(tmp_path / "other" / "h.db"), pool, b":x", 1) == size
+    assert pool.trips == 2
+    assert appender._at_once.write_in_thread(files, b":x") == 15
+
+
+def test_what_a_thread_has_closed_is_not_unlocked_once_more(path, appender, pool, ticks):
+    """Its numbers may be those of other files by then."""
+
+    class Overtaking(Pool):
+        def submit(self, function, *args, certain=False):
+            def wait():
+                raise DeviceStuck("it hangs")
+
+            call = SimpleNamespace(wait=wait)
+            overtaking = property(
+                lambda self: function(*args) is not None
+            )  # it begins just after it was asked
+            return type("Call", (), {"wait": lambda self: call.wait(), "running": overtaking})()
+
+    ticks.tick = 2
+    other = Overtaking()
+    appender._at_once._open[path].pool = other
+    with pytest.raises(DeviceStuck):
+        appender.append(path, other, b":x", 1)
+    other.catch_up()
+    assert rows(path) == [b"first", b"second"]
+    assert open_of(path) == 0
+
+
 def test_a_forked_child_has_no_hold_on_the_files(path, appender, pool):
     """What it closes of its copies must not unlock the parent's."""
     files = appender._at_once.lock(path, pool)

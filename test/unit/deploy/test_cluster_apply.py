@@ -8,6 +8,7 @@ import pytest
 
 from swift.cli.cluster_command import main
 from swift.core import clock
+from swift.core.backend_security import read_keys
 from swift.ring.builder import RingBuilder
 from swift.ring.format import RingData
 
@@ -275,6 +276,24 @@ def test_keystone_takes_the_place_of_users(store):
     conf = store.file("s1", "proxy-server.conf")
     assert "authtoken s3api s3token keystoneauth" in conf and "tempauth" not in conf
     assert "paste.filter_factory = keystonemiddleware.auth_token:filter_factory" in conf
+
+
+def test_keys_between_nodes_change_one_after_the_other(store):
+    head = HEAD.replace('name = "store"', 'signing = "sign"\nsigning_keys = ["a"]')
+    store.describe(head + nodes(3))
+    store.run("apply")
+    assert "[backend-security]\nsigning = sign\n" in store.file("s1", "swift.conf")
+    first = store.file("s1", "backend-keys")
+    assert re.fullmatch("a [0-9a-f]{64}\n", first) and store.file("s3", "backend-keys") == first
+    store.describe(head.replace('["a"]', '["b", "a"]') + nodes(3))
+    told = store.run("apply")
+    assert "~ backend-keys" in told and first.split()[1] not in told
+    assert re.fullmatch(f"b [0-9a-f]{{64}}\n{first}", store.file("s2", "backend-keys"))
+    path = store.out / "s2/etc/swift/backend-keys"
+    assert path.stat().st_mode & 0o077 == 0 and list(read_keys(str(path))) == ["b", "a"]
+    store.describe(HEAD + nodes(3))
+    assert "- backend-keys" in store.run("apply")
+    assert not (store.out / "s2/etc/swift/backend-keys").exists()
 
 
 def test_a_kill_in_between_is_made_up_for(store, monkeypatch):

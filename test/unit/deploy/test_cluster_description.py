@@ -62,7 +62,7 @@ def test_what_the_example_shows_as_defaults_are_the_defaults(tmp_path):
     lines = [
         line
         for line in shown.splitlines()
-        if not line.startswith(("index = 1", "type", "ec_type", "data", "parity", "memcached"))
+        if not line.startswith(("index = 1", "type", "ec_type", "data", "parity", "memcached", "without"))
     ]
     path = tmp_path / "cluster.toml"
     path.write_text(EXAMPLE)
@@ -103,6 +103,8 @@ def test_what_the_example_shows_as_defaults_are_the_defaults(tmp_path):
         ("cluster/part_power", None, "[cluster] has no part_power"),
         ("cluster/part_power", 40, "part_power is to be a whole number from 1 to 24"),
         ("cluster/manager", "upstart", "manager is to be one of systemd, swift-init"),
+        ("cluster/signing_keys", ["a", "a"], "signing_keys is to be a list of names"),
+        ("cluster/signing", True, "signing is to be one of off, sign, require"),
         ("users/tester", {}, "is to be ACCOUNT:USER"),
         ("users/test:tester/key", "two words", "is to be one word"),
         ("options/swift/swift-hash", {"swift_hash_path_suffix": "x"}, "hash settings are kept as secrets"),

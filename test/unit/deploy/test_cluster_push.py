@@ -24,13 +24,17 @@ exec sh -c "$2"
 """
 # What stands for swift-init: a service runs while there is a file of its name.
 INIT = """#!/bin/sh
-dir=$4
-case $2 in
-status) [ -e $dir/$1 ]; exit;;
-start) [ -e $dir/broken ] && {{ echo "cannot start $1"; exit 1; }}; touch $dir/$1;;
-stop) rm -f $dir/$1;;
-esac
-echo "$2 $1" >> $dir/calls
+names=
+while [ $2 != --run-dir ]; do names="$names $1"; shift; done
+verb=$1 dir=$3
+for name in $names; do
+  case $verb in
+  status) [ -e $dir/$name ] && echo "$name running (1 - x.conf)" || echo "No $name running"; continue;;
+  start) [ -e $dir/broken ] && {{ echo "cannot start $name"; exit 1; }}; touch $dir/$name;;
+  stop) rm -f $dir/$name;;
+  esac
+  echo "$verb $name" >> $dir/calls
+done
 """
 
 

@@ -96,6 +96,15 @@ def test_what_the_file_looks_like(app):
     assert metadata.decode(whole[4:])["X-Object-Meta-7"] == MANY["X_Object_Meta_7"]
 
 
+def test_what_is_kept_beside_the_file_has_no_room_either(app):
+    kind = "text/" + "x" * ROOM
+    assert app.put(T1, b"body", Content_Type=kind).status == 201
+    for _ in range(2):
+        got = app.get()
+        assert (got.status, got.body, got.headers["content-type"]) == (200, b"body", kind)
+    assert set(metadata.decode(get_xattr(file_of(app, f"{T1}.data"), metadata.XATTR))) == {overflow.POINTER}
+
+
 def test_with_room_all_is_as_ever(app):
     app.put(T1, b"body", X_Object_Meta_A="1")
     assert file_of(app, f"{T1}.data").read_bytes() == b"body"

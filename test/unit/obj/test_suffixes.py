@@ -116,6 +116,18 @@ def test_reclaimed_suffix_disappears(partition):
     assert not os.path.exists(f"{partition}/abc")
 
 
+def test_a_suffix_that_was_removed_by_others_counts_no_more_once_it_was_looked_for(partition):
+    """Else it would be the same as its peers', who would never bring back what was in it."""
+    for suffix in ("abc", "abd"):
+        add(partition, suffix, f"{T1}.ts")
+    _, before = suffixes.get_hashes(partition, reclaim_age=KEEP)
+    os.rename(f"{partition}/abc", f"{partition}-away")
+    count, hashes = suffixes.get_hashes(partition, do_listdir=True, reclaim_age=KEEP)
+    assert (count, hashes) == (1, {"abd": before["abd"]})
+    assert suffixes.get_hashes(partition, do_listdir=True, reclaim_age=KEEP) == (0, hashes)
+    assert "abc" not in suffixes.read_hashes(partition)
+
+
 def test_missing_partition(tmp_path):
     assert suffixes.get_hashes(str(tmp_path / "none")) == (0, {})
     assert not (tmp_path / "none").exists()
