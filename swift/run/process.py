@@ -56,7 +56,7 @@ NO_PORT = (
 # A proxy stands before people, who wait for a while rather than try again, and before storage servers, which must not get more of it
 # than they can take. These stand before proxies, which take them for broken when they keep them waiting.
 _SERVER_DEFAULTS: Mapping[str, Mapping[str, str]] = {
-    "proxy-server": {"max_requests": "256", "queue_timeout": "10", "metrics_path": ""}
+    "proxy-server": {"max_requests": "256", "queue_timeout": "10"}
 }
 
 
@@ -86,6 +86,7 @@ class Service:
         self.section = section
         self._global_conf = dict(global_conf or {})
         self.conf = {
+            "metrics_path": "" if section == "proxy-server" else "/metrics",
             **_SERVER_DEFAULTS.get(section, {}),
             **app_conf(path, section, self._global_conf),
             shared_tables.COMPONENT: section,
@@ -123,7 +124,7 @@ class Service:
 
     def served_app(self) -> Any:
         """The app, with the metrics endpoint in front of it where that is wanted."""
-        path = self.conf.get("metrics_path", "/metrics")
+        path = self.conf["metrics_path"]
         if not path:
             return self.app
         # where the pipeline looks for what daemons leave, metrics look, too
