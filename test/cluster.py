@@ -44,6 +44,9 @@ PATIENCE_OF_OBJECT_SERVERS = "container_update_timeout = 30\n"
 PATIENCE_OF_PROXIES = "post_quorum_timeout = 30\n"
 
 
+of_sessions: list[Cluster] = []  # those that last until a run of pytest ends
+
+
 class Cluster:
     """A running all-in-one cluster; use as a context manager.
 

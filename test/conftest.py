@@ -17,6 +17,7 @@ from swift.core import backend_security, constraints, hashing, policy, swift_dir
 from swift.engine import threads  # noqa: E402
 from swift.obj import in_hand  # noqa: E402
 from swift.obj.files import carriers  # noqa: E402
+from test.cluster import of_sessions  # noqa: E402
 
 SETTINGS = [
     (hashing, ("_config", "_primed", "_suffix")),
@@ -41,6 +42,17 @@ def only_processes_of_their_own_are_patched():
     before = threading._start_new_thread
     yield
     assert threading._start_new_thread is before, "it has patched the standard library for all tests after it"
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """What looks after the objects of the session's cluster need not do so beside all the tests that come after its own."""
+    if nextitem is not None and is_functional(item) and not is_functional(nextitem):
+        for cluster in of_sessions:
+            cluster.kill("daemons")
+
+
+def is_functional(item):
+    return item.path.parent.name == "functional"
 
 
 def pytest_collection_finish(session):

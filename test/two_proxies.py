@@ -56,7 +56,7 @@ class TwoProxies(Cluster):
         layout = self.layout
         self.etc2 = layout.home / "etc2"
         self.etc2.mkdir()
-        for path in [layout.etc / "swift.conf", *layout.etc.glob("*.ring.gz")]:
+        for path in [layout.etc / "swift.conf", layout.etc / "backend-keys", *layout.etc.glob("*.ring.gz")]:
             shutil.copy(path, self.etc2)
         self.address2 = (layout.ip, free_port())
         text = layout.proxy_conf.read_text()

@@ -12,7 +12,7 @@ import urllib.parse
 
 import pytest
 
-from test.cluster import Cluster, sign_requests
+from test.cluster import Cluster, of_sessions, sign_requests
 from test.users import Client, assert_logs_are_clean
 
 ENDPOINT = os.environ.get("FUNCTIONAL_ENDPOINT", "")
@@ -32,6 +32,7 @@ def cluster(tmp_path_factory):
     if ENDPOINT:
         pytest.skip("looks into the cluster, but FUNCTIONAL_ENDPOINT names a foreign one")
     with Cluster(tmp_path_factory.mktemp("functional") / "saio") as running:
+        of_sessions.append(running)
         yield running
         assert_logs_are_clean(running)
 
