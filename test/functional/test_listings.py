@@ -1,6 +1,5 @@
 """Listings of containers over HTTP: each parameter, each format, names of all kinds, and ten thousand of them."""
 
-import http.client
 import json
 import os
 import pathlib
@@ -13,6 +12,8 @@ import urllib.parse
 import xml.etree.ElementTree
 
 import pytest
+
+from swift.wire import direct
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = [
@@ -222,11 +223,20 @@ def list_names(cluster, container, names):
         for name in names
     ]  # fmt: skip
     headers = {"X-Timestamp": f"{now:.5f}", "X-Backend-Storage-Policy-Index": "0"}
-    for address, path in primaries(cluster, container):
-        connection = http.client.HTTPConnection(*address, timeout=60)
-        connection.request("UPDATE", path, json.dumps(rows).encode(), headers)
-        assert connection.getresponse().status == 202
-        connection.close()
+    for (ip, port), path in primaries(cluster, container):
+        node = {"ip": ip, "port": port, "device": path.split("/")[1]}
+        answer = direct.call(
+            node,
+            "UPDATE",
+            path,
+            headers,
+            json.dumps(rows).encode(),
+            conn_timeout=10,
+            response_timeout=60,
+            add_timestamp=False,
+        )
+        assert answer.status == 202
+        answer.read_all(1000)
 
 
 def test_ten_thousand_names_in_pages(cluster, user, container):

@@ -116,4 +116,5 @@ def test_no_option_stands_where_default_hides_it(swift_dir, tmp_path):
     for server in SERVERS:
         (tmp_path / server).mkdir()
         path = prepared(server, swift_dir, tmp_path / server, uncomment=False)
-        assert command("swift-config", "--check", str(path)) == (0, "")
+        status, told = command("swift-config", "--check", str(path))
+        assert (status, told.splitlines()[-1]) == (0, f"{path}: all is well")
