@@ -62,7 +62,7 @@ def plan(
     nodes = []
     for node in description.nodes:
         texts = configs.files(description, node, state)
-        manifest = tree.make_manifest(description, node, texts, digests)
+        manifest = tree.make_manifest(description, node, texts, digests, {})
         nodes.append(NodePlan(node, texts, tree.differences(NodeTree.of(out, node), manifest, texts, new)))
     return Plan(description, state, out, made, changed, nodes, new)
 
@@ -113,12 +113,13 @@ def apply(found: Plan) -> list[str]:
             change.builder.save(state.builder_file(change.ring))
         if f"{change.ring}.ring.gz" in found.changed_rings:
             change.builder.get_ring().save(state.ring_file(change.ring))
-    digests = tree.ring_digests(state, [change.ring for change in found.rings])
+    names = [change.ring for change in found.rings]
+    digests, versions = tree.ring_digests(state, names), tree.ring_versions(state, names)
     links = {name: os.path.join(state.folder, name) for name in digests}
     warnings: dict[str, None] = {}
     for one in found.nodes:
         node_tree = NodeTree.of(found.out, one.node)
-        manifest = tree.make_manifest(description, one.node, one.texts, digests)
+        manifest = tree.make_manifest(description, one.node, one.texts, digests, versions)
         if one.lines or not _is_intact(node_tree, manifest):
             node_tree.write(manifest, one.texts, links)
         for name in filter(lambda name: name.endswith(".conf"), one.texts):
