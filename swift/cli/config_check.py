@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from swift.core.config import read_conf_sections
 from swift.core.errors import ConfigError
-from swift.core.outside_values import has_outside, left_as_written
+from swift.core.outside_values import is_outside, left_as_written
 from swift.run import pipeline_order
 from swift.run.known_options import unknown_options, unknown_sections
 from swift.run.option_values import impossible_values, odd_switches, read
@@ -21,6 +21,7 @@ from swift.run.pipeline import evaluated_sections, hidden_options
 from swift.run.pipeline_order import required_filters
 
 _SECRET = re.compile("secret|passw|key|token|^user(64)?_|salt|suffix|prefix$")
+_PASSWORD = re.compile(r"(?<=://)[^/\s]*@")  # in an address
 _NO_SECRET = frozenset(
     (
         "reseller_prefix",
@@ -127,7 +128,7 @@ def _options(path: str, daemons: list[str]) -> Iterator[str]:
             usual = defaults.get(name, frozenset())
             if option in ("use", "pipeline") or value in usual:
                 continue
-            shown = value if has_outside(value) or not _is_secret(name) else "…"
+            shown = "…" if _is_secret(name) and not is_outside(value) else _PASSWORD.sub("…@", value)
             default = (
                 f" (default {' or '.join(sorted(usual))})"
                 if usual and "" not in usual and not _is_secret(name)

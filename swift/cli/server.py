@@ -22,9 +22,10 @@ def make_server(
     from swift.wire.guard import guarded
     from swift.wire.server import Server
 
+    between_nodes = node_tls()  # with files that can't be used a proxy would reach nobody
     if conf[COMPONENT] == "proxy-server":
         return Server(listener, app, conf, logger, on_done)
-    return Server(listener, guarded(app, conf, logger), conf, logger, on_done, door=node_tls())
+    return Server(listener, guarded(app, conf, logger), conf, logger, on_done, door=between_nodes)
 
 
 def main(section: str) -> int:

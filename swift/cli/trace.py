@@ -20,7 +20,7 @@ from swift.cli import trace_lines
 from swift.cli.output import complain
 from swift.cli.trace_events import TRACE, TRANSACTION, Event, parse
 from swift.cli.trace_lines import Found
-from swift.cli.trace_timeline import Timeline
+from swift.cli.trace_timeline import Timeline, plain
 from swift.core.transaction import transaction_time
 
 HOST_SECONDS = 120
@@ -104,10 +104,10 @@ def _run(args: argparse.Namespace) -> int:
         if ids:
             found = _collect(args, ids, keep=found)
     for problem in found.problems[:10]:
-        print(f"swift-trace: {problem}", file=sys.stderr)
+        print(f"swift-trace: {plain(problem)}", file=sys.stderr)
     if args.lines:
         for source, line in found.lines:
-            print(f"{source}: {line.decode('utf-8', 'replace')}")
+            print(plain(f"{source}: {line.decode('utf-8', 'replace')}"))
     timelines = timelines_of(found, word)
     if not timelines:
         if args.json:

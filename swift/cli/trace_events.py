@@ -23,7 +23,7 @@ _SYSLOG = re.compile(r"(?:<\d+>)?([A-Z][a-z]{2}) {1,2}(\d{1,2}) (\d\d):(\d\d):(\
 _LEVEL = re.compile(r"(DEBUG|INFO|NOTICE|WARNING|ERROR|CRITICAL) ")
 _NAME = re.compile(r"(?:(?P<host>[A-Za-z0-9_.-]+) )?(?P<name>[A-Za-z][A-Za-z0-9_.-]*)(?:\[\d+\])?: ")
 _STORAGE = re.compile(
-    r"(?P<peer>\S+) \S+ \S+ \[(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}):(?P<clock>\d\d:\d\d:\d\d) \+0000\] "
+    r"(?<!\S)(?P<peer>\S+) \S+ \S+ \[(?P<day>\d\d)/(?P<month>[A-Z][a-z]{2})/(?P<year>\d{4}):(?P<clock>\d\d:\d\d:\d\d) \+0000\] "
     r'"(?P<method>[A-Z_]+) (?P<path>[^"]*)" (?P<status>\d{3}) (?P<length>\S+) "(?P<referer>[^"]*)" "(?P<txn>[^"]*)" '
     r'"(?P<agent>[^"]*)" (?P<seconds>[\d.]+|-) "(?P<info>[^"]*)" (?P<pid>\d+) (?P<policy>\S+)'
 )
@@ -31,6 +31,7 @@ _PROXY_FIELDS = (
     "client", "peer", "day", "method", "path", "protocol", "status", "referer", "agent", "token", "received", "sent",
     "etag", "txn", "headers", "seconds", "source", "info", "start", "end", "policy", "user",
 )  # fmt: skip
+_END_OF_TIME = 253402300800  # the year 10000
 _PROXY_DAY = re.compile(r"\d\d/[A-Z][a-z]{2}/\d{4}/\d\d/\d\d/\d\d")
 
 
@@ -85,7 +86,7 @@ def parse(line: bytes, where: str) -> Event:
 def _json(text: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and isinstance(entry.get("message"), str) else None
 
@@ -106,7 +107,9 @@ def _time_of(text: str) -> tuple[float | None, bool, str]:
     match = _ISO.match(text)
     if match:
         year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-        moment = calendar.timegm((year, month, day, hour, minute, second))
+        moment = _timegm(year, month, day, hour, minute, second)
+        if moment is None:
+            return None, False, text
         zone = match[8]
         if zone and zone != "Z":
             offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
@@ -118,6 +121,14 @@ def _time_of(text: str) -> tuple[float | None, bool, str]:
     return None, False, text
 
 
+def _timegm(year: int, month: int, day: int, hour: int, minute: int, second: int) -> int | None:
+    """Seconds since the epoch; None for what is no time."""
+    try:
+        return calendar.timegm((year, month, day, hour, minute, second))
+    except ValueError:
+        return None
+
+
 def _event(text: str, where: str, who: str, at: float | None, exact: bool, level: str) -> Event:
     match = _STORAGE.search(text)
     if match:
@@ -126,16 +137,16 @@ def _event(text: str, where: str, who: str, at: float | None, exact: bool, level
     if len(fields) >= 18 and _PROXY_DAY.fullmatch(fields[2]):
         return _proxy(dict(zip(_PROXY_FIELDS, fields, strict=False)), where, who, at)
     found = TRANSACTION.search(text)
-    shown = re.sub(r" \(txn: [^)]*\)", "", text).replace("#012", "\n")
+    shown = re.sub(r" \(txn: [^()]*\)", "", text).replace("#012", "\n")
     return Event(where, who, shown, found[0] if found else "", at, exact, None, None, level)
 
 
 def _storage(match: re.Match[str], where: str, who: str, at: float | None, exact: bool) -> Event:
     hour, minute, second = (int(part) for part in match["clock"].split(":"))
-    told = calendar.timegm(
-        (int(match["year"]), _MONTHS.get(match["month"], 1), int(match["day"]), hour, minute, second)
+    told = _timegm(
+        int(match["year"]), _MONTHS.get(match["month"], 1), int(match["day"]), hour, minute, second
     )
-    if at is None or not told - 1 <= at < told + 3:
+    if told is not None and (at is None or not told - 1 <= at < told + 3):
         at, exact = float(told), False
     path = match["path"]
     return Event(
@@ -191,9 +202,10 @@ def _trace_of(info: str) -> str:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return None
+    return number if 0 <= number < _END_OF_TIME else None
 
 
 def shown_time(moment: float) -> str:

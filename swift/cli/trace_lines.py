@@ -21,6 +21,7 @@ from typing import IO, Any
 PIECE = 4 * 1024 * 1024  # bytes read at a time
 LONGEST_LINE = 256 * 1024  # of which more is not looked at as one
 MOST_LINES = 20_000  # kept; more are counted
+MOST_BYTES = 256 * 1024 * 1024  # of them together
 USUAL_LOGS = ("/var/log/swift/*", "/var/log/syslog*", "/var/log/messages*")
 _OPENERS: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -32,12 +33,14 @@ class Found:
     lines: list[tuple[str, bytes]]
     files: int = 0
     bytes_read: int = 0
-    left_out: int = 0  # lines beyond MOST_LINES
+    left_out: int = 0  # lines beyond MOST_LINES or MOST_BYTES
+    bytes_kept: int = 0
     problems: tuple[str, ...] = ()
 
     def add(self, source: str, line: bytes) -> None:
-        if len(self.lines) < MOST_LINES:
+        if len(self.lines) < MOST_LINES and self.bytes_kept + len(line) <= MOST_BYTES:
             self.lines.append((source, line))
+            self.bytes_kept += len(line)
         else:
             self.left_out += 1
 
@@ -95,7 +98,8 @@ def _lines_with(piece: bytes, words: Sequence[bytes]) -> Iterator[bytes]:
             at = piece.find(word, end)
     for start in sorted(starts):
         end = piece.find(b"\n", start)
-        yield piece[start : end if end >= 0 else len(piece)].rstrip(b"\r\0")
+        end = end if end >= 0 else len(piece)
+        yield piece[start : min(end, start + LONGEST_LINE)].rstrip(b"\r\0")
 
 
 def spooled(stream: IO[bytes]) -> IO[bytes]:

@@ -156,7 +156,8 @@ class Timeline:
                 lines[-1] = self._with_bar(lines[-1], event, width)
         if len(self.events) > len(shown):
             lines.append(f"... and {len(self.events) - len(shown)} more (--json has all)")
-        return "\n".join([*lines, *(_cut(f"- {note}", 4 * width) for note in self.notes())])
+        lines += (_cut(f"- {note}", 4 * width) for note in self.notes())
+        return "\n".join(map(plain, lines))
 
     def _heading(self, width: int) -> list[str]:
         lines = [f"transaction {self.txn}   {shown_time(self.begin)} UTC"]
@@ -185,6 +186,15 @@ class Timeline:
         begin = min(max(int(offset / self.seconds * _BAR), 0), _BAR - 1)
         length = max(1, min(round((event.seconds or 0) / self.seconds * _BAR), _BAR - begin))
         return f"{line:<{width - _BAR - 1}} {' ' * begin}{'#' * length}"
+
+
+def plain(line: str) -> str:
+    """A line for a terminal: what clients have written into logs gives it no orders."""
+    if line.isprintable():
+        return line
+    return "".join(
+        letter if letter.isprintable() or letter == "\t" else ascii(letter)[1:-1] for letter in line
+    )
 
 
 def _who(event: Event) -> str:

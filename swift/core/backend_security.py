@@ -150,7 +150,7 @@ class WatchedFiles:
 
     def __init__(self, *paths: str) -> None:
         self._paths = [path for path in paths if path]
-        self._seen = self._look()
+        self._seen: list[Any] | None = self._look()
         self._next = clock.monotonic() + LOOK_SECONDS
 
     def _look(self) -> list[Any]:
@@ -174,6 +174,10 @@ class WatchedFiles:
             return False
         self._seen = seen
         return True
+
+    def doubt(self) -> None:
+        """What was read could not be used, for a reason that may pass: the next look finds another one."""
+        self._seen = None
 
 
 _settings: Settings | None = None

@@ -44,6 +44,11 @@ def has_outside(value: str) -> bool:
     return _OUTSIDE.search(value) is not None
 
 
+def is_outside(value: str) -> bool:
+    """Returns True if all of a value, as it is written, comes from outside."""
+    return _OUTSIDE.fullmatch(value) is not None
+
+
 def filled_in(
     section: str, option: str, value: str, lenient: bool, encoding: str = "utf-8"
 ) -> tuple[str, bool]:

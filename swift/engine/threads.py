@@ -15,7 +15,17 @@ from collections.abc import Callable
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import Hub, after_fork, getcurrent, hub, raw_queue, raw_threading
+from swift.core.concurrency import (
+    Event,
+    Hub,
+    Timeout,
+    after_fork,
+    getcurrent,
+    hub,
+    raw_queue,
+    raw_threading,
+    spawn_n,
+)
 from swift.engine.mounts import is_memory_file_system
 
 
@@ -481,6 +491,32 @@ def run_in_thread(function: Callable[..., Any], *args: Any) -> Any:
     if _shared_pool is None:
         _shared_pool = ThreadPool("shared", 4, 8192)
     return _shared_pool.run(function, *args)
+
+
+class Shared:
+    """A call whose result all get who ask while it is under way: no number of them takes more than one thread."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._told: Any = None
+
+    def ask(self) -> Any:
+        """What the function returns. Raises what it raises, Timeout too."""
+        told = self._told
+        if told is None:
+            told = self._told = Event()
+            spawn_n(self._find, told)
+        return told.wait()
+
+    def _find(self, told: Any) -> None:
+        try:
+            value = self._function()
+        except (Exception, Timeout) as error:
+            self._told = None
+            told.send_exception(error)
+        else:
+            self._told = None
+            told.send(value)
 
 
 _lanes: list[ThreadPool] = []

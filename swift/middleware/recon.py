@@ -1,6 +1,6 @@
 """Filter `recon`: answers `/recon/…` with what this node knows of itself (spec middleware 4.34, operations 10).
 
-Each check is one function below, in the table at the end, and runs in a thread. The daemons' figures come from their recon
+Each check is one function below, in the table at the end, and runs in a thread, once for all who ask at the same time. The daemons' figures come from their recon
 files, those of the disks from `swift.telemetry.node_disks`.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from swift import __version__
@@ -16,13 +17,14 @@ from swift.core import clock
 from swift.core.concurrency import Timeout
 from swift.core.config import DEFAULT_SWIFT_DIR
 from swift.core.policy import policies
-from swift.engine.threads import DeviceBusy, run_in_thread
+from swift.engine.threads import DeviceBusy, Shared, ThreadPool
 from swift.telemetry import recon_cache
 from swift.telemetry.file_hashes import FileHashes
 from swift.telemetry.log import get_logger
 from swift.telemetry.node_disks import NodeDisks
 
 PREFIX = "/recon/"
+_THREADS = 8  # more than there are checks that look at disks, each of which a disk that hangs keeps in one
 ANSWER_SECONDS = 10
 _REPLICATION = ("replication_time", "replication_stats", "replication_last")
 
@@ -41,6 +43,7 @@ class ReconMiddleware:
         self._proc = proc
         self._hashes = FileHashes()
         self._checks = self._table()
+        self._asked: dict[Check, Shared] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -62,7 +65,7 @@ class ReconMiddleware:
     def _answer(self, check: Check, path: str) -> tuple[str, str, bytes]:
         try:
             with Timeout(ANSWER_SECONDS):
-                found = run_in_thread(check)
+                found = self._shared(check).ask()
             return "200 OK", "application/json", json.dumps(found).encode("ascii")
         except (Timeout, DeviceBusy):
             self.logger.error("recon: %s is not answered in %d s: a disk hangs", path, ANSWER_SECONDS)
@@ -70,6 +73,12 @@ class ReconMiddleware:
         except (OSError, ValueError, LookupError):
             self.logger.exception("recon: %s cannot be answered", path)
             return "500 Internal Error", "text/plain", b"Internal server error."
+
+    def _shared(self, check: Check) -> Shared:
+        shared = self._asked.get(check)
+        if shared is None:
+            shared = self._asked[check] = Shared(partial(_threads().run, check))
+        return shared
 
     # -- from the daemons ----------------------------------------------------------------------------------------------
     def _recorded(self, file: str, *keys: str) -> Check:
@@ -188,6 +197,17 @@ class ReconMiddleware:
             ("sharding", None): self._recorded(container, "sharding_stats", "sharding_time", "sharding_last"),
             ("relinker", None): self._recorded(recon_cache.RELINKER, "devices", "workers"),
         }
+
+
+_pool: ThreadPool | None = None
+
+
+def _threads() -> ThreadPool:
+    """Of our own: what else the process has threads for shall not wait for a disk."""
+    global _pool
+    if _pool is None:
+        _pool = ThreadPool("recon", _THREADS, 4096)
+    return _pool
 
 
 def _auditor_keys(kind: str) -> tuple[str, ...]:

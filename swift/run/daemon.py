@@ -244,6 +244,7 @@ class _Runner:
             return
         plan = list(self.workers.values())
         self._end_workers()
+        TABLE.write()
         line_writer.flush_all()
         try:
             self.command.execute()

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from swift.core.config import TRUE_VALUES, RelaxedInterpolation, fill_parser, without_values
 from swift.core.errors import ConfigError
+from swift.core.outside_values import has_outside
 
 _NUMBERS = """
     access_log_interval account_existence_skip_cache_pct account_listing_limit account_ratelimit
     account_suppression_time accounts_per_second allowable_clock_skew async_tracker_dump_count
-    async_tracker_max_entries auth_version backlog batch bind_timeout broker_timeout bytes_per_second
+    async_tracker_max_entries backlog batch bind_timeout broker_timeout bytes_per_second
     cleave_batch_size cleave_row_batch_size client_chunk_size client_timeout clock_accuracy commit_window
     concurrency concurrency_timeout concurrent_ec_extra_requests config_reload_interval conn_timeout connect_timeout
     container_existence_skip_cache_pct container_listing_limit container_listing_shard_ranges_skip_cache_pct
@@ -51,7 +52,7 @@ _NUMBERS = """
     replication_failure_ratio replication_failure_threshold replication_lock_timeout replicator_workers
     report_again_seconds report_interval request_tries requests_per_device_per_second
     requests_per_device_rate_buffer resend_interval retries reveal_sensitive_prefix ring_check_interval
-    round_robin_task_cache_size rsync_bwlimit rsync_error_log_line_length rsync_io_timeout rsync_timeout run_pause
+    round_robin_task_cache_size rsync_error_log_line_length rsync_io_timeout rsync_timeout run_pause
     secret_cache_duration segment_size servers_per_port shard_container_threshold shard_scanner_batch_size
     shard_shrink_merge_point shard_shrink_point signing_window slow slow_delete_log_threshold_seconds ssync_bwlimit
     stale_worker_timeout stats_interval statsd_emit_buffer_xfer_bytes_seconds symloop_max sync_row_concurrency
@@ -98,10 +99,12 @@ class Impossible(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What stands in a configuration for one process. `sections`: options of those that count for it, evaluated."""
+    """What stands in a configuration for one process. `sections`: options of those that count for it, evaluated; `outside`: (section,
+    option) of those whose value comes from outside, and is shown to nobody."""
 
     sections: Mapping[str, Mapping[str, str]]
     errors: list[Impossible]
+    outside: frozenset[tuple[str, str]]
 
 
 def is_ours(section: str, options: Mapping[str, str], daemon: str = "") -> bool:
@@ -141,16 +144,23 @@ def read(path: str, daemon: str = "") -> Read:
                 found[section][option] = str(relaxed.before_get(parser, section, option, value, scope))
             except configparser.Error as error:
                 errors.append(Impossible(section, option, without_values(error)))
-    return Read(found, errors)
+    outside = frozenset(
+        (section, option)
+        for section, options in found.items()
+        for option in options
+        if has_outside(raw[section][option])
+    )
+    return Read(found, errors, outside)
 
 
 def impossible_values(path: str, daemon: str = "") -> list[Impossible]:
     """Those in the sections that count. Raises ConfigError if the configuration can't be read."""
-    sections, errors = read(path, daemon)
+    sections, errors, outside = read(path, daemon)
     found = list(errors)
     for section, options in sections.items():
         for option, value in options.items():
-            why = _why_not(option.removeprefix("set ").strip(), value.strip())
+            is_shown = (section, option) not in outside
+            why = _why_not(option.removeprefix("set ").strip(), value.strip(), is_shown)
             if why:
                 found.append(Impossible(section, option, why))
     return found
@@ -167,16 +177,17 @@ def odd_switches(path: str, daemon: str = "") -> list[str]:
     ]
 
 
-def _why_not(name: str, value: str) -> str:
+def _why_not(name: str, value: str, is_shown: bool) -> str:
     if not value or name not in NUMBERS | NUMBERS_OR_AUTO:
         return ""
     if name in NUMBERS_OR_AUTO and value.lower() == "auto":
         return ""
+    shown = f': "{value[:80]}"' if is_shown else ""
     try:
         number = float(value)
     except ValueError:
-        return f'not a number{" nor auto" if name in NUMBERS_OR_AUTO else ""}: "{value[:80]}"'
-    return f'not a number: "{value[:80]}"' if math.isnan(number) else ""
+        return f"not a number{' nor auto' if name in NUMBERS_OR_AUTO else ''}{shown}"
+    return f"not a number{shown}" if math.isnan(number) else ""
 
 
 def refuse_impossible(path: str, daemon: str = "") -> None:

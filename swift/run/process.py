@@ -86,6 +86,7 @@ class Service:
         self.section = section
         self._global_conf = dict(global_conf or {})
         self.conf = {
+            "metrics_path": "" if section == "proxy-server" else "/metrics",
             **_SERVER_DEFAULTS.get(section, {}),
             **app_conf(path, section, self._global_conf),
             shared_tables.COMPONENT: section,
@@ -123,8 +124,7 @@ class Service:
 
     def served_app(self) -> Any:
         """The app, with the metrics endpoint in front of it where that is wanted."""
-        default = "" if self.section == "proxy-server" else "/metrics"
-        path = self.conf.get("metrics_path", default)
+        path = self.conf["metrics_path"]
         if not path:
             return self.app
         # where the pipeline looks for what daemons leave, metrics look, too
@@ -320,6 +320,17 @@ class _Group:
                 raise StartError(text) from None
         return servers
 
+    def try_servers(self) -> None:
+        """Makes the servers as a worker would, as the user who it will be, and lets them go. Raises SwiftError.
+
+        Before a reload: what only a worker notices would end the service that is being reloaded.
+        """
+        become(wanted_user(self.services[0].conf, self.logger))
+        for index, service in enumerate(self.services):
+            with raw_socket.socket() as sock:
+                for server in self._make_servers([(Endpoint(index, service.ip, service.port), sock)]):
+                    server.stop()
+
     def run(self, inherited: seamless.Inherited, command: seamless.Command) -> int:
         """Serves until told to stop; returns the exit status. Raises SwiftError."""
         detach()
@@ -447,6 +458,7 @@ def run_servers(
             _check(service)
         group = _Group(services, make_server, ring_ports)
         if test_config:
+            group.try_servers()
             return 0
         return group.run(inherited, command)
     except SwiftError as err:

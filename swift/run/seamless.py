@@ -166,7 +166,7 @@ class Command:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=CHECK_SECONDS,
-                preexec_fn=unblock,  # noqa: PLW1509  no threads in a parent
+                preexec_fn=unblock if mask else None,  # noqa: PLW1509  with threads nothing is blocked
             )
         except (OSError, subprocess.TimeoutExpired) as err:
             return str(err)

@@ -309,10 +309,15 @@ def retire(directory: str, path: str, dead_name: str = "dead") -> None:
             pass
 
 
+def _no_link(path: str, flags: int) -> int:
+    """A parent that is root works in a directory of its workers: they shall not lead it elsewhere, nor keep it waiting."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+
+
 def write_table(path: str, data: Mapping[str, Any]) -> bool:
     """Returns False if it can't be written: a table that can't be shared must not fail a request."""
     try:
-        with open(path + ".tmp", "w") as file:
+        with open(path + ".tmp", "w", opener=_no_link) as file:
             json.dump(data, file)
         os.replace(path + ".tmp", path)
         return True
@@ -323,7 +328,7 @@ def write_table(path: str, data: Mapping[str, Any]) -> bool:
 def read_table(path: str) -> dict | None:
     """None for what is not there or no table."""
     try:
-        with open(path) as file:
+        with open(path, opener=_no_link) as file:
             data = json.loads(file.read(MAX_FILE_BYTES))
         return data if isinstance(data, dict) else None
     except (OSError, ValueError):

@@ -16,7 +16,8 @@ from typing import Any
 
 from swift.core.concurrency import Timeout
 from swift.core.config import csv_list
-from swift.engine.threads import DeviceBusy, run_in_thread
+from swift.core.policy import policies
+from swift.engine.threads import DeviceBusy, Shared, run_in_thread
 from swift.telemetry.families import COUNTER, FAMILIES, HISTOGRAMS
 from swift.telemetry.metric_table import TABLE, Table
 from swift.telemetry.served import Served
@@ -48,11 +49,17 @@ class RequestMeter:
             self._server,
             method if method in KNOWN_METHODS else "BAD_METHOD",
             str(served.status),
-            policy if len(policy) < 4 else "other",
+            _known(policy) if policy else "",
             served.end - served.start,
             served.received,
             served.sent,
         )
+
+
+def _known(policy: str) -> str:
+    """The label of a policy that a request names: what was refused at the door may name anything."""
+    found = policies().get_by_index(policy)
+    return "other" if found is None else str(found.idx)
 
 
 def shows(section: str, name: str) -> bool:
@@ -212,18 +219,23 @@ def with_endpoint(
         raise ValueError(f"metrics_path must be a plain path, not {path!r}")
     readers = Readers(allowed)
 
+    def made() -> bytes:
+        with Timeout(ANSWER_SECONDS):
+            own = TABLE.as_json()
+            if state is not None:
+                state.prepare()
+            return run_in_thread(exposition, state, own, section, daemons_at)
+
+    made_once = Shared(made)
+
     def endpoint(environ: dict[str, Any], start_response: Callable) -> Any:
         if environ["PATH_INFO"] != path or not readers.include(environ):
             return app(environ, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
             return [b""]
-        own = TABLE.as_json()
         try:
-            with Timeout(ANSWER_SECONDS):
-                if state is not None:
-                    state.prepare()
-                body = run_in_thread(exposition, state, own, section, daemons_at)
+            body = made_once.ask()
         except (Timeout, DeviceBusy):
             text = b"A disk does not answer."
             start_response(

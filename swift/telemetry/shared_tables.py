@@ -126,7 +126,8 @@ class NodeTables:
         table.directory, table.prefix, table.process = directory, f"{process}~", process
         with _turn(directory):
             for name in names_in(directory):
-                if name.startswith(table.prefix) and not _is_alive(name):
+                # of our own number: what was here before us, as before a reload
+                if name.startswith(table.prefix) and (name == table.file_name or not _is_alive(name)):
                     metric_table.retire(directory, os.path.join(directory, name), table.prefix + _DEAD)
         table.write()
 

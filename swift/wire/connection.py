@@ -37,8 +37,6 @@ LINGER_SECONDS = 10.0
 LINGER_IDLE_SECONDS = 2.0
 # A connection whose request was refused for load is not listened to for so long.
 REFUSAL_PAUSE = 1.0
-# What watches over a server wants to know how it is, above all when it is busy.
-NEVER_QUEUED = frozenset(("/healthcheck", "/metrics"))
 
 
 class Connection(Answering):
@@ -183,7 +181,7 @@ class Connection(Answering):
         place = None
         try:
             requests = server.requests
-            if requests is not None and environ["PATH_INFO"] not in NEVER_QUEUED:
+            if requests is not None and environ["PATH_INFO"] not in server.never_queued:
                 place = (
                     requests.enter()
                     if body is NO_BODY and requests.taken < requests.places

@@ -54,6 +54,8 @@ class Serving:
         self.clients = Admission(most_clients, patience, make_room=self._make_room)
         most_requests = _count("max_requests", conf.get("max_requests"))
         self.requests = Admission(most_requests, patience, lends=True) if most_requests else None
+        # What watches over a server wants to know how it is, above all when it is busy. Where it tells no metrics, that path is a client's.
+        self.never_queued = frozenset(("/healthcheck", str(conf.get("metrics_path") or "")))
         self.client_timeout = _seconds(conf, "client_timeout", 0) or DEFAULT_CLIENT_TIMEOUT
         keepalive = _seconds(conf, "keepalive_timeout", self.client_timeout)
         self.keepalive = keepalive > 0

@@ -14,7 +14,8 @@ What lives here: making signatures and checking them. Never here: refusing (wire
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from typing import NamedTuple
 from swift.core import backend_security, clock
 from swift.core.backend_security import OFF, Settings, WatchedFiles, read_keys
 from swift.core.errors import ConfigError
-from swift.engine.threads import run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 
 HEADER = "X-Backend-Signature"
 _NOTHING = b"0:-"
@@ -64,6 +65,9 @@ class Keyring:
         self._files = WatchedFiles(settings.keys_file)
         self._take(settings.keys)
         self.trouble = ""
+        if settings.keys_file:
+            # The settings may be old: a worker has those that its parent has read when it was started.
+            self._reread(read_keys)
 
     def _take(self, keys: Mapping[str, bytes]) -> None:
         self.keys = {key_id.encode(): _Key(key_id, secret) for key_id, secret in keys.items()}
@@ -75,11 +79,15 @@ class Keyring:
         What can't be read changes nothing, and is in `trouble`.
         """
         if self._files.changed():
-            try:
-                self._take(run_in_thread(read_keys, self.settings.keys_file))
-                self.trouble = ""
-            except ConfigError as err:
-                self.trouble = str(err)
+            self._reread(partial(run_in_thread, read_keys))
+
+    def _reread(self, read: Callable[[str], Mapping[str, bytes]]) -> None:
+        try:
+            self._take(read(self.settings.keys_file))
+            self.trouble = ""
+        except (ConfigError, DeviceBusy) as err:
+            self.trouble = str(err)
+            self._files.doubt()
 
 
 _keyring: Keyring | None = None

@@ -6,21 +6,23 @@ Spec: operations.md 2.1 (cert_file, key_file).
 from __future__ import annotations
 
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from swift.core.backend_security import WatchedFiles
 from swift.engine.stream import Stream
-from swift.engine.threads import run_in_thread
+from swift.engine.threads import DeviceBusy, run_in_thread
 
 _RECORD = 65536
+_log = logging.getLogger(__name__)
 HANDSHAKE_SECONDS = 20.0
 """For a whole handshake: who does not get so far has no request."""
 
 
 class ReloadedContext:
-    """A context made of files, and made anew when one of them has changed. What can't be used then changes nothing.
+    """A context made of files, and made anew when one of them has changed. What can't be used then changes nothing, and the log says so.
 
     Raises OSError (ssl.SSLError is one) when the files can't be used at the start.
     """
@@ -28,17 +30,22 @@ class ReloadedContext:
     def __init__(self, make: Callable[[], ssl.SSLContext], *paths: str) -> None:
         self._make = make
         self._files = WatchedFiles(*paths)
+        self._paths = [path for path in paths if path]
         self._context = make()
-        self.trouble = ""
+        self._told = ""
 
     def get(self) -> ssl.SSLContext:
         """The context of the files as they are; others go on with the old one while it is made."""
         if self._files.changed():
             try:
                 self._context = run_in_thread(self._make)
-                self.trouble = ""
-            except OSError as err:
-                self.trouble = str(err)
+                self._told = ""
+            except (OSError, DeviceBusy) as err:
+                self._files.doubt()
+                if str(err) != self._told:
+                    self._told = str(err)
+                    paths = ", ".join(self._paths)
+                    _log.error("the files for TLS are used as they were: %s (%s)", err, paths)
         return self._context
 
 

@@ -195,6 +195,18 @@ def test_check_of_the_configuration(server):
     assert done.stdout == f"Error trying to load config from {server.conf}: a bad value\n"
 
 
+def test_files_of_tls_that_can_not_be_used_end_no_service_that_is_reloaded(server):
+    server.start()
+    before = server.get()
+    server.write_conf(cert_file="/nonexistent/cert")
+    line = f"Error trying to load config from {server.conf}: [Errno 2] No such file or directory"
+    done = run(server.command("-t"))
+    assert (done.returncode, done.stdout, done.stderr) == (1, line + "\n", "")
+    server.signal(signal.SIGUSR1)
+    wait_until(lambda: "Not reloading, the configuration is not valid: " in server.log())
+    assert server.get() == before
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

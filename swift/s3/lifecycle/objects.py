@@ -91,7 +91,7 @@ def names_in(manifest: bytes) -> Iterator[str]:
     for item in items if isinstance(items, list) else ():
         name = (item.get("name") or item.get("path")) if isinstance(item, dict) else None
         if isinstance(name, str):
-            yield name
+            yield "/" + name.lstrip("/")
 
 
 class Bucket:

@@ -106,6 +106,17 @@ def test_check_tells_what_is_wrong_and_what_it_would_do(tmp_path, capsys):
     )
 
 
+def test_check_shows_no_secret_that_is_written_beside_a_reference(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HERE", "x")
+    _, lines = checked(
+        tmp_path,
+        capsys,
+        "set admin_key = hush%(env:HERE)s\nset sentry = https://me:hush@host/1\nset auth_key = %(env:HERE)s",
+    )
+    assert "[app:app] set admin_key = …" in lines and "[app:app] set auth_key = %(env:HERE)s" in lines
+    assert "[app:app] set sentry = https://…@host/1" in lines and not any("hush" in line for line in lines)
+
+
 def test_check_of_what_does_not_start(tmp_path, capsys):
     status, lines = checked(tmp_path, capsys, "node_timeout = soon\nadmin_key = %(file:/nonesuch)s")
     assert status == 1

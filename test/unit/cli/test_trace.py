@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -207,6 +208,20 @@ def test_long_logs_are_read_in_pieces_and_lines_are_bounded(tmp_path, monkeypatc
     assert found.left_out == 143 - 50 and found.bytes_read == path.stat().st_size
 
 
+def test_long_lines_are_kept_in_part(monkeypatch):
+    monkeypatch.setattr(trace_lines, "LONGEST_LINE", 100)
+    monkeypatch.setattr(trace_lines, "MOST_BYTES", 1000)
+    found = Found([])
+    text = "".join(f"{TXN} {'x' * 500}\n" for _ in range(20))
+    trace_lines.search_stream(io.BytesIO(text.encode()), "x", [TXN.encode()], found)
+    assert {len(line) for _, line in found.lines} == {100} and (len(found.lines), found.left_out) == (10, 10)
+
+
+def test_json_that_nests_without_end_is_a_message():
+    line = ('{"a":' * 100_000 + TXN).encode()
+    assert parse(line, "x").seconds is None
+
+
 @given(
     st.lists(st.text(st.characters(codec="ascii", exclude_characters="\n"), max_size=30), max_size=30),
     st.integers(20, 200),
@@ -225,6 +240,35 @@ def test_pieces_lose_and_double_no_line(lines, size):
 @given(st.binary(max_size=300))
 def test_any_line_is_an_event(line):
     Timeline(TXN, [parse(line, "x")]).as_text(100)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"2026-13-01 00:00:00 object-server: no such month (txn: {TXN})",
+        storage("object-server", "sdb1", 0.016).replace("Nov/2026", "Nov/0000"),
+        PROXY.rpartition(" 17960")[0] + " 1e300 0 -",
+        PROXY.replace("0.0200", "nan"),
+    ],
+)
+def test_times_that_are_none(line):
+    timeline = Timeline(TXN, [parse(line.encode(), "x")])
+    assert "began" in timeline.as_text(100) and "NaN" not in json.dumps(timeline.as_json())
+
+
+def test_a_long_line_takes_no_time():
+    started = time.monotonic()
+    parse(f"{'x' * 200_000} {TXN}".encode(), "x")
+    parse(f"{' (txn: ' * 30_000} {TXN}".encode(), "x")
+    assert time.monotonic() - started < 60  # it took minutes
+
+
+def test_what_clients_have_written_gives_a_terminal_no_orders(tmp_path, capsys):
+    line = PROXY.replace("/c/", "/c%1B%5D0%3Bevil%07/").replace("PUT", "P\x9bUT", 1)
+    (tmp_path / "proxy.log").write_text(line + "\n")
+    for options in ([], ["--lines"]):
+        assert run(TXN, *options, tmp_path) == 0
+        assert all(shown.isprintable() for shown in capsys.readouterr().out.splitlines())
 
 
 @given(st.integers(0, 20), st.text(max_size=12))

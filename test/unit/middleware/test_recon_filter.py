@@ -292,3 +292,33 @@ def test_a_disk_that_hangs_stops_nobody(tmp_path, monkeypatch):
     ticking.wait()
     assert (said, body) == (["503 Service Unavailable"], [b"A disk does not answer."])
     assert len(others) == 5
+
+
+def test_a_disk_that_hangs_keeps_one_thread_and_none_of_others(tmp_path, monkeypatch):
+    import threading
+
+    from swift.core.concurrency import spawn
+    from swift.engine.threads import run_in_thread
+    from swift.middleware import recon as module
+
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.2)
+    recon = ReconMiddleware(None, {"devices": str(tmp_path)})
+    answers = threading.Event()
+    hung = []
+    for name in ("diskusage", "unmounted", "quarantined", "devices"):
+        recon._checks[name, None] = lambda name=name: hung.append(name) or answers.wait(60)
+
+    def asked(name):
+        said = []
+        recon({"PATH_INFO": f"/recon/{name}", "REQUEST_METHOD": "GET"}, lambda status, _: said.append(status))
+        return said[0]
+
+    try:
+        for _ in range(3):
+            asking = [spawn(asked, name) for name in ("diskusage", "unmounted", "quarantined", "devices") * 5]
+            assert {one.wait() for one in asking} == {"503 Service Unavailable"}
+        assert sorted(hung) == ["devices", "diskusage", "quarantined", "unmounted"]
+        assert asked("version") == "200 OK"
+        assert run_in_thread(lambda: 5) == 5
+    finally:
+        answers.set()

@@ -58,6 +58,19 @@ def test_what_cannot_be_meant(tmp_path, place, value, daemon, line):
     assert str(error.value) == f"Error trying to load config from {path}: {line}"
 
 
+def test_what_stands_outside_is_not_shown(tmp_path):
+    (tmp_path / "secret").write_text("hush\n")
+    (tmp_path / "secret").chmod(0o600)
+    path = conf(tmp_path, default=f"%(file:{tmp_path}/secret)s")
+    assert [str(one) for one in impossible_values(path)] == ["[DEFAULT] client_timeout: not a number"]
+
+
+def test_what_is_handed_on_need_be_no_number(tmp_path):
+    path = tmp_path / "x.conf"
+    path.write_text("[object-replicator]\nrsync_bwlimit = 10m\n")
+    assert impossible_values(str(path), "object-replicator") == []
+
+
 def test_sections_of_others_are_theirs(tmp_path):
     path = conf(tmp_path, daemon="often")
     assert impossible_values(path) == []  # a server does not read its daemons' sections

@@ -90,6 +90,13 @@ def test_containers_that_are_only_called_so_are_left_alone(name: str) -> None:
     assert orphans(bucket({"b+segments": [row(name)]}, {})) == []
 
 
+@pytest.mark.parametrize("spelt", [b'"name": "/', b'"name": "', b'"path": "//'])
+def test_manifests_name_parts_in_many_ways(spelt: bytes) -> None:
+    objects = {"/c/copy": (LARGE, MANIFEST.replace(b'"name": "/', spelt))}
+    wanted = {("k", UPLOAD)}
+    assert references.named(bucket({"c": [row("copy", "e; slo_etag=f")]}, objects), wanted) == wanted
+
+
 @pytest.mark.parametrize("away", ["/", "/c", "/c/copy"])
 def test_who_is_listed_and_away_may_be_made_of_them(away: str) -> None:
     listed = {"c": [row("copy", "e; slo_etag=f")]}

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from swift.core.concurrency import Timeout, raw_threading, use_fast_hub
+from swift.core import policy
+from swift.core.concurrency import Timeout, raw_threading, sleep, spawn, use_fast_hub
 from swift.proxy.error_limit import ErrorLimiter
 from swift.proxy.node_health import NodeHealth
 from swift.telemetry import disk_watch, families, metric_table, prometheus, shared_tables
@@ -14,6 +15,7 @@ from swift.telemetry.disk_watch import DiskWatch
 from swift.telemetry.metric_table import Table, retire
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.node_metrics import state_families
+from swift.telemetry.served import Served
 from swift.telemetry.shared_tables import COMPONENT, NodeTables
 from swift.wire.client import BackendError, BackendTimeout, ConnectError
 
@@ -109,6 +111,34 @@ def test_names_that_clients_choose_are_in_no_label_and_series_are_bounded(fresh,
     assert b'node="other"' in text
 
 
+def test_no_policy_is_shown_that_there_is_not(fresh, tmp_path):
+    """Who is refused at the door may name any."""
+    (tmp_path / "swift.conf").write_text(
+        "[storage-policy:0]\nname = a\ndefault = yes\n[storage-policy:1]\nname = b\n"
+    )
+    before = policy.policies()
+    policy.load_policies(str(tmp_path))
+    try:
+        meter = prometheus.RequestMeter("proxy-server")
+        for named in ("", "0", "1", "01", "abc", "7", '"}', "1" * 5000, "\xb2"):
+            environ = {"REQUEST_METHOD": "GET", "HTTP_X_BACKEND_STORAGE_POLICY_INDEX": named}
+            meter.on_done(Served(environ, 503, [], 0, 0, None, 0.0, 0.0))
+        assert {key[4] for key in fresh.histograms} == {"", "0", "1", "other"}
+    finally:
+        policy.set_policies(before)
+
+
+def test_a_table_that_is_a_link_leads_nowhere(tmp_path):
+    (tmp_path / "other").write_text("as it was")
+    for name in ("dead.tmp", "7"):
+        os.symlink(tmp_path / "other", tmp_path / name)
+    os.mkfifo(tmp_path / "8")
+    assert not metric_table.write_table(str(tmp_path / "dead"), {"counts": []})
+    assert metric_table.read_table(str(tmp_path / "7")) is None
+    assert metric_table.read_table(str(tmp_path / "8")) is None
+    assert (tmp_path / "other").read_text() == "as it was"
+
+
 def test_errors_of_nodes_by_what_went_wrong(fresh):
     class Log:
         def error(self, *args):
@@ -195,6 +225,19 @@ def test_counts_of_a_daemon_outlive_it_and_its_next_start(fresh, tmp_path):
     second.communicate()
 
 
+def test_a_daemon_that_is_started_anew_in_its_process_goes_on_counting(fresh, tmp_path):
+    conf = {"recon_cache_path": str(tmp_path), COMPONENT: "object-updater"}
+    shared_tables.NODE_TABLES.leave(conf, "object-updater")
+    get_metrics(conf, "x").increment("successes")
+    shared_tables.NODE_TABLES.write()
+    fresh.forget()
+    fresh.directory = None
+    NodeTables().leave(conf, "object-updater")
+    fresh.directory = None
+    found = shown(section="object-server", daemons_at=str(tmp_path))
+    assert found['swift_events_total{component="object-updater",event="successes"}'] == "1.0"
+
+
 def test_a_recon_folder_that_is_not_there_stops_no_daemon(fresh, tmp_path):
     shared_tables.NODE_TABLES.leave({"recon_cache_path": str(tmp_path / "nowhere")}, "object-updater")
     (tmp_path / "file").write_text("")
@@ -236,6 +279,46 @@ def test_each_is_shown_by_one_server_of_a_node(section, name, expected):
 )
 def test_metrics_allow(allowed, address, expected):
     assert prometheus.Readers(allowed).include({"REMOTE_ADDR": address}) is expected
+
+
+class State:
+    """Notes how often it was asked."""
+
+    def __init__(self):
+        self.asked = 0
+        self.fault = None
+
+    daemons_at = None
+
+    def prepare(self):
+        sleep(0.05)
+
+    def __call__(self):
+        self.asked += 1
+        if self.fault:
+            raise self.fault
+        return ()
+
+
+def test_who_asks_at_the_same_time_hears_the_same(fresh):
+    state = State()
+    app = prometheus.with_endpoint(None, state=state)
+    environ = {"PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
+
+    def ask():
+        started = []
+        body = b"".join(app(environ, lambda *args: started.append(args)))
+        return started[0][0], body
+
+    for round_ in (1, 2):
+        answers = [asked.wait() for asked in [spawn(ask) for _ in range(20)]]
+        assert {status for status, _ in answers} == {"200 OK"} and state.asked == round_
+    state.fault = ValueError("x")
+    for asked in [spawn(ask) for _ in range(2)]:
+        with pytest.raises(ValueError):
+            asked.wait()
+    state.fault = None
+    assert ask()[0] == "200 OK"
 
 
 def test_for_others_there_is_no_such_path(fresh):

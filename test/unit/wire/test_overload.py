@@ -5,6 +5,7 @@ import re
 import ssl
 import threading
 
+import pytest
 from running_server import read_all, read_until, wait_for
 
 from swift.core.concurrency import sleep
@@ -202,6 +203,24 @@ def test_a_request_that_would_wait_too_long_hears_503_and_keeps_its_connection(s
     assert read_until(other, b"hello").endswith(b"hello")
     busy.close()
     other.close()
+
+
+@pytest.mark.parametrize(("path", "asked"), [("", b"x"), ("", b"metrics"), ("/told", b"metrics")])
+def test_only_what_is_watched_is_never_made_to_wait(start, path, asked):
+    """Where a proxy tells no metrics, `metrics` is a bucket like any other."""
+    release = []
+    running = start(slow_until(release), max_requests="1", queue_timeout="0.2", metrics_path=path)
+    busy = ask(running, b"slow")
+    assert wait_for(lambda: running.server.requests.taken == 1)
+    for watched in (b"healthcheck", path[1:].encode()):
+        with running.connect() as sock:
+            sock.sendall(GET % (watched or b"healthcheck"))
+            assert read_until(sock, b"hello").endswith(b"hello")
+    with running.connect() as sock:
+        sock.sendall(GET % asked)
+        assert is_busy_answer(read_until(sock, connection.BUSY_BODY))
+    release.append(1)
+    busy.close()
 
 
 def test_an_upload_that_waits_for_its_100_continue_hears_503_instead(start):

@@ -11,6 +11,7 @@ from running_server import read_all, read_until
 
 from swift.core import backend_security, clock
 from swift.core.backend_security import LOOK_SECONDS, Settings
+from swift.core.errors import ConfigError
 from swift.telemetry import prometheus
 from swift.telemetry.shared_tables import COMPONENT
 from swift.wire import direct, guard, signing
@@ -161,6 +162,10 @@ def test_the_first_key_signs_and_all_are_taken():
     assert caught.value.kind == "wrong"
 
 
+def broken(why):
+    raise ConfigError(why)
+
+
 def test_a_changed_file_of_keys_is_taken_while_it_runs(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(clock, "monotonic", lambda: now[0])
@@ -177,11 +182,33 @@ def test_a_changed_file_of_keys_is_taken_while_it_runs(tmp_path, monkeypatch):
     assert b" 1 one " in signing.finished(HEAD)
     write(b"two " + TWO + b"\none " + ONE)
     assert b" 1 two " in signing.finished(HEAD)
+    for why in ("Too many open files", "line 1"):
+        monkeypatch.setattr(signing, "read_keys", lambda path, why=why: broken(why))
+        write(b"three " + THREE)
+        assert b" 1 two " in signing.finished(HEAD) and why in signing.keyring().trouble
+    monkeypatch.undo()
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    now[0] += LOOK_SECONDS
+    assert b" 1 three " in signing.finished(HEAD)  # what has passed is tried again
+    write(b"two " + TWO)
+    assert b" 1 two " in signing.finished(HEAD)
     write(b"half a li")
     assert b" 1 two " in signing.finished(HEAD)
     assert "line 1" in signing.keyring().trouble
     write(b"three " + THREE)
     assert b" 1 three " in signing.finished(HEAD) and not signing.keyring().trouble
+
+
+def test_a_worker_that_comes_later_has_the_keys_of_its_own_time(tmp_path):
+    """The settings are what its parent has read, long ago maybe."""
+    path = tmp_path / "keys"
+    path.write_bytes(b"two " + TWO)
+    path.chmod(0o600)
+    use(keys={"one": ONE}, keys_file=str(path))
+    assert b" 1 two " in signing.finished(HEAD)
+    path.write_bytes(b"half a li")
+    use(keys={"one": ONE}, keys_file=str(path))
+    assert b" 1 one " in signing.finished(HEAD) and "line 1" in signing.keyring().trouble
 
 
 # --- at a server
