@@ -9,6 +9,8 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from swift.core.config import read_ini
+from swift.core.errors import ConfigError
 from swift.deploy import configs, rings, tree
 from swift.deploy.described import Description, DescriptionError, Node, policy_sections
 from swift.deploy.rings import RingChange
@@ -52,6 +54,7 @@ def plan(
     description: Description, state: State, out: str, remove: Collection[str] = (), again: bool = False
 ) -> Plan:
     """Changes nothing that is kept. Raises DescriptionError."""
+    _check_signing(description, out)
     made = state.make_secrets(description)
     changed = rings.changes(description, state, remove, again)
     new = [f"{change.ring}.ring.gz" for change in changed if not _is_written(state, change)]
@@ -59,9 +62,26 @@ def plan(
     nodes = []
     for node in description.nodes:
         texts = configs.files(description, node, state)
-        manifest = tree.make_manifest(description, node, texts, digests)
+        manifest = tree.make_manifest(description, node, texts, digests, {})
         nodes.append(NodePlan(node, texts, tree.differences(NodeTree.of(out, node), manifest, texts, new)))
     return Plan(description, state, out, made, changed, nodes, new)
+
+
+def _check_signing(description: Description, out: str) -> None:
+    """Nodes that require signatures refuse those that don't sign yet, or no longer: between the two all of them do both."""
+    for node in description.nodes:
+        try:
+            sections = read_ini(os.path.join(NodeTree.of(out, node).folder, "swift.conf"))
+        except ConfigError:
+            continue
+        before = sections.get("backend-security", {}).get("signing", "off")
+        if {before, description.signing} == {"off", "require"}:
+            raise DescriptionError(
+                [
+                    f'[cluster] signing was {before} for {node.name}: "sign" first, apply and push --activate, and only then '
+                    f'"{description.signing}"; nodes would refuse one another otherwise'
+                ]
+            )
 
 
 def _is_written(state: State, change: RingChange) -> bool:
@@ -93,12 +113,13 @@ def apply(found: Plan) -> list[str]:
             change.builder.save(state.builder_file(change.ring))
         if f"{change.ring}.ring.gz" in found.changed_rings:
             change.builder.get_ring().save(state.ring_file(change.ring))
-    digests = tree.ring_digests(state, [change.ring for change in found.rings])
+    names = [change.ring for change in found.rings]
+    digests, versions = tree.ring_digests(state, names), tree.ring_versions(state, names)
     links = {name: os.path.join(state.folder, name) for name in digests}
     warnings: dict[str, None] = {}
     for one in found.nodes:
         node_tree = NodeTree.of(found.out, one.node)
-        manifest = tree.make_manifest(description, one.node, one.texts, digests)
+        manifest = tree.make_manifest(description, one.node, one.texts, digests, versions)
         if one.lines or not _is_intact(node_tree, manifest):
             node_tree.write(manifest, one.texts, links)
         for name in filter(lambda name: name.endswith(".conf"), one.texts):

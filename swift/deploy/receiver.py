@@ -168,6 +168,11 @@ def check(directory, beside, request):
         raise Refused("it belongs to the cluster " + str(before.get("cluster")))
     if before and before.get("node") != request["manifest"]["node"]:
         raise Refused("it is the node " + str(before.get("node")))
+    older = older_rings(before, request["manifest"])
+    if older and not request["overwrite"]:
+        raise Refused(
+            f"it has a newer {older[0]}: is this an older copy of the folder with the builders? Data has moved since; --overwrite brings it all the same"
+        )
     pushed = before.get("files", {})
     changed = []
     for name in sorted(came):
@@ -183,6 +188,12 @@ def check(directory, beside, request):
         os.rename(kept, os.path.join(directory, name + ".replaced"))
         if os.path.lexists(kept):  # both were the same file already
             os.unlink(kept)
+
+
+def older_rings(before, manifest):
+    """Those by which data would be looked for where it was once."""
+    had, come = before.get("rings", {}), manifest.get("rings", {})
+    return sorted(name for name in come if name in had and come[name] < had[name])
 
 
 def ids_of(user):

@@ -18,6 +18,8 @@ from swift.deploy.described import Description, DescriptionError, Node
 from swift.deploy.services import files_of, services
 from swift.deploy.state import State
 from swift.engine.durable import fsync_dir, write_durable
+from swift.ring.errors import RingError
+from swift.ring.format import RingData
 
 MANIFEST = "cluster.json"
 
@@ -97,14 +99,19 @@ def _link(source: str, target: str) -> None:
 
 
 def make_manifest(
-    description: Description, node: Node, texts: Mapping[str, str], rings: Mapping[str, str]
+    description: Description,
+    node: Node,
+    texts: Mapping[str, str],
+    rings: Mapping[str, str],
+    versions: Mapping[str, int],
 ) -> dict[str, Any]:
-    """`rings`: name → digest. `services`: each with the files that it reads."""
+    """`rings`: name → digest, `versions`: name → build version. `services`: each with the files that it reads."""
     digests = {name: digest(text.encode()) for name, text in texts.items()} | dict(rings)
     return {
         "cluster": description.name,
         "node": node.name,
         "files": digests,
+        "rings": dict(versions),
         "services": {service: files_of(service) for service in services(description, node)},
     }
 
@@ -174,4 +181,17 @@ def ring_digests(state: State, rings: Iterable[str]) -> dict[str, str]:
                 found[f"{ring}.ring.gz"] = digest(file.read())
         except FileNotFoundError:
             found[f"{ring}.ring.gz"] = ""
+    return found
+
+
+def ring_versions(state: State, rings: Iterable[str]) -> dict[str, int]:
+    """Name of the file → build version, of those that are there and have one."""
+    found = {}
+    for ring in rings:
+        try:
+            version = RingData.load_metadata(state.ring_file(ring), with_devices=False).version
+        except (OSError, RingError, ValueError):
+            continue
+        if version is not None:
+            found[f"{ring}.ring.gz"] = version
     return found

@@ -337,6 +337,21 @@ def test_keystone_takes_the_place_of_users(store):
     assert "paste.filter_factory = keystonemiddleware.auth_token:filter_factory" in conf
 
 
+def test_signatures_are_not_required_before_all_sign(store):
+    def signing(value):
+        store.describe(HEAD.replace("[cluster]", f'[cluster]\nsigning = "{value}"') + nodes(3))
+
+    store.run("apply")
+    signing("require")
+    assert 'signing was off for s1: "sign" first' in store.run("apply", expect=1)
+    for value in ("sign", "require"):
+        signing(value)
+        store.run("apply")
+    assert "signing = require\n" in store.file("s1", "swift.conf")
+    signing("off")
+    assert 'signing was require for s1: "sign" first' in store.run("apply", expect=1)
+
+
 def test_keys_between_nodes_change_one_after_the_other(store):
     head = HEAD.replace('name = "store"', 'signing = "sign"\nsigning_keys = ["a"]')
     store.describe(head + nodes(3))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -251,6 +252,24 @@ def test_an_activation_that_failed_is_made_up_for(store):
     broken.unlink()
     store.run("push", "--activate")
     assert store.calls("s1") == ["start proxy-server"]
+
+
+def test_an_older_copy_of_the_builders_is_not_brought(store, tmp_path):
+    """Data has moved by the rings since."""
+    store.run("push")
+    shutil.copytree(tmp_path / "state", tmp_path / "backup")
+    store.describe(s1="disks = { sdb1 = 5 }\n")
+    store.run("apply")
+    store.run("push")
+    newest = (store.etc("s1") / "object.ring.gz").read_bytes()
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "backup").rename(tmp_path / "state")
+    store.describe()
+    store.run("apply")
+    assert "it has a newer account.ring.gz" in tell(store.run("push", expect=1), "s1")
+    assert (store.etc("s1") / "object.ring.gz").read_bytes() == newest
+    store.run("push", "--overwrite")
+    assert (store.etc("s1") / "object.ring.gz").read_bytes() != newest
 
 
 # What stands for systemctl: `is-active` is told of what was started.
