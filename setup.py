@@ -30,6 +30,10 @@ setup(
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
         ("share/swift", ["etc/logrotate.conf", "etc/sysusers.conf", "etc/tmpfiles.conf"]),
         ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
+        (
+            "share/zsh/site-functions",
+            ["etc/completions/_swift"],
+        ),  # where zsh looks; bash wants a name for each command
     ],
     install_requires=[
         "eventlet>=0.36",

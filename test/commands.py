@@ -108,7 +108,7 @@ def files(told: dict[str, dict[str, list[Any]]]) -> dict[str, str]:
     )
     head = "# Made by `python -m test.commands write` of what the commands' --help says; a test holds that both are the same.\n"
     names = " ".join(told)
-    bash = f"""# Completion for bash: to be installed as /usr/share/bash-completion/completions/swift, or sourced.
+    bash = f"""# Completion for bash: to be sourced, or put into /usr/share/bash-completion/completions under the name of each command.
 {head}
 _swift_commands() {{
     local options='' words=''

@@ -1,4 +1,4 @@
-"""Real file systems for tests: a loop-mounted XFS over a file in memory, which root can freeze."""
+"""Real file systems for tests, loop-mounted over files in memory: an XFS, which root can freeze, and one with coarse times."""
 
 import contextlib
 import fcntl
@@ -12,18 +12,27 @@ import pytest
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
-@contextlib.contextmanager
 def xfs():
     """The directory of a fresh XFS; the test is skipped where that can't be had."""
-    if os.geteuid() != 0 or not shutil.which("mkfs.xfs"):
-        pytest.skip("needs root and mkfs.xfs for a file system of its own")
+    return _fresh("xfs", 1 << 30)
+
+
+def whole_seconds():
+    """As `xfs`, an ext4 that knows times of change to the second only."""
+    return _fresh("ext4", 128 << 20, "-I", "128", "-b", "4096")
+
+
+@contextlib.contextmanager
+def _fresh(kind, size, *options):
+    if os.geteuid() != 0 or not shutil.which(f"mkfs.{kind}"):
+        pytest.skip(f"needs root and mkfs.{kind} for a file system of its own")
     image = tempfile.NamedTemporaryFile(
-        prefix="swift-test-xfs-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
+        prefix=f"swift-test-{kind}-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None
     )
-    where = tempfile.mkdtemp(prefix="swift-test-xfs-")
+    where = tempfile.mkdtemp(prefix=f"swift-test-{kind}-")
     with image:
-        os.truncate(image.name, 1 << 30)
-        subprocess.run(["mkfs.xfs", "-q", image.name], check=True)
+        os.truncate(image.name, size)
+        subprocess.run([f"mkfs.{kind}", "-q", *options, image.name], check=True, stderr=subprocess.DEVNULL)
         done = subprocess.run(
             ["mount", "-o", "loop,noatime", image.name, where], capture_output=True, text=True
         )

@@ -1,4 +1,4 @@
-# Completion for bash: to be installed as /usr/share/bash-completion/completions/swift, or sourced.
+# Completion for bash: to be sourced, or put into /usr/share/bash-completion/completions under the name of each command.
 # Made by `python -m test.commands write` of what the commands' --help says; a test holds that both are the same.
 
 _swift_commands() {

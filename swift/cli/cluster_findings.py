@@ -5,6 +5,7 @@ What lives here: a pure function from the document of `cluster_state` to finding
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ CLOCK_SECONDS = 1.0
 OLD = {"replication": DAY, "reconstruction": 3 * DAY, "sharding": 6 * HOUR, "audit": 60 * DAY}
 LATE_EXPIRY = DAY
 MOST_NAMED = 4
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 class Finding(NamedTuple):
@@ -74,7 +76,12 @@ def ip_of(host: str) -> str:
 def _servers(servers: Mapping[str, Any]) -> Iterator[Finding]:
     away = {kind: one["away"] for kind, one in servers.items()}
     total = sum(one["hosts"] for one in servers.values())
-    if total and sum(len(hosts) for hosts in away.values()) == total:
+    if not total:
+        yield Finding(
+            WRONG, "The rings have no devices: nobody could be asked.", "Are these the rings of the cluster?"
+        )
+        return
+    if sum(len(hosts) for hosts in away.values()) == total:
         yield Finding(
             DANGER,
             "No server answers.",
@@ -90,7 +97,7 @@ def _servers(servers: Mapping[str, Any]) -> Iterator[Finding]:
             level,
             f"{_s(len(nodes), 'node')} away with all {'its' if len(nodes) == 1 else 'their'} servers: {_few(nodes)} ({_why(nodes.values())}).",
             "Other nodes stand in. If it does not come back within a day or so, take it out of the rings, so that its copies are made anew:"
-            " chapter `Failed disks and nodes` of the operator's guide.",
+            " chapter `Failed disks and nodes` of the operator's guide. If it is there: systemd as below, or `swift-init main start`.",
             _try(*next(iter(nodes.items()))),
         )
     for kind, hosts in away.items():
@@ -99,8 +106,8 @@ def _servers(servers: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 level,
                 f"{_s(len(alone), f'{kind} server')} of {servers[kind]['hosts']} away: {_few(alone)} ({_why(alone.values())}).",
-                "Start them there; why one has ended is in its log.",
-                f"ssh {ip_of(next(iter(alone)))} swift-init {kind}-server start",
+                f"Start them there, by what starts them there otherwise: {_by_hand(f'{kind}-server', 'start')} Why one has ended is in its log.",
+                _service(next(iter(alone)), f"{kind}-server", "start"),
             )
     for kind, one in servers.items():
         if one["without_recon"]:
@@ -124,7 +131,16 @@ def _nodes_away(servers: Mapping[str, Any]) -> dict[str, str]:
 
 def _try(ip: str, why: str) -> str:
     """What shows whether a node is there, or brings its servers up if it is."""
-    return f"ssh {ip} swift-init main start" if "ECONNREFUSED" in why else f"ping -c3 {ip}"
+    return f"ssh {ip} systemctl status 'swift-*'" if "ECONNREFUSED" in why else f"ping -c3 {ip}"
+
+
+def _service(host: str, name: str, verb: str) -> str:
+    """By systemd: what swift-init starts or sees beside it is not the same process."""
+    return f"ssh {ip_of(host)} systemctl {verb} swift-{name}"
+
+
+def _by_hand(name: str, verb: str) -> str:
+    return f"systemd as below, or `swift-init {name} {verb}`."
 
 
 def _why(reasons: Iterable[str]) -> str:
@@ -162,17 +178,22 @@ def _files(state: Mapping[str, Any], swift_dir: str) -> Iterator[Finding]:
         yield Finding(
             WRONG,
             f"This machine has another {name} than all servers: it is the odd one.",
-            "Take theirs.",
-            f"scp {ip_of(first)}:/etc/swift/{name} {swift_dir}/",
+            "If its build version is below theirs, take theirs; if it is above, it waits to be brought to them.",
+            _both_versions(first, name, swift_dir),
         )
         return
     which = _few(f"{host} ({', '.join(sorted(names))})" for host, names in other.items())
     yield Finding(
         DANGER,
         f"{_s(len(other), 'server')} of {rings['asked']} with other rings than this machine: {which}.",
-        "Until all have the newest, objects go to, and are looked for in, different places.",
-        f"scp {swift_dir}/{name} {ip_of(first)}:/etc/swift/",
+        "Until all have the newest, objects go to, and are looked for in, different places. The higher build version is the newer one:"
+        " bring that to the others, never the other way round.",
+        _both_versions(first, name, swift_dir),
     )
+
+
+def _both_versions(host: str, name: str, swift_dir: str) -> str:
+    return f"swift-ring-builder {swift_dir}/{name} version; ssh {ip_of(host)} swift-ring-builder /etc/swift/{name} version"
 
 
 def _disks(disks: Mapping[str, Any], swift_dir: str, where: str) -> Iterator[Finding]:
@@ -187,7 +208,10 @@ def _disks(disks: Mapping[str, Any], swift_dir: str, where: str) -> Iterator[Fin
             DANGER if len({one["host"] for one in gone}) > 1 else WRONG,
             f"{_s(len(gone), 'disk')} not mounted: {names}.",
             "Mount it; if it is broken, take it out of the rings, so that its partitions are made anew elsewhere.",
-            f"ssh {mountable['host']} mount /srv/node/{mountable['device']}",
+            # names come from servers, and what is pasted is run
+            f"ssh {mountable['host']} mount /srv/node/{mountable['device']}"
+            if _PLAIN.fullmatch(mountable["device"])
+            else "",
         )
     fullest = disks["fullest"]
     if not fullest:
@@ -270,8 +294,8 @@ def _passes(state: Mapping[str, Any], where: str) -> Iterator[Finding]:
             yield Finding(
                 level,
                 f"No pass of the {service} has ended yet on {_s(len(one['never']), 'server')}: {_few(one['never'])}.",
-                "A first pass takes its time. Does the daemon run there?",
-                f"ssh {ip_of(one['never'][0])} swift-init {service} status",
+                f"A first pass takes its time. Does the daemon run there? {_by_hand(service, 'status').capitalize()}",
+                _service(one["never"][0], service, "status"),
             )
         if one["oldest"] is not None and now - one["oldest"] > OLD[what]:
             yield Finding(
@@ -279,8 +303,8 @@ def _passes(state: Mapping[str, Any], where: str) -> Iterator[Finding]:
                 f"The last {what} pass of {one['oldest_host']} ({kind}) ended {span(now - one['oldest'])} ago."
                 if what != "audit"
                 else f"The audit of {kind}s on {one['oldest_host']} goes on for {span(now - one['oldest'])}.",
-                "Does the daemon run, and does its log name failures?",
-                f"ssh {ip_of(one['oldest_host'])} swift-init {service} status",
+                f"Does the daemon run, and does its log name failures? {_by_hand(service, 'status').capitalize()}",
+                _service(one["oldest_host"], service, "status"),
             )
         failures = one.get("failures") or {}
         if failures:
@@ -311,7 +335,7 @@ def _expirer(state: Mapping[str, Any]) -> Iterator[Finding]:
             WRONG,
             f"Objects that should have gone {span(state['asked_at'] - oldest)} ago are still there.",
             "More expirer processes, or a higher tasks_per_second; what can't be deleted is named in the expirer's log.",
-            "swift-init object-expirer status",
+            "systemctl status swift-object-expirer",
         )
 
 

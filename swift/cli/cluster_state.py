@@ -85,7 +85,7 @@ def _compared(answers: Iterable[Answer], here: Mapping[str, str]) -> dict[str, A
     other: dict[str, dict[str, Any]] = {}
     asked = 0
     for answer in answers:
-        there = {os.path.basename(str(path)): md5 for path, md5 in mapping(answer.document).items()}
+        there = {os.path.basename(str(path)): str(md5) for path, md5 in mapping(answer.document).items()}
         asked += 1
         different = {name: there[name] for name in here if name in there and there[name] != here[name]}
         if different:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import shlex
+
 from swift.deploy.described import STORAGE_ROLES, Description, Node
 from swift.deploy.services import services
+
+_LONGEST_LABEL = 12
 
 EXAMPLE = """\
 # A cluster, from which swift-cluster makes rings, configuration files and a list of services for each node.
@@ -71,6 +77,17 @@ zone = 3
 """
 
 
+def _label(name: str) -> str:
+    """What XFS has room for, another one for each disk: fstab finds disks by it."""
+    if len(name) <= _LONGEST_LABEL and re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        return name
+    return hashlib.sha256(name.encode()).hexdigest()[:_LONGEST_LABEL]
+
+
+def _in_fstab(path: str) -> str:
+    return "".join(f"\\{ord(c):03o}" if c in " \t\\" else c for c in path)
+
+
 def steps(description: Description, node: Node) -> str:
     """Pasteable, as root on that node; what swift-cluster does itself stands last."""
     lines = [f"# {node.name} ({node.address}): {', '.join(node.roles)}"]
@@ -81,10 +98,14 @@ def steps(description: Description, node: Node) -> str:
     if set(node.roles) & set(STORAGE_ROLES):
         lines.append("# each disk: put its device in the place of DEVICE, which loses all that is on it")
         for disk in node.disks:
-            place = f"{node.devices}/{disk.name}"
+            place = shlex.quote(f"{node.devices}/{disk.name}")
+            label = _label(disk.name)
+            entry = shlex.quote(
+                f"LABEL={label} {_in_fstab(node.devices + '/' + disk.name)} xfs noatime,nodiratime,logbufs=8,nofail 0 0"
+            )
             lines += [
-                f"mkfs.xfs -i size=1024 -L {disk.name[:12]} DEVICE",
-                f"mkdir -p {place} && echo 'LABEL={disk.name[:12]} {place} xfs noatime,nodiratime,logbufs=8,nofail 0 0' >> /etc/fstab",
+                f"mkfs.xfs -i size=1024 -L {label} DEVICE",
+                f"mkdir -p {place} && printf '%s\\n' {entry} >> /etc/fstab",
                 f"mount {place} && chown {description.user}: {place}",
             ]
     lines += [

@@ -75,6 +75,7 @@ def _end(number: int, frame: Any) -> NoReturn:
 
 def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, Any]]:
     from swift.core.config import read_conf, read_conf_sections
+    from swift.run.option_values import refuse_impossible
     from swift.telemetry.shared_tables import COMPONENT, NODE_TABLES
 
     found = []
@@ -82,6 +83,7 @@ def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, A
     for section, (module, name) in DAEMONS.items():
         if section not in sections:
             continue
+        refuse_impossible(path, section)
         conf = {**read_conf(path, section), COMPONENT: section}
         NODE_TABLES.leave(conf, "daemons")
         swift_dir.use(conf.get("swift_dir"))

@@ -243,7 +243,7 @@ class _DiskUsage(Check):
         size = used + free
         yield f"Disk usage: space used: {_size(used, seen.human)} of {_size(size, seen.human)}"
         yield f"Disk usage: space free: {_size(free, seen.human)} of {_size(size, seen.human)}"
-        yield f"Disk usage: lowest: {min(percents):.2f}%, highest: {max(percents):.2f}%, avg: {100.0 * used / size}%"
+        yield f"Disk usage: lowest: {min(percents):.2f}%, highest: {max(percents):.2f}%, avg: {100.0 * used / size if size else 0.0}%"
 
     def appendix(self, seen: Seen) -> Iterable[str]:
         found = sorted(disks(seen.came), key=lambda disk: disk.percent)

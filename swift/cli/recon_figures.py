@@ -5,12 +5,12 @@ What lives here: pure functions from answers, which may hold anything, to number
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from swift.cli.recon_hosts import Answer, Host
 
+MOST = 1e100  # what is more is no figure of a server's, and sums of it are none at all
 Picked = Callable[[Answer], Any]
 
 
@@ -54,13 +54,10 @@ class Figures(NamedTuple):
 
 
 def number(value: Any) -> float | None:
-    """A finite number, or None."""
+    """A number that can be added up and compared with others of its kind, or None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return value if -MOST < value < MOST else None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

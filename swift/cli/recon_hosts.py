@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, sleep
+from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.policy import StoragePolicy, policies
 from swift.engine.resolver import HostAddress
 from swift.ring.devices import address_text
@@ -24,6 +24,7 @@ from swift.wire.message import HeaderKeyDict
 
 AT_ONCE = 100
 MOST_SILENCES = 2  # of one host, after which it is asked nothing more
+MOST_WAITS = 4  # for one answer: the address, the connection, its head, its body
 MAX_DOCUMENT = 16 * 1024 * 1024
 OPTIONS = "OPTIONS"  # the question for what server this is
 KINDS = ("account", "container", "object")
@@ -136,8 +137,14 @@ def _ask_host(host: Host, questions: Sequence[str], most_seconds: float, end: fl
             continue
         began = clock.time()
         try:
-            address = address or _address(host, seconds)
-            answer = _one(host, address, question, seconds)
+            # one that answers drop by drop is as good as silent
+            answer = Answer(host, question, error="timed out")
+            with Timeout(min(MOST_WAITS * most_seconds, end - clock.monotonic()), False):
+                address = address or _address(host, seconds)
+                answer = _one(host, address, question, seconds)
+            silences += answer.status is None
+            if silences >= MOST_SILENCES:
+                given_up = answer.error
         except OSError as error:
             answer = Answer(host, question, error=f"<urlopen error {error}>")
             given_up = answer.error
@@ -165,7 +172,7 @@ def _one(host: Host, address: str, question: str, seconds: float) -> Answer:
         return Answer(host, question, server, status=response.status)
     try:
         return Answer(host, question, json.loads(data), status=response.status)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return Answer(host, question, error=f"no JSON: {error}", status=response.status)
 
 

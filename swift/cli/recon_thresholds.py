@@ -295,8 +295,9 @@ def judge(limits: Sequence[Limit], told: Sequence[Told]) -> tuple[int, list[str]
     """(exit status, lines)."""
     verdicts = []
     hosts_limit = next((limit for limit in limits if limit.name == "hosts"), Limit("hosts", 0, _NEVER))
+    others = any(_there(seen_by) for _, _, seen_by in told)
     for kind, hosts, seen_by in told:
-        verdicts.append(_away(kind, hosts, seen_by, hosts_limit))
+        verdicts.append(_away(kind, hosts, seen_by, hosts_limit, others))
         for limit in limits:
             verdicts += [_verdict(limit, kind, seen) for check, seen in seen_by if _is_of(limit, check)]
     status = max((verdict.status for verdict in verdicts), key=_BADNESS.__getitem__, default=UNKNOWN)
@@ -333,15 +334,21 @@ def _figures(name: str, value: float, limit: Limit, unit: str) -> str:
     return f"{name}={value:.10g}{unit};{bounds}"
 
 
-def _away(kind: str, hosts: Sequence[Host], seen_by: Sequence[tuple[Check, Seen]], limit: Limit) -> Verdict:
-    """A host is away if it answered none of the questions, and no answer is HTTP's."""
+def _there(seen_by: Sequence[tuple[Check, Seen]]) -> set[Host]:
+    """Those that answered a question, if only in HTTP."""
+    every = (answer for _, seen in seen_by for answer in seen.answers)
+    return {answer.host for answer in every if answer.came or answer.status is not None}
+
+
+def _away(
+    kind: str, hosts: Sequence[Host], seen_by: Sequence[tuple[Check, Seen]], limit: Limit, others: bool
+) -> Verdict:
+    """`others`: some server of any kind answers, so that it isn't this machine that reaches none."""
     errors: dict[Host, str] = {}
-    there = set()
+    there = _there(seen_by)
     for _, seen in seen_by:
         for answer in seen.answers:
-            if answer.came or answer.status is not None:
-                there.add(answer.host)
-            else:
+            if not answer.came:
                 errors.setdefault(answer.host, answer.error)
     away = {host: error for host, error in errors.items() if host not in there}
     more = [f"{host}: {error}" for host, error in sorted(away.items())]
@@ -351,7 +358,8 @@ def _away(kind: str, hosts: Sequence[Host], seen_by: Sequence[tuple[Check, Seen]
     if not seen_by:
         return Verdict(OK, f"{kind}: nothing to ask", "", [])
     if not there:
-        return Verdict(UNKNOWN, f"no {kind} server answers", data, more)
+        judged = others and min(limit.warning, limit.critical) < _NEVER
+        return Verdict(CRITICAL if judged else UNKNOWN, f"no {kind} server answers", data, more)
     if not away:
         return Verdict(OK, f"{len(hosts)} {kind} servers", data, [])
     return Verdict(_status(len(away), limit), f"{len(away)} of {len(hosts)} {kind} servers away", data, more)

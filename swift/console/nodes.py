@@ -22,6 +22,7 @@ from swift.wire.client import BackendError
 KEPT_SECONDS = 5.0  # an answer, for all who look at the same time
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
+LIFE_SECONDS = CONNECT_SECONDS + ANSWER_SECONDS
 HOST_SECONDS = 15.0
 ALL_SECONDS = 30.0  # in which hosts are begun with
 AT_ONCE = 64
@@ -89,8 +90,10 @@ class Nodes:
         if clock.monotonic() > end:
             told["servers"] = [_told(servers[0], 0.0, "", "not asked, as others took too long")]
             return told
+        # Side by side: one that is silent takes nobody's time.
+        told["servers"] = list(GreenPool(MOST_SERVERS).imap(self._life, servers[:MOST_SERVERS]))
+        living = [server for server, life in zip(servers, told["servers"], strict=False) if not life["error"]]
         with Timeout(HOST_SECONDS, False):  # what was heard by then is told
-            living = [server for server in servers[:MOST_SERVERS] if self._lives(server, told["servers"])]
             if living:
                 self._look(living[0], OF_THE_HOST, told["checks"])
                 self._look_at_other_disks(living[1:], told)
@@ -100,12 +103,13 @@ class Nodes:
                     self._look(server, checks, told["checks"])
         return told
 
-    def _lives(self, server: Server, told: list[dict[str, Any]]) -> bool:
+    def _life(self, server: Server) -> dict[str, Any]:
         began = clock.monotonic()
-        answer, error = self._recon(server, "version")
+        answer, error = None, "no answer in time"
+        with Timeout(LIFE_SECONDS, False):
+            answer, error = self._recon(server, "version")
         version = str(answer.get("version", "")) if isinstance(answer, dict) else ""
-        told.append(_told(server, clock.monotonic() - began, version, error))
-        return not error
+        return _told(server, clock.monotonic() - began, version, error)
 
     def _look(self, server: Server, checks: Iterable[str], told: dict[str, Any]) -> None:
         for check in checks:
@@ -123,7 +127,7 @@ class Nodes:
                 return
             answer, _error = self._recon(server, "diskusage")
             more = [entry for entry in answer if isinstance(entry, dict)] if isinstance(answer, list) else []
-            usage += [entry for entry in more if entry.get("device") in missing]
+            usage += [entry for entry in more if _names([entry]) & missing]
             missing -= _names(more)
 
     def _recon(self, server: Server, check: str) -> tuple[Any, str]:
@@ -138,12 +142,13 @@ class Nodes:
                 response_timeout=ANSWER_SECONDS,
                 add_timestamp=False,
             )
-            return json.loads(response.read_all(MOST_BYTES)), ""
+            # What is no number in JSON would be no JSON in the page, either.
+            return json.loads(response.read_all(MOST_BYTES), parse_constant=lambda _: None), ""
         except direct.DirectError as error:
             if error.http_status == 404:
                 return None, "its pipeline has no recon filter, or an older one"
             return None, f"{error.http_status or ''} {error.http_reason}".strip() or "no answer"
-        except (BackendError, ValueError) as error:
+        except (BackendError, ValueError, RecursionError) as error:
             return None, str(error)[:200] or type(error).__name__
 
 
@@ -196,7 +201,9 @@ def _needed(check: str, answer: Any) -> Any:
 
 
 def _names(usage: list[Any]) -> set[str]:
-    return {entry["device"] for entry in usage if isinstance(entry, dict) and "device" in entry}
+    return {
+        entry["device"] for entry in usage if isinstance(entry, dict) and isinstance(entry.get("device"), str)
+    }
 
 
 def _digest(path: str) -> str:

@@ -24,7 +24,7 @@ class ClusterRings:
         self._swift_dir = swift_dir
         self._logger = logger
         self._rings: dict[str, Ring] = {}
-        self._parts: dict[str, tuple[str, dict[int, int]]] = {}  # by ring: (MD5 of its file, parts by device)
+        self._known: dict[str, dict[str, Any]] = {}  # by ring: what `_of` told of the file that it has
 
     def names(self) -> list[tuple[str, str, str]]:
         """(ring, kind of server, policy or '')."""
@@ -66,8 +66,15 @@ class ClusterRings:
         return {"rings": told}
 
     def _of(self, name: str, ring: Ring) -> dict[str, Any]:
-        devices = [device for device in ring.devs if device is not None]
-        parts = self._parts_by_device(name, ring)
+        devices = [device for device in ring.devs if device is not None]  # looks at the file, too
+        known = self._known.get(name)
+        if known is None or known["md5"] != ring.md5:
+            known = self._known[name] = self._counted(ring, devices)
+        return known
+
+    def _counted(self, ring: Ring, devices: list[dict[str, Any]]) -> dict[str, Any]:
+        md5 = ring.md5
+        parts = run_in_thread(ring.parts_by_device)
         total = sum(parts.values())
         weight = sum(device["weight"] for device in devices)
         told = []
@@ -91,15 +98,9 @@ class ClusterRings:
             "replicas": ring.replica_count,
             "partitions": ring.partition_count,
             "version": ring.version,
-            "md5": ring.md5,
+            "md5": md5,
             "balance": round(worst, 2),
             "next_part_power": ring.next_part_power,
             "devices": told[:MOST_DEVICES],
             "devices_left_out": max(0, len(told) - MOST_DEVICES),
         }
-
-    def _parts_by_device(self, name: str, ring: Ring) -> dict[int, int]:
-        known = self._parts.get(name)
-        if known is None or known[0] != ring.md5:
-            known = self._parts[name] = ring.md5, run_in_thread(ring.parts_by_device)
-        return known[1]

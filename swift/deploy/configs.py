@@ -104,7 +104,8 @@ def _text(sections: Sections) -> str:
 
 
 def _swift(description: Description, state: State) -> Sections:
-    hashing = {name: state.secrets[name] for name in ("swift_hash_path_prefix", "swift_hash_path_suffix")}
+    names = ("swift_hash_path_prefix", "swift_hash_path_suffix")
+    hashing = {name: state.secrets[name].replace("%", "%%") for name in names}
     found = {"swift-hash": hashing, **policy_sections(description.policies)}
     if description.signing != "off":
         found["backend-security"] = {"signing": description.signing}
@@ -176,7 +177,7 @@ def _proxy(description: Description, node: Node, state: State) -> Sections:
 
 
 def _user_option(account: str, name: str) -> str:
-    if "_" not in account + name:
+    if not {"_", "="} & set(account + name):
         return f"user_{account}_{name}"
     coded = (base64.b64encode(text.encode()).decode().rstrip("=") for text in (account, name))
     return "user64_" + "_".join(coded)
@@ -210,7 +211,8 @@ def _name_filters(made: Sections, asked: set[str]) -> None:
 def _storage(description: Description, node: Node, role: str) -> Sections:
     cache, internal = _cache(node), _internal_client(node)
     # one process for both networks, where there are two
-    bind_ip = node.address if node.address == node.replication_address else "0.0.0.0"
+    every = "::" if ":" in node.address + node.replication_address else "0.0.0.0"
+    bind_ip = node.address if node.address == node.replication_address else every
     made: Sections = {
         "DEFAULT": {
             "bind_ip": bind_ip,

@@ -57,6 +57,8 @@ MOST_NODES, MOST_DISKS = 10_000, 1_000  # of a cluster, of a node
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")
 _PATH = re.compile(r"/[A-Za-z0-9._/+-]*")
 _KEY_ID = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # of the machines
+_SSH = re.compile(r"[^\s-]\S*")  # an option would be one of this machine's ssh
 _USER = re.compile(r"[^\s:/%]+:[^\s:/%]+")
 
 
@@ -88,6 +90,15 @@ class _Reader:
         value = table.get(key, default)
         if not isinstance(value, str) or any(ord(c) < 32 for c in value):
             self.say(f"{where}: {key} is to be a text in one line")
+            return default
+        return value
+
+    def word(
+        self, table: Mapping[str, Any], key: str, default: str, pattern: re.Pattern[str], where: str
+    ) -> str:
+        value = self.text(table, key, default, where)
+        if not pattern.fullmatch(value):
+            self.say(f"{where}: {key} can't be {value!r}")
             return default
         return value
 
@@ -131,8 +142,10 @@ class _Reader:
     def path(self, table: Mapping[str, Any], key: str, default: str, where: str, node: str = "") -> str:
         """`node`: what {node} in it stands for."""
         value = self.text(table, key, default, where).replace("{node}", node)
-        if not _PATH.fullmatch(value):
-            self.say(f"{where}: {key} is to be an absolute path of letters, digits and ._/+-")
+        if not _PATH.fullmatch(value) or {".", ".."} & set(value.split("/")):
+            self.say(
+                f"{where}: {key} is to be an absolute path of letters, digits and ._/+-, without . and .."
+            )
             return default
         return value.rstrip("/") or "/"
 
@@ -179,7 +192,7 @@ def parse(table: Mapping[str, Any]) -> Description:
         replicas=reader.real(cluster, "replicas", 3, 1, "[cluster]"),
         settings=_settings(reader, cluster, reader.table(table.get("rings"), "[rings]"), policies),
         memcached=reader.texts(cluster, "memcached", "[cluster]"),
-        user=reader.text(cluster, "user", "swift", "[cluster]"),
+        user=reader.word(cluster, "user", "swift", _ACCOUNT, "[cluster]"),
         manager=reader.choice(cluster, "manager", MANAGERS, "[cluster]"),
         auth=reader.choice(cluster, "auth", AUTHS, "[cluster]"),
         commands=reader.path(cluster, "commands", "/usr/bin", "[cluster]"),
@@ -423,7 +436,7 @@ def _node(reader: _Reader, name: str, both: dict[str, Any], own: dict[str, Any],
         roles=tuple(dict.fromkeys(roles)),
         disks=disks,
         ports=ports,
-        ssh=reader.text(both, "ssh", address, where),
+        ssh=reader.word(both, "ssh", address, _SSH, where) if address else "",
         swift_dir=reader.path(both, "swift_dir", "/etc/swift", where, name),
         devices=reader.path(both, "devices", "/srv/node", where, name),
         run_dir=reader.path(both, "run_dir", "/var/run/swift", where, name),
@@ -440,7 +453,7 @@ def _disks(reader: _Reader, value: Any, where: str) -> tuple[Disk, ...]:
         reader.unknown(table, ("weight", "holds"), there)
         try:
             check_device_name(name)
-            if "/" in name:
+            if "/" in name or name in (".", ".."):
                 raise ValueError
         except ValueError:
             reader.say(f"{there}: its name is that of its folder below devices")

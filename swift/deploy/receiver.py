@@ -14,6 +14,7 @@ import os
 import pwd
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -66,8 +67,10 @@ def hash_settings(path):
             text = file.read()
     except OSError:
         return None
-    found = re.findall(r"^\s*swift_hash_path_(prefix|suffix)\s*[=:]\s*(.*?)\s*$", text, re.MULTILINE)
-    return dict(found) if any(value for _, value in found) else None
+    found = re.findall(
+        r"^[ \t]*swift_hash_path_(prefix|suffix)[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", text, re.MULTILINE
+    )
+    return {name: value for name, value in dict(found).items() if value} or None
 
 
 def look(request):
@@ -100,7 +103,9 @@ def put(request):
     """Puts all files that came into their places, or none if one of them can't be put there."""
     directory, manifest = request["swift_dir"], request["manifest"]
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    lock = os.open(os.path.join(directory, ".pushing"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(
+        os.path.join(directory, ".pushing"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+    )
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -109,12 +114,23 @@ def put(request):
     shutil.rmtree(beside, ignore_errors=True)
     os.mkdir(beside, 0o700)
     try:
-        unpack(beside, manifest["files"])
-        check(directory, beside, request)
-        return move(directory, beside, request)
+        enter(beside)  # from here on it has no path that somebody who owns the directory could lead elsewhere
+        unpack(".", manifest["files"])
+        check(directory, ".", request)
+        return move(directory, ".", request)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         os.close(lock)
+
+
+def enter(path):
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise Refused(path + " belongs to somebody else")
+        os.fchdir(fd)
+    finally:
+        os.close(fd)
 
 
 def unpack(beside, wanted):
@@ -161,8 +177,12 @@ def check(directory, beside, request):
     if changed and not request["overwrite"]:
         what = "changed there since the last push" if before else "there, and not of a push"
         raise Refused(f"{what}: {', '.join(changed)}; --overwrite keeps FILE.replaced of each")
-    for name in changed:
-        shutil.copy2(os.path.join(directory, name), os.path.join(directory, name + ".replaced"))
+    for name in changed:  # the file itself, with its owner and mode: what it may point to is not read, what .replaced may, not written
+        kept = os.path.join(beside, name + ".replaced")
+        os.link(os.path.join(directory, name), kept, follow_symlinks=False)
+        os.rename(kept, os.path.join(directory, name + ".replaced"))
+        if os.path.lexists(kept):  # both were the same file already
+            os.unlink(kept)
 
 
 def ids_of(user):
@@ -176,6 +196,27 @@ def ids_of(user):
             return grp.getgrnam(user).gr_gid, 0o640
         except KeyError:
             return -1, 0o600
+
+
+def hand_over(directory, user):
+    """Gives what was put here before there was such a user to it."""
+    group, mode = ids_of(user)
+    if group < 0:
+        return
+    for name in sorted(manifest_of(directory).get("files", {})):
+        if not _NAME.fullmatch(name):
+            continue
+        try:
+            fd = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:
+            continue
+        try:
+            found = os.fstat(fd)
+            if stat.S_ISREG(found.st_mode) and not found.st_uid and stat.S_IMODE(found.st_mode) == 0o600:
+                os.fchown(fd, -1, group)
+                os.fchmod(fd, mode)
+        finally:
+            os.close(fd)
 
 
 def move(directory, beside, request):
@@ -267,6 +308,7 @@ def activate(request):
     """
     directory, wanted = request["swift_dir"], request["services"]
     noted = read_notes(directory)
+    hand_over(directory, request["user"])
     unwanted = sorted((set(noted) | set(request["stop"])) - set(wanted))
     runs = running(request, [*unwanted, *wanted])
     read = {
@@ -274,13 +316,19 @@ def activate(request):
         for name, files in wanted.items()
     }
     changed = [name for name in wanted if runs[name] and noted.get(name) != read[name]]
+    systemd = request["manager"] == "systemd"
     work = [
-        ("stop", [name for name in unwanted if runs[name]]),
+        # what has failed or was stopped is still enabled, and would be there again with the machine
+        ("stop", [name for name in unwanted if runs[name] or systemd]),
         ("start", [name for name in wanted if not runs[name]]),
         ("reload", [name for name in changed if name in _SERVERS]),
         ("restart", [name for name in changed if name not in _SERVERS]),
     ]
     done, failed = [], []
+    if systemd and wanted:  # which the machine starts, and which wants all services that are enabled
+        code, said = call(["systemctl", "enable", "swift.target"], request)
+        if code:
+            failed.append(f"enable swift.target: {said.splitlines()[-1] if said else code}")
     for verb, names in work:
         if not names:
             continue
@@ -297,9 +345,18 @@ def activate(request):
     if still:
         failed.append(f"stop {' '.join(still)}: still there")
         noted.update(dict.fromkeys(still))
-    with open(os.path.join(directory, NOTES), "w") as file:
-        json.dump(noted, file)
+    write_notes(directory, noted)
     return {"done": done, "failed": failed}
+
+
+def write_notes(directory, noted):
+    beside = os.path.join(directory, NOTES + ".new")
+    if os.path.lexists(beside):
+        os.unlink(beside)
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with os.fdopen(fd, "w") as file:
+        json.dump(noted, file)
+    os.rename(beside, os.path.join(directory, NOTES))
 
 
 def read_notes(directory):

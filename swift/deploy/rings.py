@@ -123,6 +123,12 @@ class _Change:
         changed = bool(self.lines)
         change = RingChange(self.ring, builder, self.lines, write_builder=changed)
         if is_new or builder.devs_changed or builder.rows is None or again:
+            if builder.next_part_power is not None:
+                raise DescriptionError(
+                    [
+                        f"ring {self.ring}: its partition power is being raised: nothing may move until finish_increase_partition_power"
+                    ]
+                )
             self._rebalance(change)
         self._tell_state(change)
         return change
@@ -229,10 +235,21 @@ class _Change:
     def _check_removed(self, builder: RingBuilder) -> None:
         """No partition may lose more copies at once than can be spared: the others are what it is filled from."""
         held = builder.list_parts(builder.removed_devs)
-        if held and held[0][1] > max(self.spare, 1 if self.replicas > 1 else 0):
+        spare = max(self.spare, 1 if self.replicas > 1 else 0)
+        if held and held[0][1] > spare:
             self.wrong.append(
                 f"the disks to be removed hold {held[0][1]} of {self.replicas:g} copies of partition {held[0][0]}: "
                 "remove fewer at once, or drain them first (weight 0)"
+            )
+            return
+        builder.update_ages()
+        ages, hours = builder.state.ages, builder.min_part_hours
+        moving = [part for part, count in held if ages[part] < hours and count + 1 > spare]
+        if moving:
+            left = timedelta(seconds=builder.min_part_seconds_left)
+            self.wrong.append(
+                f"a copy of partition {moving[0]} has moved within min_part_hours and may not be where it belongs yet, and the disks to be removed "
+                f"hold another one: remove them in {left}, or drain them first (weight 0); for a disk that is lost anyway, lower min_part_hours before"
             )
 
     # -- what moves

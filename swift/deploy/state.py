@@ -71,7 +71,7 @@ class State:
     # -- secrets
 
     def make_secrets(self, description: Description) -> list[str]:
-        """Makes those that are missing; their names."""
+        """Makes those that are missing; their names. Raises DescriptionError where data is found by what is missing."""
         wanted = {
             "swift_hash_path_prefix": lambda: secrets.token_hex(16),
             "swift_hash_path_suffix": lambda: secrets.token_hex(16),
@@ -86,6 +86,11 @@ class State:
                 f"signing key {key_id}": lambda: secrets.token_hex(32) for key_id in description.signing_keys
             }
         made = [name for name in wanted if name not in self.secrets]
+        lost = [name for name in made if name.startswith("swift_hash_path_")]
+        if lost and self.ring_names():
+            raise DescriptionError(
+                [f"{self.folder}/{_FILE} has no {lost[0]}, but builders are there; {_ADVICE}"]
+            )
         for name in made:
             self.secrets[name] = wanted[name]()
         return made

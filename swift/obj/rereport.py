@@ -1,7 +1,7 @@
 """Reporting objects to their listings once more, after a server was killed or the machine lost its power.
 
 What a killed server had in hand is in its notes (`in_hand`); after a restart of the machine, whatever was written shortly before it stopped is
-looked for on the disks (`boots`), as listings may have lost what they had acknowledged. Rows that say nothing new change nothing. What
+looked for on the disks (`boots`), as listings may have lost what they had acknowledged, and is hashed again. Rows that say nothing new change nothing. What
 can't be delivered at once is kept below async_pending. Never here: async pending files that are there already (`updater`).
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import sleep
 from swift.core.config import non_negative_float
+from swift.core.errors import LockTimeout
 from swift.core.hashing import hash_path
 from swift.core.names import split_path
 from swift.core.object_headers import update_overrides
@@ -111,7 +112,7 @@ class Rereports:
                     if self.margin:
                         self._written_since(device, min(boots.values()) - self.margin, rest)
                     device.run(forget_boots, list(boots))
-            except (ObjectError, OSError) as err:
+            except (ObjectError, LockTimeout, OSError) as err:
                 self.logger.error("ERROR reporting again what is on %s: %s", device.path, err)
 
     def report_since(self, since: float, rest: float = 0.0) -> None:
@@ -119,7 +120,7 @@ class Rereports:
         for name in self.devices.names():
             try:
                 self._written_since(self.devices.get(name), since, rest)
-            except (ObjectError, OSError) as err:
+            except (ObjectError, LockTimeout, OSError) as err:
                 self.logger.error("ERROR reporting again what is on %s: %s", name, err)
 
     def _written_since(self, device: Device, since: float, rest: float) -> None:
@@ -133,11 +134,16 @@ class Rereports:
             store = self.stores.get(device, policy)
             for partition in store.partitions():
                 began = clock.monotonic()
+                suffixes = set()
                 for places in store.changed(partition, since):
                     sleep((clock.monotonic() - began) * rest)
                     for place in places:
+                        suffixes.add(place.suffix)
                         count += self._reported(store, place)
                     began = clock.monotonic()
+                if suffixes:
+                    # the word that they are to be hashed again may be lost as well, and then other nodes never get what is in them
+                    store.invalidate(partition, suffixes, are_durable=True)
         self.logger.info("Reported %d objects on %s again: %.2fs", count, device.path, clock.time() - started)
 
     def _reported(self, store: ObjectStore, place: Place) -> int:

@@ -461,8 +461,11 @@ class ObjectStore(ABC):
         """Remove what is left of a partition in which no object is left; True if it is gone. Never takes more than that."""
 
     @abstractmethod
-    def invalidate(self, partition: str, suffixes: Iterable[str]) -> None:
-        """Others have put files into these suffixes: they are made durable, and the suffixes hashed again. Raises LockTimeout."""
+    def invalidate(self, partition: str, suffixes: Iterable[str], are_durable: bool = False) -> None:
+        """Others have put files into these suffixes: they are made durable, and the suffixes hashed again. Raises LockTimeout.
+
+        `are_durable`: the files need no more than that the suffixes are hashed.
+        """
 
     @abstractmethod
     def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:

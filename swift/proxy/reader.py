@@ -245,6 +245,7 @@ class Reader:
         nodes = self._nodes if begun is None else chain((begun[0],), self._nodes)
         for node in nodes:
             call = self._asking.call(node, self._block) if begun is None else begun[1]
+            waited = begun is not None  # for its turn, maybe: that says nothing of its node
             try:
                 if begun is None:
                     call.send()
@@ -253,7 +254,7 @@ class Reader:
             except BackendError as error:
                 self._services.health.failed(node, error, self._asking.doing)
                 continue
-            if self._timings is not None:
+            if self._timings is not None and not waited:
                 self._timings.record(node["ip"], clock.monotonic() - call.deadline + call.timeout)
             if self._is_enough(node, response):
                 return self._candidates.pop()

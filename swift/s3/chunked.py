@@ -119,8 +119,7 @@ class Unpacker:
         return data
 
     def next_into(self, buffer: memoryview) -> int:
-        """As `next`, received where it is wanted, which is left as it is until it is given here again. Returns how many bytes, 0 at the end."""
-        self._check.release(buffer)
+        """As `next`, received where it is wanted, which nothing that is to be digested may lie in any more. Returns how many bytes, 0 at the end."""
         if not self._is_in_chunk():
             return 0
         size = min(self._left, len(buffer))

@@ -134,6 +134,9 @@ class S3Api:
         """Raises S3Error."""
         options = self.options
         host_bucket = names.host_bucket(environ, options)
+        if "HTTP_SERVICE_WORKER" in environ and host_bucket is None:
+            # Of a page that somebody stored: from then on it would hear all that is below a bucket's name, which may be the console's too.
+            raise S3Error("AccessDenied", reason="service_worker")
         credential = signature.read(environ, options, host_bucket)
         return self._answered(environ, credential, host_bucket)
 

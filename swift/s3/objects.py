@@ -490,7 +490,8 @@ def _of_marker(request: S3Request, bucket: str, key: str) -> Headers:
             continue
         if row.get("content_type") == metadata.DELETE_MARKER_TYPE:
             return [("x-amz-version-id", row["version_id"]), ("x-amz-delete-marker", "true")]
-        if is_suspended(request):  # what is not at the name has been deleted since
+        # What is not at the name has been deleted since.
+        if is_suspended(request) and not row.get("is_latest", True):
             return [_OF_NULL, ("x-amz-delete-marker", "true")]
     return []
 

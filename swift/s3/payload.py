@@ -216,10 +216,10 @@ class _Checked(InputFilter):
 
     def recv_into(self, buffer: memoryview) -> int:
         """Received where it is wanted, and digested there: whoever takes the buffer leaves it as it is until it is given here again."""
+        self._payload.check.release(buffer)
         if self._ahead or self._ended or self._recv_below is None:
             return super().recv_into(buffer)
         self._check_again()
-        self._payload.check.release(buffer)
         size = self._recv_below(buffer)
         self._ended = not size
         self._seen(buffer[:size])
@@ -262,6 +262,7 @@ class _Unpacked(InputFilter):
 
     def recv_into(self, buffer: memoryview) -> int:
         """As of `_Checked`."""
+        self._payload.check.release(buffer)
         if self._ahead or self._ended:
             return super().recv_into(buffer)
         try:

@@ -245,6 +245,89 @@ def test_what_large_objects_leave_behind(browser, page, user, container):
     until(lambda: user("GET", segments).body == b"" == user("GET", container).body)
 
 
+def large(user, container, name, *segments):
+    manifest = json.dumps([{"path": segment} for segment in segments])
+    assert user("PUT", f"{container}/{name}?multipart-manifest=put", manifest.encode()).status == 201
+
+
+def test_segments_that_are_in_use_stay(browser, page, user, container):
+    """Those of an object, when its file is dropped once more, is to replace it, and is stopped while that goes on."""
+    settings = json.loads(user.raw("GET", "/console/settings.json").body)
+    page.route("**/settings.json", lambda route: route.fulfill(json={**settings, "segment_size": 1000}))
+    browser.sign_in(page, "test:tester", "testing", place_of(container))
+    expect(page.get_by_role("heading", name=container[1:])).to_be_visible()
+    transfers = page.locator("#transfers")
+    page.evaluate(DROP, [[["o", 2500, "text/plain"]]])
+    expect(transfers).to_contain_text("1 file done")
+    until(lambda: len(user("GET", f"{container}_segments").body.split()) == 3)
+    held = []
+    page.route(re.compile("multipart-manifest=put"), lambda route: held.append(route))
+    page.evaluate(DROP, [[["o", 2500, "text/plain"]]])
+    expect(transfers).to_contain_text("An object of this name is there already.")
+    page.get_by_role("button", name="Replace: o").click()
+    page.wait_for_function("() => document.querySelector('#transfers progress:not([hidden])')?.value === 1")
+    page.get_by_role("button", name="Stop: o").click()
+    page.get_by_role("button", name="Remove what was sent: o").click()
+    until(lambda: page.wait_for_timeout(10) or held)
+    held[0].abort()
+    expect(page.get_by_role("button", name="Remove what was sent: o")).to_have_count(0)
+    assert user("GET", f"{container}/o").body == made_of(2500)
+
+
+def test_a_large_object_takes_nothing_of_others_along(at, user, container):
+    """Whoever may write here may name in a manifest what its owner has elsewhere; and older versions need their segments."""
+    assert user("PUT", f"{container}_other").status == 201
+    assert user("PUT", f"{container}_other/important", b"data").status == 201
+    large(user, container, "trap", f"{container}_other/important")
+    at.get_by_role("button", name="Turn the order round").click()
+    row(at, "trap").locator(".mark").click()
+    at.get_by_role("button", name="Delete").click()
+    box = at.get_by_role("dialog", name="Delete trap?")
+    expect(box.get_by_label("Delete the segments of large objects, too")).to_be_checked()
+    box.get_by_role("button", name="Delete").click()
+    expect(at.get_by_role("alert")).to_contain_text("the segments of trap (they lie elsewhere")
+    assert user("GET", f"{container}/trap").status == 404
+    assert user("GET", f"{container}_other/important").body == b"data"
+    assert user("POST", container, X_Versions_Enabled="true").status == 204
+    large(user, container, "kept", f"{container}_other/important")
+    assert user("POST", container, X_Versions_Enabled="false").status == 204
+    until(lambda: user("HEAD", container).headers["x-versions-enabled"] == "False")
+    at.get_by_role("button", name="Turn the order round").click()
+    row(at, "kept").locator(".mark").click()
+    at.get_by_role("button", name="Delete").click()
+    box = at.get_by_role("dialog", name="Delete kept?")
+    expect(box.get_by_role("button", name="Keep")).to_be_visible()
+    expect(box.get_by_label("Delete the segments of large objects, too")).to_have_count(0)
+
+
+def test_a_deletion_stays_in_its_account(browser, page, user, container):
+    """Whoever goes to another account meanwhile, and to a container of the same name, deletes nothing there."""
+    assert user("PUT", f"{container}/f/one", b"x").status == 201
+    browser.sign_in(page, "admin:admin", "admin", place_of(container))
+    asked, held = [], []
+    page.on("request", lambda request: asked.append(request.url) if "bulk-delete" in request.url else None)
+    row(page, "f/").locator(".mark").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("dialog", name="Delete f/?")).to_be_visible()
+    elsewhere = place_of(container).replace("AUTH_test/", "AUTH_test2/")
+    page.evaluate("place => { location.hash = place; }", elsewhere)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.evaluate("place => { location.hash = place; }", place_of(container))
+    row(page, "f/").locator(".mark").click()
+    page.get_by_role("button", name="Delete").click()
+    box = page.get_by_role("dialog", name="Delete f/?")
+    box.get_by_label("Type “delete” to go on").fill("delete")
+    page.route(re.compile(r"AUTH_test/.*prefix=f%2F"), lambda route: route.continue_() if held else held.append(route))  # fmt: skip
+    box.get_by_role("button", name="Delete").click()
+    until(lambda: page.wait_for_timeout(10) or held)
+    page.evaluate("place => { location.hash = place; }", elsewhere)
+    expect(page.locator(".who")).to_contain_text("in AUTH_test2")
+    held[0].continue_()
+    until(lambda: page.wait_for_timeout(10) or asked)
+    assert asked[0].endswith("/v1/AUTH_test?bulk-delete")
+    until(lambda: user("GET", container).body == b"")
+
+
 def test_nothing_that_is_stored_runs(at, user, container):
     ran = "<script>alert(1)</script>"
     for name, kind, body in (
@@ -396,9 +479,13 @@ def test_a_link_is_opened_without_a_session_until_it_is_withdrawn(at, user, cont
     keys.get_by_role("button", name="Go on").click()
     expect(link).to_have_value(re.compile("X-Amz-Signature"))
     assert fetched(link.input_value()) == b"for you"
+    key = user("HEAD", container).headers["x-container-meta-temp-url-key"]
+    assert user("POST", container, X_Container_Meta_Temp_URL_Key_2=key).status == 204
     box.get_by_role("button", name="Withdraw all links").click()
     at.get_by_role("dialog", name="Withdraw all links?").get_by_role("button", name="Withdraw").click()
-    expect(at.get_by_role("status")).to_contain_text("All links of this container are withdrawn.")
+    expect(at.get_by_role("status")).to_contain_text(
+        "All links that were signed with keys of this container are withdrawn."
+    )
     with pytest.raises(urllib.error.HTTPError, match="401"):
         fetched(by_tempurl)
 
@@ -424,6 +511,7 @@ def test_versions_are_brought_back(at, user, container):
     box = at.get_by_role("dialog", name="text")
     expect(box.get_by_role("listitem")).to_have_count(3)
     box.get_by_role("listitem").nth(2).get_by_role("button", name="Bring back").click()
+    expect(at.get_by_role("status")).to_contain_text("Brought back the version")
     expect(row(at, "text")).to_be_visible()
     assert user("GET", f"{container}/text").body == b"first"
 
@@ -449,6 +537,17 @@ def test_who_may_read_is_edited(at, user, clients, anybody, container):
     assert anybody("GET", f"{container}/o", account="AUTH_test").body == b"x"
 
 
+def test_what_somebody_else_allowed_meanwhile_is_not_lost(at, user, container):
+    at.get_by_role("button", name="Container settings").click()
+    box = at.get_by_role("dialog")
+    box.get_by_label("These may read").fill("test2:tester2")
+    assert user("POST", container, X_Container_Read="test3:tester3").status == 204
+    until(lambda: user("HEAD", container).headers.get("x-container-read") == "test3:tester3")
+    box.locator("section", has_text="These may read").get_by_role("button", name="Save").click()
+    expect(at.get_by_role("alert")).to_contain_text("Somebody else has changed this meanwhile")
+    assert user("HEAD", container).headers["x-container-read"] == "test3:tester3"
+
+
 def test_metadata_is_edited_and_nothing_else_is_lost(at, user, container):
     more = {"Content-Disposition": "inline", "X-Object-Meta-Old": "1", "X-Delete-At": "4000000000"}
     assert user("PUT", f"{container}/o", b"x", Content_Type="text/plain", headers=more).status == 201
@@ -466,6 +565,16 @@ def test_metadata_is_edited_and_nothing_else_is_lost(at, user, container):
     assert "x-object-meta-old" not in headers
     assert (headers["content-disposition"], headers["content-type"]) == ("inline", "text/plain")
     assert headers["x-delete-at"] == "4000000000"
+    box.get_by_role("button", name="Close").click()
+    box = open_object(at, "o")
+    box.get_by_role("tab", name="Metadata").click()
+    assert (
+        user("PUT", f"{container}/o", b"new", Content_Type="image/png", X_Object_Meta_New="1").status == 201
+    )
+    box.get_by_role("button", name="Save").click()
+    expect(at.get_by_role("alert")).to_contain_text("Somebody else has changed this meanwhile")
+    headers = user("HEAD", f"{container}/o").headers
+    assert (headers["content-type"], headers["x-object-meta-new"]) == ("image/png", "1")
 
 
 def test_a_policy_for_s3_is_edited(at, user, anybody, container):

@@ -273,6 +273,18 @@ def test_older_ones(s3, bucket):
     assert body_of(s3, bucket, "a", **WITH) == b"first"
     s3.put_object_tagging(**name, Tagging={"TagSet": [{"Key": "k", "Value": "v"}]})
     assert body_of(s3, bucket, "a", **WITH) == b"first"
+    upload = {**name, "UploadId": s3.create_multipart_upload(**name, **WITH)["UploadId"]}
+    part = s3.upload_part(**upload, PartNumber=1, Body=b"of one part", **WITH)
+    named = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    made = s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": named})["VersionId"]
+    s3.put_object(**name, Body=b"latest", **WITH_OTHER)
+    for version in ({}, {"VersionId": made}):
+        if not version:
+            s3.delete_object(**name, VersionId=s3.head_object(**name, **WITH_OTHER)["VersionId"])
+        assert body_of(s3, bucket, "a", **WITH, **version) == b"of one part"
+        assert refused(s3.get_object, **name, **version)[0] == 400
+        told = s3.get_object_attributes(**name, **version, ObjectAttributes=["ObjectParts"], **AS_TEXT)
+        assert told["ObjectParts"]["TotalPartsCount"] == 1
 
 
 def test_forms_and_signed_addresses(address, s3, bucket):

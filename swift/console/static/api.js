@@ -73,6 +73,24 @@ export function address(container, object, query, account = session.account) {
   return text ? `${path}?${text}` : path;
 }
 
+export class Meanwhile extends Error {
+  get sentence() { return 'Somebody else has changed this meanwhile, so nothing was saved. Close it and open it again to see how it is now.'; }
+}
+
+// Settings of an account or a container, saved by `save(shown, sent)` unless they are by now what was neither shown nor saved here: what
+// somebody else, or another tab, wrote meanwhile is not lost. A replica may still tell what was so before the last save.
+export function settings(url) {
+  const known = new Map();
+  const learn = (name, value) => known.set(name, (known.get(name) || new Set()).add(value || null));
+  return async (shown, sent) => {
+    for (const name of Object.keys(sent)) learn(name, shown.get(name));
+    const { headers: now } = await ask('HEAD', url);
+    if (Object.keys(sent).some((name) => !known.get(name).has(now.get(name) || null))) throw new Meanwhile();
+    await ask('POST', url, { headers: sent });
+    for (const [name, value] of Object.entries(sent)) learn(name, value);
+  };
+}
+
 export const headers = (more) => ({ 'X-Auth-Token': token, ...more });
 
 export async function ask(method, url, { headers: more, body, signal, good } = {}) {
@@ -122,21 +140,44 @@ export async function removeAll(names, told = () => {}, account = session.accoun
   return failures;
 }
 
-// Deletes large objects together with their segments; returns what could not be.
-export async function removeLarge(container, names) {
+// The manifest of a large object, as it is now: [{name, sub_slo, ...}]; null for all else, also for a link to a large object.
+export async function manifestOf(container, name, account = session.account) {
+  const url = address(container, name, { 'multipart-manifest': 'get', symlink: 'get' }, account);
+  const newest = { headers: { 'X-Newest': 'true' }, good: [404] };
+  if (!(await ask('HEAD', url, newest)).headers.get('X-Static-Large-Object')) return null;
+  const response = await ask('GET', url, newest);
+  return response.ok && response.headers.get('X-Static-Large-Object') ? response.json() : null;
+}
+
+// Deletes large objects together with their segments; returns what could not be. A manifest may name whatever its writer could read: what
+// lies elsewhere than where segments of this container are put is not deleted with it.
+export async function removeLarge(container, names, account = session.account) {
   const failures = [];
+  const isOwn = ({ name, sub_slo: isNested }) => !isNested && (name === undefined || ['_segments/', '+segments/'].some((end) => name.startsWith(`/${container}${end}`)));
   for (const name of names) {
-    const response = await ask('DELETE', address(container, name, { 'multipart-manifest': 'delete' }), { headers: { Accept: 'application/json' }, good: [404] });
-    if (response.status !== 404) failures.push(...((await response.json()).Errors || []).map(([path, status]) => [decodeURIComponent(path), status]));
+    const manifest = await manifestOf(container, name, account);
+    if (manifest?.every(isOwn)) {
+      const response = await ask('DELETE', address(container, name, { 'multipart-manifest': 'delete' }, account), { headers: { Accept: 'application/json' }, good: [404] });
+      if (response.status !== 404) failures.push(...((await response.json()).Errors || []).map(([path, status]) => [decodeURIComponent(path), status]));
+    } else {
+      await ask('DELETE', address(container, name, {}, account), { good: [404] });
+      if (manifest) failures.push([`the segments of ${name}`, 'they lie elsewhere, and something else may be made of them']);
+    }
   }
   return failures;
 }
 
+// What a container keeps of what is written over or deleted: 'object', or the name of a container for it (the older way), or ''.
+export const versionsIn = (headers) => (headers.get('X-Versions-Enabled') === 'True' ? 'object' : headers.get('X-Versions-Location') || headers.get('X-History-Location') || '');
+
+// Returns true if there may be older versions, from a time before they were switched off, too: they need their segments.
+export const hasOlder = (headers) => headers.has('X-Versions-Enabled') || Boolean(versionsIn(headers));
+
 // Names of all that lies below a prefix, a page at a time.
-export async function* below(container, prefix) {
+export async function* below(container, prefix, account = session.account) {
   let marker = '';
   for (;;) {
-    const rows = await list(container, { prefix, marker, limit: 1000 });
+    const rows = await list(container, { prefix, marker, limit: 1000 }, account);
     if (!rows.length) return;
     yield rows;
     marker = rows[rows.length - 1].name;

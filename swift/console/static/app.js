@@ -31,6 +31,8 @@ function route() {
   hush();
   leave();
   leave = () => {};
+  // What a dialog does it does where it was opened, and nowhere else.
+  for (const box of document.querySelectorAll('dialog[open]')) box.close();
   heading();
   if (!isSignedIn()) return signInView();
   const place = read(location.hash);

@@ -81,6 +81,7 @@ export function accountView(place) {
 async function deletion(grid) {
   const rows = [...grid.selected.values()];
   if (!rows.length) return;
+  const { account } = session; // whichever is looked at meanwhile
   const objects = rows.reduce((sum, row) => sum + row.count, 0);
   const one = rows.length === 1;
   const agreed = await confirmed(one ? `Delete the container ${rows[0].name}?` : `Delete ${many(rows.length, 'container')}?`,
@@ -90,8 +91,8 @@ async function deletion(grid) {
   const failures = [];
   try {
     for (const row of rows) {
-      for await (const page of below(row.name, '')) failures.push(...await removeAll(page.map((object) => [row.name, object.name])));
-      failures.push(...await removeAll([[row.name]]));
+      for await (const page of below(row.name, '', account)) failures.push(...await removeAll(page.map((object) => [row.name, object.name]), undefined, account));
+      failures.push(...await removeAll([[row.name]], undefined, account));
     }
     if (failures.length) complain({ sentence: `${many(failures.length, 'thing')} could not be deleted, such as ${failures[0][0]} (${failures[0][1]}).` });
     else {

@@ -84,7 +84,11 @@ export function told(act) {
       complain(error);
       return undefined;
     } finally {
-      if (submit?.tagName === 'BUTTON') submit.disabled = false;
+      if (submit?.tagName === 'BUTTON') {
+        submit.disabled = false;
+        // A button that is out of reach loses the focus, and whoever uses the keyboard their place.
+        if (submit.isConnected && (document.activeElement || document.body) === document.body) submit.focus();
+      }
     }
   };
 }

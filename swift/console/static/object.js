@@ -1,7 +1,7 @@
 // One object: what it is, a look into it, its metadata, its versions, links to it.
 
 import { h, show, button, field, dialog, confirmed, told, say, size, date, id } from './dom.js';
-import { ask, address, head, list, removeLarge, fromHeader, toHeader } from './api.js';
+import { session, ask, address, head, list, removeLarge, versionsIn, hasOlder, Meanwhile, fromHeader, toHeader } from './api.js';
 import { download } from './download.js';
 import { metadataEditor } from './metadata.js';
 import { sharing } from './share.js';
@@ -38,7 +38,7 @@ export function objectDialog(container, name, { versions = '', gone = false, cha
     show(body,
       h('div', { class: 'row' },
         button('Download', told(() => download(container, name, bytes)), { class: 'main' }),
-        button('Delete', told(() => remove(container, name, versions, headers.get('X-Static-Large-Object'), after)), { class: 'danger' })),
+        button('Delete', told(() => remove(container, name, headers.get('X-Static-Large-Object'), after)), { class: 'danger' })),
       tabs);
     await look(preview, container, name, kind, bytes, urls);
   })();
@@ -105,12 +105,18 @@ async function look(place, container, name, kind, bytes, urls) {
   return show(place, h('pre', { tabindex: '0', 'aria-label': `Beginning of ${name}` }, text), bytes > TEXT_BYTES && h('p', { class: 'quiet' }, `The first ${size(TEXT_BYTES)}.`));
 }
 
-async function remove(container, name, versions, isLarge, after) {
-  const segments = isLarge && !versions ? segmentsToo() : null;
-  if (!await confirmed(`Delete ${name}?`, [versions ? 'This container keeps versions: it can be brought back.' : 'This cannot be undone.'], { more: segments?.field })) return;
+async function remove(container, name, isLarge, after) {
+  const { account } = session; // whichever is looked at meanwhile
+  const kept = (await head(container)).headers;
+  const segments = isLarge && !hasOlder(kept) ? segmentsToo() : null;
+  if (session.account !== account) return;
+  if (!await confirmed(`Delete ${name}?`, [versionsIn(kept) ? 'This container keeps versions: it can be brought back.' : 'This cannot be undone.'], { more: segments?.field })) return;
   if (segments?.box.checked) {
-    const failures = await removeLarge(container, [name]);
-    if (failures.length) throw Object.assign(new Error(), { sentence: `Not all of it could be deleted: ${failures[0][0]} (${failures[0][1]}).` });
+    const failures = await removeLarge(container, [name], account);
+    if (failures.length) {
+      after();
+      throw Object.assign(new Error(), { sentence: `Not all of it could be deleted: ${failures[0][0]} (${failures[0][1]}).` });
+    }
   } else await ask('DELETE', address(container, name), { good: [404] });
   say(`Deleted ${name}.`);
   after(name);
@@ -127,6 +133,7 @@ function metadata(container, name, headers, changed) {
   const deleteAt = headers.get('X-Delete-At');
   const shown = deleteAt ? local(Number(deleteAt)) : '';
   const when = h('input', { type: 'datetime-local', value: shown });
+  let stamp = headers.get('X-Timestamp');
   const kind = h('input', { value: headers.get('Content-Type') || '', spellcheck: 'false' });
   return metadataEditor({
     prefix: 'X-Object-Meta-',
@@ -137,7 +144,12 @@ function metadata(container, name, headers, changed) {
       const all = { ...kept, ...sent, 'Content-Type': toHeader(kind.value) };
       // The field knows minutes only: what nobody changed stays to the second.
       if (when.value) all['X-Delete-At'] = when.value === shown ? deleteAt : String(Math.floor(new Date(when.value).getTime() / 1000));
-      await ask('POST', address(container, name), { headers: all });
+      // A type and an encoding are those of the data that were looked at, and a POST leaves nothing of what others wrote.
+      const url = address(container, name);
+      const { headers: now } = await ask('HEAD', url, { headers: { 'X-Newest': 'true' } });
+      if (stamp && now.get('X-Timestamp') !== stamp) throw new Meanwhile();
+      await ask('POST', url, { headers: all });
+      stamp = '';
       say('Saved the metadata.');
       changed();
     },
@@ -182,7 +194,7 @@ function oldVersions(container, name, store, after) {
   const rows = h('ul', { class: 'lines' });
   told(async () => {
     const where = decodeURIComponent(fromHeader(store));
-    const prefix = `${name.length.toString(16).padStart(3, '0')}${name}/`;
+    const prefix = `${new TextEncoder().encode(name).length.toString(16).padStart(3, '0')}${name}/`;
     const found = await list(where, { prefix, limit: 1000, reverse: 'true' });
     for (const row of found) {
       rows.append(h('li', {}, h('span', { class: 'grow' }, date(Number(row.name.slice(prefix.length))), h('span', { class: 'quiet' }, ` ${size(row.bytes)}`)),

@@ -1,7 +1,7 @@
 // A container: its objects, shown in folders by the slashes of their names; searched, uploaded, downloaded and deleted.
 
 import { h, show, button, field, explained, dialog, confirmed, told, say, size, number, many, date, complain } from './dom.js';
-import { session, ask, address, list, head, removeAll, removeLarge, below } from './api.js';
+import { session, ask, address, list, head, removeAll, removeLarge, below, versionsIn, hasOlder } from './api.js';
 import { Grid } from './grid.js';
 import { go, written } from './places.js';
 import { objectDialog, segmentsToo } from './object.js';
@@ -83,7 +83,7 @@ export function containerView(place, container, prefix) {
   async function looked() {
     try {
       const { headers } = await head(container);
-      versions = headers.get('X-Versions-Enabled') === 'True' ? 'object' : headers.get('X-Versions-Location') || headers.get('X-History-Location') || '';
+      versions = versionsIn(headers);
       figures.textContent = [many(headers.get('X-Container-Object-Count') || 0, 'object'), size(headers.get('X-Container-Bytes-Used') || 0), headers.get('X-Storage-Policy'), versions && 'keeps versions', /\.r:\*/.test(headers.get('X-Container-Read') || '') && 'readable by everybody'].filter(Boolean).join(' · ');
       deleted.hidden = versions !== 'object';
     } catch (error) {
@@ -102,12 +102,22 @@ export function containerView(place, container, prefix) {
   async function deletion() {
     const rows = [...grid.selected.values()];
     if (!rows.length) return;
+    const { account } = session; // whichever is looked at meanwhile
+    let kept;
+    try {
+      kept = (await head(container)).headers;
+    } catch (error) {
+      complain(error);
+      return;
+    }
+    if (grid.stopped) return;
+    versions = versionsIn(kept);
     const single = rows.filter((row) => row.subdir === undefined);
     const subdirs = rows.filter((row) => row.subdir !== undefined);
     const what = rows.length === 1 ? rows[0].subdir ?? rows[0].name : many(rows.length, 'entry', 'entries');
     const texts = [subdirs.length ? `${many(subdirs.length, 'folder')} with all that is below, and ${many(single.length, 'object')}.` : `${many(single.length, 'object')}, ${size(single.reduce((sum, row) => sum + row.bytes, 0))}.`,
       versions ? 'This container keeps versions: what is deleted can be brought back.' : 'This cannot be undone.'];
-    const segments = !versions && (subdirs.length || single.some((row) => row.slo_etag)) ? segmentsToo() : null;
+    const segments = !hasOlder(kept) && (subdirs.length || single.some((row) => row.slo_etag)) ? segmentsToo() : null;
     if (!await confirmed(`Delete ${what}?`, texts, { word: subdirs.length && !versions ? 'delete' : '', more: segments?.field })) return;
     const progress = h('p', {}, 'Deleting …');
     const box = dialog('Deleting', progress);
@@ -117,14 +127,14 @@ export function containerView(place, container, prefix) {
       const remove = async (page) => {
         const large = segments?.box.checked ? page.filter((row) => row.slo_etag) : [];
         const plain = page.filter((row) => !large.includes(row));
-        failures.push(...await removeLarge(container, large.map((row) => row.name)), ...await removeAll(plain.map((row) => [container, row.name]), (count) => { progress.textContent = `${number(done + count)} deleted …`; }));
+        failures.push(...await removeLarge(container, large.map((row) => row.name), account), ...await removeAll(plain.map((row) => [container, row.name]), (count) => { progress.textContent = `${number(done + count)} deleted …`; }, account));
         done += page.length;
         // Of those that could not be deleted the names are told; a moment later they show again.
         if (!failures.length) grid.hide(page.map((row) => row.name));
       };
       await remove(single);
       for (const folder of subdirs) {
-        for await (const page of below(container, folder.subdir)) {
+        for await (const page of below(container, folder.subdir, account)) {
           await remove(page);
           progress.textContent = `${number(done)} deleted …`;
         }

@@ -27,9 +27,12 @@ export function operatorView(place) {
       if (stopped) return;
       rates.take(figures);
       fit();
+      const places = () => [...body.querySelectorAll('[tabindex], summary')];
+      const at = places().indexOf(document.activeElement);
       const opened = new Set([...body.querySelectorAll('details[open]')].map((each) => each.dataset.name));
       show(body, ...sections(rings.rings, nodes, rates));
       for (const each of body.querySelectorAll('details')) each.open = opened.has(each.dataset.name);
+      if (at >= 0) places()[at]?.focus({ preventScroll: true });
       when.textContent = `As of ${new Date(nodes.time * 1000).toLocaleTimeString('sv')}, asked in ${nodes.seconds} s`;
     } catch (error) {
       if (!stopped) complain(error);

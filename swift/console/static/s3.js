@@ -2,7 +2,7 @@
 // and kept in memory until one signs out.
 
 import { h, dialog, field, told } from './dom.js';
-import { session, Failure } from './api.js';
+import { session, Failure, Unreachable } from './api.js';
 import { hex, hmac, sha256 } from './sign.js';
 
 export function s3Keys() {
@@ -41,6 +41,7 @@ async function signed(method, path, query, headers, payload, { access, secret },
 const now = () => new Date().toISOString().replace(/[-:]|\.\d+/g, '');
 
 export async function presigned(bucket, key, seconds, keys) {
+  if (key.split('/').some((word) => word === '.' || word === '..')) throw new Unreachable(key);
   const stamp = now();
   const path = `/${strict(bucket)}/${key.split('/').map(strict).join('/')}`;
   const query = { 'X-Amz-Algorithm': 'AWS4-HMAC-SHA256', 'X-Amz-Credential': '', 'X-Amz-Date': stamp, 'X-Amz-Expires': String(seconds), 'X-Amz-SignedHeaders': 'host' };

@@ -1,17 +1,18 @@
 // What a container is set to: who may read and write, versions, quotas, metadata, its policy for S3.
 
 import { h, show, button, field, dialog, told, say, confirmed, size } from './dom.js';
-import { session, ask, address, head, fromHeader, toHeader } from './api.js';
+import { session, address, head, settings, fromHeader, toHeader } from './api.js';
 import { metadataEditor } from './metadata.js';
 import { readPolicy, writePolicy, s3Keys } from './s3.js';
 
 export function settingsOf(container, changed = () => {}) {
   const body = h('div', {}, h('p', {}, 'Looking …'));
   dialog(`Settings of ${container}`, body, { wide: true });
+  const saved = settings(address(container));
   const load = told(async () => {
     const { headers } = await head(container);
     const post = async (sent) => {
-      await ask('POST', address(container), { headers: sent });
+      await saved(headers, sent);
       say('Saved the settings.');
       changed();
       await load();
@@ -25,10 +26,11 @@ export function settingsOf(container, changed = () => {}) {
 export function accountSettings() {
   const body = h('div', {}, h('p', {}, 'Looking …'));
   dialog(`Settings of ${session.account}`, body, { wide: true });
+  const saved = settings(address());
   const load = told(async () => {
     const { headers } = await head();
     const post = async (sent) => {
-      await ask('POST', address(), { headers: sent });
+      await saved(headers, sent);
       say('Saved the settings.');
       await load();
     };
@@ -44,7 +46,7 @@ function grants(headers, post) {
   try {
     now = JSON.parse(fromHeader(headers.get('X-Account-Access-Control')) || '{}');
   } catch {
-    now = {};
+    return section('Who may use the whole account', h('p', {}, 'What is set here cannot be read, and is left as it is.'));
   }
   const levels = [['admin', 'These may do everything', 'As owners do, but for deleting the account.'], ['read-write', 'These may read and write', 'In all containers.'], ['read-only', 'These may read', 'All containers.']]
     .map(([level, label, help]) => ({ level, label, help, input: h('input', { value: (now[level] || []).join(', '), spellcheck: 'false' }) }));
@@ -97,7 +99,8 @@ function quotas(headers, post) {
 }
 
 function policy(container) {
-  if (!session.info.s3api || !crypto.subtle) return null;
+  // The keys are those of one's own account: in it a bucket of the same name would be meant.
+  if (!session.info.s3api || !crypto.subtle || session.account !== session.home) return null;
   const place = h('div', {});
   const open = button('Look at the policy', told(async () => {
     const keys = await s3Keys();

@@ -10,7 +10,10 @@ const TIMES = [[3600, 'an hour'], [86400, 'a day'], [604800, 'a week'], [2592000
 
 async function key(container) {
   for (const [where, level] of [[container, 'Container'], ['', 'Account']]) {
-    const { headers } = await head(where).catch(() => ({ headers: new Headers() }));
+    const { headers } = await head(where).catch((error) => {
+      if ([403, 404].includes(error.status)) return { headers: new Headers() };
+      throw error; // a key that was not seen is no key that is not there: a new one would end all links
+    });
     const found = headers.get(`X-${level}-Meta-Temp-Url-Key`) || headers.get(`X-${level}-Meta-Temp-Url-Key-2`);
     if (found) return fromHeader(found);
   }
@@ -19,7 +22,7 @@ async function key(container) {
 
 async function makeKey(container) {
   const text = hex(crypto.getRandomValues(new Uint8Array(32)));
-  await ask('POST', address(container), { headers: { 'X-Container-Meta-Temp-URL-Key': text } });
+  await ask('POST', address(container), { headers: { 'X-Container-Meta-Temp-URL-Key': text, 'X-Container-Meta-Temp-URL-Key-2': '' } });
   return text;
 }
 
@@ -58,17 +61,17 @@ export function sharing(container, name) {
     tell(await presigned(container, name, seconds, keys), Date.now() / 1000 + seconds);
   });
   const withdraw = told(async () => {
-    if (!await confirmed('Withdraw all links?', [`All links into ${container} that were signed with the container's key stop working at once. A new key is made.`], { action: 'Withdraw' })) return;
+    if (!await confirmed('Withdraw all links?', [`All links into ${container} that were signed with the container's keys stop working at once. A new key is made.`, 'Links that were signed with a key of the account, or for S3, work until they end.'], { action: 'Withdraw' })) return;
     await makeKey(container);
     show(result);
-    say('All links of this container are withdrawn.');
+    say('All links that were signed with keys of this container are withdrawn.');
   });
   return h('div', {},
     h('p', {}, 'A link lets people without an account read this one object, for a time.'),
     field('It works for', time),
     h('div', { class: 'row' },
       session.info.tempurl && button('Make a link', byTempurl, { class: 'main' }),
-      session.info.s3api && button('Make an S3 link', byS3),
+      session.info.s3api && session.account === session.home && button('Make an S3 link', byS3),
       session.info.tempurl && button('Withdraw all links', withdraw, { class: 'plain' })),
     result);
 }

@@ -2,7 +2,7 @@
 // What was sent of a file before is found again by its name, time and size, checked, and not sent anew.
 
 import { h, show, button, told, say, size, many, complain, confirmed } from './dom.js';
-import { session, ask, address as anyAddress, headers, list, removeAll, Failure, sentence } from './api.js';
+import { session, ask, address as anyAddress, headers, list, removeAll, manifestOf, hasOlder, Failure, sentence } from './api.js';
 import { md5 } from './md5.js';
 
 const AT_ONCE = 3; // files, and segments of a file
@@ -14,7 +14,7 @@ let running = 0;
 
 class Upload {
   constructor(file, name, container, done) {
-    Object.assign(this, { file, name, container, done, account: session.account, state: 'waiting', sent: 0, why: '', parts: new Set(), replace: false });
+    Object.assign(this, { file, name, container, done, account: session.account, state: 'waiting', sent: 0, why: '', parts: new Set(), replace: false, running: null, stopper: null });
     this.bar = h('progress', { max: 1, value: 0, 'aria-label': `Progress of ${name}` });
     this.text = h('span', { class: 'quiet' });
     this.buttons = h('span', { class: 'row' });
@@ -76,48 +76,63 @@ class Upload {
   }
 
   abort() {
+    this.stopper?.abort();
     for (const request of this.parts) request.abort();
     this.parts.clear();
   }
 
+  // Ends for good when it was paused or stopped: what goes on later is another run.
   async run() {
+    const { signal } = this.stopper = new AbortController();
     try {
       const step = segmentSize(this.file.size);
       this.isLarge = this.file.size > step && Boolean(session.info.slo);
       const before = this.replace ? await this.segmentsBefore() : [];
       if (this.isLarge) await this.inSegments(step);
       else await this.whole();
-      await this.tidy(before, this.isLarge ? this.stem(step) : '');
+      await this.tidy(before, this.isLarge ? this.stem(step) : '').catch(() => {});
       this.end('done');
       this.done();
     } catch (error) {
-      if (this.state === 'paused' || this.state === 'stopped') return;
+      if (signal.aborted) return;
       if (error.status === 412 && !this.replace) this.become('exists');
       else this.become('failed', error.sentence || 'The connection broke.');
     }
   }
 
   async whole() {
+    this.stopper.signal.throwIfAborted();
     this.become('sending');
     await this.send(this.address(this.container, this.name), this.file, this.kind(), (sent) => { this.sent = sent; this.draw(); });
   }
 
-  // The segments, made by uploads like this one, of a large object that is written over: nothing else is made of them.
-  async segmentsBefore() {
-    const there = await ask('HEAD', this.address(this.container, this.name), { good: [404] });
-    const kept = await ask('HEAD', this.address(this.container));
-    if (!there.headers.get('X-Static-Large-Object') || ['X-Versions-Enabled', 'X-Versions-Location', 'X-History-Location'].some((name) => ![null, 'False'].includes(kept.headers.get(name)))) return [];
-    const manifest = await (await ask('GET', this.address(this.container, this.name, { 'multipart-manifest': 'get' }))).json();
+  // Older versions of the object may be made of its segments.
+  async hasOlder() {
+    return hasOlder((await ask('HEAD', this.address(this.container))).headers);
+  }
+
+  // What the object is made of now, as far as it was put there by uploads like this one.
+  async segmentsNow() {
     const own = `/${this.store}/${this.name}/slo/`;
+    const manifest = await manifestOf(this.container, this.name, this.account) || [];
     return manifest.map((segment) => segment.name).filter((name) => name?.startsWith(own)).map((name) => name.slice(this.store.length + 2));
   }
 
+  // The segments of a large object that is written over: nothing else is made of them.
+  async segmentsBefore() {
+    return await this.hasOlder() ? [] : this.segmentsNow();
+  }
+
   async tidy(names, stem) {
-    const unused = names.filter((name) => !stem || !name.startsWith(stem));
-    if (unused.length) await removeAll(unused.map((name) => [this.store, name]), undefined, this.account).catch(() => {});
+    const inUse = new Set(names.length ? await this.segmentsNow() : []);
+    const unused = names.filter((name) => !inUse.has(name) && !(stem && name.startsWith(stem)));
+    if (unused.length) await removeAll(unused.map((name) => [this.store, name]), undefined, this.account);
   }
 
   async forget() {
+    await this.running;
+    if (this.state !== 'stopped') return;
+    if (await this.hasOlder()) throw Object.assign(new Error(), { sentence: 'This container keeps versions, which may be made of what was sent: it stays.' });
     const step = segmentSize(this.file.size);
     const rows = await list(this.store, { prefix: this.stem(step), limit: 10000 }, this.account).catch(() => []);
     await this.tidy(rows.map((row) => row.name), '');
@@ -133,6 +148,8 @@ class Upload {
   }
 
   async inSegments(step) {
+    const { signal } = this.stopper;
+    signal.throwIfAborted();
     this.become('checking');
     if (!this.replace) {
       const there = await ask('HEAD', this.address(this.container, this.name), { good: [404] });
@@ -154,8 +171,10 @@ class Upload {
     const progress = () => { this.sent = sent.reduce((sum, each) => sum + each, 0); this.draw(); };
     this.resumed = 0;
     let at = 0;
+    let isBroken = false;
     const one = async () => {
-      while (at < segments.length && (this.state === 'sending' || this.state === 'checking')) {
+      while (at < segments.length && !isBroken) {
+        signal.throwIfAborted();
         const index = at;
         at += 1;
         const segment = segments[index];
@@ -165,6 +184,7 @@ class Upload {
           segment.etag = known.hash;
           this.resumed += 1;
         } else {
+          signal.throwIfAborted();
           if (this.state === 'checking') this.become('sending');
           segment.etag = await this.send(this.address(store, segment.name), data, { 'Content-Type': 'application/octet-stream' }, (done) => { sent[index] = done; progress(); });
         }
@@ -172,22 +192,27 @@ class Upload {
         progress();
       }
     };
-    await Promise.all(Array.from({ length: AT_ONCE }, one));
-    if (this.state === 'paused' || this.state === 'stopped') throw new Error('ended');
+    const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, () => one().catch((error) => { isBroken = true; throw error; })));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
+    signal.throwIfAborted();
     const manifest = segments.map((segment) => ({ path: `/${store}/${segment.name}`, etag: segment.etag, size_bytes: segment.to - segment.from }));
     await ask('PUT', this.address(this.container, this.name, { 'multipart-manifest': 'put' }), { headers: this.kind(), body: JSON.stringify(manifest) });
   }
 
   // PUT of a blob, with its progress; tried again while the connection or the server fails. Returns the ETag.
   async send(url, blob, kind, progress) {
+    const { signal } = this.stopper;
     for (let tried = 1; ; tried += 1) {
       try {
         return await this.sendOnce(url, blob, kind, progress);
       } catch (error) {
         const mayGoOn = !(error instanceof Failure) || [408, 429, 498, 499].includes(error.status) || error.status >= 500;
-        if (!mayGoOn || tried === TRIES || this.state === 'paused' || this.state === 'stopped') throw error;
-        await new Promise((resume) => setTimeout(resume, 500 * 2 ** tried));
-        if (this.state === 'paused' || this.state === 'stopped') throw error;
+        if (!mayGoOn || tried === TRIES || signal.aborted) throw error;
+        await new Promise((resume) => {
+          setTimeout(resume, 500 * 2 ** tried);
+          signal.addEventListener('abort', resume, { once: true });
+        });
+        if (signal.aborted) throw error;
       }
     }
   }
@@ -220,10 +245,10 @@ function segmentSize(bytes) {
 function next() {
   for (const upload of queue) {
     if (running >= AT_ONCE) return;
-    if (upload.state !== 'waiting') continue;
+    if (upload.state !== 'waiting' || upload.running) continue;
     running += 1;
     upload.state = 'checking';
-    upload.run().finally(() => { running -= 1; next(); });
+    upload.running = upload.run().finally(() => { running -= 1; upload.running = null; next(); });
   }
 }
 

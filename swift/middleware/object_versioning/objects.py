@@ -16,7 +16,7 @@ from swift.core.object_headers import IF_CURRENT, UNLESS_LARGE
 from swift.core.object_lock import LEGAL_HOLD, RETENTION, WORD, Word, forbids_change, told_of
 from swift.core.timestamp import Timestamp
 from swift.middleware import locked_objects
-from swift.middleware.customer_keys import KEY
+from swift.middleware.customer_keys import KEY, STORED_KEY
 from swift.middleware.object_copies import (
     EMPTY_ETAG,
     OVERRIDE_ETAG,
@@ -82,7 +82,7 @@ _EXPIRY = frozenset(("HTTP_X_DELETE_AT", "HTTP_X_DELETE_AFTER"))
 _NOT_OF_LINKS = frozenset((
     "HTTP_ETAG", "HTTP_X_IF_DELETE_AT", "HTTP_X_SYMLINK_TARGET", "HTTP_X_SYMLINK_TARGET_ACCOUNT", "HTTP_X_SYMLINK_TARGET_ETAG",
     "HTTP_X_SYMLINK_TARGET_BYTES", "HTTP_X_OBJECT_MANIFEST", "HTTP_X_STATIC_LARGE_OBJECT", "HTTP_X_OBJECT_SYSMETA_SLO_ETAG",
-    _SLO_SIZE_KEY, "HTTP_X_DETECT_CONTENT_TYPE", environ_key(RETENTION), environ_key(LEGAL_HOLD), "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "CONTENT_LENGTH",
+    _SLO_SIZE_KEY, STORED_KEY, "HTTP_X_DETECT_CONTENT_TYPE", environ_key(RETENTION), environ_key(LEGAL_HOLD), "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "CONTENT_LENGTH",
     "HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET", "HTTP_X_OBJECT_SYSMETA_SYMLINK_TARGET_ACCOUNT",
 ))  # fmt: skip
 

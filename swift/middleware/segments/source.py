@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from swift.core.errors import BadRequest
 from swift.core.hashing import md5
-from swift.middleware.customer_keys import KEY
+from swift.middleware.customer_keys import KEY, OPENED
 from swift.wire.call import Application
 from swift.wire.errors import ClientDisconnected, ClientTimeout, ResponseBroken
 from swift.wire.message import wsgi_to_str
@@ -19,6 +19,7 @@ from swift.wire.subrequest import make_environ
 
 # Of the client's headers, beside what every subrequest takes along.
 CARRIED = ("HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_OPEN_EXPIRED", KEY)
+_OPENED = OPENED.lower()
 _SHOWN = 60  # bytes of an answer that the log shows
 
 
@@ -171,7 +172,8 @@ class SegmentSource:
         if trouble is not None:
             answer.close()
             raise SegmentError(f"{self._doing(span.path)}: {trouble}")
-        return Segment(span, answer, self._verify)
+        # The ETag of what a customer's key has opened is that of what is stored.
+        return Segment(span, answer, self._verify and not answer.get(_OPENED))
 
     def failure(self, answer: Subanswer, path: str) -> SegmentError:
         """What to raise for an answer that is no success; it is closed."""

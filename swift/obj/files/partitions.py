@@ -17,6 +17,7 @@ from swift.engine.locks import acquire_lock
 from swift.obj.directories import is_suffix
 from swift.obj.files import calls, walker
 from swift.obj.files.suffixes import HASHES_FILE, INVALID_FILE, LOCK_TIMEOUT, invalidate_all
+from swift.obj.files.witness import is_past
 from swift.obj.store import PartitionLock
 from swift.obj.tmpfiles import remove_old
 
@@ -114,10 +115,15 @@ def take_over(partition_dir: str, suffixes: list[str]) -> None:
 
 
 def sign_of(partition_dir: str) -> tuple[int, int, int] | None:
-    """Changes with the remembered hashes; None where something is to be hashed, or there are none."""
+    """Changes with the remembered hashes; None where something is to be hashed, or there are none, or they were written a moment ago.
+
+    Written twice more within a tick of the clock, the file would look the same: it has an inode that was free again.
+    """
     try:
         remembered = os.stat(f"{partition_dir}/{HASHES_FILE}")
     except OSError:
+        return None
+    if not is_past(remembered.st_mtime_ns):
         return None
     try:
         if os.stat(f"{partition_dir}/{INVALID_FILE}").st_size:

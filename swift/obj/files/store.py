@@ -39,7 +39,7 @@ from swift.obj.files.quarantine import quarantine, quarantine_hash_dir
 from swift.obj.files.reader import INLINE_LIMIT, open_object
 from swift.obj.files.reclaim import reclaim
 from swift.obj.files.state import FileState, read_state
-from swift.obj.files.suffixes import Hashing, SuffixDamaged, hash_some
+from swift.obj.files.suffixes import Hashing, SuffixDamaged, hash_some, invalidate_all
 from swift.obj.files.upload import TRIES, FileUpload
 from swift.obj.files.warm import WarmObjects
 from swift.obj.files.witness import Sign
@@ -351,9 +351,10 @@ class FileStore(ObjectStore):
     def drop_partition(self, partition: str) -> bool:
         return bool(self.device.run_mounted(True, partitions.drop, f"{self.datadir}/{partition}"))
 
-    def invalidate(self, partition: str, suffixes: Iterable[str]) -> None:
+    def invalidate(self, partition: str, suffixes: Iterable[str], are_durable: bool = False) -> None:
         wanted = sorted(set(filter(is_suffix, suffixes)))
-        self.device.run_mounted(True, partitions.take_over, f"{self.datadir}/{partition}", wanted)
+        mark = invalidate_all if are_durable else partitions.take_over
+        self.device.run_mounted(True, mark, f"{self.datadir}/{partition}", wanted)
 
     def digests(self, partitions: Iterable[str], look_for_new: bool = False) -> list[Digest | None]:
         left = list(partitions)

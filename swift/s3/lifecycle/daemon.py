@@ -94,7 +94,7 @@ class Lifecycle(Daemon):
         self.rate = positive_float(conf.get("rate", 200))
         self.day = positive_float(conf.get("lifecycle_day_seconds", 86400))
         self.location = str(conf.get("location", "us-east-1"))
-        self.orphan_days = non_negative_float(conf.get("orphan_parts_days", 7))
+        self.orphan_days = non_negative_float(conf.get("orphan_parts_days", 0))
         self.addresses = own_addresses(conf.get("ring_ip") or conf.get("bind_ip"))
         self.ring = ring or _container_ring(self.swift_dir, self.logger)
         self.recon_file = os.path.join(conf.get("recon_cache_path", recon_cache.DEFAULT_PATH), RECON)

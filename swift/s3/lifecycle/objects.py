@@ -57,9 +57,14 @@ class Found(NamedTuple):
         return str(self.headers.get("X-Object-Version-Id") or "null")
 
     @property
+    def is_large(self) -> bool:
+        """Returns True if it is made of other objects."""
+        return (self.headers.get("X-Static-Large-Object") or "").lower() == "true"
+
+    @property
     def upload(self) -> str:
         """The upload that it was completed from, "" for none: a copy, which has the sysmeta too, is made of nothing."""
-        if (self.headers.get("X-Static-Large-Object") or "").lower() != "true":
+        if not self.is_large:
             return ""
         return str(next((self.headers[key] for key in _UPLOAD_IDS if self.headers.get(key)), ""))
 
@@ -75,6 +80,18 @@ class Found(NamedTuple):
             return False
         until = retention.rpartition(";")[2]
         return not until.replace(".", "", 1).isdigit() or float(until) > now
+
+
+def names_in(manifest: bytes) -> Iterator[str]:
+    """What a manifest names, /container/object. Raises Unsure if it is unreadable."""
+    try:
+        items = json.loads(manifest)
+    except ValueError:
+        raise Unsure("a manifest is unreadable") from None
+    for item in items if isinstance(items, list) else ():
+        name = (item.get("name") or item.get("path")) if isinstance(item, dict) else None
+        if isinstance(name, str):
+            yield "/" + name.lstrip("/")
 
 
 class Bucket:
@@ -180,16 +197,33 @@ class Bucket:
                 )
             is_versioned = bool(there.get(HIDDEN))  # it may be since a moment ago
         if not is_versioned:
-            found = self.head(key)
-            return {found.upload} - {""}
-        uploads = {self.head(key).upload}
+            return self._made_of(key, None)
+        uploads = self._made_of(key, None)
         for versions in self.versions(key):
             if versions[0]["name"] == key:
                 for row in versions:
                     version = row.get("version_id")
-                    uploads.add(self.head(key, None if version in (None, "null") else version).upload)
+                    uploads |= self._made_of(key, None if version in (None, "null") else version)
             break
-        return uploads - {""}
+        return uploads
+
+    def _made_of(self, key: str, version: str | None) -> set[str]:
+        """The uploads whose parts an object is made of."""
+        found = self.head(key, version)
+        if not found.is_large:
+            return set()
+        if found.upload:
+            return {found.upload}
+        # Completed by a server that did not note it yet.
+        query = {"multipart-manifest": "get", "format": "raw"}
+        if version is not None:
+            query["version-id"] = version
+        status, _, data = self._call("GET", self.name, key, {"X-Newest": "true"}, query)
+        if status != 200:
+            raise Unsure(f"GET {self.name}/{key}: {status}")
+        start = f"/{self.segments}/"
+        names = (name.removeprefix(start) for name in names_in(data) if name.startswith(start))
+        return {split[1] for name in names if (split := layout.split_name(name)) is not None}
 
     def read(self, container: str, obj: str, most: int) -> bytes | None:
         """A small object, None if it is not there."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from swift.s3.lifecycle.objects import PAGE, Bucket, Unsure
+from swift.s3.lifecycle.objects import PAGE, Bucket, Unsure, names_in
 from swift.s3.multipart import layout
 from swift.wire.message import close_if_possible
 
@@ -52,15 +52,20 @@ def _names(bucket: Bucket, container: str, obj: str) -> Iterator[str]:
     query = {"multipart-manifest": "get", "format": "raw"}
     data = _got(bucket, container, obj, query)
     if data is None:
+        _check_gone(bucket, container, obj)
         return
     try:
-        items = json.loads(data)
-    except ValueError:
-        raise Unsure(f"{container}/{obj}: its manifest is unreadable") from None
-    for item in items if isinstance(items, list) else ():
-        name = (item.get("name") or item.get("path")) if isinstance(item, dict) else None
-        if isinstance(name, str):
-            yield name
+        yield from names_in(data)
+    except Unsure as error:
+        raise Unsure(f"{container}/{obj}: {error}") from None
+
+
+def _check_gone(bucket: Bucket, container: str | None, name: str) -> None:
+    """Raises Unsure for what is not found and listed all the same: those who have it may be away. `container`: None for a container's name."""
+    query = {"format": "json", "limit": "1", "prefix": name}
+    data = _got(bucket, container, None, query)
+    if any(row.get("name") == name for row in (json.loads(data) if data else ())):
+        raise Unsure(f"{name} is listed, and not found")
 
 
 def _pages(bucket: Bucket, container: str | None) -> Iterator[dict[str, Any]]:
@@ -68,6 +73,10 @@ def _pages(bucket: Bucket, container: str | None) -> Iterator[dict[str, Any]]:
     query = {"format": "json", "limit": str(PAGE)}
     while True:
         data = _got(bucket, container, None, query)
+        if data is None and container is None:
+            raise Unsure(f"{bucket.account} is not found")
+        if data is None and container is not None:
+            _check_gone(bucket, None, container)
         rows = json.loads(data) if data else []
         yield from (row for row in rows if "name" in row)
         if not rows:

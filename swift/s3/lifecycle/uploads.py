@@ -57,8 +57,8 @@ def _uploads(bucket: Bucket) -> Iterator[Orphans]:
     marked: tuple[str, str] | None = None
     for row in bucket.rows(bucket.segments):
         split = layout.split_name(row["name"])
-        if split is None:
-            continue
+        if split is None or not layout.is_made_upload_id(split[1]):
+            continue  # the container may be somebody's who knows nothing of S3
         key, upload, number = split
         if number is None:
             marked = key, upload  # stands in front of its parts

@@ -28,6 +28,7 @@ _PAGE = 10_000
 _MOST_BYTES = 64 * 1024 * 1024
 _LONGEST_BELOW = len("/") + 48 + len("/10000")
 is_upload_id = re.compile(r"[A-Za-z0-9_-]{48}").fullmatch
+is_uuid = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 is_part_number = re.compile(r"[1-9][0-9]{0,4}").fullmatch
 
 
@@ -44,6 +45,15 @@ def new_upload_id() -> str:
     text = number.hex()
     made = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
     return base64.urlsafe_b64encode(made.encode()).decode()
+
+
+def is_made_upload_id(text: str) -> bool:
+    """Returns True for an id as all servers of this API have made them: no other name of that length is taken for one."""
+    try:
+        made = base64.urlsafe_b64decode(text).decode("ascii")
+    except ValueError:
+        return False
+    return is_uuid(made) is not None
 
 
 def names_of(request: S3Request) -> tuple[str, str]:

@@ -93,11 +93,11 @@ def test_all_is_well():
 OBJECT = ("object", "10.0.0.2")
 CASES = {
     "a server away": (
-        {"away": [OBJECT]}, WRONG, "1 object server of 3 away: 10.0.0.2:6200 (connection refused).", "ssh 10.0.0.2 swift-init object-server start",
+        {"away": [OBJECT]}, WRONG, "1 object server of 3 away: 10.0.0.2:6200 (connection refused).", "ssh 10.0.0.2 systemctl start swift-object-server",
     ),
     "a node away": (
         {"away": [(kind, "fd00::3") for kind in PORTS]}, WRONG, "1 node away with all its servers: fd00::3 (connection refused).",
-        "ssh fd00::3 swift-init main start",
+        "ssh fd00::3 systemctl status 'swift-*'",
     ),
     "two nodes away": (
         {"away": [(kind, ip) for kind in PORTS for ip in IPS[1:]]}, DANGER, "2 nodes away with all their servers: 10.0.0.2, fd00::3 (connection refused).", None,
@@ -105,11 +105,11 @@ CASES = {
     "nobody": ({"away": [(kind, ip) for kind in PORTS for ip in IPS]}, DANGER, "No server answers.", "curl -g http://10.0.0.1:6202/healthcheck"),
     "another ring": (
         {"changes": {(*OBJECT, "ringmd5"): {"/x/object.ring.gz": "old"}}}, DANGER,
-        "1 server of 9 with other rings than this machine: 10.0.0.2:6200 (object.ring.gz).", "scp /etc/swift/object.ring.gz 10.0.0.2:/etc/swift/",
+        "1 server of 9 with other rings than this machine: 10.0.0.2:6200 (object.ring.gz).", "swift-ring-builder /etc/swift/object.ring.gz version; ssh 10.0.0.2 swift-ring-builder /etc/swift/object.ring.gz version",
     ),
     "our ring is the odd one": (
         {"here": {**HERE, "object.ring.gz": "new"}}, WRONG, "This machine has another object.ring.gz than all servers: it is the odd one.",
-        "scp 10.0.0.1:/etc/swift/object.ring.gz /etc/swift/",
+        "swift-ring-builder /etc/swift/object.ring.gz version; ssh 10.0.0.1 swift-ring-builder /etc/swift/object.ring.gz version",
     ),
     "another swift.conf": (
         {"changes": {(*OBJECT, "swiftconfmd5"): {"/x/swift.conf": "t"}}}, DANGER, "1 server of 9 with another swift.conf than this machine: 10.0.0.2:6200.",
@@ -136,7 +136,7 @@ CASES = {
     ),
     "an old pass": (
         {"changes": {(*OBJECT, "replication/object"): {"object_replication_last": NOW - 3 * 86400}}}, WRONG,
-        "The last replication pass of 10.0.0.2:6200 (object) ended 3d ago.", "ssh 10.0.0.2 swift-init object-replicator status",
+        "The last replication pass of 10.0.0.2:6200 (object) ended 3d ago.", "ssh 10.0.0.2 systemctl status swift-object-replicator",
     ),
     "no pass": (
         {"changes": {(*OBJECT, "replication/object"): {"replication_last": None}}}, WRONG,
@@ -226,6 +226,23 @@ def test_folders_that_stand_for_disks_are_not_missing_disks():
     )
     usage |= everywhere("unmounted", [{"device": "sdb1", "mounted": False}])
     assert found(usage) == []
+
+
+def test_a_name_that_a_server_tells_is_nothing_to_paste():
+    listed = found({(*OBJECT, "unmounted"): [{"device": "x;reboot", "mounted": False}]})
+    assert [one.command for one in listed] == [""] and "x;reboot" in listed[0].text
+
+
+def test_sums_that_are_none_are_other_rings():
+    other = {"/etc/swift/object.ring.gz": ["x"]}
+    listed = found(everywhere("ringmd5", other))
+    assert [one.level for one in listed] == [WRONG]
+
+
+def test_rings_without_devices_are_not_well():
+    made = state({kind: [] for kind in PORTS}, HERE, NOW)
+    assert [one.level for one in findings(made)] == [WRONG]
+    assert not any("all is well" in line for line in lines(made, findings(made), "/etc/swift"))
 
 
 def test_servers_of_one_machine_look_at_the_same_quarantine():

@@ -135,3 +135,43 @@ def test_a_thousand_hosts_and_names_that_must_be_looked_up(tmp_path):
         "<urlopen error nowhere.example: [Errno -2] Name or service not known>",
     ]
     assert found["urls"] == [f"http://[::1]:{node.port}/recon/load", f"http://[::1]:{node.port}/recon/time"]
+
+
+STRANGE = """
+import json, sys
+from swift.core import concurrency
+concurrency.patch()
+import socket
+from swift.cli.recon_hosts import Host, ask
+
+def serve(listener):
+    while True:
+        concurrency.spawn(answer, listener.accept()[0])
+
+def answer(connection):
+    deep = b"GET /recon/load " in connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 1000000\\r\\n\\r\\n")
+    if deep:
+        return connection.sendall(b"[" * 1000000)
+    try:
+        while True:
+            connection.sendall(b" ")
+            concurrency.sleep(0.05)
+    except OSError:
+        pass
+
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen()
+concurrency.spawn(serve, listener)
+host = Host("127.0.0.1", listener.getsockname()[1])
+print(json.dumps([answer.error[:7] for answer in ask([(host, ["load", "time", "version", "async"])], 0.5)]))
+"""
+
+
+def test_an_answer_without_end_and_one_without_bottom_are_errors():
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGE], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert not done.returncode, done.stderr
+    assert json.loads(done.stdout) == ["no JSON", "timed o", "timed o", "timed o"]

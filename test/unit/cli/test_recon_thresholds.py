@@ -1,5 +1,7 @@
 """swift-recon --check: limits as they are written, and what is made of answers."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,3 +152,30 @@ def test_whatever_hosts_answer_there_is_a_verdict(documents, name):
             assert all(isinstance(one.document(), dict) for one in check.figures(seen))
         status, lines = judge(parse("all"), [found])
         assert status in (OK, WARNING, CRITICAL, UNKNOWN) and lines[0].startswith("SWIFT ")
+
+
+def test_no_server_of_a_kind_is_critical_where_others_answer():
+    away = told("replication", "object", "refused", "refused")
+    well = told("replication", "account", {"replication_last": NOW})
+    assert judge(parse("replication"), [away])[0] == UNKNOWN
+    status, lines = judge(parse("replication"), [well, away])
+    assert status == CRITICAL and lines[0].startswith("SWIFT CRITICAL - no object server answers")
+    assert judge(parse("replication,hosts=-"), [well, away])[0] == UNKNOWN
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"device": "d", "mounted": True, "size": 5, "used": 0, "avail": 0}],
+        dict.fromkeys(("async_pending", "1m", "5m", "15m", "replication_time", "objects", "orphan"), 1.7e308),
+        dict.fromkeys(("async_pending", "1m", "5m", "15m", "replication_time", "objects", "orphan"), 10**400),
+    ],
+)
+def test_nonsense_has_lines_too(name, document, tmp_path):
+    for file in ("object.ring.gz", "swift.conf"):
+        (tmp_path / file).write_bytes(b"")
+    for check, seen in told(name, "object", document, document)[2]:
+        seen.swift_dir = str(tmp_path)
+        assert all(isinstance(line, str) for line in (*check.lines(seen), *check.appendix(seen)))
+        json.dumps([one.document() for one in check.figures(seen)], allow_nan=False)

@@ -14,6 +14,7 @@ from swift.core import clock, policy
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.hashing import set_hash_config
 from swift.ring.builder import RingBuilder
+from swift.ring.lookup import Ring
 from swift.wire import direct
 
 
@@ -132,13 +133,40 @@ def test_who_does_not_answer_is_told_of(network, answer, error):
     assert answers.asked["10.0.0.1", 6200, "load"] == 0  # whoever is silent is asked no more
 
 
-@pytest.mark.parametrize("answer", [[], None, 7, "text", {"version": None}, [[[]]]])
+@pytest.mark.parametrize(
+    "answer",
+    [[], None, 7, "text", {"version": None}, [[[]]], [{"device": []}, {"device": {}}, {"device": "b"}]],
+)
 def test_answers_of_another_form_break_nothing(network, answer):
     network({"version": answer, "diskusage": answer, "mem": answer})
     (host,) = told(("object", device("10.0.0.1", 6200, "a")), ("object", device("10.0.0.1", 6210, "b")))[
         "hosts"
     ]
     assert host["servers"][0]["error"] == ""
+
+
+def test_a_server_that_is_silent_holds_up_no_other_of_its_host(network, monkeypatch):
+    monkeypatch.setattr(module, "LIFE_SECONDS", 0.2)
+    answers = network({"version": {"version": "1"}})
+
+    class Hangs(Answers):
+        def __call__(self, node, method, path, **options):
+            if node["port"] < 6210:
+                sleep(60)
+            return super().__call__(node, method, path, **options)
+
+    monkeypatch.setattr(direct, "call", Hangs(answers.told))
+    found = told(*[("object", device("10.0.0.1", 6200 + port, "a")) for port in range(12)])
+    (host,) = found["hosts"]
+    assert [server["error"] for server in host["servers"]] == ["no answer in time"] * 10 + ["", ""]
+    assert "load" in host["checks"] and found["seconds"] < module.HOST_SECONDS
+
+
+def test_what_no_page_could_read_is_not_told(network):
+    network({"version": {"version": "1"}, "load": b'{"1m": NaN, "5m": Infinity}', "time": b"[" * 100_000})
+    (host,) = told(("object", device("10.0.0.1", 6200, "a")))["hosts"]
+    assert host["checks"]["load"] == {"1m": None, "5m": None}
+    assert host["checks"]["time"]["error"]
 
 
 def test_storage_servers_that_share_an_address_each_tell_of_their_disks(network):
@@ -239,3 +267,23 @@ def test_a_device_that_is_drained_is_no_imbalance(swift_dir):
     rings = {each["name"]: each for each in ClusterRings(swift_dir, Log()).told()["rings"]}
     assert rings["container"]["balance"] == 0.0
     assert [device["parts"] for device in rings["container"]["devices"]] == [64, 0]
+
+
+def test_rings_are_counted_once_and_again_when_they_have_changed(swift_dir, monkeypatch):
+    counted = []
+    count = Ring.parts_by_device
+    monkeypatch.setattr(Ring, "parts_by_device", lambda ring: counted.append(ring.md5) or count(ring))
+    view = ClusterRings(swift_dir, Log())
+    first = view.told()["rings"][0]
+    assert view.told()["rings"][0]["devices"] is first["devices"]
+    builder = RingBuilder(6, 1, 0)
+    builder.add_dev(
+        device("10.0.0.9", 6200, "sda", replication_ip="10.0.0.9", replication_port=6200, meta="")
+    )
+    builder.rebalance()
+    builder.get_ring().save(f"{swift_dir}/account.ring.gz")
+    later = clock.monotonic() + 60
+    monkeypatch.setattr(clock, "monotonic", lambda: later)
+    (only,) = view.told()["rings"][0]["devices"]
+    assert (only["ip"], only["parts"]) == ("10.0.0.9", 64)
+    assert counted.count(first["md5"]) == 1

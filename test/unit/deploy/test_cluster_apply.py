@@ -176,6 +176,7 @@ def test_nothing_is_removed_without_saying(store):
     store.describe(HEAD + nodes(4))
     store.run("apply")
     store.describe(HEAD + nodes(3))
+    store.hours_pass()
     before = store.all_files()
     said = store.run("apply", expect=1)
     assert "ring object: s4/sdb1 is in it and holds 48 replicas" in said and "--remove s4/sdb1" in said
@@ -204,6 +205,64 @@ def test_not_so_many_at_once_that_copies_are_lost(store):
     store.describe(HEAD + nodes(4))
     store.run("apply", "--remove", "s5/sdb1", "--remove", "s6/sdb1")
     assert len(list(store.builder().iter_devs())) == 4
+
+
+def test_what_has_just_moved_counts_as_a_copy_that_is_not_there(store):
+    """Disks that are removed one after the other would take all copies with them, too."""
+    store.describe(HEAD + nodes(6))
+    store.run("apply")
+    store.hours_pass()
+    store.describe(HEAD + nodes(5))
+    store.run("apply", "--remove", "s6/sdb1")
+    store.describe(HEAD + nodes(4))
+    said = store.run("apply", "--remove", "s5/sdb1", expect=1)
+    assert re.search(r"ring object: a copy of partition \d+ has moved within min_part_hours", said)
+    store.describe(HEAD.replace("part_power", "min_part_hours = 0\npart_power") + nodes(4))
+    store.run("apply", "--remove", "s5/sdb1")  # it is lost anyway
+
+
+def test_nothing_moves_while_a_partition_power_is_raised(store):
+    store.run("apply")
+    builder = store.builder()
+    builder.prepare_increase_partition_power()
+    builder.save(str(store.state / "object.builder"))
+    store.run("apply")  # brings the ring that says so
+    before = store.all_files()
+    for text, words in ((HEAD + nodes(4), ()), (HEAD + nodes(3), ("--rebalance",))):
+        store.describe(text)
+        assert "ring object: its partition power is being raised" in store.run("apply", *words, expect=1)
+    assert {path: data for path, data in store.all_files().items() if path.name != "cluster.toml"} == {
+        path: data for path, data in before.items() if path.name != "cluster.toml"
+    }
+
+
+def test_what_data_is_found_by_is_not_made_anew(store):
+    store.run("apply")
+    path = store.state / "secrets.json"
+    kept = json.loads(path.read_text())
+    del kept["secrets"]["swift_hash_path_suffix"]
+    path.write_text(json.dumps(kept))
+    assert "has no swift_hash_path_suffix, but builders are there" in store.run("apply", expect=1)
+
+
+def test_names_stand_in_files_as_they_are_meant(store):
+    more = '[users."a=b:c"]\nkey = "k"\n'
+    text = HEAD + nodes(3, s1='replication_address = "fd00::1"')
+    store.describe(text + more)
+    store.run("apply")
+    assert "a=b" not in store.file("s1", "proxy-server.conf")
+    assert "user64_YT1i_Yw = k\n" in store.file("s1", "proxy-server.conf")
+    assert "bind_ip = ::\n" in store.file("s1", "object-server.conf")
+
+
+def test_disks_have_labels_of_their_own(store):
+    store.describe(HEAD + nodes(3, s1='disks = { nvme0n1-slot-01 = 1, nvme0n1-slot-02 = 1, "a;b" = 1 }'))
+    told = store.run("steps", "s1")
+    labels = re.findall(r"-L (\S+) DEVICE", told)
+    assert len(set(labels)) == 3 and max(map(len, labels)) <= 12
+    for label in labels:
+        assert told.count(f"LABEL={label} ") == 1
+    assert "mount '/srv/node/a;b'" in told
 
 
 def test_a_node_that_moves_keeps_its_partitions(store):

@@ -90,6 +90,10 @@ def test_what_the_example_shows_as_defaults_are_the_defaults(tmp_path):
         ("nodes/s2/disks", {"sdb1": {"weight": 1, "holds": ["silver"]}}, "holds silver: there are accounts, containers, gold"),
         ("nodes/s2/adress", "10.0.0.9", "nothing is called adress (did you mean address?)"),
         ("nodes/s2/swift_dir", "etc", "swift_dir is to be an absolute path"),
+        ("nodes/s2/swift_dir", "/../..", "swift_dir is to be an absolute path"),  # below `out` it would be the folder of the description
+        ("nodes/s2/ssh", "-oProxyCommand=reboot", "ssh can't be '-oProxyCommand=reboot'"),
+        ("cluster/user", "swift; reboot", "user can't be 'swift; reboot'"),
+        ("nodes/s2/disks", {"..": 1}, "its name is that of its folder"),
         ("nodes/s 2", {"address": "10.0.0.9", "zone": 9}, "names of nodes"),
         ("nodes", {}, "there is no node"),
         ("policies", {}, "there is no policy"),

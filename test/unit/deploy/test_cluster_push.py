@@ -149,6 +149,23 @@ def test_what_a_person_changed_there_is_not_overwritten_silently(store):
     assert path.with_name("object-server.conf.replaced").read_text() == kept
 
 
+def test_what_is_kept_of_a_changed_file_is_written_nowhere_else(store, tmp_path):
+    """The folder may belong to the user of the servers, who may not lead root to other files."""
+    store.run("push")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    path = store.etc("s1") / "object-server.conf"
+    path.write_text("[DEFAULT]\n")
+    path.with_name("object-server.conf.replaced").symlink_to(elsewhere)
+    path.with_name(".activated.json").symlink_to(elsewhere)
+    store.describe("[options.object-server.DEFAULT]\nworkers = 3\n")
+    store.run("apply")
+    store.run("push", "--overwrite", "--activate")
+    assert elsewhere.read_text() == "mine"
+    assert path.with_name("object-server.conf.replaced").read_text() == "[DEFAULT]\n"
+    assert not path.with_name(".activated.json").is_symlink()
+
+
 def test_a_machine_with_another_cluster_is_left_alone(store):
     store.etc("s1").mkdir()
     conf = store.etc("s1") / "swift.conf"
@@ -234,6 +251,63 @@ def test_an_activation_that_failed_is_made_up_for(store):
     broken.unlink()
     store.run("push", "--activate")
     assert store.calls("s1") == ["start proxy-server"]
+
+
+# What stands for systemctl: `is-active` is told of what was started.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >> {calls}
+[ $1 != is-active ] || {{ shift; for unit; do grep -q "enable --now.* $unit" {calls} && echo active || echo inactive; done; }}
+"""
+
+
+def test_by_systemd_what_is_to_run_is_there_again_with_the_machine(store, tmp_path):
+    calls = tmp_path / "calls"
+    (tmp_path / "bin/systemctl").write_text(SYSTEMCTL.format(calls=calls))
+    (tmp_path / "bin/systemctl").chmod(0o755)
+    description = tmp_path / "cluster.toml"
+    text = description.read_text().replace('manager = "swift-init"', 'manager = "systemd"')
+    description.write_text(text)
+    store.run("apply")
+    store.run("push", "--nodes", "s1", "--activate")
+    assert "enable swift.target" in calls.read_text().splitlines()
+    # and what is not, is not: also what has ended meanwhile
+    calls.write_text("")
+    description.write_text(text.replace("[policies.gold]", 'without = ["object-updater"]\n[policies.gold]'))
+    store.run("apply")
+    store.run("push", "--nodes", "s1", "--activate")
+    assert "disable --now swift-object-updater.service" in calls.read_text().splitlines()
+
+
+def test_files_that_came_before_their_user_are_given_to_it(tmp_path, monkeypatch):
+    if os.geteuid():
+        pytest.skip("only root can")
+    path = tmp_path / "swift.conf"
+    path.write_text("x")
+    path.chmod(0o600)
+    (tmp_path / "own.conf").write_text("x")
+    (tmp_path / "own.conf").chmod(0o600)
+    (tmp_path / "cluster.json").write_text('{"files": {"swift.conf": "", "../x": ""}}')
+    receiver.hand_over(str(tmp_path), "no-such-user-here")
+    assert path.stat().st_mode & 0o777 == 0o600
+    receiver.hand_over(str(tmp_path), "nobody")
+    assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o640, 0)
+    assert path.stat().st_gid == receiver.pwd.getpwnam("nobody").pw_gid
+    assert (tmp_path / "own.conf").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "there, comes",
+    [
+        ("swift_hash_path_suffix = abc\n", "swift_hash_path_prefix =\nswift_hash_path_suffix = abc\n"),
+        ("swift_hash_path_prefix: abc\r\n", "swift_hash_path_prefix = abc\nswift_hash_path_suffix =\n"),
+    ],
+)
+def test_hash_settings_that_are_empty_are_none(tmp_path, there, comes):
+    (tmp_path / "there").write_text("[swift-hash]\n" + there)
+    (tmp_path / "comes").write_text("[swift-hash]\n" + comes + "\n[storage-policy:0]\nname = gold\n")
+    found = receiver.hash_settings(str(tmp_path / "there"))
+    assert found and list(found.values()) == ["abc"]
+    assert receiver.hash_settings(str(tmp_path / "comes")) == found
 
 
 def test_commands_on_nodes(store):

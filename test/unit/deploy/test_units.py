@@ -1,12 +1,17 @@
-"""systemd's units: as packaging/units.py makes them, and as systemd understands them."""
+"""What a machine gets besides the code: units of systemd, as they are made and as it understands them; a compose file; completion."""
 
+import fnmatch
+import http.server
 import pathlib
 import re
 import runpy
 import shutil
 import subprocess
+import sys
+import threading
 
 import pytest
+import yaml
 
 from swift.deploy import described, services
 
@@ -44,3 +49,67 @@ def test_systemd_takes_them(tmp_path):
     done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
     about_ours = [line for line in done.stderr.splitlines() if "swift" in line]
     assert (done.returncode, about_ours) == (0, []), done.stderr
+
+
+def test_nobody_is_told_to_disable_by_a_pattern():
+    """systemctl takes patterns for units that run, and not for those that are enabled: they would be there again."""
+    for path in (*ROOT.glob("doc/*.md"), *ROOT.glob("packaging/**/*"), *ROOT.glob("swift/deploy/*.py")):
+        if path.is_file():
+            assert "systemctl start swift.target" not in path.read_text(), (
+                path
+            )  # nothing is enabled that it would start
+            assert not re.search(r"systemctl (?:disable|enable)(?: --now)? [^\n;&|(]*\*", path.read_text()), (
+                path
+            )
+
+
+def test_the_pattern_of_an_upgrade_is_that_of_daemons():
+    """Servers are reloaded and not started anew, which would cut off what they do."""
+    line = next(
+        line for line in (ROOT / "doc/deploy.md").read_text().splitlines() if "try-reload-or-restart" in line
+    )
+    reloaded, restarted = (re.findall(r'"([^"]+)"', part) for part in line.split("try-restart"))
+
+    def meant(patterns):
+        return {
+            name
+            for name in (*MADE["SERVERS"], *MADE["DAEMONS"])
+            if any(fnmatch.fnmatchcase(f"swift-{name}.service", pattern) for pattern in patterns)
+        }
+
+    assert meant(reloaded) == set(MADE["SERVERS"]) and meant(restarted) == set(MADE["DAEMONS"])
+
+
+def test_containers_stop_by_the_signal_that_they_take_for_an_end():
+    found = yaml.safe_load((ROOT / "packaging/oci/compose.yaml").read_text())["services"]
+    assert set(found) == {*MADE["SERVERS"], *MADE["DAEMONS"]} - {"s3-notifier"}
+    for name, service in found.items():
+        assert (service.get("stop_signal") == "SIGTERM") == (name in MADE["DAEMONS"]), name
+        assert (ROOT / "bin" / service["command"].split()[0]).exists()
+
+
+@pytest.mark.parametrize("conf", ["bind_ip = 127.0.0.1\n", "bind_ip = 0.0.0.0\n", ""])
+def test_a_container_is_asked_where_it_listens(tmp_path, conf):
+    found = yaml.safe_load((ROOT / "packaging/oci/compose.yaml").read_text())["services"]
+    _, program, option, script = found["proxy-server"]["healthcheck"]["test"]
+    assert (program, option) == ("python3", "-c")
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+        path = tmp_path / "proxy-server.conf"
+        path.write_text(f"[DEFAULT]\n{conf}bind_port = {server.server_port}\n[app:x]\nkey = 100%\n")
+        server.timeout = 30
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        done = subprocess.run(
+            [sys.executable, "-c", script.replace("/etc/swift/proxy-server.conf", str(path))],
+            capture_output=True,
+            text=True,
+        )
+        thread.join()
+    assert "HTTP Error 404" in done.stderr  # it was asked
+
+
+def test_bash_completes_every_command():
+    names = sorted(path.name for path in (ROOT / "bin").glob("swift-*"))
+    script = f"source {ROOT}/etc/completions/swift.bash; complete -p {' '.join(names)}"
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True).stderr == ""
+    assert set((ROOT / "etc/completions/_swift").read_text().split("\n")[0].split()[1:]) == set(names)

@@ -291,7 +291,7 @@ def test_headers_of_a_manifest_are_the_versions_alone(world):
     environ = {
         "CONTENT_TYPE": "x/y;swift_bytes=700", "HTTP_X_STATIC_LARGE_OBJECT": "True", "HTTP_X_OBJECT_SYSMETA_SLO_ETAG": "ab",
         "HTTP_X_OBJECT_SYSMETA_SLO_SIZE": "700", "HTTP_X_OBJECT_SYSMETA_CONTAINER_UPDATE_OVERRIDE_ETAG": "cd; slo_etag=ab",
-        "CONTENT_LENGTH": "4", "swift.content_type_overridden": True,
+        "CONTENT_LENGTH": "4", "swift.content_type_overridden": True, "HTTP_X_OBJECT_SYSMETA_S3API_SSEC": "seal",
         "wsgi.input": io.BytesIO(b"[..]"),
     }  # fmt: skip
     environ["HTTP_ETAG"] = hashlib.md5(b"[..]").hexdigest()
@@ -301,6 +301,8 @@ def test_headers_of_a_manifest_are_the_versions_alone(world):
     data, link = world.hidden[names.version_name("m", Timestamp(version))], world.objects("c")["m"]
     assert data.headers["X-Static-Large-Object"] == "True" and data.content_type == "x/y;swift_bytes=700"
     assert "X-Static-Large-Object" not in link.headers and link.content_type == "x/y"
+    assert data.headers["X-Object-Sysmeta-S3Api-Ssec"] == "seal"
+    assert "X-Object-Sysmeta-S3Api-Ssec" not in link.headers
     assert link.headers["X-Object-Sysmeta-Symlink-Target-Bytes"] == "700"
     assert link.headers[OVERRIDE].startswith("cd; slo_etag=ab; symlink_target=%00versions")
     [row] = json.loads(world.get("/c?format=json").body)

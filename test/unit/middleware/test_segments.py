@@ -278,3 +278,20 @@ def test_a_body_of_bytes_alone_has_its_time_too(monkeypatch, store):
     now[0] += 11
     with pytest.raises(SegmentError, match="max_get_time"):
         list(pieces)
+
+
+@pytest.mark.parametrize("opened", [[], [("X-Backend-Customer-Key", "true")]])
+def test_what_a_customers_key_has_opened_has_the_etag_of_what_is_stored(opened):
+    etag = md5(b"stored").hexdigest()
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Etag", etag), ("Content-Length", "6"), *opened])
+        return [b"opened"]
+
+    source = SegmentSource(app, Request.blank("/v1/a/c/o").environ, "SLO", "/c/o", verify=True)
+    segment = source.open(Span("/v1/a/seg/0", 0, 5, 6, etag))
+    if opened:
+        assert b"".join(segment) == b"opened"
+    else:
+        with pytest.raises(SegmentError):
+            list(segment)

@@ -8,6 +8,7 @@ import obj_golden
 import pytest
 from obj_app import App
 
+from swift.core import clock
 from swift.core.errors import LockTimeout
 from swift.engine import locks
 from swift.obj.files import calls, partitions, suffixes
@@ -266,11 +267,37 @@ def test_a_look_that_finds_nothing_new_writes_nothing(app, store):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
+def at_rest(where):
+    """As if the hashes had been written some seconds ago."""
+    then = clock.time_ns() - 5 * 10**9 + 1
+    os.utime(f"{where.partition_dir}/hashes.pkl", ns=(then, then))
+
+
+def test_hashes_that_were_written_a_moment_ago_vouch_for_nothing(app, store, monkeypatch):
+    """They may be written twice more within a tick of the clock: with the inode and the time that the file had."""
+    app.put(T1)
+    where = app.where()
+    path = f"{where.partition_dir}/hashes.pkl"
+    store.suffix_hashes("7")
+    written = os.stat(path).st_mtime_ns
+    monkeypatch.setattr(clock, "file_time_ns", lambda: written)
+    first = store.digests(["7"])
+    hashes_ = suffixes.read_hashes(where.partition_dir)
+    hashes_[where.suffix] = "f" * 32
+    st = os.stat(path)
+    with open(path, "r+b") as file:
+        file.write(pickle.dumps(hashes_, 2))
+    os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+    assert os.stat(path).st_size == st.st_size
+    assert store.digests(["7"])[0].value != first[0].value
+
+
 def test_digests_are_kept_for_as_long_as_the_hashes_stay(app, store, monkeypatch):
     """A pass over what is in sync reads no hashes; whatever changes them is seen at once."""
     app.put(T1)
     where = app.where()
     first = store.digests(["7"])
+    at_rest(where)
     assert store.digests(["7"]) == [first[0]._replace(hashed=0)]
     consolidated = []
     consolidate = suffixes.consolidate
@@ -280,6 +307,7 @@ def test_digests_are_kept_for_as_long_as_the_hashes_stay(app, store, monkeypatch
     app.put(T2)  # marks the suffix
     second = store.digests(["7"])
     assert second[0].value != first[0].value
+    at_rest(where)
     assert store.digests(["7"])[0].value == second[0].value
     os.unlink(f"{where.hash_dir}/{T2}.data")
     os.unlink(f"{where.partition_dir}/hashes.pkl")  # as an operator may
@@ -288,6 +316,8 @@ def test_digests_are_kept_for_as_long_as_the_hashes_stay(app, store, monkeypatch
     assert pickle.loads(hashes_.body) == {}
     app.put("1700000003.00000")
     third = store.digests(["7"])
+    at_rest(where)
+    assert store.digests(["7"])[0].value == third[0].value
     os.rename(where.suffix_dir, f"{where.partition_dir}/{'abc' if where.suffix != 'abc' else 'abd'}")
     assert store.digests(["7"], look_for_new=True)[0].value != third[0].value
     shutil.rmtree(where.partition_dir)

@@ -218,6 +218,25 @@ def test_after_a_power_cut_what_was_written_last_is_reported_whatever_its_timest
     assert restarted_nothing == {}
 
 
+def test_after_a_power_cut_what_was_written_last_is_hashed_again(cluster):
+    """The line of hashes.invalid is not on the disk when a write is acknowledged: without it a node would count as the same as one that lacks it."""
+    app, updater, server = cluster
+    put(app, "/a/c/old", T1, b"old")
+    app.put(T1, b"old")
+    store = app.server.stores.get(app.server.devices.get("sda"), app.server.policies[0])
+    old = app.where("/a/c/old")
+    os.utime(old.hash_dir, (time.time() - 7200,) * 2)
+    before = store.suffix_hashes("7").hashes
+    app.request("POST", X_Timestamp=T2)
+    os.truncate(f"{old.partition_dir}/hashes.invalid", 0)
+    assert store.suffix_hashes("7").hashes == before
+    restarted(app, 300)
+    updater.rereports.run_once()
+    after = store.suffix_hashes("7")
+    assert after.hashes[app.where().suffix] != before[app.where().suffix]
+    assert after.hashed == 1
+
+
 def test_a_pass_that_is_broken_off_is_made_again(cluster, monkeypatch):
     app, updater, server = cluster
     app.put(T2, b"hello", **{**ROW, "X_Container_Host": server.host})

@@ -113,6 +113,18 @@ def test_a_young_object_is_not_remembered(app, trips, monkeypatch):
     assert len(trips) == 3
 
 
+def test_where_times_are_of_whole_seconds_an_object_is_young_for_longer():
+    """A POST in the second in which the object was written leaves the time that the directory had."""
+    with disks.whole_seconds() as path:
+        app = App(f"{path}/root")
+        while time.time() % 1 > 0.2:
+            time.sleep(0.01)
+        app.put(T1, b"body")
+        assert warm_up(app).status == 200
+        assert app.request("POST", X_Timestamp=T2, X_Object_Meta_A="new").status == 202
+        assert app.get().headers["x-object-meta-a"] == "new"
+
+
 def test_a_directory_is_looked_at_before_it_is_listed(app, monkeypatch):
     """A change between the two must show: the sign is the older one."""
     app.put(T1)

@@ -12,6 +12,7 @@ from swift.cache.local_cache import LocalCache
 from swift.middleware.info import PROCESS_CACHE, container_key
 from swift.proxy.namespaces import BoundList, Namespace, arranged, parse, select
 from swift.proxy.reader import Reader
+from swift.proxy.routing import Timings
 
 # -- bound lists -----------------------------------------------------------------------------------------------------------
 
@@ -346,6 +347,24 @@ def test_what_was_asked_ahead_in_vain_leaves_no_connection_in_use(cluster, monke
     for limit in (60, 5, 9, 31, 5):
         assert [entry["name"] for entry in entries(shards.list(limit=limit))] == names[:limit]
     assert dropped and all(fd < 0 for fd in dropped)
+
+
+def test_how_long_an_answer_waits_for_its_turn_says_nothing_of_its_node(monkeypatch):
+    cluster = Cluster(sorting_method="timing")
+    try:
+        shards = Shards(cluster)
+        names = [f"{i:04d}" for i in range(60)]
+        shards.split(names, names[9:55:10])
+        shards.counted = 60
+        assert len(entries(shards.list())) == 60  # from now on there are connections
+        recorded, begun, begin = [], [], Reader.begin
+        monkeypatch.setattr(Reader, "begin", lambda self: begun.append(begin(self)) or begun[-1])
+        monkeypatch.setattr(Timings, "record", lambda self, ip, seconds: recorded.append(ip))
+        cluster.seen.clear()
+        assert len(entries(shards.list())) == 60
+        assert begun.count(True) and len(recorded) + begun.count(True) == len(cluster.seen)
+    finally:
+        cluster.close()
 
 
 def test_pages_end_where_the_next_begin(cluster):

@@ -40,3 +40,21 @@ def test_rights_that_something_else_gave_are_not_those_of_who_signs(method, s3_a
     assert b"SignatureDoesNotMatch" in b"".join(answer)
     assert told[0].startswith("403")
     assert seen and not any(seen)
+
+
+def test_what_is_stored_is_no_service_worker():
+    """A page that somebody stored, and a bucket of the console's name: what is signed in the address would hear all of the console."""
+
+    def app(environ, start_response):
+        raise AssertionError("nothing is to be read")
+
+    told = []
+    now = datetime.fromtimestamp(time.time(), UTC)
+    query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%3Ab%2F{now:%Y%m%d}%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date={now:%Y%m%dT%H%M%SZ}"
+    environ = {
+        "REQUEST_METHOD": "GET", "PATH_INFO": "/console/worker.js", "QUERY_STRING": f"{query}&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=x",
+        "wsgi.input": io.BytesIO(), "HTTP_HOST": "swift.example", "HTTP_SERVICE_WORKER": "script",
+    }  # fmt: skip
+    answer = filter_factory({})(app)(environ, lambda status, _headers, _info=None: told.append(status))
+    assert b"<Code>AccessDenied</Code>" in b"".join(answer)
+    assert told[0].startswith("403")

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -205,3 +206,29 @@ def test_what_is_received_in_place_is_digested_before_its_place_is_used_again(mo
         received(Sent(other, **promised))
     with pytest.raises(BadBody):
         received(Sent(b"!" + WHOLE[1:], **promised))
+
+
+def test_what_was_read_ahead_is_written_to_no_place_before_that_is_digested(monkeypatch):
+    monkeypatch.setattr(digests, "lane", lambda: Late)
+    body = b"".join(hashlib.sha256(bytes([at % 251, at % 256])).digest() for at in range(80_000))
+    digest = ALGORITHMS["crc32"].make()
+    digest.update(body)
+    data = in_chunks(body, 65536, b"x-amz-checksum-crc32:" + base64.b64encode(digest.digest()))
+    said = {
+        "HTTP_X_AMZ_CONTENT_SHA256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "HTTP_X_AMZ_DECODED_CONTENT_LENGTH": str(len(body)),
+        "HTTP_X_AMZ_TRAILER": "x-amz-checksum-crc32",
+    }
+    request = Sent(data, **said)
+    request.credential = SimpleNamespace(is_v4=True, is_query=False, signature="")
+    payload = Payload(request)
+    buffer = memoryview(bytearray(65536))
+    found = b""
+    for turn in itertools.count():
+        if turn % 2:
+            found += payload.input.read_available(1)
+        size = payload.input.recv_into(buffer)
+        if not size:
+            break
+        found += bytes(buffer[:size])
+    assert found == body

@@ -310,3 +310,25 @@ def test_a_copied_part_takes_no_place_in_an_upload_that_is_complete(is_streamed:
         copy()
     assert raised.value.code == "NoSuchUpload"
     assert len(b"".join(taken)) < 10 and "PUT" not in [method for method, _, _ in request.asked]
+
+
+def test_where_a_version_is_current_there_is_no_null_marker() -> None:
+    """Suspended versions: a key is deleted if none of its versions is latest, not if it has none of the id "null"."""
+    row = {"name": "k", "version_id": "0000000001.00000", "content_type": "text/plain"}
+
+    class Request(_Request):
+        def error_of(self, answer: Subanswer, *_: Any) -> S3Error:
+            answer.close()
+            return S3Error("NoSuchKey")
+
+    for is_latest in (True, False):
+
+        def answers(method: str, query: dict[str, str], is_latest: bool = is_latest) -> Any:
+            if method == "GET":
+                return "200 OK", [], orjson.dumps([{**row, "is_latest": is_latest}])
+            return ("201 Created" if method == "PUT" else "404 Not Found"), [], b""
+
+        request = Request(answers, {"versions-container": "v", "versions-enabled": "False"})
+        gone = objects.delete_one(request, "k", "null")  # type: ignore[arg-type]
+        assert gone == objects.Gone(not is_latest, "null")
+        assert any(asked[0] == "PUT" for asked in request.asked) == (not is_latest)
