@@ -29,6 +29,7 @@ from swift.telemetry.log import capture_stdio, get_logger
 from swift.telemetry.metric_table import TABLE
 
 HEALTH_CHECK_SECONDS = 5.0
+END_SECONDS = 10.0  # for workers that were told to
 _RELOADING = (signal.SIGHUP, signal.SIGUSR1)
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *_RELOADING))
 
@@ -205,18 +206,23 @@ class _Runner:
                 self._start(options)
 
     def _end_workers(self) -> None:
+        """Within END_SECONDS: one that hangs in its disk is left there, to end when it comes back, so that the others' disks need not wait."""
         for pid in self.workers:
             try:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
-        for pid in list(self.workers):
-            try:
-                os.waitpid(pid, 0)
-            except ChildProcessError:
-                pass
-            shared_tables.retire(pid)
-            del self.workers[pid]
+        give_up = clock.monotonic() + END_SECONDS
+        while self.workers and clock.monotonic() < give_up:
+            for pid in [pid for pid in self.workers if _has_ended(pid)]:
+                shared_tables.retire(pid)
+                del self.workers[pid]
+            if self.workers:
+                signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+        for pid in self.workers:
+            self.logger.error("Worker %s does not end: going on without it", pid)
+            os.kill(pid, signal.SIGKILL)
+        self.workers.clear()
 
     def _listen_for_reload(self) -> None:
         if not self.once:
@@ -270,6 +276,13 @@ class _Runner:
         TABLE.write()
         line_writer.flush_all()
         os._exit(0)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def run_daemon(

@@ -8,6 +8,7 @@ What never lives here: what a table is (`swift.telemetry.metric_table`), and how
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -127,7 +128,11 @@ class NodeTables:
         with _turn(directory):
             for name in names_in(directory):
                 # of our own number: what was here before us, as before a reload
-                if name.startswith(table.prefix) and (name == table.file_name or not _is_alive(name)):
+                if name.startswith(table.prefix) and name.endswith(".tmp"):
+                    if not _is_alive(name.removesuffix(".tmp")):  # killed while it wrote
+                        with contextlib.suppress(OSError):
+                            os.unlink(os.path.join(directory, name))
+                elif name.startswith(table.prefix) and (name == table.file_name or not _is_alive(name)):
                     metric_table.retire(directory, os.path.join(directory, name), table.prefix + _DEAD)
         table.write()
 

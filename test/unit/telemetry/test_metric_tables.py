@@ -217,6 +217,7 @@ def test_counts_of_a_daemon_outlive_it_and_its_next_start(fresh, tmp_path):
     assert events() == ("1.0", "1.0")
     first.kill()
     first.communicate()
+    (tmp_path / "metrics" / f"object-updater~{first.pid}.tmp").write_text("{")
     assert events() == ("1.0", None)
     second = start()
     assert events() == ("2.0", "1.0")
