@@ -31,6 +31,7 @@ _MOST_COPIES = 4  # that are asked anew while they contradict each other
 # How the rows of a listing begin. Nothing else looks so: in a string there is a backslash before a quote, and behind one that ends it no letter.
 _OBJECT, _SUBDIR = b'{"bytes":', b'{"subdir":'
 _BEGINNINGS = (_OBJECT, _SUBDIR)
+_FIRST_KEYS = (b'{"b', b'{"n', b'{"h', b'{"s', b'{"c', b'{"l')  # of rows, in whatever order theirs are
 _ANY_ROW = re.compile(rb'\{"(?:bytes|subdir)":')
 _EMPTY = b"[]"
 
@@ -103,7 +104,7 @@ class Page:
             raise ValueError("not a list")
         self.rows = body[1:-1].strip()
         self._beginnings = _BEGINNINGS if groups else _BEGINNINGS[:1]
-        if self.rows and not self.rows.startswith(self._beginnings):
+        if self.rows and not (self.rows.startswith(self._beginnings) and (not groups or self._is_known())):
             self._read()
         self.count = self._count()
         self.last = ""
@@ -112,6 +113,10 @@ class Page:
 
     def _count(self) -> int:
         return sum(map(self.rows.count, self._beginnings))
+
+    def _is_known(self) -> bool:
+        """Returns True if all rows begin as ours do: behind a subdir, that the first one does says nothing of the others."""
+        return sum(map(self.rows.count, _FIRST_KEYS)) == self._count()
 
     def _read(self) -> None:
         """In the common form, however it was written. Raises ValueError, KeyError."""

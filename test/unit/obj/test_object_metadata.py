@@ -168,7 +168,7 @@ def test_write_errors(fd, monkeypatch, code, small_fits, size, error):
 
     monkeypatch.setattr(metadata, "set_xattr", fail)
     with pytest.raises(error):
-        metadata.write(fd, {"a": "x" * size})
+        metadata.write(fd, {"a": "x" * size}, may_overflow=False)
 
 
 def test_read_without_xattr_support(fd, monkeypatch):

@@ -92,7 +92,8 @@ def test_bad_markers_of_versions(query):
     assert raised.value.code == "InvalidArgument"
 
 
-def test_versions_and_delete_markers():
+def test_versions_and_delete_markers(monkeypatch):
+    monkeypatch.setattr("swift.s3.objects.is_suspended", lambda request: False)
     app = App("ab")
     app.rows[0].update(version_id="1.1", is_latest=False)
     app.rows[1].update(
