@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import pathlib
+import re
 import socket
 import threading
 
@@ -93,3 +95,12 @@ def test_disks_on_one_file_system_are_counted_once(tmp_path):
     write(layout)
     (line,) = saio._space(layout)
     assert line.startswith(f"disks 1, 2, 3, 4 in {layout.disks}: ")
+
+
+def test_the_starter_knows_all_commands():
+    """`./saio` is written for Pythons that can't load this package, and so has a list of its own."""
+    text = (pathlib.Path(__file__).resolve().parents[3] / "saio").read_text()
+    known = set(re.findall(r'"(\w+)"', re.search(r"^COMMANDS = (.*)$", text, re.MULTILINE)[1]))
+    (ours,) = (action for action in saio._parser()._actions if action.dest == "command")
+    assert known == set(ours.choices)
+    assert all(re.search(rf"^  {command}\b|\| {command}\b", text, re.MULTILINE) for command in known)
