@@ -16,6 +16,7 @@ import pwd
 import secrets
 from dataclasses import dataclass
 
+from swift.deploy import configs
 from swift.ring.builder import RingBuilder
 
 NODES = (1, 2, 3, 4)
@@ -51,17 +52,6 @@ USERS: tuple[User, ...] = (
     ("test", "tester3", "testing3", ""),
     ("test2", "tester2", "testing2", ".admin"),
 )
-PIPELINE = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit s3api tempauth console "
-    "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
-)
-# What is called otherwise than its entry point.
-FILTERS = {
-    "proxy-logging": "proxy_logging",
-    "cache": "memcache",
-    "container-quotas": "container_quotas",
-    "account-quotas": "account_quotas",
-}
 
 
 @dataclass(frozen=True)
@@ -252,6 +242,7 @@ def _stay_who_we_are() -> str:
 
 def _proxy_conf(layout: Layout) -> str:
     key = (layout.etc / "token.key").read_text().strip()
+    pipeline = configs.pipeline("tempauth")
     users = "\n".join(
         f"user_{account}_{user} = {secret} {groups}".rstrip()
         for account, user, secret, groups in layout.all_users
@@ -267,15 +258,15 @@ log_file_max_bytes = {LOG_BYTES}
 metrics_path = /metrics
 
 [pipeline:main]
-pipeline = {PIPELINE}
+pipeline = {pipeline}
 
 [app:proxy-server]
 use = egg:swift#proxy
 allow_account_management = true
 account_autocreate = true
 """
-    for name in dict.fromkeys(PIPELINE.split()[:-1]):
-        conf += f"\n[filter:{name}]\nuse = egg:swift#{FILTERS.get(name, name)}\n"
+    for name in dict.fromkeys(pipeline.split()[:-1]):
+        conf += f"\n[filter:{name}]\nuse = egg:swift#{configs.entry_point(name)}\n"
         if name == "s3api":
             sts_key = base64.b64encode(hmac.digest(key.encode(), b"sts_key", "sha256")).decode()
             conf += f"sts_key = {sts_key}\nwebsite_domains = website.localhost=AUTH_test\n"

@@ -15,11 +15,11 @@ from swift.deploy.state import State
 Sections = dict[str, dict[str, str]]
 
 SIGNING_KEYS = "backend-keys"
-PIPELINE = (
+_PIPELINE = (
     "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats container_sync bulk tempurl formpost ratelimit {auth} "
     "staticweb copy container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging proxy-server"
 )
-AUTH_PIPELINES = {
+_AUTH = {
     "tempauth": "s3api tempauth console",
     "keystone": "authtoken s3api s3token keystoneauth console",
 }
@@ -44,6 +44,16 @@ _AUTHTOKEN = {
 }
 _NEEDED = {"filter:authtoken": ("auth_url", "username", "password"), "filter:s3token": ("auth_uri",)}
 _HEADER = "# Made by swift-cluster of the description of the cluster {cluster}, for {node}: a change belongs there.\n"
+
+
+def pipeline(auth: str) -> str:
+    """A proxy's, whole. `auth`: tempauth or keystone."""
+    return _PIPELINE.format(auth=_AUTH[auth])
+
+
+def entry_point(name: str) -> str:
+    """Of the filter that a pipeline calls by this name."""
+    return _ENTRY_POINTS.get(name, name)
 
 
 def files(description: Description, node: Node, state: State) -> dict[str, str]:
@@ -152,7 +162,7 @@ def _proxy(description: Description, node: Node, state: State) -> Sections:
             "bind_port": str(node.ports["proxy"]),
             **_where(description, node),
         },
-        "pipeline:main": {"pipeline": PIPELINE.format(auth=AUTH_PIPELINES[description.auth])},
+        "pipeline:main": {"pipeline": pipeline(description.auth)},
         "app:proxy-server": {"use": "egg:swift#proxy", "account_autocreate": "true"},
         "filter:versioned_writes": {"allow_versioned_writes": "true", "allow_object_versioning": "true"},
         "filter:s3api": {"sts_key": state.secrets["sts_key"]},
@@ -189,7 +199,7 @@ def _name_filters(made: Sections, asked: set[str]) -> None:
     for name in dict.fromkeys(elements[:-1]):
         options = made.pop(f"filter:{name}", {})
         if "paste.filter_factory" not in options:
-            options = {"use": f"egg:swift#{_ENTRY_POINTS.get(name, name)}", **options}
+            options = {"use": f"egg:swift#{entry_point(name)}", **options}
         made[f"filter:{name}"] = options
         missing = [option for option in _NEEDED.get(f"filter:{name}", ()) if option not in options]
         if missing:

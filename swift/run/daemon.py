@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from optparse import OptionParser
@@ -34,20 +35,20 @@ _RELOADING = (signal.SIGHUP, signal.SIGUSR1)
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *_RELOADING))
 
 
-class Daemon:
+class Daemon(ABC):
     """Base of all daemons. `conf`: its section (`swift.core.config.read_conf`)."""
 
     def __init__(self, conf: Mapping[str, Any], logger: Any = None) -> None:
         self.conf = conf
         self.logger = logger or get_logger(conf, log_route="daemon")
 
+    @abstractmethod
     def run_once(self, **options: Any) -> None:
         """One pass over everything this process is responsible for; returns when all of it is done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run_forever(self, **options: Any) -> None:
         """Passes without end."""
-        raise NotImplementedError
 
     def run(self, once: bool = False, **options: Any) -> None:
         if once:
@@ -63,7 +64,7 @@ class Daemon:
         """Asked every few seconds while workers run; False has them ended and planned anew."""
         return True
 
-    def post_multiprocess_run(self) -> None:
+    def post_multiprocess_run(self) -> None:  # noqa: B027  most have nothing to do
         """Called in the parent after a `once` run with workers."""
 
 

@@ -32,9 +32,8 @@ class Check:
         self._digest: Digest | None = algorithm.make() if algorithm is not None else None
         self._length = 0
         self._submit: Callable[..., Call] | None = None
-        self._taken: deque[tuple[Call, int, int]] = (
-            deque()
-        )  # with where its piece lies: first and last address
+        # with where its piece lies: first and last address
+        self._taken: deque[tuple[Call, int, int]] = deque()
 
     @property
     def is_needed(self) -> bool:

@@ -312,9 +312,8 @@ class Connection(Answering):
             status = 500
             logger.error("%s: the response ended early: %s", where, error)
         elif self.head_sent and isinstance(error, (DeviceBusy, OSError)):
-            status = (
-                503  # a disk that broke or hangs behind the head; before it the application has a word for it
-            )
+            # a disk that broke or hangs behind the head; before it the application has a word for it
+            status = 503
             logger.error("%s: the response ended early: %s", where, error)
         else:
             status = 500

@@ -20,9 +20,8 @@ MAX_IDLE_SECONDS = 30.0  # below every server's keep-alive limit, ours and the r
 # As many as a proxy has requests at a time (max_requests): a pool that is too small opens and closes connections under load.
 MAX_IDLE_PER_NODE = 256
 MAX_IDLE = 4096
-LEAST_HANDSHAKE_SECONDS = (
-    5.0  # it takes work on both sides, where conn_timeout is for a network's way there and back
-)
+# it takes work on both sides, where conn_timeout is for a network's way there and back
+LEAST_HANDSHAKE_SECONDS = 5.0
 REAP_SECONDS = 5.0  # how often idle connections are looked through for those that nobody will use any more
 
 

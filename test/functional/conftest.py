@@ -4,6 +4,7 @@ FUNCTIONAL_ENDPOINT=http://host:port takes a running cluster instead (of either 
 so that answers can be compared.
 """
 
+import hashlib
 import http.client
 import itertools
 import os
@@ -13,6 +14,7 @@ import urllib.parse
 import pytest
 
 from test.cluster import Cluster, of_sessions, sign_requests
+from test.s3_clients import s3_client
 from test.users import Client, assert_logs_are_clean
 
 ENDPOINT = os.environ.get("FUNCTIONAL_ENDPOINT", "")
@@ -93,3 +95,17 @@ def obj(user, container):
 
 def all_names(user, container):
     return user("GET", container).body.decode().splitlines()
+
+
+@pytest.fixture(scope="module")
+def s3(address):
+    """boto3's client of test:tester."""
+    return s3_client(address, signature_version="s3v4")
+
+
+@pytest.fixture
+def bucket(s3, name):
+    """A new bucket: its name."""
+    bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
+    s3.create_bucket(Bucket=bucket)
+    return bucket

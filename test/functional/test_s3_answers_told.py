@@ -5,20 +5,6 @@ import hashlib
 import pytest
 from botocore.exceptions import ClientError
 
-from test.s3_clients import s3_client
-
-
-@pytest.fixture(scope="module")
-def s3(address):
-    return s3_client(address, signature_version="s3v4")
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
 
 def refusal(call, **arguments):
     """The answer that an error is made of."""

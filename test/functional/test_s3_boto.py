@@ -30,13 +30,6 @@ def s3(make_client):
     return make_client(signature_version="s3v4")
 
 
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
-
 def refused(call, **arguments):
     """(code, status) of what must be an error."""
     with pytest.raises(ClientError) as raised:

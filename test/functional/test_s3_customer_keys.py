@@ -36,18 +36,6 @@ AS_TEXT = {  # where boto3 does not encode it
 FROM = {"CopySourceSSECustomerAlgorithm": "AES256", "CopySourceSSECustomerKey": ONE}
 
 
-@pytest.fixture(scope="module")
-def s3(address):
-    return s3_client(address, signature_version="s3v4")
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"ssec-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
-
 def refused(call, **arguments):
     """(status, code, message) of what must be an error."""
     with pytest.raises(ClientError) as raised:

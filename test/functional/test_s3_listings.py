@@ -1,7 +1,5 @@
 """Buckets and their listings over the S3 API, where they are easily got wrong."""
 
-import hashlib
-
 import pytest
 from botocore.exceptions import ClientError
 
@@ -13,13 +11,6 @@ MB = 1024 * 1024
 @pytest.fixture
 def s3(address):
     return s3_client(address, parameter_validation=False)  # fmt: skip
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"l-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
 
 
 def refused(call, **arguments):

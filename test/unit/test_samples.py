@@ -11,7 +11,7 @@ from dataclasses import fields
 import pytest
 
 from swift.core.constraints import Limits
-from swift.run import known_options, option_values
+from swift.run import known_options, option_names, option_values
 
 ROOT = pathlib.Path(__file__).parents[2]
 SAMPLES = {
@@ -254,10 +254,8 @@ def test_every_option_that_is_read_is_shown():
 def test_an_option_that_nothing_reads_is_named(tmp_path):
     """The table of known options holds what is read, and nothing else."""
     named = {option for _, option, _ in reads() if "<" not in option}
-    assert {
-        name for name in named if not known_options._FREE.fullmatch(name)
-    } - known_options._OPTIONS == set()
-    assert known_options._OPTIONS - named == set()
+    assert {name for name in named if not option_names.FREE.fullmatch(name)} - option_names.OPTIONS == set()
+    assert option_names.OPTIONS - named == set()
     path = tmp_path / "proxy-server.conf"
     path.write_text(
         "[DEFAULT]\nbind_prt = 1\nworkers = 2\n[pipeline:main]\npipeline = other tempauth proxy-server\n"

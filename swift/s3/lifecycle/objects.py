@@ -103,10 +103,10 @@ class Bucket:
         self.name = name
         self.segments = layout.segments(name)
 
-    def _call(
+    def call(
         self,
         method: str,
-        container: str,
+        container: str | None,
         obj: str | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
@@ -130,14 +130,14 @@ class Bucket:
     def head(self, key: str, version: str | None = None, container: str | None = None) -> Found:
         """status 404 for what is not there, or a delete marker; anything else than that and 200 is Unsure."""
         params = {"version-id": version} if version is not None else None
-        status, headers, _ = self._call("HEAD", container or self.name, key, {"X-Newest": "true"}, params)
+        status, headers, _ = self.call("HEAD", container or self.name, key, {"X-Newest": "true"}, params)
         if status not in (200, 204, 404):
             raise Unsure(f"HEAD {self.name}/{key}: {status}")
         return Found(status, headers)
 
     def is_there(self) -> Found:
         """What a HEAD of the container says."""
-        status, headers, _ = self._call("HEAD", self.name, None, {"X-Newest": "true"})
+        status, headers, _ = self.call("HEAD", self.name, None, {"X-Newest": "true"})
         if status not in (200, 204, 404):
             raise Unsure(f"HEAD {self.name}: {status}")
         return Found(status, headers)
@@ -149,7 +149,7 @@ class Bucket:
     def lists(self, key: str) -> bool:
         """Returns True if there is a row for a key."""
         query = {"prefix": key, "format": "json", "limit": "1"}
-        status, _, data = self._call("GET", self.name, None, {"X-Newest": "true"}, query)
+        status, _, data = self.call("GET", self.name, None, {"X-Newest": "true"}, query)
         if status not in (200, 204):
             raise Unsure(f"GET {self.name}: {status}")
         return any(row.get("name") == key for row in (json.loads(data) if data else []))
@@ -170,7 +170,7 @@ class Bucket:
     def _pages(self, container: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         params = {**query, "format": "json", "limit": str(PAGE)}
         while True:
-            status, _, data = self._call("GET", container, None, {"X-Newest": "true"}, params)
+            status, _, data = self.call("GET", container, None, {"X-Newest": "true"}, params)
             if status == 404:
                 return
             if status not in (200, 204):
@@ -218,7 +218,7 @@ class Bucket:
         query = {"multipart-manifest": "get", "format": "raw"}
         if version is not None:
             query["version-id"] = version
-        status, _, data = self._call("GET", self.name, key, {"X-Newest": "true"}, query)
+        status, _, data = self.call("GET", self.name, key, {"X-Newest": "true"}, query)
         if status != 200:
             raise Unsure(f"GET {self.name}/{key}: {status}")
         start = f"/{self.segments}/"
@@ -227,7 +227,7 @@ class Bucket:
 
     def read(self, container: str, obj: str, most: int) -> bytes | None:
         """A small object, None if it is not there."""
-        status, _, data = self._call("GET", container, obj)
+        status, _, data = self.call("GET", container, obj)
         if status == 404:
             return None
         if status != 200 or len(data) > most:
@@ -245,20 +245,20 @@ class Bucket:
             "X-Timestamp": Timestamp(found.written, offset=1).internal,
             WORD: Word(seen).text(),  # a lock that comes at this moment counts
         }
-        status, _, _ = self._call("DELETE", container or self.name, key, headers)
+        status, _, _ = self.call("DELETE", container or self.name, key, headers)
         if status not in (204, 404, 409):
             raise Unsure(f"DELETE {self.name}/{key}: {status}")
         return status == 204
 
     def remove_version(self, key: str, version: str) -> bool:
-        status, _, _ = self._call("DELETE", self.name, key, params={"version-id": version})
+        status, _, _ = self.call("DELETE", self.name, key, params={"version-id": version})
         if status not in (204, 404):
             raise Unsure(f"DELETE {self.name}/{key} {version}: {status}")
         return status == 204
 
     def mark_deleted(self, key: str, moment: float) -> bool:
         """Put a delete marker in front of the versions of a key, as of a moment: what was written after it stays in front."""
-        status, _, _ = self._call("DELETE", self.name, key, {"X-Timestamp": Timestamp(moment).internal})
+        status, _, _ = self.call("DELETE", self.name, key, {"X-Timestamp": Timestamp(moment).internal})
         if status not in (204, 404, 409):
             raise Unsure(f"DELETE {self.name}/{key}: {status}")
         return status == 204
@@ -270,7 +270,7 @@ class Bucket:
             split = layout.split_name(row["name"])
             if split is None or split[:2] != (key, upload) or split[2] is None:
                 continue
-            status, _, _ = self._call("DELETE", self.segments, row["name"])
+            status, _, _ = self.call("DELETE", self.segments, row["name"])
             if status not in (204, 404):
                 raise Unsure(f"DELETE {self.segments}/{row['name']}: {status}")
             count += status == 204
@@ -287,12 +287,12 @@ class Bucket:
         said = marker.rewritten(found.headers, list(found.headers.items()), marker.ABORTING_KEY)
         headers = {key.removeprefix("HTTP_").replace("_", "-"): value for key, value in said.items()}
         headers["Content-Length"] = "0"
-        status, _, _ = self._call("PUT", self.segments, name, headers, body=b"")
+        status, _, _ = self.call("PUT", self.segments, name, headers, body=b"")
         if status not in (201, 202, 409, 412):
             raise Unsure(f"PUT {self.segments}/{name}: {status}")
         return status == 201
 
     def set_sysmeta(self, name: str, value: str) -> None:
-        status, _, _ = self._call("POST", self.name, None, {"X-Container-Sysmeta-S3api-" + name: value})
+        status, _, _ = self.call("POST", self.name, None, {"X-Container-Sysmeta-S3api-" + name: value})
         if status not in (204, 404):
             raise Unsure(f"POST {self.name}: {status}")

@@ -12,7 +12,6 @@ from typing import Any
 
 from swift.s3.lifecycle.objects import PAGE, Bucket, Unsure, names_in
 from swift.s3.multipart import layout
-from swift.wire.message import close_if_possible
 
 _MOST_MANIFESTS = 20_000  # that are read for one bucket
 _MOST_BYTES = 64 * 1024 * 1024
@@ -88,15 +87,9 @@ def _pages(bucket: Bucket, container: str | None) -> Iterator[dict[str, Any]]:
 
 
 def _got(bucket: Bucket, container: str | None, obj: str | None, query: dict[str, str]) -> bytes | None:
-    path = bucket.client.make_path(bucket.account, container, obj)
-    response = bucket.client.make_request("GET", path, _HIDDEN_TOO, (2, 404), None, query)
-    parts, size = [], 0
-    try:
-        for data in response.app_iter:
-            parts.append(data)
-            size += len(data)
-            if size > _MOST_BYTES:
-                raise Unsure(f"{path}: too long an answer")
-    finally:
-        close_if_possible(response.app_iter)
-    return None if response.status_int == 404 else b"".join(parts)
+    status, _, data = bucket.call("GET", container, obj, _HIDDEN_TOO, query)
+    if status == 404:
+        return None
+    if status not in (200, 204):
+        raise Unsure(f"GET {bucket.account}/{container}/{obj}: {status}")
+    return data

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from swift.cli import saio_layout
 from swift.core.errors import ConfigError
+from swift.deploy import configs
 from swift.run import pipeline_order
 from swift.run.pipeline import ConfigText, load_app
 
@@ -44,7 +44,8 @@ def test_the_usual_order_is_right_and_so_is_each_part_of_it():
     for pair in itertools.combinations([name for name in SAMPLE[:-1] if name != "encryption"], 2):
         assert pipeline_order.check(pair) == ([], [])
     names = [
-        {"cache": "memcache"}.get(name, name).replace("-", "_") for name in saio_layout.PIPELINE.split()[:-1]
+        {"cache": "memcache"}.get(name, name).replace("-", "_")
+        for name in configs.pipeline("tempauth").split()[:-1]
     ]
     assert pipeline_order.check(names) == ([], [])
     assert pipeline_order.check(["cname_lookup", "domain_remap", "listing_formats"]) == ([], [])
