@@ -147,6 +147,7 @@ class FragmentSearch:
         return best
 
     def _outcome(self) -> list[Answer]:
+        self.buckets.consult()  # whoever was asked last may not have been reached, so nobody has looked
         most = len(self._place.primaries) - 1
         return self.buckets.outcome(min(self._options.rebalance_missing_suppression_count, most))
 
