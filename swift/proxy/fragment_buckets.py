@@ -164,6 +164,11 @@ class Buckets:
         return max(live, key=lambda bucket: bucket.rank) if live else None
 
     @property
+    def acknowledged(self) -> int:
+        """How many PUTs are known to have been acknowledged."""
+        return sum(bucket.is_durable for bucket in self._buckets.values())
+
+    @property
     def shortfall(self) -> int:
         """How many more good answers are wanted."""
         best = self.best
