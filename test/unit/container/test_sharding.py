@@ -82,11 +82,13 @@ def test_a_copy_on_a_handoff_has_no_say_in_the_count(tmp_path, monkeypatch):
         nodes.make()
         nodes.update(names(24))
         until_done(nodes)
-        nodes.replicate()
         shard = last_shard(nodes)
         holders = nodes.part_nodes(*shard)[1]
         (handoff,) = {0, 1, 2, 3} - set(holders)
-        shutil.copytree(nodes.path(holders[0], *shard).parent, nodes.path(handoff, *shard).parent)
+        stale = nodes.path(
+            handoff, *shard
+        ).parent  # there may be one that was made while the container was cut
+        shutil.copytree(nodes.path(holders[0], *shard).parent, stale, dirs_exist_ok=True)
         nodes.update(["p1", "p2", "p3"], 2, at=shard)
         nodes.shard(*holders)
         nodes.shard(handoff)
