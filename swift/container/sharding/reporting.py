@@ -30,6 +30,7 @@ def report(visit: Visit) -> bool:
         if visit.run(_has_other_rows, visit, own):
             visit.replicate()
             fault_point("shard:report:replicated")
+            own = visit.own()
         own = visit.run(_count, visit, own)
     if own["reported"]:
         return True
