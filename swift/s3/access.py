@@ -314,6 +314,8 @@ def check_object(
     An answer of conditions and ranges tells of an object without its ACL, which is asked for then; who may not list a bucket is not
     told that a key is absent either.
     """
+    if not request.options.s3_acl and not request.granted:
+        return
     is_granted = request.granted.has(account or request.account or "", bucket, key)
     if not is_granted and not request.options.s3_acl:
         return

@@ -72,8 +72,8 @@ def sent_for_source(request: S3Request) -> CustomerKey | None:
 
 
 def _sent(request: S3Request, prefix: str) -> CustomerKey | None:
-    environ = request.environ
-    algorithm, key, md5 = (environ.get(prefix + name) for name in ("ALGORITHM", "KEY", "KEY_MD5"))
+    get = request.environ.get
+    algorithm, key, md5 = get(prefix + "ALGORITHM"), get(prefix + "KEY"), get(prefix + "KEY_MD5")
     if algorithm is None and key is None and md5 is None:
         return None
     if not request.options.allow_insecure_ssec and not is_secure(request):

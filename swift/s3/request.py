@@ -23,6 +23,7 @@ from swift.s3.rights import Granted, KnownUsers, Native, without_referrers
 from swift.s3.signature import Credential
 from swift.s3.token.identities import SAID_BY_KEYSTONE
 from swift.wire.call import Application
+from swift.wire.input import NO_BODY
 from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
@@ -168,12 +169,11 @@ class S3Request:
         account = account or self.account
         if account is None:
             account = self.credential.access_key if self.credential is not None else ""
-        parts = ["", "v1", account]
-        if container is not None:
-            parts.append(container)
-            if obj is not None:
-                parts.append(obj)
-        return str_to_wsgi("/".join(parts))
+        if container is None:
+            return str_to_wsgi(f"/v1/{account}")
+        if obj is None:
+            return str_to_wsgi(f"/v1/{account}/{container}")
+        return str_to_wsgi(f"/v1/{account}/{container}/{obj}")
 
     def ask(
         self,
@@ -235,7 +235,7 @@ class S3Request:
             else:
                 made["CONTENT_LENGTH"] = str(length)
         else:
-            made["wsgi.input"] = io.BytesIO()
+            made["wsgi.input"] = NO_BODY
             if method in ("PUT", "POST"):
                 made["CONTENT_LENGTH"] = "0"
         if headers:
@@ -319,12 +319,14 @@ class S3Request:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
-        found = identity_of(
-            self.user_id, account, made.get("HTTP_X_USER_ID") or "", project, self.options, self.session
-        )
+        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project
+        known = self._known_users
+        found = known.identity(named) if known is not None and self.session is None else None
+        if found is None:
+            found = identity_of(*named, self.options, self.session)
         self._identity = found
-        if self._known_users is not None:
-            self._known_users.put(self.credential.access_key, found, account)
+        if known is not None:
+            known.put(self.credential.access_key, found, account, named)
 
     def authenticate(self) -> None:
         """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
@@ -373,7 +375,8 @@ class S3Request:
             self.authenticate()
             assert self._identity is not None
             return self._identity, self.account or ""
-        return found[0]._replace(session=self.session), found[1]
+        who, account = found
+        return (who if who.session is self.session else who._replace(session=self.session)), account
 
     def assume(self, who: Identity) -> None:
         """Who asks must turn out to be this: something was decided by it."""
@@ -441,7 +444,8 @@ class S3Request:
 
     def container_info(self, bucket: str | None = None, account: str | None = None) -> Mapping[str, Any]:
         """What is known of a bucket's container (status 404 if there is none); the signature has been looked at by then."""
-        self.authenticate()
+        if not self.is_known:
+            self.authenticate()
         if self.account is None:
             raise S3Error("AccessDenied", reason="no_account")
         of = account or self.account

@@ -16,6 +16,7 @@ from swift.wire.message import Request, str_to_wsgi
 _OF_OTHERS = ("swift.authorize", "swift.authorize_override", "swift_owner", "REMOTE_USER", "reseller_request")
 _CARRIED = ("REMOTE_USER", "reseller_request")
 _PART = re.compile(r"(.+)/[A-Za-z0-9_-]{48}(?:/[0-9]{1,5})?", re.DOTALL)
+Named = tuple[str | None, str, str, str]  # the user, its account, the user's and the project's ids
 SEGMENTS, VERSIONS = "+segments", "\0versions\0"
 
 
@@ -118,6 +119,7 @@ class KnownUsers:
         self._most = most
         self._clock = clock
         self._found: dict[str, tuple[float, Identity, str]] = {}
+        self._identities: dict[Named, Identity] = {}
         self._owns: dict[str, tuple[float, bool]] = {}
 
     def get(self, access_key: str) -> tuple[Identity, str] | None:
@@ -126,10 +128,19 @@ class KnownUsers:
             return None
         return found[1], found[2]
 
-    def put(self, access_key: str, identity: Identity, account: str) -> None:
+    def put(self, access_key: str, identity: Identity, account: str, named: Named | None = None) -> None:
+        """`named`: what the identity was made of."""
         if len(self._found) >= self._most:
             self._found.clear()
         self._found[access_key] = self._clock() + self._seconds, identity, account
+        if named is not None and identity.session is None and named not in self._identities:
+            if len(self._identities) >= self._most:
+                self._identities.clear()
+            self._identities[named] = identity
+
+    def identity(self, named: Named) -> Identity | None:
+        """That which is made of these names, if it was made lately: a matter of form, nothing that is looked up anywhere."""
+        return self._identities.get(named)
 
     def owns(self, access_key: str) -> bool | None:
         found = self._owns.get(access_key)
