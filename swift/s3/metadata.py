@@ -289,7 +289,7 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
         fate = fates[name]
         if fate is None:
             continue
-        if type(fate) is str:
+        if isinstance(fate, str):
             shown.append((fate, value))
         elif fate == _IS_ETAG:
             etag = value

@@ -24,7 +24,7 @@ from swift.s3.signature import Credential
 from swift.s3.token.identities import SAID_BY_KEYSTONE
 from swift.wire.call import Application
 from swift.wire.input import NO_BODY
-from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
+from swift.wire.message import HTTPForbidden, environ_key, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
@@ -56,6 +56,18 @@ class S3Request:
     `account`: the storage account (text) once it is known, `user_id`: the user as S3 knows it. Making one raises S3Error.
     """
 
+    # Of most requests; those that differ say so.
+    is_at_home = False  # the account is that of who asks, not one that an access key only names
+    # May do it by a decision of our own: native requests are not asked about it again.
+    is_decided = False
+    # Of temporary credentials: anything with `policy` and `name`, None for all others.
+    session: Any = None
+    ignores_public_acls = False  # what is open to everybody is not to count
+    _is_unknown = False  # nobody has the access key
+    _assumed: Identity | None = None
+    _read_document: bytes | None = None  # by a decision that hangs on it
+    _native: Native | None = None
+
     def __init__(
         self,
         environ: dict[str, Any],
@@ -79,19 +91,8 @@ class S3Request:
         self.params = names.parameters(environ)
         self.user_id: str | None = credential.access_key if credential is not None else None
         self.is_known = credential is None  # the auth filter has said yes to the signature
-        self.is_at_home = False  # the account is that of who asks, not one that an access key only names
-        # May do it by a decision of our own: native requests are not asked about it again.
-        self.is_decided = False
-        # Of temporary credentials: anything with `policy` and `name`, None for all others.
-        self.session: Any = None
-        # What policies have granted, and whether what is open to everybody is not to count.
-        self.granted = Granted()
-        self.ignores_public_acls = False
+        self.granted = Granted()  # by policies
         self._known_users = known_users
-        self._is_unknown = False  # nobody has the access key
-        self._assumed: Identity | None = None
-        self._read_document: bytes | None = None  # by a decision that hangs on it
-        self._native: Native | None = None
         self._identity: Identity | None = None if credential is not None else NOBODY
         self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
@@ -103,8 +104,7 @@ class S3Request:
 
     def header(self, name: str) -> str | None:
         """The value of a header (lower-case name) as text, None if it is not there. Raises S3Error for bytes that are no text."""
-        upper = name.upper().replace("-", "_")
-        value = self.environ.get(upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + upper)
+        value: str | None = self.environ.get(environ_key(name))
         if value is None or value.isascii():
             return value
         try:

@@ -7,7 +7,7 @@ about apart. Paths are WSGI strings here. Never here: the decision (`access`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from swift.s3.identity import Identity
@@ -48,8 +48,8 @@ class Granted:
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str], set[str]] = {}  # by account and bucket, as WSGI strings all
-        self._whole: set[tuple[str, str]] = set()
-        self._checked: set[tuple[str, str, str | None]] = set()
+        self._whole: Set[tuple[str, str]] = frozenset()
+        self._checked: Set[tuple[str, str, str | None]] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -69,9 +69,9 @@ class Granted:
         if key is not None:
             keys.add(str_to_wsgi(key))
         if is_checked:
-            self._checked.add((account, bucket, key))
+            self._checked |= {(account, bucket, key)}
         if with_parts:
-            self._whole.add(place)
+            self._whole |= {place}
 
     def has(self, account: str, bucket: str, key: str | None) -> bool:
         """Returns True if it is granted by its name, with nothing left to be checked."""

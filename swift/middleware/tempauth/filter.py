@@ -127,7 +127,11 @@ class TempAuth:
         if user is None or not secrets:
             environ[UNKNOWN_ACCESS_KEY] = True
             return None
-        if not any(details["check_signature"](secret) for secret in secrets):
+        is_right = details["check_signature"]
+        for secret in secrets:
+            if is_right(secret):
+                break
+        else:
             return None
         environ[S3_USER], account, groups = self._s3_user(user)
         environ["PATH_INFO"] = _in_account(environ["PATH_INFO"], access_key, account)

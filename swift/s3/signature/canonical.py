@@ -72,8 +72,6 @@ def header(environ: Mapping[str, Any], name: str) -> str | None:
         if not isinstance(found, str):
             return None
         value = found
-        if value.isprintable() and "  " not in value:
-            return value.strip(" ")
     value = value.strip(_CONTROL_ENDS)
     if _INNER_BLANKS.search(value):
         value = _BLANKS.sub(" ", value)

@@ -13,35 +13,60 @@ from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.signature import canonical
 from swift.s3.signature.credential import Credential, as_text
+from swift.wire.message import environ_key
+
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))  # RFC 2104
+
+
+class SigningKey:
+    """A secret's key of one day, region and service, `key`, with what HMAC-SHA256 makes of it before it sees any data."""
+
+    __slots__ = ("_inner", "_outer", "key")
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: 32 bytes."""
+        self.key = key
+        block = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER))
+        self._outer = hashlib.sha256(block.translate(_OUTER))
+
+    def sign(self, data: bytes) -> str:
+        """The signature, in hex."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
 
 _MOST_KEYS = 1024
-_keys: dict[tuple[str, str, str, str], bytes] = {}
+_keys: dict[tuple[str, str, str, str], SigningKey] = {}
 _MOST_STARTS, _LONGEST_START = 1024, 1024
 _starts: dict[str, tuple[str, str]] = {}  # of Authorization headers
-_names_of: dict[str, tuple[str, list[str], frozenset[str]]] = {}
+_names_of: dict[str, tuple[str, list[tuple[str, str]], frozenset[str]]] = {}
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
-def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+def signing_key(secret: str, date: str, region: str, service: str) -> SigningKey:
     """The key of a secret for one day and region; the latest ones are remembered."""
     wanted = (secret, date, region, service)
-    key = _keys.get(wanted)
-    if key is None:
+    found = _keys.get(wanted)
+    if found is None:
         key = ("AWS4" + secret).encode("utf-8", "surrogatepass")
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
+        found = SigningKey(key)
         if len(_keys) >= _MOST_KEYS:
             _keys.clear()
-        _keys[wanted] = key
-    return key
+        _keys[wanted] = found
+    return found
 
 
 def _sign(date: str, region: str, service: str, secret: str, string_to_sign: bytes) -> tuple[str, bytes]:
-    key = signing_key(secret, date, region, service)
-    return hmac.digest(key, string_to_sign, "sha256").hex(), key
+    found = signing_key(secret, date, region, service)
+    return found.sign(string_to_sign), found.key
 
 
 def of_header(
@@ -252,14 +277,16 @@ def _scope(
     return access_key, date, region, service
 
 
-def _signed_names(names: str) -> tuple[str, list[str], frozenset[str]]:
-    """(as they are signed, sorted, to look them up) of what a request says that it has signed. Raises S3Error."""
+def _signed_names(names: str) -> tuple[str, list[tuple[str, str]], frozenset[str]]:
+    """Of what a request says that it has signed: as it is signed; names and environ keys, sorted, "" for a key that may be another header's,
+    too; to look them up. Raises S3Error."""
     known = _names_of.get(names)
     if known is None:
         if not names.isascii():
             raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
         signed = sorted({name.strip().lower() for name in names.split(";")})
-        known = ";".join(signed), signed, frozenset(signed)
+        pairs = [(name, "" if "_" in name else environ_key(name)) for name in signed]
+        known = ";".join(signed), pairs, frozenset(signed)
         if len(names) <= _LONGEST_START:
             if len(_names_of) >= _MOST_STARTS:
                 _names_of.clear()
@@ -292,8 +319,12 @@ def _credential(
             HeadersNotSigned=", ".join(sorted(unsigned)),
         )
     lines = []
-    for name in signed:
-        value = canonical.header(environ, name)
+    for name, key in signed:
+        value = environ.get(key)
+        if type(value) is str and value.isprintable() and "  " not in value:
+            value = value.strip(" ")
+        else:
+            value = canonical.header(environ, name)
         if value is None:
             raise S3Error("SignatureDoesNotMatch")
         lines.append(f"{name}:{value}\n")
