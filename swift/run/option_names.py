@@ -91,6 +91,7 @@ OPTIONS = frozenset(
         "bind_timeout",
         "broker_timeout",
         "brokers",
+        "bucket_namespace",
         "bytes_per_second",
         "ca_certs",
         "ca_file",

@@ -68,6 +68,7 @@ class Options:
     notification_targets: tuple[str, ...] = ()
     access_log_interval: float = 300.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
+    has_global_buckets: bool = False  # a bucket's name is one account's in the whole cluster
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -116,6 +117,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             notification_targets=targets,
             access_log_interval=positive_float(conf.get("access_log_interval", "300")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
+            has_global_buckets=_is_global(conf.get("bucket_namespace", "account")),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
@@ -128,6 +130,14 @@ def _storage_classes(text: str) -> frozenset[str]:
     if wrong:
         raise ValueError(f"storage_classes: {wrong[0]!r} is no name of one")
     return names
+
+
+def _is_global(text: str) -> bool:
+    """Raises ValueError."""
+    name = text.strip().lower()
+    if name not in ("account", "global"):
+        raise ValueError(f"bucket_namespace must be account or global, not {text!r}")
+    return name == "global"
 
 
 def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:
