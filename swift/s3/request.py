@@ -67,6 +67,7 @@ class S3Request:
     _assumed: Identity | None = None
     _read_document: bytes | None = None  # by a decision that hangs on it
     _native: Native | None = None
+    _told: Mapping[str, Any] | None = None  # the environ in which the auth filter has said who asks
 
     def __init__(
         self,
@@ -312,7 +313,7 @@ class S3Request:
         """Who asks, by what the auth filter left in a request's environ; `account`: what the access key leads to."""
         assert self.credential is not None
         self.is_known = True
-        self._native = Native(made)
+        self._native, self._told = None, made
         project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID") or ""
         self.is_at_home = not project or account.rpartition("_")[2] == project
         if "s3api.user_id" in made:
@@ -350,6 +351,8 @@ class S3Request:
     def native_rights(self) -> Native:
         """What the auth filter lets who asks. Raises S3Error if the signature is not right."""
         self.authenticate()
+        if self._native is None and self._told is not None:
+            self._native = Native(self._told)
         if self._native is None:
             made = make_environ(self.environ, "TEST", path=self.native_path(), query="", source=SOURCE)
             for key in (*_OF_OTHERS, "HTTP_ORIGIN"):
