@@ -8,7 +8,6 @@ from email.utils import mktime_tz, parsedate_tz
 
 from swift.core import clock
 
-
 _NEXT = {f"{second:02d}": f"{second + 1:02d}.000Z" for second in range(59)}
 
 
