@@ -538,6 +538,7 @@ OPTIONS = frozenset(
         "verify_segments",
         "warm_objects_mb",
         "watchers",
+        "web_identity_providers",
         "website_domains",
         "workers",
         "write_affinity",

@@ -283,7 +283,13 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
         register_sensitive_header(name)
         register_sensitive_parameter(name)
         register_sensitive_parameter("-".join(map(str.capitalize, name.split("-"))))
-    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token", "x-amz-security-token"):
+    for name in (
+        "WebIdentityToken",
+        "Signature",
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+        "x-amz-security-token",
+    ):
         register_sensitive_parameter(name)
     capabilities.register(
         "s3api",

@@ -1,15 +1,27 @@
-"""One name, one bucket in the whole cluster (`bucket_namespace = global`): whose it is, who reaches it by its name alone, and what was there before."""
+"""One name, one bucket in the whole cluster (`bucket_namespace = global`): whose it is, who reaches it by its name alone, and what was there before.
+
+Its cluster also trusts a provider of identities (AssumeRoleWithWebIdentity).
+"""
 
 import http.client
+import http.server
 import json
 import pathlib
 import re
+import ssl
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+import boto3
+import botocore
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
+from test import certificate
 from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
 from test.functional.test_s3_policies import DENIED, client_of, put, refused, statement
@@ -19,12 +31,67 @@ ROOT = pathlib.Path(__file__).parents[2]
 STRANGER = {"AWS": "arn:aws:iam::test2:user/tester2"}
 
 
+class Provider:
+    """Of identities: shows its public key at an https address."""
+
+    def __init__(self, folder):
+        self.key = rsa.generate_private_key(65537, 2048)
+        shown = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key())), "kid": "one"}
+        body = json.dumps({"keys": [shown]}).encode()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                """Of no interest."""
+
+        folder.mkdir()
+        self.ca_file, key_file = certificate.make(folder)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.ca_file, key_file)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.issuer = f"https://localhost:{self.server.server_port}"
+
+    def conf(self):
+        users = [{"user": "test:tester", "claims": {"sub": "job:*"}}]
+        jwks = f"{self.issuer}/keys"
+        one = {
+            "issuer": self.issuer,
+            "audience": "swift",
+            "jwks": jwks,
+            "ca_file": self.ca_file,
+            "users": users,
+        }
+        return json.dumps({"jobs": one})
+
+    def token(self, key=None, **more):
+        claims = {"iss": self.issuer, "aud": "swift", "sub": "job:7", "exp": int(time.time()) + 600, **more}
+        return jwt.encode(claims, key or self.key, "RS256", {"kid": "one"})
+
+
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def provider(tmp_path_factory):
+    made = Provider(tmp_path_factory.mktemp("provider") / "tls")
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, provider):
     cluster = Cluster(tmp_path_factory.mktemp("global-buckets") / "saio")
     cluster.write()
     conf = cluster.layout.proxy_conf
+    identities = cluster.layout.etc / "identities.json"
+    identities.write_text(provider.conf())
     more = "bucket_namespace = global\nstorage_domain = s3.localhost\n"
+    more += f"web_identity_providers = {identities}\n"
     text = conf.read_text().replace("website.localhost=AUTH_test", "website.localhost")
     conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", rf"\1{more}", text))
     with cluster:
@@ -199,3 +266,30 @@ def test_a_policy_of_the_owner_is_read_by_its_name(owner, stranger, name):
     assert refused(stranger.get_bucket_policy, Bucket=name) == DENIED
     policy = {"Version": "2012-10-17", "Statement": [statement(name, "Allow", "*", "s3:GetObject", "*")]}
     assert refused(stranger.put_bucket_policy, Bucket=name, Policy=json.dumps(policy)) == DENIED
+
+
+def test_a_provider_of_identities_vouches_for_a_user(where, provider, owner, name):
+    sts = boto3.client(
+        "sts",
+        endpoint_url=f"http://{where[0]}:{where[1]}",
+        region_name="us-east-1",
+        config=botocore.config.Config(signature_version=botocore.UNSIGNED, retries={"max_attempts": 0}),
+    )
+    role = {"RoleArn": "arn:aws:iam::test:role/jobs", "RoleSessionName": "job-7"}
+    found = sts.assume_role_with_web_identity(WebIdentityToken=provider.token(), **role)
+    assert found["SubjectFromWebIdentityToken"] == "job:7" and found["Audience"] == "swift"
+    given = found["Credentials"]
+    session = s3_client(
+        where, given["AccessKeyId"], given["SecretAccessKey"], session_token=given["SessionToken"]
+    )
+    session.create_bucket(Bucket=name)
+    session.put_object(Bucket=name, Key="k", Body=b"from a job")
+    assert owner.get_object(Bucket=name, Key="k")["Body"].read() == b"from a job"
+    others = rsa.generate_private_key(65537, 2048)
+    for token, code in (
+        (provider.token(others), "InvalidIdentityToken"),
+        (provider.token(aud="else"), "InvalidIdentityToken"),
+        (provider.token(exp=int(time.time()) - 600), "ExpiredTokenException"),
+        (provider.token(sub="person:7"), "AccessDenied"),
+    ):
+        assert refused(sts.assume_role_with_web_identity, WebIdentityToken=token, **role)[0] == code
