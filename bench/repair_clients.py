@@ -68,19 +68,17 @@ class Side:
         }
         return {kind: run.result() for kind, run in running.items()}
 
-    def files(self) -> int:
-        """How many of the lost device there are."""
-        return sum(1 for _ in self._lost().glob("objects*/*/*/*/*.data"))
+    def files(self) -> set[str]:
+        """The object files of the device that is lost."""
+        disk = self.cluster.root / "1" / "sdb1"
+        return {str(file) for file in disk.glob("objects*/*/*/*/*.data")}
 
-    def _lost(self) -> pathlib.Path:
-        return self.cluster.root / "1" / "sdb1"
-
-    def lose(self) -> int:
-        """Empty a device; how many files were there."""
-        wanted = self.files()
-        for folder in self._lost().glob("objects*"):
+    def lose(self) -> set[str]:
+        """Empty a device: the files that were there."""
+        lost = self.files()
+        for folder in (self.cluster.root / "1" / "sdb1").glob("objects*"):
             shutil.rmtree(folder)
-        return wanted
+        return lost
 
     def repair(self) -> list[subprocess.Popen]:
         """One pass of each node, begun."""
@@ -93,7 +91,7 @@ def measure(side: Side) -> None:
     side.prepare()
     side.clients()  # for warming up
     quiet = side.clients()
-    wanted = side.lose()
+    lost = side.lose()
     began = time.monotonic()
     passes = side.repair()
     meanwhile = side.clients()
@@ -101,7 +99,7 @@ def measure(side: Side) -> None:
     for one in passes:
         one.wait()
     print(
-        f"{name}: {side.files()} of {wanted} files came back within {time.monotonic() - began:.1f} s"
+        f"{name}: {len(lost & side.files())} of {len(lost)} files came back within {time.monotonic() - began:.1f} s"
         + ("" if is_long_enough else ", before the clients had ended: take more objects, or fewer seconds")
     )
     for kind in KINDS:
