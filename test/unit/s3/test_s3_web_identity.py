@@ -129,11 +129,11 @@ def credentials(text):
         token(EC, "ES256", None),  # the only one for it
         token(aud=["else", "other"]),
         token(sub="x", email="me@example.com", email_verified=True),
-        token(exp=int(time.time()) - 30),  # clocks differ
+        None,
     ],
 )
 def test_a_right_token_gets_credentials(site, made):
-    status, text = asked(site, made)
+    status, text = asked(site, made or token(exp=int(time.time()) - 10))  # clocks differ
     assert status == 200, text
     assert (
         "<Arn>arn:aws:sts::test:assumed-role/r/me</Arn>" in text and f"<Provider>{ISSUER}</Provider>" in text
