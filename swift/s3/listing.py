@@ -14,7 +14,7 @@ import orjson
 
 from swift.core.config import truthy
 from swift.core.constraints import limits
-from swift.s3 import objects, times
+from swift.s3 import objects, storage_classes, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.listing_etag import etag_of
@@ -84,6 +84,7 @@ class _Page:
         shown = self.shown
         keys: list[str] = []
         prefixes: list[str] = []
+        kind = storage_classes.of_bucket(self.request)
         for row in rows:
             if "subdir" in row:
                 prefixes.append(
@@ -93,7 +94,7 @@ class _Page:
                 keys.append(
                     f"<Contents><Key>{text_of(shown(row['name']))}</Key><LastModified>{times.of_iso(row['last_modified'])}"
                     f"</LastModified><ETag>{text_of(etag_of(row))}</ETag><Size>{row['bytes']}</Size>{with_owner}"
-                    "<StorageClass>STANDARD</StorageClass></Contents>"
+                    f"<StorageClass>{kind}</StorageClass></Contents>"
                 )
         return keys + prefixes
 
@@ -202,6 +203,7 @@ def _versions(page: _Page, rows: list[Row], before: str | None) -> list[str]:
     who = owner(page.request)
     found, prefixes = [], []
     is_suspended = objects.is_suspended(page.request)
+    kind = storage_classes.of_bucket(page.request)
     for row in rows:
         if "subdir" in row:
             prefixes.append(
@@ -224,7 +226,7 @@ def _versions(page: _Page, rows: list[Row], before: str | None) -> list[str]:
         else:
             found.append(
                 f"<Version>{start}<ETag>{text_of(etag_of(row))}</ETag><Size>{row['bytes']}</Size>{who}"
-                "<StorageClass>STANDARD</StorageClass></Version>"
+                f"<StorageClass>{kind}</StorageClass></Version>"
             )
     return found + prefixes
 
