@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from swift.core.concurrency import Event, getcurrent, sleep, spawn
 from swift.core.errors import ConfigError
 from swift.core.timestamp import Timestamp
-from swift.middleware.info import PROCESS_CACHE
+from swift.middleware.info import PROCESS_CACHE, forget_container
 from swift.s3 import anonymous, buckets, copying, operations
 from swift.s3.bucket_names import registry, resolving
 from swift.s3.errors import S3Error
@@ -419,6 +419,15 @@ def test_what_is_known_costs_nothing_and_goes_with_the_bucket():
     world.objects[f"/v1/.s3/{container}/{obj}"] = Timestamp.now().internal, "AUTH_b"
     PROCESS_CACHE.clear()
     assert led(world, None) == led(world, "c:u") == "AUTH_b"
+
+
+def test_a_bucket_of_ones_own_that_is_made_on_this_node_counts_at_once():
+    world = World()
+    create(world, "a:u")
+    assert led(world, "b:u") == "AUTH_a"
+    world.containers.add(("AUTH_b", "photos"))  # by the native API, in another process
+    forget_container({}, "AUTH_b", "photos")
+    assert led(world, "b:u") == "AUTH_b"
 
 
 def test_that_a_name_is_nobodys_is_known_until_it_is_somebodys():
