@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any
 
 from swift.core import clock
+from swift.core.remembered import Remembered
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.signature import canonical
 from swift.s3.signature.credential import Credential, as_text
 
 _MOST_KEYS = 1024
-_keys: dict[tuple[str, str, str, str], bytes] = {}
+_keys: Remembered[tuple[str, str, str, str], bytes] = Remembered(_MOST_KEYS, 512)
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
@@ -30,9 +31,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
         key = ("AWS4" + secret).encode("utf-8", "surrogatepass")
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        if len(_keys) >= _MOST_KEYS:
-            _keys.clear()
-        _keys[wanted] = key
+        _keys.keep(wanted, key)
     return key
 
 
