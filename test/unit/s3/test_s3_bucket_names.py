@@ -378,7 +378,7 @@ class Crowd:
         raise AssertionError("it does not end")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data(), may_die=st.booleans())
 def test_of_all_who_create_at_once_one_wins(data, may_die):
     world = World()
@@ -398,7 +398,7 @@ def test_of_all_who_create_at_once_one_wins(data, may_die):
         assert {world.owner("photos")} == world.owners("photos")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), may_die=st.booleans())
 def test_names_and_containers_agree_after_creations_and_removals_at_once(data, may_die):
     world = World()
