@@ -74,6 +74,18 @@ def move_ahead(visit: Visit) -> bool:
     return True
 
 
+def take_back(visit: Visit) -> bool:
+    """Merge a root's old file into its new one where all shards have gone back into the root meanwhile; returns True if it is gone."""
+    broker = visit.broker
+    retiring = visit.run(files.retiring_state, broker)
+    rows = moving.Rows(retiring["file"], "", "", -1, retiring["max_row"])
+    moving.move(rows, broker, visit.options.row_batch, visit.run)
+    visit.run(_note_points, broker, retiring)
+    fault_point("shard:back:moved")
+    record = CleavingContext(retiring["id"], cleave_to_row=retiring["max_row"])
+    return bool(visit.run(files.end, broker, record))
+
+
 def _whole_file(broker: ContainerBroker) -> moving.Rows:
     """All rows of a container's newest file. Blocks."""
     broker.commit_pending()

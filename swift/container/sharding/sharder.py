@@ -311,6 +311,10 @@ class ContainerSharder(ContainerReplicator):
                 self.metrics.timing_since("sharder.sharding.set_state", started)
 
     def _split(self, visit: Visit, gone: bool) -> None:
+        if visit.is_root and visit.own()["state"] == ACTIVE and not visit.others():
+            if cleaving.take_back(visit):
+                visit.logger.info("%s has no shards any more", visit.path)
+            return
         if visit.own()["state"] == shard_ranges.SHARDING and not gone and visit.is_leader:
             deciding.find(visit)
         deciding.settle(visit)

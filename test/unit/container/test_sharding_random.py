@@ -48,9 +48,33 @@ ROWS_AFTER_THE_VISIT = [
     ("replicate", 2, None),
 ]  # shards take them when their sharders have been there
 
+BACK_BEFORE_ALL_WERE_THERE = [
+    ("put", {0, 1}, {"aé€", "éaa", "€~~", "~€€", "~éé", "é", "€", "~é", "~~~"}),
+    ("put", {0, 1}, {"a~é", "a", "€"}),
+    ("shard", 0, None),
+    ("shard", 2, None),
+    ("shard", 2, None),
+    ("shard", 0, None),
+    ("replicate", 2, None),
+    ("switch", "False", None),
+    ("delete", {0, 2}, {"~~"}),
+    ("replicate", 2, None),
+    ("shard", 2, None),
+    ("shard", 2, None),
+    ("replicate", 0, None),
+    ("replicate", 1, None),
+    ("shard", 2, None),
+    ("shard", 2, None),
+    ("put", {0, 1}, {"~~€", "aaa", "a€é", "a", "é~~", "é", "a~", "€", "é€a"}),
+    ("delete", {0}, {"~", "aaé", "a~€", "a", "€éé", "é", "a~", "é~é", "éa"}),
+    ("shard", 2, None),
+    ("put", {0}, {"~", "a", "€", "aa"}),
+]  # one replica was still moving its rows when the others were done, and all shards merged
+
 
 @given(EVENTS)
 @example(ROWS_AFTER_THE_VISIT)
+@example(BACK_BEFORE_ALL_WERE_THERE)
 @settings(max_examples=10, deadline=None)
 def test_what_is_listed_is_what_there_is(events):
     home = pathlib.Path(tempfile.mkdtemp(dir=MEMORY if os.path.isdir(MEMORY) else None))
