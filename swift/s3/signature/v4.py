@@ -42,10 +42,12 @@ _MOST_KEYS = 1024
 _keys: dict[tuple[str, str, str, str], SigningKey] = {}
 _MOST_STARTS, _LONGEST_START = 1024, 1024
 _starts: dict[str, tuple[str, str]] = {}  # of Authorization headers
-_names_of: dict[str, tuple[str, list[tuple[str, str]], frozenset[str]]] = {}
+SignedNames = tuple[str, list[tuple[str, str]], frozenset[str], frozenset[str]]
+_names_of: dict[str, SignedNames] = {}
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
+_COVERED_KEYS = frozenset(map(environ_key, _COVERED))
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
@@ -277,16 +279,17 @@ def _scope(
     return access_key, date, region, service
 
 
-def _signed_names(names: str) -> tuple[str, list[tuple[str, str]], frozenset[str]]:
+def _signed_names(names: str) -> SignedNames:
     """Of what a request says that it has signed: as it is signed; names and environ keys, sorted, "" for a key that may be another header's,
-    too; to look them up. Raises S3Error."""
+    too; to look them up; keys that need not be looked at. Raises S3Error."""
     known = _names_of.get(names)
     if known is None:
         if not names.isascii():
             raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
         signed = sorted({name.strip().lower() for name in names.split(";")})
         pairs = [(name, "" if "_" in name else environ_key(name)) for name in signed]
-        known = ";".join(signed), pairs, frozenset(signed)
+        covered = frozenset(key for _, key in pairs) | _COVERED_KEYS
+        known = ";".join(signed), pairs, frozenset(signed), covered
         if len(names) <= _LONGEST_START:
             if len(_names_of) >= _MOST_STARTS:
                 _names_of.clear()
@@ -306,9 +309,11 @@ def _credential(
     is_query: bool,
     token: str | None,
 ) -> Credential:
-    shown_names, signed, signed_headers = _signed_names(names)
+    shown_names, signed, signed_headers, covered = _signed_names(names)
     unsigned = [
-        name for name in canonical.amz_names(environ) if name not in signed_headers and name not in _COVERED
+        name
+        for name in canonical.amz_names(environ, covered)
+        if name not in signed_headers and name not in _COVERED
     ]
     if "host" not in signed_headers and "HTTP_HOST" in environ:
         unsigned.append("host")  # it may name the bucket, which nothing else that is signed does
