@@ -6,11 +6,12 @@ Values and names are WSGI strings on both sides. Never here: ACLs, checksums, an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from email.header import Header
 from typing import Any
 
 from swift.core import capabilities, object_lock
+from swift.core.remembered import remembered
 from swift.core.timestamp import http_date
 from swift.s3 import times
 from swift.s3.errors import S3Error
@@ -46,24 +47,17 @@ _DROPPED = frozenset((
 _DROPPED_PREFIXES = (
     "HTTP_X_AMZ_", "HTTP_X_OBJECT_", "HTTP_X_CONTAINER_", "HTTP_X_ACCOUNT_", "HTTP_X_REMOVE_", "HTTP_X_COPY_", "HTTP_X_SYMLINK_",
 )  # fmt: skip
-_MOST_VERDICTS, _LONGEST_KEY = 4096, 128
 
 
-class _Verdicts(dict[str, bool]):
-    """By environ keys; bounded, for they come from outside."""
-
-    def __init__(self, verdict: Callable[[str], bool]) -> None:
-        self._verdict = verdict
-
-    def __missing__(self, key: str) -> bool:
-        found = self._verdict(key)
-        if len(self) < _MOST_VERDICTS and len(key) < _LONGEST_KEY:
-            self[key] = found
-        return found
+@remembered(4096, 128)
+def _is_carried(key: str) -> bool:
+    return key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
 
 
-_is_carried = _Verdicts(lambda key: key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES))
-_is_amz = _Verdicts(lambda key: key.startswith("HTTP_X_AMZ_"))
+@remembered(4096, 128)
+def _is_amz(key: str) -> bool:
+    return key.startswith("HTTP_X_AMZ_")
+
 
 # What GET and HEAD hand on of a client's conditions; what PUT and POST store beside user metadata.
 READ_HEADERS = (
@@ -85,14 +79,12 @@ REDIRECT, REDIRECT_KEY = (
 
 def carried_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the client's environ without anything that means something to a native server: that must be put in again."""
-    is_carried = _is_carried
-    return {key: value for key, value in environ.items() if is_carried[key]}
+    return {key: value for key, value in environ.items() if _is_carried(key)}
 
 
 def amz_keys(environ: Mapping[str, Any]) -> list[str]:
     """The environ keys of x-amz-* headers."""
-    is_amz = _is_amz
-    return [key for key in environ if is_amz[key]]
+    return [key for key in environ if _is_amz(key)]
 
 
 def user_metadata(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -258,25 +250,18 @@ _OTHERS = {
 }
 
 
-class _Fates(dict[str, str | int | None]):
-    """What becomes of a native header, by its name as it comes: the name that it is shown under, what has to be done with it, or None.
-    Bounded, for names come from outside."""
-
-    def __missing__(self, name: str) -> str | int | None:
-        lower = name.lower()
-        fate: str | int | None = _SHOWN.get(lower)
-        if fate is None and lower.startswith(_NATIVE_META):
-            fate = _META + lower[len(_NATIVE_META) :].replace("=5f", "_")
-        elif fate is None and lower in _SILENT:
-            fate = name
-        elif fate is None:
-            fate = _IS_CORS if lower.startswith("access-control-") else _OTHERS.get(lower)
-        if len(self) < _MOST_VERDICTS and len(name) < _LONGEST_KEY:
-            self[name] = fate
+@remembered(4096, 128)
+def _fate_of(name: str) -> str | int | None:
+    """What becomes of a native header, by its name as it comes: the name that it is shown under, what has to be done with it, or None."""
+    lower = name.lower()
+    fate = _SHOWN.get(lower)
+    if fate is not None:
         return fate
-
-
-_fates = _Fates()
+    if lower.startswith(_NATIVE_META):
+        return _META + lower[len(_NATIVE_META) :].replace("=5f", "_")
+    if lower in _SILENT:
+        return name
+    return _IS_CORS if lower.startswith("access-control-") else _OTHERS.get(lower)
 
 
 def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
@@ -284,9 +269,8 @@ def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     shown: Headers = []
     etag = own_etag = old_etag = None
     is_large = False
-    fates = _fates
     for name, value in headers:
-        fate = fates[name]
+        fate = _fate_of(name)
         if fate is None:
             continue
         if isinstance(fate, str):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.core import clock
+from swift.core.remembered import Remembered
 from swift.s3.errors import S3Error
 from swift.s3.metadata import amz_keys
 from swift.wire.message import environ_key
@@ -25,8 +26,7 @@ _INNER_BLANKS = re.compile(r"\s\s|[\t\n\r\x0b\x0c]")
 _AMZ_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _CONTROL_ENDS = "".join(map(chr, range(0x21)))
 _LATEST = 253402300800  # the year 10000
-_MOST_MOMENTS, _LONGEST_DATE = 256, 40
-_moments: dict[str, Moment] = {}
+_moments: Remembered[str, Moment] = Remembered(256, 40)
 _NO_DATE = "AWS authentication requires a valid Date or x-amz-date header"
 
 
@@ -126,11 +126,7 @@ def signed_at(environ: Mapping[str, Any]) -> Moment:
             raise S3Error("AccessDenied", _NO_DATE, reason="invalid_date")
         if seconds >= _LATEST:
             raise S3Error("RequestTimeTooSkewed")
-        found = moment_of(seconds)
-        if len(_moments) >= _MOST_MOMENTS:
-            _moments.clear()
-        if len(text) <= _LONGEST_DATE:
-            _moments[text] = found
+        found = _moments.keep(text, moment_of(seconds))
     return found
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from swift.core import clock
+from swift.core.remembered import Remembered
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.signature import canonical
@@ -39,11 +40,10 @@ class SigningKey:
 
 
 _MOST_KEYS = 1024
-_keys: dict[tuple[str, str, str, str], SigningKey] = {}
-_MOST_STARTS, _LONGEST_START = 1024, 1024
-_starts: dict[str, tuple[str, str]] = {}  # of Authorization headers
+_keys: Remembered[tuple[str, str, str, str], SigningKey] = Remembered(_MOST_KEYS, 512)
+_starts: Remembered[str, tuple[str, str]] = Remembered(1024, 1024)  # of Authorization headers
 SignedNames = tuple[str, list[tuple[str, str]], frozenset[str], frozenset[str]]
-_names_of: dict[str, SignedNames] = {}
+_names_of: Remembered[str, SignedNames] = Remembered(1024, 1024)
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
@@ -59,10 +59,7 @@ def signing_key(secret: str, date: str, region: str, service: str) -> SigningKey
         key = ("AWS4" + secret).encode("utf-8", "surrogatepass")
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        found = SigningKey(key)
-        if len(_keys) >= _MOST_KEYS:
-            _keys.clear()
-        _keys[wanted] = found
+        found = _keys.keep(wanted, SigningKey(key))
     return found
 
 
@@ -235,10 +232,8 @@ def _parts(authorization: str) -> tuple[str, str, str]:
     if known is None:
         known = as_text(_part(authorization, "Credential=")), _part(authorization, "SignedHeaders=")
         is_whole = start.rstrip().endswith(",") and "Credential=" in start and "SignedHeaders=" in start
-        if is_whole and len(start) <= _LONGEST_START:
-            if len(_starts) >= _MOST_STARTS:
-                _starts.clear()
-            _starts[start] = known
+        if is_whole:
+            _starts.keep(start, known)
     return *known, as_text(rest.partition(",")[0].strip())
 
 
@@ -289,11 +284,7 @@ def _signed_names(names: str) -> SignedNames:
         signed = sorted({name.strip().lower() for name in names.split(";")})
         pairs = [(name, "" if "_" in name else environ_key(name)) for name in signed]
         covered = frozenset(key for _, key in pairs) | _COVERED_KEYS
-        known = ";".join(signed), pairs, frozenset(signed), covered
-        if len(names) <= _LONGEST_START:
-            if len(_names_of) >= _MOST_STARTS:
-                _names_of.clear()
-            _names_of[names] = known
+        known = _names_of.keep(names, (";".join(signed), pairs, frozenset(signed), covered))
     return known
 
 
