@@ -1,6 +1,6 @@
 """One name, one bucket in the whole cluster (`bucket_namespace = global`): whose it is, who reaches it by its name alone, and what was there before.
 
-Its cluster also trusts a provider of identities (AssumeRoleWithWebIdentity).
+Its cluster also trusts a provider of identities (AssumeRoleWithWebIdentity), and has a storage class that stands for a policy.
 """
 
 import http.client
@@ -21,10 +21,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from swift.cli import saio
 from test import certificate
-from test.cluster import Cluster
+from test.cluster import Cluster, wait_for_port
 from test.functional.conftest import assert_logs_are_clean
 from test.functional.test_s3_policies import DENIED, client_of, put, refused, statement
+from test.ports import free_port
 from test.s3_clients import s3_client
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -91,7 +93,7 @@ def running(tmp_path_factory, provider):
     identities = cluster.layout.etc / "identities.json"
     identities.write_text(provider.conf())
     more = "bucket_namespace = global\nstorage_domain = s3.localhost\n"
-    more += f"web_identity_providers = {identities}\n"
+    more += f"web_identity_providers = {identities}\nstorage_class_GLACIER_IR = silver\n"
     text = conf.read_text().replace("website.localhost=AUTH_test", "website.localhost")
     conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", rf"\1{more}", text))
     with cluster:
@@ -102,6 +104,21 @@ def running(tmp_path_factory, provider):
 @pytest.fixture(scope="module")
 def where(running):
     return running.layout.ip, running.layout.port
+
+
+@pytest.fixture(scope="module")
+def other_proxy(running):
+    """The address of a second proxy."""
+    conf = running.layout.etc / "proxy-server-2.conf"
+    port = free_port()
+    text, count = re.subn(
+        r"(?m)^bind_port = .*$", f"bind_port = {port}", running.layout.proxy_conf.read_text()
+    )
+    assert count == 1
+    conf.write_text(text)
+    saio._spawn(running.layout, "proxy2", [conf])
+    wait_for_port(running.layout.ip, port)
+    return running.layout.ip, port
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +205,9 @@ def test_signed_addresses_lead_to_the_bucket(owner, stranger, where, name):
         assert anybody(where, f"/{path}", f"{where[0]}:{where[1]}") == (200, b"k")
 
 
-def test_of_all_who_create_it_at_once_one_has_it(where, running, name):
+def test_of_all_who_create_it_at_once_one_has_it(where, other_proxy, running, name):
     users = [("test:tester", "testing"), ("test2:tester2", "testing2"), ("admin:admin", "admin")]
-    clients = [s3_client(where, *user) for user in users * 2]
+    clients = [s3_client(proxy, *user) for proxy in (where, other_proxy) for user in users]
 
     def create(client):
         try:
@@ -206,6 +223,12 @@ def test_of_all_who_create_it_at_once_one_has_it(where, running, name):
     assert all(result in known for result in results), results
     has = [name in [row["Name"] for row in client.list_buckets()["Buckets"]] for client in clients[:3]]
     assert has.count(True) == 1
+    # What one proxy gives back, another one may give away.
+    winner = clients[results.index("made")]
+    winner.delete_bucket(Bucket=name)
+    loser = next(client for client, has_it in zip(clients[3:], has, strict=True) if not has_it)
+    loser.create_bucket(Bucket=name)
+    assert refused(winner.create_bucket, Bucket=name) == ("BucketAlreadyExists", 409)
 
 
 def command(running, *args):
@@ -221,10 +244,15 @@ def test_what_was_there_before_is_registered_and_what_collides_is_told(running, 
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 404
     found = command(running, "register", "AUTH_test", "--dry-run")
     assert found.returncode == 1 and f"{name}-mine  AUTH_test\n" in found.stdout, found.stderr
-    found = command(running, "register", "AUTH_test")
-    assert found.returncode == 1, found.stderr
-    assert f"{name}-mine  AUTH_test\n" in found.stdout and "No.Bucket_" not in found.stdout
-    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in found.stdout
+    # Each node knows of the accounts that it has databases of; of any two nodes one has this one's.
+    nodes = [
+        command(running, "register", "--devices", str(running.layout.disks / str(node))) for node in (1, 2)
+    ]
+    told = "".join(found.stdout for found in nodes)
+    assert not any(found.stderr for found in nodes), nodes
+    assert any(found.returncode == 1 for found in nodes)
+    assert told.count(f"{name}-mine  AUTH_test\n") == 1 and "No.Bucket_" not in told
+    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in told
     assert refused(stranger.create_bucket, Bucket=f"{name}-mine") == ("BucketAlreadyExists", 409)
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 403
     owner.head_bucket(Bucket=f"{name}-both")  # one's own container comes first
@@ -293,3 +321,38 @@ def test_a_provider_of_identities_vouches_for_a_user(where, provider, owner, nam
         (provider.token(sub="person:7"), "AccessDenied"),
     ):
         assert refused(sts.assume_role_with_web_identity, WebIdentityToken=token, **role)[0] == code
+
+
+def test_a_class_is_that_of_the_policy_of_a_bucket(owner, running, name):
+    cold = f"{name}-cold"
+    owner.create_bucket(Bucket=name)
+    location = {"LocationConstraint": "us-east-1:GLACIER_IR"}
+    owner.create_bucket(Bucket=cold, CreateBucketConfiguration=location)
+    assert running.request("HEAD", f"/{cold}").headers["x-storage-policy"] == "silver"
+    there = {"StorageClass": "GLACIER_IR"}
+    assert refused(owner.put_object, Bucket=name, Key="k", Body=b"", **there) == ("InvalidStorageClass", 400)
+    assert refused(owner.create_multipart_upload, Bucket=name, Key="k", **there)[0] == "InvalidStorageClass"
+    owner.put_object(Bucket=name, Key="k", Body=b"k")
+    assert "StorageClass" not in owner.head_object(Bucket=name, Key="k")
+    owner.put_object(Bucket=cold, Key="put", Body=b"k", **there)
+    owner.put_object(Bucket=cold, Key="plain", Body=b"k")
+    owner.copy_object(Bucket=cold, Key="copy", CopySource=f"{name}/k", **there)
+    upload = {"Bucket": cold, "Key": "parts"}
+    upload["UploadId"] = owner.create_multipart_upload(**upload, **there)["UploadId"]
+    assert owner.list_multipart_uploads(Bucket=cold)["Uploads"][0]["StorageClass"] == "GLACIER_IR"
+    part = owner.upload_part(**upload, PartNumber=1, Body=b"k")
+    assert owner.list_parts(**upload)["StorageClass"] == "GLACIER_IR"
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    owner.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    for key in ("put", "plain", "copy", "parts"):
+        assert owner.get_object(Bucket=cold, Key=key)["StorageClass"] == "GLACIER_IR", key
+        assert owner.head_object(Bucket=cold, Key=key)["StorageClass"] == "GLACIER_IR"
+    assert {row["StorageClass"] for row in owner.list_objects_v2(Bucket=cold)["Contents"]} == {"GLACIER_IR"}
+    assert owner.list_objects_v2(Bucket=name)["Contents"][0]["StorageClass"] == "STANDARD"
+    assert {row["StorageClass"] for row in owner.list_object_versions(Bucket=cold)["Versions"]} == {
+        "GLACIER_IR"
+    }
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 1, **there}]}
+    rules = {"Rules": [rule]}
+    refusal = refused(owner.put_bucket_lifecycle_configuration, Bucket=name, LifecycleConfiguration=rules)
+    assert refusal == ("InvalidStorageClass", 400)
