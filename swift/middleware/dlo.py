@@ -28,7 +28,7 @@ from swift.middleware.segments.answer import (
 )
 from swift.middleware.segments.body import SegmentedBody
 from swift.middleware.segments.pace import Pace
-from swift.middleware.segments.source import Piece, SegmentError, SegmentSource, Span
+from swift.middleware.segments.source import MANIFEST, Piece, SegmentError, SegmentSource, Span
 from swift.telemetry.log import get_logger
 from swift.wire.call import StartResponse
 from swift.wire.errors import ResponseBroken
@@ -147,7 +147,7 @@ class DloFilter:
 
 
 def _wants_manifest(query: str) -> bool:
-    return Request({"QUERY_STRING": query}).params.get("multipart-manifest") == "get"
+    return query == MANIFEST or Request({"QUERY_STRING": query}).params.get("multipart-manifest") == "get"
 
 
 def is_well_formed(value: str) -> bool:

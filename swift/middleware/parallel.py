@@ -16,6 +16,7 @@ Result = TypeVar("Result")
 
 MOST = 32
 _TURN = 1000  # things that are looked at without a pause
+_NO_MORE = object()
 
 
 def in_turns(things: Iterable[Job], turn: int = _TURN) -> Iterator[Job]:
@@ -39,34 +40,44 @@ def in_parallel(
     raises is raised here. Whoever stops asking lets those that run come to their end, and begins no others.
     """
     waiting = iter(jobs)
+    orders: LightQueue = LightQueue()
     finished: LightQueue = LightQueue()
     request = transaction()
-    running, limit, more = 0, max(min(first, most), 1), True
-    while True:
-        while more and running < limit:
-            try:
-                job = next(waiting)
-            except StopIteration:
-                more = False
-                break
-            running += 1
-            spawn_n(_run, work, job, finished, request)
-        if not running:
-            return
-        job, result, error = finished.get()
-        running -= 1
-        if error is not None:
-            raise error
-        limit = min(limit + 1, max(most, 1)) if went_well(result) else max(limit // 2, 1)
-        yield job, result
-
-
-def _run(work: Callable[[Job], Result], job: Job, finished: LightQueue, request: Transaction) -> None:
-    set_transaction(*request)
+    running, workers, limit, more = 0, 0, max(min(first, most), 1), True
     try:
-        finished.put((job, work(job), None))
-    except (Exception, Timeout) as error:
-        finished.put((job, None, error))
+        while True:
+            while more and running < limit:
+                try:
+                    job = next(waiting)
+                except StopIteration:
+                    more = False
+                    break
+                running += 1
+                if running > workers:
+                    workers += 1
+                    spawn_n(_run, work, orders, finished, request)
+                orders.put(job)
+            if not running:
+                return
+            job, result, error = finished.get()
+            running -= 1
+            if error is not None:
+                raise error
+            limit = min(limit + 1, max(most, 1)) if went_well(result) else max(limit // 2, 1)
+            yield job, result
+    finally:
+        for _ in range(workers):
+            orders.put(_NO_MORE)
+
+
+def _run(work: Callable[[Any], Any], orders: LightQueue, finished: LightQueue, request: Transaction) -> None:
+    """One job after the other: a green thread for each would cost as much as a small job itself."""
+    set_transaction(*request)
+    while (job := orders.get()) is not _NO_MORE:
+        try:
+            finished.put((job, work(job), None))
+        except (Exception, Timeout) as error:
+            finished.put((job, None, error))
 
 
 class Meanwhile:

@@ -35,6 +35,7 @@ from swift.wire.message import default_body
 from swift.wire.multipart import byteranges_length, part_head
 from swift.wire.ranges import RangeSpec, parse_range, ranges_for_length
 
+_TRIES = 3  # to find an object that is overwritten again and again while its nodes are asked
 _ETAG_IS_AT = "HTTP_X_BACKEND_ETAG_IS_AT"
 _EC_ETAG, _EC_LENGTH, _EC_SUMS = EC_ETAG.lower(), EC_LENGTH.lower(), SEGMENT_SUMS.lower()
 _EC = EC_PREFIX.lower()
@@ -110,17 +111,20 @@ class ErasureReads(Kind):
             method = "HEAD"  # where the parts are is known when the length is
         environ = exchange.environ
         newest = "HTTP_X_NEWEST" in environ and truthy(environ["HTTP_X_NEWEST"])
-        search = FragmentSearch(
-            self.services,
-            policy,
-            place,
-            environ,
-            method,
-            {**extra, "Range": asked},
-            newest,
-            exchange.use_replication,
-        )
-        bucket = search.find()
+        for _ in range(_TRIES):
+            search = FragmentSearch(
+                self.services,
+                policy,
+                place,
+                environ,
+                method,
+                {**extra, "Range": asked},
+                newest,
+                exchange.use_replication,
+            )
+            bucket = search.find()
+            if bucket is not None or not search.was_overtaken:
+                break
         if bucket is None:
             return _of_the_object(search.answers)
         found = _Object(self.services, policy, search, bucket, specs, method == "HEAD")

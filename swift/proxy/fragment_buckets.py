@@ -164,26 +164,42 @@ class Buckets:
         return max(live, key=lambda bucket: bucket.rank) if live else None
 
     @property
+    def acknowledged(self) -> int:
+        """How many PUTs are known to have been acknowledged."""
+        return sum(bucket.is_durable for bucket in self._buckets.values())
+
+    @property
     def shortfall(self) -> int:
         """How many more good answers are wanted."""
         best = self.best
         return self.needs.data if best is None else best.shortfall
 
     def outcome(self, suppressed: int) -> list[Answer]:
-        """The answers that count when nothing can be read. `suppressed`: so many 404 without a time say nothing."""
-        best = self.best
+        """The answers that count when nothing can be read. `suppressed`: so many 404 without a time say nothing.
+
+        What is known to have been acknowledged is there, even if nobody is left who has some of it: only a later deletion says otherwise.
+        """
+        newest_missing = self._newest_missing
+        acknowledged = [one.timestamp for one in self._buckets.values() if one.is_durable]
+        newest = max((time for time in acknowledged if time >= newest_missing), default=None)
         kept = []
         for answer, when in self._refusals:
-            # what is known to have been acknowledged is there, and only a later deletion says otherwise
-            if best is not None and best.is_durable and when <= best.timestamp:
+            if newest is not None and when <= newest:
                 continue
             if answer.status == 404 and not when and suppressed > 0:
                 suppressed -= 1
                 continue
             kept.append(answer)
-        if not kept and best is not None and not best.is_durable and best.sources:
+        if not kept and newest is None and self._is_enough_to_deny():
             kept.append(Answer(404, "Not Found"))
         return kept
+
+    def _is_enough_to_deny(self) -> bool:
+        """Returns True if so many nodes hold what was never acknowledged, and nothing else, that no quorum can have had something else."""
+        needs = self.needs
+        quorum = (needs.data + 1) * (needs.replicas // needs.total)
+        holders = {source.node["id"] for source in self.sources()}
+        return len(holders) > needs.replicas - quorum
 
     def preferences(self) -> str:
         """The value of X-Backend-Fragment-Preferences: what is looked for, best first, and which of it is here."""

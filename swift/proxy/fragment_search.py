@@ -146,7 +146,13 @@ class FragmentSearch:
             let_go(source.response)
         return best
 
+    @property
+    def was_overtaken(self) -> bool:
+        """Nothing speaks for all, and more than one PUT was acknowledged: the nodes may have been asked before and after one."""
+        return best_answer(self.answers) is None and self.buckets.acknowledged > 1
+
     def _outcome(self) -> list[Answer]:
+        self.buckets.consult()  # whoever was asked last may not have been reached, so nobody has looked
         most = len(self._place.primaries) - 1
         return self.buckets.outcome(min(self._options.rebalance_missing_suppression_count, most))
 

@@ -17,6 +17,10 @@ _TOKENS = (
     "HTTP_X_AUTH_USER",
     "HTTP_X_STORAGE_USER",
 )
+# Paths that other filters or the proxy itself answer.
+_OF_OTHERS = frozenset((
+    "auth", "console", "crossdomain.xml", "endpoints", "favicon.ico", "healthcheck", "info", "metrics", "recon", "robots.txt", "v1", "v1.0",
+))  # fmt: skip
 _SIGNED_OTHERWISE = ("temp_url_sig=", "signature=")
 
 
@@ -30,4 +34,8 @@ def is_s3(environ: Mapping[str, Any], options: Options) -> bool:
     first = environ["PATH_INFO"].split("/", 2)[1] if environ["PATH_INFO"].startswith("/") else ""
     if names.host_bucket(environ, options) is not None:
         return first not in ("v1", "v1.0", "auth")
-    return ":" in first or ":" in unquote(first)
+    if ":" in first or ":" in unquote(first):
+        return True
+    if not options.has_global_buckets or first in _OF_OTHERS:
+        return False
+    return names.is_bucket_name(first, options.dns_compliant_bucket_names)

@@ -6,6 +6,7 @@ from swift.core.config import truthy
 from swift.s3 import access, bucket_documents, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
+from swift.s3.bucket_names import resolving
 from swift.s3.errors import S3Error
 from swift.s3.multipart import handlers as multipart
 from swift.s3.object_lock import handlers as lock
@@ -50,13 +51,18 @@ def create(request: S3Request) -> Answer:
         policy = named or policy
     if policy:
         headers["HTTP_X_STORAGE_POLICY"] = policy
+    claim = resolving.Claim(request) if request.options.has_global_buckets else None
     answer = request.ask("PUT", bucket, headers=headers)
     if answer.status == 202:
         answer.close()
         raise S3Error(_taken(request), BucketName=bucket)
     if answer.status != 201:
+        if claim is not None and answer.status < 500:
+            claim.give_up()
         raise request.error_of(answer, bucket)
     answer.drain()
+    if claim is not None:
+        claim.hold()
     if stored is not None:
         own.store_for_bucket(request, stored)
     if tags:
@@ -102,10 +108,13 @@ def delete(request: S3Request) -> Answer:
         if answer.get("x-container-object-count") not in ("0", None):
             raise S3Error("BucketNotEmpty", BucketName=bucket)
         _refuse_versions(request, bucket)
+    removal = resolving.Removal(request) if request.options.has_global_buckets else None
     answer = request.ask("DELETE", bucket)
     if answer.status != 204:
         raise request.error_of(answer, bucket)
     answer.close()
+    if removal is not None:
+        removal.done()
     request.forget_infos()
     try:
         if has_uploads:

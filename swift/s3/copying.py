@@ -26,6 +26,7 @@ from swift.s3 import (
     write_conditions,
 )
 from swift.s3.answers import Answer
+from swift.s3.bucket_names import resolving
 from swift.s3.checksums import ALGORITHMS, SYSMETA_KEY, Algorithm
 from swift.s3.conditions import COPY_CONDITIONS, with_native_values
 from swift.s3.errors import S3Error
@@ -118,6 +119,10 @@ def source_of(request: S3Request) -> Source:
         bucket == request.bucket or names.is_bucket_name(bucket, request.options.dns_compliant_bucket_names)
     ):
         raise S3Error("InvalidBucketName", BucketName=bucket)
+    if account is None and request.options.has_global_buckets and bucket != request.bucket:
+        own = request.identity.account
+        found = resolving.account_of(request, bucket, own) or own or None
+        account = None if found == request.account else found
     bucket_owner.check(request, bucket_owner.EXPECTED_OF_SOURCE, account)
     return Source(bucket, key, version, account)
 

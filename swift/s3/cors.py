@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from swift.s3 import bucket_documents
 from swift.s3.answers import Answer, Headers, empty, xml_answer
+from swift.s3.bucket_names import resolving
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.request import S3Request
@@ -258,16 +259,18 @@ def answer_preflight(
     """The answer to a preflight (`is_preflight`), None if it is none for S3 here. Raises S3Error."""
     by_cluster = cluster_preflight(environ, options)
     access_key = query_access_key(environ)
-    if access_key is None:
+    if access_key is None and not options.has_global_buckets:
         return by_cluster
     try:
-        credential = cast(Credential, _Anybody(access_key))
+        credential = None if access_key is None else cast(Credential, _Anybody(access_key))
         request = S3Request(environ, app, options, logger, credential, host_bucket)
+        if options.has_global_buckets:
+            resolving.resolve(request)
         request.authenticate()
         found = bucket_documents.load(request, "Cors") if request.bucket is not None else None
     except S3Error:
         return by_cluster
-    if found is None and by_cluster is not None:
+    if found is None and (access_key is None or by_cluster is not None):
         return by_cluster
     return preflight(request)
 

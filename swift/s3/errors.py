@@ -118,6 +118,10 @@ CODES: dict[str, tuple[int, str]] = {
         "Object Lock configuration does not exist for this bucket",
     ),
     "OwnershipControlsNotFoundError": (404, "The bucket ownership controls were not found"),
+    "OperationAborted": (
+        409,
+        "A conflicting conditional operation is currently in progress against this resource. Please try again.",
+    ),
     "PreconditionFailed": (412, "At least one of the preconditions you specified did not hold."),
     "ReplicationConfigurationNotFoundError": (404, "The replication configuration was not found"),
     "RequestTimeTooSkewed": (

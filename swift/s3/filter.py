@@ -28,6 +28,7 @@ from swift.s3 import (
 )
 from swift.s3.access_logging import watching
 from swift.s3.answers import Answer
+from swift.s3.bucket_names import resolving
 from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
 from swift.s3.options import Options, parse_options
@@ -179,6 +180,8 @@ class S3Api:
             made.update(REQUEST_METHOD=method, QUERY_STRING="")
             request = self._request(made, None, site.bucket)
             request.account = site.account or request.account
+            if self.options.has_global_buckets and request.account is None:
+                request.account = resolving.account_of(request, site.bucket, "")
             if key is not None:
                 request.key = key
             return request
@@ -249,6 +252,8 @@ def _is_early(environ: dict[str, Any]) -> bool:
 def _done(request: S3Request, operation: operations.Operation) -> Answer:
     """Raises S3Error."""
     if request.bucket is not None:
+        if request.options.has_global_buckets and operation.name != "CreateBucket":
+            resolving.resolve(request)
         bucket_owner.check(request)
     try:
         access.decide(request, operation)
@@ -278,7 +283,13 @@ def filter_factory(global_conf: dict[str, Any], **local_conf: Any) -> Callable[[
         register_sensitive_header(name)
         register_sensitive_parameter(name)
         register_sensitive_parameter("-".join(map(str.capitalize, name.split("-"))))
-    for name in ("Signature", "X-Amz-Signature", "X-Amz-Security-Token", "x-amz-security-token"):
+    for name in (
+        "WebIdentityToken",
+        "Signature",
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+        "x-amz-security-token",
+    ):
         register_sensitive_parameter(name)
     capabilities.register(
         "s3api",

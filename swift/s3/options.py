@@ -12,7 +12,9 @@ from swift.core.config import csv_list, positive_float, positive_int, reseller_o
 from swift.core.constraints import limits
 from swift.core.errors import ConfigError
 from swift.s3.notifications.names import TARGET
+from swift.s3.sts import web_identity
 from swift.s3.sts.keys import Key, parse_keys
+from swift.s3.sts.web_identity import WebIdentities
 
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
@@ -61,6 +63,7 @@ class Options:
     storage_classes: frozenset[str] = frozenset(("STANDARD",))
     website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
+    web_identities: WebIdentities | None = None
     default_checksum: str = ""  # an algorithm's name, "" for none
     allow_anonymous: bool = False
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
@@ -68,6 +71,7 @@ class Options:
     notification_targets: tuple[str, ...] = ()
     access_log_interval: float = 300.0
     reseller_prefixes: tuple[str, ...] = ("AUTH_",)
+    has_global_buckets: bool = False  # a bucket's name is one account's in the whole cluster
 
 
 def parse_options(conf: Mapping[str, Any]) -> Options:
@@ -108,6 +112,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
+            web_identities=_web_identities(conf),
             allow_insecure_ssec=truthy(conf.get("allow_insecure_ssec", "false")),
             allow_anonymous=truthy(conf.get("allow_anonymous", "false")),
             trusted_proxies=_networks(conf.get("trusted_proxies", "")),
@@ -116,6 +121,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             notification_targets=targets,
             access_log_interval=positive_float(conf.get("access_log_interval", "300")),
             reseller_prefixes=tuple(reseller_options(conf, {})[0]),
+            has_global_buckets=_is_global(conf.get("bucket_namespace", "account")),
         )
     except ValueError as error:
         raise ConfigError(f"[filter:s3api]: {error}") from None
@@ -128,6 +134,22 @@ def _storage_classes(text: str) -> frozenset[str]:
     if wrong:
         raise ValueError(f"storage_classes: {wrong[0]!r} is no name of one")
     return names
+
+
+def _web_identities(conf: Mapping[str, Any]) -> WebIdentities | None:
+    """Raises ConfigError, ValueError."""
+    found = web_identity.load(str(conf.get("web_identity_providers", "")).strip())
+    if found is not None and not csv_list(conf.get("sts_key", "")):
+        raise ValueError("web_identity_providers needs sts_key")
+    return found
+
+
+def _is_global(text: str) -> bool:
+    """Raises ValueError."""
+    name = text.strip().lower()
+    if name not in ("account", "global"):
+        raise ValueError(f"bucket_namespace must be account or global, not {text!r}")
+    return name == "global"
 
 
 def _site_domains(values: list[str]) -> tuple[SiteDomain, ...]:

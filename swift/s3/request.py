@@ -340,6 +340,11 @@ class S3Request:
         if not self.is_known:
             raise self.refused()
 
+    def lead_to(self, account: str) -> None:
+        """The bucket is in this account: its name alone has said so."""
+        self.account = account
+        self.is_at_home = False
+
     def native_rights(self) -> Native:
         """What the auth filter lets who asks. Raises S3Error if the signature is not right."""
         self.authenticate()

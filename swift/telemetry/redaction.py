@@ -39,8 +39,12 @@ def cut_parameters(text: str, reveal: int) -> str:
 
     A name may be written in any way that a reader of queries would take for it.
     """
-    if not _parameters or "=" not in text:
-        return text
+    if "%" not in text:
+        for name in _parameters:
+            if name in text:
+                break
+        else:
+            return text
 
     def cut(match: re.Match[str]) -> str:
         name, value = match.groups()

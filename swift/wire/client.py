@@ -19,6 +19,8 @@ MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
 MAX_FORMS = 256
 READ_SIZE = 64 * 1024
+# Read at a time while a head is waited for, with the small body behind it. What comes of a large body would be copied where it could be spliced.
+HEAD_SIZE = 16 * 1024
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?(?:\r\n|\Z)")
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
@@ -185,7 +187,7 @@ class BackendConnection:
                         break
                     if len(buffer) > MAX_HEAD:
                         raise self._broken("response head too large")
-                data = stream.recv(READ_SIZE)
+                data = stream.recv(HEAD_SIZE)
                 if not data:
                     if not buffer and self.reused:
                         raise StaleConnection("closed while idle")

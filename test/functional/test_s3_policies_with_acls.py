@@ -1,6 +1,7 @@
 """Policies where S3's own ACLs count (`s3_acl` on), ownership of what others write, and buckets that are open to everybody by an ACL."""
 
 import re
+import time
 
 import pytest
 
@@ -17,7 +18,7 @@ def running(tmp_path_factory):
     cluster.write()
     conf = cluster.layout.proxy_conf
     text = conf.read_text()
-    conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", r"\1s3_acl = true\n", text))
+    conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", r"\1s3_acl = true\naccess_log_interval = 1\n", text))
     with cluster:
         yield cluster
         assert_logs_are_clean(cluster)
@@ -110,3 +111,44 @@ def test_whose_objects_are(owner, other, bucket):
     other.put_object(Bucket=bucket, Key="owners", Body=b"3")
     owner.delete_bucket_ownership_controls(Bucket=bucket)
     assert owner.get_object(Bucket=bucket, Key="owners")["Body"].read() == b"3"
+
+
+def test_grants_on_log_objects(owner, other, where, name):
+    target = f"{name}-logs"
+    owner.create_bucket(Bucket=name)
+    owner.create_bucket(Bucket=target)
+    logs = 'uri="http://acs.amazonaws.com/groups/s3/LogDelivery"'
+    mine = 'id="test:tester"'
+    owner.put_bucket_acl(Bucket=target, GrantWrite=logs, GrantReadACP=logs, GrantFullControl=mine)
+    grant = {"Grantee": {"Type": "CanonicalUser", "ID": "test:tester3"}, "Permission": "READ"}
+    status = {"LoggingEnabled": {"TargetBucket": target, "TargetPrefix": "", "TargetGrants": [grant]}}
+    owner.put_bucket_logging(Bucket=name, BucketLoggingStatus=status)
+    found = owner.get_bucket_logging(Bucket=name)["LoggingEnabled"]["TargetGrants"]
+    assert [(one["Grantee"]["ID"], one["Permission"]) for one in found] == [("test:tester3", "READ")]
+    owner.put_object(Bucket=name, Key="k", Body=b"")
+    end = time.monotonic() + 120
+    while not (keys := owner.list_objects_v2(Bucket=target).get("Contents")) and time.monotonic() < end:
+        time.sleep(0.2)
+    key = keys[0]["Key"]
+    assert b"REST.PUT" in other.get_object(Bucket=target, Key=key)["Body"].read()
+    assert refused(other.get_object_acl, Bucket=target, Key=key) == DENIED
+    assert refused(other.list_objects_v2, Bucket=target) == DENIED
+    assert anybody(where, "GET", f"/test:{target}/{key}")[0] == 403
+    blocked = f"{name}-blocked"
+    owner.create_bucket(Bucket=blocked)
+    owner.put_bucket_acl(Bucket=blocked, GrantWrite=logs, GrantReadACP=logs, GrantFullControl=mine)
+    owner.put_public_access_block(Bucket=blocked, PublicAccessBlockConfiguration={"BlockPublicAcls": True})
+    uri = "http://acs.amazonaws.com/groups/global/AllUsers"
+    enabled = status["LoggingEnabled"]
+    enabled["TargetBucket"] = blocked
+    enabled["TargetGrants"] = [{"Grantee": {"Type": "Group", "URI": uri}, "Permission": "READ"}]
+    assert refused(owner.put_bucket_logging, Bucket=name, BucketLoggingStatus=status) == DENIED
+    enforced = f"{name}-enforced"
+    owner.create_bucket(Bucket=enforced)
+    rules = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+    owner.put_bucket_ownership_controls(Bucket=enforced, OwnershipControls=rules)
+    enabled.update(TargetBucket=enforced, TargetGrants=[grant])
+    refusal = refused(owner.put_bucket_logging, Bucket=name, BucketLoggingStatus=status)
+    assert refusal == ("AccessControlListNotSupported", 400)
+    del enabled["TargetGrants"]
+    owner.put_bucket_logging(Bucket=name, BucketLoggingStatus=status)

@@ -143,6 +143,30 @@ def test_an_older_object_is_read_while_the_new_one_is_not_acknowledged(cluster, 
         assert cluster.request("GET", path, headers=headers).body == b"old" * 1000
 
 
+def test_an_older_object_is_there_beneath_a_put_that_failed_while_nodes_are_away(cluster, container):
+    """Nodes die in the middle of a PUT: those that are left hold some of it, and what was acknowledged before."""
+    path = f"{container}/o"
+    put(cluster, path, b"old" * 1000)
+    old = {file: (file.read_bytes(), dict(attributes(file))) for file in fragments(cluster, path)}
+    put(cluster, path, b"new" * 1000)
+    for file in fragments(cluster, path):
+        file.rename(str(file).replace("#d.data", ".data"))
+    for file, (data, found) in old.items():
+        file.write_bytes(data)
+        for name, value in found.items():
+            os.setxattr(file, name, value)
+    for away in NODES:
+        cluster.kill(f"node{away}")
+        for headers in ({}, {"X-Newest": "true"}):
+            answers = [cluster.request("GET", path, headers=headers) for _ in range(3)]
+            assert {(answer.status, answer.body) for answer in answers} == {(200, b"old" * 1000)}, away
+        also = NODES[away % len(NODES)]
+        cluster.kill(f"node{also}")  # too little is left, but it is not gone
+        assert {cluster.request("GET", path).status for _ in range(3)} <= {200, 503}, (away, also)
+        cluster.revive(f"node{away}")
+        cluster.revive(f"node{also}")
+
+
 def attributes(file):
     return [(name, os.getxattr(file, name)) for name in os.listxattr(file)]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import Event, Timeout, sleep, spawn_after, spawn_n
+from swift.core.concurrency import Event, LightQueue, Timeout, sleep, spawn_after, spawn_n
 from swift.middleware.segments.pace import Pace
 from swift.middleware.segments.source import Piece, Segment, SegmentError, SegmentSource, Span
 from swift.telemetry.log import Transaction, set_transaction, transaction
@@ -37,12 +37,12 @@ class _Ahead:
         self.is_ready = Event()
         self.is_wanted = True
         self._source = source
-        spawn_n(self._run, transaction())
 
-    def _run(self, request: Transaction) -> None:
-        set_transaction(*request)
+    def ask(self) -> None:
+        """Waits for the answer's head, unless nobody wants it any more."""
         try:
-            self.segment = self._source.open(self.span)
+            if self.is_wanted:
+                self.segment = self._source.open(self.span)
         except (Exception, Timeout) as error:
             self.error = error
         self.since = clock.monotonic()
@@ -77,6 +77,42 @@ class _Ahead:
             segment.close()
 
 
+class _Askers:
+    """The green threads that ask: as many as ask at a time, kept until `stop`, as making one for each segment costs more than waking it."""
+
+    __slots__ = ("_idle", "_is_stopped", "_orders")
+
+    def __init__(self) -> None:
+        self._orders: LightQueue = LightQueue()
+        self._idle = 0
+        self._is_stopped = False
+
+    def ask(self, ahead: _Ahead) -> None:
+        """Have it asked for, beside all others."""
+        if self._idle:
+            self._idle -= 1
+            self._orders.put(ahead)
+        else:
+            spawn_n(self._run, ahead, transaction())
+
+    def _run(self, ahead: _Ahead | None, request: Transaction) -> None:
+        set_transaction(*request)
+        while ahead is not None:
+            ahead.ask()
+            if self._is_stopped:
+                break
+            self._idle += 1
+            ahead = None  # what was asked for is not kept alive by who waits for the next
+            ahead = self._orders.get()
+
+    def stop(self) -> None:
+        """They end once they have nothing to do."""
+        self._is_stopped = True
+        for _ in range(self._idle):
+            self._orders.put(None)
+        self._idle = 0
+
+
 class SegmentedBody:
     """The bytes of `pieces`, in order. `length`: of all of them, None if nobody knows; `longest`: seconds that all may take together.
 
@@ -97,6 +133,7 @@ class SegmentedBody:
         self._pieces = pieces
         self._source = source
         self._pace = pace
+        self._askers = _Askers()
         self._until = clock.monotonic() + longest
         self._queue: deque[bytes | Span | _Ahead | Exception] = deque()
         self._current: Segment | None = None
@@ -170,7 +207,7 @@ class SegmentedBody:
             self._ask_ahead()
             if not self._queue:
                 return
-            part = self._queue.popleft()
+            part = self._queue[0]  # where `close` finds it, if it is not given out
             if isinstance(part, Exception):
                 raise part
             if left is not None:
@@ -180,6 +217,7 @@ class SegmentedBody:
             began = clock.monotonic()
             if began > self._until:
                 raise SegmentError(f"{self._source.manifest} takes longer than max_get_time")
+            self._queue.popleft()
             if isinstance(part, bytes):
                 self._bytes -= len(part)
                 yield part
@@ -221,7 +259,9 @@ class SegmentedBody:
         if delay:
             sleep(delay)
         self._pace.passed(span.is_small)
-        return _Ahead(self._source, span)
+        ahead = _Ahead(self._source, span)
+        self._askers.ask(ahead)
+        return ahead
 
     def _ask_ahead(self) -> None:
         """Ask for what comes next, as far as that is worth it; at least one piece is in the queue afterwards if there is one.
@@ -280,6 +320,7 @@ class SegmentedBody:
         for piece in queue:
             if isinstance(piece, _Ahead):
                 piece.drop()
+        self._askers.stop()
         current, self._current = self._current, None
         if current is not None:
             current.close()

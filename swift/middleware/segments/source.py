@@ -19,6 +19,7 @@ from swift.wire.subrequest import make_environ
 
 # Of the client's headers, beside what every subrequest takes along.
 CARRIED = ("HTTP_X_AUTH_TOKEN", "HTTP_X_STORAGE_TOKEN", "HTTP_X_SERVICE_TOKEN", "HTTP_X_OPEN_EXPIRED", KEY)
+MANIFEST = "multipart-manifest=get"  # the query with which an object is given as it is
 _OPENED = OPENED.lower()
 _SHOWN = 60  # bytes of an answer that the log shows
 
@@ -129,7 +130,7 @@ class SegmentSource:
         self._template = make_environ(
             environ,
             "GET",
-            query="multipart-manifest=get",
+            query=MANIFEST,
             agent=f"%(orig)s {code} MultipartGET",
             source=code,
         )
@@ -138,7 +139,7 @@ class SegmentSource:
             if key in environ:
                 self._template[key] = environ[key]
 
-    def environ(self, path: str, query: str = "multipart-manifest=get") -> dict[str, Any]:
+    def environ(self, path: str, query: str = MANIFEST) -> dict[str, Any]:
         """The environ of a GET with the client's rights; `path`: WSGI string."""
         made = dict(self._template)
         made["PATH_INFO"] = path

@@ -17,6 +17,7 @@ from swift.middleware.info import get_container_info
 from swift.middleware.listing_hash import LARGEST
 from swift.middleware.parallel import in_parallel
 from swift.middleware.segments.answer import ETAG_IS_AT, IGNORE_RANGE, Held, appended, held_if_marked
+from swift.middleware.segments.source import MANIFEST
 from swift.middleware.slo import listing, upload
 from swift.middleware.slo.deleting import MANIFEST_FIRST, Deletion
 from swift.middleware.slo.manifest import ETAG, MARK, SIZE
@@ -208,8 +209,11 @@ class SloFilter:
         environ = request.environ
         version, account, _, _ = parsed_path(environ)
 
+        form = own_request(environ, "HEAD", "", "", "MultipartPUT")
+
         def head(name: str) -> upload.Head:
-            asked = own_request(environ, "HEAD", f"/{version}/{account}{name}", "", "MultipartPUT")
+            asked = dict(form)
+            asked["PATH_INFO"] = f"/{version}/{account}{name}"
             got = ask(self, asked)
             got.drain()
             if not got.is_success:
@@ -312,7 +316,7 @@ class SloFilter:
 
 
 def _wants_manifest(query: str) -> bool:
-    return Request({"QUERY_STRING": query}).params.get("multipart-manifest") == "get"
+    return query == MANIFEST or Request({"QUERY_STRING": query}).params.get("multipart-manifest") == "get"
 
 
 def _is_json(headers: Headers) -> bool:

@@ -183,6 +183,7 @@ def make(
     etag = SloEtag()
     total = 0
     every = list(items)
+    times: dict[str, str] = {}
     for index, one in enumerate(in_turns(every)):
         if one.data is not None:
             stored.append({"data": base64.b64encode(one.data).decode("ascii")})
@@ -197,7 +198,7 @@ def make(
         problems += [(one.shown, text) for text in wrong]
         if wrong:
             continue
-        made = _stored(one.name, head)
+        made = _stored(one.name, head, times)
         if stop - start < head.size:
             made["range"] = f"{start}-{stop - 1}"
         if head.is_manifest:
@@ -235,15 +236,19 @@ def _extent(one: Wanted, head: Head, is_last: bool) -> tuple[int, int, list[str]
     return start, stop, wrong
 
 
-def _stored(name: str, head: Head) -> dict[str, Any]:
-    when = parse_http_date(head.last_modified)
-    modified = Timestamp(when.timestamp() if when is not None else clock.time())
+def _stored(name: str, head: Head, times: dict[str, str]) -> dict[str, Any]:
+    """An item as it is stored. `times`: how times of change are written there, as far as it is known."""
+    modified = times.get(head.last_modified)
+    if modified is None:
+        when = parse_http_date(head.last_modified)
+        stamp = Timestamp(when.timestamp() if when is not None else clock.time())
+        modified = times[head.last_modified] = stamp.isoformat
     return {
         "name": wsgi_to_str(name),
         "bytes": head.size,
         "hash": head.etag,
         "content_type": wsgi_to_str(head.content_type),
-        "last_modified": modified.isoformat,
+        "last_modified": modified,
     }
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from swift.core import clock
 from swift.core.concurrency import Semaphore, Timeout, sleep, spawn_n
+from swift.s3.acl.forms import Grant
 
 MOST_OF_OBJECT = 1024 * 1024  # bytes of lines, after which an object is written
 MOST_OF_ALL = 16 * 1024 * 1024  # bytes of lines that wait; more are dropped
@@ -19,7 +20,8 @@ _LOOKS = 1.0  # seconds between two looks at what is due
 
 
 class Place(NamedTuple):
-    """Where lines go. Text. `source`: the bucket that they are of; `day`: YYYY-mm-dd of lines that lie apart by their day."""
+    """Where lines go. Text. `source`: the bucket that they are of; `day`: YYYY-mm-dd of lines that lie apart by their day; `grants`: what
+    is granted on the objects that they become."""
 
     account: str
     target: str
@@ -27,6 +29,7 @@ class Place(NamedTuple):
     source: str
     dated_by: str = ""
     day: str = ""
+    grants: tuple[Grant, ...] = ()
 
 
 class _Batch:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from swift.core import clock
 from swift.s3 import bucket_documents
-from swift.s3.access_logging import line, writing
+from swift.s3.access_logging import document, line, writing
 from swift.s3.access_logging.batches import Batches, Place
 from swift.s3.errors import S3Error
 from swift.s3.identity import account_id_of
@@ -85,7 +85,8 @@ def _place(request: S3Request, found: dict[str, Any], moment: float) -> Place:
     dated_by = found.get("PartitionDateSource", "")
     day = clock.strftime("%Y-%m-%d", clock.gmtime(int(moment))) if dated_by == "EventTime" else ""
     target, prefix = found["TargetBucket"], found["TargetPrefix"]
-    return Place(request.account or "", target, prefix, request.bucket or "", dated_by, day)
+    grants = document.grants_of(found)
+    return Place(request.account or "", target, prefix, request.bucket or "", dated_by, day, grants)
 
 
 def _facts(request: S3Request, operation: _Operation, served: Served, ready: float, code: str) -> line.Facts:

@@ -7,8 +7,10 @@ from typing import Any
 
 from swift.core import clock
 from swift.middleware.info import get_container_info
+from swift.s3 import bucket_documents, bucket_rules
 from swift.s3.access_logging.batches import Gone, Place
 from swift.s3.acl import forms
+from swift.s3.acl.forms import Acl, Grant
 from swift.s3.identity import account_id_of
 from swift.s3.options import Options
 from swift.wire.message import str_to_wsgi, wsgi_quote
@@ -20,8 +22,9 @@ ACL_KEY = "X-Object-Sysmeta-S3api-Acl"
 
 
 def lets_logs_in(sysmeta: Mapping[str, str], options: Options) -> bool:
-    """Returns True if a bucket may be the target of logs: where S3's own ACLs count, its one must say so."""
-    if not options.s3_acl:
+    """Returns True if a bucket may be the target of logs: where S3's own ACLs count, its one must say so. Where it has none, as its owner
+    enforces, who configures it is asked instead."""
+    if not options.s3_acl or takes_no_acls(sysmeta):
         return True
     acl = forms.of_stored(sysmeta.get("s3api-acl") or sysmeta.get("swift3-acl"))
     granted = (
@@ -41,6 +44,34 @@ def object_name(place: Place, options: Options) -> str:
         name = f"{day}-00-00-00-{name.rpartition('-')[2]}"
     owner = account_id_of(place.account, options)
     return f"{place.prefix}{owner}/{options.location}/{place.source}/{day.replace('-', '/')}/{name}"
+
+
+def takes_no_acls(sysmeta: Mapping[str, str]) -> bool:
+    """Returns True for a bucket whose owner owns all that is in it."""
+    found = _told(sysmeta, bucket_rules.OWNERSHIP)
+    return found is not None and found.get("ObjectOwnership") == bucket_rules.ENFORCED
+
+
+def _told(sysmeta: Mapping[str, str], name: str) -> bucket_documents.Document | None:
+    """A short document of a bucket; None for one that can't be read here."""
+    try:
+        return bucket_documents.parse(sysmeta.get(bucket_documents.SYSMETA + name.lower()), _nowhere) or {}
+    except bucket_documents.Unreadable:
+        return None
+
+
+def _nowhere(timestamp: str) -> None:
+    """What was spilled is not asked for."""
+
+
+def _acl_of(owner: str, grants: tuple[Grant, ...], sysmeta: Mapping[str, str]) -> Acl:
+    """The ACL of a log object: its bucket's owner's, and what is granted on it, as far as the bucket takes that by now."""
+    own = forms.of_canned("private", owner, owner)
+    found = Acl(owner, (*grants, *own.grants))
+    ownership, block = _told(sysmeta, bucket_rules.OWNERSHIP), _told(sysmeta, bucket_rules.BLOCK)
+    if not grants or ownership is None or block is None or takes_no_acls(sysmeta):
+        return own
+    return found.without_public() if block.get(bucket_rules.BLOCK_ACLS) == "true" else found
 
 
 def writer(
@@ -69,7 +100,7 @@ def writer(
         headers = {"Content-Type": "text/plain"}
         acl = forms.of_stored(sysmeta.get("s3api-acl") or sysmeta.get("swift3-acl"))
         if options.s3_acl and acl is not None and acl.owner:
-            headers[ACL_KEY] = forms.of_canned("private", acl.owner, acl.owner).stored()
+            headers[ACL_KEY] = _acl_of(acl.owner, place.grants, sysmeta).stored()
         path = wsgi_quote(f"/v1/{account}/{target}/{str_to_wsgi(name)}")
         made = make_request(environ, "PUT", path, headers, content, pre_authed=True, source=_SOURCE, query="")
         made.environ["swift.proxy_access_log_made"] = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -40,9 +40,8 @@ _GRANTEE = Node(
     {name: maybe(Text()) for name in ("ID", "DisplayName", "URI", "EmailAddress")}, attribute="type"
 )
 _GRANT = Node({"Grantee": one(_GRANTEE), "Permission": one(Text("|".join(PERMISSIONS)))})
-_POLICY = Node(
-    {"Owner": one(_USER), "AccessControlList": one(Node({"Grant": many(_GRANT, 0, _MOST_GRANTS)}))}
-)
+GRANTS = Node({"Grant": many(_GRANT, 0, _MOST_GRANTS)})  # an element of a document, for `granted_by`
+_POLICY = Node({"Owner": one(_USER), "AccessControlList": one(GRANTS)})
 
 
 class Grant(NamedTuple):
@@ -99,7 +98,9 @@ class Acl(NamedTuple):
         owner = self.owner or ""
         shown = node("Owner", element("ID", owner), element("DisplayName", owner))
         return document(
-            "AccessControlPolicy", shown, node("AccessControlList", *(_shown(grant) for grant in self.grants))
+            "AccessControlPolicy",
+            shown,
+            node("AccessControlList", *(shown_grant(grant) for grant in self.grants)),
         )
 
 
@@ -118,7 +119,8 @@ def _is_of(user: str | None, grantee: str) -> bool:
     return user == grantee
 
 
-def _shown(grant: Grant) -> str:
+def shown_grant(grant: Grant) -> str:
+    """The element."""
     uri = _URIS.get(grant.grantee)
     if uri is not None:
         kind, inner = "Group", element("URI", uri)
@@ -246,8 +248,13 @@ def _group(value: str) -> str:
 def of_document(data: bytes) -> Acl:
     """Raises S3Error."""
     found = read(data, "AccessControlPolicy", _POLICY, "MalformedACLError")
+    return Acl(found["Owner"]["ID"], tuple(granted_by(found["AccessControlList"])))
+
+
+def granted_by(found: dict[str, Any], code: str = "MalformedACLError") -> list[Grant]:
+    """What an element of the form GRANTS says. Raises S3Error(code)."""
     grants = []
-    for item in found["AccessControlList"]["Grant"]:
+    for item in found["Grant"]:
         grantee = item["Grantee"]
         kind = grantee["@type"]
         if kind == "CanonicalUser" and "ID" in grantee:
@@ -257,6 +264,6 @@ def of_document(data: bytes) -> Acl:
         elif kind == "AmazonCustomerByEmail":
             raise S3Error("NotImplemented", "Grantees by their e-mail addresses are not supported.")
         else:
-            raise S3Error("MalformedACLError")
+            raise S3Error(code)
         grants.append(Grant(name, item["Permission"]))
-    return Acl(found["Owner"]["ID"], tuple(grants))
+    return grants

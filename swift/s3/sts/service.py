@@ -22,8 +22,10 @@ from swift.s3.policy import document as policy_document
 from swift.s3.request import S3Request
 from swift.s3.signature import Credential
 from swift.s3.sts import tokens
-from swift.s3.sts.sessions import session_of
+from swift.s3.sts.key_sets import Away
+from swift.s3.sts.sessions import session_of, vouched
 from swift.s3.sts.tokens import Session
+from swift.s3.sts.web_identity import BadIdentity, Expired, Nobody
 from swift.s3.xml import document, element, node
 from swift.wire.call import Application
 
@@ -35,7 +37,8 @@ LEAST_SECONDS, MOST_SECONDS, USUAL_SECONDS = 900, 43_200, 3600
 _LONGEST_POLICY = 2048  # characters
 _NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _ARN = re.compile(r"[\x20-\x7e]{0,2048}")
-_NOT_HERE = frozenset(("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "AssumeRoot", "GetFederationToken", "DecodeAuthorizationMessage", "GetAccessKeyInfo"))  # fmt: skip
+_WEB_IDENTITY = "AssumeRoleWithWebIdentity"
+_NOT_HERE = frozenset(("AssumeRoleWithSAML", "AssumeRoot", "GetFederationToken", "DecodeAuthorizationMessage", "GetAccessKeyInfo"))  # fmt: skip
 _CODES = {
     "InvalidAccessKeyId": "InvalidClientTokenId",
     "InvalidToken": "InvalidClientTokenId",
@@ -57,9 +60,9 @@ def is_asked(environ: Mapping[str, Any]) -> bool:
     """Returns True for a request to this service rather than to S3."""
     if environ["PATH_INFO"] != "/":
         return False
-    if environ["REQUEST_METHOD"] == "POST":
-        return bool(environ.get("CONTENT_TYPE", "").startswith(_FORM))
-    return environ["REQUEST_METHOD"] == "GET" and "Action=" in (environ.get("QUERY_STRING") or "")
+    if environ["REQUEST_METHOD"] == "POST" and environ.get("CONTENT_TYPE", "").startswith(_FORM):
+        return True
+    return environ["REQUEST_METHOD"] in ("GET", "POST") and "Action=" in (environ.get("QUERY_STRING") or "")
 
 
 def answer(environ: dict[str, Any], app: Application, options: Options, logger: Any) -> Answer:
@@ -122,16 +125,18 @@ class _Call:
             "GetSessionToken": self._session_token,
             "GetCallerIdentity": self._caller,
         }
-        if action in _NOT_HERE:
+        if action in _NOT_HERE or (action == _WEB_IDENTITY and self.options.web_identities is None):
             raise _Refused(
                 "NotImplemented",
                 f"{action} is not implemented: there is no provider of identities that this store trusts.",
                 501,
             )
-        if action not in actions:
+        if action not in actions and action != _WEB_IDENTITY:
             raise _Refused("InvalidAction", f"Could not find operation {action[:128]}")
         if self.params.get("Version", "2011-06-15") != "2011-06-15":
             raise _Refused("InvalidAction", "The version must be 2011-06-15.")
+        if action == _WEB_IDENTITY:
+            return action, self._web_identity()
         credential = self._credential()
         session = session_of(credential, self.options)
         request = S3Request(self.environ, self._app, self.options, self._logger, credential)
@@ -151,6 +156,10 @@ class _Call:
     # -- actions -----------------------------------------------------------------------------------------------------------
 
     def _assume_role(self, request: S3Request, credential: Credential, session: Session | None) -> list[str]:
+        return self._assumed(request, self._begun(credential, session, *self._role()))
+
+    def _role(self) -> tuple[str, str, str | None]:
+        """(name of the session, role, policy) that are asked for. Raises _Refused."""
         params = self.params
         if any(name.startswith("PolicyArns.") for name in params):
             raise _Refused("NotImplemented", "Policies can't be named by ARNs, only be sent.", 501)
@@ -160,17 +169,55 @@ class _Call:
             raise _invalid("RoleSessionName", "must be 2 to 64 letters, digits and any of _+=,.@-")
         if not _ARN.fullmatch(role):
             raise _invalid("RoleArn", "is no ARN")
-        made = self._begun(credential, session, name, role, _policy(params.get("Policy")))
-        role_name = role.rpartition("/")[2] or "session"
+        return name, role, _policy(params.get("Policy"))
+
+    def _assumed(self, request: S3Request, made: Session) -> list[str]:
+        role_name = made.role.rpartition("/")[2] or "session"
         used = 0 if made.policy is None else 100 * len(made.policy) // _LONGEST_POLICY
         return [
             self._shown(made),
             node(
                 "AssumedRoleUser",
-                element("Arn", _session_arn(request, role_name, name)),
-                element("AssumedRoleId", f"{made.access_key}:{name}"),
+                element("Arn", _session_arn(request, role_name, made.name)),
+                element("AssumedRoleId", f"{made.access_key}:{made.name}"),
             ),
             element("PackedPolicySize", used),
+        ]
+
+    def _web_identity(self) -> list[str]:
+        """AssumeRoleWithWebIdentity: nobody signs, a provider's token says who asks. Raises _Refused, S3Error."""
+        token = self.params.get("WebIdentityToken")
+        if not token:
+            raise _invalid("WebIdentityToken", "must not be empty")
+        role = self._role()
+        self._duration()
+        try:
+            assert self.options.web_identities is not None
+            found = self.options.web_identities.verified(token)
+        except Expired:
+            raise _Refused("ExpiredTokenException", "The web identity token has expired.") from None
+        except BadIdentity as error:
+            raise _Refused(
+                "InvalidIdentityToken", f"The web identity token does not count: {error}."
+            ) from None
+        except Nobody:
+            raise _Refused("AccessDenied", f"Not authorized to perform sts:{_WEB_IDENTITY}", 403) from None
+        except Away as error:
+            raise _Refused("IDPCommunicationError", f"Try again: {error}.") from None
+        credential = vouched(found.user)
+        request = S3Request(self.environ, self._app, self.options, self._logger, credential)
+        try:
+            request.authenticate()
+        except S3Error as error:
+            if error.status >= 500:
+                raise
+            raise _Refused("AccessDenied", f"Not authorized to perform sts:{_WEB_IDENTITY}", 403) from None
+        made = self._made(*role, found.user)._replace(provider=found.provider)
+        return [
+            element("SubjectFromWebIdentityToken", found.subject),
+            element("Audience", found.audience),
+            element("Provider", found.issuer),
+            *self._assumed(request, made),
         ]
 
     def _session_token(
@@ -193,18 +240,16 @@ class _Call:
         """A new session. Raises _Refused for who has temporary credentials: no session begets another one, which could do or last more."""
         if session is not None:
             raise _Refused("AccessDenied", "Temporary credentials can't ask for others.", 403)
-        access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
-        return Session(
-            access_key,
-            int(clock.time()) + self._duration(),
-            name,
-            role,
-            policy,
-            credential.access_key,
-            credential.scope,
-            credential.string_to_sign.decode(),
-            credential.signature,
+        return self._made(name, role, policy, credential.access_key)._replace(
+            scope=credential.scope,
+            string_to_sign=credential.string_to_sign.decode(),
+            signature=credential.signature,
         )
+
+    def _made(self, name: str, role: str, policy: str | None, parent: str) -> Session:
+        access_key = "ASIA" + base64.b32encode(secrets.token_bytes(10)).decode()
+        expires = int(clock.time()) + self._duration()
+        return Session(access_key, expires, name, role, policy, parent, "", "", "")
 
     def _duration(self) -> int:
         text = self.params.get("DurationSeconds", str(USUAL_SECONDS))

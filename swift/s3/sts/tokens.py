@@ -21,7 +21,8 @@ class Session(NamedTuple):
     `policy`: the text of its policy, None where it may all that its parent may.
 
     `parent`: the access key that asked for it, with the signature of that request (`scope`, `string_to_sign`, `signature`): whoever
-    knows the parent's secret looks at it each time, so a session ends with the key that it was asked for with.
+    knows the parent's secret looks at it each time, so a session ends with the key that it was asked for with. `provider`: of identities, who has
+    vouched for the parent instead, "" where the parent has signed.
     """
 
     access_key: str
@@ -33,10 +34,14 @@ class Session(NamedTuple):
     scope: str
     string_to_sign: str
     signature: str
+    provider: str = ""
 
 
 def issue(key: Key, session: Session) -> str:
-    data = json.dumps(list(session), separators=(",", ":")).encode()
+    fields = (
+        list(session) if session.provider else list(session)[:-1]
+    )  # as it was before there were providers
+    data = json.dumps(fields, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(key.seal(data)).decode()
 
 

@@ -39,9 +39,17 @@ done
 """
 
 
+def without_our_commands(path):
+    """A PATH less the folders in which this project's commands stand."""
+    return os.pathsep.join(
+        folder for folder in path.split(os.pathsep) if not any(pathlib.Path(folder).glob("swift-*-server"))
+    )
+
+
 @pytest.fixture
-def store(tmp_path, capsys):
+def store(tmp_path, capsys, monkeypatch):
     home = tmp_path / "home"
+    monkeypatch.setenv("PATH", f"{tmp_path}/python:{without_our_commands(os.environ['PATH'])}")
 
     class Store:
         nodes = ("s1", "s2", "s3")
@@ -74,6 +82,8 @@ def store(tmp_path, capsys):
             return (home / "commands").read_text()
 
     (tmp_path / "bin").mkdir()
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/python3").symlink_to(sys.executable)
     for name, text in (
         ("way", WAY),
         ("bin/swift-init", INIT),

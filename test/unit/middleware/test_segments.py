@@ -295,3 +295,27 @@ def test_what_a_customers_key_has_opened_has_the_etag_of_what_is_stored(opened):
     else:
         with pytest.raises(SegmentError):
             list(segment)
+
+
+def test_the_same_few_threads_ask_for_all_segments_and_end_with_the_body(store, monkeypatch):
+    threads = []
+    spawn_n = body_module.spawn_n
+    monkeypatch.setattr(body_module, "spawn_n", lambda *given: threads.append(spawn_n(*given)))
+    assert b"".join(made(store, spans())) == WHOLE
+    sleep(0)
+    sleep(0)
+    assert len(threads) <= MOST_AHEAD + 1
+    assert all(thread.dead for thread in threads)
+
+
+def test_what_nobody_wants_any_more_is_not_asked_for(store):
+    body = made(store, spans())
+    pieces = iter(body)
+    next(pieces)
+    body._ask_ahead()
+    body.close()
+    before = len(store.requests)
+    for _ in range(10):
+        sleep(0)
+    assert len(store.requests) == before
+    assert store.open == set()

@@ -158,6 +158,26 @@ def test_what_was_never_acknowledged_is_not_there():
     assert best_answer(got.buckets.outcome(1)).status == 404
 
 
+def test_fragments_on_a_few_nodes_prove_no_absence():
+    got = Gathered()
+    got.fragment(0)  # the other five may have the commit
+    assert best_answer(got.buckets.outcome(1)) is None
+    got.fragment(1)
+    assert best_answer(got.buckets.outcome(1)).status == 404
+
+
+def test_what_was_acknowledged_is_there_beneath_what_was_not():
+    """The nodes that answer hold a PUT that failed, and say that another one succeeded before it."""
+    got = Gathered()
+    for index in range(3):
+        got.fragment(index, time=T2, durable=T1)
+    got.refusal(404)
+    got.refusal(404)
+    assert best_answer(got.buckets.outcome(1)) is None
+    got.refusal(404, T3)
+    assert best_answer(got.buckets.outcome(1)).status == 404
+
+
 def test_a_few_missing_say_nothing_after_a_rebalance():
     got = Gathered()
     got.refusal(404)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.core.concurrency import sleep
-from swift.s3.access_logging import batches, document, line
+from swift.s3 import bucket_documents
+from swift.s3.access_logging import batches, document, line, writing
 from swift.s3.access_logging.batches import Batches, Gone, Place
+from swift.s3.acl.forms import Grant
 from swift.s3.errors import S3Error
 
 FACTS = line.Facts(
@@ -111,12 +114,62 @@ def test_the_document() -> None:
             xml(
                 "<TargetBucket>l</TargetBucket><TargetPrefix/><TargetGrants><Grant><Permission>READ</Permission></Grant></TargetGrants>"
             ),
-            "NotImplemented",
+            "MalformedXML",
+        ),
+        (xml(f"<TargetBucket>l</TargetBucket><TargetPrefix/>{granted('READ_ACP')}"), "MalformedXML"),
+        (
+            xml(f"<TargetBucket>l</TargetBucket><TargetPrefix/>{granted('READ', 'x' * 4000)}"),
+            "InvalidRequest",
+        ),
+        (
+            xml(f"<TargetBucket>l</TargetBucket><TargetPrefix/>{granted('READ', 'AllUsers')}"),
+            "InvalidArgument",
         ),
     ):
         with pytest.raises(S3Error) as caught:
             document.parse(bad)
         assert caught.value.code == code
+
+
+XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+
+
+def granted(permission: str, user: str = "test:reader") -> str:
+    return (
+        f'<TargetGrants><Grant><Grantee {XSI} xsi:type="CanonicalUser"><ID>{user}</ID></Grantee><Permission>{permission}</Permission></Grant>'
+        f'<Grant><Grantee {XSI} xsi:type="Group"><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee>'
+        "<Permission>READ</Permission></Grant></TargetGrants>"
+    )
+
+
+def test_what_is_granted_on_log_objects() -> None:
+    kept = document.parse(xml(f"<TargetBucket>l</TargetBucket><TargetPrefix/>{granted('FULL_CONTROL')}"))
+    assert document.grants_of(kept) == (Grant("test:reader", "FULL_CONTROL"), Grant("AllUsers", "READ"))
+    assert document.parse(document.shown(kept)) == kept
+    assert document.grants_of({"TargetBucket": "l"}) == ()
+
+
+def packed(**found: str) -> str:
+    return bucket_documents.packed(json.dumps(found).encode())
+
+
+@pytest.mark.parametrize(
+    ("sysmeta", "grantees"),
+    [
+        ({}, ["test:reader", "AllUsers", "test:owner"]),
+        ({"s3api-conf-ownership": packed(ObjectOwnership="ObjectWriter")}, ["test:reader", "AllUsers", "test:owner"]),
+        ({"s3api-conf-ownership": packed(ObjectOwnership="BucketOwnerEnforced")}, ["test:owner"]),
+        ({"s3api-conf-public-access": packed(BlockPublicAcls="true")}, ["test:reader", "test:owner"]),
+        ({"s3api-conf-ownership": "1:o:1700000000.00000:" + "0" * 32}, ["test:owner"]),
+    ],
+)  # fmt: skip
+def test_log_objects_have_what_their_bucket_takes_by_now(
+    sysmeta: dict[str, str], grantees: list[str]
+) -> None:
+    grants = (Grant("test:reader", "READ"), Grant("AllUsers", "READ"))
+    made = writing._acl_of("test:owner", grants, sysmeta)
+    assert made.owner == "test:owner" and [grant.grantee for grant in made.grants] == grantees
+    assert writing._acl_of("test:owner", (), sysmeta).grants == (Grant("test:owner", "FULL_CONTROL"),)
 
 
 # -- batches

@@ -296,7 +296,7 @@ class Native(Bucket):
         super().__init__(None, "AUTH_test", "b")  # type: ignore[arg-type]
         self.store = store
 
-    def _call(self, method, container, obj=None, headers=None, params=None, body=None):  # type: ignore[no-untyped-def]
+    def call(self, method, container, obj=None, headers=None, params=None, body=None):  # type: ignore[no-untyped-def]
         made = {environ_key(name): value for name, value in (headers or {}).items()}
         if params and "marker" in params:
             made["query"] = "marker="

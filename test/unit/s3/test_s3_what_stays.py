@@ -25,7 +25,7 @@ class _Request:
     credential = session = None
     identity = NOBODY
     is_decided = False
-    options = SimpleNamespace(s3_acl=False)
+    options = SimpleNamespace(s3_acl=False, has_global_buckets=False)
 
     def __init__(self, answers: Any, sysmeta: dict[str, str], **environ: str) -> None:
         self.asked: list[tuple[str, dict[str, str], dict[str, Any]]] = []
