@@ -11,9 +11,10 @@ import pathlib
 import re
 import resource
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-SCRIPT = pathlib.Path(__file__).resolve().parent / "wrk" / "requests.lua"
+SCRIPTS = pathlib.Path(__file__).resolve().parent / "wrk"
 
 
 @dataclass
@@ -46,35 +47,23 @@ class Result:
         return ", ".join(f"{number:,} x {name}" for name, number in sorted(bad.items()) if number)
 
 
-class Run:
-    """A wrk that runs. kind, base, prefix and count as in wrk/requests.lua."""
+class Script:
+    """A wrk that runs one of wrk/*.lua; `values`: what that asks its environment for."""
 
     def __init__(
         self,
         endpoint: str,
-        token: str,
-        kind: str,
-        base: str,
-        prefix: str,
+        name: str,
+        values: dict[str, str],
         *,
         clients: int,
         seconds: int,
-        count: int = 100,
         timeout: int = 60,
-        direct: bool = False,
     ) -> None:
         _raise_descriptors(clients + 1000)
-        environ = {
-            **os.environ,
-            "KIND": kind,
-            "BASE": base,
-            "PREFIX": prefix,
-            "TOKEN": token,
-            "COUNT": str(count),
-            **({"STORAGE_SERVER": "1"} if direct else {}),
-        }
+        environ = {**os.environ, **values, "REPORT": str(SCRIPTS / "report.lua")}
         self._words = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", f"{timeout}s"]
-        self._words += ["-s", str(SCRIPT), endpoint]
+        self._words += ["-s", str(SCRIPTS / name), endpoint]
         self._process = subprocess.Popen(self._words, env=environ, stdout=subprocess.PIPE, text=True)
 
     def result(self) -> Result:
@@ -94,6 +83,43 @@ class Run:
             {name: int(number) for name, number in figures["statuses"].items()},
             {name: int(number) for name, number in figures["errors"].items()},
         )
+
+
+class Run(Script):
+    """Loads of native requests. kind, base, prefix and count as in wrk/requests.lua."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str,
+        kind: str,
+        base: str,
+        prefix: str,
+        *,
+        clients: int,
+        seconds: int,
+        count: int = 100,
+        timeout: int = 60,
+        direct: bool = False,
+    ) -> None:
+        values = {"KIND": kind, "BASE": base, "PREFIX": prefix, "TOKEN": token, "COUNT": str(count)}
+        if direct:
+            values["STORAGE_SERVER"] = "1"
+        super().__init__(endpoint, "requests.lua", values, clients=clients, seconds=seconds, timeout=timeout)
+
+
+class Replay(Script):
+    """Sends what stands in a file, as wrk/replay.lua has it."""
+
+    def __init__(self, endpoint: str, file: pathlib.Path, *, clients: int, seconds: int) -> None:
+        super().__init__(endpoint, "replay.lua", {"FILE": str(file)}, clients=clients, seconds=seconds)
+
+
+def write_replay(file: pathlib.Path, requests: Iterable[bytes]) -> None:
+    """Requests (head and body) in the form of wrk/replay.lua."""
+    with open(file, "wb") as out:
+        for request in requests:
+            out.write(b"%d\n%s" % (len(request), request))
 
 
 def _raise_descriptors(wanted: int) -> None:

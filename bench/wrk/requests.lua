@@ -1,13 +1,9 @@
 -- One script for all small-request loads. KIND: get | head | put | delete | list. Names are BASE/PREFIX-N.
--- At the end one line for bench/wrk.py: RESULT {"requests": …, "latency": {…}, "statuses": {"200": …}, "errors": {…}}
+-- What is told at the end: report.lua.
 local n = 0
 local kind, base, headers, count, prefix, body
-local threads = {}
-statuses = {} -- global: thread:get sees nothing else
 
-function setup(thread)
-  table.insert(threads, thread)
-end
+dofile(os.getenv("REPORT"))
 
 function init(args)
   kind = os.getenv("KIND")
@@ -39,34 +35,4 @@ function request()
     return wrk.format("GET", base .. "?format=json&limit=1000&marker=" .. marker, headers)
   end
   return wrk.format(kind == "head" and "HEAD" or "GET", base .. "/" .. prefix .. "-" .. (n % count), headers)
-end
-
-function response(status, received)
-  local name = tostring(status)
-  if status == 503 and not received["Retry-After"] then
-    name = "503 without Retry-After"
-  end
-  statuses[name] = (statuses[name] or 0) + 1
-end
-
-local function object(values)
-  local parts = {}
-  for name, value in pairs(values) do
-    table.insert(parts, string.format('"%s": %.3f', name, value))
-  end
-  return "{" .. table.concat(parts, ", ") .. "}"
-end
-
-function done(summary, latency, requests)
-  local sums = {}
-  for _, thread in ipairs(threads) do
-    for name, number in pairs(thread:get("statuses")) do
-      sums[name] = (sums[name] or 0) + number
-    end
-  end
-  print(string.format(
-    'RESULT {"requests": %d, "seconds": %.6f, "latency": %s, "statuses": %s, "errors": %s}',
-    summary.requests, summary.duration / 1e6,
-    object({mean = latency.mean / 1e3, median = latency:percentile(50) / 1e3, p99 = latency:percentile(99) / 1e3}),
-    object(sums), object(summary.errors)))
 end

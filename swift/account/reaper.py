@@ -30,6 +30,7 @@ from swift.run.daemon import Daemon
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import handed_on, unit_of_work
 
 from .broker import AccountBroker, is_status_deleted
 from .reaping import Figures, Reaping, Rings
@@ -143,6 +144,7 @@ class AccountReaper(Daemon):
 
     # -- one account
 
+    @unit_of_work
     def reap_account(
         self,
         broker: AccountBroker,
@@ -170,7 +172,7 @@ class AccountReaper(Daemon):
             while names := disk.run_long(broker.container_names, marker, CONTAINERS_A_LOOK * len(nodes)):
                 for name in names:
                     if share_of_container(name, len(nodes)) == share:
-                        pool.spawn_n(reaping.reap_container_logged, name)
+                        pool.spawn_n(handed_on(reaping.reap_container_logged), name)
                 pool.waitall()
                 marker = names[-1]
         finally:

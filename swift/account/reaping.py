@@ -13,6 +13,7 @@ from swift.core import clock
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.names import quote_name
 from swift.core.timestamp import Timestamp
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 from swift.wire.direct import DirectError
 
@@ -148,7 +149,7 @@ class Reaping:
             if not names:
                 return True
             for name in names:
-                pool.spawn_n(self._reap_object_logged, container, listing, name, policy)
+                pool.spawn_n(handed_on(self._reap_object_logged), container, listing, name, policy)
             pool.waitall()
             if names[-1] <= marker:
                 raise ValueError(f"the listing of {listing.path} does not advance")
@@ -246,7 +247,7 @@ class Reaping:
 
         pile = GreenPile(GreenPool(max(1, len(nodes))))
         for number, node in zip(itertools.count(), nodes):
-            pile.spawn(one, node, number)
+            pile.spawn(handed_on(one), node, number)
         results = list(pile)
         return sum(results), len(results) - sum(results)
 

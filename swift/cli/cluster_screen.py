@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from swift.cli.cluster_findings import DANGER, NOTE, WRONG, Finding
-from swift.cli.dispersion import span
 from swift.core import clock
+from swift.survey.figures import span
+from swift.survey.findings import DANGER, NOTE, WRONG, Finding
 
 MOST_DISKS = 3
 MOST_FINDINGS = 12

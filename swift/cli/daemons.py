@@ -42,10 +42,12 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     from swift.core import swift_dir
     from swift.core.errors import SwiftError
+    from swift.engine.arenas import share_arenas
     from swift.telemetry import line_writer, self_watch
     from swift.telemetry.log import capture_stdio, get_logger
     from swift.telemetry.metric_table import TABLE
 
+    share_arenas()
     try:
         running = [daemon for path in paths for daemon in _daemons_of(path, swift_dir, get_logger)]
     except (SwiftError, ValueError, OSError) as err:

@@ -17,6 +17,7 @@ from swift.core.errors import ConfigError, SwiftError
 from swift.core.policy import StoragePolicy, policies
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
+from swift.survey.figures import span
 
 DEFAULT_CONF = "/etc/swift/dispersion.conf"
 TELL_EACH = 5.0  # seconds
@@ -230,16 +231,6 @@ class Progress:
     def _tell(text: str) -> None:
         sys.stdout.write(f"\r\x1b[K{text}")
         sys.stdout.flush()
-
-
-def span(seconds: float) -> str:
-    """In the largest unit that is not below one."""
-    unit = "s"
-    for longer, name in ((60, "m"), (60, "h"), (24, "d")):
-        if seconds < longer:
-            break
-        seconds, unit = seconds / longer, name
-    return f"{round(seconds)}{unit}"
 
 
 def numbers(start: int) -> Iterator[int]:

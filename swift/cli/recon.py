@@ -17,8 +17,9 @@ from swift.core import clock, concurrency
 
 if TYPE_CHECKING:
     from swift.cli.recon_checks import Check, Seen
-    from swift.cli.recon_hosts import Answer, Host, Rings
+    from swift.cli.recon_hosts import Rings
     from swift.core.policy import StoragePolicy
+    from swift.survey.answers import Answer, Host
 
 EXIT_USAGE, EXIT_UNKNOWN = 1, 3
 _FRAME = "=" * 79

@@ -6,7 +6,6 @@ letter by letter: programs read them. Spec: operations.md 11.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,18 +14,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from swift.cli.recon_figures import (
+from swift.cli.recon_hosts import one_port_each
+from swift.survey.answers import KINDS, OPTIONS, Answer, Host, md5_of
+from swift.survey.figures import (
     Completion,
     Figures,
     auditor_passes,
+    clock_off,
     completions,
     disks,
     figures,
     mapping,
     number,
     unmounted,
+    versions,
 )
-from swift.cli.recon_hosts import KINDS, OPTIONS, Answer, Host, one_port_each
 
 _STARS = 69
 _SIZES = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
@@ -448,16 +450,6 @@ class _Versions(Check):
 # -- what thresholds and other commands need as well ---------------------------------------------------------------------
 
 
-def versions(answers: Iterable[Answer]) -> dict[str, int]:
-    """How many hosts have which version."""
-    found: Counter[str] = Counter()
-    for answer in answers:
-        version = mapping(answer.document).get("version")
-        if isinstance(version, str):
-            found[version] += 1
-    return dict(found)
-
-
 def wrong_servers(seen: Seen) -> list[Answer]:
     """Those at whose address another kind of server is."""
     return [answer for answer in seen.came if _server(answer) != f"{seen.kind}-server"]
@@ -465,25 +457,6 @@ def wrong_servers(seen: Seen) -> list[Answer]:
 
 def _server(answer: Answer) -> str:
     return str(answer.document).partition("/")[0]
-
-
-def clock_off(answer: Answer, jitter: float = 0.0) -> float | None:
-    """Seconds by which a host's clock differs from ours, 0 if it is within the time of the question; None if it tells none."""
-    remote = number(answer.document)
-    if remote is None:
-        return None
-    if answer.began - jitter <= remote <= answer.ended + jitter:
-        return 0.0
-    return abs(remote - answer.ended)
-
-
-def md5_of(path: str) -> str:
-    """Raises OSError."""
-    with open(path, "rb") as file:
-        digest = hashlib.md5(usedforsecurity=False)
-        while data := file.read(1024 * 1024):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def _date(seconds: float) -> str:

@@ -1,67 +1,32 @@
 """Which servers the rings have, and asking all of them for what they know of themselves, at once.
 
-What lives here: hosts, questions, answers. What never does: what answers mean. Nobody who is silent is waited for more than twice, and
+What lives here: rings, asking. What never does: what answers mean. Nobody who is silent is waited for more than twice, and
 names are looked up beside the event loop.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from swift.core import clock
 from swift.core.concurrency import GreenPool, Timeout, sleep
 from swift.core.policy import StoragePolicy, policies
 from swift.engine.resolver import HostAddress
-from swift.ring.devices import address_text
 from swift.ring.lookup import Ring
+from swift.survey.answers import OPTIONS, Answer, Host
+from swift.survey.failures import failed
 from swift.wire import direct
-from swift.wire.client import BackendError, BackendTimeout, ConnectError
+from swift.wire.client import BackendError, ConnectError
 from swift.wire.message import HeaderKeyDict
 
 AT_ONCE = 100
 MOST_SILENCES = 2  # of one host, after which it is asked nothing more
 MOST_WAITS = 4  # for one answer: the address, the connection, its head, its body
 MAX_DOCUMENT = 16 * 1024 * 1024
-OPTIONS = "OPTIONS"  # the question for what server this is
-KINDS = ("account", "container", "object")
 _STREAM = 1  # SOCK_STREAM
-
-
-class Host(NamedTuple):
-    """One server. `ip` may be a name."""
-
-    ip: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{address_text(self.ip)}:{self.port}"
-
-
-class Answer(NamedTuple):
-    """What a host says to one question. `error`: why there is no document; `began`, `ended`: seconds since the epoch.
-
-    `document`: what its JSON stands for, and for OPTIONS the Server header. `status`: of HTTP, None if there was no answer.
-    """
-
-    host: Host
-    question: str
-    document: Any = None
-    error: str = ""
-    status: int | None = None
-    began: float = 0.0
-    ended: float = 0.0
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}/" + ("" if self.question == OPTIONS else f"recon/{self.question}")
-
-    @property
-    def came(self) -> bool:
-        return not self.error
 
 
 class Rings:
@@ -149,7 +114,7 @@ def _ask_host(host: Host, questions: Sequence[str], most_seconds: float, end: fl
             answer = Answer(host, question, error=f"<urlopen error {error}>")
             given_up = answer.error
         except direct.DirectError as error:
-            answer, silent = _failed(host, question, error)
+            answer, silent = failed(host, question, error)
             silences += silent
             if isinstance(error.__cause__, ConnectError) or silences >= MOST_SILENCES:
                 given_up = answer.error
@@ -174,23 +139,6 @@ def _one(host: Host, address: str, question: str, seconds: float) -> Answer:
         return Answer(host, question, json.loads(data), status=response.status)
     except (ValueError, RecursionError) as error:
         return Answer(host, question, error=f"no JSON: {error}", status=response.status)
-
-
-def _failed(host: Host, question: str, error: direct.DirectError) -> tuple[Answer, bool]:
-    """(the answer, whether the host was silent). Texts are the reference's, which programs read."""
-    if error.http_status is not None:
-        text = f"HTTP Error {error.http_status}: {error.http_reason}"
-        return Answer(host, question, error=text, status=error.http_status), False
-    cause = error.__cause__
-    if isinstance(cause, BackendTimeout):
-        return Answer(host, question, error="timed out"), True
-    reason = cause.__cause__ if cause is not None else None
-    if isinstance(reason, TimeoutError):
-        return Answer(host, question, error="<urlopen error timed out>"), False
-    if isinstance(reason, OSError) and reason.errno:
-        name = errno.errorcode.get(reason.errno, os.strerror(reason.errno))
-        return Answer(host, question, error=f"<urlopen error [Errno {reason.errno}] {name}>"), False
-    return Answer(host, question, error=error.http_reason.rpartition(f":{host.port}: ")[2]), False
 
 
 def _address(host: Host, seconds: float) -> str:

@@ -9,18 +9,26 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from swift.cli.dispersion import span
 from swift.cli.recon_checks import (
     CONF_SUM,
     RING_SUMS,
     Check,
     Seen,
-    clock_off,
-    versions,
     wrong_servers,
 )
-from swift.cli.recon_figures import auditor_passes, completions, disks, figures, mapping, number, unmounted
-from swift.cli.recon_hosts import Host
+from swift.survey.answers import Host
+from swift.survey.figures import (
+    auditor_passes,
+    clock_off,
+    completions,
+    disks,
+    figures,
+    mapping,
+    number,
+    span,
+    unmounted,
+    versions,
+)
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")

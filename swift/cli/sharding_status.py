@@ -110,7 +110,7 @@ def ask(servers: Iterable[Node], seconds: float) -> list[Told]:
 
 def made_of(told: Sequence[Told], now: float) -> dict[str, Any]:
     """The report: `containers` on their way by path, `waiting` and `shrinking` candidates, `problems` as lines."""
-    from swift.cli.dispersion import span
+    from swift.survey.figures import span
 
     containers: dict[str, dict[str, Any]] = {}
     waiting: dict[str, dict[str, Any]] = {}
@@ -269,7 +269,7 @@ def _printable(line: str) -> str:
 
 
 def _container_line(path: str, found: Mapping[str, Any]) -> str:
-    from swift.cli.dispersion import span
+    from swift.survey.figures import span
 
     done = sum(replica["db_state"] == "sharded" for replica in found["replicas"])
     states = ", ".join(f"{found[state]} {state}" for state in _STATES if found[state]) or "no shards yet"

@@ -1,7 +1,6 @@
 """swift-status: the state of the whole cluster on one screen, and what to do next. From the rings alone: no root, no ssh.
 
-What lives here: the command line, asking. What never does: what answers mean (`cluster_state`), what is wrong (`cluster_findings`), lines
-(`cluster_screen`).
+What lives here: the command line, asking. What never does: what answers mean and what is wrong (`survey`), lines (`cluster_screen`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from swift.core import clock, concurrency
 
 if TYPE_CHECKING:
-    from swift.cli.recon_hosts import Answer, Rings
+    from swift.cli.recon_hosts import Rings
+    from swift.survey.answers import Answer
 
 EXIT_WELL, EXIT_WRONG, EXIT_DANGER, EXIT_USAGE = 0, 1, 2, 3
 AT_ONCE = 300
@@ -64,9 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 < options.timeout < 1e6 or not 0 < options.within < 1e6:
         parser.error("--timeout and --within must be above 0")
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    from swift.cli import cluster_findings, cluster_screen
+    from swift.cli import cluster_screen
     from swift.core.errors import SwiftError
     from swift.ring.errors import RingError
+    from swift.survey import findings
 
     try:
         state = seen(options.swift_dir, options.timeout, options.within)
@@ -75,14 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except KeyboardInterrupt:
         return EXIT_USAGE
-    found = cluster_findings.findings(state, options.swift_dir)
+    found = findings.findings(state, options.swift_dir)
     levels = {one.level for one in found}
     status = (
-        EXIT_DANGER
-        if cluster_findings.DANGER in levels
-        else EXIT_WRONG
-        if cluster_findings.WRONG in levels
-        else EXIT_WELL
+        EXIT_DANGER if findings.DANGER in levels else EXIT_WRONG if findings.WRONG in levels else EXIT_WELL
     )
     if options.json:
         print(
@@ -99,12 +96,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def seen(swift_directory: str, timeout: float, within: float) -> dict[str, Any]:
-    """The document of `cluster_state`. Raises SwiftError, RingError, OSError."""
-    from swift.cli.cluster_state import QUESTIONS, state
-    from swift.cli.recon_checks import md5_of
+    """The document of `survey.state`. Raises SwiftError, RingError, OSError."""
     from swift.cli.recon_hosts import Rings
     from swift.core import swift_dir
     from swift.core.policy import policies
+    from swift.survey.answers import md5_of
+    from swift.survey.rings import ClusterRings
+    from swift.survey.state import QUESTIONS, state
+    from swift.telemetry.log import get_logger
 
     swift_dir.use(swift_directory)
     rings = Rings(swift_directory)
@@ -112,9 +111,8 @@ def seen(swift_directory: str, timeout: float, within: float) -> dict[str, Any]:
     here = {f"{name}.ring.gz": md5_of(os.path.join(swift_directory, f"{name}.ring.gz")) for name in names}
     here["swift.conf"] = md5_of(os.path.join(swift_directory, "swift.conf"))
     told = _ask(rings, QUESTIONS, timeout, within)
-    return state(
-        told, here, clock.time(), any(policy.policy_type == "erasure_coding" for policy in policies())
-    )
+    told_by_rings = ClusterRings(swift_directory, get_logger({}, "swift-status")).told()["rings"]
+    return state(told, here, clock.time(), told_by_rings)
 
 
 def _ask(

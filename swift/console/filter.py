@@ -2,7 +2,7 @@
 
 It stands to the right of the filter that knows who asks. Pages are everybody's, for they hold nothing; what recon tells is for
 reseller's administrators alone, and is asked by this proxy of nodes that its rings name: no part of a request decides whom it asks.
-Never here: what the nodes are asked (`nodes`) and what rings say (`rings`).
+Never here: what the nodes are asked (`nodes`), what rings say and what is wrong (`survey`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from swift.console import pages
 from swift.console.nodes import Nodes
-from swift.console.rings import ClusterRings
 from swift.core.config import DEFAULT_SWIFT_DIR, positive_int, truthy
+from swift.survey.rings import ClusterRings
 from swift.telemetry.log import get_logger
 from swift.wire.call import Application, StartResponse
 

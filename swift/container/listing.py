@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from swift.core.remembered import remembered
 from swift.core.timestamp import Timestamp, decode_timestamps
 from swift.db.listing import Listing, Row, walk
 from swift.db.merge import ObjectRow, is_plain, split_swift_bytes
@@ -26,7 +26,7 @@ from .snapshot import ContainerReader, ContainerSnapshot
 JSON, XML, TEXT = "application/json", "application/xml", "text/plain"
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def _second(text: str) -> str:
     return Timestamp(text + ".00000").isoformat[:19]
 
@@ -40,7 +40,7 @@ def iso_time(created_at: str) -> str:
     return meta.isoformat
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def _shown_type(content_type: str) -> tuple[str, int | None]:
     """(content type as JSON, the size that overrides the row's)."""
     shown, swift_bytes = split_swift_bytes(content_type)

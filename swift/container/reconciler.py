@@ -27,6 +27,7 @@ from swift.run.daemon import Daemon
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import unit_of_work
 from swift.wire.body_input import BodyInput
 from swift.wire.direct import DirectError
 from swift.wire.internal import InternalClient, UnexpectedResponse
@@ -165,6 +166,7 @@ class ContainerReconciler(Daemon):
 
     # -- one entry
 
+    @unit_of_work
     def _process_logged(self, container: str, name: str, entry: Misplaced) -> None:
         self.count("misplaced_object", "%r (%s) in policy_index %s", entry.path, entry.timestamp.internal, entry.policy_index)  # fmt: skip
         try:

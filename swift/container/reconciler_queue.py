@@ -11,6 +11,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.timestamp import Timestamp
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 from swift.wire.direct import DirectError
 from swift.wire.redirects import FOLLOWED, to_all_that_list
@@ -36,7 +37,7 @@ def _on_all(nodes: Any, function: Callable[[Any], Any]) -> list[Any]:
 
     pile = GreenPile(GreenPool(max(1, len(nodes))))
     for node in nodes:
-        pile.spawn(one, node)
+        pile.spawn(handed_on(one), node)
     return list(pile)
 
 

@@ -30,6 +30,7 @@ from swift.run.pipeline import ConfigText
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import handed_on, unit_of_work
 from swift.wire.internal import InternalClient
 from swift.wire.remote import Remote
 
@@ -201,6 +202,7 @@ class ContainerSync(Daemon):
         except Exception:
             self.logger.exception("ERROR on %s", device_path)
 
+    @unit_of_work
     def _look_logged(self, device_path: str, link: str) -> None:
         inside = os.path.relpath(link, os.path.join(device_path, sync_store.FOLDER))
         path = os.path.join(device_path, ContainerBroker.data_directory, inside)
@@ -319,7 +321,7 @@ class _ContainerPass:
     def _sent(self, rows: Sequence[Mapping[str, Any]]) -> list[bool]:
         """Which of the rows are there now."""
         pool = GreenPool(self.daemon.row_concurrency)
-        return list(pool.imap(self._send_logged, rows))
+        return list(pool.imap(handed_on(self._send_logged), rows))
 
     def _send_logged(self, row: Mapping[str, Any]) -> bool:
         source, daemon = self.source, self.daemon

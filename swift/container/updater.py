@@ -152,6 +152,7 @@ class ContainerUpdater(Daemon):
             for node in ring_nodes
         ]
         agent = f"container-updater {os.getpid()}"
+        # No transaction id: with one, an account server waits for its lock for a shorter time, as for a client's request.
         return self.reports.send(
             partition, nodes, info, [("X-Account-Override-Deleted", "yes"), ("User-Agent", agent)]
         )

@@ -10,10 +10,10 @@ Spec: proxy-and-backend 3.1, 3.2, 22.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from urllib.parse import quote, quote_from_bytes, quote_plus, unquote_to_bytes
 
 from swift.core.errors import BadRequest, InsufficientStorage, PreconditionFailed
+from swift.core.remembered import remembered
 
 RESERVED = "\0"
 _UNQUOTED = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII).fullmatch
@@ -179,7 +179,6 @@ def check_proxy_path(path: str, allow_reserved: bool = False) -> None:
 MAX_PARTITION_DIGITS = 10  # of 2^32, the most that a ring can have
 
 
-@lru_cache(maxsize=8192)
 def check_device_partition(device: str, partition: str) -> None:
     """The names in a storage server's path. Raises BadRequest."""
     if not device or "/" in device or device in (".", ".."):
@@ -188,7 +187,7 @@ def check_device_partition(device: str, partition: str) -> None:
         raise BadRequest(f"Invalid partition: {quote(partition.encode('utf-8', 'surrogateescape'), '')}")
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def check_device_name(device: str) -> None:
     """Raises InsufficientStorage for a device name that no ring can contain. Whether it is mounted is another question."""
     if quote_plus(device.encode("utf-8", "surrogateescape")) != device or device in (".", ".."):

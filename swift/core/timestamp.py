@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from swift.core import clock
+from swift.core.remembered import remembered
 
 RAW_PER_SECOND = 100_000
 MAX_RAW = 10**15 - 1
@@ -242,7 +243,7 @@ class NormalTimestamp(Timestamp):
         super().__init__(value.normal if isinstance(value, Timestamp) else value, 0, delta)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096, longest=64)
 def parse(text: str) -> Timestamp:
     """`Timestamp(text)`, remembering recent texts: one request's timestamp is parsed at many places of a process."""
     return Timestamp(text)

@@ -21,6 +21,7 @@ from swift.core.names import (
     split_path,
 )
 from swift.core.policy import policies
+from swift.core.remembered import Remembered
 from swift.engine.space import Reserve
 from swift.engine.threads import bound_waits, pool_for, run_in_thread
 from swift.telemetry.disk_watch import watch_of
@@ -42,7 +43,7 @@ from .request import Place
 LOCK_TIMEOUT = 10.0  # seconds that a write waits for a directory's lock
 READ_LOCK_TIMEOUT = 0.1
 BACK_PRESSURE = 8 * pending.MERGE_ABOVE  # a pending file that long is merged before its writer gets an answer
-PLACES = 8192
+PLACES, LONGEST_PLACE = 8192, 600  # databases whose places are remembered; characters of their names
 
 _DISK_TEXTS = ("disk is full", "readonly database", "unable to open database file", "disk I/O error")
 
@@ -79,10 +80,10 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         self.durable = truthy(conf.get("sync_pending_updates", "no"))
         BUDGET.limit = max(0, int(conf.get("listing_cache_size", BUDGET.limit)))
         self.metrics = get_metrics(conf, conf.get("log_name") or self.server_type, logger)
-        self._places: dict[str, Place] = {}
+        self._places: Remembered[str, Place] = Remembered(PLACES, LONGEST_PLACE)
         self._merging: dict[str, Event] = {}
         self._appender = Appender(self.exists, self.durable)
-        self._known_policies: dict[str, int] = {}
+        self._known_policies: Remembered[str, int] = Remembered(1024)
         self._replication = ReplicationCalls(self, self.replication_operations())
         if self.replication_server:
             self._verbs = {**self._verbs, "REPLICATE": self._replication.replicate}
@@ -179,9 +180,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
             device_path = f"{self.devices.root}/{device}"
             directory = storage_directory(f"{device_path}/{self.data_directory}", partition, name_hash)
             found = Place(device, device_path, account, container, f"{directory}/{name_hash}.db")
-            if len(self._places) >= PLACES:
-                self._places.clear()
-            self._places[key] = found
+            self._places.keep(key, found)
         return found
 
     def policy_index(self, environ: Environ) -> int | None:
@@ -195,8 +194,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
             if policy is None:
                 raise BadRequest(f"Invalid X-Backend-Storage-Policy-Index {header[:64]}")
             index = int(policy)
-            if len(self._known_policies) < 1024:
-                self._known_policies[header] = index
+            self._known_policies.keep(header, index)
         return index
 
     # -- work

@@ -80,6 +80,7 @@ STORED = (
     Stored("X-Object-Sysmeta-S3Api-Ssec", ("customer_keys",), "encrypted with its owner's key"),
 )
 _READS = frozenset(("GET", "HEAD"))
+_NOTHING = re.compile("(?!)")
 _S3_PARAMETERS = ("AWSAccessKeyId", "X-Amz-Signature", "X-Amz-Credential", "X-Amz-Algorithm")
 _S3_HEADERS = ("HTTP_X_AMZ_DATE", "HTTP_X_AMZ_CONTENT_SHA256", "HTTP_X_AMZ_SECURITY_TOKEN")
 
@@ -98,17 +99,21 @@ class AbsentFeatures:
         self.stored = {mark.name: mark for mark in STORED if filters.isdisjoint(mark.filters)}
         self._has_s3 = not filters.isdisjoint(S3_FILTERS)
         keys = [feature.key.removeprefix("HTTP_X_") for feature in self._headers]
-        # Searched in all keys at once: nearly all requests have none of them.
-        self._suspicious = re.compile(f"HTTP_X_(?:{'|'.join([*keys, 'AMZ_'])})")
         names = [feature.name for feature in self._parameters]
-        self._suspicious_query = re.compile("|".join([*names, *_S3_PARAMETERS, "%"]))
+        if not self._has_s3:
+            keys.append("AMZ_")
+            names.extend(_S3_PARAMETERS)
+        # Searched in all keys at once, and in the query: nearly all requests have none of them.
+        self._suspicious = re.compile(f"HTTP_X_(?:{'|'.join(keys)})") if keys else _NOTHING
+        self._suspicious_query = re.compile("|".join([*names, "%"])) if names else _NOTHING
 
     def is_harmless(self, key: str) -> bool:
-        """Returns True if it is nothing to `refusal` whether this key, whatever its value, is in an environ without a query."""
-        return key != "HTTP_AUTHORIZATION" and self._suspicious.search(key) is None
+        """Returns True if it is nothing to `refusal` whether this key, whatever its value, is in an environ."""
+        return (self._has_s3 or key != "HTTP_AUTHORIZATION") and self._suspicious.search(key) is None
 
     def refusal(self, environ: dict[str, Any], keys: str) -> HTTPException | None:
-        """The answer to a request that would be misunderstood; `keys`: those of the environ in one text."""
+        """The answer to a request that would be misunderstood; `keys`: those of the environ in one text, without those that are harmless if
+        one likes."""
         query = environ.get("QUERY_STRING", "")
         in_query = query and self._suspicious_query.search(query) is not None
         in_headers = self._suspicious.search(keys) is not None

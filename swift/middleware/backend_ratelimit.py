@@ -14,6 +14,7 @@ from swift.core import clock
 from swift.core.concurrency import spawn_n
 from swift.core.config import DEFAULT_SWIFT_DIR, non_negative_float, read_ini
 from swift.core.errors import ConfigError
+from swift.core.remembered import Remembered
 from swift.engine.threads import run_in_thread
 from swift.run.rate import RateLimiter
 from swift.telemetry.log import get_logger
@@ -59,7 +60,7 @@ class BackendRateLimit:
         self.path = given or os.path.join(swift_dir, "backend-ratelimit.conf")
         self.interval = non_negative_float(conf.get("config_reload_interval", "60.0"))
         self.rates = Rates(conf)
-        self._limiters: dict[tuple[str, str], RateLimiter] = {}
+        self._limiters: Remembered[tuple[str, str], RateLimiter] = Remembered(_MOST_LIMITERS)
         self._problem = ""
         try:
             self._take(_read(self.path))
@@ -89,10 +90,8 @@ class BackendRateLimit:
     def _limiter(self, device: str, kind: str, rate: float) -> RateLimiter:
         limiter = self._limiters.get((device, kind))
         if limiter is None:
-            if len(self._limiters) >= _MOST_LIMITERS:
-                self._limiters.clear()
             limiter = RateLimiter(rate, self.rates.catch_up, burst_after_idle=True, clock=clock.monotonic)
-            self._limiters[device, kind] = limiter
+            self._limiters.keep((device, kind), limiter)
         return limiter
 
     # -- the file --------------------------------------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ class BackendRateLimit:
         self._problem = ""
         if rates != self.rates:
             self.rates = rates
-            self._limiters = {}
+            self._limiters.clear()
             self.logger.info("Loaded config file %s, config changed", self.path)
 
 

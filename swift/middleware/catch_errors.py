@@ -11,6 +11,7 @@ from swift.core import clock, trace_context
 from swift.core.concurrency import Timeout
 from swift.core.transaction import new_transaction_id
 from swift.telemetry.log import get_logger, set_transaction
+from swift.telemetry.units import GIVEN
 from swift.wire.call import first_chunk_taken
 from swift.wire.errors import ClientError
 from swift.wire.message import BodyFilter
@@ -35,11 +36,7 @@ class CatchErrorsMiddleware:
         self.logger = logger or get_logger(conf, "proxy-server", log_route="catch-errors")
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        suffix = self.trans_id_suffix
-        extra = environ.get("HTTP_X_TRANS_ID_EXTRA")
-        if extra:
-            suffix = f"{suffix}-{extra[:_LONGEST_EXTRA]}"
-        transaction_id = environ["swift.trans_id"] = new_transaction_id(suffix)
+        transaction_id = environ["swift.trans_id"] = environ.get(GIVEN) or self._new_id(environ)
         set_transaction(transaction_id)
         if "HTTP_TRACEPARENT" in environ or self.trace_sample_rate:
             self._trace(environ, transaction_id)
@@ -68,6 +65,13 @@ class CatchErrorsMiddleware:
         if "swift.on_response_done" in environ:
             return body  # the server loop holds bodies to their length
         return _of_announced_length(environ, started, body)
+
+    def _new_id(self, environ: dict[str, Any]) -> str:
+        suffix = self.trans_id_suffix
+        extra = environ.get("HTTP_X_TRANS_ID_EXTRA")
+        if extra:
+            suffix = f"{suffix}-{extra[:_LONGEST_EXTRA]}"
+        return new_transaction_id(suffix)
 
     def _trace(self, environ: dict[str, Any], transaction_id: str) -> None:
         """The request is part of a trace, if its client says so or by chance: storage servers and logs are told."""

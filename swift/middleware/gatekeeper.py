@@ -70,8 +70,9 @@ class GatekeeperMiddleware:
         self.allow_reserved_names = truthy(conf.get("allow_reserved_names_header", "false"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not (self._harmless.issuperset(environ) and not environ.get("QUERY_STRING")):
-            refusal = self._looked_at(environ)
+        is_harmless = self._harmless.issuperset(environ)
+        if not is_harmless or environ.get("QUERY_STRING"):
+            refusal = self._looked_at(environ) if not is_harmless else self._refusal_of_query(environ)
             if refusal is not None:
                 return refusal(environ, start_response)
         if self.shunt_x_timestamp and "HTTP_X_TIMESTAMP" in environ:
@@ -121,6 +122,10 @@ class GatekeeperMiddleware:
         if refusal is None:
             self._note_harmless(environ, absent)
         return refusal
+
+    def _refusal_of_query(self, environ: dict[str, Any]) -> HTTPException | None:
+        """The same where nothing has to be known of the environ's keys."""
+        return None if self._absent is None else self._absent.refusal(environ, "")
 
     def _note_harmless(self, environ: dict[str, Any], absent: AbsentFeatures | None) -> None:
         """Keys of which nothing has to be known but that they are there."""

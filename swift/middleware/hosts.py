@@ -5,12 +5,12 @@ Lives here: taking a Host header apart, and telling clients of places in the wor
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from swift.core.config import csv_list
+from swift.core.remembered import remembered
 from swift.wire.call import Headers, StartResponse
 
 _PLACES = frozenset(("location", "content-location"))
@@ -30,7 +30,7 @@ def split_port(host: str) -> tuple[str, str]:
     return name, f":{port}"
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def is_address(name: str) -> bool:
     """Returns True for an IP address, that of IPv6 in brackets or not."""
     try:

@@ -22,7 +22,7 @@ from swift.wire.message import Request, Response, parsed_path, wsgi_to_str
 _CHANGES = frozenset(("PUT", "DELETE", "POST", "COPY"))
 _SECONDS_IN_SLICE = 0.02  # of what a limit allows, at most, is taken without being used
 _COUNTER_LIFE = 86400  # seconds; a counter that goes forgives what was still to be waited for
-_MOST_SLICES = 10_000
+_MOST_SLICES, _LONGEST_KEY = 10_000, 1024
 _BLACKLISTED_WAIT = 1  # second
 
 Step = tuple[float, float]
@@ -186,9 +186,11 @@ class RateLimit:
             cache.set(limit.key, str(now + step * count), serialize=False, time=_COUNTER_LIFE)
             due = now
         until = now + max(round(_SECONDS_IN_SLICE * self.accuracy), due - now)
-        piece = self._slices[limit.key] = Slice(due, count, until)
-        if len(self._slices) > _MOST_SLICES:
-            self._slices.popitem(last=False)
+        piece = Slice(due, count, until)
+        if len(limit.key) <= _LONGEST_KEY:
+            self._slices[limit.key] = piece
+            if len(self._slices) > _MOST_SLICES:
+                self._slices.popitem(last=False)
         return piece
 
 

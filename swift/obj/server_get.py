@@ -101,16 +101,11 @@ def _fragment_preferences(environ: Environ) -> list[dict[str, Any]] | None:
         return None
 
 
-_SHOWN_MAX = 4096
-
-
 def _is_shown(server: ObjectService, name: str) -> bool:
     """Returns True if a stored header is part of a response."""
     lower = name.lower()
     shown = name != BLOCK_CRC32 and (lower.startswith(_USER_PREFIXES) or lower in server.shown_headers)
-    if len(server.shown) < _SHOWN_MAX:
-        server.shown[name] = shown
-    return shown
+    return server.shown.keep(name, shown)
 
 
 def _headers(server: ObjectService, environ: Environ, found: OpenObject) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from swift.core.names import (
 )
 from swift.core.object_headers import DEFAULT_ALLOWED_HEADERS
 from swift.core.policy import StoragePolicy, policies
+from swift.core.remembered import Remembered
 from swift.core.swift_dir import use as use_swift_dir
 from swift.engine.space import Reserve
 from swift.engine.threads import bound_waits
@@ -42,7 +43,7 @@ from swift.wire.storage import (
 )
 
 SERVER_TYPE = "object-server"
-MAX_KNOWN_STORES = 4096
+MAX_NAMES = 4096  # that are remembered of each kind
 _NEVER_ALLOWED = frozenset(("content-length", "deleted", "etag"))
 _PLACE = "swift.object_place"  # environ key: where the request's object is, for the notes taken on the way
 _NOTED = "swift.obj.noted"  # in the environ: what `WritesInHand.begin` returned
@@ -101,9 +102,10 @@ class ObjectService:
         self.allowed_headers = [h.title() for h in allowed if h.lower() not in _NEVER_ALLOWED]
         self.allowed_keys = {"HTTP_" + h.upper().replace("-", "_"): h for h in self.allowed_headers}
         self.shown_headers = frozenset([*(h.lower() for h in self.allowed_headers), "content-encoding"])
-        self.shown: dict[str, bool] = {}  # stored header → whether responses show it; grows to a bound
-        self._policy_by_header: dict[str | None, StoragePolicy] = {}
-        self._known_stores: dict[tuple[str, str | None], ObjectStore] = {}  # by device and policy header
+        self.shown: Remembered[str, bool] = Remembered(MAX_NAMES)  # stored header → do responses show it?
+        self._policy_by_header: Remembered[str | None, StoragePolicy] = Remembered(MAX_NAMES)
+        # by device and policy header
+        self._known_stores: Remembered[tuple[str, str | None], ObjectStore] = Remembered(MAX_NAMES)
 
     def locate(self, environ: Environ) -> NamedObject:
         """The object that a request's path names. Raises RequestError, HTTPException, DeviceUnavailable."""
@@ -131,8 +133,7 @@ class ObjectService:
             check_object_name(account, container, obj)
         if store is None:
             store = self.stores.get(self.devices.get(device_name), self.policy_of(environ))
-            if len(self._known_stores) < MAX_KNOWN_STORES:
-                self._known_stores[known] = store
+            self._known_stores.keep(known, store)
         environ[_PLACE] = place = store.locate(partition, hash_path(native[1:]), native)
         return NamedObject(store, place, obj)
 
@@ -164,8 +165,7 @@ class ObjectService:
                 )
             if not policy.is_served:
                 raise HTTPException(f"{policy.unserved}\n", 503, headers={"Content-Type": "text/plain"})
-            if len(self._policy_by_header) < 1024:
-                self._policy_by_header[header] = policy
+            self._policy_by_header.keep(header, policy)
         return policy
 
     def at_least_slow(self, started: float) -> None:

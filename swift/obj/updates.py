@@ -17,6 +17,7 @@ from swift.core.config import truthy
 from swift.core.hashing import hash_path
 from swift.core.names import quote_name, split_path, wsgi_quote, wsgi_to_str
 from swift.core.object_headers import queue_container
+from swift.core.remembered import Remembered
 from swift.core.timestamp import normalize_delete_at
 from swift.obj.async_pending import ContainerUpdate, write_update
 from swift.obj.device import Device
@@ -98,7 +99,7 @@ class ContainerUpdates:
         self.node_timeout = float(conf.get("node_timeout", 3))
         self.wait = float(conf.get("container_update_timeout", 1))
         self.queue = ExpirerQueue(conf)
-        self._addresses: dict[str, tuple[str, int]] = {}
+        self._addresses: Remembered[str, tuple[str, int]] = Remembered(MAX_ADDRESSES)
 
     # ------------------------------------------------------------ the object's container
 
@@ -269,8 +270,7 @@ class ContainerUpdates:
             known = ip, int(port)
             if not (ip and 0 < known[1] < 65536):
                 raise ValueError(host)
-            if len(self._addresses) < MAX_ADDRESSES:
-                self._addresses[host] = known
+            self._addresses.keep(host, known)
         return known
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from swift.core.errors import BadRequest
 from swift.core.object_headers import META, SYSMETA, TRANSIENT_SYSMETA
+from swift.core.remembered import Remembered
 from swift.telemetry.redaction import cut_parameters
 from swift.wire.message import environ_key, header_name, host_url
 
@@ -92,10 +93,12 @@ class HeaderTable:
         self._prefixes = tuple(map(environ_key, (_BACKEND, *prefixes)))
         self._is_read = is_read
         self._is_stored = is_stored
-        self._beginnings: dict[str, str] = {}
+        self._beginnings: Remembered[str, str] = Remembered(_MAX_NAMES)
         # Keys of an environ, in their order → those whose values go along, with the beginnings of their lines. Clients ask in the
         # same form again and again, and most of what they say stays here.
-        self._plans: dict[tuple[str, ...], tuple[tuple[str, str], ...]] = {}
+        self._plans: Remembered[tuple[str, ...], tuple[tuple[str, str], ...]] = Remembered(
+            _MAX_PLANS, _MAX_PLAN_LENGTH
+        )
 
     def _beginning(self, key: str) -> str:
         """`X-Foo: ` for an environ key whose value goes along, '' for any other."""
@@ -106,9 +109,7 @@ class HeaderTable:
             and key not in _OWN
         )
         text = f"{header_name(key)}: " if goes else ""
-        if len(self._beginnings) < _MAX_NAMES:
-            self._beginnings[key] = text
-        return text
+        return self._beginnings.keep(key, text)
 
     def _plan(self, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
         beginnings = self._beginnings
@@ -119,11 +120,7 @@ class HeaderTable:
                 text = self._beginning(key)
             if text:
                 plan.append((key, text))
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()
-        if sum(map(len, keys)) <= _MAX_PLAN_LENGTH:
-            self._plans[keys] = tuple(plan)
-        return tuple(plan)
+        return self._plans.keep(keys, tuple(plan))
 
     def block(
         self, environ: Mapping[str, Any], agent: str, path: str, extra: Mapping[str, str | None] | None = None

@@ -11,6 +11,7 @@ from typing import Any
 from swift.core.config import truthy
 from swift.core.errors import RequestError
 from swift.core.policy import StoragePolicy
+from swift.core.remembered import Remembered
 from swift.middleware.info import Info
 from swift.proxy.quorum import Answer
 from swift.wire.message import (
@@ -43,15 +44,13 @@ _LOWER_FATES = {
 }
 _METADATA_NAMES = ("x-object-meta-", "x-container-meta-", "x-account-meta-")
 _MAX_FATES = 4096
-_fates: dict[str, int] = {}
+_fates: Remembered[str, int] = Remembered(_MAX_FATES)
 
 
 def _fate(name: str) -> int:
     lower = name.lower()
     fate = _METADATA if lower.startswith(_METADATA_NAMES) else _LOWER_FATES.get(lower, _COPY)
-    if len(_fates) < _MAX_FATES:
-        _fates[name] = fate
-    return fate
+    return _fates.keep(name, fate)
 
 
 def split_headers(

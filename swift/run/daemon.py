@@ -20,6 +20,7 @@ from swift.core import backend_security, clock, hashing, swift_dir
 from swift.core.concurrency import fork, spawn_after
 from swift.core.config import csv_list, one_line, read_conf, truthy
 from swift.core.errors import ConfigError, SwiftError
+from swift.engine.arenas import share_arenas
 from swift.engine.threads import run_in_thread
 from swift.run import command_line, notify, seamless
 from swift.run.known_options import unknown_options
@@ -300,6 +301,7 @@ def run_daemon(
     `test_config`: only see whether it could. HUP and USR1 start it anew, in the same process, with the configuration as it is then.
     `options` go to `run_once`, `run_forever` and `get_worker_args`. To be called after `swift.core.concurrency.patch`.
     """
+    share_arenas()
     command = seamless.Command()
     try:
         conf = read_conf(path, section)

@@ -22,6 +22,7 @@ from swift.core.concurrency import raw_socket, sleep, spawn, spawn_after
 from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
 from swift.engine import large_pages
+from swift.engine.arenas import share_arenas
 from swift.engine.sockets import listen
 from swift.run import addresses_in_use, command_line, notify, seamless
 from swift.run.addresses import own_addresses
@@ -449,6 +450,7 @@ def run_servers(
     `section`: the app section (found by itself if there is just one). Settings of the process itself (user, priorities,
     log of the parent) are the first file's. To be called after `swift.core.concurrency.patch`.
     """
+    share_arenas()
     command = seamless.Command()
     inherited = seamless.Inherited()
     try:

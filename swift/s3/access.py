@@ -22,7 +22,7 @@ from swift.s3.policy import actions, document
 from swift.s3.policy.context import Values
 from swift.s3.policy.evaluate import Verdict, verdict
 from swift.s3.request import S3Request
-from swift.wire.message import str_to_wsgi
+from swift.wire.message import environ_key, str_to_wsgi
 from swift.wire.subanswer import Subanswer
 from swift.wire.subrequest import make_environ
 
@@ -33,6 +33,9 @@ _ASK_THEMSELVES = ("GetObject", "HeadObject")
 _TELL_OF_OBJECT = (304, 412, 416)
 # No policy keeps an account's owners from changing it.
 _OF_POLICIES = ("GetBucketPolicy", "PutBucketPolicy", "DeleteBucketPolicy")
+
+
+_ACL_HEADERS = [(environ_key(name), name) for name in forms.HEADERS]
 
 
 class _Operation(Protocol):
@@ -314,6 +317,8 @@ def check_object(
     An answer of conditions and ranges tells of an object without its ACL, which is asked for then; who may not list a bucket is not
     told that a key is absent either.
     """
+    if not request.options.s3_acl and not request.granted:
+        return
     is_granted = request.granted.has(account or request.account or "", bucket, key)
     if not is_granted and not request.options.s3_acl:
         return
@@ -378,9 +383,15 @@ def _check_may_list(request: S3Request, bucket: str, account: str | None, is_gra
 # -- ACLs of what is made -------------------------------------------------------------------------------------------------
 
 
+def _acl_headers(request: S3Request) -> list[str]:
+    """Those of ACLs that a request has."""
+    environ = request.environ
+    return [name for key, name in _ACL_HEADERS if key in environ]
+
+
 def sent_acl(request: S3Request) -> Acl | None:
     """The ACL that a request's headers give to what it makes, None if they say nothing. Raises S3Error."""
-    headers = {name: value for name in forms.HEADERS if (value := request.header(name)) is not None}
+    headers = {name: request.header(name) or "" for name in _acl_headers(request)}
     if not headers:
         return None
     # What nobody in particular has made is the bucket owner's: else it would be nobody's.
@@ -398,7 +409,7 @@ def _owner_of_bucket(request: S3Request) -> str | None:
 
 def check_sent_acl(request: S3Request) -> None:
     """Raises S3Error for an ACL in headers that a bucket does not take for itself or its objects."""
-    headers = [name for name in forms.HEADERS if request.header(name) is not None]
+    headers = _acl_headers(request)
     if not headers:
         return
     rules = bucket_rules.of_request(request)

@@ -24,6 +24,9 @@ PREFIX, SOURCE_PREFIX = (
     "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_",
     "HTTP_X_AMZ_COPY_SOURCE_SERVER_SIDE_ENCRYPTION_CUSTOMER_",
 )
+_SENT = {
+    prefix: (prefix + "ALGORITHM", prefix + "KEY", prefix + "KEY_MD5") for prefix in (PREFIX, SOURCE_PREFIX)
+}
 ALGORITHM_KEY = PREFIX + "ALGORITHM"
 SECRETS = tuple(
     (prefix + name)[5:].replace("_", "-").lower()
@@ -72,8 +75,7 @@ def sent_for_source(request: S3Request) -> CustomerKey | None:
 
 
 def _sent(request: S3Request, prefix: str) -> CustomerKey | None:
-    environ = request.environ
-    algorithm, key, md5 = (environ.get(prefix + name) for name in ("ALGORITHM", "KEY", "KEY_MD5"))
+    algorithm, key, md5 = map(request.environ.get, _SENT[prefix])
     if algorithm is None and key is None and md5 is None:
         return None
     if not request.options.allow_insecure_ssec and not is_secure(request):

@@ -31,6 +31,7 @@ from swift.s3.answers import Answer
 from swift.s3.bucket_names import resolving
 from swift.s3.errors import S3Error
 from swift.s3.notifications import telling
+from swift.s3.notifications.events import READS
 from swift.s3.options import Options, parse_options
 from swift.s3.request import S3Request
 from swift.s3.rights import KnownUsers
@@ -269,6 +270,8 @@ def _done(request: S3Request, operation: operations.Operation) -> Answer:
         if request.events:
             telling.send(request)
     watching.watch(request, operation)
+    if request.options.notification_targets and operation.name in READS:
+        telling.read(request, operation.name, answer)
     return answer
 
 

@@ -25,6 +25,7 @@ from swift.s3.xml import document, element, text_of
 _MOST_BYTES = 64 * 1024 * 1024
 _LARGEST = 2147483647
 _MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
+_PLAIN_FIELDS = len(("bytes", "hash", "name", "content_type", "last_modified"))
 Row = dict[str, Any]
 
 
@@ -82,6 +83,8 @@ class _Page:
     def body(self, rows: list[Row], with_owner: str) -> list[str]:
         """The keys, then the common prefixes."""
         shown = self.shown
+        of_iso = times.of_iso
+        end = f"</Size>{with_owner}<StorageClass>STANDARD</StorageClass></Contents>"
         keys: list[str] = []
         prefixes: list[str] = []
         for row in rows:
@@ -91,11 +94,18 @@ class _Page:
                 )
             else:
                 keys.append(
-                    f"<Contents><Key>{text_of(shown(row['name']))}</Key><LastModified>{times.of_iso(row['last_modified'])}"
-                    f"</LastModified><ETag>{text_of(etag_of(row))}</ETag><Size>{row['bytes']}</Size>{with_owner}"
-                    "<StorageClass>STANDARD</StorageClass></Contents>"
+                    f"<Contents><Key>{text_of(shown(row['name']))}</Key><LastModified>{of_iso(row['last_modified'])}"
+                    f"</LastModified><ETag>{_etag_text(row)}</ETag><Size>{row['bytes']}{end}"
                 )
         return keys + prefixes
+
+
+def _etag_text(row: Row) -> str:
+    """As it stands in a document. Nearly all rows have nothing but an MD5."""
+    plain = row["hash"]
+    if plain and len(plain) == 32 and len(row) == _PLAIN_FIELDS and plain.isalnum():
+        return f'"{plain}"'
+    return text_of(etag_of(row))
 
 
 def _bad(name: str, value: str, message: str) -> S3Error:

@@ -11,6 +11,7 @@ from email.header import Header
 from typing import Any
 
 from swift.core import capabilities, object_lock
+from swift.core.remembered import remembered
 from swift.core.timestamp import http_date
 from swift.s3 import times
 from swift.s3.errors import S3Error
@@ -46,8 +47,17 @@ _DROPPED = frozenset((
 _DROPPED_PREFIXES = (
     "HTTP_X_AMZ_", "HTTP_X_OBJECT_", "HTTP_X_CONTAINER_", "HTTP_X_ACCOUNT_", "HTTP_X_REMOVE_", "HTTP_X_COPY_", "HTTP_X_SYMLINK_",
 )  # fmt: skip
-_MOST_VERDICTS = 4096
-_verdicts: dict[str, bool] = {}
+
+
+@remembered(4096, 128)
+def _is_carried(key: str) -> bool:
+    return key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
+
+
+@remembered(4096, 128)
+def _is_amz(key: str) -> bool:
+    return key.startswith("HTTP_X_AMZ_")
+
 
 # What GET and HEAD hand on of a client's conditions; what PUT and POST store beside user metadata.
 READ_HEADERS = (
@@ -69,26 +79,21 @@ REDIRECT, REDIRECT_KEY = (
 
 def carried_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the client's environ without anything that means something to a native server: that must be put in again."""
-    verdicts = _verdicts
-    made = {}
-    for key, value in environ.items():
-        kept = verdicts.get(key)
-        if kept is None:
-            kept = key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
-            if len(verdicts) < _MOST_VERDICTS and len(key) < 128:
-                verdicts[key] = kept
-        if kept:
-            made[key] = value
-    return made
+    return {key: value for key, value in environ.items() if _is_carried(key)}
+
+
+def amz_keys(environ: Mapping[str, Any]) -> list[str]:
+    """The environ keys of x-amz-* headers."""
+    return [key for key in environ if _is_amz(key)]
 
 
 def user_metadata(environ: Mapping[str, Any]) -> dict[str, str]:
     """The native headers (environ keys) of a request's x-amz-meta-*. Raises S3Error for more than S3 takes."""
     found: dict[str, str] = {}
     size = 0
-    for key, value in environ.items():
+    for key in amz_keys(environ):
         if key.startswith("HTTP_X_AMZ_META_"):
-            name = key[16:]
+            name, value = key[16:], environ[key]
             if name and not _NOT_IN_NAMES.search(name):
                 found["HTTP_X_OBJECT_META_" + name] = _stored_value(value)
                 size += len(name) + len(value)
@@ -118,20 +123,19 @@ def check_headers(
     takes_customer_keys: bool = False,
 ) -> None:
     """What no operation takes. Raises S3Error (5.1)."""
-    for key in environ:
-        if key.startswith("HTTP_X_AMZ_"):
-            check = _CHECKS.get(key)
-            if check is not None:
-                check(environ[key])
-            elif key == STORAGE_CLASS:
-                if environ[key] not in storage_classes:
-                    raise S3Error("InvalidStorageClass", StorageClassRequested=environ[key])
-            elif not takes_customer_keys and key.startswith(_CUSTOMER):
-                raise S3Error(
-                    "NotImplemented",
-                    "Server-side encryption with keys of customers is not supported.",
-                    Header=key[5:].replace("_", "-").lower(),
-                )
+    for key in amz_keys(environ):
+        check = _CHECKS.get(key)
+        if check is not None:
+            check(environ[key])
+        elif key == STORAGE_CLASS:
+            if environ[key] not in storage_classes:
+                raise S3Error("InvalidStorageClass", StorageClassRequested=environ[key])
+        elif not takes_customer_keys and key.startswith(_CUSTOMER):
+            raise S3Error(
+                "NotImplemented",
+                "Server-side encryption with keys of customers is not supported.",
+                Header=key[5:].replace("_", "-").lower(),
+            )
 
 
 _CUSTOMER = (
@@ -227,45 +231,85 @@ ENCRYPTION = "x-amz-server-side-encryption"
 _SILENT = ("x-backend-storage-policy-index",)
 
 
+(
+    _IS_ETAG, _IS_OWN_ETAG, _IS_OLD_ETAG, _IS_LARGE, _IS_CORS, _IS_EXPIRY, _IS_CIPHER, _IS_TYPE, _IS_RETENTION, _IS_HOLD, _IS_TAGS,
+    _IS_RENAMED,
+) = range(12)  # fmt: skip
+_OTHERS = {
+    "etag": _IS_ETAG,
+    ETAG: _IS_OWN_ETAG,
+    OLD_ETAG: _IS_OLD_ETAG,
+    "x-static-large-object": _IS_LARGE,
+    "x-delete-at": _IS_EXPIRY,
+    "x-backend-crypto-cipher": _IS_CIPHER,
+    "x-backend-content-type": _IS_TYPE,
+    _RETENTION: _IS_RETENTION,
+    _LEGAL_HOLD: _IS_HOLD,
+    _TAGS: _IS_TAGS,
+    **dict.fromkeys(_RENAMED, _IS_RENAMED),
+}
+
+
+@remembered(4096, 128)
+def _fate_of(name: str) -> str | int | None:
+    """What becomes of a native header, by its name as it comes: the name that it is shown under, what has to be done with it, or None."""
+    lower = name.lower()
+    fate = _SHOWN.get(lower)
+    if fate is not None:
+        return fate
+    if lower.startswith(_NATIVE_META):
+        return _META + lower[len(_NATIVE_META) :].replace("=5f", "_")
+    if lower in _SILENT:
+        return name
+    return _IS_CORS if lower.startswith("access-control-") else _OTHERS.get(lower)
+
+
 def shown_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """What S3 tells of a native answer's headers; names in S3's own form, `ETag` in quotes."""
     shown: Headers = []
-    etag = own_etag = None
+    etag = own_etag = old_etag = None
     is_large = False
     for name, value in headers:
-        lower = name.lower()
-        known = _SHOWN.get(lower)
-        if known is not None:
-            shown.append((known, value))
-        elif lower.startswith(_NATIVE_META):
-            shown.append((_META + lower[len(_NATIVE_META) :].replace("=5f", "_"), value))
-        elif lower == "etag":
+        fate = _fate_of(name)
+        if fate is None:
+            continue
+        if isinstance(fate, str):
+            shown.append((fate, value))
+        elif fate == _IS_ETAG:
             etag = value
-        elif lower in (ETAG, OLD_ETAG):
-            own_etag = value if lower == ETAG or own_etag is None else own_etag
-        elif lower in _RENAMED and value:
-            shown.append((_RENAMED[lower], value))
-        elif lower == "x-static-large-object":
+        elif fate == _IS_OWN_ETAG:
+            own_etag = value
+        elif fate == _IS_OLD_ETAG:
+            old_etag = old_etag or value
+        elif fate == _IS_LARGE:
             is_large = value.lower() == "true"
-        elif lower.startswith("access-control-"):
-            shown.append(_cors(name, lower, value))
-        elif lower == "x-delete-at":
-            shown.append(("x-amz-expiration", expiration(value)))
-        elif lower == "x-backend-crypto-cipher":
-            shown.append((ENCRYPTION, "AES256"))
-        elif lower == "x-backend-content-type" and value == DELETE_MARKER_TYPE:
-            shown.append(("x-amz-delete-marker", "true"))
-        elif lower == _RETENTION and value:
-            shown.extend(_shown_retention(value))
-        elif lower == _LEGAL_HOLD and value:
-            shown.append(("x-amz-object-lock-legal-hold", "OFF" if value == "OFF" else "ON"))
-        elif lower == _TAGS and value:
-            shown.append(("x-amz-tagging-count", str(value.count("&") + 1)))
-        elif lower in _SILENT:
-            shown.append((name, value))
+        elif fate == _IS_CORS:
+            shown.append(_cors(name, name.lower(), value))
+        else:
+            shown.extend(_made_of(fate, name, value))
+    own_etag = own_etag if own_etag is not None else old_etag
     if etag is not None or own_etag:
         shown.append(("ETag", shown_etag(own_etag, etag or "", is_large)))
     return shown
+
+
+def _made_of(fate: int, name: str, value: str) -> Headers:
+    """What S3 tells of a header that means something else to it."""
+    if fate == _IS_EXPIRY:
+        return [("x-amz-expiration", expiration(value))]
+    if fate == _IS_CIPHER:
+        return [(ENCRYPTION, "AES256")]
+    if fate == _IS_TYPE:
+        return [("x-amz-delete-marker", "true")] if value == DELETE_MARKER_TYPE else []
+    if not value:
+        return []
+    if fate == _IS_RETENTION:
+        return _shown_retention(value)
+    if fate == _IS_HOLD:
+        return [("x-amz-object-lock-legal-hold", "OFF" if value == "OFF" else "ON")]
+    if fate == _IS_TAGS:
+        return [("x-amz-tagging-count", str(value.count("&") + 1))]
+    return [(_RENAMED[name.lower()], value)]
 
 
 def _shown_retention(value: str) -> Headers:

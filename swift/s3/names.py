@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,10 +19,16 @@ _LOOSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9_-]", re.ASCII)
 _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}", re.ASCII)
 _ACCOUNT = re.compile(r"[\w.@=+-]{1,256}")
 _MOST_PARAMETERS = 100
+_PARAMETERS = "s3api.parameters"  # in the environ: a query, and what it says
 
 
 def is_bucket_name(name: str, dns_compliant: bool = True) -> bool:
     """Returns True if a bucket may be called so; containers with other names are no buckets."""
+    return len(name) < 256 and _fits(name, dns_compliant)
+
+
+@lru_cache(maxsize=4096)
+def _fits(name: str, dns_compliant: bool) -> bool:
     pattern = _STRICT if dns_compliant else _LOOSE
     return pattern.fullmatch(name) is not None and _ADDRESS.fullmatch(name) is None
 
@@ -73,11 +80,14 @@ def of_path(
     return account, name, key or None
 
 
-def parameters(environ: Mapping[str, Any]) -> dict[str, str]:
+def parameters(environ: dict[str, Any]) -> dict[str, str]:
     """The query as text; the last value of a name counts. Raises S3Error."""
     query = environ.get("QUERY_STRING")
     if not query:
         return {}
+    known = environ.get(_PARAMETERS)
+    if known is not None and known[0] is query:
+        return dict(known[1])
     try:
         query.encode("latin-1").decode("utf-8")
         pairs = parse_qsl(
@@ -87,4 +97,5 @@ def parameters(environ: Mapping[str, Any]) -> dict[str, str]:
         raise S3Error("InvalidArgument", "The query is not UTF-8.") from None
     except ValueError:
         raise S3Error("InvalidArgument", "Too many query parameters.") from None
+    environ[_PARAMETERS] = query, dict(pairs)
     return dict(pairs)

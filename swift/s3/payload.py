@@ -294,7 +294,11 @@ def _checksum(
     environ: dict[str, Any], is_streaming: bool
 ) -> tuple[Algorithm | None, bytes | None, str | None]:
     """(algorithm, promised value, name of the trailer that will promise it). Raises S3Error."""
-    names = [key[20:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_X_AMZ_CHECKSUM_")]
+    names = [
+        key[20:].replace("_", "-").lower()
+        for key in metadata.amz_keys(environ)
+        if key.startswith("HTTP_X_AMZ_CHECKSUM_")
+    ]
     names += [name[len(PREFIX) :] for name, _ in environ.get(UNDERSCORED, ()) if name.startswith(PREFIX)]
     names = [name for name in names if name not in _NO_CHECKSUMS]
     trailers = [

@@ -23,7 +23,8 @@ from swift.s3.rights import Granted, KnownUsers, Native, without_referrers
 from swift.s3.signature import Credential
 from swift.s3.token.identities import SAID_BY_KEYSTONE
 from swift.wire.call import Application
-from swift.wire.message import HTTPForbidden, str_to_wsgi, wsgi_to_str
+from swift.wire.input import NO_BODY
+from swift.wire.message import HTTPForbidden, environ_key, str_to_wsgi, wsgi_to_str
 from swift.wire.subanswer import Subanswer, ask
 from swift.wire.subrequest import make_environ
 
@@ -55,6 +56,19 @@ class S3Request:
     `account`: the storage account (text) once it is known, `user_id`: the user as S3 knows it. Making one raises S3Error.
     """
 
+    # Of most requests; those that differ say so.
+    is_at_home = False  # the account is that of who asks, not one that an access key only names
+    # May do it by a decision of our own: native requests are not asked about it again.
+    is_decided = False
+    # Of temporary credentials: anything with `policy` and `name`, None for all others.
+    session: Any = None
+    ignores_public_acls = False  # what is open to everybody is not to count
+    _is_unknown = False  # nobody has the access key
+    _assumed: Identity | None = None
+    _read_document: bytes | None = None  # by a decision that hangs on it
+    _native: Native | None = None
+    _told: Mapping[str, Any] | None = None  # the environ in which the auth filter has said who asks
+
     def __init__(
         self,
         environ: dict[str, Any],
@@ -78,19 +92,8 @@ class S3Request:
         self.params = names.parameters(environ)
         self.user_id: str | None = credential.access_key if credential is not None else None
         self.is_known = credential is None  # the auth filter has said yes to the signature
-        self.is_at_home = False  # the account is that of who asks, not one that an access key only names
-        # May do it by a decision of our own: native requests are not asked about it again.
-        self.is_decided = False
-        # Of temporary credentials: anything with `policy` and `name`, None for all others.
-        self.session: Any = None
-        # What policies have granted, and whether what is open to everybody is not to count.
-        self.granted = Granted()
-        self.ignores_public_acls = False
+        self.granted = Granted()  # by policies
         self._known_users = known_users
-        self._is_unknown = False  # nobody has the access key
-        self._assumed: Identity | None = None
-        self._read_document: bytes | None = None  # by a decision that hangs on it
-        self._native: Native | None = None
         self._identity: Identity | None = None if credential is not None else NOBODY
         self.events: list[Event] = []  # that the bucket's targets may want to know of
         if credential is not None:
@@ -102,8 +105,7 @@ class S3Request:
 
     def header(self, name: str) -> str | None:
         """The value of a header (lower-case name) as text, None if it is not there. Raises S3Error for bytes that are no text."""
-        upper = name.upper().replace("-", "_")
-        value = self.environ.get(upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + upper)
+        value: str | None = self.environ.get(environ_key(name))
         if value is None or value.isascii():
             return value
         try:
@@ -168,12 +170,11 @@ class S3Request:
         account = account or self.account
         if account is None:
             account = self.credential.access_key if self.credential is not None else ""
-        parts = ["", "v1", account]
-        if container is not None:
-            parts.append(container)
-            if obj is not None:
-                parts.append(obj)
-        return str_to_wsgi("/".join(parts))
+        if container is None:
+            return str_to_wsgi(f"/v1/{account}")
+        if obj is None:
+            return str_to_wsgi(f"/v1/{account}/{container}")
+        return str_to_wsgi(f"/v1/{account}/{container}/{obj}")
 
     def ask(
         self,
@@ -235,7 +236,7 @@ class S3Request:
             else:
                 made["CONTENT_LENGTH"] = str(length)
         else:
-            made["wsgi.input"] = io.BytesIO()
+            made["wsgi.input"] = NO_BODY
             if method in ("PUT", "POST"):
                 made["CONTENT_LENGTH"] = "0"
         if headers:
@@ -312,19 +313,21 @@ class S3Request:
         """Who asks, by what the auth filter left in a request's environ; `account`: what the access key leads to."""
         assert self.credential is not None
         self.is_known = True
-        self._native = Native(made)
+        self._native, self._told = None, made
         project = made.get("HTTP_X_PROJECT_ID") or made.get("HTTP_X_TENANT_ID") or ""
         self.is_at_home = not project or account.rpartition("_")[2] == project
         if "s3api.user_id" in made:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
-        found = identity_of(
-            self.user_id, account, made.get("HTTP_X_USER_ID") or "", project, self.options, self.session
-        )
+        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project
+        known = self._known_users
+        found = known.identity(named) if known is not None and self.session is None else None
+        if found is None:
+            found = identity_of(*named, self.options, self.session)
         self._identity = found
-        if self._known_users is not None:
-            self._known_users.put(self.credential.access_key, found, account)
+        if known is not None:
+            known.put(self.credential.access_key, found, account, named)
 
     def authenticate(self) -> None:
         """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
@@ -348,6 +351,8 @@ class S3Request:
     def native_rights(self) -> Native:
         """What the auth filter lets who asks. Raises S3Error if the signature is not right."""
         self.authenticate()
+        if self._native is None and self._told is not None:
+            self._native = Native(self._told)
         if self._native is None:
             made = make_environ(self.environ, "TEST", path=self.native_path(), query="", source=SOURCE)
             for key in (*_OF_OTHERS, "HTTP_ORIGIN"):
@@ -378,7 +383,8 @@ class S3Request:
             self.authenticate()
             assert self._identity is not None
             return self._identity, self.account or ""
-        return found[0]._replace(session=self.session), found[1]
+        who, account = found
+        return (who if who.session is self.session else who._replace(session=self.session)), account
 
     def assume(self, who: Identity) -> None:
         """Who asks must turn out to be this: something was decided by it."""
@@ -446,7 +452,8 @@ class S3Request:
 
     def container_info(self, bucket: str | None = None, account: str | None = None) -> Mapping[str, Any]:
         """What is known of a bucket's container (status 404 if there is none); the signature has been looked at by then."""
-        self.authenticate()
+        if not self.is_known:
+            self.authenticate()
         if self.account is None:
             raise S3Error("AccessDenied", reason="no_account")
         of = account or self.account

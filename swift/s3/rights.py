@@ -7,7 +7,7 @@ about apart. Paths are WSGI strings here. Never here: the decision (`access`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from swift.s3.identity import Identity
@@ -16,6 +16,7 @@ from swift.wire.message import Request, str_to_wsgi
 _OF_OTHERS = ("swift.authorize", "swift.authorize_override", "swift_owner", "REMOTE_USER", "reseller_request")
 _CARRIED = ("REMOTE_USER", "reseller_request")
 _PART = re.compile(r"(.+)/[A-Za-z0-9_-]{48}(?:/[0-9]{1,5})?", re.DOTALL)
+Named = tuple[str | None, str, str, str]  # the user, its account, the user's and the project's ids
 SEGMENTS, VERSIONS = "+segments", "\0versions\0"
 
 
@@ -47,8 +48,8 @@ class Granted:
 
     def __init__(self) -> None:
         self._keys: dict[tuple[str, str], set[str]] = {}  # by account and bucket, as WSGI strings all
-        self._whole: set[tuple[str, str]] = set()
-        self._checked: set[tuple[str, str, str | None]] = set()
+        self._whole: Set[tuple[str, str]] = frozenset()
+        self._checked: Set[tuple[str, str, str | None]] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self._keys)
@@ -68,9 +69,9 @@ class Granted:
         if key is not None:
             keys.add(str_to_wsgi(key))
         if is_checked:
-            self._checked.add((account, bucket, key))
+            self._checked |= {(account, bucket, key)}
         if with_parts:
-            self._whole.add(place)
+            self._whole |= {place}
 
     def has(self, account: str, bucket: str, key: str | None) -> bool:
         """Returns True if it is granted by its name, with nothing left to be checked."""
@@ -118,6 +119,7 @@ class KnownUsers:
         self._most = most
         self._clock = clock
         self._found: dict[str, tuple[float, Identity, str]] = {}
+        self._identities: dict[Named, Identity] = {}
         self._owns: dict[str, tuple[float, bool]] = {}
 
     def get(self, access_key: str) -> tuple[Identity, str] | None:
@@ -126,10 +128,19 @@ class KnownUsers:
             return None
         return found[1], found[2]
 
-    def put(self, access_key: str, identity: Identity, account: str) -> None:
+    def put(self, access_key: str, identity: Identity, account: str, named: Named | None = None) -> None:
+        """`named`: what the identity was made of."""
         if len(self._found) >= self._most:
             self._found.clear()
         self._found[access_key] = self._clock() + self._seconds, identity, account
+        if named is not None and identity.session is None and named not in self._identities:
+            if len(self._identities) >= self._most:
+                self._identities.clear()
+            self._identities[named] = identity
+
+    def identity(self, named: Named) -> Identity | None:
+        """That which is made of these names, if it was made lately: a matter of form, nothing that is looked up anywhere."""
+        return self._identities.get(named)
 
     def owns(self, access_key: str) -> bool | None:
         found = self._owns.get(access_key)

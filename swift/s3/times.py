@@ -8,14 +8,17 @@ from email.utils import mktime_tz, parsedate_tz
 
 from swift.core import clock
 
+_NEXT = {f"{second:02d}": f"{second + 1:02d}.000Z" for second in range(59)}
+
 
 def of_iso(text: str) -> str:
     """Of the time of a native listing, `2026-11-21T05:10:30.123450` or without a fraction."""
     second = text[17:19]
     if text[20:].strip("0") == "":
         return f"{text[:19]}.000Z"
-    if second < "59":
-        return f"{text[:17]}{int(second) + 1:02d}.000Z"
+    end = _NEXT.get(second)
+    if end is not None:
+        return text[:17] + end
     year, month, day, hour, minute = (
         int(part) for part in (text[:4], text[5:7], text[8:10], text[11:13], text[14:16])
     )

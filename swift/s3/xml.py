@@ -21,6 +21,7 @@ DECLARATION = "<?xml version='1.0' encoding='UTF-8'?>\n"
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]")
+_CHANGED = re.compile("[&<>\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]")
 
 
 # -- writing --------------------------------------------------------------------------------------------------------------
@@ -28,6 +29,8 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]")
 
 def text_of(value: str) -> str:
     """Text as it stands in a document; what XML has no way for goes out as a reference, as S3 does it."""
+    if not _CHANGED.search(value):
+        return value
     shown = escape(value)
     if _CONTROL.search(shown):
         shown = _CONTROL.sub(lambda found: f"&#x{ord(found.group()):x};", shown)

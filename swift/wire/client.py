@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+from swift.core.remembered import Remembered
 from swift.engine.stream import Stream, wait_readable_any
 from swift.wire.signing import finished
 from swift.wire.tls import TlsStream
 
 MAX_HEAD = 128 * 1024  # bytes of one response head
 MAX_HEADERS = 512
-MAX_FORMS = 256
+MAX_FORMS, MAX_FORM = 256, 4096  # sets of names; characters of one
 READ_SIZE = 64 * 1024
 # Read at a time while a head is waited for, with the small body behind it. What comes of a large body would be copied where it could be spliced.
 HEAD_SIZE = 16 * 1024
@@ -33,7 +34,7 @@ _LONGEST_PARSED = 2048  # bytes
 _parsed: dict[bytes, ParsedHead] = {}
 
 
-_forms: dict[tuple[str, ...], str] = {}
+_forms: Remembered[tuple[str, ...], str] = Remembered(MAX_FORMS, MAX_FORM)
 
 
 class BackendError(Exception):
@@ -66,9 +67,7 @@ def header_block_of(headers: Mapping[str, str]) -> bytes:
     names = tuple(headers)
     form = _forms.get(names)
     if form is None:
-        form = "".join([f"{name.replace('%', '%%')}: %s\r\n" for name in names])
-        if len(_forms) < MAX_FORMS:
-            _forms[names] = form
+        form = _forms.keep(names, "".join([f"{name.replace('%', '%%')}: %s\r\n" for name in names]))
     return _framed(form % tuple(headers.values()), len(names))
 
 

@@ -5,12 +5,12 @@ differs: there each header stands alone, and If-Range is ignored.
 """
 
 import datetime
-import functools
 from collections.abc import Mapping, MutableMapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from swift.core import clock
+from swift.core.remembered import remembered
 
 # The environ keys of all conditions: none of them counts for bytes that continue an answer.
 KEYS = (
@@ -46,7 +46,7 @@ class Match:
         return f"Match({sorted(map(str, self.tags))})"
 
 
-@functools.lru_cache(maxsize=512)
+@remembered(512)
 def parse_http_date(text: str) -> datetime.datetime | None:
     """An RFC 822 date as an aware datetime in UTC; None when it cannot be read."""
     try:

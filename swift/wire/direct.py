@@ -15,6 +15,7 @@ from swift.core.concurrency import sleep
 from swift.core.config import truthy
 from swift.core.timestamp import Timestamp
 from swift.core.unpickle import UnpickleError, loads
+from swift.telemetry.units import transaction_headers
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 from swift.wire.headers import HeaderKeyDict
@@ -71,6 +72,8 @@ def request_headers(headers: Headers | None, add_timestamp: bool = True) -> Head
         made["X-Timestamp"] = Timestamp.now().internal
     if "User-Agent" not in made:
         made["User-Agent"] = f"direct-client {os.getpid()}"
+    for name, value in transaction_headers():
+        made.setdefault(name, value)
     return made
 
 

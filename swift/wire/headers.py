@@ -6,13 +6,15 @@ Nothing here knows what any header means. Spec: proxy-and-backend.md 22.
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any
 
-# Both maps only grow, and only to this size: header names come from outside.
-_CACHE_LIMIT = 4096
-_titles: dict[str, str] = {}
+from swift.core.remembered import Remembered
+
+_MOST_NAMES = 4096
+_titles: Remembered[str, str] = Remembered(_MOST_NAMES)
 # The one header whose values can't be joined by commas.
 _SEVERAL = "Set-Cookie"
-_environ_keys: dict[str, str] = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
-_names: dict[str, str] = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
+_environ_keys: Remembered[str, str] = Remembered(_MOST_NAMES)
+_names: Remembered[str, str] = Remembered(_MOST_NAMES)
+_WITHOUT_PREFIX = frozenset(("CONTENT_TYPE", "CONTENT_LENGTH"))
 
 
 def title_case(name: str | bytes) -> str:
@@ -22,8 +24,7 @@ def title_case(name: str | bytes) -> str:
     titled = _titles.get(name)
     if titled is None:
         titled = name.encode("latin-1").title().decode("latin-1")
-        if len(_titles) < _CACHE_LIMIT:
-            _titles[name] = titled = _titles.setdefault(titled, titled)
+        titled = _titles.keep(name, _titles.get(titled) or _titles.keep(titled, titled))
     return titled
 
 
@@ -32,9 +33,7 @@ def environ_key(name: str) -> str:
     key = _environ_keys.get(name)
     if key is None:
         upper = name.encode("latin-1").upper().decode("latin-1").replace("-", "_")
-        key = upper if upper in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + upper
-        if len(_environ_keys) < _CACHE_LIMIT:
-            _environ_keys[name] = key
+        key = _environ_keys.keep(name, upper if upper in _WITHOUT_PREFIX else "HTTP_" + upper)
     return key
 
 
@@ -42,11 +41,9 @@ def header_name(key: str) -> str | None:
     """The title-cased header name of an environ key, None when the key holds no header."""
     name = _names.get(key)
     if name is None:
-        if not key.startswith("HTTP_"):
+        if not key.startswith("HTTP_") and key not in _WITHOUT_PREFIX:
             return None
-        name = title_case(key[5:].replace("_", "-"))
-        if len(_names) < _CACHE_LIMIT:
-            _names[key] = name
+        name = _names.keep(key, title_case(key.removeprefix("HTTP_").replace("_", "-")))
     return name
 
 

@@ -15,6 +15,7 @@ from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
 from swift.run.pipeline import load_app, pipeline_names
 from swift.telemetry.log import set_transaction, transaction
+from swift.telemetry.units import GIVEN
 from swift.wire.body import close_if_possible
 from swift.wire.call import Application
 from swift.wire.headers import HeaderKeyDict
@@ -146,6 +147,8 @@ class InternalClient:
             if "CONTENT_LENGTH" not in request.environ:
                 request.headers["Transfer-Encoding"] = "chunked"
         before = transaction()
+        if before[0]:
+            request.environ[GIVEN] = before[0]
         try:
             return request.get_response(self.app)
         finally:

@@ -2,11 +2,13 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import time
 
 from swift.cli.saio_layout import NODES
+from test.passes import run_passes
 
 BIN = pathlib.Path(__file__).parents[2] / "bin"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -100,3 +102,26 @@ def test_a_traceparent_that_is_none_changes_nothing(user, obj):
         "y" * 4000,
     ):
         assert user("GET", obj, Traceparent=bad, Tracestate="=,=" * 100).status == 200
+
+
+def test_what_a_daemon_does_about_one_object_is_one_transaction(cluster, user, container):
+    path = f"{container}/soon-gone"
+    due = int(time.time()) + 2
+    assert user("PUT", path, b"x", X_Delete_At=str(due)).status == 201
+    pattern = re.compile(rf'"DELETE [^" ]*{re.escape(path)}" .*?"(tx[0-9a-f]{{21}}-[0-9a-f]{{10}})"')
+    confs = [cluster.layout.etc / "object-server" / f"{node}.conf" for node in NODES]
+    end = time.monotonic() + 60
+    found: set[str] = set()
+    while not found and time.monotonic() < end:
+        time.sleep(max(0.5, due + 1 - time.time()))
+        run_passes("object-expirer", confs)
+        for log in cluster.layout.log.iterdir():
+            found.update(pattern.findall(log.read_text(errors="replace")))
+    (transaction,) = found
+    (told,) = traced(
+        cluster, transaction, lambda found: found and len(served_by(found[0], "object-server", "DELETE")) == 3
+    )
+    rows = served_by(told, "container-server", "DELETE")
+    assert {"soon-gone" in row["what"] for row in rows} == {True}
+    assert any(".expiring_objects" in row["what"] for row in rows)
+    assert any(path in row["what"] and ".expiring_objects" not in row["what"] for row in rows)

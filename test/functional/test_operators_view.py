@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import sysconfig
+import time
 
 import pytest
 
@@ -40,6 +42,34 @@ def test_the_cluster_on_one_screen(cluster):
     ]
     screen = run("swift-status", "-d", etc, "--timeout=30", "--within=100")
     assert screen.returncode in (0, 1, 2) and screen.stdout.startswith(f"Cluster of {etc} at ")
+
+
+def test_the_command_and_the_console_judge_alike(cluster):
+    """They ask at different times, so what goes by and figures in what is said may differ."""
+    spoilt = cluster.device(1) / "quarantined" / "objects" / "0123456789abcdef0123456789abcdef"
+    spoilt.mkdir(parents=True)
+    token = {"X-Auth-Token": cluster.authenticate("admin:admin", "admin")}
+    try:
+        end = time.monotonic() + 90
+        while True:
+            words = ("-d", cluster.layout.etc, "--timeout=30", "--within=100", "--json")
+            command = _sayings(json.loads(run("swift-status", *words).stdout))
+            console = _sayings(json.loads(cluster.raw("GET", "/console/operator/nodes", headers=token).body))
+            if command == console or time.monotonic() > end:
+                break
+            time.sleep(6)
+    finally:
+        spoilt.rmdir()
+    assert command == console
+    assert any("in quarantine" in text for _, text, _ in command)
+
+
+def _sayings(told):
+    """(level, text, what to do) of each finding; what only one of them can know is left out."""
+    texts = [
+        (one["level"], re.sub(r"[0-9.]+[a-z]*", "N", one["text"]), one["do"]) for one in told["findings"]
+    ]
+    return [text for text in texts if "this proxy" not in text[1] and "slow to answer" not in text[1]]
 
 
 def test_every_check_of_swift_recon_is_answered(cluster):

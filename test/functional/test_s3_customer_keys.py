@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import urllib.error
 import urllib.parse
@@ -9,6 +10,7 @@ import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.handlers import validate_bucket_name
 
 from test.s3_clients import s3_client
 
@@ -189,6 +191,63 @@ def test_copies(s3, bucket):
     assert found["Body"].read() == DATA
     assert found["Metadata"] == {"a": "b"}
     assert "ChecksumCRC32" in found
+
+
+def test_strangers_copy_what_a_policy_lets_them_read_if_they_have_its_key(address, s3, bucket):
+    stranger = s3_client(address, "test2:tester2", "testing2")
+    stranger.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
+    mine, theirs = f"{bucket}-mine", f"test:{bucket}"
+    stranger.create_bucket(Bucket=mine)
+    s3.put_object(Bucket=bucket, Key="a", Body=DATA, Metadata={"colour": "red"}, **WITH)
+    s3.put_object(Bucket=bucket, Key="shut", Body=DATA, **WITH)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="many", **WITH)["UploadId"]
+    made = {"Bucket": bucket, "Key": "many", "UploadId": upload}
+    part = s3.upload_part(**made, PartNumber=1, Body=DATA, **WITH)
+    s3.complete_multipart_upload(**made, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    copy = {"Bucket": mine, "Key": "copy", "CopySource": f"{theirs}/a"}
+    assert refused(stranger.copy_object, **copy, **FROM)[:2] == (403, "AccessDenied")
+    resources = [f"arn:aws:s3:::{bucket}/{key}" for key in ("a", "many")]
+    person = {"AWS": "arn:aws:iam::test2:user/tester2"}
+    policy = {"Effect": "Allow", "Principal": person, "Action": "s3:GetObject", "Resource": resources}
+    write = {**policy, "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/in/*"}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [policy, write]})
+    s3.put_bucket_policy(Bucket=bucket, Policy=text)
+    # The key alone is no right, nor is the right a key.
+    assert refused(stranger.copy_object, **{**copy, "CopySource": f"{theirs}/shut"}, **FROM)[0] == 403
+    assert refused(stranger.copy_object, **copy)[:2] == (400, "InvalidRequest")
+    wrong = {**FROM, "CopySourceSSECustomerKey": OTHER}
+    assert refused(stranger.copy_object, **copy, **wrong)[:2] == (403, "AccessDenied")
+    assert refused(stranger.get_object, Bucket=theirs, Key="a")[0] == 400
+    assert body_of(stranger, theirs, "a", **WITH) == DATA
+    for more in ({}, {"ChecksumAlgorithm": "SHA256"}):
+        for key in ("a", "many"):
+            source = {**copy, "CopySource": f"{theirs}/{key}", **FROM, **more}
+            stranger.copy_object(**source)
+            assert body_of(stranger, mine, "copy") == DATA
+            stranger.copy_object(**source, **WITH_OTHER)
+            assert body_of(stranger, mine, "copy", **WITH_OTHER) == DATA
+            assert refused(stranger.get_object, Bucket=mine, Key="copy", **WITH)[0] == 403
+            # Into the other's bucket, where he may write, with a key that its owner does not have.
+            into = {**source, "Bucket": theirs, "Key": "in/copy"}
+            stranger.copy_object(**into, **WITH_OTHER)
+            assert refused(s3.get_object, Bucket=bucket, Key="in/copy")[0] == 400
+            assert body_of(s3, bucket, "in/copy", **WITH_OTHER) == DATA
+            upload = {"Bucket": mine, "Key": "parts"}
+            upload["UploadId"] = stranger.create_multipart_upload(**upload, **more, **WITH)["UploadId"]
+            named = {"CopySource": f"{theirs}/{key}", "CopySourceRange": "bytes=3-9"}
+            assert refused(stranger.upload_part_copy, **upload, PartNumber=1, **named, **WITH)[0] == 400
+            shut = {"CopySource": f"{theirs}/shut"}
+            assert (
+                refused(stranger.upload_part_copy, **upload, PartNumber=1, **shut, **FROM, **WITH)[0] == 403
+            )
+            part = stranger.upload_part_copy(**upload, PartNumber=1, **named, **FROM, **WITH)
+            part = part["CopyPartResult"]
+            one = {name: value for name, value in part.items() if name in ("ETag", "ChecksumSHA256")}
+            stranger.complete_multipart_upload(
+                **upload, MultipartUpload={"Parts": [{"PartNumber": 1, **one}]}
+            )
+            assert body_of(stranger, mine, "parts", **WITH) == DATA[3:10]
+    assert stranger.head_object(Bucket=mine, Key="copy", **WITH_OTHER)["Metadata"] in ({}, {"colour": "red"})
 
 
 def test_uploads_in_parts(s3, bucket, user):

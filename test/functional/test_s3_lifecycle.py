@@ -100,6 +100,45 @@ def names(s3: Any, bucket: str) -> list[str]:
     return [item["Key"] for item in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
+def test_what_customers_have_encrypted_expires(cluster: Cluster, s3: Any, daemons: Daemons) -> None:
+    """Nobody has the keys here, and none is needed: sizes, tags and parts are there without."""
+    bucket = "closed"
+    mine: Any = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": b"k" * 32}
+    s3.create_bucket(Bucket=bucket)
+    larger = {"And": {"Prefix": "", "ObjectSizeGreaterThan": 100}}
+    tagged = {"Tag": {"Key": "kind", "Value": "old"}}
+    configure(
+        s3,
+        bucket,
+        rule("larger", Filter=larger, Expiration={"Days": 1}),
+        rule("tagged", Filter=tagged, Expiration={"Days": 1}),
+        rule("abandoned", Filter={"Prefix": ""}, AbortIncompleteMultipartUpload={"DaysAfterInitiation": 1}),
+    )
+    s3.put_object(Bucket=bucket, Key="large", Body=b"x" * 101, **mine)
+    s3.put_object(Bucket=bucket, Key="small", Body=b"x" * 100, **mine)
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"x", Tagging="kind=old", **mine)
+    for key in ("parts", "abandoned"):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key=key, **mine)["UploadId"]
+        part = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x" * 1000, **mine)
+        if key == "parts":
+            named = [{"PartNumber": 1, "ETag": part["ETag"]}]
+            s3.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": named}
+            )
+    found = s3.head_object(Bucket=bucket, Key="large", **mine)
+    assert 'rule-id="larger"' in found["Expiration"]
+    end = time.monotonic() + 120
+    while names(s3, bucket) != ["small"] or s3.list_multipart_uploads(Bucket=bucket).get("Uploads"):
+        assert time.monotonic() < end, names(s3, bucket)
+        time.sleep(1)
+        daemons.passed()
+    assert s3.get_object(Bucket=bucket, Key="small", **mine)["Body"].read() == b"x" * 100
+    while cluster.request("GET", f"/{bucket}+segments").body.strip():
+        assert time.monotonic() < end
+        time.sleep(0.5)
+        daemons.passed()
+
+
 def test_the_document(s3: Any) -> None:
     s3.create_bucket(Bucket="document")
     with pytest.raises(ClientError) as caught:

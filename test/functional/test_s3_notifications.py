@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import configparser
 import hashlib
 import hmac
@@ -234,6 +235,7 @@ def test_a_configuration_is_kept_and_tried_out(s3: Any, hook: Hook, notifiers: N
         ("http://169.254.169.254/latest", ["s3:ObjectCreated:*"], "Unable to validate"),
         ("arn:aws:sqs:us-east-1::http://evil", ["s3:ObjectCreated:*"], "Unable to validate"),
         (ARN, ["s3:ObjectCreated:Teleport"], "not supported"),
+        (ARN, ["s3:ObjectAccessed:Teleport"], "not supported"),
     ],
 )
 def test_what_is_no_configuration_is_refused(s3: Any, arn: str, events: list[str], message: str) -> None:
@@ -306,6 +308,76 @@ def test_each_operation_is_told_of_with_what_it_made(s3: Any, hook: Hook, notifi
     assert headers["authorization"] == f"Bearer {TOKEN}"
     signature = hmac.new(SECRET.encode(), headers["body"].encode(), hashlib.sha256).hexdigest()
     assert headers["x-hub-signature-256"] == f"sha256={signature}"
+
+
+def test_reads_are_told_to_who_asks_for_them(s3: Any, hook: Hook, notifiers: Notifiers) -> None:
+    bucket = "told-of-reads"
+    s3.create_bucket(Bucket=bucket)
+    configure(s3, bucket, "s3:ObjectAccessed:*", prefix="in/")
+    made = s3.put_object(Bucket=bucket, Key="in/a", Body=b"0123456789")
+    s3.put_object(Bucket=bucket, Key="out", Body=b"")
+    s3.get_object(Bucket=bucket, Key="in/a", Range="bytes=0-3")["Body"].read()
+    s3.head_object(Bucket=bucket, Key="in/a")
+    s3.get_object(Bucket=bucket, Key="out")["Body"].read()
+    for key, etag in (("in/absent", None), ("in/a", made["ETag"])):
+        with pytest.raises(ClientError):
+            s3.get_object(Bucket=bucket, Key=key, **({"IfNoneMatch": etag} if etag else {}))
+    s3.get_object(Bucket=bucket, Key="in/a")["Body"].read()
+    until(lambda: len(hook.records(bucket)) >= 3)
+    shown = sorted(hook.names(bucket))
+    assert shown == [("ObjectAccessed:Get", "in/a")] * 2 + [("ObjectAccessed:Head", "in/a")]
+    for record in hook.records(bucket):
+        assert record["s3"]["object"]["size"] == 10
+        assert record["s3"]["object"]["eTag"] == made["ETag"].strip('"')
+        assert record["userIdentity"] == {"principalId": "test:tester"}
+
+
+def test_events_of_what_customers_have_encrypted(
+    s3: Any, hook: Hook, notifiers: Notifiers, cluster: Cluster
+) -> None:
+    bucket = "told-of-closed"
+    key = hashlib.sha256(b"told").digest()
+    mine: Any = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": key}
+    s3.create_bucket(Bucket=bucket)
+    configure(s3, bucket, "s3:ObjectCreated:*", "s3:ObjectAccessed:*", "s3:ObjectRemoved:*")
+    s3.put_object(Bucket=bucket, Key="a", Body=b"12345", **mine)
+    form = s3.generate_presigned_post(bucket, "formed", Conditions=[["starts-with", "$x-amz-server-side-encryption-customer-algorithm", ""], ["starts-with", "$x-amz-server-side-encryption-customer-key", ""], ["starts-with", "$x-amz-server-side-encryption-customer-key-MD5", ""]])  # fmt: skip
+    fields = {
+        **form["fields"],
+        "x-amz-server-side-encryption-customer-algorithm": "AES256",
+        "x-amz-server-side-encryption-customer-key": base64.b64encode(key).decode(),
+        "x-amz-server-side-encryption-customer-key-MD5": base64.b64encode(hashlib.md5(key).digest()).decode(),
+    }
+    posted = requests.post(form["url"], data=fields, files={"file": b"x" * 70_000}, timeout=60)
+    assert posted.status_code == 204, posted.text
+    source: Any = {f"CopySource{name}": value for name, value in mine.items()}
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/a", **source, **mine)
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", **mine)["UploadId"]
+    part = s3.upload_part(Bucket=bucket, Key="parts", UploadId=upload, PartNumber=1, Body=b"x" * 1000, **mine)
+    s3.complete_multipart_upload(
+        Bucket=bucket,
+        Key="parts",
+        UploadId=upload,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]},
+    )
+    for name in ("a", "formed", "copy", "parts"):
+        s3.head_object(Bucket=bucket, Key=name, **mine)
+    with pytest.raises(ClientError):
+        s3.head_object(Bucket=bucket, Key="a")  # without the key nothing is read
+    for name in ("a", "parts"):
+        s3.delete_object(Bucket=bucket, Key=name)
+    until(lambda: len(hook.records(bucket)) >= 10)
+    made, read = {}, {}
+    for record in hook.records(bucket):
+        about = record["s3"]["object"]
+        found = {"Created": made, "Accessed": read}.get(record["eventName"].partition(":")[0][6:])
+        if found is not None:
+            assert about["key"] not in found
+            found[about["key"]] = about["size"], about["eTag"]
+    assert made == read
+    assert {name: size for name, (size, _) in made.items()} == {"a": 5, "formed": 70_000, "copy": 5, "parts": 1000}  # fmt: skip
+    heard = json.dumps(hook.heard)
+    assert base64.b64encode(key).decode() not in heard and fields["x-amz-server-side-encryption-customer-key-MD5"] not in heard  # fmt: skip
 
 
 def test_versions_and_filters(s3: Any, hook: Hook, notifiers: Notifiers) -> None:

@@ -2,7 +2,6 @@
 
 import { h, show, button, explained, told, size, number, many, ago, complain } from './dom.js';
 import { session, ask } from './api.js';
-import { findings } from './findings.js';
 import { Rates, fillBar, fit, ringPicture, zonesPicture } from './pictures.js';
 
 const PAUSE = 15000;
@@ -53,7 +52,7 @@ export function operatorView(place) {
 function sections(rings, nodes, rates) {
   const hosts = nodes.hosts;
   return [
-    section('What needs attention', attention(findings(rings, nodes, rates.nodes))),
+    section('What needs attention', attention(nodes.findings)),
     tiles(hosts),
     section('Requests to this proxy', requests(rates)),
     section('Zones and disks', disks(hosts)),
@@ -74,9 +73,11 @@ function table(caption, columns, rows, left = 0) {
 
 // -- parts
 
+const LEVELS = { danger: 'Danger', wrong: 'Fault', note: 'Look' }; // as the servers judge
+
 function attention(found) {
   if (!found.length) return h('p', { class: 'good' }, '✓ Nothing. All nodes answer, and nothing of what they tell is out of the ordinary.');
-  return h('ul', { class: 'lines findings' }, found.slice(0, 50).map(({ grade, text, advice }) => h('li', {}, h('strong', { class: grade }, grade === 'bad' ? 'Fault' : 'Look'), h('span', { class: 'grow' }, text, advice && h('small', {}, ` ${advice}`)))),
+  return h('ul', { class: 'lines findings' }, found.slice(0, 50).map(({ level, text, do: advice, command }) => h('li', {}, h('strong', { class: level === 'note' ? 'warn' : 'bad' }, LEVELS[level] || level), h('span', { class: 'grow' }, text, advice && h('small', {}, ` ${advice}`), command && h('code', {}, command)))),
     found.length > 50 && h('li', {}, `and ${many(found.length - 50, 'more')}`));
 }
 

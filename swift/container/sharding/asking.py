@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from swift.core.concurrency import spawn
 from swift.core.timestamp import Timestamp
 from swift.ring.lookup import Ring
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 from swift.wire.direct import DirectError
 
@@ -163,4 +164,4 @@ def _policy_info(headers: Mapping[str, Any]) -> dict[str, Any]:
 
 def _each(function: Any, nodes: Iterable[Node]) -> list[Any]:
     """function(node) of all nodes at once."""
-    return [thread.wait() for thread in [spawn(function, node) for node in nodes]]
+    return [thread.wait() for thread in [spawn(handed_on(function), node) for node in nodes]]

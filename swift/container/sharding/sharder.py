@@ -32,6 +32,7 @@ from swift.run.daemon import Overrides, parse_overrides
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import unit_of_work
 
 from .. import shard_ranges
 from ..broker import ContainerBroker, is_deleted
@@ -202,6 +203,7 @@ class ContainerSharder(ContainerReplicator):
 
     # -- one container
 
+    @unit_of_work
     def _visit_logged(self, device: Node, device_path: str, path: str, figures: ShardingFigures) -> bool:
         """Returns True if the container is under way and got further. Raises DeviceBusy."""
         try:

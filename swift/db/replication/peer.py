@@ -15,6 +15,7 @@ import orjson
 from swift.core.names import quote_name
 from swift.engine.fault_points import fault_point
 from swift.engine.threads import DevicePool
+from swift.telemetry.units import transaction_headers
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, header_block
 
@@ -163,7 +164,7 @@ class Peer:
             return Answer(0, str(err).encode())
 
     def _headers(self, *items: tuple[str, str]) -> bytes:
-        return header_block([("User-Agent", self.agent), *items])
+        return header_block([("User-Agent", self.agent), *transaction_headers(), *items])
 
     def _request(
         self, method: str, path: str, headers: bytes, body: bytes, timeout: float | None

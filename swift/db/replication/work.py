@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from swift.core import clock
 from swift.core.concurrency import GreenPool
 from swift.engine.threads import DeviceBusy, DevicePool
+from swift.telemetry.units import handed_on, unit_of_work
 
 from ..connection import CONNECTIONS, Connection
 from ..errors import DatabaseError, DatabaseMissing
@@ -54,6 +55,7 @@ class DeviceWork:
         self.exchange_class = daemon.exchange_class
         self.terms = Terms(**{**vars(daemon.terms), "region": device.get("region")})
 
+    @unit_of_work
     def replicate_all(self, paths: Sequence[str], pool: GreenPool) -> None:
         """Several replicas, each in a green thread of `pool`; never raises for what disks or servers do."""
         jobs = [job for job in map(self._job_logged, paths, self._look_at_all(paths)) if job is not None]
@@ -165,7 +167,7 @@ class DeviceWork:
         pool = GreenPool(max(1, len(nodes)))
         for node_id, asked in by_node.items():
             if len(asked) > 1 and peer.can_be_asked_about_many(nodes[node_id]):
-                pool.spawn_n(self._ask_logged, nodes[node_id], asked)
+                pool.spawn_n(handed_on(self._ask_logged), nodes[node_id], asked)
         pool.waitall()
 
     def _ask_logged(self, node: Node, jobs: Sequence[Job]) -> None:
@@ -186,6 +188,7 @@ class DeviceWork:
 
     # -- bringing up to date
 
+    @unit_of_work
     def _work_logged(self, job: Job) -> list[bool]:
         started = clock.time()
         results: list[bool] = []

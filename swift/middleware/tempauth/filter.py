@@ -64,6 +64,7 @@ class TempAuth:
         self._workers = str(conf.get("workers", "auto"))
         self._warned = False
         self._identities: dict[str, tuple[str, str, bool]] = {}  # by groups
+        self._s3_users: dict[str, tuple[User, str, str]] = {}
         # Bound once: a bound method made anew for each request is garbage on the hot path.
         self.authorize = self.authorizer.authorize
         self.deny = self.authorizer.deny
@@ -126,11 +127,24 @@ class TempAuth:
         if user is None or not secrets:
             environ[UNKNOWN_ACCESS_KEY] = True
             return None
-        if not any(details["check_signature"](secret) for secret in secrets):
+        is_right = details["check_signature"]
+        for secret in secrets:
+            if is_right(secret):
+                break
+        else:
             return None
-        environ[S3_USER] = user.id
-        environ["PATH_INFO"] = _in_account(environ["PATH_INFO"], access_key, user.account_id)
-        return ",".join(user.group_list(self.prefixes))
+        environ[S3_USER], account, groups = self._s3_user(user)
+        environ["PATH_INFO"] = _in_account(environ["PATH_INFO"], access_key, account)
+        return groups
+
+    def _s3_user(self, user: User) -> tuple[str, str, str]:
+        """(user as S3 knows it, its storage account, its groups) of a user of the configuration: made once."""
+        name = user.id
+        known = self._s3_users.get(name)
+        if known is None or known[0] is not user:
+            known = user, user.account_id, ",".join(user.group_list(self.prefixes))
+            self._s3_users[name] = known
+        return name, known[1], known[2]
 
     def _identify(self, environ: dict[str, Any], groups: str) -> None:
         known = self._identities.get(groups)

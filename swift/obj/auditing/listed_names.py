@@ -14,6 +14,7 @@ from typing import Any
 from swift.core import clock
 from swift.core.concurrency import GreenPile
 from swift.core.timestamp import Timestamp
+from swift.telemetry.units import handed_on, unit_of_work
 from swift.wire import direct
 
 REST_SECONDS = 30.0  # a server that did not answer is not asked again sooner
@@ -53,6 +54,7 @@ class ListedNames:
         self._agent = agent
         self._away: dict[tuple[str, int], float] = {}
 
+    @unit_of_work
     def ask(
         self,
         account: str,
@@ -70,7 +72,7 @@ class ListedNames:
             headers = {"X-Backend-Record-Type": kind}
             if policy_index is not None:
                 headers["X-Backend-Storage-Policy-Index"] = str(policy_index)
-            pile.spawn(_Question(self, (node, part, account, container), wanted, headers).run)
+            pile.spawn(handed_on(_Question(self, (node, part, account, container), wanted, headers).run))
         answers = list(pile)
         whole = Listed()
         for answer in answers:

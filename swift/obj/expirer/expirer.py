@@ -25,6 +25,7 @@ from swift.run.rate import RateLimiter
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import unit_of_work
 from swift.wire.internal import InternalClient, UnexpectedResponse
 
 LOOK_AGAIN_SECONDS = 3600.0  # that late rows may stand unseen among those that are delayed
@@ -272,6 +273,7 @@ class _Pass:
 
     # ------------------------------------------------------------ one row
 
+    @unit_of_work
     def _work_on(self, row: Row) -> None:
         started = clock.time()
         task = parse_task(row)

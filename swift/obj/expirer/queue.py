@@ -14,6 +14,7 @@ from swift.core.errors import ConfigError
 from swift.obj.expirer.nodes import Node, Nodes
 from swift.ring.errors import RingError
 from swift.ring.lookup import Ring
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 from swift.wire.direct import DirectError
 from swift.wire.redirects import FOLLOWED, to_all_that_list
@@ -75,7 +76,7 @@ class TaskQueue:
 
         pile = GreenPile(GreenPool(max(1, len(nodes))))
         for node in nodes:
-            pile.spawn(one, node)
+            pile.spawn(handed_on(one), node)
         return [error for error in pile if error is not None]
 
     def remove_if_empty(self, container: str) -> bool:

@@ -17,6 +17,7 @@ from swift.core.concurrency import GreenPile, GreenPool
 from swift.core.policy import policies
 from swift.core.timestamp import Timestamp
 from swift.obj.expirer.nodes import Node, Nodes
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 from swift.wire.conditional import parse_http_date
 from swift.wire.direct import DirectError
@@ -74,7 +75,7 @@ class NewestVersions:
 
         pile = GreenPile(GreenPool(len(nodes)))
         for node in nodes:
-            pile.spawn(ask, node)
+            pile.spawn(handed_on(ask), node)
         answers = [answer for answer in pile if answer is not None]
         # what was acknowledged is on so many of these nodes that one of those that have answered has it
         smallest = min(policy.quorum(len(primaries)), policy.delete_quorum(len(primaries)))

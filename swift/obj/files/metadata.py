@@ -13,6 +13,7 @@ import re
 import struct
 from hashlib import md5
 
+from swift.core.remembered import Remembered
 from swift.core.unpickle import UnpickleError, loads
 from swift.engine.xattrs import get_xattr, set_xattr
 from swift.obj.damage import judge
@@ -45,8 +46,8 @@ _u32 = struct.Struct("<I").pack
 
 # keys recur in every object; those of users may fill the rest of these, no more
 _KNOWN_KEYS_MAX = 1024
-_known_keys: dict[bytes, str] = {}
-_known_items: dict[str, bytes] = {}
+_known_keys: Remembered[bytes, str] = Remembered(_KNOWN_KEYS_MAX)
+_known_items: Remembered[str, bytes] = Remembered(_KNOWN_KEYS_MAX)
 
 
 def _item(text: str) -> bytes:
@@ -64,9 +65,7 @@ def encode(metadata: dict[str, str]) -> bytes:
     for key, value in metadata.items():
         item = known.get(key)
         if item is None:
-            item = _item(key)
-            if len(known) < _KNOWN_KEYS_MAX:
-                known[key] = item
+            item = known.keep(key, _item(key))
         items.append(item)
         if value.isascii():
             data = value.encode()
@@ -116,9 +115,7 @@ def _fast_decode(blob: bytes) -> dict[str, str] | None:
         if key is None:
             if key_piece[:4] != _u32(len(key_piece) - 4):
                 return None
-            key = _text(key_piece)
-            if len(known) < _KNOWN_KEYS_MAX:
-                known[key_piece] = key
+            key = known.keep(key_piece, _text(key_piece))
         result[key] = data.decode() if data.isascii() else _text(piece)
     return result
 

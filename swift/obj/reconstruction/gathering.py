@@ -17,6 +17,7 @@ from swift.core.timestamp import internal_timestamp
 from swift.obj.reconstruction.work import RebuildWork, policy_of
 from swift.obj.replication.jobs import Holding
 from swift.obj.replication.peers import Node, name_of
+from swift.telemetry.units import transaction_headers
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 
@@ -194,6 +195,7 @@ class Gathering:
                 json.dumps([{"timestamp": self.wanted.timestamp, "exclude": exclude}]),
             ),
             ("User-Agent", f"obj-reconstructor {os.getpid()}"),
+            *transaction_headers(),
         ]
         if start:
             headers.append(("Range", f"bytes={start}-"))

@@ -14,6 +14,7 @@ from swift.obj.replication.peers import Node, PeerError
 from swift.obj.replication.work import Work
 from swift.obj.server_replicate import MAX_COMPARED, PER_TRIP
 from swift.obj.store import Digest
+from swift.telemetry.units import handed_on
 
 COMPARED = 512  # partitions that are compared together, so that each peer is asked about many at a time
 LOOK_EACH = 10  # passes in which each partition is once looked through for suffixes that nobody told of
@@ -67,7 +68,7 @@ class Questions:
             for at in range(0, len(items), MAX_COMPARED):
                 some = dict(items[at : at + MAX_COMPARED])
                 if len(some) > 1:
-                    pile.spawn(_ask, work, holding, node, some, fragments)
+                    pile.spawn(handed_on(_ask), work, holding, node, some, fragments)
         return {(node_id, partition) for node_id, partitions in pile for partition in partitions}
 
 

@@ -33,6 +33,7 @@ from swift.run.daemon import Daemon, Overrides, distribute, parse_overrides
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
+from swift.telemetry.units import unit_of_work
 from swift.wire.storage import DISK_STALL_TIMEOUT
 
 SHOW_SECONDS = 15.0  # between two looks at how far a pass is
@@ -259,6 +260,7 @@ class PassDaemon(Daemon, ABC):
         if publish:
             self._publish(work, worker, overrides.devices)
 
+    @unit_of_work
     def guarded(self, function: Any, work: Work, holding: Holding, *args: Any) -> None:
         """Call `function(work, holding, …)`; what goes wrong is counted and logged, and stops nothing else."""
         try:

@@ -18,6 +18,7 @@ from swift.core.unpickle import UnpickleError, loads
 from swift.obj.directories import is_suffix
 from swift.obj.server_inventory import ENTRY, INVENTORY
 from swift.obj.server_replicate import COMPARE, EQUAL, FRAGMENTS
+from swift.telemetry.units import transaction_headers
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, ConnectError, header_block
 
@@ -127,6 +128,7 @@ class Peers:
             ("Content-Length", "0"),
             ("X-Backend-Storage-Policy-Index", str(policy_index)),
             ("User-Agent", f"{self.agent} {os.getpid()}"),
+            *transaction_headers(),
             *extra,
         ]
         call = BackendCall(

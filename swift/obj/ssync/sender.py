@@ -21,6 +21,7 @@ from swift.obj.ssync import protocol
 from swift.obj.ssync.protocol import ProtocolError
 from swift.obj.store import BODY, FragmentPreferences, ObjectStore, OpenObject, Place, Times
 from swift.run.rate import RateLimiter
+from swift.telemetry.units import transaction_headers
 from swift.wire.backend_call import BackendCall
 from swift.wire.client import BackendError, BackendResponse, header_block
 
@@ -143,6 +144,7 @@ class Session:
         headers = [
             ("Transfer-Encoding", "chunked"),
             ("X-Backend-Storage-Policy-Index", str(self.store.policy.idx)),
+            *transaction_headers(),
         ]
         if self.fragment is not None:
             headers.append(("X-Backend-Ssync-Frag-Index", str(self.fragment)))

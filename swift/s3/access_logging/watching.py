@@ -51,14 +51,14 @@ def watch(request: S3Request, operation: _Operation, error: S3Error | None = Non
         return
     if error is not None and error.code == "NoSuchBucket":
         return
-    if any(isinstance(callback, _Line) for callback in callbacks):
-        return  # a visit to a site may read several objects, and is one request
     try:
         found = bucket_documents.load(request, NAME)
     except S3Error:
         return  # it can't be read: what is told of a request does not depend on its log
     if not found:
         return
+    if any(isinstance(callback, _Line) for callback in callbacks):
+        return  # a visit to a site may read several objects, and is one request
     _environ.update({key: request.environ[key] for key in _KEPT if key in request.environ})
     ready = clock.time()
     waiting = batches(request)

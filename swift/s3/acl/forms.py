@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
+from swift.core.remembered import remembered
 from swift.s3.errors import S3Error
 from swift.s3.xml import XSI, Node, Text, document, element, many, maybe, node, one, read
 
@@ -130,7 +130,7 @@ def shown_grant(grant: Grant) -> str:
     return node("Grant", grantee, element("Permission", grant.permission))
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024, longest=1024)
 def of_stored(value: str | None) -> Acl | None:
     """The ACL of a stored value, one without owner and grants where there is none; None for what is none: it lets nobody."""
     if not value:

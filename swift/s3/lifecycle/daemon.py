@@ -33,6 +33,7 @@ from swift.s3.multipart import layout
 from swift.s3.notifications.expirations import Expirations
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
+from swift.telemetry.units import unit_of_work
 from swift.wire import direct
 from swift.wire.internal import InternalClient, UnexpectedResponse
 
@@ -162,6 +163,7 @@ class Lifecycle(Daemon):
         except Exception:
             self.logger.exception("ERROR on %s", device_path)
 
+    @unit_of_work
     def _look_logged(self, device_path: str, path: str) -> None:
         try:
             self._look(device_path, path)

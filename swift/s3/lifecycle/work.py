@@ -19,6 +19,7 @@ from swift.s3.lifecycle.objects import HIDDEN, Bucket, Found
 from swift.s3.lifecycle.rules import Doomed, Item, Rules, Version, doomed
 from swift.s3.multipart import layout
 from swift.s3.notifications import events
+from swift.telemetry.units import handed_on
 
 _MARKER_TYPE = "application/x-deleted;swift_versions_deleted=1"
 _MOST_ORPHANS = 10_000  # uploads, in one pass
@@ -92,7 +93,7 @@ class BucketPass:
         try:
             for job in jobs:
                 self.check()
-                pool.spawn_n(self._one, job)
+                pool.spawn_n(handed_on(self._one), job)
         finally:
             pool.waitall()
 

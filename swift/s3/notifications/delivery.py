@@ -18,6 +18,7 @@ from swift.s3.notifications import queue
 from swift.s3.notifications.local_queue import Held, LocalQueue, Page, Signature, parse_note
 from swift.s3.notifications.queue import PERIOD, SHARES, Place
 from swift.s3.notifications.targets.target import Message, Refused, Target, Unreachable
+from swift.telemetry.units import unit_of_work
 
 PAGE = 200  # rows
 _OLD_ONES = 30.0  # seconds between two looks at containers of times that are over
@@ -126,6 +127,7 @@ class Delivery:
                 if place is None or place.period < period:
                     del table[container]  # type: ignore[attr-defined]
 
+    @unit_of_work
     def _looked_at(self, held: Held, signature: Signature) -> None:
         container = held.place.container
         try:

@@ -20,6 +20,14 @@ FIRED = (
     CREATED_PUT, CREATED_POST, CREATED_COPY, CREATED_BY_PARTS, REMOVED, MARKED_DELETED, TAGGED, UNTAGGED, ACL_PUT, EXPIRED,
     EXPIRED_BY_MARKER,
 )  # fmt: skip
+# By the operation that reads, MinIO's words for it; AWS has none.
+READS = {
+    "GetObject": "s3:ObjectAccessed:Get",
+    "HeadObject": "s3:ObjectAccessed:Head",
+    "GetObjectAttributes": "s3:ObjectAccessed:Attributes",
+    "GetObjectRetention": "s3:ObjectAccessed:GetRetention",
+    "GetObjectLegalHold": "s3:ObjectAccessed:GetLegalHold",
+}
 # What may be asked for and never happens here.
 _NEVER = (
     "s3:ReducedRedundancyLostObject", "s3:ObjectRestore:Post", "s3:ObjectRestore:Completed", "s3:ObjectRestore:Delete",
@@ -31,7 +39,7 @@ _NEVER = (
 
 def _words() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for name in (*FIRED, *_NEVER):
+    for name in (*FIRED, *READS.values(), *_NEVER):
         found[name] = {name}
         if name.count(":") > 1:
             found.setdefault(name.rpartition(":")[0] + ":*", set()).add(name)

@@ -21,6 +21,7 @@ from swift.engine.threads import DeviceBusy, pool_for
 from swift.run.addresses import is_own_device
 from swift.s3.notifications import queue
 from swift.s3.notifications.queue import Place
+from swift.telemetry.units import handed_on
 from swift.wire import direct
 
 LOCK_TIMEOUT = 10.0
@@ -166,7 +167,7 @@ class LocalQueue:
 
         pile = GreenPile(GreenPool(max(1, len(held.nodes))))
         for rank, node in enumerate(held.nodes):
-            pile.spawn(tried, rank, node)
+            pile.spawn(handed_on(tried), rank, node)
         return {rank for rank in pile if rank is not None}
 
 

@@ -9,13 +9,14 @@ import json
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import Timeout
+from swift.core.concurrency import Timeout, spawn_n
 from swift.core.timestamp import Timestamp
 from swift.s3 import bucket_documents
+from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.identity import account_id_of
 from swift.s3.notifications import queue, records
-from swift.s3.notifications.events import MARKED_DELETED, Event
+from swift.s3.notifications.events import MARKED_DELETED, READS, Event
 from swift.s3.notifications.outbox import Outbox, Row
 from swift.s3.notifications.rules import Rules, rules_of
 from swift.s3.request import S3Request
@@ -26,7 +27,11 @@ from swift.wire.subanswer import ask
 from swift.wire.subrequest import make_request
 
 NAME = "Notification"
+MOST_READS = 1000  # events of reads that are on their way into the queue
+_KEPT = bucket_documents.SYSMETA + NAME.lower()
 _CREATED = "s3:ObjectCreated:"
+_WHOLE = ("GetObject", "HeadObject")  # whose answers tell how long the object is
+_reads_under_way = 0
 _outbox: list[Outbox] = []
 
 
@@ -52,7 +57,54 @@ def send(request: S3Request) -> None:
         request.logger.error("ERROR %d events of %s are not told: %r", len(told), request.resource, error)
 
 
+def read(request: S3Request, operation: str, answer: Answer) -> None:
+    """Something of an object is about to be read, as the operation's name says. Whoever reads does not wait for the queue: what is on its way there
+    goes with the process, and what there is no room for is dropped. Raises nothing."""
+    global _reads_under_way
+    try:
+        if answer.status not in (200, 206) or request.key is None:
+            return
+        if not (request.container_info().get("sysmeta") or {}).get(_KEPT):
+            return
+        kept = bucket_documents.load(request, NAME)
+        if kept is None:
+            return
+        rules, name = rules_of(kept), READS[operation]
+        if not any(rules.wanted(name, request.key)):
+            return
+        if _reads_under_way >= MOST_READS:
+            request.logger.error("ERROR An event of %s is lost: %d wait", request.resource, MOST_READS)
+            return
+        headers = {name.lower(): value for name, value in answer.headers}
+        whole = headers.get("content-range", "").rpartition("/")[2] or headers.get("content-length", "")
+        size = int(whole) if operation in _WHOLE and whole.isascii() and whole.isdigit() else None
+        etag = headers.get("etag", "").strip('"') or None
+        event = Event(name, request.key, size, etag, headers.get("x-amz-version-id") or request.version_id)
+        rows = _rows(request, rules, [event])
+        _reads_under_way += 1
+        spawn_n(_put_reads, request.environ, request.app, rows, request.logger)
+    except Exception as error:
+        request.logger.error("ERROR A read of %s is not told: %r", request.resource, error)
+
+
+def _put_reads(environ: dict[str, Any], app: Any, rows: dict[str, list[Row]], logger: Any) -> None:
+    global _reads_under_way
+    try:
+        for container, found in rows.items():
+            put(environ, app, container, found)
+    except (Exception, Timeout) as error:
+        logger.error("ERROR Events of reads are not told: %r", error)
+    finally:
+        _reads_under_way -= 1
+
+
 def _queue(request: S3Request, rules: Rules, told: list[Event]) -> None:
+    for container, found in _rows(request, rules, told).items():
+        put(request.environ, request.app, container, found)
+
+
+def _rows(request: S3Request, rules: Rules, told: list[Event]) -> dict[str, list[Row]]:
+    """By containers of the queue."""
     source = source_of(request)
     rows: dict[str, list[Row]] = {}
     count = 0
@@ -71,8 +123,7 @@ def _queue(request: S3Request, rules: Rules, told: list[Event]) -> None:
             message = {"Records": [records.record(event, source, rule.id, timestamp)]}
             rows.setdefault(place.container, []).append(queue.row(name, message))
             count += 1
-    for container, found in rows.items():
-        put(request.environ, request.app, container, found)
+    return rows
 
 
 def _with_size(request: S3Request, event: Event) -> Event:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+
+from swift.core.remembered import remembered
 
 STAR, MARK = object(), object()
 Token = object  # STAR, MARK, a text that stands for itself, or a Variable
@@ -170,7 +171,7 @@ def _plain(text: str, is_glob: bool) -> list[Token]:
     return [kinds.get(part, part) for part in re.split(r"([*?])", text) if part]
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024, longest=2048)
 def plain_glob(text: str) -> Glob:
     """The pattern of a text that has no variables."""
     return Glob(_tokens(text, False, True))

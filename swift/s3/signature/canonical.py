@@ -9,11 +9,13 @@ import calendar
 import re
 from collections.abc import Mapping
 from email.utils import mktime_tz, parsedate_tz
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from swift.core import clock
+from swift.core.remembered import Remembered
 from swift.s3.errors import S3Error
+from swift.s3.metadata import amz_keys
 from swift.wire.message import environ_key
 from swift.wire.parser import UNDERSCORED
 
@@ -24,6 +26,7 @@ _INNER_BLANKS = re.compile(r"\s\s|[\t\n\r\x0b\x0c]")
 _AMZ_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _CONTROL_ENDS = "".join(map(chr, range(0x21)))
 _LATEST = 253402300800  # the year 10000
+_moments: Remembered[str, Moment] = Remembered(256, 40)
 _NO_DATE = "AWS authentication requires a valid Date or x-amz-date header"
 
 
@@ -77,7 +80,7 @@ def header(environ: Mapping[str, Any], name: str) -> str | None:
 
 def amz_names(environ: Mapping[str, Any]) -> list[str]:
     """The names, in lower case, of all x-amz-* headers."""
-    found = [key[5:].replace("_", "-").lower() for key in environ if key.startswith("HTTP_X_AMZ_")]
+    found = [key[5:].replace("_", "-").lower() for key in amz_keys(environ)]
     if UNDERSCORED in environ:
         found.extend(name for name, _ in environ[UNDERSCORED])
     return found
@@ -98,17 +101,33 @@ def time_of(text: str) -> float | None:
         return None
 
 
-def signed_at(environ: Mapping[str, Any]) -> tuple[float, str]:
-    """(seconds since the epoch, the text) of a request's X-Amz-Date or Date. Raises S3Error."""
+class Moment(NamedTuple):
+    """When a request was signed: in seconds since the epoch, its day, and the whole of it as version 4 signs it."""
+
+    seconds: float
+    day: str
+    text: str
+
+
+def moment_of(seconds: float) -> Moment:
+    when = clock.gmtime(seconds)
+    return Moment(seconds, clock.strftime("%Y%m%d", when), clock.strftime("%Y%m%dT%H%M%SZ", when))
+
+
+def signed_at(environ: Mapping[str, Any]) -> Moment:
+    """That of a request's X-Amz-Date or Date; the latest texts are remembered. Raises S3Error."""
     text = environ.get("HTTP_X_AMZ_DATE") or environ.get("HTTP_DATE")
     if not text:
         raise S3Error("AccessDenied", _NO_DATE, reason="invalid_date")
-    seconds = time_of(text)
-    if seconds is None or seconds < 0:
-        raise S3Error("AccessDenied", _NO_DATE, reason="invalid_date")
-    if seconds >= _LATEST:
-        raise S3Error("RequestTimeTooSkewed")
-    return seconds, text
+    found = _moments.get(text)
+    if found is None:
+        seconds = time_of(text)
+        if seconds is None or seconds < 0:
+            raise S3Error("AccessDenied", _NO_DATE, reason="invalid_date")
+        if seconds >= _LATEST:
+            raise S3Error("RequestTimeTooSkewed")
+        found = _moments.keep(text, moment_of(seconds))
+    return found
 
 
 def check_skew(seconds: float, allowed: float) -> None:

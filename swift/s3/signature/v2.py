@@ -38,7 +38,7 @@ def of_header(
     host_bucket: str | None,
 ) -> Credential:
     """Of `Authorization: AWS …`. Raises S3Error, also for any other scheme."""
-    seconds, _ = canonical.signed_at(environ)
+    seconds = canonical.signed_at(environ).seconds
     canonical.check_skew(seconds, options.allowable_clock_skew)
     access_key, colon, signature = authorization[4:].rpartition(":")
     if not authorization.startswith("AWS ") or not colon or not access_key.strip():

@@ -9,36 +9,61 @@ from functools import partial
 from typing import Any
 
 from swift.core import clock
+from swift.core.remembered import Remembered
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.signature import canonical
 from swift.s3.signature.credential import Credential, as_text
+from swift.wire.message import environ_key
+
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))  # RFC 2104
+
+
+class SigningKey:
+    """A secret's key of one day, region and service, `key`, with what HMAC-SHA256 makes of it before it sees any data."""
+
+    __slots__ = ("_inner", "_outer", "key")
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: 32 bytes."""
+        self.key = key
+        block = key.ljust(64, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER))
+        self._outer = hashlib.sha256(block.translate(_OUTER))
+
+    def sign(self, data: bytes) -> str:
+        """The signature, in hex."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
 
 _MOST_KEYS = 1024
-_keys: dict[tuple[str, str, str, str], bytes] = {}
+_keys: Remembered[tuple[str, str, str, str], SigningKey] = Remembered(_MOST_KEYS, 512)
+_starts: Remembered[str, tuple[str, str]] = Remembered(1024, 1024)  # of Authorization headers
+_names_of: Remembered[str, tuple[str, list[tuple[str, str]], frozenset[str]]] = Remembered(1024, 1024)
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
-def signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+def signing_key(secret: str, date: str, region: str, service: str) -> SigningKey:
     """The key of a secret for one day and region; the latest ones are remembered."""
     wanted = (secret, date, region, service)
-    key = _keys.get(wanted)
-    if key is None:
+    found = _keys.get(wanted)
+    if found is None:
         key = ("AWS4" + secret).encode("utf-8", "surrogatepass")
         for part in (date, region, service, "aws4_request"):
             key = hmac.digest(key, part.encode(), "sha256")
-        if len(_keys) >= _MOST_KEYS:
-            _keys.clear()
-        _keys[wanted] = key
-    return key
+        found = _keys.keep(wanted, SigningKey(key))
+    return found
 
 
 def _sign(date: str, region: str, service: str, secret: str, string_to_sign: bytes) -> tuple[str, bytes]:
-    key = signing_key(secret, date, region, service)
-    return hmac.digest(key, string_to_sign, "sha256").hex(), key
+    found = signing_key(secret, date, region, service)
+    return found.sign(string_to_sign), found.key
 
 
 def of_header(
@@ -50,18 +75,16 @@ def of_header(
     payload: str | None = None,
 ) -> Credential:
     """Of `Authorization: AWS4-HMAC-SHA256 …`, for `service`; `payload`: the digest of the body, None if a header says it. Raises S3Error."""
-    seconds, shown = canonical.signed_at(environ)
-    canonical.check_skew(seconds, options.allowable_clock_skew)
-    scope = as_text(_part(authorization, "Credential="))
-    signature = as_text(_part(authorization, "Signature="))
+    moment = canonical.signed_at(environ)
+    canonical.check_skew(moment.seconds, options.allowable_clock_skew)
+    scope, names, signature = _parts(authorization)
     if not signature:
         raise S3Error("AccessDenied", reason="invalid_header_auth")
-    names = _part(authorization, "SignedHeaders=")
     if not names:
         raise S3Error("AuthorizationHeaderMalformed")
     access_key, date, region, service = _scope(
         scope,
-        seconds,
+        moment.day,
         options,
         "AuthorizationHeaderMalformed",
         "The authorization header is malformed; ",
@@ -71,7 +94,7 @@ def of_header(
     if payload is None:
         raise S3Error("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
     return _credential(
-        environ, params, access_key, signature, names, seconds, (date, region, service), payload, False,
+        environ, params, access_key, signature, names, moment, (date, region, service), payload, False,
         environ.get("HTTP_X_AMZ_SECURITY_TOKEN"),
     )  # fmt: skip
 
@@ -100,14 +123,15 @@ def of_query(environ: dict[str, Any], params: Mapping[str, str], options: Option
     names = params.get("X-Amz-SignedHeaders")
     if not names:
         raise S3Error("AuthorizationHeaderMalformed")
+    moment = canonical.moment_of(seconds)
     access_key, date, region, service = _scope(
-        params["X-Amz-Credential"], seconds, options, "AuthorizationQueryParametersError",
+        params["X-Amz-Credential"], moment.day, options, "AuthorizationQueryParametersError",
         "Error parsing the X-Amz-Credential parameter; ",
     )  # fmt: skip
     payload = environ.get("HTTP_X_AMZ_CONTENT_SHA256", UNSIGNED)
     token = params.get("X-Amz-Security-Token") or environ.get("HTTP_X_AMZ_SECURITY_TOKEN")
     return _credential(
-        environ, params, access_key, signature, names, seconds, (date, region, service), payload, True, token
+        environ, params, access_key, signature, names, moment, (date, region, service), payload, True, token
     )
 
 
@@ -133,7 +157,7 @@ def of_form(values: Mapping[str, str], options: Options) -> Credential:
             ArgumentValue=values.get("x-amz-algorithm", ""),
         )
     access_key, date, region, service = _scope(
-        values.get("x-amz-credential", ""), seconds, options, "AuthorizationQueryParametersError",
+        values.get("x-amz-credential", ""), canonical.moment_of(seconds).day, options, "AuthorizationQueryParametersError",
         "Error parsing the X-Amz-Credential parameter; ",
     )  # fmt: skip
     return Credential(
@@ -196,15 +220,29 @@ def _part(authorization: str, name: str) -> str:
     return authorization.partition(name)[2].partition(",")[0].strip()
 
 
+def _parts(authorization: str) -> tuple[str, str, str]:
+    """(credential, names of the signed headers, signature) of a header, "" for what is not there. Raises S3Error.
+
+    All but the signature is the same in many requests: what stands before it is remembered, as far as it ends with a comma.
+    """
+    start, _, rest = authorization.partition("Signature=")
+    known = _starts.get(start)
+    if known is None:
+        known = as_text(_part(authorization, "Credential=")), _part(authorization, "SignedHeaders=")
+        is_whole = start.rstrip().endswith(",") and "Credential=" in start and "SignedHeaders=" in start
+        if is_whole:
+            _starts.keep(start, known)
+    return *known, as_text(rest.partition(",")[0].strip())
+
+
 def _scope(
-    text: str, seconds: float, options: Options, code: str, start: str, wanted: str = "s3"
+    text: str, day: str, options: Options, code: str, start: str, wanted: str = "s3"
 ) -> tuple[str, str, str, str]:
-    """(access key, date, region, service) of a credential. Raises S3Error."""
+    """(access key, date, region, service) of a credential that was signed on a day. Raises S3Error."""
     parts = text.rsplit("/", 4)
     if len(parts) != 5 or not parts[0]:
         raise S3Error("AccessDenied", reason="invalid_credential")
     access_key, date, region, service, terminal = parts
-    day = clock.strftime("%Y%m%d", clock.gmtime(seconds))
     if date != day:
         raise S3Error(
             code,
@@ -234,22 +272,32 @@ def _scope(
     return access_key, date, region, service
 
 
+def _signed_names(names: str) -> tuple[str, list[tuple[str, str]], frozenset[str]]:
+    """Of what a request says that it has signed: as it is signed; names and environ keys, sorted, "" for a key that may be another header's,
+    too; to look them up. Raises S3Error."""
+    known = _names_of.get(names)
+    if known is None:
+        if not names.isascii():
+            raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
+        signed = sorted({name.strip().lower() for name in names.split(";")})
+        pairs = [(name, "" if "_" in name else environ_key(name)) for name in signed]
+        known = _names_of.keep(names, (";".join(signed), pairs, frozenset(signed)))
+    return known
+
+
 def _credential(
     environ: dict[str, Any],
     params: Mapping[str, str],
     access_key: str,
     signature: str,
     names: str,
-    seconds: float,
+    moment: canonical.Moment,
     where: tuple[str, str, str],
     payload: str,
     is_query: bool,
     token: str | None,
 ) -> Credential:
-    if not names.isascii():
-        raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
-    signed = sorted({name.strip().lower() for name in names.split(";")})
-    signed_headers = frozenset(signed)
+    shown_names, signed, signed_headers = _signed_names(names)
     unsigned = [
         name for name in canonical.amz_names(environ) if name not in signed_headers and name not in _COVERED
     ]
@@ -262,19 +310,24 @@ def _credential(
             HeadersNotSigned=", ".join(sorted(unsigned)),
         )
     lines = []
-    for name in signed:
-        value = canonical.header(environ, name)
+    for name, key in signed:
+        value = environ.get(key)
+        if type(value) is str and value.isprintable() and "  " not in value:
+            value = value.strip(" ")
+        else:
+            value = canonical.header(environ, name)
         if value is None:
             raise S3Error("SignatureDoesNotMatch")
         lines.append(f"{name}:{value}\n")
     request = (
         f"{environ['REQUEST_METHOD']}\n{canonical.path(environ)}\n{canonical.query(params)}\n{''.join(lines)}\n"
-        f"{';'.join(signed)}\n{payload}"
+        f"{shown_names}\n{payload}"
     ).encode("latin-1")
     date, region, service = where
     scope = f"{date}/{region}/{service}/aws4_request"
-    moment = clock.strftime("%Y%m%dT%H%M%SZ", clock.gmtime(seconds))
-    string_to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{hashlib.sha256(request).hexdigest()}".encode()
+    string_to_sign = (
+        f"AWS4-HMAC-SHA256\n{moment.text}\n{scope}\n{hashlib.sha256(request).hexdigest()}".encode()
+    )
     return Credential(
         access_key=access_key,
         signature=signature,
@@ -282,7 +335,7 @@ def _credential(
         sign=partial(_sign, date, region, service),
         is_query=is_query,
         is_v4=True,
-        signed_at=seconds,
+        signed_at=moment.seconds,
         scope=scope,
         signed_headers=signed_headers,
         canonical_request=request,

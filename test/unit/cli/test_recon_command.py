@@ -80,7 +80,8 @@ MANY = """
 import json, sys, time
 from swift.core import concurrency
 concurrency.patch()
-from swift.cli.recon_hosts import Host, ask
+from swift.cli.recon_hosts import ask
+from swift.survey.answers import Host
 from swift.engine import resolver
 
 def getaddrinfo(host, port, **options):
@@ -142,7 +143,8 @@ import json, sys
 from swift.core import concurrency
 concurrency.patch()
 import socket
-from swift.cli.recon_hosts import Host, ask
+from swift.cli.recon_hosts import ask
+from swift.survey.answers import Host
 
 def serve(listener):
     while True:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.cli.recon_checks import CHECKS, Seen
-from swift.cli.recon_hosts import Answer, Host
 from swift.cli.recon_thresholds import CRITICAL, MEASURES, OK, UNKNOWN, WARNING, judge, parse
+from swift.survey.answers import Answer, Host
 
 NOW = 1700000000.0
 A, B = Host("10.0.0.1", 6200), Host("fd00::2", 6200)

@@ -9,12 +9,12 @@ import pytest
 
 from swift.console import nodes as module
 from swift.console.nodes import Nodes
-from swift.console.rings import ClusterRings
 from swift.core import clock, policy
 from swift.core.concurrency import GreenPool, sleep
 from swift.core.hashing import set_hash_config
 from swift.ring.builder import RingBuilder
 from swift.ring.lookup import Ring
+from swift.survey.rings import ClusterRings
 from swift.wire import direct
 
 
@@ -24,6 +24,9 @@ class Rings:
 
     def devices(self):
         return iter(self._devices)
+
+    def told(self):
+        return {"rings": []}
 
 
 def device(ip, port, name, **more):
@@ -93,7 +96,6 @@ def test_hosts_servers_and_disks(network):
     assert first["checks"]["mem"] == {"MemTotal": "9 kB", "MemAvailable": None}
     assert "replication/account" in first["checks"] and "replication/account" not in second["checks"]
     assert "replication/object" in second["checks"] and found["hosts_left_out"] == 0
-    assert found["swift_conf_md5"] == ""
 
 
 def test_a_node_that_is_silent_holds_up_nobody(network, monkeypatch):
@@ -117,7 +119,7 @@ def test_a_node_that_is_silent_holds_up_nobody(network, monkeypatch):
     [
         (refused(), "refused"),
         (refused(404, "Not Found"), "its pipeline has no recon filter, or an older one"),
-        (refused(503, "Busy"), "503 Busy"),
+        (refused(503, "Busy"), "HTTP Error 503: Busy"),
         (b"<html>", "Expecting value: line 1 column 1 (char 0)"),
         (b"\xff\xfe", None),
     ],
@@ -219,6 +221,21 @@ def test_a_cluster_that_is_away_is_not_asked_for_ever(network, monkeypatch):
     errors = [host["servers"][0]["error"] for host in hosts]
     assert errors[:2] == ["timed out"] * 2
     assert errors[5:] == ["not asked, as others took too long"] * 15
+
+
+def test_what_needs_attention_is_told_with_the_nodes(network):
+    network({
+        "version": {"version": "1"},
+        ("10.0.0.2", 6200, "version"): refused(),
+        "driveaudit": {"drive_audit_errors": 2},
+        "time": clock.time() + 60,
+    })  # fmt: skip
+    found = told(("object", device("10.0.0.1", 6200, "sda")), ("object", device("10.0.0.2", 6200, "sda")))
+    texts = {one["text"]: one["level"] for one in found["findings"]}
+    assert texts["1 object server of 2 away: 10.0.0.2:6200 (refused)."] == "wrong"
+    assert texts["The kernels have seen 2 errors of disks: 10.0.0.1:6200."] == "wrong"
+    assert any(text.startswith("The clocks of 1 server differ") for text in texts)
+    assert 59 < found["hosts"][0]["offset"] < 61 and found["hosts"][1]["offset"] is None
 
 
 # -- rings

@@ -118,6 +118,36 @@ def test_s3_requests_are_answered_as_s3_clients_read_it(path, headers, query):
     assert ask(path, "GET", headers, BARE | {"s3api"}, query)[0] is None
 
 
+def test_what_came_through_before_hides_nothing_that_comes_later():
+    signed = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=a/20260102/r/s3/aws4_request",
+        "X-Amz-Date": "now",
+    }
+    later = [
+        ("PUT", "/b/k", {**signed, "X-Amz-Meta-A": "b"}, ""),
+        ("GET", "/b", signed, "list-type=2&prefix=%41"),
+        ("PUT", "/v1/a/c/o", {}, ""),
+    ]
+    refused = [
+        ("PUT", "/v1/a/c/o", {}, "multipart-manifest=put"),
+        ("PUT", "/v1/a/c/o", signed, "%6dultipart-manifest=put"),
+        ("PUT", "/v1/a/c/o", {**signed, "X-Object-Manifest": "c/segments"}, ""),
+    ]
+    with_s3 = GatekeeperMiddleware(App(), {}, memory_logger()[0])
+    with_s3._pipeline_names = BARE | {"s3api"}
+    without = GatekeeperMiddleware(App(), {}, memory_logger()[0])
+    without._pipeline_names = BARE
+    for _ in range(2):
+        for method, path, headers, query in later + refused:
+            for gatekeeper in (with_s3, without):
+                gatekeeper.app = App()
+                answer = call(gatekeeper, path, method, headers, {"QUERY_STRING": query})
+                is_refused = (method, path, headers, query) in refused or (gatekeeper is without and headers)
+                assert (gatekeeper.app.environ is None) == bool(is_refused), (method, path, query)
+                if is_refused:
+                    assert answer.status_int in (400, 501)
+
+
 def read(headers, filters=BARE, method="GET", query="", status="200 OK"):
     """(answer, the body that the proxy had)"""
     body = Body()

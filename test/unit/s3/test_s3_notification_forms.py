@@ -67,7 +67,7 @@ def test_what_is_read_is_what_is_shown() -> None:
     ("configurations", "code", "text"),
     [
         ([queued("s3:ObjectCreated:*", name="nobody")], "InvalidArgument", "Unable to validate"),
-        ([queued("s3:ObjectAccessed:Get")], "InvalidArgument", "not supported"),
+        ([queued("s3:ObjectWatched:Get")], "InvalidArgument", "not supported"),
         ([queued("s3:ObjectCreated:*", middle="x")], "InvalidArgument", "either prefix or suffix"),
         ([queued("s3:ObjectCreated:*", prefix="x" * 1025)], "InvalidArgument", "1024 bytes"),
         ([queued("s3:ObjectCreated:*", id="i"), queued("s3:ObjectRemoved:*", id="i")], "InvalidArgument", "IDs must be unique"),

@@ -41,7 +41,7 @@ def credential(signature="", key=True):
         is_v4=True, signed_at=NOW, scope=SCOPE,
     )  # fmt: skip
     if key:
-        made.signing_key = signing_key("testing", "20260102", "us-east-1", "s3")
+        made.signing_key = signing_key("testing", "20260102", "us-east-1", "s3").key
     return made
 
 

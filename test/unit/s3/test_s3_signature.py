@@ -1,6 +1,7 @@
 """Signatures of both versions: known ones, those that botocore makes, and what is refused."""
 
 import hashlib
+import hmac
 import io
 from urllib.parse import quote, urlsplit
 
@@ -16,7 +17,7 @@ from swift.s3 import signature
 from swift.s3.errors import S3Error
 from swift.s3.operations import SUBRESOURCES
 from swift.s3.options import parse_options
-from swift.s3.signature import v2
+from swift.s3.signature import v2, v4
 from swift.wire.parser import HeadLimits, parse_head
 
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -359,3 +360,51 @@ def test_nothing_that_is_sent_ends_in_anything_but_an_error(header, query):
             signature.read(made, OPTIONS, None)
         except S3Error as error:
             assert error.status in (400, 403)
+
+
+def _plainly(authorization, name):
+    return authorization.partition(name)[2].partition(",")[0].strip()
+
+
+WORDS = st.lists(
+    st.sampled_from(("Credential=", "SignedHeaders=", "Signature=", ",", ", ", " ", "a:b/20260102/r/s3/aws4_request", "host;x-amz-date", "0f", "AWS4-HMAC-SHA256 ")),
+    max_size=14,
+)  # fmt: skip
+
+
+@given(WORDS, WORDS)
+def test_what_is_remembered_of_a_header_says_nothing_of_another_one(first, second):
+    """Each part is what follows its name up to a comma, whatever came before and in whichever order."""
+    start = "".join(first)
+    for text in (start, start + "".join(second), start + "Signature=" + "".join(second), start):
+        wanted = tuple(_plainly(text, name) for name in ("Credential=", "SignedHeaders=", "Signature="))
+        assert v4._parts(text) == wanted
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=300))
+def test_a_key_that_is_kept_signs_as_hmac_does(key, data):
+    kept = v4.SigningKey(key)
+    for text in (data, b"", data):
+        assert kept.sign(text) == hmac.new(key, text, "sha256").hexdigest()
+
+
+def test_what_is_remembered_of_a_day_is_held_against_the_clock_each_time(monkeypatch):
+    for seconds in (0, 899, 901, 0):
+        monkeypatch.setattr(clock, "time", lambda now=NOW + seconds: now)
+        if seconds < 900:
+            read("GET /bucket/key", GOOD)
+            continue
+        with pytest.raises(S3Error, match="RequestTimeTooSkewed"):
+            read("GET /bucket/key", GOOD)
+
+
+def test_one_request_remembered_covers_no_header_of_the_next():
+    names = "host;x-amz-content-sha256;x-amz-date"
+    signed = [("Host", "s3.example.com"), *OFTEN.items(), ("Authorization", authorization(names, "0" * 64))]
+    for more in ([], [("X-Amz-Acl", "public-read")], [("X-Amz-Meta-New", "1")], []):
+        if not more:
+            assert read("PUT /bucket/key", signed).signed_headers == frozenset(names.split(";"))
+            continue
+        with pytest.raises(S3Error, match="AccessDenied") as found:
+            read("PUT /bucket/key", signed + more)
+        assert found.value.elements["HeadersNotSigned"] == more[0][0].lower()

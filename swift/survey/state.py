@@ -1,19 +1,27 @@
 """The state of a whole cluster as one document, made of what its servers answered.
 
 What lives here: the questions, and a pure function from answers, which may hold anything, to the document. What never does: asking,
-judging (`cluster_findings`), printing (`cluster_screen`). The document is what `swift-status --json` prints; keys are only ever added.
+judging (`findings`), showing it. The document is what `swift-status --json` prints; keys are only ever added.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
-from swift.cli.recon_checks import clock_off, versions
-from swift.cli.recon_figures import auditor_passes, completions, disks, mapping, number, unmounted
-from swift.cli.recon_hosts import Answer
+from swift.survey.answers import Answer, Host
+from swift.survey.figures import (
+    auditor_passes,
+    clock_off,
+    completions,
+    disks,
+    mapping,
+    number,
+    unmounted,
+    versions,
+)
 
 MOST_DISKS = 10
 _OF_ALL = ("version", "time", "ringmd5", "swiftconfmd5", "unmounted", "diskusage", "quarantined")
@@ -38,8 +46,18 @@ _PASSES = (
 Told = Mapping[str, Sequence[Answer]]  # the answers by kind of server
 
 
-def state(told: Told, here: Mapping[str, str], now: float, erasure_coded: bool = False) -> dict[str, Any]:
-    """The document. `here`: MD5s of this machine's rings and swift.conf by file name; `erasure_coded`: a policy is."""
+def state(
+    told: Told,
+    here: Mapping[str, str],
+    now: float,
+    rings: Iterable[Mapping[str, Any]],
+    waits: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The document. `here`: MD5s of this machine's rings and swift.conf by file name; `rings`: what `ClusterRings.told` says of each;
+    `waits`: of a proxy, by the addresses of nodes: {"milliseconds": mean wait for an answer or None, "errors": since it was looked at last}.
+    """
+    rings = list(rings)
+    erasure_coded = any(ring.get("type") == "erasure_coding" for ring in rings)
     every = [answer for answers in told.values() for answer in answers]
     return {
         "asked_at": now,
@@ -48,7 +66,10 @@ def state(told: Told, here: Mapping[str, str], now: float, erasure_coded: bool =
         "rings": _compared(_to(every, "ringmd5"), {name: md5 for name, md5 in here.items() if name != "swift.conf"}),
         "swift_conf": _compared(_to(every, "swiftconfmd5"), {name: md5 for name, md5 in here.items() if name == "swift.conf"}),
         "clocks": _clocks(every),
-        "disks": _disks(told),
+        "balances": {ring["name"]: None if ring.get("missing") else ring["balance"] for ring in rings},
+        "answering": _answering(every),
+        "waits": dict(waits or {}),
+        "disks": _disks(told, rings),
         "drive_errors": _counted(_to(told.get("object", ()), "driveaudit"), "drive_audit_errors"),
         "passes": _passes(told, erasure_coded),
         "standing": {kind: _standing(_to(answers, f"standing/{kind}")) for kind, answers in told.items()},
@@ -103,7 +124,7 @@ def _clocks(answers: Iterable[Answer]) -> dict[str, Any]:
     }
 
 
-def _disks(told: Told) -> dict[str, Any]:
+def _disks(told: Told, rings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Each disk once, though servers of several kinds tell of it."""
     found = {}
     missing: dict[tuple[str, str], str] = {}
@@ -141,6 +162,46 @@ def _disks(told: Told) -> dict[str, Any]:
             for (ip, device), error in sorted(missing.items())
             if (ip, device) not in folders
         ],
+        "absent": _absent(told, rings, {(host.ip, device) for host, device in _listed(told)}),
+    }
+
+
+def _listed(told: Told) -> Iterable[tuple[Host, str]]:
+    """All disks that servers name, with what is known of them or without."""
+    for answers in told.values():
+        for question in ("diskusage", "unmounted"):
+            for answer in _to(answers, question):
+                for entry in answer.document if isinstance(answer.document, list) else ():
+                    yield answer.host, str(mapping(entry).get("device"))
+
+
+def _absent(
+    told: Told, rings: Iterable[Mapping[str, Any]], there: Container[tuple[str, str]]
+) -> list[dict[str, str]]:
+    """The disks of rings that no server of their node names, though some server there names disks."""
+    heard = {host.ip for answers in told.values() for host in _hosts_that_list(answers)}
+    wanted = {
+        (device["ip"], device["device"])
+        for ring in rings
+        for device in ring.get("devices", ())
+        if device["weight"]
+    }
+    return [
+        {"host": ip, "device": device}
+        for ip, device in sorted(wanted)
+        if ip in heard and (ip, device) not in there
+    ]
+
+
+def _hosts_that_list(answers: Iterable[Answer]) -> set[Host]:
+    return {answer.host for answer in _to(answers, "diskusage") if isinstance(answer.document, list)}
+
+
+def _answering(answers: Iterable[Answer]) -> dict[str, float]:
+    """Milliseconds in which each server said what it is."""
+    return {
+        str(answer.host): round(1000 * max(answer.ended - answer.began, 0.0), 1)
+        for answer in _to(answers, "version")
     }
 
 

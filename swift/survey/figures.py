@@ -5,10 +5,11 @@ What lives here: pure functions from answers, which may hold anything, to number
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from swift.cli.recon_hosts import Answer, Host
+from swift.survey.answers import Answer, Host
 
 MOST = 1e100  # what is more is no figure of a server's, and sums of it are none at all
 Picked = Callable[[Answer], Any]
@@ -128,3 +129,33 @@ def auditor_passes(document: Any, kind: str) -> list[Mapping[str, Any]]:
     stats = mapping(mapping(document).get(f"object_auditor_stats_{kind}"))
     nested: list[Mapping[str, Any]] = [value for value in stats.values() if isinstance(value, dict)]
     return nested or ([stats] if stats else [])
+
+
+def versions(answers: Iterable[Answer]) -> dict[str, int]:
+    """How many hosts have which version."""
+    found: Counter[str] = Counter()
+    for answer in answers:
+        version = mapping(answer.document).get("version")
+        if isinstance(version, str):
+            found[version] += 1
+    return dict(found)
+
+
+def clock_off(answer: Answer, jitter: float = 0.0) -> float | None:
+    """Seconds by which a host's clock differs from ours, 0 if it is within the time of the question; None if it tells none."""
+    remote = number(answer.document)
+    if remote is None:
+        return None
+    if answer.began - jitter <= remote <= answer.ended + jitter:
+        return 0.0
+    return abs(remote - answer.ended)
+
+
+def span(seconds: float) -> str:
+    """In the largest unit that is not below one."""
+    unit = "s"
+    for longer, name in ((60, "m"), (60, "h"), (24, "d")):
+        if seconds < longer:
+            break
+        seconds, unit = seconds / longer, name
+    return f"{round(seconds)}{unit}"

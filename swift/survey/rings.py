@@ -1,7 +1,7 @@
 """What the cluster's rings say: which devices there are, where, and how the partitions are spread over them.
 
 What lives here: the rings of one directory, loaded when somebody asks, and their figures as plain data. What never does: the servers
-behind the devices (`nodes`), and changing a ring.
+behind the devices, and changing a ring.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ClusterRings:
             try:
                 ring = run_in_thread(Ring, self._swift_dir, name)
             except (OSError, RingFileError, RingLoadError) as error:
-                self._logger.error("console: ring %s: %s", name, error)
+                self._logger.error("ring %s: %s", name, error)
                 return None
             self._rings[name] = ring
         return ring

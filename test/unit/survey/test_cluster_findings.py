@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swift.cli.cluster_findings import DANGER, NOTE, WRONG, findings
 from swift.cli.cluster_screen import lines
-from swift.cli.cluster_state import QUESTIONS, state
-from swift.cli.recon_hosts import Answer, Host
+from swift.survey.answers import Answer, Host
+from swift.survey.findings import DANGER, NOTE, WRONG, findings
+from swift.survey.state import QUESTIONS, state
 
 NOW = 1700000000.0
 HERE = {"account.ring.gz": "a", "container.ring.gz": "c", "object.ring.gz": "o", "swift.conf": "s"}
@@ -63,8 +63,16 @@ def told(changes=(), away=()):
     return found
 
 
-def seen(changes=(), away=(), here=None, erasure_coded=False):
-    made = state(told(changes, away), HERE if here is None else here, NOW, erasure_coded)
+def rings(**changes):
+    """As `ClusterRings.told` says them."""
+    devices = [{"ip": ip, "device": "sdb1", "weight": 1.0} for ip in IPS]
+    plain = {"type": "replication", "balance": 0.0, "devices": devices}
+    return [{"name": name, **plain, **changes.get(name, {})} for name in ("account", "container", "object")]
+
+
+def seen(changes=(), away=(), here=None, erasure_coded=False, of_rings=(), waits=None):
+    told_by_rings = rings(object={"type": "erasure_coding"} if erasure_coded else {}, **dict(of_rings))
+    made = state(told(changes, away), HERE if here is None else here, NOW, told_by_rings, waits)
     json.dumps(made)
     return made
 
@@ -172,6 +180,24 @@ CASES = {
         {"changes": {("container", "10.0.0.1", "sharding"): {"sharding_last": NOW, "sharding_stats": {"sharding": {"sharding_candidates": {"found": 1}}}}}},
         NOTE, "1 container large enough to be split, and none is being split.", None,
     ),
+    "a disk of a ring that no server names": (
+        {"of_rings": {"container": {"devices": [{"ip": "10.0.0.2", "device": name, "weight": weight} for name, weight in (("sdb1", 1.0), ("sdz", 1.0), ("out", 0.0))]}}},
+        WRONG, "1 disk of rings not there: 10.0.0.2 sdz.", "ssh 10.0.0.2 ls /srv/node",
+    ),
+    "a ring out of balance": (
+        {"of_rings": {"account": {"balance": 7.5}}}, NOTE, "The ring account is out of balance: a disk holds 7.5 % more or less than its weight says.",
+        "swift-ring-builder /etc/swift/account.builder",
+    ),
+    "a ring that is away": (
+        {"of_rings": {"account": {"missing": True}}}, DANGER, "The ring account is not there, or can't be read.", "ls -l /etc/swift/account.ring.gz",
+    ),
+    "a node that a proxy waits for": (
+        {"waits": {"10.0.0.1": {"milliseconds": 5.0, "errors": 0}, "10.0.0.2": {"milliseconds": 900.0, "errors": 0}, "fd00::3": {"milliseconds": None, "errors": 0}}},
+        NOTE, "10.0.0.2 is slow: this proxy waits 900 ms for an answer to a request, while 5 ms are usual.", "ssh 10.0.0.2 uptime",
+    ),
+    "a node that fails a proxy": (
+        {"waits": {"10.0.0.2": {"milliseconds": 5.0, "errors": 3}}}, NOTE, "10.0.0.2 failed 3 requests of this proxy since the last look.", "",
+    ),
     "relinking": (
         {"changes": {(*OBJECT, "relinker"): {"devices": {"sdb1": {"parts_done": 3, "total_parts": 8}}}}}, NOTE,
         "A partition power is being raised: 3 of 8 partitions are relinked.", "",
@@ -213,11 +239,22 @@ def test_a_filter_that_is_missing_is_no_server_away():
         else answer
         for answer in answers["object"]
     ]
-    listed = findings(state(answers, HERE, NOW))
+    listed = findings(state(answers, HERE, NOW, rings()))
     assert [one.text for one in listed if "recon" in one.do] == [
         "1 object server can't tell of themselves: 10.0.0.1:6200."
     ]
     assert not any("away" in one.text for one in listed)
+
+
+def test_a_server_that_is_slow_to_say_what_it_is():
+    answers = told()
+    slow = [
+        one._replace(ended=one.began + 9.0) if one.host.ip == IPS[1] else one for one in answers["object"]
+    ]
+    listed = findings(state({**answers, "object": slow}, HERE, NOW, rings()))
+    assert [(one.level, one.text) for one in listed] == [
+        (NOTE, "1 server slow to answer: 10.0.0.2:6200 9000 ms; 200 ms are usual.")
+    ]
 
 
 def test_folders_that_stand_for_disks_are_not_missing_disks():
@@ -240,7 +277,7 @@ def test_sums_that_are_none_are_other_rings():
 
 
 def test_rings_without_devices_are_not_well():
-    made = state({kind: [] for kind in PORTS}, HERE, NOW)
+    made = state({kind: [] for kind in PORTS}, HERE, NOW, [])
     assert [one.level for one in findings(made)] == [WRONG]
     assert not any("all is well" in line for line in lines(made, findings(made), "/etc/swift"))
 

@@ -1,6 +1,6 @@
 """What is wrong with a cluster, and what to do next, in plain sentences with the command to paste.
 
-What lives here: a pure function from the document of `cluster_state` to findings, worst first. What never does: asking, printing.
+What lives here: a pure function from the document of `state` to findings, worst first. What never does: asking, showing.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from swift.cli.dispersion import span
 from swift.core.config import DEFAULT_SWIFT_DIR
+from swift.survey.figures import span
 
 DANGER, WRONG, NOTE = "danger", "wrong", "note"  # data may be lost or hidden; to be mended; good to know
 _ORDER = (DANGER, WRONG, NOTE)
@@ -18,6 +18,12 @@ _ORDER = (DANGER, WRONG, NOTE)
 HOUR, DAY = 3600.0, 86400.0
 FULL, NEARLY_FULL = 92.0, 85.0  # percent
 UNEVEN = 20.0  # points between the fullest and the emptiest disk
+OFF_BALANCE = 5.0  # percent
+SLOW, TIMES = (
+    100.0,
+    10.0,
+)  # milliseconds of an answer, and how many times those of the others, when a server is slow
+SLOW_REQUEST, TIMES_OF_REQUESTS = 50.0, 4.0  # the same of all that a proxy asks a node
 MANY_UPDATES = 10000
 CLOCK_SECONDS = 1.0
 OLD = {"replication": DAY, "reconstruction": 3 * DAY, "sharding": 6 * HOUR, "audit": 60 * DAY}
@@ -41,6 +47,8 @@ def findings(state: Mapping[str, Any], swift_dir: str = DEFAULT_SWIFT_DIR) -> li
     found = [
         *_servers(state["servers"]),
         *_files(state, swift_dir),
+        *_rings(state["balances"], swift_dir),
+        *_slow(state["answering"], state["waits"]),
         *_disks(state["disks"], swift_dir, where),
         *_drive_errors(state["drive_errors"], where),
         *_quarantine(state["quarantined"], where),
@@ -95,7 +103,7 @@ def _servers(servers: Mapping[str, Any]) -> Iterator[Finding]:
     if nodes:
         yield Finding(
             level,
-            f"{_s(len(nodes), 'node')} away with all {'its' if len(nodes) == 1 else 'their'} servers: {_few(nodes)} ({_why(nodes.values())}).",
+            f"{_s(len(nodes), 'node')} away with all {'its' if len(nodes) == 1 else 'their'} servers: {_few(nodes)} ({why(nodes.values())}).",
             "Other nodes stand in. If it does not come back within a day or so, take it out of the rings, so that its copies are made anew:"
             " chapter `Failed disks and nodes` of the operator's guide. If it is there: systemd as below, or `swift-init main start`.",
             _try(*next(iter(nodes.items()))),
@@ -105,7 +113,7 @@ def _servers(servers: Mapping[str, Any]) -> Iterator[Finding]:
         if alone:
             yield Finding(
                 level,
-                f"{_s(len(alone), f'{kind} server')} of {servers[kind]['hosts']} away: {_few(alone)} ({_why(alone.values())}).",
+                f"{_s(len(alone), f'{kind} server')} of {servers[kind]['hosts']} away: {_few(alone)} ({why(alone.values())}).",
                 f"Start them there, by what starts them there otherwise: {_by_hand(f'{kind}-server', 'start')} Why one has ended is in its log.",
                 _service(next(iter(alone)), f"{kind}-server", "start"),
             )
@@ -143,7 +151,7 @@ def _by_hand(name: str, verb: str) -> str:
     return f"systemd as below, or `swift-init {name} {verb}`."
 
 
-def _why(reasons: Iterable[str]) -> str:
+def why(reasons: Iterable[str]) -> str:
     """Without the form that programs read."""
     plain = {
         reason.removeprefix("<urlopen error ").removesuffix(">").partition("] ")[2] or reason
@@ -196,6 +204,60 @@ def _both_versions(host: str, name: str, swift_dir: str) -> str:
     return f"swift-ring-builder {swift_dir}/{name} version; ssh {ip_of(host)} swift-ring-builder /etc/swift/{name} version"
 
 
+def _rings(balances: Mapping[str, float | None], swift_dir: str) -> Iterator[Finding]:
+    for name, balance in balances.items():
+        if balance is None:
+            yield Finding(
+                DANGER,
+                f"The ring {name} is not there, or can't be read.",
+                "What it places can't be found from this machine: bring it the file that the others have.",
+                f"ls -l {swift_dir}/{name}.ring.gz",
+            )
+        elif balance > OFF_BALANCE:
+            yield Finding(
+                NOTE,
+                f"The ring {name} is out of balance: a disk holds {balance:g} % more or less than its weight says.",
+                "Rebalance it, if that is not on its way; zones of unequal size do it, too.",
+                f"swift-ring-builder {swift_dir}/{name}.builder",
+            )
+
+
+def _usual(values: Iterable[float]) -> float:
+    """The one in the middle, or the lower one of two."""
+    every = sorted(values)
+    return every[(len(every) - 1) // 2] if every else 0.0
+
+
+def _slow(answering: Mapping[str, float], waits: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    usual = _usual(answering.values())
+    slow = {host: told for host, told in answering.items() if told > max(SLOW, TIMES * usual)}
+    if slow:
+        worst = max(slow, key=slow.__getitem__)
+        yield Finding(
+            NOTE,
+            f"{_s(len(slow), 'server')} slow to answer: {_few(f'{host} {told:.0f} ms' for host, told in slow.items())}; {usual:.0f} ms are usual.",
+            "A failing disk does that, or a busy machine.",
+            f"ssh {ip_of(worst)} uptime",
+        )
+    means = [told["milliseconds"] for told in waits.values() if told["milliseconds"] is not None]
+    usual = _usual(means)
+    for ip, told in waits.items():
+        mean = told["milliseconds"]
+        if mean is not None and mean > max(SLOW_REQUEST, TIMES_OF_REQUESTS * usual):
+            yield Finding(
+                NOTE,
+                f"{ip} is slow: this proxy waits {mean:.0f} ms for an answer to a request, while {usual:.0f} ms are usual.",
+                "A failing disk does that, or a busy machine.",
+                f"ssh {ip} uptime",
+            )
+        if told["errors"]:
+            yield Finding(
+                NOTE,
+                f"{ip} failed {_s(told['errors'], 'request')} of this proxy since the last look.",
+                "Others have stood in. What failed is in this proxy's log.",
+            )
+
+
 def _disks(disks: Mapping[str, Any], swift_dir: str, where: str) -> Iterator[Finding]:
     gone = disks["not_mounted"]
     if gone:
@@ -212,6 +274,15 @@ def _disks(disks: Mapping[str, Any], swift_dir: str, where: str) -> Iterator[Fin
             f"ssh {mountable['host']} mount /srv/node/{mountable['device']}"
             if _PLAIN.fullmatch(mountable["device"])
             else "",
+        )
+    absent = disks["absent"]
+    if absent:
+        names = _few(f"{one['host']} {one['device']}" for one in absent)
+        yield Finding(
+            WRONG,
+            f"{_s(len(absent), 'disk')} of rings not there: {names}.",
+            "No folder of that name is below `devices` there: create and mount it, or take it out of the rings.",
+            f"ssh {absent[0]['host']} ls /srv/node",
         )
     fullest = disks["fullest"]
     if not fullest:
