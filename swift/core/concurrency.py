@@ -69,6 +69,9 @@ class Watched:
 class Hub(epolls.Hub):
     """eventlet's epoll hub plus a table of edge-triggered streams that stay registered."""
 
+    running: bool
+    stopping: bool
+
     def __init__(self, time_source: Callable[[], float] | None = None) -> None:
         super().__init__(time_source)
         self.streams: dict[int, Watched] = {}
