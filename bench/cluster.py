@@ -177,12 +177,25 @@ class Cluster:
     def start_one(self, conf: str, server: str, folder: pathlib.Path) -> None:
         """Starts one server of either implementation."""
         command = [str(folder / f"swift-{server}-server"), str(self.etc / f"{conf}.conf")]
-        if self.policies:
+        self.processes[conf] = self._started(command, conf, folder, in_its_etc=bool(self.policies))
+
+    def daemon_once(self, daemon: str, node: int) -> subprocess.Popen:
+        """One pass of a daemon of a node, begun. `daemon`: as in the name of its command. Its end is the caller's business."""
+        folder = self.bin_of_node.get(node, self.bin)
+        command = [str(folder / f"swift-{daemon}"), str(self.etc / f"object-{node}.conf"), "once"]
+        name = f"pass-{daemon}-{node}"
+        process = self.processes[name] = self._started(command, name, folder, in_its_etc=True)
+        return process
+
+    def _started(
+        self, command: list[str], name: str, folder: pathlib.Path, in_its_etc: bool
+    ) -> subprocess.Popen:
+        if in_its_etc:
             scratch = self.root / "overlay"
             scratch.mkdir(exist_ok=True)
             command = ["unshare", "-m", "sh", "-c", IN_ITS_ETC, "sh", str(scratch), str(self.etc), *command]
-        with open(self.root / "log" / f"{conf}.log", "ab") as log:
-            self.processes[conf] = subprocess.Popen(
+        with open(self.root / "log" / f"{name}.log", "ab") as log:
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

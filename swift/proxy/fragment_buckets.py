@@ -183,23 +183,32 @@ class Buckets:
         acknowledged = [one.timestamp for one in self._buckets.values() if one.is_durable]
         newest = max((time for time in acknowledged if time >= newest_missing), default=None)
         kept = []
+        missing = 0
         for answer, when in self._refusals:
             if newest is not None and when <= newest:
                 continue
-            if answer.status == 404 and not when and suppressed > 0:
-                suppressed -= 1
-                continue
+            if answer.status == 404 and not when:
+                missing += 1
+                if missing <= suppressed:
+                    continue
             kept.append(answer)
-        if not kept and newest is None and self._is_enough_to_deny():
-            kept.append(Answer(404, "Not Found"))
+        if newest is None and not newest_missing:
+            if not self._is_enough_to_deny(missing, suppressed):
+                return [answer for answer in kept if answer.status != 404]
+            if not kept:
+                kept.append(Answer(404, "Not Found"))
         return kept
 
-    def _is_enough_to_deny(self) -> bool:
-        """Returns True if so many nodes hold what was never acknowledged, and nothing else, that no quorum can have had something else."""
+    def _is_enough_to_deny(self, missing: int, suppressed: int) -> bool:
+        """Returns True if so many primaries have nothing, or only what was never acknowledged, that no quorum can have something else.
+
+        `missing`: those that know of nothing.
+        """
         needs = self.needs
-        quorum = (needs.data + 1) * (needs.replicas // needs.total)
+        quorum = (needs.data + 1) * max(needs.replicas // needs.total, 1)
+        needed = max(needs.replicas - quorum, 0) + 1
         holders = {source.node["id"] for source in self.sources()}
-        return len(holders) > needs.replicas - quorum
+        return missing >= needed or len(holders) + max(missing - suppressed, 0) >= needed
 
     def preferences(self) -> str:
         """The value of X-Backend-Fragment-Preferences: what is looked for, best first, and which of it is here."""

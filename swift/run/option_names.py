@@ -553,7 +553,7 @@ OPTIONS = frozenset(
 # What stands for PasteDeploy, carries a name of its own, or belongs to one reseller prefix.
 FREE = re.compile(
     r"use|pipeline|paste\..+|here|__\w+|user(64)?_.+|fernet_key_.+|encryption_root_secret_.+|key_id_.+|statsd_user_label_.+|delay_reaping_.+|log_.+"
-    r"|container_(listing_)?ratelimit_.+|kafka\..+"
+    r"|container_(listing_)?ratelimit_.+|storage_class_.+|kafka\..+"
     r"|\S*?(require_group|account_rules|operator_roles|service_roles|project_reader_roles|reseller_admin_role)"
 )
 

@@ -25,6 +25,7 @@ MAX_DESCRIPTORS = 32768
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "ppc64le": 273, "s390x": 282, "riscv64": 30}
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
 _PR_SET_PDEATHSIG = 1
+_OF_SESSION = "/proc/self/autogroup"
 _WARNING = "WARNING: Unable to modify %s priority of process. Keeping unchanged! Check logs for more info. "
 
 
@@ -101,14 +102,24 @@ def raise_descriptors() -> None:
 
 
 def detach() -> None:
-    """Own session (if we don't lead one already), root directory, umask 022, UTC."""
+    """Own session (if we don't lead one already), with our priority; root directory, umask 022, UTC."""
     try:
         os.setsid()
     except OSError:  # leads a process group already
         pass
+    _set_priority_of_session()
     os.chdir("/")
     os.umask(0o022)
     use_utc()
+
+
+def _set_priority_of_session() -> None:
+    """Where Linux shares processors among sessions first (autogroups), a process's priority counts inside its own session only."""
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    if nice == 0 or os.getsid(0) != os.getpid():
+        return
+    with contextlib.suppress(OSError), open(_OF_SESSION, "w") as file:
+        file.write(str(nice))
 
 
 def use_utc() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from swift.s3 import checksums, customer_keys, manifests, metadata
+from swift.s3 import checksums, customer_keys, manifests, metadata, storage_classes
 from swift.s3.answers import Answer, Headers, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import part_checksums
@@ -55,9 +55,7 @@ def get(request: S3Request) -> Answer:
     if "ObjectParts" in wanted and (answer.get("x-static-large-object") or "").lower() == "true":
         inner.append(_parts(request, manifests.items_of(request, bucket, key, query)))
     if "StorageClass" in wanted:
-        inner.append(
-            element("StorageClass", answer.get("x-object-sysmeta-s3api-storage-class") or "STANDARD")
-        )
+        inner.append(element("StorageClass", storage_classes.of_object(request, answer)))
     if "ObjectSize" in wanted:
         inner.append(element("ObjectSize", answer.get("content-length") or 0))
     told: Headers = [pair for pair in shown if pair[0] in _TOLD]

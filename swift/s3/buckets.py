@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from swift.core.config import truthy
-from swift.s3 import access, bucket_documents, tagging
+from swift.s3 import access, bucket_documents, storage_classes, tagging
 from swift.s3.acl import native, own
 from swift.s3.answers import Answer, empty, xml_answer
 from swift.s3.bucket_names import resolving
@@ -48,7 +48,7 @@ def create(request: S3Request) -> Answer:
         location, _, named = wanted.partition(":")
         if location and location not in (request.options.location, request.options.location.lower()):
             raise S3Error("InvalidLocationConstraint", LocationConstraint=wanted)
-        policy = named or policy
+        policy = storage_classes.policy_named(request.options, named) or policy
     if policy:
         headers["HTTP_X_STORAGE_POLICY"] = policy
     claim = resolving.Claim(request) if request.options.has_global_buckets else None

@@ -25,6 +25,7 @@ from swift.s3 import (
     payment,
     post_form,
     signature,
+    storage_classes,
 )
 from swift.s3.access_logging import watching
 from swift.s3.answers import Answer
@@ -79,6 +80,7 @@ class S3Api:
         self.options = replace(
             self.options, object_lock="object_lock" in found, customer_keys="customer_keys" in found
         )
+        storage_classes.check_options(self.options)
         is_keystones = "keystoneauth" in found and "tempauth" not in found
         if self.options.auth_pipeline_check and is_keystones and "s3token" not in found:
             raise ConfigError("s3api with keystoneauth needs s3token in the pipeline")

@@ -14,7 +14,7 @@ import orjson
 
 from swift.core.config import truthy
 from swift.core.constraints import limits
-from swift.s3 import objects, times
+from swift.s3 import objects, storage_classes, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.listing_etag import etag_of
@@ -84,7 +84,8 @@ class _Page:
         """The keys, then the common prefixes."""
         shown = self.shown
         of_iso = times.of_iso
-        end = f"</Size>{with_owner}<StorageClass>STANDARD</StorageClass></Contents>"
+        kind = storage_classes.of_bucket(self.request)
+        end = f"</Size>{with_owner}<StorageClass>{kind}</StorageClass></Contents>"
         keys: list[str] = []
         prefixes: list[str] = []
         for row in rows:
@@ -212,6 +213,7 @@ def _versions(page: _Page, rows: list[Row], before: str | None) -> list[str]:
     who = owner(page.request)
     found, prefixes = [], []
     is_suspended = objects.is_suspended(page.request)
+    kind = storage_classes.of_bucket(page.request)
     for row in rows:
         if "subdir" in row:
             prefixes.append(
@@ -234,7 +236,7 @@ def _versions(page: _Page, rows: list[Row], before: str | None) -> list[str]:
         else:
             found.append(
                 f"<Version>{start}<ETag>{text_of(etag_of(row))}</ETag><Size>{row['bytes']}</Size>{who}"
-                "<StorageClass>STANDARD</StorageClass></Version>"
+                f"<StorageClass>{kind}</StorageClass></Version>"
             )
     return found + prefixes
 

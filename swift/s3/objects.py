@@ -19,6 +19,7 @@ from swift.s3 import (
     metadata,
     payload,
     replaced,
+    storage_classes,
     tagging,
     write_conditions,
 )
@@ -80,6 +81,8 @@ def get(request: S3Request) -> Answer:
     if request.environ.get("HTTP_X_AMZ_CHECKSUM_MODE", "").upper() == "ENABLED":
         shown.extend(_checksum(request, answer, bucket, key, query))
     shown = lifecycle.with_expiration(request, shown, answer.headers)
+    if request.options.class_policies:
+        shown = storage_classes.with_told(request, shown)
     if overrides:
         replaced = {name for name, _ in overrides}
         shown = [*(pair for pair in shown if pair[0] not in replaced), *overrides]
@@ -238,6 +241,8 @@ def check_headers(request: S3Request) -> None:
     """What no object can be stored with. Raises S3Error."""
     environ = request.environ
     write_conditions.of_write(environ)
+    if metadata.STORAGE_CLASS in environ:
+        storage_classes.check(request)
     if lock.is_said(request):
         lock.check_expiry(request)
     encryption = environ.get("HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION")

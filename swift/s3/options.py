@@ -16,6 +16,7 @@ from swift.s3.sts import web_identity
 from swift.s3.sts.keys import Key, parse_keys
 from swift.s3.sts.web_identity import WebIdentities
 
+_CLASS = "storage_class_"
 _CHECKSUMS = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 
 
@@ -61,6 +62,7 @@ class Options:
     allow_insecure_ssec: bool = False
     expirer_account: str = ".expiring_objects"
     storage_classes: frozenset[str] = frozenset(("STANDARD",))
+    class_policies: tuple[tuple[str, str], ...] = ()  # storage classes that stand for storage policies
     website_domains: tuple[SiteDomain, ...] = ()
     sts_keys: tuple[Key, ...] = ()  # of temporary credentials; the first one seals
     web_identities: WebIdentities | None = None
@@ -85,6 +87,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
     for name in targets:
         if not TARGET.fullmatch(name):
             raise ConfigError(f"[filter:s3api] notification_targets: {name!r} is no name of a target")
+    class_policies = _class_policies(conf)
     try:
         return Options(
             location=str(conf.get("location", "us-east-1")).strip() or "us-east-1",
@@ -109,7 +112,9 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
             lifecycle_day_seconds=positive_float(conf.get("lifecycle_day_seconds", "86400")),
             expirer_account=limits().auto_create_account_prefix
             + conf.get("expiring_objects_account_name", "expiring_objects"),
-            storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD")),
+            storage_classes=_storage_classes(conf.get("storage_classes", "STANDARD"))
+            | {name for name, _ in class_policies},
+            class_policies=class_policies,
             website_domains=_site_domains(csv_list(conf.get("website_domains", ""))),
             sts_keys=parse_keys(csv_list(conf.get("sts_key", ""))),
             web_identities=_web_identities(conf),
@@ -134,6 +139,21 @@ def _storage_classes(text: str) -> frozenset[str]:
     if wrong:
         raise ValueError(f"storage_classes: {wrong[0]!r} is no name of one")
     return names
+
+
+def _class_policies(conf: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(class, name of its policy). Raises ConfigError."""
+    found = {}
+    for option, value in conf.items():
+        if not option.startswith(_CLASS):
+            continue
+        name, policy = option[len(_CLASS) :].upper(), str(value).strip()
+        if not re.fullmatch("[A-Z][A-Z0-9_]{0,63}", name) or name == "STANDARD" or not policy:
+            raise ConfigError(
+                f"[filter:s3api] {option}: a name other than STANDARD, and that of its storage policy"
+            )
+        found[name] = policy
+    return tuple(sorted(found.items()))
 
 
 def _web_identities(conf: Mapping[str, Any]) -> WebIdentities | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swift.s3 import objects
+from swift.s3 import objects, storage_classes
 from swift.s3.answers import Answer
 from swift.s3.errors import S3Error
 from swift.s3.request import S3Request
@@ -22,5 +22,5 @@ def restore(request: S3Request) -> Answer:
             raise S3Error("NoSuchBucket", BucketName=bucket)
         raise error
     found.close()
-    kind = found.get("x-object-sysmeta-s3api-storage-class") or "STANDARD"
+    kind = storage_classes.of_object(request, found)
     raise S3Error("InvalidObjectState", _NOT_ARCHIVED, StorageClass=kind)

@@ -1,6 +1,6 @@
 """One name, one bucket in the whole cluster (`bucket_namespace = global`): whose it is, who reaches it by its name alone, and what was there before.
 
-Its cluster also trusts a provider of identities (AssumeRoleWithWebIdentity).
+Its cluster also trusts a provider of identities (AssumeRoleWithWebIdentity), and has a storage class that stands for a policy.
 """
 
 import http.client
@@ -91,7 +91,7 @@ def running(tmp_path_factory, provider):
     identities = cluster.layout.etc / "identities.json"
     identities.write_text(provider.conf())
     more = "bucket_namespace = global\nstorage_domain = s3.localhost\n"
-    more += f"web_identity_providers = {identities}\n"
+    more += f"web_identity_providers = {identities}\nstorage_class_GLACIER_IR = silver\n"
     text = conf.read_text().replace("website.localhost=AUTH_test", "website.localhost")
     conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", rf"\1{more}", text))
     with cluster:
@@ -293,3 +293,38 @@ def test_a_provider_of_identities_vouches_for_a_user(where, provider, owner, nam
         (provider.token(sub="person:7"), "AccessDenied"),
     ):
         assert refused(sts.assume_role_with_web_identity, WebIdentityToken=token, **role)[0] == code
+
+
+def test_a_class_is_that_of_the_policy_of_a_bucket(owner, running, name):
+    cold = f"{name}-cold"
+    owner.create_bucket(Bucket=name)
+    location = {"LocationConstraint": "us-east-1:GLACIER_IR"}
+    owner.create_bucket(Bucket=cold, CreateBucketConfiguration=location)
+    assert running.request("HEAD", f"/{cold}").headers["x-storage-policy"] == "silver"
+    there = {"StorageClass": "GLACIER_IR"}
+    assert refused(owner.put_object, Bucket=name, Key="k", Body=b"", **there) == ("InvalidStorageClass", 400)
+    assert refused(owner.create_multipart_upload, Bucket=name, Key="k", **there)[0] == "InvalidStorageClass"
+    owner.put_object(Bucket=name, Key="k", Body=b"k")
+    assert "StorageClass" not in owner.head_object(Bucket=name, Key="k")
+    owner.put_object(Bucket=cold, Key="put", Body=b"k", **there)
+    owner.put_object(Bucket=cold, Key="plain", Body=b"k")
+    owner.copy_object(Bucket=cold, Key="copy", CopySource=f"{name}/k", **there)
+    upload = {"Bucket": cold, "Key": "parts"}
+    upload["UploadId"] = owner.create_multipart_upload(**upload, **there)["UploadId"]
+    assert owner.list_multipart_uploads(Bucket=cold)["Uploads"][0]["StorageClass"] == "GLACIER_IR"
+    part = owner.upload_part(**upload, PartNumber=1, Body=b"k")
+    assert owner.list_parts(**upload)["StorageClass"] == "GLACIER_IR"
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    owner.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    for key in ("put", "plain", "copy", "parts"):
+        assert owner.get_object(Bucket=cold, Key=key)["StorageClass"] == "GLACIER_IR", key
+        assert owner.head_object(Bucket=cold, Key=key)["StorageClass"] == "GLACIER_IR"
+    assert {row["StorageClass"] for row in owner.list_objects_v2(Bucket=cold)["Contents"]} == {"GLACIER_IR"}
+    assert owner.list_objects_v2(Bucket=name)["Contents"][0]["StorageClass"] == "STANDARD"
+    assert {row["StorageClass"] for row in owner.list_object_versions(Bucket=cold)["Versions"]} == {
+        "GLACIER_IR"
+    }
+    rule = {"ID": "r", "Status": "Enabled", "Filter": {}, "Transitions": [{"Days": 1, **there}]}
+    rules = {"Rules": [rule]}
+    refusal = refused(owner.put_bucket_lifecycle_configuration, Bucket=name, LifecycleConfiguration=rules)
+    assert refusal == ("InvalidStorageClass", 400)

@@ -148,6 +148,7 @@ COMPOSED = {
     "swift/middleware/tempauth/tokens.py": {"fernet_key_<id>": ""},
     "swift/obj/expirer/tasks.py": {"delay_reaping_<account>": "0"},
     "swift/telemetry/metrics.py": {"statsd_user_label_<name>": ""},
+    "swift/s3/options.py": {"storage_class_<name>": ""},
 }
 # What a sample has for its reader or for PasteDeploy.
 STRUCTURE = re.compile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from swift.s3 import checksums, times
+from swift.s3 import checksums, storage_classes, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.multipart import layout, marker, part_checksums
 from swift.s3.multipart.parts import listed
@@ -37,7 +37,7 @@ def list_parts(request: S3Request) -> Answer:
         element("UploadId", upload),
         owner(request, "Initiator"),
         owner(request),
-        element("StorageClass", "STANDARD"),
+        element("StorageClass", storage_classes.of_bucket(request)),
         element("PartNumberMarker", after),
         element("NextPartNumberMarker", page[-1][0] if page else 0),
         element("MaxParts", limit),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from swift.s3 import times
+from swift.s3 import storage_classes, times
 from swift.s3.answers import Answer, xml_answer
 from swift.s3.errors import S3Error
 from swift.s3.multipart import layout, part_checksums
@@ -139,7 +139,7 @@ def _shown(request: S3Request, key: str, upload: str, row: layout.Row) -> str:
         element("UploadId", upload),
         owner(request, "Initiator"),
         owner(request),
-        element("StorageClass", "STANDARD"),
+        element("StorageClass", storage_classes.of_bucket(request)),
         element("Initiated", times.of_iso(row["last_modified"])),
         *part_checksums.of_row(row["content_type"]).elements(),
     )

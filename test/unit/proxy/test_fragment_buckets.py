@@ -185,6 +185,24 @@ def test_a_few_missing_say_nothing_after_a_rebalance():
     assert best_answer(got.buckets.outcome(1)) is None
 
 
+@pytest.mark.parametrize(("replicas", "needed"), [(6, 2), (12, 3), (4, 1)])
+@pytest.mark.parametrize("suppressed", [0, 1])
+def test_no_single_answer_proves_that_there_is_nothing(replicas, needed, suppressed):
+    """The nodes that do not answer may be so many that an acknowledged PUT has a quorum among them."""
+    got = Gathered(Needs(4, 2, replicas))
+    for _ in range(needed - 1):
+        got.refusal(404)
+        assert best_answer(got.buckets.outcome(suppressed)) is None
+    got.refusal(404)
+    assert best_answer(got.buckets.outcome(suppressed)).status == 404
+
+
+def test_a_deletion_is_believed_of_one_node():
+    got = Gathered()
+    got.refusal(404, T2)
+    assert best_answer(got.buckets.outcome(1)).status == 404
+
+
 def test_headers():
     assert fragment_index(Response(x_object_sysmeta_ec_frag_index="5"), 6) == 5
     for text in ("6", "-1", "x", "", "1" * 20, "²"):

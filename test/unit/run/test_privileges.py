@@ -68,3 +68,17 @@ def test_priorities():
         ]  # fmt: skip
         os._exit(0 if good else 1)
     assert os.wait()[1] == 0
+
+
+def test_a_session_of_its_own_gets_the_priority_too(tmp_path, monkeypatch):
+    """Else the priority of a daemon that is detached would count among its own threads only."""
+    seen = tmp_path / "autogroup"
+    monkeypatch.setattr(privileges, "_OF_SESSION", str(seen))
+    for conf, expected in (({"nice_priority": "7"}, "7"), ({}, "")):
+        seen.write_text("")
+        if os.fork() == 0:
+            privileges.set_priorities(conf, Log())
+            privileges.detach()
+            os._exit(0)
+        assert os.wait()[1] == 0
+        assert seen.read_text() == expected
