@@ -29,6 +29,7 @@ setup(
         ("share/swift/grafana", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/grafana/*"))),
         ("share/swift/systemd", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/systemd/*"))),
         ("share/swift", ["etc/logrotate.conf", "etc/sysusers.conf", "etc/tmpfiles.conf"]),
+        ("share/man/man8", sorted(str(p.relative_to(HERE)) for p in HERE.glob("etc/man/*.8"))),
         ("share/swift/completions", ["etc/completions/_swift", "etc/completions/swift.bash"]),
         (
             "share/zsh/site-functions",

@@ -1,6 +1,6 @@
 """What every command of bin/ says to --help and to an option that there is not; and the files for shells made of that.
 
-`python -m test.commands` prints it as JSON; `python -m test.commands write` makes etc/completions anew. Each command runs in a fork of one process, which has
+`python -m test.commands` prints it as JSON; `python -m test.commands write` makes etc/completions and etc/man anew. Each command runs in a fork of one process, which has
 imported what they have in common.
 """
 
@@ -17,8 +17,11 @@ import sys
 import tempfile
 from typing import Any
 
+from test.man_pages import pages
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMPLETIONS = ROOT / "etc/completions"
+MAN = ROOT / "etc/man"
 BAD = "--frobnicate"
 # What stands first on a command line beside files: each a list, or what the help says.
 WORDS = {
@@ -144,7 +147,12 @@ _swift_commands "$@"
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["write"]:
-        for name, text in files(said()).items():
-            (COMPLETIONS / name).write_text(text)
+        told = said()
+        for folder, made in ((COMPLETIONS, files(told)), (MAN, pages(told))):
+            folder.mkdir(exist_ok=True)
+            for old in set(os.listdir(folder)) - set(made):
+                (folder / old).unlink()
+            for name, text in made.items():
+                (folder / name).write_text(text)
     else:
         print(json.dumps(said()))

@@ -457,7 +457,12 @@ def _start_time(pid: int) -> str:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    return "" if fields[0] == "Z" else fields[19]
+    return fields[19] if _lives(fields) else ""
+
+
+def _lives(fields: list[str]) -> bool:
+    """By /proc/PID/stat, behind the name. Who was killed lives until the last thread is gone: until then its sockets listen on."""
+    return fields[0] != "Z" or int(fields[17]) > 1
 
 
 def _running(layout: Layout) -> dict[str, int]:
@@ -495,16 +500,17 @@ def _members(groups: set[int]) -> list[int]:
     for entry in pathlib.Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[2]) in groups and fields[0] != "Z":
+            if int(fields[2]) in groups and _lives(fields):
                 found.append(int(entry.name))
     return found
 
 
 def _is_ours(layout: Layout, pid: int) -> bool:
-    try:
-        return str(layout.etc).encode() in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/cmdline"):  # its first thread may have ended
+        with contextlib.suppress(OSError):
+            if str(layout.etc).encode() in task.read_bytes():
+                return True
+    return False
 
 
 def _signal(pid: int, number: int) -> None:

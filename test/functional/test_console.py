@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import expect
 
 from test.browser import WAIT, Browser, faults_of
+from test.listed_names import list_names
 
 expect.set_options(timeout=WAIT)
 PNG = base64.b64decode(
@@ -409,6 +410,26 @@ def test_a_million_names_scroll(browser, page, user, container):
     expect(row(page, "0000000")).to_be_visible()
     page.get_by_role("button", name="Turn the order round").click()
     expect(row(page, "0999999")).to_be_visible()
+
+
+def test_five_thousand_names_of_a_real_container(cluster, browser, page, container):
+    list_names(cluster, container[1:], [f"{number:04}" for number in range(5000)])
+    browser.sign_in(page, "test:tester", "testing", place_of(container))
+    grid = page.get_by_role("grid")
+    expect(row(page, "0000")).to_be_visible()
+    for _ in range(20):  # a page of the listing is asked for each time
+        grid.focus()
+        page.keyboard.press("End")
+        if row(page, "4999").count():
+            break
+        page.wait_for_timeout(500)
+    expect(row(page, "4999")).to_be_visible()
+    assert page.locator(".grid-rows .grid-row").count() < 100
+    page.keyboard.press("Home")
+    expect(row(page, "0000")).to_be_visible()
+    page.get_by_role("button", name="Turn the order round").click()
+    expect(row(page, "4999")).to_be_visible()
+    assert row(page, "0000").count() == 0
 
 
 def test_folders_search_and_many_deletions(at, user, container):

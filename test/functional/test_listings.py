@@ -1,21 +1,14 @@
 """Listings of containers over HTTP: each parameter, each format, names of all kinds, and ten thousand of them."""
 
 import json
-import os
-import pathlib
 import random
-import re
-import subprocess
-import sys
-import time
 import urllib.parse
 import xml.etree.ElementTree
 
 import pytest
 
-from swift.wire import direct
+from test.listed_names import list_names
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = [
     "a",
     "a/1",
@@ -194,49 +187,6 @@ def test_a_head_has_the_type_of_the_listing(user, listed):
     answer = user("HEAD", f"{listed}?format=json")
     assert (answer.status, answer.headers["content-type"]) == (204, "application/json; charset=utf-8")
     assert answer.body == b""
-
-
-def primaries(cluster, container):
-    """(address, path) of the container on each of its servers, as swift-get-nodes tells it."""
-    command = [sys.executable, str(ROOT / "bin" / "swift-get-nodes"), "-a", "-d", str(cluster.layout.etc)]
-    done = subprocess.run(
-        [*command, str(cluster.layout.etc / "container.ring.gz"), "AUTH_test", container],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    found = re.findall(
-        r'^curl .*-XHEAD "http://([^:]+):(\d+)(/[^"]+)" --path-as-is$', done.stdout, re.MULTILINE
-    )
-    assert len(found) == 3, done.stdout + done.stderr
-    return [((ip, int(port)), path) for ip, port, path in found]
-
-
-def list_names(cluster, container, names):
-    """Puts rows into the databases, as an object server's reports would."""
-    now = time.time()
-    rows = [
-        {
-            "name": name, "created_at": f"{now:.5f}", "size": 1, "content_type": "a/b", "etag": "e", "deleted": 0,
-            "storage_policy_index": 0,
-        }
-        for name in names
-    ]  # fmt: skip
-    headers = {"X-Timestamp": f"{now:.5f}", "X-Backend-Storage-Policy-Index": "0"}
-    for (ip, port), path in primaries(cluster, container):
-        node = {"ip": ip, "port": port, "device": path.split("/")[1]}
-        answer = direct.call(
-            node,
-            "UPDATE",
-            path,
-            headers,
-            json.dumps(rows).encode(),
-            conn_timeout=10,
-            response_timeout=60,
-            add_timestamp=False,
-        )
-        assert answer.status == 202
-        answer.read_all(1000)
 
 
 def test_ten_thousand_names_in_pages(cluster, user, container):

@@ -21,10 +21,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from swift.cli import saio
 from test import certificate
-from test.cluster import Cluster
+from test.cluster import Cluster, wait_for_port
 from test.functional.conftest import assert_logs_are_clean
 from test.functional.test_s3_policies import DENIED, client_of, put, refused, statement
+from test.ports import free_port
 from test.s3_clients import s3_client
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -102,6 +104,21 @@ def running(tmp_path_factory, provider):
 @pytest.fixture(scope="module")
 def where(running):
     return running.layout.ip, running.layout.port
+
+
+@pytest.fixture(scope="module")
+def other_proxy(running):
+    """The address of a second proxy."""
+    conf = running.layout.etc / "proxy-server-2.conf"
+    port = free_port()
+    text, count = re.subn(
+        r"(?m)^bind_port = .*$", f"bind_port = {port}", running.layout.proxy_conf.read_text()
+    )
+    assert count == 1
+    conf.write_text(text)
+    saio._spawn(running.layout, "proxy2", [conf])
+    wait_for_port(running.layout.ip, port)
+    return running.layout.ip, port
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +205,9 @@ def test_signed_addresses_lead_to_the_bucket(owner, stranger, where, name):
         assert anybody(where, f"/{path}", f"{where[0]}:{where[1]}") == (200, b"k")
 
 
-def test_of_all_who_create_it_at_once_one_has_it(where, running, name):
+def test_of_all_who_create_it_at_once_one_has_it(where, other_proxy, running, name):
     users = [("test:tester", "testing"), ("test2:tester2", "testing2"), ("admin:admin", "admin")]
-    clients = [s3_client(where, *user) for user in users * 2]
+    clients = [s3_client(proxy, *user) for proxy in (where, other_proxy) for user in users]
 
     def create(client):
         try:
@@ -206,6 +223,12 @@ def test_of_all_who_create_it_at_once_one_has_it(where, running, name):
     assert all(result in known for result in results), results
     has = [name in [row["Name"] for row in client.list_buckets()["Buckets"]] for client in clients[:3]]
     assert has.count(True) == 1
+    # What one proxy gives back, another one may give away.
+    winner = clients[results.index("made")]
+    winner.delete_bucket(Bucket=name)
+    loser = next(client for client, has_it in zip(clients[3:], has, strict=True) if not has_it)
+    loser.create_bucket(Bucket=name)
+    assert refused(winner.create_bucket, Bucket=name) == ("BucketAlreadyExists", 409)
 
 
 def command(running, *args):
@@ -221,10 +244,15 @@ def test_what_was_there_before_is_registered_and_what_collides_is_told(running, 
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 404
     found = command(running, "register", "AUTH_test", "--dry-run")
     assert found.returncode == 1 and f"{name}-mine  AUTH_test\n" in found.stdout, found.stderr
-    found = command(running, "register", "AUTH_test")
-    assert found.returncode == 1, found.stderr
-    assert f"{name}-mine  AUTH_test\n" in found.stdout and "No.Bucket_" not in found.stdout
-    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in found.stdout
+    # Each node knows of the accounts that it has databases of; of any two nodes one has this one's.
+    nodes = [
+        command(running, "register", "--devices", str(running.layout.disks / str(node))) for node in (1, 2)
+    ]
+    told = "".join(found.stdout for found in nodes)
+    assert not any(found.stderr for found in nodes), nodes
+    assert any(found.returncode == 1 for found in nodes)
+    assert told.count(f"{name}-mine  AUTH_test\n") == 1 and "No.Bucket_" not in told
+    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in told
     assert refused(stranger.create_bucket, Bucket=f"{name}-mine") == ("BucketAlreadyExists", 409)
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 403
     owner.head_bucket(Bucket=f"{name}-both")  # one's own container comes first

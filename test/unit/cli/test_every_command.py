@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from test.commands import BAD, COMPLETIONS, ROOT, files, options_of
+from test.commands import BAD, COMPLETIONS, MAN, ROOT, files, options_of
+from test.man_pages import PAGES, pages
 
 COMMANDS = sorted(os.listdir(ROOT / "bin"))
 
@@ -40,6 +41,22 @@ def test_it_refuses_an_option_that_there_is_not(told, name):
 def test_shells_know_all_commands_and_options(told):
     for name, text in files(told).items():
         assert (COMPLETIONS / name).read_text() == text, f"{name}: python -m test.commands write"
+
+
+def test_each_command_has_a_manual_page(told):
+    made = pages(told)
+    assert sorted(os.listdir(MAN)) == sorted(made)
+    for name, text in made.items():
+        assert (MAN / name).read_text() == text, f"{name}: python -m test.commands write"
+
+
+def test_a_manual_page_tells_the_status_of_exit_somewhere(told):
+    for name, page in PAGES.items():
+        assert page.example.startswith(name), name
+        text = told[name]["help"][1].lower()
+        assert page.status or "exit status" in text or "exit code" in text or "exits" in text, name
+        if page.status and told[name]["bad"][0] not in (0, 3):
+            assert f"{told[name]['bad'][0]}: " in page.status, name
 
 
 def test_options_are_found_in_any_help():

@@ -5,7 +5,10 @@ import dataclasses
 import pathlib
 import re
 import socket
+import subprocess
+import sys
 import threading
+import time
 
 from swift.cli import saio
 from swift.cli.saio_layout import Layout, write
@@ -104,3 +107,25 @@ def test_the_starter_knows_all_commands():
     (ours,) = (action for action in saio._parser()._actions if action.dest == "command")
     assert known == set(ours.choices)
     assert all(re.search(rf"^  {command}\b|\| {command}\b", text, re.MULTILINE) for command in known)
+
+
+def test_who_was_killed_lives_until_its_last_thread_is_gone():
+    """Its listening sockets are open until then: whoever asked there would be reset."""
+    script = "import ctypes, os, threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\n"
+    script += (
+        "print(flush=True)\nctypes.CDLL(None).syscall(60, 0)\n"  # the first thread's end, as exit(2) has it
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        process.stdout.readline()
+        end = time.monotonic() + 60
+        while pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert saio._members({process.pid}) == [process.pid] and saio._start_time(process.pid)
+        process.kill()
+        while saio._members({process.pid}):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert saio._start_time(process.pid) == ""
