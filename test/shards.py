@@ -26,7 +26,8 @@ class Shards(Nodes):
 
     def __init__(self, home: Any, sharding: Any = None, **conf: str) -> None:
         self.sharding = dict(sharding or {})
-        super().__init__(home, **conf)
+        # no peer hangs here: whoever is slow is a busy machine
+        super().__init__(home, **{"conn_timeout": "60", "node_timeout": "60", **conf})
 
     def sharder(self, node, **conf):
         options = {**OPTIONS, **self.sharding, **conf}

@@ -229,10 +229,10 @@ class ContainerController(Controller):
         denied = exchange.denied(acl)
         if denied is not None:
             return denied(exchange.environ, start_response)
-        items = needed(known.namespaces, params)
+        items = needed(known.bounds, params)
         try:
             body, headers = self.sharded.assemble(
-                exchange, items, known.policy, params, limit, known.headers, len(known.namespaces)
+                exchange, items, known.policy, params, limit, known.headers, len(known.bounds)
             )
         except Unavailable as why:
             self.services.logger.warning(

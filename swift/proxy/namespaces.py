@@ -6,7 +6,7 @@ business, what is made of them `shard_listing`'s.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -117,10 +117,44 @@ class BoundList:
         at = bisect_left(self.lowers, name) - 1
         return self.paths[at] if at >= 0 else None
 
+    def at(self, number: int) -> Namespace:
+        """One of them, counted from 0; the last one is unbounded."""
+        lowers = self.lowers
+        return Namespace(
+            lowers[number], lowers[number + 1] if number + 1 < len(lowers) else "", self.paths[number]
+        )
+
     def namespaces(self) -> list[Namespace]:
-        """The same as namespaces; the last one is unbounded."""
-        uppers = [*self.lowers[1:], ""]
-        return [Namespace(*parts) for parts in zip(self.lowers, uppers, self.paths, strict=True)]
+        """The same as namespaces."""
+        return [self.at(number) for number in range(len(self.lowers))]
+
+    def between(self, marker: str = "", end_marker: str = "", reverse: bool = False) -> Sequence[Namespace]:
+        """Those that a listing between two markers needs, in its order, as `select`; each is made when somebody asks for it."""
+        if reverse:
+            marker, end_marker = end_marker, marker
+        start = max(bisect_right(self.lowers, marker) - 1, 0) if marker else 0
+        stop = bisect_left(self.lowers, end_marker) if end_marker else len(self.lowers)
+        if marker and end_marker and marker >= end_marker:
+            stop = start
+        return _Part(self, range(start, max(start, stop))[:: -1 if reverse else 1])
+
+
+class _Part(Sequence[Namespace]):
+    """Of a container's thousands of shards a listing seldom needs more than some."""
+
+    __slots__ = ("_bounds", "_numbers")
+
+    def __init__(self, bounds: BoundList, numbers: range) -> None:
+        self._bounds = bounds
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return _Part(self._bounds, self._numbers[at])
+        return self._bounds.at(self._numbers[at])
 
 
 def arranged(namespaces: Sequence[Namespace], reverse: bool = False) -> list[Namespace]:

@@ -313,7 +313,8 @@ class ShardListing:
             return
         before: Namespace | None = None
         found = 0
-        for item in islice(items, at, None):
+        for number in range(at, len(items)):
+            item = items[number]
             if found >= most or self._is_over(item):
                 return
             if before is not None and not _follows(before, item, self._query.reverse):

@@ -6,7 +6,7 @@ What clients may see is the container controller's business, how rows are put to
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from swift.core.config import truthy
@@ -14,7 +14,7 @@ from swift.core.timestamp import Timestamp, http_date
 from swift.middleware.info import Asked, Info, container_key, get_container_info, is_success
 from swift.proxy.exchange import Exchange, Headers
 from swift.proxy.listings import Listing
-from swift.proxy.namespaces import Namespace, arranged, select
+from swift.proxy.namespaces import BoundList, Namespace, arranged, select
 from swift.proxy.routing import Place
 from swift.proxy.services import Services
 from swift.proxy.shard_directory import ShardDirectory, read_namespaces
@@ -45,8 +45,8 @@ _COUNT, _BYTES = "x-container-object-count", "x-container-bytes-used"
 class Known:
     """A sharded container as the caches know it: who lists it, and the headers and metadata of the answer."""
 
-    def __init__(self, namespaces: list[Namespace], info: Info) -> None:
-        self.namespaces = namespaces
+    def __init__(self, bounds: BoundList, info: Info) -> None:
+        self.bounds = bounds
         self.policy = str(info["storage_policy"])
         self.read_acl: str | None = info["read_acl"]
         self.headers = _headers(info)
@@ -103,13 +103,13 @@ class ShardedContainers:
         if found is None:
             return None, why
         try:
-            return Known(found.namespaces(), info), ""
+            return Known(found, info), ""
         except (ValueError, TypeError, AttributeError):
             return None, "bypass"  # whoever put that into memcached meant something else
 
     def listed_by(
         self, exchange: Exchange, place: Place, found: Listing, asked: Asked, params: Mapping[str, str]
-    ) -> tuple[list[Namespace], int]:
+    ) -> tuple[Sequence[Namespace], int]:
         """(those namespaces in an answer of shard ranges that the listing needs, how many there are at all, 0 if it does not say).
 
         Raises HTTPServiceUnavailable.
@@ -137,7 +137,7 @@ class ShardedContainers:
     def assemble(
         self,
         exchange: Exchange,
-        items: list[Namespace],
+        items: Sequence[Namespace],
         policy: str,
         params: Mapping[str, str],
         limit: int,
@@ -174,10 +174,13 @@ class ShardedContainers:
         return HTTPServiceUnavailable(request=exchange.request)
 
 
-def needed(items: list[Namespace], params: Mapping[str, str]) -> list[Namespace]:
+def needed(items: list[Namespace] | BoundList, params: Mapping[str, str]) -> Sequence[Namespace]:
     """Of all namespaces of a container those that a listing needs, in its order. `params`: WSGI strings."""
     marker, end_marker = (wsgi_to_str(params.get(name, "")) for name in ("marker", "end_marker"))
-    return select(items, marker, end_marker, truthy(params.get("reverse")))
+    reverse = truthy(params.get("reverse"))
+    if isinstance(items, BoundList):
+        return items.between(marker, end_marker, reverse)
+    return select(items, marker, end_marker, reverse)
 
 
 def _headers(info: Mapping[str, Any]) -> Headers:

@@ -15,10 +15,14 @@ from botocore.config import Config
 
 from swift.cli.saio_layout import NODES
 from swift.container.broker import ContainerBroker
-from swift.core import hashing
+from swift.core import hashing, swift_dir
 from swift.core.hashing import hash_path
+from swift.core.timestamp import Timestamp
+from swift.ring.lookup import Ring
+from swift.wire import direct
 from test.cluster import Cluster
 
+SHARDS = ".shards_AUTH_test"
 BIN = pathlib.Path(os.environ.get("OURS_BIN", sysconfig.get_path("scripts")))
 COMMANDS = (
     pathlib.Path(__file__).parents[2] / "bin"
@@ -57,6 +61,8 @@ class Own:
                 f"{head}{mark}interval = 30\nauto_shard = true\n{OPTIONS}\n[container-auditor]\n"
             )
             assert section.lstrip().startswith("interval")
+            conf = cluster.layout.etc / "account-server" / f"{node}.conf"
+            conf.with_name(f"auditor-{node}.conf").write_text(f"{conf.read_text()}\n[account-auditor]\n")
 
     def call(self, method, path, body=None, headers=None, status=(200, 201, 202, 204), account="AUTH_test"):
         answer = self.cluster.raw(
@@ -175,20 +181,54 @@ def test_s3_lists_and_uploads(own):
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="in-shards")["Contents"]] == ["u05"]
 
 
-def test_quotas_count_what_shards_have(own):
+def test_counts_are_right_for_quotas_accounts_and_auditors(own):
     own.call("PUT", "/limited", headers={"X-Container-Meta-Quota-Count": "24"})
-    for number in range(24):
-        own.call("PUT", f"/limited/o{number:02d}", b"x")
+    names = [f"o{number:02d}" for number in range(24)]
+    for name in names:
+        own.call("PUT", f"/limited/{name}", b"x")
+    put_untold(own, "limited", "o07x")
     own.shard("AUTH_test", "limited")
     assert own.call("HEAD", "/limited").headers["x-container-object-count"] == "24"
     own.call(
         "POST", "/limited", headers={"X-Container-Meta-Seen": "1"}
     )  # what the proxy knows of it is old now
     own.call("PUT", "/limited/more", b"x", status=(413,))
+    assert own.names("/limited?format=json") == names
+    for _ in range(10):  # what object servers could not tell goes to the shard, and the root hears of it
+        own.daemon("object", "object-updater")
+        own.daemon("container", "container-sharder", "sharder-{}")
+        if own.call("HEAD", "/limited").headers["x-container-object-count"] == "25":
+            break
+    assert own.call("HEAD", "/limited").headers["x-container-object-count"] == "25"
+    assert own.names("/limited?format=json") == sorted([*names, "o07x"])
     own.daemon("container", "container-updater")
     own.daemon("account", "account-replicator")
-    listed = json.loads(own.call("GET", "?format=json").body)
-    assert next(row["count"] for row in listed if row["name"] == "limited") == 24
+    listed = {row["name"]: row["count"] for row in json.loads(own.call("GET", "?format=json").body)}
+    assert listed["limited"] == 25
+    assert not any(name.startswith(".shards") for name in listed)
+    assert own.call("HEAD", "").headers["x-account-object-count"] == str(sum(listed.values()))
+    log = own.daemon("account", "account-auditor", "auditor-{}")
+    log += own.daemon("container", "container-auditor", "sharder-{}")
+    assert "ERROR" not in log and "Audit failed" not in log and "quarantined" not in log.lower(), log
+
+
+def put_untold(own, container, name):
+    """An object of which its servers can tell no container server yet."""
+    etc = str(own.cluster.layout.etc)
+    swift_dir.use(etc)
+    part, holders = Ring(etc, "container").get_nodes("AUTH_test", container)
+    object_part, nodes = Ring(etc, "object").get_nodes("AUTH_test", container, name)
+    for node, holder in zip(nodes, holders, strict=True):
+        told = {
+            "X-Timestamp": Timestamp.now().internal,
+            "X-Backend-Storage-Policy-Index": "0",
+            "X-Container-Host": f"{holder['ip']}:1",  # where nobody listens
+            "X-Container-Device": holder["device"],
+            "X-Container-Partition": str(part),
+        }
+        direct.put_object(
+            node, object_part, "AUTH_test", container, name, b"x", 1, None, "text/plain", headers=told
+        )
 
 
 def test_a_container_and_the_queue_that_it_is_deleted_by_are_both_in_shards(own):
@@ -244,6 +284,51 @@ def _rows(own, container, account=".expiring_objects"):
     return text
 
 
+def test_objects_of_a_policy_that_lost_are_moved(own):
+    own.call("PUT", "/halves", headers={"X-Storage-Policy": "gold"})
+    names = [f"o{number:02d}" for number in range(24)]
+    for name in names:
+        own.call("PUT", f"/halves/{name}", b"gold")
+    own.shard("AUTH_test", "halves")
+    etc = str(own.cluster.layout.etc)
+    swift_dir.use(etc)
+    rows, silver = Ring(etc, "container"), Ring(etc, "object-1")
+    owner = next(entry for entry in _shards(own, "halves") if names[3] in _rows(own, entry, SHARDS))
+    part, holders = rows.get_nodes(SHARDS, owner)
+    object_part, nodes = silver.get_nodes("AUTH_test", "halves", names[3])
+    for node, holder in zip(nodes, holders, strict=False):
+        told = {
+            "X-Timestamp": Timestamp.now().internal,
+            "X-Backend-Storage-Policy-Index": "1",
+            "X-Backend-Quoted-Container-Path": quote(f"{SHARDS}/{owner}"),
+            "X-Container-Host": f"{holder['ip']}:{holder['port']}",
+            "X-Container-Device": holder["device"],
+            "X-Container-Partition": str(part),
+        }
+        direct.put_object(
+            node, object_part, "AUTH_test", "halves", names[3], b"newer", 5, None, "text/plain", headers=told
+        )
+    for _ in range(2):
+        own.daemon("container", "container-replicator")
+    log = run("swift-container-reconciler", own.cluster.layout.reconciler_conf, "once", "-v")
+    assert "'success': 1" in log, log
+    assert own.call("GET", f"/halves/{names[3]}").body == b"newer"
+    assert not [path for node in NODES for path in own.cluster.device(node).glob("objects-1/*/*/*/*.data")]
+    assert own.names("/halves?format=json") == names
+    for _ in range(3):
+        own.daemon("container", "container-replicator")
+        own.daemon("container", "container-sharder", "sharder-{}")
+        if own.call("HEAD", "/halves").headers["x-container-bytes-used"] == str(23 * 4 + 5):
+            break
+    assert own.call("HEAD", "/halves").headers["x-container-object-count"] == "24"
+    log = run("swift-container-reconciler", own.cluster.layout.reconciler_conf, "once", "-v")
+    assert "Reconciler Stats: {}" in log, log
+
+
+def _shards(own, container):
+    return {entry for entry in _containers(own, SHARDS) if entry.startswith(f"{container}-")}
+
+
 def _admin(own):
     return {"X-Auth-Token": own.cluster.authenticate("admin:admin", "admin")}
 
@@ -284,9 +369,6 @@ def test_a_deleted_account_is_emptied_of_them(own):
     assert not [path for path in left if path.parent.name in names]
     # shards tell their root that they are empty, which can be deleted then; it may take them a cycle more
     for _ in range(5):
-        own.daemon(
-            "container", "container-replicator"
-        )  # a copy of a shard on a handoff tells of rows as it knows them
         own.daemon("container", "container-sharder", "sharder-{}")
         own.daemon("account", "account-reaper")
         own.daemon("container", "container-updater")

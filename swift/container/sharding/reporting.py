@@ -1,4 +1,9 @@
-"""What a shard tells its root: its ranges, with statistics (database.md 20.10)."""
+"""What a shard tells its root: its ranges, with statistics (database.md 20.10).
+
+Each replica tells what it counts, and the last one who does is believed. So rows that make a difference are brought to the other replicas
+first: else one that lacks them would go on telling the root of less, after each that has them. A copy on a handoff, which may be from
+before a disk went away, has no say.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,9 @@ from urllib.parse import quote
 
 from swift.core import clock
 from swift.db.connection import Connection
+from swift.engine.fault_points import fault_point
 
+from .. import sharded
 from ..shard_ranges import ACTIVE, CLEAVED, SHARDED, SHARDING, SHRINKING, SHRUNK, ShardRange
 from . import change
 from .visit import Visit
@@ -19,7 +26,11 @@ def report(visit: Visit) -> bool:
     own = visit.run(visit.broker.own_shard_range, False)
     if own is None:
         return True
-    if own["state"] in _COUNTING:
+    if own["state"] in _COUNTING and visit.index is not None:
+        if visit.run(_has_other_rows, visit, own):
+            visit.replicate()
+            fault_point("shard:report:replicated")
+            own = visit.own()
         own = visit.run(_count, visit, own)
     if own["reported"]:
         return True
@@ -31,6 +42,15 @@ def report(visit: Visit) -> bool:
     visit.sharder.metrics.timing_since("sharder.sharding.update_root", started)
     visit.store({**own, "reported": 1})
     return True
+
+
+def _has_other_rows(visit: Visit, own: ShardRange) -> bool:
+    """Returns True if the replica counts other than its family was told, and may give its rows to its peers. Blocks."""
+    broker = visit.broker
+    if broker.db_state() not in (sharded.UNSHARDED, sharded.COLLAPSED) or broker.sharding_initiated():
+        return False
+    info = broker.info()
+    return any(info[key] != own[key] for key in ("object_count", "bytes_used"))
 
 
 def _count(visit: Visit, own: ShardRange) -> ShardRange:

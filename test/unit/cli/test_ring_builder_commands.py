@@ -554,6 +554,18 @@ def test_diff_refuses_what_is_neither(work, run):
     assert run("swift-ring-builder", "diff", "multi.ring.gz", "y").rc == 2
 
 
+def test_rings_of_databases_keep_their_part_power(work, run):
+    work("saio.builder")
+    Path("saio.builder").rename("container.builder")
+    before = Path("container.builder").read_bytes()
+    result = run("swift-ring-builder", "container.builder", "prepare_increase_partition_power")
+    assert (result.rc, result.stderr or result.stdout) == (
+        2,
+        "Partition power increase is only supported for object rings.\n",
+    )
+    assert Path("container.builder").read_bytes() == before
+
+
 def test_diff_across_part_powers(work, run):
     work("object-prepared.ring.gz")
     work("object-increased.ring.gz")

@@ -53,6 +53,50 @@ def test_a_second_pass_over_shards_changes_nothing(nodes):
     assert before == after
 
 
+def last_shard(nodes):
+    ranges = nodes.broker(nodes.part_nodes(*ROOT)[1][0], *ROOT).other_shard_ranges()
+    return tuple(next(item["name"] for item in ranges if not item["upper"]).split("/"))
+
+
+def counts(nodes, names=ROOT):
+    return [broker.info()["object_count"] for broker in nodes.containers()[names]]
+
+
+@pytest.mark.parametrize("without", range(3))
+def test_a_replica_that_lacks_rows_does_not_take_them_out_of_the_count(nodes, without):
+    nodes.make()
+    nodes.update(names(24))
+    until_done(nodes)
+    shard = last_shard(nodes)
+    nodes.update(["p1", "p2", "p3"], 2, at=shard, nodes={0, 1, 2} - {without})
+    nodes.shard()
+    nodes.shard()
+    assert counts(nodes) == [27] * 3
+    assert len(set(counts(nodes, shard))) == 1
+
+
+def test_a_copy_on_a_handoff_has_no_say_in_the_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(swift_dir, "_current", None)
+    nodes = Shards(tmp_path, count=4)
+    try:
+        nodes.make()
+        nodes.update(names(24))
+        until_done(nodes)
+        shard = last_shard(nodes)
+        holders = nodes.part_nodes(*shard)[1]
+        (handoff,) = {0, 1, 2, 3} - set(holders)
+        stale = nodes.path(
+            handoff, *shard
+        ).parent  # there may be one that was made while the container was cut
+        shutil.copytree(nodes.path(holders[0], *shard).parent, stale, dirs_exist_ok=True)
+        nodes.update(["p1", "p2", "p3"], 2, at=shard)
+        nodes.shard(*holders)
+        nodes.shard(handoff)
+        assert counts(nodes) == [27] * 3
+    finally:
+        nodes.stop()
+
+
 def test_rows_that_come_late_to_the_root_go_to_their_shards(nodes):
     nodes.make()
     nodes.update(names(45))

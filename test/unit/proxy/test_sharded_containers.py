@@ -59,6 +59,25 @@ def test_which_of_them_a_listing_needs():
     assert parts[1].may_start_with("fa") and parts[0].may_start_with("f") and not parts[0].may_start_with("g")
 
 
+BOUND = st.text("abc", max_size=3)
+
+
+@given(st.sets(BOUND, min_size=1, max_size=9), BOUND, BOUND, st.booleans())
+def test_parts_of_a_bound_list_are_those_that_are_selected(lowers, marker, end_marker, reverse):
+    found = BoundList.of_cache([[lower, f"a/{number}"] for number, lower in enumerate(sorted(lowers))])
+    part = found.between(marker, end_marker, reverse)
+    assert list(part) == select(found.namespaces(), marker, end_marker, reverse)
+    assert len(part) == len(list(part)) and list(part[1:]) == list(part)[1:]
+
+
+def test_a_page_looks_at_no_more_shards_than_it_needs(monkeypatch):
+    found = BoundList.of_cache([[f"{number:05d}", f"a/{number}"] for number in range(5000)])
+    made = []
+    monkeypatch.setattr(BoundList, "at", lambda self, number: made.append(number))
+    part = found.between("02500x")
+    assert len(part) == 2500 and part[0] is None and made == [2500]
+
+
 # -- a model of container servers ------------------------------------------------------------------------------------------
 
 
