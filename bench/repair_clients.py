@@ -23,7 +23,8 @@ from wrk import Result, Run
 
 CLIENTS = 4  # of each kind
 FILLERS = 16
-DAEMON = {"gold": "object-replicator", "ec42": "object-reconstructor"}
+# What makes a policy's disks whole, and its options: the reference's replicator would want rsyncd.
+DAEMON = {"gold": ("object-replicator", "sync_method = ssync\n"), "ec42": ("object-reconstructor", "")}
 ASKED = 2.0
 KINDS = ("get", "put")
 
@@ -34,7 +35,7 @@ class Side:
     def __init__(self, cluster: Cluster, args: argparse.Namespace) -> None:
         self.cluster = cluster
         self.args = args
-        self.daemon = DAEMON[args.policy]
+        self.daemon, self.options = DAEMON[args.policy]
         self.token = ""
         self.writes = 0
 
@@ -43,7 +44,7 @@ class Side:
         cluster.write()
         for node in cluster.nodes:
             with open(cluster.etc / f"object-{node}.conf", "a") as file:
-                file.write(f"\n[{self.daemon}]\n")
+                file.write(f"\n[{self.daemon}]\n{self.options}")
         cluster.start()
         self.token = cluster.token()
         for container in ("kept", "written"):

@@ -130,7 +130,7 @@ def _register(args: argparse.Namespace, client: InternalClient, names: Registry)
                 if args.dry_run and seen.account is not None and not names.is_left(name, seen):
                     raise Taken(seen.account)
                 if not args.dry_run:
-                    names.claim(name, account)
+                    names.say_made(name, names.claim(name, account))
                 print(f"{name}  {account}")
             except Taken as error:
                 print(f"{name}  {account}  conflict: it is {error.account}'s")

@@ -55,6 +55,8 @@ def create(request: S3Request) -> Answer:
     answer = request.ask("PUT", bucket, headers=headers)
     if answer.status == 202:
         answer.close()
+        if claim is not None:
+            claim.keep()
         raise S3Error(_taken(request), BucketName=bucket)
     if answer.status != 201:
         if claim is not None and answer.status < 500:

@@ -221,10 +221,15 @@ def test_what_was_there_before_is_registered_and_what_collides_is_told(running, 
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 404
     found = command(running, "register", "AUTH_test", "--dry-run")
     assert found.returncode == 1 and f"{name}-mine  AUTH_test\n" in found.stdout, found.stderr
-    found = command(running, "register", "AUTH_test")
-    assert found.returncode == 1, found.stderr
-    assert f"{name}-mine  AUTH_test\n" in found.stdout and "No.Bucket_" not in found.stdout
-    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in found.stdout
+    # Each node knows of the accounts that it has databases of; of any two nodes one has this one's.
+    nodes = [
+        command(running, "register", "--devices", str(running.layout.disks / str(node))) for node in (1, 2)
+    ]
+    told = "".join(found.stdout for found in nodes)
+    assert not any(found.stderr for found in nodes), nodes
+    assert any(found.returncode == 1 for found in nodes)
+    assert told.count(f"{name}-mine  AUTH_test\n") == 1 and "No.Bucket_" not in told
+    assert f"{name}-both  AUTH_test  conflict: it is AUTH_test2's\n" in told
     assert refused(stranger.create_bucket, Bucket=f"{name}-mine") == ("BucketAlreadyExists", 409)
     assert refused(stranger.head_bucket, Bucket=f"{name}-mine")[1] == 403
     owner.head_bucket(Bucket=f"{name}-both")  # one's own container comes first

@@ -1,11 +1,12 @@
 """The registry of bucket names: which account a name belongs to (doc/s3.md, "Names of the whole cluster"; spec s3.md 13.4).
 
 A name is an object without content in a hidden account, under a reserved name that no native client can write. It changes hands by a
-compare-and-swap only (doc/durability.md, "Writes under a condition"): of several who claim a name at once one gets it. The name comes before
-the container, and goes after it; who makes or removes a bucket writes the name anew first, so that each of them sees that another one came in
-between: who removes a bucket then leaves the name alone, who makes one claims it again. So who dies leaves at worst a name without a
-container: its owner goes on with it at once, others may have it once it has been left alone for `LEFT_AFTER` seconds and the container is
-known not to be there. Never here: who may make a bucket.
+compare-and-swap only (doc/durability.md, "Writes under a condition"): of several who claim a name at once one gets it. The name is claimed
+before the container is made, and said to be made behind it; who removes a bucket writes the name anew first and takes it away behind the
+container, if nobody has written it meanwhile, and if nobody was making that bucket: what is claimed and not yet made is left as it is. So
+there is no container that was made so without its name, whoever dies; at worst a name is left without a container. Its owner goes on with
+it at once, others may have it once it has been left alone for `LEFT_AFTER` seconds and the container is known not to be there.
+Never here: who may make a bucket.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from swift.core.timestamp import Timestamp
 from swift.s3.write_conditions import IF_CURRENT_KEY, instead_of
 
 PREFIX = "\0s3buckets\0"
-OWNER = "x-object-sysmeta-s3api-account"
-_OWNER_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_ACCOUNT"
+OWNER, MADE = "x-object-sysmeta-s3api-account", "x-object-sysmeta-s3api-made"
+_OWNER_KEY, _MADE_KEY = "HTTP_X_OBJECT_SYSMETA_S3API_ACCOUNT", "HTTP_X_OBJECT_SYSMETA_S3API_MADE"
 LEFT_AFTER = 600.0  # seconds; far longer than the making of a container takes
 _TRIES = 6
 _PAUSE = (
@@ -53,10 +54,11 @@ class Busy(Exception):
 
 class Entry(NamedTuple):
     """What the registry has of a name. `account`: storage account (text), None for nobody's; `time`: of that, internal form, "0" for never;
-    `is_new`: it was nobody's before this claim."""
+    `is_made`: so was its container, and nobody is about to make it again; `is_new`: it was not the account's before this claim."""
 
     account: str | None
     time: str
+    is_made: bool = False
     is_new: bool = False
 
 
@@ -97,6 +99,10 @@ def place_of(name: str) -> tuple[str, str]:
     return PREFIX + digest[:2], f"\0{name}"
 
 
+def _is_old(seen: Entry) -> bool:
+    return clock.time() - float(Timestamp(seen.time)) >= LEFT_AFTER
+
+
 def _pause(turn: int) -> None:
     if turn:
         sleep(_PAUSE * (1 << (turn - 1)) * (1 + clock.random()))
@@ -121,7 +127,7 @@ class Registry:
         owner = unquote(answer.get(OWNER) or "")
         if not owner:
             raise Unknown("an entry that names nobody")
-        return Entry(owner, when)
+        return Entry(owner, when, bool(answer.get(MADE)))
 
     def claim(self, name: str, owner: str) -> Entry:
         """Have a name for an account. What was its own already is claimed anew: so a removal that is under way does not take it away again,
@@ -136,16 +142,24 @@ class Registry:
                 return claimed
         raise Busy(name)
 
-    def claimed_again(self, name: str, owner: str) -> Entry | None:
-        """As `claim` of a name that is the account's already; None if it is not. Raises Busy."""
+    def say_made(self, name: str, claimed: Entry) -> bool:
+        """The container of a claim is made; returns False if the name was written meanwhile."""
+        assert claimed.account is not None
+        return self._put(name, claimed.account, claimed, is_made=True) is not None
+
+    def before_removal(self, name: str, owner: str) -> Entry | None:
+        """Write a name anew before its container is removed: so a claim that comes meanwhile is seen by `release`. None for a name that is not to
+        be released behind it: another's, nobody's, or one whose container somebody makes now. Raises Busy."""
         for turn in range(_TRIES):
             _pause(turn)
             seen = self.look(name)
             if seen.account != owner:
                 return None
-            claimed = self._put(name, owner, seen)
-            if claimed is not None:
-                return claimed
+            if not seen.is_made and not _is_old(seen):
+                return None
+            written = self._put(name, owner, seen, is_made=True)
+            if written is not None:
+                return written
         raise Busy(name)
 
     def release(self, name: str, seen: Entry) -> bool:
@@ -165,7 +179,7 @@ class Registry:
 
     def is_left(self, name: str, seen: Entry) -> bool:
         """Returns True if a name's container is not there, and nobody is about to make it."""
-        if clock.time() - float(Timestamp(seen.time)) < LEFT_AFTER:
+        if not _is_old(seen):
             return False
         return seen.account is None or not self.has_container(seen.account, name)
 
@@ -188,7 +202,7 @@ class Registry:
         data = answer.read(_MOST_BYTES)
         return any(row.get("name") == name for row in (orjson.loads(data) if data else ()))
 
-    def _put(self, name: str, owner: str, seen: Entry) -> Entry | None:
+    def _put(self, name: str, owner: str, seen: Entry, is_made: bool = False) -> Entry | None:
         """None if somebody was faster."""
         container, obj = place_of(name)
         now = Timestamp.now()
@@ -197,6 +211,7 @@ class Registry:
         headers = {
             **instead_of(seen.time),
             _OWNER_KEY: quote(owner),
+            _MADE_KEY: "yes" if is_made else "",
             "CONTENT_TYPE": "application/octet-stream",
             "HTTP_X_TIMESTAMP": now.internal,
         }
@@ -215,4 +230,4 @@ class Registry:
             return None
         if not 200 <= answer.status < 300:
             raise Unknown(f"status {answer.status}")
-        return Entry(owner, now.internal, seen.account != owner)
+        return Entry(owner, now.internal, is_made, seen.account != owner)

@@ -7,6 +7,7 @@ change on this node counts at once. Never here: how names change hands (`registr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from swift.middleware.info import Info, container_key, get_container_info
@@ -24,6 +25,7 @@ SECONDS = (
 _NOBODYS_SECONDS = (
     1.0  # for which it is remembered that a name is nobody's, or that a caller has no bucket of that name
 )
+_TRIES = 5  # of saying that a bucket is made, while others say something of it
 _KNOWN = ProcessCache(max_age=SECONDS)
 
 
@@ -103,7 +105,9 @@ def _registered(request: S3Request, bucket: str) -> str | None:
 
     def fetch() -> Info:
         asked = _KNOWN.asked(key)
-        found = registry_of(request).look(bucket, newest=False).account or ""
+        names = registry_of(request)
+        # What one server does not have, another one may.
+        found = names.look(bucket, newest=False).account or names.look(bucket).account or ""
         info = Info({"status": 200, "account": found})
         _KNOWN.put(key, info, asked, SECONDS if found else _NOBODYS_SECONDS)
         return info
@@ -150,17 +154,25 @@ class Claim:
             _KNOWN.changed(_key(self._name))
 
     def give_up(self) -> None:
-        """There is no bucket: the name is as it was. Raises nothing: who finds it left may have it."""
+        """There is no new bucket: the name is as it was. Raises nothing: who finds it left may have it."""
         if self._entry.is_new:
             _release(self._request, self._registry, self._name, self._entry)
+        else:
+            self.keep()
+
+    def keep(self) -> None:
+        """The bucket was there already. Raises nothing."""
+        # Otherwise it is known to be claimed, which is as good for others.
+        with contextlib.suppress(Unknown, S3Error):
+            self._registry.say_made(self._name, self._entry)
 
     def hold(self) -> None:
-        """The container is made. A removal that came in between may take the name away: it is claimed again, and if it is another's
-        by now, the container goes. Raises S3Error."""
+        """The container is made. If somebody else has the name by now, which takes long, it goes again. Raises S3Error."""
         try:
-            if self._registry.look(self._name).time == self._entry.time:
-                return
-            self._claimed()
+            for _ in range(_TRIES):
+                if self._registry.say_made(self._name, self._entry):
+                    return
+                self._entry = self._claimed()
         except Unknown as error:
             raise _unknown(error) from None
         except S3Error as error:
@@ -179,7 +191,7 @@ class Removal:
         self._name = request.bucket
         self._registry = registry_of(request)
         try:
-            self._entry = self._registry.claimed_again(self._name, request.account or "")
+            self._entry = self._registry.before_removal(self._name, request.account or "")
         except Busy:
             raise S3Error("OperationAborted") from None
         except Unknown as error:
