@@ -5,7 +5,8 @@
 
 Both sides in alternation on a tmpfs; only ratios mean anything. All is signed before the clock starts. Small requests and listings are sent by
 wrk, 16 clients, so that what is measured is the servers and not who asks them; what takes long goes over one connection. `policy`: the same GET
-where the bucket has a policy and the object has tags, against that without, of our side alone. The figures of doc/performance.md:
+where the bucket has a policy and the object has tags, against that without, of our side alone; `check`: the CPU time of our check of one
+signature, in this process. The figures of doc/performance.md:
 
     bench/s3.py --reference DIR --rounds 3 --seconds 4 --large 1024
 """
@@ -26,12 +27,17 @@ import subprocess
 import sys
 import sysconfig
 import time
+import timeit
 from collections.abc import Callable
 from urllib.parse import parse_qsl, quote
 
 from cluster import Cluster
 from wrk import Replay, write_replay
 
+from swift.s3 import signature
+from swift.s3.options import parse_options
+
+MOST_OF_CHECK = 60  # microseconds
 FLOORS = {"get": 12.0, "policy": 0.9, "put": 10.0, "list": 15.0, "delete": 8.0, "upload": 3.0}
 USER, KEY, REGION = "test:tester", "testing", "us-east-1"
 BUCKET = "bench"
@@ -157,7 +163,6 @@ class Side:
 
     def loaded(self, what: str, requests: list[Request]) -> None:
         """Many clients send these over and over."""
-        self.connection.close()  # a server would, too, while it idles
         file = self.cluster.root / "requests"
         write_replay(file, map(raw, requests))
         used = self.cluster.cpu_seconds()
@@ -218,9 +223,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="of each load in a round")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--large", type=int, default=1024, help="megabytes of the multipart upload")
-    parser.add_argument("--only", default=",".join(FLOORS), help="of " + ",".join(FLOORS))
+    parser.add_argument("--only", default="check," + ",".join(FLOORS), help="of check," + ",".join(FLOORS))
     parser.add_argument("--port", type=int, default=11600)
     options = parser.parse_args()
+    wanted = options.only.split(",")
+    if "check" in wanted:
+        wanted.remove("check")
+        print(check_cost())
+    if not wanted:
+        return
     sides, caches = [], []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that all that was started is ended
     try:
@@ -233,8 +244,9 @@ def main() -> None:
         for side in sides:
             side.prepare(side is sides[-1])
         for _ in range(options.rounds):
-            for what in options.only.split(","):
+            for what in wanted:
                 for side in sides[-1:] if what == "policy" else sides:
+                    side.connection.close()  # it has idled for too long
                     getattr(side, what)(options.large)
     finally:
         for side in sides:
@@ -243,6 +255,25 @@ def main() -> None:
             process.kill()
         shutil.rmtree(options.root, ignore_errors=True)
     print("\n".join(report(*sides)))
+
+
+def check_cost() -> str:
+    """Of reading who signs, and of holding the signature against the secret."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": f"/{BUCKET}/small-0",
+        "QUERY_STRING": "",
+    }
+    _, _, _, headers = sign(80, "GET", environ["PATH_INFO"])
+    environ.update({"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()})
+    options = parse_options({})
+
+    def check() -> None:
+        assert signature.read(environ, options, None).check_signature(KEY)
+
+    cost = min(timeit.repeat(check, timer=time.thread_time, number=200, repeat=50)) / 200 * 1e6
+    return f"check of a signature: {cost:.1f} µs (at most {MOST_OF_CHECK})"
 
 
 def report(reference: Side, ours: Side) -> list[str]:

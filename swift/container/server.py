@@ -128,7 +128,8 @@ class ContainerServer(DatabaseServer[ContainerBroker]):
         if (
             len(parts) != 6
             or parts[0]
-            or not all(parts)
+            or not all(parts[1:])
+            or parts[1] in (".", "..")
             or not parts[2].isdecimal()
             or len(parts[2]) > MAX_PARTITION_DIGITS
         ):

@@ -47,6 +47,7 @@ _READ_EVENTS = _select.EPOLLIN | _select.EPOLLPRI | _select.EPOLLRDHUP | _select
 _WRITE_EVENTS = _select.EPOLLOUT | _select.EPOLLHUP | _select.EPOLLERR
 _GONE_EVENTS = _select.EPOLLRDHUP | _select.EPOLLHUP | _select.EPOLLERR
 
+MOST_EVENTS = 256  # heard in one turn
 SWEEP_INTERVAL = 0.1  # seconds; how late the time limit of what is watched may fire
 
 
@@ -67,6 +68,9 @@ class Watched:
 
 class Hub(epolls.Hub):
     """eventlet's epoll hub plus a table of edge-triggered streams that stay registered."""
+
+    running: bool
+    stopping: bool
 
     def __init__(self, time_source: Callable[[], float] | None = None) -> None:
         super().__init__(time_source)
@@ -114,6 +118,36 @@ class Hub(epolls.Hub):
         with contextlib.suppress(OSError, ValueError):
             self.poll.unregister(fd)
 
+    def run(self, *args: Any, **options: Any) -> None:
+        """eventlet's loop, which is to be asked for nothing where nothing is due: it turns once for nearly every message that comes."""
+        if self.running:
+            raise RuntimeError("Already running!")
+        try:
+            self.running = True
+            self.stopping = False
+            while not self.stopping:
+                while self.closed:
+                    self.close_one()
+                if self.next_timers:
+                    self.prepare_timers()
+                seconds = None
+                if self.timers:
+                    now = self.clock()
+                    if self.timers[0][0] <= now:
+                        self.fire_timers(now)
+                        if self.next_timers:
+                            self.prepare_timers()
+                        now = self.clock()
+                    if self.timers:  # another list, maybe: it is replaced when many were cancelled
+                        seconds = max(self.timers[0][0] - now, 0)
+                self.wait(self.default_sleep() if seconds is None else seconds)
+            self.timers_canceled = 0
+            del self.timers[:]
+            del self.next_timers[:]
+        finally:
+            self.running = False
+            self.stopping = False
+
     def wait(self, seconds: float | None = None) -> None:
         if self.streams:
             seconds = SWEEP_INTERVAL if seconds is None or seconds > SWEEP_INTERVAL else seconds
@@ -122,13 +156,18 @@ class Hub(epolls.Hub):
                 _sleep_natively(seconds)
             return
         try:
-            events = self.poll.poll(seconds)
+            events = self.poll.poll(seconds, MOST_EVENTS)
         except InterruptedError:
             return
         streams = self.streams
         others = None
-        # looked up before anybody is woken, who may close a stream and get its number for another one
-        for stream, fd, event in [(streams.get(fd), fd, event) for fd, event in events]:
+        if len(events) == 1:
+            fd, event = events[0]
+            heard: Any = ((streams.get(fd), fd, event),)
+        else:
+            # looked up before anybody is woken, who may close a stream and get its number for another one
+            heard = [(streams.get(fd), fd, event) for fd, event in events]
+        for stream, fd, event in heard:
             if stream is None:
                 if others is None:
                     others = []

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from swift.core import clock
 from swift.core.concurrency import spawn
+from swift.core.remembered import Remembered
 from swift.proxy.quorum import Answer
 from swift.proxy.routing import Node
 from swift.telemetry.log import Transaction, set_transaction, transaction
@@ -21,7 +22,7 @@ MAX_ERROR_BODY = 64 * 1024  # bytes
 
 T = TypeVar("T")
 
-_quoted_devices: dict[str, str] = {}
+_quoted_devices: Remembered[str, str] = Remembered(65536)
 
 
 class Asking:
@@ -60,7 +61,7 @@ class Asking:
         device = node["device"]
         quoted = _quoted_devices.get(device)
         if quoted is None:
-            quoted = _quoted_devices[device] = wsgi_quote(device, "")
+            quoted = _quoted_devices.keep(device, wsgi_quote(device, ""))
         if self.use_replication:
             ip, port = node["replication_ip"], node["replication_port"]
         else:

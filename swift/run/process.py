@@ -21,6 +21,7 @@ from swift.core import clock, swift_dir
 from swift.core.concurrency import raw_socket, sleep, spawn, spawn_after
 from swift.core.config import auto_int, non_negative_int, one_line, read_conf_sections, truthy
 from swift.core.errors import ConfigError, SwiftError
+from swift.engine import large_pages
 from swift.engine.arenas import share_arenas
 from swift.engine.sockets import listen
 from swift.run import addresses_in_use, command_line, notify, seamless
@@ -293,6 +294,8 @@ class _Group:
             if not self.services[index].is_shareable:
                 self.services[index].load()
         servers = self._make_servers(sockets)
+        # Each for itself: what workers share, they share until they first write to it, and they write to what they use often.
+        large_pages.gather()
 
         def stop(number: int, frame: Any) -> None:
             # from the hub, not from amid whatever the signal has interrupted
@@ -378,6 +381,7 @@ class _Group:
             sockets.append((endpoint, sock))
         become(self.account)
         servers = self._make_servers(sockets)
+        large_pages.gather()
         capture_stdio(self.logger)
         write_beside_the_loop()
         threads = [spawn(server.run) for server in servers]

@@ -182,6 +182,7 @@ class Payload:
                 error.elements.setdefault("ExpectedDigest", self.etag)
             raise error
         answer.drain()
+        self.input = None  # which knows us: who holds each other is found late
         return answer
 
     def told(self) -> list[tuple[str, str]]:

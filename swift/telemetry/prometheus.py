@@ -25,6 +25,7 @@ from swift.telemetry.shared_tables import left_by_daemons
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ANSWER_SECONDS = 10
+MAX_KNOWN = 1024  # remembered labels
 KNOWN_METHODS = frozenset(
     ("GET", "HEAD", "PUT", "POST", "DELETE", "COPY", "OPTIONS", "REPLICATE", "SSYNC", "UPDATE")
 )
@@ -40,16 +41,22 @@ class RequestMeter:
 
     def __init__(self, server: str) -> None:
         self._server = server
+        self._known: dict[str, str] = {"": ""}  # labels of policies as requests name them; grows to a bound
 
     def on_done(self, served: Served) -> None:
         environ = served.environ
         method = environ["REQUEST_METHOD"]
         policy = environ.get("HTTP_X_BACKEND_STORAGE_POLICY_INDEX", "")
+        label = self._known.get(policy)
+        if label is None:
+            label = _known(policy)
+            if len(self._known) < MAX_KNOWN:
+                self._known[policy] = label
         TABLE.request(
             self._server,
             method if method in KNOWN_METHODS else "BAD_METHOD",
             str(served.status),
-            _known(policy) if policy else "",
+            label,
             served.end - served.start,
             served.received,
             served.sent,

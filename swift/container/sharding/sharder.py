@@ -17,6 +17,7 @@ from swift.core import clock
 from swift.core.concurrency import kill, sleep, spawn
 from swift.core.config import non_negative_float, positive_float, positive_int, truthy
 from swift.core.constraints import limits
+from swift.core.remembered import Remembered
 from swift.core.timestamp import Timestamp
 from swift.db.broker import Broker
 from swift.db.devices import is_there
@@ -50,6 +51,7 @@ from .visit import Visit
 
 SHOW_SECONDS = 15.0  # between two looks at how far a cycle is
 AGAIN_SECONDS = 300.0  # that containers under way are gone on with before others are looked at again
+MOST_WARNED, LONGEST_WARNED = 10_000, 1024  # containers that were warned of lately; characters of their paths
 _EXPECTED = (DatabaseError, sqlite3.Error, OSError, ValueError)
 
 
@@ -79,7 +81,7 @@ class ContainerSharder(ContainerReplicator):
         self.sharding_timeout = non_negative_float(conf.get("container_sharding_timeout", 172800))
         self.warnings_interval = non_negative_float(conf.get("periodic_warnings_interval", 86400))
         self.stats_interval = positive_float(conf.get("stats_interval", 3600))
-        self._warned: dict[tuple[str, str], float] = {}
+        self._warned: Remembered[tuple[str, str], float] = Remembered(MOST_WARNED, LONGEST_WARNED)
         self._small: Known[bool] = Known()  # containers that are no business of ours, by their files' marks
         self._replication = Figures(self.metrics)
         self._logged_at = clock.monotonic()
@@ -379,7 +381,7 @@ class ContainerSharder(ContainerReplicator):
         """Returns True once in `periodic_warnings_interval`."""
         if clock.monotonic() - self._warned.get(key, -self.warnings_interval) < self.warnings_interval:
             return False
-        self._warned[key] = clock.monotonic()
+        self._warned.keep(key, clock.monotonic())
         return True
 
     def _warn_if_slow(self, visit: Visit, told: Mapping[str, Any]) -> None:

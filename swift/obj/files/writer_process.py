@@ -14,6 +14,7 @@ import sys
 import threading
 from typing import Any
 
+from swift.engine import large_pages
 from swift.engine.fault_points import fault_point
 from swift.engine.mounts import is_mount
 from swift.obj.errors import DeviceUnavailable
@@ -100,6 +101,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # meant for the server; with its end comes ours
     os.closerange(CONTROL + 1, os.sysconf("SC_OPEN_MAX"))
+    large_pages.gather()
     control = socket.socket(fileno=CONTROL)
     threads: list[threading.Thread] = []
     while True:

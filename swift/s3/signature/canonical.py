@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -78,9 +78,9 @@ def header(environ: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def amz_names(environ: Mapping[str, Any]) -> list[str]:
-    """The names, in lower case, of all x-amz-* headers."""
-    found = [key[5:].replace("_", "-").lower() for key in amz_keys(environ)]
+def amz_names(environ: Mapping[str, Any], without: Container[str] = ()) -> list[str]:
+    """The names, in lower case, of all x-amz-* headers; `without`: environ keys of those that nobody asks for."""
+    found = [key[5:].replace("_", "-").lower() for key in amz_keys(environ) if key not in without]
     if UNDERSCORED in environ:
         found.extend(name for name, _ in environ[UNDERSCORED])
     return found

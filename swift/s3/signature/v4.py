@@ -42,10 +42,12 @@ class SigningKey:
 _MOST_KEYS = 1024
 _keys: Remembered[tuple[str, str, str, str], SigningKey] = Remembered(_MOST_KEYS, 512)
 _starts: Remembered[str, tuple[str, str]] = Remembered(1024, 1024)  # of Authorization headers
-_names_of: Remembered[str, tuple[str, list[tuple[str, str]], frozenset[str]]] = Remembered(1024, 1024)
+SignedNames = tuple[str, list[tuple[str, str]], frozenset[str], frozenset[str]]
+_names_of: Remembered[str, SignedNames] = Remembered(1024, 1024)
 _WEEK = 604800
 # Said by the string to sign in any case, or of no consequence.
 _COVERED = frozenset(("x-amz-content-sha256", "x-amz-date", "x-amz-user-agent"))
+_COVERED_KEYS = frozenset(map(environ_key, _COVERED))
 UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
@@ -272,16 +274,17 @@ def _scope(
     return access_key, date, region, service
 
 
-def _signed_names(names: str) -> tuple[str, list[tuple[str, str]], frozenset[str]]:
+def _signed_names(names: str) -> SignedNames:
     """Of what a request says that it has signed: as it is signed; names and environ keys, sorted, "" for a key that may be another header's,
-    too; to look them up. Raises S3Error."""
+    too; to look them up; keys that need not be looked at. Raises S3Error."""
     known = _names_of.get(names)
     if known is None:
         if not names.isascii():
             raise S3Error("SignatureDoesNotMatch")  # nobody signs such a header
         signed = sorted({name.strip().lower() for name in names.split(";")})
         pairs = [(name, "" if "_" in name else environ_key(name)) for name in signed]
-        known = _names_of.keep(names, (";".join(signed), pairs, frozenset(signed)))
+        covered = frozenset(key for _, key in pairs) | _COVERED_KEYS
+        known = _names_of.keep(names, (";".join(signed), pairs, frozenset(signed), covered))
     return known
 
 
@@ -297,9 +300,11 @@ def _credential(
     is_query: bool,
     token: str | None,
 ) -> Credential:
-    shown_names, signed, signed_headers = _signed_names(names)
+    shown_names, signed, signed_headers, covered = _signed_names(names)
     unsigned = [
-        name for name in canonical.amz_names(environ) if name not in signed_headers and name not in _COVERED
+        name
+        for name in canonical.amz_names(environ, covered)
+        if name not in signed_headers and name not in _COVERED
     ]
     if "host" not in signed_headers and "HTTP_HOST" in environ:
         unsigned.append("host")  # it may name the bucket, which nothing else that is signed does

@@ -29,6 +29,23 @@ def app(conf):
     return app
 
 
+def test_the_path_of_a_row_is_taken_apart_once(app, monkeypatch):
+    put_container(app)
+
+    def twice(*args):
+        raise AssertionError("taken apart once more")
+
+    monkeypatch.setattr(app, "segments", twice)
+    assert put_row(app, "o/with/slashes")[0] == 201
+
+
+@pytest.mark.parametrize(
+    "path", ["/./1/a/c/o", "/../1/a/c/o", "//1/a/c/o", "/sda//a/c/o", "/sda/1//c/o", "/sda/x/a/c/o"]
+)
+def test_paths_that_can_be_no_row(app, path):
+    assert call(app, "PUT", path, "", {**ROW, "X-Timestamp": "1700000001.00000"})[0] == 400
+
+
 def test_only_listings_look_at_their_parameters(app):
     for query in ("marker=%ff", "limit=99999999", "path=%ff", "states=%ff"):
         assert call(app, "HEAD", C, query)[0] == 204

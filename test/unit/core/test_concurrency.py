@@ -225,3 +225,53 @@ def test_nothing_is_paced_on_loopback(ip):
     with c.raw_socket.socket() as untouched:
         assert congestion_control(everywhere) == congestion_control(untouched)
     everywhere.close()
+
+
+def test_more_come_at_once_than_one_turn_hears():
+    pairs = [c.raw_socket.socketpair() for _ in range(c.MOST_EVENTS + 50)]
+    streams = [(Stream(one, 60), Stream(other, 60)) for one, other in pairs]
+    heard = []
+
+    def listen(number, stream):
+        heard.append((number, stream.recv(100)))
+
+    threads = [c.spawn(listen, number, stream) for number, (stream, _) in enumerate(streams)]
+    c.sleep(0)
+    for number, (_, other) in enumerate(streams):
+        other.sendall(b"%d" % number)
+    for thread in threads:
+        thread.wait()
+    assert sorted(heard) == [(number, b"%d" % number) for number in range(len(streams))]
+    close_all(*[stream for pair in streams for stream in pair])
+
+
+def test_timers_go_off_whatever_sets_and_cancels_others():
+    told = []
+    hub = c.hub()
+
+    def first():
+        told.append("first")
+        hub.schedule_call_global(0, told.append, "set by the first")
+        late.cancel()
+
+    hub.schedule_call_global(0.02, told.append, "second")
+    late = hub.schedule_call_global(30, told.append, "cancelled")
+    hub.schedule_call_global(0, first)
+    # so many that the hub throws out what was cancelled, and its list with it
+    for timer in [hub.schedule_call_global(1000, told.append, "never") for _ in range(2500)]:
+        timer.cancel()
+    for _ in range(3000):
+        if len(told) == 3:
+            break
+        c.sleep(0.01)
+    assert told[0] == "first"
+    assert sorted(told) == ["first", "second", "set by the first"]
+
+
+def test_a_timer_that_fails_ends_neither_the_hub_nor_others(capsys):
+    told = []
+    c.hub().schedule_call_global(0, lambda: 1 / 0)
+    c.hub().schedule_call_global(0, told.append, "next")
+    c.sleep(0.01)
+    assert told == ["next"]
+    assert "ZeroDivisionError" in capsys.readouterr().err

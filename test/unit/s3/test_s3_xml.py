@@ -1,12 +1,14 @@
 """Documents of the S3 API: what is written can be read, what is wrong is refused, nothing is resolved or fetched."""
 
+from xml.sax.saxutils import escape
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
 from swift.s3.errors import CODES, S3Error
-from swift.s3.xml import Node, Text, document, element, many, maybe, node, one, read
+from swift.s3.xml import Node, Text, document, element, many, maybe, node, one, read, text_of
 
 DELETE = Node(
     {
@@ -101,3 +103,14 @@ def test_the_codes_have_statuses_that_clients_know():
         501,
         503,
     }
+
+
+@given(st.text(st.sampled_from("ab/é&<>\"'\x00\t\n\r\x1f\x7f\ufffe"), max_size=12))
+def test_what_needs_it_is_escaped_and_nothing_else(text):
+    wanted = "".join(
+        f"&#x{ord(letter):x};"
+        if ord(letter) < 32 and letter not in "\t\n" or letter == "\ufffe"
+        else escape(letter)
+        for letter in text
+    )
+    assert text_of(text) == wanted
