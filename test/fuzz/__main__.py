@@ -37,6 +37,7 @@ def main() -> int:
             return 0
         begin = time.monotonic()
         warm: dict[int, tuple[int, int]] = {}
+        traces: list[str] = []
         for start in range(args.start, args.start + args.requests, BATCH):
             found = fuzz.run(range(start, min(start + BATCH, args.start + args.requests)))
             now = fuzz.processes()
@@ -52,10 +53,11 @@ def main() -> int:
             for text in found.faults:
                 print("  " + text, flush=True)
             found.faults.clear() if start + BATCH < args.start + args.requests else None
+            for text in fuzz.tracebacks():  # at once: a run may be ended by hand
+                if text not in traces:
+                    traces.append(text)
+                    print(text, flush=True)
         print(dict(sorted(found.statuses.items())))
-        traces = fuzz.tracebacks()
-        for text in traces:
-            print(text)
         grown = {
             pid: size - warm[pid][0] for pid, (size, _) in now.items() if size - warm[pid][0] > MAX_GROWTH
         }
