@@ -14,7 +14,7 @@ from swift.container.shard_ranges import ACTIVE
 from swift.container.sharding import deciding
 from swift.core import swift_dir
 from swift.core.concurrency import sleep
-from test.shards import OPTIONS, ROOT, Shards, names, until_done
+from test.shards import OPTIONS, ROOT, Shards, names, rows_of, until_done
 
 CHILD = textwrap.dedent(
     """
@@ -70,9 +70,9 @@ def nodes(tmp_path, monkeypatch):
     made.stop()
 
 
-def pass_killed_at(nodes, point, *words, **conf):
+def pass_killed_at(nodes, point, *words, only=None, **conf):
     """One pass in a process that dies at the point; returns False if it did not come there. `words`: the age for mending."""
-    confs = [{**nodes.conf(node), **OPTIONS, **conf} for node in sorted(nodes.running)]
+    confs = [{**nodes.conf(node), **OPTIONS, **conf} for node in only or sorted(nodes.running)]
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(confs), *words],
         env={**os.environ, "SWIFT_FAULT_POINT": point},
@@ -121,6 +121,29 @@ def test_while_shards_are_merged(nodes):
         nodes.shard()
         assert nodes.listing() == names(25)
     assert {broker.db_state() for broker in nodes.containers()[ROOT]} == {"collapsed"}
+
+
+def test_while_a_late_replica_takes_its_rows_back(nodes):
+    """It was about to move them when all shards had been merged again."""
+    nodes.make()
+    nodes.update(names(25))
+    first, late, _ = nodes.part_nodes(*ROOT)[1]
+    others = sorted({*nodes.running} - {late})
+    nodes.shard(first)
+    assert any(pass_killed_at(nodes, "shard:begin:renamed", only=[late]) for _ in range(5))
+    for _ in range(6):
+        nodes.shard(*others)
+    for node in nodes.part_nodes(*ROOT)[1]:
+        nodes.request(node, "POST", "AUTH_a/c", "1790000000.00000", X_Container_Sysmeta_Sharding="False")
+    for _ in range(8):
+        nodes.shard(*others)
+    broker = nodes.broker(late, *ROOT)
+    assert broker.db_state() == "sharding" and nodes.listing() == names(25)
+    assert any(pass_killed_at(nodes, "shard:back:moved", only=[late]) for _ in range(3))
+    assert nodes.listing() == names(25)
+    nodes.shard(late)
+    broker = nodes.broker(late, *ROOT)
+    assert broker.db_state() != "sharding" and rows_of(broker, "", "") == nodes.listing() == names(25)
 
 
 def passes(nodes, count, **conf):
