@@ -6,7 +6,7 @@ Without a document a bucket's native CORS metadata counts as before. Never here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs
 
 from swift.s3 import bucket_documents
@@ -15,7 +15,7 @@ from swift.s3.bucket_names import resolving
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.request import S3Request
-from swift.s3.signature import Credential
+from swift.s3.signature import unsigned
 from swift.s3.xml import Node, Text, document, element, many, maybe, node, read
 from swift.wire.call import Application
 from swift.wire.message import str_to_wsgi, wsgi_to_str
@@ -232,27 +232,6 @@ def preflight(request: S3Request) -> Answer:
     return empty(200, headers_of(*fitting, origin, asked))
 
 
-class _Anybody:
-    """Stands for the signature that a preflight of a signed URL does not have: it only finds out whose account the access key is of.
-
-    Requests with it ask for nothing but what everybody may know: what a bucket lets pages of other origins do.
-    """
-
-    def __init__(self, access_key: str) -> None:
-        self.access_key = access_key
-
-    def details(self) -> dict[str, Any]:
-        return {
-            "access_key": self.access_key,
-            "signature": "",
-            "string_to_sign": b"",
-            "check_signature": lambda _secret: True,
-        }
-
-    def mismatch(self) -> S3Error:
-        return S3Error("AccessForbidden")
-
-
 def answer_preflight(
     environ: dict[str, Any], app: Application, options: Options, logger: Any, host_bucket: str | None
 ) -> Answer | None:
@@ -262,7 +241,8 @@ def answer_preflight(
     if access_key is None and not options.has_global_buckets:
         return by_cluster
     try:
-        credential = None if access_key is None else cast(Credential, _Anybody(access_key))
+        # A preflight of a signed URL has no signature: it only finds out whose account the key is of, and asks for what everybody may know.
+        credential = None if access_key is None else unsigned(access_key, "AccessForbidden")
         request = S3Request(environ, app, options, logger, credential, host_bucket)
         if options.has_global_buckets:
             resolving.resolve(request)

@@ -8,7 +8,7 @@ change on this node counts at once. Never here: how names change hands (`registr
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from typing import Any
 
 from swift.middleware.info import Info, container_key, get_container_info
 from swift.middleware.info.process_cache import ProcessCache
@@ -31,16 +31,9 @@ _KNOWN = ProcessCache(max_age=SECONDS)
 
 def registry_of(request: S3Request) -> Registry:
     def ask(
-        method: str,
-        account: str,
-        container: str | None = None,
-        obj: str | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        method: str, account: str, container: str | None = None, obj: str | None = None, **more: Any
     ) -> Subanswer:
-        return request.ask(method, container, obj, query, headers, body, rights="own", account=account)
+        return request.ask(method, container, obj, rights="own", account=account, **more)
 
     return Registry(ask)
 

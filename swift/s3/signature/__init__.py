@@ -12,9 +12,9 @@ from swift.s3.errors import S3Error
 from swift.s3.names import parameters
 from swift.s3.options import Options
 from swift.s3.signature import canonical, v2, v4
-from swift.s3.signature.credential import Credential
+from swift.s3.signature.credential import Credential, unsigned
 
-__all__ = ["Credential", "canonical", "is_signed", "of_form", "of_service", "read"]
+__all__ = ["Credential", "canonical", "is_signed", "of_form", "of_service", "read", "unsigned"]
 
 _ONE_WAY = (
     "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "

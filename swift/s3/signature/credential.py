@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from swift.core.names import wsgi_to_str
 from swift.s3.errors import S3Error
@@ -144,3 +144,31 @@ def as_text(value: str) -> str:
         return wsgi_to_str(value)
     except UnicodeError:
         raise S3Error("AccessDenied", reason="invalid_header_auth") from None
+
+
+class _Unsigned:
+    """What is asked of a Credential before it counts, where there is no signature to be looked at."""
+
+    token = None
+    scope = ""
+
+    def __init__(self, access_key: str, code: str) -> None:
+        self.access_key = access_key
+        self._code = code
+
+    def details(self) -> dict[str, Any]:
+        return {
+            "access_key": self.access_key,
+            "signature": "",
+            "string_to_sign": b"",
+            "check_signature": lambda _secret: True,
+        }
+
+    def mismatch(self) -> S3Error:
+        return S3Error(self._code, reason="no_such_user")
+
+
+def unsigned(access_key: str, code: str = "AccessDenied") -> Credential:
+    """Stands for the signature of a user (`account:name`), so that the auth filter tells whether there is one and what he may do. For who is
+    proven otherwise, or asks for what everybody may know. `code`: of the error if there is no such user."""
+    return cast(Credential, _Unsigned(access_key, code))

@@ -20,10 +20,10 @@ from swift.s3.errors import S3Error
 from swift.s3.options import Options
 from swift.s3.policy import document as policy_document
 from swift.s3.request import S3Request
-from swift.s3.signature import Credential
+from swift.s3.signature import Credential, unsigned
 from swift.s3.sts import tokens
 from swift.s3.sts.key_sets import Away
-from swift.s3.sts.sessions import session_of, vouched
+from swift.s3.sts.sessions import session_of
 from swift.s3.sts.tokens import Session
 from swift.s3.sts.web_identity import BadIdentity, Expired, Nobody
 from swift.s3.xml import document, element, node
@@ -204,7 +204,7 @@ class _Call:
             raise _Refused("AccessDenied", f"Not authorized to perform sts:{_WEB_IDENTITY}", 403) from None
         except Away as error:
             raise _Refused("IDPCommunicationError", f"Try again: {error}.") from None
-        credential = vouched(found.user)
+        credential = unsigned(found.user)
         request = S3Request(self.environ, self._app, self.options, self._logger, credential)
         try:
             request.authenticate()

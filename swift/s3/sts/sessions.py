@@ -5,41 +5,12 @@ Never here: what a session may do (`access`).
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from swift.core import clock
 from swift.s3.errors import S3Error
 from swift.s3.options import Options
-from swift.s3.signature import Credential, v4
+from swift.s3.signature import Credential, unsigned, v4
 from swift.s3.sts import tokens
 from swift.s3.sts.tokens import BadToken, Session
-
-
-class _Vouched:
-    """Stands for the signature of a user for whom a provider of identities vouches: the auth filter finds out whether there is such a user, and
-    what he may do."""
-
-    token = None
-    scope = ""
-
-    def __init__(self, user: str) -> None:
-        self.access_key = user
-
-    def details(self) -> dict[str, Any]:
-        return {
-            "access_key": self.access_key,
-            "signature": "",
-            "string_to_sign": b"",
-            "check_signature": lambda _secret: True,
-        }
-
-    def mismatch(self) -> S3Error:
-        return S3Error("AccessDenied", reason="no_such_user")
-
-
-def vouched(user: str) -> Credential:
-    """Of a user (`account:name`) whose identity is proven."""
-    return cast(Credential, _Vouched(user))
 
 
 def session_of(credential: Credential, options: Options) -> Session | None:
@@ -64,7 +35,7 @@ def session_of(credential: Credential, options: Options) -> Session | None:
         identities = options.web_identities
         if identities is None or not identities.vouches(session.provider, session.parent):
             raise S3Error("InvalidToken", reason="provider")
-        credential.of_session(vouched(session.parent))
+        credential.of_session(unsigned(session.parent))  # a provider of identities vouches for him
         return session
     signed = session.string_to_sign.encode("utf-8", "surrogatepass")
     credential.of_session(v4.restored(session.parent, session.scope, signed, session.signature))
