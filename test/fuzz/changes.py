@@ -27,6 +27,11 @@ VALUES = (
     "::::", "AUTH_test/fuzz", "AUTH_test", ".shards_a/c", "\x00", ".r:*,.rlistings", "application/json; charset=\"", "multipart/form-data; boundary=", "text/xml;q=5",
     '[{"timestamp": 1}]', "<a>", "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>", "AWS4-HMAC-SHA256 Credential=", "AWS a:b", "Bearer x",
 )  # fmt: skip
+ODD_LINES = (
+    ("Expect", "100-continue"), ("Expect", "200-ok"), ("Connection", "close, keep-alive"), ("Connection", "Upgrade"), ("Upgrade", "h2c"), ("TE", "trailers"),
+    ("Transfer-Encoding", "chunked"), ("Transfer-Encoding", "gzip, chunked"), ("Content-Length", "0"), ("Host", "other"), ("Trailer", "X-Trailer"),
+    ("X" * 300, "y"), ("X-Long", "y" * 8180), ("Cookie", "a=b; " * 1000), ("X_Auth_Token", "x"), ("Accept", "*/*;q=0.1, " * 500), ("Range", "bytes=" + "0-1," * 1000),
+)  # fmt: skip
 SEGMENTS = (
     "", ".", "..", "%2e%2e", "%2F", "%00", "%ff", "%C3%A9", "a%20b", "x" * 257, "x" * 1100, "AUTH_test", "AUTH_", "fuzz", "fuzz-s3", "o", "sdb1", "sdb2", "1", "-1", "0123", "99999999",
     "%00obj%00v", ".misplaced_objects", "recon", "metrics", "v1", "v1.0", "auth", "*", "a b", "é", "%", "%u1234", ";a=b", "0123456789abcdef0123456789abcdef", "abc-def",
@@ -165,7 +170,7 @@ def _body(sent: Sent, chance: random.Random) -> None:
 
 def _way(sent: Sent, chance: random.Random) -> None:
     if sent.to == "proxy":
-        sent.way = chance.choice(("token", "s3", ""))
+        sent.way = chance.choice(("token", "s3", "s3 in the address", ""))
 
 
 def framed(sent: Sent, headers: list[tuple[str, str]], chance: random.Random) -> tuple[bytes, bytes]:
@@ -175,7 +180,22 @@ def framed(sent: Sent, headers: list[tuple[str, str]], chance: random.Random) ->
         headers = [*headers, ("Transfer-Encoding", "chunked")]
         size = chance.choice((1, 7, 1000, 65536))
         pieces = [sent.body[at : at + size] for at in range(0, min(len(sent.body), size * 300), size)]
-        body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        note = chance.choice((b"", b"", b"", b";a=b", b' ; a="b\\""', b";" + b"x" * 900))
+        body = b"".join(b"%x%s\r\n%s\r\n" % (len(piece), note, piece) for piece in pieces)
+        body += (
+            b"0\r\n"
+            + chance.choice(
+                (
+                    b"",
+                    b"",
+                    b"",
+                    b"X-Trailer: a\r\n",
+                    b"Content-Length: 5\r\n" * 20,
+                    b"a:" + b"x" * 8100 + b"\r\n",
+                )
+            )
+            + b"\r\n"
+        )
         if lie:
             at = chance.randrange(len(body))
             body = (
@@ -194,7 +214,17 @@ def framed(sent: Sent, headers: list[tuple[str, str]], chance: random.Random) ->
             )
             headers = [*headers, ("Content-Length", length)]
     target = sent.path + (f"?{sent.query}" if sent.query else "")
-    lines = [f"{sent.method} {target} HTTP/1.1\r\n"]
+    odd = chance.random()
+    if odd < 0.02:
+        target = (
+            chance.choice(("http://fuzz", "HTTP://other:80", "https://", "ftp://x", "*", "http:")) + target
+        )
+    version = (
+        chance.choice(("HTTP/1.0", "HTTP/1.0", "HTTP/1.2", "HTTP/2.0")) if 0.02 <= odd < 0.05 else "HTTP/1.1"
+    )
+    if 0.05 <= odd < 0.08:
+        headers = [*headers, chance.choice(ODD_LINES)]
+    lines = [f"{sent.method} {target} {version}\r\n"]
     if not any(name.lower() == "host" for name, _ in headers):
         lines.append("Host: fuzz\r\n")
     lines += [f"{name}: {value}\r\n" for name, value in headers]

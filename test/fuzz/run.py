@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pathlib
+import random
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,11 +20,22 @@ from swift.ring.lookup import Ring
 from swift.wire import signing
 from test.cluster import Cluster, sign_requests
 from test.fuzz.changes import Changes, framed
-from test.fuzz.traffic import Sent, all_kinds, s3_signed
+from test.fuzz.traffic import (
+    ACCOUNT,
+    CODED,
+    CONTAINER,
+    OBJECT,
+    UPLOAD_ID,
+    Sent,
+    all_kinds,
+    s3_in_address,
+    s3_signed,
+)
 
 AT_A_TIME = 24
 PATIENCE = 120.0  # seconds for one request; a busy machine takes its time
 MAX_SHOWN = 20
+PING = b"GET /healthcheck HTTP/1.1\r\nHost: fuzz\r\n\r\n"
 # What clients are told by 500, as by the reference: who deletes the container behind a versioned one has to switch versions on anew.
 KNOWN = (b"The versions container does not exist",)
 
@@ -53,6 +65,7 @@ class Fuzz:
         for node in self._first_nodes():
             self.addresses[node[0]] = node[1]
         self.found = Found()
+        self.upload_id = UPLOAD_ID
 
     def make_ready(self) -> None:
         """What the requests ask for is there."""
@@ -61,10 +74,17 @@ class Fuzz:
         ):  # fmt: skip
             answer = self.cluster.request("PUT" if path else "POST", path, body, headers)
             assert answer.status in (201, 202, 204), answer
+        begun = next(kind for kind in self.changes.kinds if kind.way == "s3" and kind.query == "uploads")
+        answered = asyncio.run(
+            self._talk(self.addresses["proxy"], self.bytes_of(begun.copy(), random.Random(0)))
+        )
+        found = re.search(rb"<UploadId>([^<]+)</UploadId>", answered)
+        assert found is not None, answered
+        self.upload_id = found[1].decode()
 
     def _first_nodes(self) -> Iterable[tuple[str, tuple[str, int]]]:
         names = ("AUTH_node", "fuzz", "o")
-        for count, kind in enumerate(("account", "container", "object"), 1):
+        for count, kind in ((1, ACCOUNT), (2, CONTAINER), (3, OBJECT), (3, CODED)):
             node = Ring(str(self.layout.etc), kind).get_nodes(*names[:count])[1][0]
             yield kind, (node["ip"], node["port"])
 
@@ -97,12 +117,22 @@ class Fuzz:
         if status == "500" and not any(text in answer for text in KNOWN):
             self.found.fault(f"{number}: 500 for {shown(sent)}")
 
-    def bytes_of(self, sent: Sent, chance) -> bytes:
+    def bytes_of(self, sent: Sent, chance: random.Random) -> bytes:
+        """Now and then between two others on one connection."""
+        data = self._alone(sent, chance)
+        return PING + data + PING if chance.random() < 0.03 else data
+
+    def _alone(self, sent: Sent, chance: random.Random) -> bytes:
         headers = sent.headers
+        sent.query = sent.query.replace(UPLOAD_ID, self.upload_id)
         if sent.way == "token":
             headers = [*headers, ("X-Auth-Token", self.cluster.token)]
         elif sent.way == "s3":
             headers = s3_signed(sent, f"{self.layout.ip}:{self.layout.port}")
+        elif sent.way == "s3 in the address":
+            host = f"{self.layout.ip}:{self.layout.port}"
+            sent.query = s3_in_address(sent, host)
+            headers = [*(pair for pair in headers if pair[0].lower() != "host"), ("Host", host)]
         head, body = framed(sent, headers, chance)
         if sent.way == "node":
             return signing.finished(head, body if chance.random() < 0.9 else b"") + body
