@@ -209,9 +209,12 @@ class Connection(Answering):
             server.uploads.pop(self, None)
         if callbacks or server.on_done is not None:
             self._done(environ, body, error, start)
+        is_whole = error is None
+        # Or the error, its traceback and we would keep each other, and all buffers on its way, until a search for garbage.
+        error = None
         if not body.done:
             self._leave(body)
-        elif self.length == UNTIL_CLOSE and error is None:
+        elif self.length == UNTIL_CLOSE and is_whole:
             self.stream.shutdown_write()
         return not self.close_after
 

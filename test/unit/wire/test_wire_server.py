@@ -1,10 +1,12 @@
 """The server over real sockets: framing, keep-alive, bodies, limits, abuse (spec proxy-and-backend.md 21)."""
 
 import errno
+import gc
 import itertools
 import re
 import socket
 import time
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -804,3 +806,45 @@ def test_errors_of_a_connection_do_not_end_the_server(start, monkeypatch):
     server = start(hello)
     assert b"200 OK" in server.talk(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not codes
+
+
+@pytest.mark.parametrize("kind", ["reads", "sends", "sends no chunks", "is failed"])
+def test_nothing_of_a_broken_request_stays_until_garbage_is_looked_for(start, kind):
+    """Buffers of those who leave in the midst would pile up in a process that has little else to do."""
+    alive = weakref.WeakSet()
+
+    class Buffer:
+        """Stands for what an application has in hand."""
+
+    def app(environ, start_response):
+        buffer = Buffer()
+        alive.add(buffer)
+        if kind == "is failed":
+            raise RuntimeError("as it must")
+        while kind != "reads" and environ["wsgi.input"].read(65536):
+            pass
+        start_response("200 OK", [("Content-Length", str(1 << 30))])
+
+        def pieces(held=buffer):
+            for _ in range(1 << 14):
+                yield b"x" * 65536
+
+        return pieces()
+
+    chunked = "Transfer-Encoding: chunked" if kind == "sends no chunks" else "Content-Length: 1000"
+    running = start(app)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with running.connect() as sock:
+                sock.sendall(f"PUT / HTTP/1.1\r\nHost: h\r\n{chunked}\r\n\r\nabc\r\n".encode())
+                if kind == "reads":
+                    assert read_until(sock, b"x" * 1000)
+        assert wait_for(lambda: len(running.done) == 3)
+        assert all(error is not None for *_, error in running.done)
+        running.done.clear()  # they hold the errors
+        running.records.clear()
+        assert wait_for(lambda: not alive)
+    finally:
+        gc.enable()
