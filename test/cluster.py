@@ -11,6 +11,7 @@ import http.client
 import io
 import os
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -73,6 +74,34 @@ class Cluster:
                 _add(path, PATIENCE + (PATIENCE_OF_OBJECT_SERVERS if "object" in path.parent.name else ""))
             _add(self.layout.proxy_conf, PATIENCE + PATIENCE_OF_PROXIES)
         self._written = True
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) of the proxy."""
+        return self.layout.ip, self.layout.port
+
+    def configure(self, filter_name: str, *, alone: bool = False, **options: str) -> None:
+        """Options of a filter of the proxy, in the place of those of the same names, or of all (`alone`); before the start, after `write`."""
+        conf = self.layout.proxy_conf
+        before, head, rest = conf.read_text().partition(f"\n[filter:{filter_name}]\n")
+        assert head, f"no [filter:{filter_name}]"
+        end = rest.find("\n[")
+        section, after = (rest, "") if end < 0 else (rest[:end], rest[end:])
+        lines = [
+            line
+            for line in section.splitlines()
+            if line.partition("=")[0].strip() not in options and not (alone and not line.startswith("use"))
+        ]
+        lines += [f"{name} = {value}" for name, value in options.items()]
+        conf.write_text(f"{before}{head}" + "\n".join(lines) + f"\n{after}")
+
+    def leave_out(self, server: str, *sections: str) -> None:
+        """Daemons that are none of this cluster's: sections of all configuration files of `server`; before the start, after `write`."""
+        for path in self.layout.etc.glob(f"{server}-server/*.conf"):
+            text = path.read_text()
+            for section in sections:
+                text = re.sub(rf"(?ms)^\[{re.escape(section)}\]\n.*?(?=^\[|\Z)", "", text)
+            path.write_text(text)
 
     def trust_everybody(self) -> None:
         """Storage servers look at no signatures; before the start, after `write`."""
@@ -146,7 +175,7 @@ class Cluster:
         """Starts a killed node (only these of its servers) or the proxy again and waits until it listens."""
         if name == "proxy":
             saio._spawn(self.layout, name, [self.layout.proxy_conf])
-            addresses = [(self.layout.ip, self.layout.port)]
+            addresses = [self.address]
         else:
             node = int(name[4:])
             confs = [self.layout.etc / f"{server}-server" / f"{node}.conf" for server in servers]

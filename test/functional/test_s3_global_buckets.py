@@ -25,9 +25,9 @@ from swift.cli import saio
 from test import certificate
 from test.cluster import Cluster, wait_for_port
 from test.functional.conftest import assert_logs_are_clean
-from test.functional.test_s3_policies import DENIED, client_of, put, refused, statement
+from test.functional.test_s3_policies import put, statement
 from test.ports import free_port
-from test.s3_clients import s3_client
+from test.s3_clients import DENIED, refused, s3_client
 
 ROOT = pathlib.Path(__file__).parents[2]
 STRANGER = {"AWS": "arn:aws:iam::test2:user/tester2"}
@@ -89,13 +89,16 @@ def provider(tmp_path_factory):
 def running(tmp_path_factory, provider):
     cluster = Cluster(tmp_path_factory.mktemp("global-buckets") / "saio")
     cluster.write()
-    conf = cluster.layout.proxy_conf
     identities = cluster.layout.etc / "identities.json"
     identities.write_text(provider.conf())
-    more = "bucket_namespace = global\nstorage_domain = s3.localhost\n"
-    more += f"web_identity_providers = {identities}\nstorage_class_GLACIER_IR = silver\n"
-    text = conf.read_text().replace("website.localhost=AUTH_test", "website.localhost")
-    conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", rf"\1{more}", text))
+    cluster.configure(
+        "s3api",
+        bucket_namespace="global",
+        storage_domain="s3.localhost",
+        website_domains="website.localhost",
+        web_identity_providers=str(identities),
+        storage_class_GLACIER_IR="silver",
+    )
     with cluster:
         yield cluster
         assert_logs_are_clean(cluster)
@@ -103,7 +106,7 @@ def running(tmp_path_factory, provider):
 
 @pytest.fixture(scope="module")
 def where(running):
-    return running.layout.ip, running.layout.port
+    return running.address
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +126,12 @@ def other_proxy(running):
 
 @pytest.fixture(scope="module")
 def owner(where):
-    return client_of(where, "test:tester")
+    return s3_client(where, "test:tester")
 
 
 @pytest.fixture(scope="module")
 def stranger(where):
-    return client_of(where, "test2:tester2")
+    return s3_client(where, "test2:tester2")
 
 
 def anybody(where, path, host="localhost"):
