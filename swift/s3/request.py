@@ -320,7 +320,8 @@ class S3Request:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
-        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project
+        also = made.get("s3api.user_names") or ""
+        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project, also
         known = self._known_users
         found = known.identity(named) if known is not None and self.session is None else None
         if found is None:

@@ -7,7 +7,6 @@ import http.client
 import http.server
 import json
 import pathlib
-import re
 import ssl
 import subprocess
 import sys
@@ -21,12 +20,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from swift.cli import saio
 from test import certificate
-from test.cluster import Cluster, wait_for_port
+from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
 from test.functional.test_s3_policies import put, statement
-from test.ports import free_port
 from test.s3_clients import DENIED, refused, s3_client
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -112,16 +109,7 @@ def where(running):
 @pytest.fixture(scope="module")
 def other_proxy(running):
     """The address of a second proxy."""
-    conf = running.layout.etc / "proxy-server-2.conf"
-    port = free_port()
-    text, count = re.subn(
-        r"(?m)^bind_port = .*$", f"bind_port = {port}", running.layout.proxy_conf.read_text()
-    )
-    assert count == 1
-    conf.write_text(text)
-    saio._spawn(running.layout, "proxy2", [conf])
-    wait_for_port(running.layout.ip, port)
-    return running.layout.ip, port
+    return running.start_proxy("proxy2")
 
 
 @pytest.fixture(scope="module")
