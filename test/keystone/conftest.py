@@ -81,6 +81,7 @@ project_name = service
 user_domain_id = default
 project_domain_id = default
 secret_cache_duration = {cache_time}
+http_timeout = 60
 """
 
 

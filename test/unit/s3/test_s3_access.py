@@ -218,6 +218,20 @@ def test_who_asks():
     assert not who.is_anonymous and who.session is None
 
 
+def test_a_signature_that_nobody_can_look_at_now_is_not_a_wrong_one():
+    """Keystone is away: clients try again."""
+
+    def away(environ, start_response):
+        start_response("503 Service Unavailable", [("Content-Length", "0")])
+        return [b""]
+
+    request = made(away, "PUT", "/bucket")
+    for ask in (request.authenticate, request.native_rights, lambda: request.identity):
+        with pytest.raises(S3Error) as caught:
+            ask()
+        assert (caught.value.code, caught.value.status) == ("ServiceUnavailable", 503)
+
+
 def test_nobody_says_himself_who_he_is():
     """These headers are Keystone's word, and where there is no Keystone nobody takes them away."""
     said = {"HTTP_X_PROJECT_ID": "victim", "HTTP_X_TENANT_ID": "victim", "HTTP_X_USER_ID": "admin"}
