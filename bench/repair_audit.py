@@ -81,7 +81,11 @@ def main() -> None:
     args = parser.parse_args()
     hashing.set_hash_config("changeme", "changeme")
     home = pathlib.Path(tempfile.mkdtemp(prefix="repair-audit-", dir=args.root)) / "nodes"
-    subjects = [("ours", OURS, "mixed"), ("ours, by ETag", OURS, "etag"), ("ours, by checksums", OURS, "checksums")]
+    subjects = [
+        ("ours", OURS, "mixed"),
+        ("ours, by ETag", OURS, "etag"),
+        ("ours, by checksums", OURS, "checksums"),
+    ]
     if args.reference:
         subjects.append(("reference", args.reference, "etag"))
     try:
