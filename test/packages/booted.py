@@ -38,6 +38,7 @@ mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p .old
 pivot_root . .old
 umount -l .old
+mount --make-rshared / # as systemd has it where it is not in a container
 exec env -i container=swift-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal --show-status=no
 """
 
