@@ -9,6 +9,7 @@ import pytest
 from obj_app import App
 
 from swift.core import clock
+from swift.core.concurrency import sleep, spawn
 from swift.core.errors import LockTimeout
 from swift.engine import locks
 from swift.obj.files import calls, partitions, suffixes
@@ -225,7 +226,7 @@ def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
         steps.append(hash_some(*args, **kwargs))
         return steps[-1]
 
-    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
     monkeypatch.setattr(files_store, "hash_some", counted)
     found = store.suffix_hashes("7")
     assert (found.hashed, found.hashes) == whole
@@ -235,6 +236,30 @@ def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
     (eight, seven, none) = store.digests(["8", "7", "9"])
     assert (eight.value, eight.hashed) == (seven.value, whole[0])
     assert none.suffixes == 0
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_others_are_served_while_much_is_hashed(app, monkeypatch, compared):
+    """In memory that is done in the event loop."""
+    from swift.obj.files import store as files_store
+
+    numbers = [str(number) for number in range(20)]
+    for number in numbers:
+        app.request("PUT", f"/sda/{number if compared else 7}/a/c/o{number}", b"x", X_Timestamp=T1)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
+    turns = 0
+
+    def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            sleep(0)
+
+    running = spawn(other)
+    extra = {"X_Backend_Compare_Partitions": ",".join(f"{p}=x" for p in numbers)} if compared else {}
+    assert app.request("REPLICATE", "/sda/7", **extra).status == 200
+    running.kill()
+    assert turns > 15
 
 
 def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
@@ -251,7 +276,7 @@ def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
         return hash_suffix(path, *args)
 
     monkeypatch.setattr(suffixes, "hash_suffix", broken)
-    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
     found = store.suffix_hashes("7")
     assert found.hashes[bad] is None
     assert sum(value is not None for value in found.hashes.values()) == found.hashed > 5
