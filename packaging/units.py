@@ -17,6 +17,7 @@ DAEMONS = (
 )  # fmt: skip
 OWN_FILES = ("container-reconciler", "s3-lifecycle", "s3-notifier")
 TITLES = {"s3-lifecycle": "S3 lifecycle rules", "s3-notifier": "S3 event notifier"}
+YIELDING = ("-replicator", "-auditor", "-reconstructor")
 WITHOUT_DISKS = ("proxy-server", "container-reconciler")
 
 UNIT = """\
@@ -40,9 +41,16 @@ RuntimeDirectory=swift
 RuntimeDirectoryPreserve=yes
 CacheDirectory=swift
 LogsDirectory=swift
-{disks}{sandbox}
+{share}{disks}{sandbox}
 [Install]
 WantedBy=swift.target
+"""
+
+# systemd shares a machine among services first, whatever the priorities of their processes are.
+SHARE = """\
+# What repairs and audits leaves processors and disks to those who serve clients.
+CPUWeight=20
+IOWeight=20
 """
 
 RELOAD = """\
@@ -143,6 +151,7 @@ def unit(name: str, instance: bool) -> str:
         name=name,
         conf=conf,
         reload=RELOAD if name in SERVERS else DAEMON_RELOAD,
+        share=SHARE if name.endswith(YIELDING) else "",
         disks="" if name in WITHOUT_DISKS else DISKS,
         sandbox=SANDBOX,
     )
