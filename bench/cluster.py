@@ -179,10 +179,10 @@ class Cluster:
         command = [str(folder / f"swift-{server}-server"), str(self.etc / f"{conf}.conf")]
         self.processes[conf] = self._started(command, conf, folder, in_its_etc=bool(self.policies))
 
-    def daemon_once(self, daemon: str, node: int) -> subprocess.Popen:
-        """One pass of a daemon of a node, begun. `daemon`: as in the name of its command. Its end is the caller's business."""
+    def daemon(self, daemon: str, node: int, *words: str) -> subprocess.Popen:
+        """A daemon of a node, begun. `daemon`: as in the name of its command; `words` may say `once`. Its end is the caller's business."""
         folder = self.bin_of_node.get(node, self.bin)
-        command = [str(folder / f"swift-{daemon}"), str(self.etc / f"object-{node}.conf"), "once"]
+        command = [str(folder / f"swift-{daemon}"), str(self.etc / f"object-{node}.conf"), *words]
         name = f"pass-{daemon}-{node}"
         process = self.processes[name] = self._started(command, name, folder, in_its_etc=True)
         return process

@@ -17,6 +17,7 @@ SHARED_STATE_PREFIXES = ("account/", "container/", "shard-listing-v2/", "shard-u
 SHARED_STATE_AGE = 1.0  # seconds
 
 _FOREVER = float("inf")
+_LEAST_STORES = 1024  # between two looks at what has expired
 _ENTRY_OVERHEAD = 200  # bytes, roughly: key, tuple and table slot
 
 
@@ -41,6 +42,7 @@ class LocalCache:
         self.max_age = max_age
         self.bytes = 0
         self._entries: dict[str, tuple[float, bytes, bool]] = {}
+        self._stores_left = _LEAST_STORES  # until what has expired is dropped
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -129,18 +131,26 @@ class LocalCache:
         self._drop(key)
         self._entries[key] = (expires, data, is_json)
         self.bytes += len(data) + len(key) + _ENTRY_OVERHEAD
+        self._stores_left -= 1
         if len(self._entries) > self.max_entries or self.bytes > self.max_bytes:
             self._make_room()
+        elif self._stores_left <= 0:
+            self._drop_expired()
 
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self.bytes -= len(entry[1]) + len(key) + _ENTRY_OVERHEAD
 
-    def _make_room(self) -> None:
+    def _drop_expired(self) -> None:
+        """After as many stores as there are entries, so that what nobody asks for any more is at most half of all and the look costs little."""
         now = clock.monotonic()
         for key in [key for key, entry in self._entries.items() if entry[0] <= now]:
             self._drop(key)
+        self._stores_left = max(len(self._entries), _LEAST_STORES)
+
+    def _make_room(self) -> None:
+        self._drop_expired()
         # A sixteenth of free room, so that a full cache does not look for expired entries on every store.
         entries, size = self.max_entries * 15 // 16, self.max_bytes * 15 // 16
         while self._entries and (len(self._entries) > entries or self.bytes > size):

@@ -141,7 +141,7 @@ def write(layout: Layout) -> list[pathlib.Path]:
     for node in NODES:
         for device in layout.devices_of(node):
             (layout.disks / str(node) / device).mkdir(parents=True, exist_ok=True)
-        (layout.home / "cache" / str(node)).mkdir(parents=True, exist_ok=True)
+        _cache(layout, node).mkdir(parents=True, exist_ok=True)
     _write_secret(layout.etc / "swift.conf", _swift_conf())
     _write_secret(layout.etc / "token.key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
     _write_secret(layout.etc / "backend-keys", _backend_keys())
@@ -281,7 +281,8 @@ account_autocreate = true
 
 
 def _reconciler_conf(layout: Layout) -> str:
-    return f"""{_daemon_defaults(layout, "container-reconciler")}
+    return f"""{_daemon_defaults(layout, "container-reconciler")}recon_cache_path = {_cache(layout, 1)}
+
 [container-reconciler]
 interval = 30
 
@@ -319,9 +320,13 @@ use = egg:swift#catch_errors
 """
 
 
+def _cache(layout: Layout, node: int) -> pathlib.Path:
+    return layout.home / "cache" / str(node)
+
+
 def _storage_conf(layout: Layout, server: str, node: int) -> str:
     ip, port = layout.storage_address(server, node)
-    cache = layout.home / "cache" / str(node)
+    cache = _cache(layout, node)
     conf = f"""[DEFAULT]
 devices = {layout.disks}/{node}
 mount_check = false

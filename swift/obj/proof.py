@@ -167,6 +167,7 @@ class Proof:
             self.damage = why
             return
         self.once = why
+        self._by_checksums = False  # a checksum may be what is wrong
         self._forget(0, 0, True)
         self._begin()
 

@@ -51,7 +51,7 @@ def get(server: ObjectService, environ: Environ, start_response: StartResponse) 
     open_expired = is_true(environ, "HTTP_X_BACKEND_OPEN_EXPIRED")
     if is_true(environ, "HTTP_X_BACKEND_REPLICATION"):
         open_expired = True
-        server.turnstile.carried_out += 1  # it is no client that replication has to make room for
+        server.precedence.carried_out += 1  # it is no client that replication has to make room for
     want = (BODY if plain or "HTTP_RANGE" in environ else EXTENT) if is_get else HEAD
     try:
         found = target.store.open(target.place, want, now, open_expired, None, _fragment_preferences(environ))

@@ -44,7 +44,7 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
     coding a second one gives for each of them the index of the fragment that the digest is of.
     """
     store, partition, rest = target_of(server, environ)
-    server.turnstile.carried_out += 1
+    server.precedence.carried_out += 1
     if "HTTP_X_BACKEND_INVENTORY" in environ:
         return answer_inventory(environ, start_response, store, partition, rest, partial(log_damage, server))
     headers = []

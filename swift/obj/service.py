@@ -29,6 +29,7 @@ from swift.engine.threads import bound_waits
 from swift.obj.boots import Beat
 from swift.obj.device import Device, Devices
 from swift.obj.in_hand import WritesInHand
+from swift.obj.precedence import Precedence
 from swift.obj.request import NamedObject
 from swift.obj.reservations import Reservations
 from swift.obj.ssync.turnstile import Turnstile
@@ -68,6 +69,8 @@ class ObjectService:
             positive_int(conf.get("max_clients", 4096)),
             positive_float(conf.get("disk_stall_timeout", DISK_STALL_TIMEOUT)),
         )
+        self.answered = 0  # requests
+        self.precedence = Precedence(lambda: self.answered)
         self.stores = Stores(
             StoreOptions(
                 not truthy(conf.get("disable_fallocate", "no")),
@@ -79,11 +82,11 @@ class ObjectService:
                 non_negative_int(conf.get("warm_objects_mb", 32)) << 20,
                 truthy(conf.get("writer_process", "true")),
                 truthy(conf.get("metadata_overflow", "true")),
+                self.precedence.rest,
             )
         )
         self.metrics = get_metrics(conf, conf.get("log_name") or SERVER_TYPE, logger)
         self.in_hand = WritesInHand(self.devices.root, logger)
-        self.answered = 0  # requests; what replicates into this server sees by it that it has others to serve
         self._beats: dict[str, Beat] = {}
         self.updates = ContainerUpdates(conf, logger, self.metrics)
         self.replication_server = truthy(conf.get("replication_server", "true"))

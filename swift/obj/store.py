@@ -26,6 +26,10 @@ SuffixHash = str | dict[int | None, str]
 FragmentPreferences = Sequence[dict[str, Any]]
 
 
+def _never_tired(began: float) -> None:
+    """Goes on at once."""
+
+
 class StoreOptions:
     """What an operator decides about stores.
 
@@ -33,7 +37,8 @@ class StoreOptions:
     of a body after which they are synced. `reclaim_age`, `commit_window`: seconds. `validate_pct`: share of reads that are checked.
     `warm_bytes`: memory for what is remembered of objects that the kernel has in its caches, for all stores together; 0: none.
     `writer_process`: small writes are carried to the disks by a process of their own. `metadata_overflow`: metadata that the file
-    system can't hold beside a file goes behind its body. `shared`: what the stores of one kind share, by its name.
+    system can't hold beside a file goes behind its body. `rest`: called after each piece of long work with when it began, before the
+    next one begins. `shared`: what the stores of one kind share, by its name.
     """
 
     __slots__ = (
@@ -42,6 +47,7 @@ class StoreOptions:
         "preallocate",
         "reclaim_age",
         "reserve",
+        "rest",
         "shared",
         "sync_every",
         "validate_pct",
@@ -60,6 +66,7 @@ class StoreOptions:
         warm_bytes: int = 32 << 20,
         writer_process: bool = False,
         metadata_overflow: bool = True,
+        rest: Callable[[float], None] = _never_tired,
     ) -> None:
         self.preallocate = preallocate
         self.reserve = reserve or Reserve(0)
@@ -70,6 +77,7 @@ class StoreOptions:
         self.warm_bytes = warm_bytes
         self.writer_process = writer_process
         self.metadata_overflow = metadata_overflow
+        self.rest = rest
         self.shared: dict[str, Any] = {}
 
 

@@ -31,6 +31,10 @@ from swift.telemetry.log import capture_stdio, get_logger
 from swift.telemetry.metric_table import TABLE
 
 HEALTH_CHECK_SECONDS = 5.0
+# Daemons whose work may take all of a processor for hours, and that nobody waits for unless he has asked for one pass.
+YIELDING = frozenset(
+    f"{kind}-{what}" for kind in ("account", "container", "object") for what in ("replicator", "auditor")
+) | {"object-reconstructor"}
 END_SECONDS = 10.0  # for workers that were told to
 _RELOADING = (signal.SIGHUP, signal.SIGUSR1)
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *_RELOADING))
@@ -310,7 +314,7 @@ def run_daemon(
             swift_dir.use(conf["swift_dir"])
         once = once or not truthy(conf.get("daemonize", "true"))
         logger = get_logger(conf, section, log_to_console=verbose, log_route=section)
-        set_priorities(conf, logger)
+        set_priorities(conf, logger, section in YIELDING and not once)
         account = wanted_user(conf, logger)
         use_utc()
         if not test_config:

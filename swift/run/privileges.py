@@ -21,6 +21,7 @@ from swift.core.errors import ConfigError
 
 DEFAULT_USER = "swift"
 MAX_DESCRIPTORS = 32768
+BACKGROUND = 10  # the priority of what goes on for ever beside clients
 
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "armv7l": 314, "ppc64le": 273, "s390x": 282, "riscv64": 30}
 _IO_CLASSES = {"IOPRIO_CLASS_RT": 1, "IOPRIO_CLASS_BE": 2, "IOPRIO_CLASS_IDLE": 3}
@@ -128,9 +129,14 @@ def use_utc() -> None:
     clock.tzset()
 
 
-def set_priorities(conf: Mapping[str, Any], logger: Any) -> None:
-    """Applies nice_priority, ionice_class and ionice_priority; what can't be applied is only warned of."""
+def set_priorities(conf: Mapping[str, Any], logger: Any, in_background: bool = False) -> None:
+    """Applies nice_priority, ionice_class and ionice_priority; what can't be applied is only warned of.
+
+    `in_background`: who says nothing of the priority wants others to go first.
+    """
     nice = conf.get("nice_priority")
+    if nice is None and in_background:
+        nice = max(BACKGROUND, os.getpriority(os.PRIO_PROCESS, 0))
     if nice is not None:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, int(nice))

@@ -110,7 +110,9 @@ def _dump_all(updates: list[Mapping[str, Any]], path: str, logger: Any, lock_sec
             _replace(path, json.dumps(cache, sort_keys=True) + "\n")
         finally:
             os.close(fd)
-    except (OSError, LockTimeout, TypeError, ValueError):
+    except (OSError, LockTimeout) as err:
+        logger.error("Exception dumping recon cache: %s: %s", path, err)
+    except (TypeError, ValueError):
         logger.exception("Exception dumping recon cache: %s", path)
 
 

@@ -1,24 +1,27 @@
 """What a process notices of itself while it runs: how late its green threads are, what waits for its disks, what it had to log.
 
-What lives here: looking, and one tick a second. What never does: what a table is (`swift.telemetry.metric_table`), and figures of
+What lives here: looking, one tick a second, and that memory which nobody uses any more goes back to the kernel. What never does: what a table is (`swift.telemetry.metric_table`), and figures of
 processes that the kernel has (`swift.telemetry.node_metrics`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from swift.core import clock
-from swift.core.concurrency import after_fork, hub
-from swift.engine.threads import device_states
+from swift.core.concurrency import after_fork, hub, spawn_n
+from swift.engine.arenas import give_back
+from swift.engine.threads import DeviceBusy, device_states, run_in_thread
 from swift.telemetry import families, metric_table
 from swift.telemetry.log import messages_by_level
 from swift.telemetry.log_sinks import LEVEL_NAMES, dropped_messages
 from swift.telemetry.metric_table import TABLE, Key
 
 TICK_SECONDS = 1.0
+TICKS_A_TRIM = 60
 TICKS_A_WRITE = 10  # who is asked sees by the age of a sibling's table that this one hangs
 
 
@@ -27,6 +30,7 @@ class _Ticks:
         self.timer: Any = None
         self.due = 0.0
         self.left = TICKS_A_WRITE
+        self.until_trim = TICKS_A_TRIM
 
     def start(self) -> None:
         if self.timer is None:
@@ -42,6 +46,10 @@ class _Ticks:
         if self.left <= 0:
             self.left = TICKS_A_WRITE
             TABLE.write()
+        self.until_trim -= 1
+        if self.until_trim <= 0:
+            self.until_trim = TICKS_A_TRIM
+            spawn_n(_trim)
         self._set()
 
     def forget(self) -> None:
@@ -59,6 +67,11 @@ def watch(process: str) -> None:
         metric_table.looks.append(_look)
     TABLE.write()
     _ticks.start()
+
+
+def _trim() -> None:
+    with contextlib.suppress(DeviceBusy):  # another time
+        run_in_thread(give_back)
 
 
 def _look() -> Iterable[tuple[Key, float]]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from swift.core.concurrency import sleep
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from swift.wire.tls import TlsStream
 
 READ_SIZE = 65536
+# What of one body is taken, without a wait, before others have their turn: a client may well send faster than we read.
+FAIR_SHARE = 4 * 1024 * 1024
+# The line of a chunk is as much work as so many bytes.
+CHUNK_WORK = 4096
 # readline() without a limit gives up looking for the end of the line there, and returns what it has.
 MAX_LINE = 65536
 MAX_CHUNK_LINE = 1024
@@ -25,17 +30,27 @@ MAX_TRAILER = 8192
 _REST_BEFORE_SECOND_BODY = 65536
 
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
+# Behind the data of one chunk: its end, and the line of the next.
+_NEXT_CHUNK = re.compile(rb"\r\n([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n\0]*)?\r\n")
 _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n\0\f\v]*\r\n")
 
 
 class InputSource:
     """The receiving side of a connection: bytes that arrived and are not used yet, then the socket."""
 
-    __slots__ = ("buffer", "stream")
+    __slots__ = ("buffer", "stream", "taken")
 
     def __init__(self, stream: "Stream | TlsStream") -> None:
         self.stream = stream
         self.buffer = b""
+        self.taken = 0  # since others had their turn
+
+    def take(self, work: int) -> None:
+        """Others have their turn once this connection has taken its share; `work`: in bytes."""
+        self.taken += work
+        if self.taken >= FAIR_SHARE:
+            self.taken = 0
+            sleep(0)
 
     def recv(self, size: int) -> bytes:
         """At least one byte from the socket, past the buffer. Raises ClientError."""
@@ -47,6 +62,7 @@ class InputSource:
             raise ClientDisconnected(str(error)) from error
         if not data:
             raise ClientDisconnected("connection closed before the end of the request body")
+        self.take(len(data))
         return data
 
     def recv_into(self, view: memoryview) -> int:
@@ -59,6 +75,7 @@ class InputSource:
             raise ClientDisconnected(str(error)) from error
         if count == 0 and len(view):
             raise ClientDisconnected("connection closed before the end of the request body")
+        self.take(count)
         return count
 
 
@@ -353,7 +370,7 @@ class ChunkedBody(_ReadAhead, _ReceivedBody):
             return data
         if self.done or size <= 0:
             return b""
-        source = self.source
+        source, asked = self.source, size
         if self._chunk_left == 0 and not self._next_chunk():
             return b""
         data = source.buffer
@@ -370,7 +387,28 @@ class ChunkedBody(_ReadAhead, _ReceivedBody):
         self.received += len(data)
         # The CRLF behind the data is looked at when more is asked for: nobody has to wait for it.
         self._line_end_due = left == 0
-        return data
+        return data if left or not source.buffer else self._with_chunks_behind(data, asked)
+
+    def _with_chunks_behind(self, data: bytes, size: int) -> bytes:
+        """`data`, the end of a chunk, and those behind it that are here from beginning to end, as far as they fit into `size`.
+
+        Small chunks come by the thousand in one read: each on its own would have all that is behind it copied.
+        """
+        source, parts, at = self.source, [data], 0
+        buffer, room = source.buffer, size - len(data)
+        while match := _NEXT_CHUNK.match(buffer, at):
+            begin, count = match.end(), int(match.group(1), 16)
+            # what is odd, and the last chunk, are for `_next_chunk`
+            if not 0 < count <= room or begin + count > len(buffer) or begin - at > MAX_CHUNK_LINE:
+                break
+            at = begin + count
+            parts.append(buffer[begin:at])
+            room -= count
+        if at:
+            source.buffer = buffer[at:]
+            self.received += size - len(data) - room
+            source.take(CHUNK_WORK * (len(parts) - 1))
+        return b"".join(parts)
 
     def recv_into(self, buffer: Any) -> int:
         source = self.source
@@ -378,7 +416,7 @@ class ChunkedBody(_ReadAhead, _ReceivedBody):
             return super().recv_into(buffer)
         if self._chunk_left == 0 and not self._next_chunk():
             return 0
-        if source.buffer:
+        if source.buffer or self._chunk_left < CHUNK_WORK:
             return super().recv_into(buffer)
         count = source.recv_into(memoryview(buffer)[: self._chunk_left])
         self._chunk_left -= count
@@ -403,6 +441,7 @@ class ChunkedBody(_ReadAhead, _ReceivedBody):
             source.buffer += source.recv(READ_SIZE)
         if match.end() > MAX_CHUNK_LINE:
             raise BadChunk("bad chunk size")
+        source.take(CHUNK_WORK)
         source.buffer = source.buffer[match.end() :]
         self._chunk_left = int(match.group(1), 16)
         if self._chunk_left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import pathlib
@@ -126,13 +127,10 @@ class LongRun:
         self.last_wrong = ""
         found: dict[tuple[int, str], Found] = {}
         while True:
-            if not self.audits:
-                self.replicas.touch_all()
-            wrong = self.replicas.unsent() or self.replicas.objects()
-            if not wrong:
-                found, wrong = self.replicas.read(self.notes)
-            if not wrong:
-                wrong = self.replicas.listings(self.notes, found)
+            try:
+                found, wrong = self._look()
+            except (http.client.HTTPException, OSError) as err:  # a machine with much else to do
+                wrong = [f"no answer: {err!r}"]
             took = time.monotonic() - began
             if not wrong or took > self.patience:
                 break
@@ -145,6 +143,18 @@ class LongRun:
             self.notes.complain(f"{took:.0f} s later: {text}")
         for item, there in found.items():
             self.notes.keys[item].settle(there.seen)
+
+    def _look(self) -> tuple[dict[tuple[int, str], Found], list[str]]:
+        """What is read of each key, and what is wrong."""
+        found: dict[tuple[int, str], Found] = {}
+        if not self.audits:
+            self.replicas.touch_all()
+        wrong = self.replicas.unsent() or self.replicas.objects()
+        if not wrong:
+            found, wrong = self.replicas.read(self.notes)
+        if not wrong:
+            wrong = self.replicas.listings(self.notes, found)
+        return found, wrong
 
     def report(self, seconds: float) -> dict[str, object]:
         shards = self.replicas.sharded

@@ -2,7 +2,7 @@
 
 Native clients of a replicated and of an erasure-coded policy, large objects, listings and S3 work without a pause. Once in `--pause`
 seconds one thing is done to the cluster, in turns: a server starts anew in its place (USR1), a daemon does (HUP), or a ring gets other
-weights. A line each minute tells of requests, failures, and memory (MiB) and descriptors of each process: of the largest of those with
+weights; the last node never starts anew, the proxy only in the first third, so that there are processes that grow old. A line each minute tells of requests, failures, and memory (MiB), descriptors and lasting descriptors of each process: of the largest of those with
 the same duty; growth is judged in runs of 15 minutes or more. Ends with 0 if no request failed, no log has a traceback, nothing has ended by itself and nothing has grown; else with 1
 and what was wrong. Clients ask again, once, what an idle connection that a reload has closed did not answer.
 """
@@ -40,8 +40,10 @@ MINUTE = 60.0
 class Soak:
     """Against a running cluster. Use as a context manager: daemons and clients end with it."""
 
-    def __init__(self, cluster: Cluster, seed: int) -> None:
+    def __init__(self, cluster: Cluster, seed: int, proxies_until: float) -> None:
+        """`proxies_until`: when proxies don't start anew any more, by `time.monotonic`."""
         self.cluster = cluster
+        self.proxies_until = proxies_until
         self.chance = random.Random(seed)
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
         self.workers = self._workers(seed)
@@ -51,7 +53,7 @@ class Soak:
         self._next = itertools.cycle(self._disturbances())
 
     def _workers(self, seed: int) -> list[Worker]:
-        address = self.cluster.layout.ip, self.cluster.layout.port
+        address = self.cluster.address
         containers = {"/gold": "gold", "/ec": "ec42", "/large": "gold"}
         for container, policy in containers.items():
             answer = self.cluster.request("PUT", container, headers={"X-Storage-Policy": policy})
@@ -110,7 +112,7 @@ class Soak:
             return lambda: self._change_ring(name)
 
         turns = itertools.zip_longest(
-            map(server, SERVERS),
+            map(server, SERVERS[:-1]),
             map(daemon, ALONE),
             [ring(RINGS[0]), None, ring(RINGS[1]), None, ring(RINGS[2])],
         )
@@ -123,6 +125,8 @@ class Soak:
             self.wrong.append(f"{err!r}")
 
     def _reload_server(self, name: str) -> str:
+        if name == "proxy" and time.monotonic() > self.proxies_until:
+            return "proxy left alone"
         saio._reload_now(self.cluster.layout, {name: saio._running(self.cluster.layout)[name]})
         return f"{name} anew"
 
@@ -171,7 +175,8 @@ class Soak:
                 self.wrong.append(worker.failures.pop(0))
         kinds = ", ".join(f"{worker.kind} {worker.requests}" for worker in self.workers)
         processes = " ".join(
-            f"{duty.replace(' ', '-')}={one.memory >> 20}M/{one.descriptors}" for duty, one in held.items()
+            f"{duty.replace(' ', '-')}={one.memory >> 20}M/{one.descriptors}/{one.lasting or '-'}"
+            for duty, one in held.items()
         )
         done, self.done = ", ".join(self.done), []
         total = sum(worker.requests for worker in self.workers)
@@ -203,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
         Cluster(pathlib.Path(folder) / "saio") as cluster,
     ):
         began = time.monotonic()
-        with Soak(cluster, args.seed) as soak:
+        with Soak(cluster, args.seed, began + args.minutes * MINUTE / 3) as soak:
             told, disturbed = began, began
             while time.monotonic() - began < args.minutes * MINUTE:
                 time.sleep(1)

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
 
 class ProcessCache:
     """Infos of this process, each believed for at most `max_age` seconds, and only as long as no process of this node changed
-    something since the question.
+    something since the question. What is too old goes when something new comes, so that it holds what was asked for of late.
 
     `changes`: the node's table of changes, found by itself unless given. Where there is none, nothing is remembered.
     """
@@ -53,6 +53,10 @@ class ProcessCache:
         self._entries: OrderedDict[str, tuple[float, Info, int, int, float]] = OrderedDict()
         self._shared_at: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._flights: dict[str, tuple[int, Event]] = {}
+
+    def __len__(self) -> int:
+        """How many keys it holds anything about."""
+        return len(self._entries.keys() | self._shared_at.keys())
 
     # -- changes -----------------------------------------------------------------------------------------------------------
 
@@ -137,9 +141,13 @@ class ProcessCache:
             return
         now = self.clock()
         expires = min(asked.moment + self.max_age, now + ttl)
-        self._entries[key] = expires, info, asked.slot, asked.mark, now
-        if len(self._entries) > self.max_entries:
-            self._entries.popitem(last=False)
+        entries = self._entries
+        entries.pop(key, None)  # or it would keep its old place among those that are dropped in turn
+        entries[key] = expires, info, asked.slot, asked.mark, now
+        if len(entries) > self.max_entries:
+            entries.popitem(last=False)
+        while entries[oldest := next(iter(entries))][0] <= now and oldest != key:
+            del entries[oldest]
 
     def shall_share(self, key: str, asked: Asked) -> bool:
         """Returns True if it should be written to the shared cache, too: not all the time, and not what is outdated."""
@@ -149,9 +157,13 @@ class ProcessCache:
         last = self._shared_at.get(key)
         if last is not None and now - last[0] < self.max_age and last[1] == asked.mark:
             return False
-        self._shared_at[key] = now, asked.mark
-        if len(self._shared_at) > self.max_entries:
-            self._shared_at.popitem(last=False)
+        shared = self._shared_at
+        shared.pop(key, None)
+        shared[key] = now, asked.mark
+        if len(shared) > self.max_entries:
+            shared.popitem(last=False)
+        while now - shared[oldest := next(iter(shared))][0] >= self.max_age and oldest != key:
+            del shared[oldest]
         return True
 
     def clear(self) -> None:

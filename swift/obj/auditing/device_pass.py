@@ -16,7 +16,8 @@ from swift.core.concurrency import GreenPool, Semaphore
 from swift.core.errors import LockTimeout
 from swift.core.policy import ErasurePolicy
 from swift.obj.auditing.figures import ALL, Figures
-from swift.obj.auditing.options import AuditorOptions
+from swift.obj.auditing.options import CHECKSUMS, MIXED, AuditorOptions
+from swift.obj.auditing.pass_times import PassTimes
 from swift.obj.auditing.proving import prove
 from swift.obj.auditing.rows import DeviceRows
 from swift.obj.auditing.status import WRITE_SECONDS, Remaining, StatusFile
@@ -31,6 +32,10 @@ HANDS = 2  # batches under way
 BATCH = 64  # objects that are looked at in one trip
 BATCHES_PER_SECOND = 4  # at least, whatever the limit is
 MAX_BAD_IN_A_ROW = 100
+STATE_FILE = "auditor_proofs.json"
+ETAG_SHARE = (
+    1 / 20
+)  # of large objects, in each pass, that are proved by their ETag though a pass has seen them before
 SAMPLE, MANY = (
     20,
     3,
@@ -97,7 +102,10 @@ class DevicePass:
         self.logger = logger
         self.resumed = False
         self._reads = audit_type == ALL
-        self._wanted = Examination(self._reads, options.by_checksums, options.tempfile_age)
+        self._wanted = Examination(self._reads, options.prove_by == CHECKSUMS, options.tempfile_age)
+        self._times = (
+            PassTimes(device.path, STATE_FILE) if self._reads and options.prove_by == MIXED else None
+        )
         self._bad_in_a_row = 0
         self._failed: Exception | None = None
         self._turn = Semaphore(1)
@@ -106,6 +114,8 @@ class DevicePass:
         """To the end. Raises DeviceUnavailable, DeviceOverloaded, GaveUp, OSError: then it goes on there the next time."""
         self._check_names()
         parts = [self._part(store) for store in self.stores]
+        if self._times is not None:
+            self.device.run_mounted(True, self._times.begin, clock.time())
         batches = self._batches(parts)
         hands = GreenPool(HANDS)
         for _ in range(HANDS):
@@ -119,6 +129,8 @@ class DevicePass:
             raise self._failed
         if self.rows is not None:
             self.rows.end()
+        if self._times is not None:
+            self.device.run(self._times.end, True)
         for part in parts:
             self.device.run(part.status.remove)
 
@@ -235,10 +247,20 @@ class DevicePass:
     def _prove(self, part: _Part, examined: Examined) -> bool:
         options = self.options
         try:
-            return prove(part.store, examined, part.codec, options.by_checksums, options.chunk, self._count)
+            by_checksums = self._is_by_checksums(examined)
+            return prove(part.store, examined, part.codec, by_checksums, options.chunk, self._count)
         except (LockTimeout, OSError) as err:
             examined.error = f"{examined.path}: {err}"
             return False
+
+    def _is_by_checksums(self, examined: Examined) -> bool:
+        """False for what is proved by its ETag."""
+        found = examined.found
+        assert found is not None
+        if self._times is None:
+            return self.options.prove_by == CHECKSUMS
+        is_new = found.identity[2] >= self._times.before * 1e9
+        return not is_new and clock.random() >= ETAG_SHARE
 
     def _count(self, count: int) -> None:
         self.figures.read(count)

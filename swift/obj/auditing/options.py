@@ -24,7 +24,7 @@ NO_REPLICATOR = (
     86400  # seconds that rsync's temporary files may stay where nobody says how long an rsync may take
 )
 RSYNC_TIMEOUT = 900
-ETAG, CHECKSUMS = "etag", "checksums"
+ETAG, CHECKSUMS, MIXED = "etag", "checksums", "mixed"
 
 
 class AuditorOptions:
@@ -40,7 +40,7 @@ class AuditorOptions:
         self.zero_byte_files_per_second = non_negative_float(conf.get("zero_byte_files_per_second", 50))
         self.log_time = positive_float(conf.get("log_time", 3600))
         self.chunk = positive_int(conf.get("disk_chunk_size", 65536))
-        self.by_checksums = _is_by_checksums(conf.get("prove_by", ETAG))
+        self.prove_by = _way_to_prove(conf.get("prove_by", MIXED))
         self.sizes = sorted(non_negative_int(word) for word in csv_list(conf.get("object_size_stats", "")))
         age = (replicator or {}).get("reclaim_age", RECLAIM_AGE)
         self.reclaim_age = float(conf.get("reclaim_age", age))
@@ -59,10 +59,10 @@ class AuditorOptions:
         }
 
 
-def _is_by_checksums(word: str) -> bool:
-    if word not in (ETAG, CHECKSUMS):
-        raise ConfigError(f"prove_by must be {ETAG} or {CHECKSUMS}, not {word!r}")
-    return word == CHECKSUMS
+def _way_to_prove(word: str) -> str:
+    if word not in (ETAG, CHECKSUMS, MIXED):
+        raise ConfigError(f"prove_by must be {MIXED}, {ETAG} or {CHECKSUMS}, not {word!r}")
+    return word
 
 
 def _longest_transfer(replicator: Mapping[str, str] | None) -> int:

@@ -7,8 +7,6 @@ take to become durable see to it that this is late enough. Never here: asking (`
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,9 +16,9 @@ from swift.core.names import split_path
 from swift.core.policy import policies
 from swift.obj.auditing.listed_names import ListedNames
 from swift.obj.auditing.options import AuditorOptions
+from swift.obj.auditing.pass_times import PassTimes
 from swift.obj.delivery import Delivery
 from swift.obj.device import Device, Devices
-from swift.obj.directories import TMPDIR
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, ObjectError
 from swift.obj.missing import MissingDatabases
 from swift.obj.rereport import Rereports
@@ -35,7 +33,6 @@ OLDEST = 6 / 7
 MOST = 5000  # objects that wait to be asked for
 PER_SECOND = 50  # reports
 STATE_FILE = "auditor_rows.json"
-MAX_STATE = 65536
 
 
 class _Waiting(NamedTuple):
@@ -79,7 +76,7 @@ class DeviceRows:
         self.rows = rows
         self.device = device
         self.reported = 0
-        self._state = _State(device.path)
+        self._state = PassTimes(device.path, STATE_FILE)
         now = clock.time()
         device.run_mounted(True, self._state.begin, now)
         self._since = max(self._state.before - MARGIN, now - rows.oldest)
@@ -156,36 +153,3 @@ class DeviceRows:
             )
         else:
             self.reported += 1
-
-
-class _State:
-    """The file on the device. `before`: when the last whole pass began, 0 if there was none. All methods block; errors are of no consequence."""
-
-    def __init__(self, device_path: str) -> None:
-        self._path = f"{device_path}/{STATE_FILE}"
-        self._tmp_dir = f"{device_path}/{TMPDIR}"
-        self.before = 0.0
-        self._began = 0.0
-
-    def begin(self, now: float) -> None:
-        """A pass begins, or goes on: then it has begun when it did."""
-        try:
-            with open(self._path) as file:
-                state = json.loads(file.read(MAX_STATE))
-            self.before = min(float(state.get("before") or 0), now)
-            self._began = min(float(state.get("began") or now), now)
-        except (OSError, ValueError, TypeError, AttributeError):
-            self.before, self._began = 0.0, now
-        self._write({"before": self.before, "began": self._began})
-
-    def end(self, is_whole: bool) -> None:
-        """It is complete."""
-        self._write({"before": self._began if is_whole else self.before, "began": None})
-
-    def _write(self, state: dict[str, float | None]) -> None:
-        temporary = f"{self._tmp_dir}/{STATE_FILE}-{clock.random_bytes(6).hex()}"
-        with contextlib.suppress(OSError):
-            os.makedirs(self._tmp_dir, exist_ok=True)
-            with open(temporary, "w") as file:
-                json.dump(state, file)
-            os.rename(temporary, self._path)

@@ -68,6 +68,7 @@ from swift.obj.store import (
 HASHING_SECONDS = (
     0.25  # of one step; with many steps at a time nobody else would get at the disk, so there is one
 )
+INLINE_SECONDS = 0.01  # the same in memory, where others wait for the event loop
 MAX_STEPS = 8192  # of one partition: each hashes a suffix at least
 MAX_DIGESTS = 100_000  # partitions whose digests are kept
 MAX_SMALL = INLINE_LIMIT  # bytes; a larger body would hold up the others of its batch
@@ -361,7 +362,9 @@ class FileStore(ObjectStore):
         found: list[Digest | None] = []
         while left:
             with self._hashing:
+                began = clock.monotonic()
                 steps = self.device.run_mounted(True, self._digests_step, left, look_for_new)
+                self.options.rest(began)
             for partition, step in zip(left, steps, strict=False):
                 found.append(self._digest(partition, step))
             left = left[len(steps) :]
@@ -369,7 +372,7 @@ class FileStore(ObjectStore):
 
     def _digests_step(self, names: list[str], look_for_new: bool) -> list[_Step | Digest | None]:
         """The first of them, as many as there is time for; the last one may be unfinished."""
-        until = clock.monotonic() + HASHING_SECONDS
+        until = clock.monotonic() + self._step_seconds()
         steps: list[_Step | Digest | None] = []
         for name in names:
             sign = partitions.sign_of(f"{self.datadir}/{name}")
@@ -432,9 +435,11 @@ class FileStore(ObjectStore):
         wanted = list(recalculate)
         for _ in range(MAX_STEPS):
             with self._hashing:
+                began = clock.monotonic()
                 step: _Step = self.device.run_mounted(
                     True, self._hashes_step, f"{self.datadir}/{partition}", wanted, look_for_new, skip
                 )
+                self.options.rest(began)
             hashed += step.hashing.hashed
             damaged += step.damaged
             if not step.hashing.left:
@@ -442,6 +447,9 @@ class FileStore(ObjectStore):
             skip.update(step.hashing.failed)
             wanted, look_for_new = [], False
         return HashedSuffixes(hashed, step.hashing.hashes, damaged)
+
+    def _step_seconds(self) -> float:
+        return INLINE_SECONDS if self.device.inline else HASHING_SECONDS
 
     def _hashes_step(
         self, partition_dir: str, recalculate: list[str], look_for_new: bool, skip: Collection[str]
@@ -463,7 +471,7 @@ class FileStore(ObjectStore):
             options.reclaim_age,
             options.commit_window,
             set_aside,
-            HASHING_SECONDS,
+            self._step_seconds(),
             skip,
         )
         if not hashing.hashes:

@@ -14,9 +14,11 @@ from typing import Any
 from urllib.parse import quote
 
 from swift.core import clock
-from swift.core.concurrency import GreenPool, Timeout, sleep
+from swift.core.concurrency import GreenPool, Timeout
 from swift.core.errors import LockTimeout
+from swift.obj.device import Device
 from swift.obj.errors import DeviceOverloaded, DeviceUnavailable, NotExist, ObjectError, StateChanged
+from swift.obj.precedence import TOGETHER, Precedence
 from swift.obj.server_replicate import target_of
 from swift.obj.service import ObjectService
 from swift.obj.ssync import protocol
@@ -29,8 +31,6 @@ from swift.wire.message import HTML_TYPE, InputFilter, environ_key
 from swift.wire.storage import Environ, StartResponse, answer
 
 LOOKED_AT = 50  # objects, in one trip to the disk
-AT_ONCE = 16  # requests that are carried out beside each other
-LONGEST_REST = 1.0  # seconds, after a request that took long
 SMALL = 65536  # bytes of a body that is held in memory for that
 SIGN_SECONDS = 5.0
 LINES_IN_PIECE = 1000
@@ -61,7 +61,7 @@ def ssync(
             return answer(environ, start_response, 400, f"Invalid X-Backend-Ssync-Frag-Index {text[:100]!r}")
         fragment = int(text)
     store.device.run(store.device.check)
-    server.turnstile.carried_out += 1
+    server.precedence.carried_out += 1
     session = Session(server, app, environ, store, partition, fragment)
     start_response("200 OK", [("Content-Type", HTML_TYPE), ("X-Backend-Accept-No-Commit", "True")])
     return session.answers()
@@ -164,7 +164,8 @@ class Session:
 
     def _wanted(self, offers: list[tuple[str, Times]]) -> Iterator[str]:
         names = [name_hash for name_hash, _ in offers]
-        known = self.store.verified_times(self.partition, names, self.fragment)
+        with self.server.precedence.piece(self.store.device):
+            known = self.store.verified_times(self.partition, names, self.fragment)
         for (name_hash, remote), local in zip(offers, known, strict=True):
             if self.fragment is not None and (local is None or remote.data > local.data):
                 local = self._held_fragment(name_hash, remote) or local
@@ -199,7 +200,7 @@ class Session:
             return
         if line.strip() != protocol.UPDATES_START:
             raise ProtocolError(f"Looking for :UPDATES: START got {lines.shown(line)!r}")
-        work = _Work(self._carry_out)
+        work = _Work(self._carry_out, self.server.precedence, self.store.device)
         try:
             while True:
                 line = lines.next()
@@ -233,10 +234,8 @@ class Session:
 
     def _carry_out(self, request: Subrequest, body: Any) -> None:
         """Have the server do it, and count how that went. Raises nothing."""
-        began = clock.monotonic()
-        others = self._others()
         error = self._error_of(request, body)
-        self.server.turnstile.carried_out += 1
+        self.server.precedence.carried_out += 1
         if error is None:
             self.successes += 1
         else:
@@ -245,9 +244,6 @@ class Session:
             self.server.logger.warning(
                 "ssync subrequest failed: %s %s: %s", request.method, quote(where), error
             )
-        if self._others() > others:
-            # clients are at work, too: they get at least half of the time
-            sleep(min(clock.monotonic() - began, LONGEST_REST))
 
     def _error_of(self, request: Subrequest, body: Any) -> str | None:
         try:
@@ -255,10 +251,6 @@ class Session:
         except (Exception, Timeout) as error:
             return str(error) or type(error).__name__
         return None if _is_settled(request, status, headers) else str(status)
-
-    def _others(self) -> int:
-        """Requests that have been answered and are no part of a session."""
-        return self.server.answered - self.server.turnstile.carried_out
 
     def _environ_of(self, request: Subrequest, body: Any) -> Environ:
         environ: Environ = {
@@ -301,9 +293,13 @@ def _is_settled(request: Subrequest, status: int, headers: list[tuple[str, str]]
 class _Work:
     """Requests under way. Those for one object never beside each other."""
 
-    def __init__(self, carry_out: Callable[[Subrequest, Any], None]) -> None:
+    def __init__(
+        self, carry_out: Callable[[Subrequest, Any], None], precedence: Precedence, device: Device
+    ) -> None:
         self._carry_out = carry_out
-        self._pool = GreenPool(AT_ONCE)
+        self._precedence = precedence
+        self._device = device
+        self._pool = GreenPool(TOGETHER)
         self._under_way: set[str] = set()
 
     def beside(self, request: Subrequest, body: Any) -> None:
@@ -315,15 +311,18 @@ class _Work:
 
     def _run(self, request: Subrequest, body: Any) -> None:
         try:
-            self._carry_out(request, body)
+            with self._precedence.piece(self._device, TOGETHER):
+                self._carry_out(request, body)
         finally:
             self._under_way.discard(request.path)
 
     def alone(self, request: Subrequest, body: Any) -> None:
-        """Carry out a request whose body is still on its way."""
+        """Carry out a request whose body is still on its way: nobody waits for a turn of his meanwhile."""
         if request.path in self._under_way:
             self._pool.waitall()
+        began = clock.monotonic()
         self._carry_out(request, body)
+        self._precedence.rest(began)
 
     def wait(self) -> None:
         """Until all have ended."""

@@ -65,7 +65,6 @@ class Turnstile:
             )
         self.per_device = non_negative_int(4 if per_device is None else per_device)
         self.timeout = positive_float(conf.get("replication_lock_timeout", 15))
-        self.carried_out = 0  # requests within sessions, and others of replication
         self._root = devices_root
 
     def enter(self, store: ObjectStore, partition: str) -> list[PartitionLock]:

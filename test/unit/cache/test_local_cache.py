@@ -131,3 +131,15 @@ def test_expired_entries_make_room_before_live_ones(clock):
     cache.set("new", 1)
     assert cache.get("old") == 1
     assert cache.get("new") == 1
+
+
+def test_what_has_expired_takes_no_memory(clock):
+    """As many names as anybody likes, each of which is of use for a second."""
+    cache = LocalCache()
+    cache.set("stays", "x")
+    for number in range(20_000):
+        clock.now += 0.001
+        cache.set(f"container/a/{number}", {"status": 200}, time=1)
+        assert len(cache) <= 2 * 1024
+    assert cache.get("stays") == "x" and cache.get("container/a/19999") == {"status": 200}
+    assert cache.bytes < 2 * 1024 * 400

@@ -1,5 +1,6 @@
 """The command line of ./saio, as far as it needs no cluster."""
 
+import configparser
 import contextlib
 import dataclasses
 import pathlib
@@ -129,3 +130,14 @@ def test_who_was_killed_lives_until_its_last_thread_is_gone():
             assert time.monotonic() < end
             time.sleep(0.01)
         assert saio._start_time(process.pid) == ""
+
+
+def test_what_daemons_keep_for_recon_stays_in_the_clusters_folder(tmp_path):
+    """And not where another cluster of this machine has its own, if anything is there at all."""
+    layout = Layout(tmp_path / "saio")
+    write(layout)
+    for conf in layout.daemon_confs():
+        parser = configparser.RawConfigParser(strict=False)
+        parser.read(conf)
+        place = pathlib.Path(parser.defaults().get("recon_cache_path", "/nowhere"))
+        assert place.is_relative_to(layout.home) and place.is_dir(), conf

@@ -16,7 +16,7 @@ from swift.core.errors import ConfigError
 from swift.core.hashing import hash_path
 from swift.core.policy import policies
 from swift.engine.xattrs import get_xattr, set_xattr
-from swift.obj.auditing import device_pass, status
+from swift.obj.auditing import device_pass, proving, status
 from swift.obj.auditing.auditor import ObjectAuditor
 from swift.obj.auditing.figures import ALL, ZBF
 from swift.obj.files import examine, metadata
@@ -170,7 +170,7 @@ def test_the_log(disk):
 
 
 @pytest.mark.parametrize("body", [b"body", LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("prove_by", ["etag", "checksums"])
+@pytest.mark.parametrize("prove_by", ["etag", "checksums", "mixed"])
 def test_a_flipped_bit(disk, body, prove_by):
     path = disk.put("o", body)
     disk.put("other", body)
@@ -201,6 +201,57 @@ def test_a_flipped_bit_that_only_the_etag_shows(disk):
     flip(path, 5)
     disk.audit(prove_by="checksums")
     assert len(disk.quarantined()) == 1
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """Names of the ways in which large objects were proved."""
+    ways = []
+
+    class Watched(proving.Proof):
+        def __init__(self, found, by_checksums, *args):
+            ways.append("checksums" if by_checksums else "etag")
+            super().__init__(found, by_checksums, *args)
+
+    monkeypatch.setattr(proving, "Proof", Watched)
+    return ways
+
+
+def test_by_default_the_etag_proves_what_is_new_and_sometimes_what_is_known(disk, hashed, monkeypatch):
+    disk.put("small")
+    disk.put("o", LARGE)
+    disk.audit()
+    assert hashed == ["etag"]
+    monkeypatch.setattr(device_pass, "ETAG_SHARE", 0)
+    disk.audit()
+    disk.put("new", LARGE)
+    disk.audit()
+    assert sorted(hashed[1:]) == ["checksums", "checksums", "etag"]
+    monkeypatch.setattr(device_pass, "ETAG_SHARE", 1)
+    disk.audit()
+    assert hashed[4:] == ["etag", "etag"]
+
+
+def test_a_pass_that_was_broken_off_has_not_seen_what_is_new(disk, hashed, monkeypatch):
+    monkeypatch.setattr(device_pass, "ETAG_SHARE", 0)
+    disk.put("o", LARGE)
+    with monkeypatch.context() as broken:
+        broken.setattr(device_pass, "prove", lambda *args: 1 / 0)
+        disk.audit()
+    disk.audit()
+    assert hashed == ["etag"]
+
+
+def test_a_checksum_that_is_wrong_itself_proves_nothing_against_the_object(disk, monkeypatch):
+    path = disk.put("o", LARGE)
+    with open(path, "rb") as file:
+        found = metadata.read(file.fileno())
+        etag, size, crcs = found["X-Object-Sysmeta-Block-Crc32"].split(";")
+        found["X-Object-Sysmeta-Block-Crc32"] = ";".join((etag, size, crcs.swapcase()))
+        metadata.write(file.fileno(), found)
+    lines = disk.audit(prove_by="checksums")
+    assert disk.quarantined() == []
+    assert [line for line in lines if "was good the second time" in line]
 
 
 @pytest.mark.parametrize("audit_type", [ALL, ZBF])

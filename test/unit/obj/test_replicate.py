@@ -1,5 +1,6 @@
 """REPLICATE: what peers compare, and the word that files were brought."""
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -9,8 +10,10 @@ import pytest
 from obj_app import App
 
 from swift.core import clock
+from swift.core.concurrency import sleep, spawn
 from swift.core.errors import LockTimeout
 from swift.engine import locks
+from swift.obj.files import batch as files_batch
 from swift.obj.files import calls, partitions, suffixes
 from swift.obj.server_replicate import MAX_COMPARED
 
@@ -225,7 +228,7 @@ def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
         steps.append(hash_some(*args, **kwargs))
         return steps[-1]
 
-    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
     monkeypatch.setattr(files_store, "hash_some", counted)
     found = store.suffix_hashes("7")
     assert (found.hashed, found.hashes) == whole
@@ -235,6 +238,30 @@ def test_a_large_partition_is_hashed_in_steps(app, store, monkeypatch):
     (eight, seven, none) = store.digests(["8", "7", "9"])
     assert (eight.value, eight.hashed) == (seven.value, whole[0])
     assert none.suffixes == 0
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_others_are_served_while_much_is_hashed(app, monkeypatch, compared):
+    """In memory that is done in the event loop."""
+    from swift.obj.files import store as files_store
+
+    numbers = [str(number) for number in range(20)]
+    for number in numbers:
+        app.request("PUT", f"/sda/{number if compared else 7}/a/c/o{number}", b"x", X_Timestamp=T1)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
+    turns = 0
+
+    def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            sleep(0)
+
+    running = spawn(other)
+    extra = {"X_Backend_Compare_Partitions": ",".join(f"{p}=x" for p in numbers)} if compared else {}
+    assert app.request("REPLICATE", "/sda/7", **extra).status == 200
+    running.kill()
+    assert turns > 15
 
 
 def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
@@ -251,7 +278,7 @@ def test_what_cannot_be_hashed_ends_too(app, store, monkeypatch):
         return hash_suffix(path, *args)
 
     monkeypatch.setattr(suffixes, "hash_suffix", broken)
-    monkeypatch.setattr(files_store, "HASHING_SECONDS", 0)
+    monkeypatch.setattr(files_store, "INLINE_SECONDS", 0)
     found = store.suffix_hashes("7")
     assert found.hashes[bad] is None
     assert sum(value is not None for value in found.hashes.values()) == found.hashed > 5
@@ -265,6 +292,30 @@ def test_a_look_that_finds_nothing_new_writes_nothing(app, store):
     store.suffix_hashes("7", look_for_new=True)
     after = os.stat(f"{store.datadir}/7/hashes.pkl")
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_nobody_hashes_a_suffix_between_its_mark_and_its_change(root, monkeypatch, batch, method):
+    """He would take the mark away, and peers never see the change (the reference marks first and holds nothing)."""
+    app = App(root, batch)
+    app.put(T1)
+    where = app.where()
+    hashes(app)
+    came = []
+
+    def somebody_hashes(point):
+        if point == "invalidate:appended" and not came:
+            came.append(point)
+            with contextlib.suppress(LockTimeout):
+                suffixes.get_hashes(where.partition_dir, reclaim_age=1e12)
+
+    monkeypatch.setattr(suffixes, "LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr(suffixes, "fault_point", somebody_hashes)
+    monkeypatch.setattr(files_batch, "fault_point", somebody_hashes)
+    assert app.request(method, X_Timestamp=T2, Content_Type="a/b").status < 300
+    assert came
+    assert hashes(app) == {where.suffix: suffixes.hash_suffix(where.suffix_dir, reclaim_age=1e12)}
 
 
 def at_rest(where):

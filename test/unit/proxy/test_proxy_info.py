@@ -293,6 +293,21 @@ def test_the_cache_is_bounded(changes):
     assert [i for i in range(10) if cache.get(f"k{i}")] == [7, 8, 9]
 
 
+def test_what_is_not_believed_any_more_takes_no_memory(changes):
+    """Whoever asks for ever new names makes a proxy hold what came of late, not all there is room for."""
+    now = 1000.0
+    cache = ProcessCache(clock=lambda: now, changes=changes)
+    for number in range(5000):
+        now += 0.01
+        key = f"container/a/{number}"
+        asked = cache.asked(key)
+        assert cache.shall_share(key, asked)
+        cache.put(key, Info({"status": 200}), asked, 60)
+        cache.put("container/a/busy", Info({"status": 200}), cache.asked("container/a/busy"), 60)
+        assert cache.get(key) is not None and cache.get("container/a/busy") is not None
+        assert len(cache) < 2 * 100 * cache.max_age
+
+
 def test_what_another_process_changed_is_not_believed(tmp_path):
     path = str(tmp_path / "changes")
     here, there = ProcessCache(changes=Changes(path)), ProcessCache(changes=Changes(path))

@@ -70,6 +70,17 @@ def test_priorities():
     assert os.wait()[1] == 0
 
 
+@pytest.mark.parametrize(
+    ("conf", "before", "expected"), [({}, 0, 10), ({}, 15, 15), ({"nice_priority": "12"}, 0, 12)]
+)
+def test_what_goes_on_in_the_background_lets_others_go_first(conf, before, expected):
+    if os.fork() == 0:
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+        privileges.set_priorities(conf, Log(), in_background=True)
+        os._exit(0 if os.getpriority(os.PRIO_PROCESS, 0) == expected else 1)
+    assert os.wait()[1] == 0
+
+
 def test_a_session_of_its_own_gets_the_priority_too(tmp_path, monkeypatch):
     """Else the priority of a daemon that is detached would count among its own threads only."""
     seen = tmp_path / "autogroup"

@@ -15,6 +15,8 @@ class Log:
     def exception(self, message, *args):
         self.lines.append(message % args)
 
+    error = exception
+
 
 def test_one_line_of_sorted_json_that_others_may_read(tmp_path):
     path = str(tmp_path / "object.recon")

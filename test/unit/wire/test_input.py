@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swift.core.concurrency import sleep, spawn
 from swift.wire.errors import BadChunk, ClientDisconnected, ClientError
 from swift.wire.input import MAX_LINE, NO_BODY, ChunkedBody, CountedBody, InputFilter, InputSource
 
@@ -281,3 +282,42 @@ def test_no_body():
 def test_trailers_have_the_names_and_values_of_headers(line):
     with pytest.raises(BadChunk):
         ChunkedBody(source(b"0\r\n" + line + b"\r\n\r\n"), False).read()
+
+
+@pytest.mark.parametrize("way", ["read_available", "recv_into"])
+def test_others_have_their_turn_while_small_chunks_come_faster_than_they_are_read(way):
+    """A client that sends without a pause is never waited for; by chunks of a byte it would keep everybody else waiting for good."""
+    flood = b"1\r\na\r\n" * 30_000
+    body = ChunkedBody(source(flood + b"0\r\n\r\n", range(0, len(flood), 65536)), False)
+    turns, done = [], []
+
+    def others():
+        while not done:
+            turns.append(body.received)
+            sleep(0)
+
+    beside = spawn(others)
+    sleep(0)
+    buffer = bytearray(65536)
+    while body.recv_into(buffer) if way == "recv_into" else body.read_available():
+        pass
+    done.append(True)
+    beside.wait()
+    assert body.received == 30_000
+    assert max(later - earlier for earlier, later in zip(turns, turns[1:], strict=False)) < 15_000
+    assert len(turns) > 3
+
+
+@pytest.mark.parametrize("kind", [CountedBody, ChunkedBody])
+def test_others_have_their_turn_while_a_body_comes_faster_than_it_is_read(kind):
+    size = 12 * 1024 * 1024
+    arriving = source(b"x" * size if kind is CountedBody else chunked([b"x" * size]), range(0, size, 65536))
+    body = CountedBody(arriving, size, False) if kind is CountedBody else ChunkedBody(arriving, False)
+    turns = []
+    beside = [spawn(turns.append, number) for number in range(3)]
+    while len(turns) < 3 and body.read_available():
+        pass
+    assert turns == [0, 1, 2]
+    assert body.received < size
+    for one in beside:
+        one.wait()
