@@ -11,6 +11,7 @@ import http.client
 import io
 import os
 import pathlib
+import re
 import signal
 import socket
 import time
@@ -20,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from swift.cli import saio, saio_layout
 from swift.cli.saio_layout import NODES, Layout
 from swift.core import backend_security
-from test.ports import free_ports
+from test.ports import free_port, free_ports
 
 # All clusters of tests have the same, so that tests may ask storage servers themselves.
 BACKEND_KEY = "0123456789abcdef" * 4
@@ -73,6 +74,36 @@ class Cluster:
                 _add(path, PATIENCE + (PATIENCE_OF_OBJECT_SERVERS if "object" in path.parent.name else ""))
             _add(self.layout.proxy_conf, PATIENCE + PATIENCE_OF_PROXIES)
         self._written = True
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """(host, port) of the proxy."""
+        return self.layout.ip, self.layout.port
+
+    def configure(self, filter_name: str, *, alone: bool = False, **options: str) -> None:
+        """Options of a filter of the proxy, in the place of those of the same names, or of all (`alone`); before the start, after `write`."""
+        conf = self.layout.proxy_conf
+        conf.write_text(_with_options(conf.read_text(), filter_name, alone, options))
+
+    def start_proxy(self, name: str, filter_name: str = "s3api", **options: str) -> tuple[str, int]:
+        """Another proxy, with other options of a filter: its address. It ends with the cluster."""
+        port = free_port()
+        text = _with_options(self.layout.proxy_conf.read_text(), filter_name, False, options)
+        text, count = re.subn(r"(?m)^bind_port = .*$", f"bind_port = {port}", text)
+        assert count == 1
+        conf = self.layout.etc / f"{name}.conf"
+        conf.write_text(text)
+        saio._spawn(self.layout, name, [conf])
+        wait_for_port(self.layout.ip, port)
+        return self.layout.ip, port
+
+    def leave_out(self, server: str, *sections: str) -> None:
+        """Daemons that are none of this cluster's: sections of all configuration files of `server`; before the start, after `write`."""
+        for path in self.layout.etc.glob(f"{server}-server/*.conf"):
+            text = path.read_text()
+            for section in sections:
+                text = re.sub(rf"(?ms)^\[{re.escape(section)}\]\n.*?(?=^\[|\Z)", "", text)
+            path.write_text(text)
 
     def trust_everybody(self) -> None:
         """Storage servers look at no signatures; before the start, after `write`."""
@@ -146,7 +177,7 @@ class Cluster:
         """Starts a killed node (only these of its servers) or the proxy again and waits until it listens."""
         if name == "proxy":
             saio._spawn(self.layout, name, [self.layout.proxy_conf])
-            addresses = [(self.layout.ip, self.layout.port)]
+            addresses = [self.address]
         else:
             node = int(name[4:])
             confs = [self.layout.etc / f"{server}-server" / f"{node}.conf" for server in servers]
@@ -170,6 +201,20 @@ class Cluster:
     def reset_quietly(self) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             saio._reset(self.layout.home, argparse.Namespace(yes=True))
+
+
+def _with_options(text: str, filter_name: str, alone: bool, options: dict[str, str]) -> str:
+    before, head, rest = text.partition(f"\n[filter:{filter_name}]\n")
+    assert head, f"no [filter:{filter_name}]"
+    end = rest.find("\n[")
+    section, after = (rest, "") if end < 0 else (rest[:end], rest[end:])
+    lines = [
+        line
+        for line in section.splitlines()
+        if line.partition("=")[0].strip() not in options and (line.startswith("use") or not alone)
+    ]
+    lines += [f"{name} = {value}" for name, value in options.items()]
+    return f"{before}{head}" + "\n".join(lines) + f"\n{after}"
 
 
 def _add(path: pathlib.Path, lines: str) -> None:

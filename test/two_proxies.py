@@ -75,7 +75,7 @@ class TwoProxies(Cluster):
         return self
 
     def addresses(self) -> list[tuple[str, int]]:
-        return [(self.layout.ip, self.layout.port), self.address2]
+        return [self.address, self.address2]
 
     def change(self, rings: Sequence[str], change: Callable[[RingBuilder], object], load: Load) -> None:
         """The same change of these rings, which one proxy takes up after the other while clients go on."""

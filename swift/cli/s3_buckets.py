@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from swift.core import concurrency
 
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     conf = {"internal_client_conf_path": args.conf} if args.conf else {}
     try:
         client = make_client(conf, use_swift_dir(args.swift_dir), "Swift S3 Buckets")
-        return int(args.run(args, client, Registry(_ask_by(client))))
+        return int(args.run(args, client, Registry(client.ask)))
     except Busy as error:
         print(f"{error}: others change it all the time", file=sys.stderr)
     except (Unknown, UnexpectedResponse, ConfigError, OSError) as error:
@@ -63,54 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", nargs="+")
     command.set_defaults(run=_release)
     return parser
-
-
-class _Answer:
-    """What the registry reads of a Response."""
-
-    def __init__(self, response: Any) -> None:
-        self._response = response
-        self.status: int = response.status_int
-
-    def get(self, lower_name: str) -> str | None:
-        found: str | None = self._response.headers.get(lower_name)
-        return found
-
-    def read(self, limit: int) -> bytes:
-        parts, size = [], 0
-        for data in self._response.app_iter:
-            parts.append(data)
-            size += len(data)
-            if size > limit:
-                break
-        self.close()
-        return b"".join(parts)
-
-    def close(self) -> None:
-        from swift.wire.message import close_if_possible
-
-        close_if_possible(self._response.app_iter)
-
-
-def _ask_by(client: InternalClient) -> Any:
-    def ask(
-        method: str,
-        account: str,
-        container: str | None = None,
-        obj: str | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> _Answer:
-        named = {
-            key.removeprefix("HTTP_").replace("_", "-").title(): value
-            for key, value in (headers or {}).items()
-        }
-        path = client.make_path(account, container, obj)
-        return _Answer(client.make_request(method, path, named, (2, 4), body, query))
-
-    return ask
 
 
 def _register(args: argparse.Namespace, client: InternalClient, names: Registry) -> int:

@@ -246,14 +246,21 @@ def _lets(request: S3Request, acl: Acl | None, permission: str, rules: Rules, ac
         return False
     if bucket_rules.IGNORE_ACLS in rules.blocks:
         acl = acl.without_public()
-    return acl.lets(request.user_id, permission, request.options.allow_no_owner)
+    also = _also(request, account)
+    return acl.lets(request.user_id, permission, request.options.allow_no_owner, also)
+
+
+def _also(request: S3Request, account: str | None = None) -> str | None:
+    """How ACLs of a bucket in this account may call who asks, beside the id that is used everywhere."""
+    who = request.identity
+    return who.also if who.account == (account or request.account) else None
 
 
 def _is_bucket_owner(request: S3Request, account: str | None, bucket: str | None = None) -> bool:
     who = request.identity
     acl = acl_of_bucket(request, bucket, account)
     if acl is not None and acl.owner is not None:
-        return who.user_id == acl.owner
+        return not who.is_anonymous and acl.owner in (who.user_id, _also(request, account))
     return not who.is_anonymous and who.account == (account or request.account)
 
 
@@ -276,6 +283,11 @@ def _check_bucket(
     if not 200 <= status < 300:
         raise S3Error("ServiceUnavailable")
     raise S3Error("AccessDenied", reason="acl")
+
+
+def is_owner(request: S3Request, acl: Acl) -> bool:
+    """Returns True if an ACL of a bucket of the request's account has who asks for its owner."""
+    return acl.owner is not None and acl.owner in (request.user_id, _also(request))
 
 
 def acl_of_bucket(request: S3Request, bucket: str | None = None, account: str | None = None) -> Acl | None:
@@ -474,4 +486,4 @@ def is_hidden(request: S3Request, bucket: str) -> bool:
     if not (options.s3_acl and options.check_bucket_owner):
         return False
     acl = acl_of_bucket(request, bucket)
-    return acl is None or not acl.lets(request.user_id, "OWNER", options.allow_no_owner)
+    return acl is None or not acl.lets(request.user_id, "OWNER", options.allow_no_owner, _also(request))

@@ -79,7 +79,7 @@ def _taken(request: S3Request) -> str:
     """The error of a bucket that is there already."""
     if request.options.s3_acl:
         acl = access.acl_of_bucket(request)
-        if acl is None or acl.owner not in (None, request.user_id):
+        if acl is None or (acl.owner is not None and not access.is_owner(request, acl)):
             return "BucketAlreadyExists"
     return "BucketAlreadyOwnedByYou"
 

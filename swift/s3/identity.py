@@ -9,7 +9,7 @@ from swift.s3.options import Options
 
 class Identity(NamedTuple):
     """`user_id`: as in ACLs, None for who did not sign; `account`: the caller's own storage account, "" for nobody's; `account_id`: that
-    without its reseller prefix; `names`: what the user's ARN may end with; `session`: of temporary credentials, None for all others:
+    without its reseller prefix; `also`: how ACLs of the own account may have it, too; `names`: what the user's ARN may end with; `session`: of temporary credentials, None for all others:
     anything with `policy` (the text of a policy, or None) and `name`."""
 
     user_id: str | None = None
@@ -17,6 +17,7 @@ class Identity(NamedTuple):
     account_id: str = ""
     names: tuple[str, ...] = ()
     session: Any = None
+    also: str | None = None
 
     @property
     def is_anonymous(self) -> bool:
@@ -54,13 +55,20 @@ def account_named(name: str, options: Options) -> str:
 
 
 def identity_of(
-    user_id: str | None, account: str, user_keystone_id: str, project: str, options: Options, session: Any
+    user_id: str | None,
+    account: str,
+    user_keystone_id: str,
+    project: str,
+    also: str,
+    options: Options,
+    session: Any,
 ) -> Identity:
     """`account`: the storage account that the auth filter found for the access key; `user_keystone_id`, `project`: ids, "" where there are
-    none: an access key may name another project's account than the user's own."""
+    none: an access key may name another project's account than the user's own; `also`: `project:user` by names, "" where those could be
+    somebody else's in that project."""
     account_id = account_id_of(account, options)
     if project and account_id != project:
         account, account_id = account_named(project, options), project
-    name = (user_id or "").partition(":")[2] or (user_id or "")
+    name = (also or user_id or "").partition(":")[2] or (user_id or "")
     names = (name, user_keystone_id) if user_keystone_id and user_keystone_id != name else (name,)
-    return Identity(user_id, account, account_id, names, session)
+    return Identity(user_id, account, account_id, names, session, also if also != user_id and also else None)

@@ -320,7 +320,8 @@ class S3Request:
             self.user_id = made["s3api.user_id"]
         elif made.get("HTTP_X_USER_NAME") and made.get("HTTP_X_TENANT_NAME"):
             self.user_id = f"{made['HTTP_X_TENANT_NAME']}:{made['HTTP_X_USER_NAME']}"
-        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project
+        also = made.get("s3api.user_names") or ""
+        named = self.user_id, account, made.get("HTTP_X_USER_ID") or "", project, also
         known = self._known_users
         found = known.identity(named) if known is not None and self.session is None else None
         if found is None:
@@ -330,17 +331,20 @@ class S3Request:
             known.put(self.credential.access_key, found, account, named)
 
     def authenticate(self) -> None:
-        """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right."""
+        """Have the auth filter look at the signature, if it has not yet. Raises S3Error if it is not right, or if nobody can say so."""
         if self.is_known:
             return
         named, self.account = self.account, None
         try:
-            self.ask("TEST").close()
+            answer = self.ask("TEST")
+            answer.close()
         finally:
             if named is not None:
                 self.is_at_home = self.is_at_home and self.account == named
                 self.account = named
         if not self.is_known:
+            if answer.status >= 500:
+                raise S3Error("ServiceUnavailable", reason="not_authenticated")
             raise self.refused()
 
     def lead_to(self, account: str) -> None:

@@ -16,7 +16,8 @@ from swift.wire.message import Request, str_to_wsgi
 _OF_OTHERS = ("swift.authorize", "swift.authorize_override", "swift_owner", "REMOTE_USER", "reseller_request")
 _CARRIED = ("REMOTE_USER", "reseller_request")
 _PART = re.compile(r"(.+)/[A-Za-z0-9_-]{48}(?:/[0-9]{1,5})?", re.DOTALL)
-Named = tuple[str | None, str, str, str]  # the user, its account, the user's and the project's ids
+# the user, its account, the user's and the project's ids, how it may be called there, too
+Named = tuple[str | None, str, str, str, str]
 SEGMENTS, VERSIONS = "+segments", "\0versions\0"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from swift.core import clock
 from swift.core.concurrency import Timeout, sleep
 from swift.core.errors import ConfigError
 from swift.run.pipeline import load_app, pipeline_names
@@ -21,6 +22,7 @@ from swift.wire.call import Application
 from swift.wire.headers import HeaderKeyDict
 from swift.wire.request import Request
 from swift.wire.response import Response
+from swift.wire.subanswer import Subanswer
 
 DEFAULT_CONF = "/etc/swift/internal-client.conf"
 MAX_LISTING = 64 * 1024 * 1024
@@ -153,6 +155,27 @@ class InternalClient:
             return request.get_response(self.app)
         finally:
             set_transaction(*before)  # what the daemon says next is not about this request
+
+    def ask(
+        self,
+        method: str,
+        account: str,
+        container: str | None = None,
+        obj: str | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Subanswer:
+        """`make_request` in the form in which filters ask: whatever is answered but 5xx, to be read or closed. `headers`: by environ keys."""
+        start = clock.time()
+        named = {
+            key.removeprefix("HTTP_").replace("_", "-").title(): text for key, text in (headers or {}).items()
+        }
+        path = self.make_path(account, container, obj)
+        response = self.make_request(method, path, named, (2, 3, 4), body, query)
+        asked = {"REQUEST_METHOD": method}
+        return Subanswer(asked, response.status, response.headerlist, response.app_iter, start)
 
     def _done(self, *args: Any, **kwargs: Any) -> Response:
         """make_request for answers of which only status and headers matter."""

@@ -45,8 +45,7 @@ def address(request):
     if ENDPOINT:
         parts = urllib.parse.urlsplit(ENDPOINT)
         return parts.hostname, parts.port
-    layout = request.getfixturevalue("cluster").layout
-    return layout.ip, layout.port
+    return request.getfixturevalue("cluster").address
 
 
 @pytest.fixture(scope="session")

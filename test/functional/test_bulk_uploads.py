@@ -44,7 +44,7 @@ def test_an_archive_is_there_as_a_whole(cluster, container, kind):
 
 
 def connected(cluster, head):
-    connection = socket.create_connection((cluster.layout.ip, cluster.layout.port), 30)
+    connection = socket.create_connection(cluster.address, 30)
     connection.sendall((head + f"Host: x\r\nX-Auth-Token: {cluster.token}\r\n\r\n").encode())
     return connection
 

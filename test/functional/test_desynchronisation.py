@@ -29,7 +29,7 @@ class Abuser:
 
     def send(self, data, read=4096):
         """Send bytes as they are, read a little of the answer, and leave."""
-        with socket.create_connection((self.cluster.layout.ip, self.cluster.layout.port), 20) as sock:
+        with socket.create_connection(self.cluster.address, 20) as sock:
             sock.settimeout(20)
             try:
                 sock.sendall(data)

@@ -228,7 +228,7 @@ def test_what_is_stored_if_there_is_none(encrypted, container, body):
 
 
 def test_s3_tells_of_it_and_keys_of_customers_come_on_top(encrypted):
-    s3 = s3_client((encrypted.layout.ip, encrypted.layout.port), attempts=1)
+    s3 = s3_client(encrypted.address, attempts=1)
     s3.create_bucket(Bucket="sse")
     wanted = {"Bucket": "sse", "ServerSideEncryption": "AES256"}
     assert s3.put_object(**wanted, Key="a", Body=TEXT)["ServerSideEncryption"] == "AES256"

@@ -21,7 +21,7 @@ def abuse(cluster):
 @pytest.fixture(params=["proxy", "account", "container", "object"])
 def address(request, cluster):
     if request.param == "proxy":
-        return cluster.layout.ip, cluster.layout.port
+        return cluster.address
     return cluster.layout.storage_address(request.param, 1)
 
 
@@ -127,7 +127,7 @@ def temporary_files(cluster):
 
 
 def test_a_put_that_ends_early_leaves_nothing(cluster):
-    address = cluster.layout.ip, cluster.layout.port
+    address = cluster.address
     for headers, body in (
         (b"Content-Length: 20\r\n", b"0123456789" * 2),
         (b"Transfer-Encoding: chunked\r\n", b"a\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n"),
@@ -153,7 +153,7 @@ def test_a_put_that_ends_early_leaves_nothing(cluster):
     ],
 )
 def test_bad_uploads_leave_nothing(cluster, name, headers, body, status):
-    address = cluster.layout.ip, cluster.layout.port
+    address = cluster.address
     answer = talk(address, put(cluster, name.encode(), headers + b"Connection: close\r\n", body))
     (found,) = statuses(answer)
     # A broken chunk is 499 for the reference, 400 for us where the server itself answers.
@@ -162,7 +162,7 @@ def test_bad_uploads_leave_nothing(cluster, name, headers, body, status):
 
 
 def test_slow_and_silent_clients_hold_up_nobody(cluster):
-    address = cluster.layout.ip, cluster.layout.port
+    address = cluster.address
     slow = []
     try:
         for number in range(60):

@@ -72,7 +72,7 @@ def test_an_intruder_before_and_after(own):
     try:
         assert set(DEEDS) - try_all(intruder) == set()
         assert intruder.listener.heard[0].startswith(b"PUT /sda/1/AUTH_test2/before/o-sent ")
-        load = Load([(own.layout.ip, own.layout.port)], own.token, ["/load"])
+        load = Load([own.address], own.token, ["/load"])
         with load.running():
             load.rest(5)
             require_signatures(own)
@@ -98,7 +98,7 @@ def test_keys_are_replaced_without_a_pause(own):
     ]
     require_signatures(own)
     assert own.request("PUT", "/keys").status == 201
-    load = Load([(own.layout.ip, own.layout.port)], own.token, ["/keys"])
+    load = Load([own.address], own.token, ["/keys"])
     with load.running():
         set_keys(own, tests=BACKEND_KEY, new=NEW_KEY)
         wait_until(lambda: all(is_taken(node, "new", NEW_KEY) for node in nodes))

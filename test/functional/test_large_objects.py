@@ -141,7 +141,7 @@ def test_clients_that_leave_in_the_middle_leave_no_connections(large, segments):
     items = [{"path": f"{container}/004"}] * 20
     assert large.request("PUT", f"/manifests/left{PUT}", json.dumps(items)).status == 201
     for _ in range(10):
-        with socket.create_connection((large.layout.ip, large.layout.port)) as client:
+        with socket.create_connection(large.address) as client:
             head = (
                 f"GET /v1/AUTH_test/manifests/left HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {large.token}\r\n\r\n"
             )

@@ -52,7 +52,7 @@ def used(user, obj):
 
 
 def test_the_proxy_tells_of_requests_backends_and_itself(cluster, used):
-    found = samples(scraped((cluster.layout.ip, cluster.layout.port)))
+    found = samples(scraped(cluster.address))
     for name in (
         'swift_request_duration_seconds_count{method="GET",policy="0",server="proxy-server",status="200"}',
         'swift_backend_wait_seconds_count{method="PUT",process="proxy-server",status="201",type="object"}',

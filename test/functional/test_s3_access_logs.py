@@ -23,19 +23,14 @@ FIELDS = re.compile(r'"[^"]*"|\[[^\]]*\]|[^ \n]+')
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("logged") / "saio")
     made.write()
-    proxy = made.layout.proxy_conf
-    proxy.write_text(
-        proxy.read_text().replace(
-            "use = egg:swift#s3api\n", "use = egg:swift#s3api\naccess_log_interval = 3\n"
-        )
-    )
+    made.configure("s3api", access_log_interval="3")
     with made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=6, signature_version="s3v4")
+    return s3_client(cluster.address, attempts=6, signature_version="s3v4")
 
 
 def enable(s3: Any, bucket: str, target: str, prefix: str, **more: Any) -> None:

@@ -5,12 +5,7 @@ import hashlib
 import pytest
 from botocore.exceptions import ClientError
 
-
-def refusal(call, **arguments):
-    """The answer that an error is made of."""
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    return raised.value.response
+from test.s3_clients import refusal
 
 
 def headers(answer):

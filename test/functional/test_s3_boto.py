@@ -9,9 +9,8 @@ import urllib.request
 
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 
-from test.s3_clients import s3_client
+from test.s3_clients import refused, s3_client
 
 MB = 1024 * 1024
 NAME = "a b/ü+%41?.txt"
@@ -28,14 +27,6 @@ def make_client(address):
 @pytest.fixture(scope="module")
 def s3(make_client):
     return make_client(signature_version="s3v4")
-
-
-def refused(call, **arguments):
-    """(code, status) of what must be an error."""
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    answer = raised.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def body_of(answer):

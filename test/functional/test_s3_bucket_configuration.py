@@ -8,12 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from test.cluster import Cluster
-from test.s3_clients import s3_client
-
-
-@pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
 
 
 def code_of(caught: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:

@@ -16,18 +16,6 @@ def client_of(address):
     return s3_client(address, signature_version="s3v4")
 
 
-@pytest.fixture(scope="module")
-def s3(address):
-    return client_of(address)
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"s3-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
-
 def told(call, **arguments):
     """(code, status) of an error, ("", 200) of none."""
     try:

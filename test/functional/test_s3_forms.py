@@ -1,6 +1,5 @@
 """POST object: forms as boto3 signs them, sent by requests, curl and a browser."""
 
-import hashlib
 import http.server
 import json
 import shutil
@@ -25,13 +24,6 @@ def s3(request, address):
 
 def client_of(address, version):
     return s3_client(address, signature_version=version)
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"form-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
 
 
 def sent(form, data=b"hello", filename="a.txt"):

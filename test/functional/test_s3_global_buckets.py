@@ -7,7 +7,6 @@ import http.client
 import http.server
 import json
 import pathlib
-import re
 import ssl
 import subprocess
 import sys
@@ -21,13 +20,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from swift.cli import saio
 from test import certificate
-from test.cluster import Cluster, wait_for_port
+from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
-from test.functional.test_s3_policies import DENIED, client_of, put, refused, statement
-from test.ports import free_port
-from test.s3_clients import s3_client
+from test.functional.test_s3_policies import put, statement
+from test.s3_clients import DENIED, refused, s3_client
 
 ROOT = pathlib.Path(__file__).parents[2]
 STRANGER = {"AWS": "arn:aws:iam::test2:user/tester2"}
@@ -89,13 +86,16 @@ def provider(tmp_path_factory):
 def running(tmp_path_factory, provider):
     cluster = Cluster(tmp_path_factory.mktemp("global-buckets") / "saio")
     cluster.write()
-    conf = cluster.layout.proxy_conf
     identities = cluster.layout.etc / "identities.json"
     identities.write_text(provider.conf())
-    more = "bucket_namespace = global\nstorage_domain = s3.localhost\n"
-    more += f"web_identity_providers = {identities}\nstorage_class_GLACIER_IR = silver\n"
-    text = conf.read_text().replace("website.localhost=AUTH_test", "website.localhost")
-    conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", rf"\1{more}", text))
+    cluster.configure(
+        "s3api",
+        bucket_namespace="global",
+        storage_domain="s3.localhost",
+        website_domains="website.localhost",
+        web_identity_providers=str(identities),
+        storage_class_GLACIER_IR="silver",
+    )
     with cluster:
         yield cluster
         assert_logs_are_clean(cluster)
@@ -103,32 +103,23 @@ def running(tmp_path_factory, provider):
 
 @pytest.fixture(scope="module")
 def where(running):
-    return running.layout.ip, running.layout.port
+    return running.address
 
 
 @pytest.fixture(scope="module")
 def other_proxy(running):
     """The address of a second proxy."""
-    conf = running.layout.etc / "proxy-server-2.conf"
-    port = free_port()
-    text, count = re.subn(
-        r"(?m)^bind_port = .*$", f"bind_port = {port}", running.layout.proxy_conf.read_text()
-    )
-    assert count == 1
-    conf.write_text(text)
-    saio._spawn(running.layout, "proxy2", [conf])
-    wait_for_port(running.layout.ip, port)
-    return running.layout.ip, port
+    return running.start_proxy("proxy2")
 
 
 @pytest.fixture(scope="module")
 def owner(where):
-    return client_of(where, "test:tester")
+    return s3_client(where, "test:tester")
 
 
 @pytest.fixture(scope="module")
 def stranger(where):
-    return client_of(where, "test2:tester2")
+    return s3_client(where, "test2:tester2")
 
 
 def anybody(where, path, host="localhost"):

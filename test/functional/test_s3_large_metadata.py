@@ -5,19 +5,11 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-import pytest
-
 from test.cluster import Cluster
-from test.s3_clients import s3_client
 
 USERS = {f"key{n}": f"{n}" + "v" * 195 for n in range(10)}
 TAGS = [{"Key": f"{n}" + "k" * 127, "Value": f"{n}" + "w" * 255} for n in range(10)]
 FAR = datetime.datetime(2090, 1, 1, tzinfo=datetime.timezone.utc)
-
-
-@pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
 
 
 def test_metadata_tags_retention_and_checksums_together(cluster: Cluster, s3: Any) -> None:

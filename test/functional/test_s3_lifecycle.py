@@ -17,7 +17,6 @@ from botocore.exceptions import ClientError
 
 from swift.cli.saio_layout import NODES
 from test.cluster import Cluster
-from test.s3_clients import s3_client
 
 ROOT = Path(__file__).parents[2]
 DAY = 8.0  # longer than a pass takes on a busy machine
@@ -28,15 +27,14 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Without daemons of its own for this: they would have longer days, and say that a bucket is being worked on."""
     made = Cluster(tmp_path_factory.mktemp("lifecycle") / "saio")
     made.write()
-    for path in made.layout.etc.rglob("container-server/*.conf"):
-        path.write_text(path.read_text().partition("\n[s3-lifecycle]\n")[0] + "\n")
+    made.leave_out("container", "s3-lifecycle", "s3-notifier")
     with made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
+def address(cluster: Cluster) -> tuple[str, int]:
+    return cluster.address
 
 
 class Daemons:

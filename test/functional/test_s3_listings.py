@@ -1,9 +1,8 @@
 """Buckets and their listings over the S3 API, where they are easily got wrong."""
 
 import pytest
-from botocore.exceptions import ClientError
 
-from test.s3_clients import s3_client
+from test.s3_clients import refused, s3_client
 
 MB = 1024 * 1024
 
@@ -11,13 +10,6 @@ MB = 1024 * 1024
 @pytest.fixture
 def s3(address):
     return s3_client(address, parameter_validation=False)  # fmt: skip
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    answer = raised.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def with_query(s3, name, value):

@@ -6,9 +6,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from botocore.exceptions import ClientError
 
-from test.s3_clients import s3_client
+from test.s3_clients import refused, s3_client
 
 LEAST = 5 * 1024 * 1024
 FIRST = bytes(range(256)) * (LEAST // 256)
@@ -18,13 +17,6 @@ SECOND = b"the end"
 @pytest.fixture(scope="module")
 def s3(address):
     return s3_client(address, max_pool_connections=20)
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"mp-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
 
 
 class Upload:
@@ -57,9 +49,7 @@ class Upload:
 
 
 def code_of(call, *arguments, **named):
-    with pytest.raises(ClientError) as raised:
-        call(*arguments, **named)
-    return raised.value.response["Error"]["Code"]
+    return refused(call, *arguments, **named)[0]
 
 
 def left(user, bucket):

@@ -6,10 +6,9 @@ import zlib
 
 import pytest
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
 
 from swift.s3.checksums import ALGORITHMS, combined
-from test.s3_clients import s3_client
+from test.s3_clients import refusal, s3_client
 
 LEAST = 5 * 1024 * 1024
 BODIES = [bytes(range(256)) * (LEAST // 256), b"\1" * (LEAST + 7), b"the end"]
@@ -27,13 +26,6 @@ def s3(address):
     )
 
 
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"mc-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
-
 def digest(name, data):
     found = ALGORITHMS[name.lower()].make()
     found.update(data)
@@ -45,9 +37,7 @@ def value_of(name, data):
 
 
 def refused(call, **arguments):
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    error = raised.value.response["Error"]
+    error = refusal(call, **arguments)["Error"]
     return error["Code"], error.get("Message", "")
 
 

@@ -24,7 +24,6 @@ from botocore.exceptions import ClientError
 
 from swift.cli.saio_layout import NODES
 from test.cluster import Cluster
-from test.s3_clients import s3_client
 
 ROOT = Path(__file__).parents[2]
 ARN = "arn:aws:sqs:us-east-1::hook"
@@ -98,15 +97,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Cl
     """Without notifiers: each node gets one of its own below."""
     made = Cluster(tmp_path_factory.mktemp("notifications") / "saio")
     made.write()
-    for path in made.layout.etc.rglob("container-server/*.conf"):
-        path.write_text(
-            path.read_text().replace("[s3-notifier]", "[not-here]").replace("[s3-lifecycle]", "[nor-here]")
-        )
-    proxy = made.layout.proxy_conf
-    text = proxy.read_text()
-    proxy.write_text(
-        text.replace("use = egg:swift#s3api\n", "use = egg:swift#s3api\nnotification_targets = hook, other\n")
-    )
+    made.leave_out("container", "s3-notifier", "s3-lifecycle")
+    made.configure("s3api", notification_targets="hook, other")
     with made:
         yield made
 
@@ -172,8 +164,8 @@ def notifiers(cluster: Cluster, hook: Hook, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
+def address(cluster: Cluster) -> tuple[str, int]:
+    return cluster.address
 
 
 def configure(s3: Any, bucket: str, *events: str, **filters: str) -> None:

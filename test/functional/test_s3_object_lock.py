@@ -8,11 +8,10 @@ import time
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from swift.core.object_lock import PROTECTED
 from test.cluster import Cluster
-from test.s3_clients import s3_client
+from test.s3_clients import refusal, refused
 
 UTC = datetime.timezone.utc
 FAR = datetime.datetime(2090, 1, 1, tzinfo=UTC)
@@ -20,22 +19,8 @@ FARTHER = datetime.datetime(2091, 1, 1, tzinfo=UTC)
 PAST = datetime.datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def s3(cluster: Cluster) -> Any:
-    return s3_client((cluster.layout.ip, cluster.layout.port), attempts=1)
-
-
-def refused(call: Any, **arguments: Any) -> tuple[str, int]:
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    response = caught.value.response
-    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
-
-
 def is_protected(call: Any, **arguments: Any) -> bool:
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    error = caught.value.response["Error"]
+    error = refusal(call, **arguments)["Error"]
     return (error["Code"], error["Message"]) == ("AccessDenied", PROTECTED)
 
 

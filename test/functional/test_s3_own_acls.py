@@ -1,50 +1,30 @@
 """S3's own ACLs over the whole stack (`s3_acl` on): who may, who may not, and what strangers are told (spec s3.md 8.2)."""
 
-import re
-
 import pytest
-from botocore.exceptions import ClientError
 
 from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
-from test.s3_clients import s3_client
-
-DENIED = ("AccessDenied", 403)
+from test.s3_clients import DENIED, refused, s3_client
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("acls") / "saio")
     cluster.write()
-    conf = cluster.layout.proxy_conf
-    text = re.sub(r"\n\[filter:s3api\]\n([^\[]*)", "", conf.read_text())
-    conf.write_text(
-        text + "\n[filter:s3api]\nuse = egg:swift#s3api\ns3_acl = true\ncheck_bucket_owner = true\n"
-    )
+    cluster.configure("s3api", alone=True, s3_acl="true", check_bucket_owner="true")
     with cluster:
         yield cluster
         assert_logs_are_clean(cluster)
 
 
-def client(cluster, user, key):
-    return s3_client((cluster.layout.ip, cluster.layout.port), user, key)
-
-
 @pytest.fixture(scope="module")
 def owner(running):
-    return client(running, "test:tester", "testing")
+    return s3_client(running.address, "test:tester")
 
 
 @pytest.fixture(scope="module")
 def other(running):
-    return client(running, "test:tester3", "testing3")
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    answer = raised.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+    return s3_client(running.address, "test:tester3")
 
 
 def grants(answer):
@@ -184,7 +164,7 @@ def test_what_nobody_owns_and_what_is_no_acl_is_closed(running, owner):
     assert refused(owner.list_objects_v2, Bucket="native-bucket") == DENIED
     assert refused(owner.get_object, Bucket="native-bucket", Key="k") == DENIED
     assert refused(owner.create_bucket, Bucket="native-bucket")[1] == 409
-    wrong = client(running, "test:tester", "wrong")
+    wrong = s3_client(running.address, "test:tester", "wrong")
     for call in ("list_objects_v2", "get_bucket_versioning", "get_bucket_acl"):
         assert refused(getattr(wrong, call), Bucket="private-bucket") == ("SignatureDoesNotMatch", 403)
 

@@ -7,35 +7,24 @@ import json
 import pytest
 from botocore.exceptions import ClientError
 
-from test.s3_clients import s3_client
-
-DENIED = ("AccessDenied", 403)
-KEYS = {
-    "test:tester": "testing",
-    "test:tester3": "testing3",
-    "test2:tester2": "testing2",
-}
-
-
-def client_of(address, user):
-    return s3_client(address, user, KEYS[user])
+from test.s3_clients import DENIED, refused, s3_client
 
 
 @pytest.fixture(scope="module")
 def owner(address):
-    return client_of(address, "test:tester")
+    return s3_client(address, "test:tester")
 
 
 @pytest.fixture(scope="module")
 def colleague(address):
     """Of the same account, without any right of her own."""
-    return client_of(address, "test:tester3")
+    return s3_client(address, "test:tester3")
 
 
 @pytest.fixture(scope="module")
 def stranger(address):
     """Of another account."""
-    found = client_of(address, "test2:tester2")
+    found = s3_client(address, "test2:tester2")
     # boto3 would refuse the name of a bucket that says whose it is.
     found.meta.events.unregister(
         "before-parameter-build.s3", __import__("botocore.handlers").handlers.validate_bucket_name
@@ -49,13 +38,6 @@ def bucket(owner, name):
     owner.put_object(Bucket=name, Key="open/a", Body=b"a")
     owner.put_object(Bucket=name, Key="shut/a", Body=b"secret")
     return name
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    answer = raised.value.response
-    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def statement(bucket, effect, principal, action, path=None, **more):

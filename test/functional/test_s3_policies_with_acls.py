@@ -1,13 +1,13 @@
 """Policies where S3's own ACLs count (`s3_acl` on), ownership of what others write, and buckets that are open to everybody by an ACL."""
 
-import re
 import time
 
 import pytest
 
 from test.cluster import Cluster
 from test.functional.conftest import assert_logs_are_clean
-from test.functional.test_s3_policies import DENIED, anybody, client_of, put, refused, statement
+from test.functional.test_s3_policies import anybody, put, statement
+from test.s3_clients import DENIED, refused, s3_client
 
 OTHER = {"AWS": "arn:aws:iam::test:user/tester3"}
 
@@ -16,9 +16,7 @@ OTHER = {"AWS": "arn:aws:iam::test:user/tester3"}
 def running(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("policies-acls") / "saio")
     cluster.write()
-    conf = cluster.layout.proxy_conf
-    text = conf.read_text()
-    conf.write_text(re.sub(r"(\n\[filter:s3api\]\n)", r"\1s3_acl = true\naccess_log_interval = 1\n", text))
+    cluster.configure("s3api", s3_acl="true", access_log_interval="1")
     with cluster:
         yield cluster
         assert_logs_are_clean(cluster)
@@ -26,17 +24,17 @@ def running(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def where(running):
-    return running.layout.ip, running.layout.port
+    return running.address
 
 
 @pytest.fixture(scope="module")
 def owner(where):
-    return client_of(where, "test:tester")
+    return s3_client(where, "test:tester")
 
 
 @pytest.fixture(scope="module")
 def other(where):
-    return client_of(where, "test:tester3")
+    return s3_client(where, "test:tester3")
 
 
 @pytest.fixture

@@ -7,19 +7,11 @@ import random
 import urllib.request
 from xml.etree import ElementTree
 
-import pytest
 from boto3.s3.transfer import TransferConfig
-
-from test.s3_clients import s3_client
 
 MB = 1024 * 1024
 PART = 10 * MB
 FILES = {"kernel": 7 * MB + 1, "ramdisk": 11 * MB, "root": 33 * MB + 5}
-
-
-@pytest.fixture(scope="module")
-def s3(address):
-    return s3_client(address, signature_version="s3v4")
 
 
 def bundle(folder, name, data):

@@ -33,7 +33,7 @@ def running(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(running):
-    return running.layout.ip, running.layout.port
+    return running.address
 
 
 @pytest.fixture

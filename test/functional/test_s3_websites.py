@@ -1,13 +1,9 @@
 """Web sites in buckets, on a host below a domain of sites; request payment, restoring and redirects of objects through boto3."""
 
-import hashlib
 import http.client
 import json
 
-import pytest
-from botocore.exceptions import ClientError
-
-from test.s3_clients import s3_client
+from test.s3_clients import refused
 
 SITE = {
     "IndexDocument": {"Suffix": "index.html"},
@@ -22,22 +18,8 @@ SITE = {
 }
 
 
-@pytest.fixture(scope="module")
-def s3(address):
-    return s3_client(address)  # fmt: skip
-
-
-@pytest.fixture
-def bucket(s3, name):
-    bucket = f"site-{hashlib.md5(name.encode()).hexdigest()}"
-    s3.create_bucket(Bucket=bucket)
-    return bucket
-
-
 def code_of(call, **arguments):
-    with pytest.raises(ClientError) as raised:
-        call(**arguments)
-    return raised.value.response["Error"]["Code"]
+    return refused(call, **arguments)[0]
 
 
 def visit(address, bucket, path, method="GET", **headers):

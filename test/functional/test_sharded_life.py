@@ -145,7 +145,7 @@ def test_old_versions_in_shards(own):
 
 
 def test_s3_lists_and_uploads(own):
-    address = own.cluster.layout.ip, own.cluster.layout.port
+    address = own.cluster.address
     s3 = boto3.client(
         "s3", endpoint_url=f"http://{address[0]}:{address[1]}", region_name="us-east-1",
         aws_access_key_id="test:tester", aws_secret_access_key="testing",

@@ -45,7 +45,7 @@ def begin(address, data, shut=False):
 
 
 def test_slow_clients_by_the_thousand(cluster, container):
-    proxy = cluster.layout.ip, cluster.layout.port
+    proxy = cluster.address
     storage = cluster.layout.storage_address("object", 1)
     path, token = f"/v1/AUTH_test{container}", f"X-Auth-Token: {cluster.token}\r\n".encode()
     large = os.urandom(4 * 1024 * 1024)

@@ -26,7 +26,7 @@ def linked(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def users(linked):
-    address = (linked.layout.ip, linked.layout.port)
+    address = linked.address
     return {name: Client(address, name) for name in ("test:tester", "test2:tester2", None)}
 
 

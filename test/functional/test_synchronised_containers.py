@@ -53,7 +53,7 @@ def sync(cluster, passes=2):
 
 @pytest.fixture(scope="module")
 def users(synced):
-    address = (synced.layout.ip, synced.layout.port)
+    address = synced.address
     return {name: Client(address, name) for name in ("test:tester", "test2:tester2", None)}
 
 

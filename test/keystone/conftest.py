@@ -23,8 +23,8 @@ KEYSTONE_BIN = os.environ.get("KEYSTONE_BIN", "")
 TOKEN_CACHE_TIME = 3  # seconds
 # As the reference's sample has them, as far as they are there.
 FILTERS = (
-    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl authtoken keystoneauth copy "
-    "container-quotas account-quotas slo dlo versioned_writes symlink proxy-logging"
+    "catch_errors gatekeeper healthcheck proxy-logging cache listing_formats bulk tempurl authtoken s3api s3token keystoneauth copy "
+    "container-quotas account-quotas slo dlo versioned_writes symlink customer_keys object_lock proxy-logging"
 )
 ROLES = ("member", "operator", "observer", "service", "ResellerAdmin")
 # user: (project, roles, domain)
@@ -35,6 +35,11 @@ PEOPLE = {
     "dan": ("blue", "member operator", DEFAULT),
     "max": ("admin", "ResellerAdmin", DEFAULT),
     "swift": ("service", "service", DEFAULT),  # the store's own
+    "s3": (
+        "service",
+        "service admin",
+        DEFAULT,
+    ),  # the store's own, for s3token: admin, so that it may read secrets
     "glance": ("service", "service operator", DEFAULT),
     "worker": ("service", "member", DEFAULT),
     "ann2": ("red", "member operator", "second"),  # another ann of another red
@@ -63,6 +68,20 @@ reseller_prefix = AUTH, SERVICE
 operator_roles = admin, operator
 SERVICE_service_roles = service
 project_reader_roles = observer
+"""
+S3TOKEN = """
+[filter:s3token]
+use = egg:swift#s3token
+auth_uri = {url}/v3
+auth_url = {url}/v3
+auth_type = password
+username = {user}
+password = {user}-secret
+project_name = service
+user_domain_id = default
+project_domain_id = default
+secret_cache_duration = {cache_time}
+http_timeout = 60
 """
 
 
@@ -207,6 +226,7 @@ class Store(Cluster):
                 conf += f"\n[filter:{name}]\nuse = egg:swift#{name.replace('-', '_')}\n"
         self.layout.proxy_conf.write_text(
             f"{conf}\n{AUTHTOKEN.format(url=keystone.url, cache_time=cache_time)}"
+            f"{S3TOKEN.format(url=keystone.url, cache_time=cache_time, user='s3')}"
         )
         saio._start(self.layout)
         for address in self.layout.addresses():

@@ -15,10 +15,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-# Keystone takes a server's arguments for its own; so it gets a starter without any.
+# Keystone takes a server's arguments for its own; so it gets a starter without any. It ends with who started it, however that ends.
 STARTER = """\
-import os
+import os, sys, threading
 import waitress
+
+def end_with_starter():
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+threading.Thread(target=end_with_starter, daemon=True).start()
 from keystone.wsgi.api import application
 waitress.serve(application, host="127.0.0.1", port=int(os.environ["KEYSTONE_PORT"]), threads=4, ident=None)
 """
@@ -81,7 +87,11 @@ class Keystone:
         }
         with (self.folder / "serve.out").open("wb") as out:
             self._process = subprocess.Popen(
-                [self.bin / "python", self.folder / "serve.py"], env=environment, stdout=out, stderr=out
+                [self.bin / "python", self.folder / "serve.py"],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=out,
             )
         self._wait()
         self._token = self.token("admin", "admin", password="admin-secret")[0]
@@ -89,7 +99,11 @@ class Keystone:
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(30)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def _manage(self, *arguments: str) -> None:

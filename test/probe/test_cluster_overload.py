@@ -38,7 +38,7 @@ class Crowd:
     """Clients that all ask at once, again and again; statuses: how often each was heard."""
 
     def __init__(self, cluster, verb):
-        self.address = cluster.layout.ip, cluster.layout.port
+        self.address = cluster.address
         self.token = cluster.token
         self.verb = verb
         self.statuses = {}

@@ -102,7 +102,7 @@ def test_a_rolling_restart_refuses_nobody(tmp_path):
     """Each node is told to end, and started again when it has; then the proxy starts anew in its place."""
     with Cluster(tmp_path / "saio") as cluster:
         assert cluster.request("PUT", "/c").status == 201
-        with Clients((cluster.layout.ip, cluster.layout.port), cluster.token, "c") as clients:
+        with Clients(cluster.address, cluster.token, "c") as clients:
             clients.go_on(10)
             for node in NODES:
                 (leader,) = [pid for pid in cluster.pids(f"node{node}") if os.getpgid(pid) == pid]

@@ -74,7 +74,7 @@ def front(request, tmp_path_factory):
     second = None
     try:
         with cluster:
-            addresses = [(cluster.layout.ip, cluster.layout.port)]
+            addresses = [cluster.address]
             if "2 " in request.param:
                 elsewhere = tmp_path_factory.mktemp("node2") if "nodes" in request.param else None
                 second, address = second_proxy(cluster, elsewhere)

@@ -53,7 +53,7 @@ class Soak:
         self._next = itertools.cycle(self._disturbances())
 
     def _workers(self, seed: int) -> list[Worker]:
-        address = self.cluster.layout.ip, self.cluster.layout.port
+        address = self.cluster.address
         containers = {"/gold": "gold", "/ec": "ec42", "/large": "gold"}
         for container, policy in containers.items():
             answer = self.cluster.request("PUT", container, headers={"X-Storage-Policy": policy})

@@ -62,12 +62,32 @@ def test_what_holds_a_hole_closed_is_there():
         assert set(tests) - defined == set(), span
 
 
+def test_each_hole_that_is_told_of_has_a_test():
+    """The last column of each table of doc/security.md names files of tests, or tests, and nothing else in code."""
+    rows, columns = 0, []
+    for line in (ROOT / "doc/security.md").read_text().splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not cells:
+            columns = []
+        elif not columns:
+            columns = cells
+            assert columns[-1] == "test", line
+        elif set(line) - set("|- "):
+            rows += 1
+            assert len(cells) == len(columns), line
+            named = re.findall(r"`([^`]+)`", cells[-1])
+            assert named, line
+            for name in named:
+                assert re.fullmatch(r"test/[\w/]+(?:/|\.py)|test_\w+(?:\.py)?", name), line
+    assert rows > 100
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)
 def test_named_commands_are_there(page):
     """`swift-…` in code, less the sections that are named like daemons."""
     text = page.read_text()
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`|^    .*$", text, re.DOTALL | re.MULTILINE))
-    named = set(re.findall(r"(?<![\w/.-])swift-[a-z0-9]+(?:-[a-z0-9]+)*", code))
+    named = set(re.findall(r"(?<![\w/.-])swift-[a-z0-9]+(?:-[a-z0-9]+)*\b", code))
     assert named - set(COMMANDS) - {"swift-hash", "swift-constraints"} == set()
 
 

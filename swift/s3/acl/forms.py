@@ -57,17 +57,21 @@ class Acl(NamedTuple):
     owner: str | None
     grants: tuple[Grant, ...]
 
-    def lets(self, user: str | None, permission: str, allow_no_owner: bool = False) -> bool:
-        """Returns True if a user may do what needs a permission; `OWNER` is one that nobody can be granted. None is who did not sign."""
+    def lets(
+        self, user: str | None, permission: str, allow_no_owner: bool = False, also: str | None = None
+    ) -> bool:
+        """Returns True if a user may do what needs a permission; `OWNER` is one that nobody can be granted. None is who did not sign;
+        `also`: how the same user may be called in this ACL, too."""
         if self.owner is None:
             if allow_no_owner:
                 return True
-        elif user is not None and user == self.owner:
+        elif user is not None and self.owner in (user, also):
             return True
         if permission not in PERMISSIONS:
             return False
         return any(
-            grant.permission in (permission, "FULL_CONTROL") and _is_of(user, grant.grantee)
+            grant.permission in (permission, "FULL_CONTROL")
+            and (_is_of(user, grant.grantee) or (also is not None and also == grant.grantee))
             for grant in self.grants
         )
 

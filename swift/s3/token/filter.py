@@ -69,7 +69,8 @@ class S3Token:
             identity = self._identity(environ.get("swift.cache"), access_key, details)
             known[_KNOWN] = (signed, identity)
         identities.say(environ, identity)
-        environ["s3api.user_id"] = identity.user_id
+        environ["s3api.user_id"] = identity.user_id(self.options.default_domain_id)
+        environ["s3api.user_names"] = identity.names if identity.is_of_projects_domain else ""
         account = self.options.reseller_prefix + (tenant or str(identity.project["id"]))
         parts = environ["PATH_INFO"].split("/", 3)
         if len(parts) > 2 and parts[2] == str_to_wsgi(whole):

@@ -30,10 +30,23 @@ class Identity(NamedTuple):
     project: dict[str, Any]
     info: dict[str, Any]
 
+    def user_id(self, default_domain: str) -> str:
+        """As S3 knows the user: by names, as the reference does, where those are nobody else's; that is so in one domain only. Else by ids."""
+        if {self._domain("User"), self._domain("Project")} <= {default_domain, None}:
+            return self.names
+        return f"{self.headers['X-Project-Id']}:{self.headers['X-User-Id']}"
+
     @property
-    def user_id(self) -> str:
-        """As S3 knows the user."""
+    def names(self) -> str:
         return f"{self.headers['X-Project-Name']}:{self.headers['X-User-Name']}"
+
+    @property
+    def is_of_projects_domain(self) -> bool:
+        """Returns False for a user of another domain than the project's: there may be another one of the name in the project."""
+        return self._domain("User") == self._domain("Project")
+
+    def _domain(self, of: str) -> str | None:
+        return self.headers.get(f"X-{of}-Domain-Id")
 
     @property
     def keystone_user(self) -> str:

@@ -29,6 +29,7 @@ class Options:
 
     url: str
     reseller_prefix: str
+    default_domain_id: str
     delay_auth_decision: bool
     http_timeout: float
     secret_cache_duration: float
@@ -43,6 +44,7 @@ def parse_options(conf: Mapping[str, Any]) -> Options:
         return Options(
             url=_url(str(conf.get("auth_uri", ""))),
             reseller_prefix=f"{prefix}_" if prefix else "",
+            default_domain_id=str(conf.get("default_domain_id", "default")),
             delay_auth_decision=truthy(conf.get("delay_auth_decision", "false")),
             http_timeout=_timeout(conf.get("http_timeout", "10.0")),
             secret_cache_duration=non_negative_float(conf.get("secret_cache_duration", "60")),

@@ -37,12 +37,13 @@ class Signed:
 class Below:
     """An auth filter and all behind it: `answers` by method, each (status, headers)."""
 
-    def __init__(self, account="AUTH_test", user="test:other", project=None, owned=None, **answers):
+    def __init__(self, account="AUTH_test", user="test:other", project=None, owned=None, names="", **answers):
         self.account = account
         self.owned = owned
         self.known = {}
         self.user = user
         self.project = project
+        self.names = names
         self.answers = answers
         self.seen = []
 
@@ -54,6 +55,7 @@ class Below:
             environ["PATH_INFO"] = "/".join(parts)
             environ["REMOTE_USER"] = self.user
             environ["s3api.user_id"] = self.user
+            environ["s3api.user_names"] = self.names
             if self.owned is not None:
                 environ["swift.authorize"] = self.authorize
             if self.project:
@@ -103,6 +105,25 @@ def test_an_object_that_could_not_be_looked_at_lets_nobody(query):
     with pytest.raises(S3Error) as caught:
         access.decide(request, operations.find(request))
     assert caught.value.status == 503
+
+
+def test_names_that_are_somebody_elses_in_other_domains_count_at_home_only():
+    """What the reference has written there calls users of all domains by their names."""
+    for account, status in (("AUTH_p1", None), ("AUTH_p2", 403)):
+        below = Below(
+            account=account,
+            user="p1:u1",
+            project="p1",
+            names="red:ann",
+            HEAD=[(200, owned("red:ann"))],
+        )
+        request = made(below, "PUT", "/bucket/key", "acl", access_key="key")
+        if status is None:
+            access.decide(request, operations.find(request))
+        else:
+            with pytest.raises(S3Error) as caught:
+                access.decide(request, operations.find(request))
+            assert caught.value.status == status
 
 
 def test_the_object_that_is_changed_is_the_one_that_was_decided_on():
@@ -195,6 +216,20 @@ def test_who_asks():
     assert (who.user_id, who.account, who.account_id) == ("test:other", "AUTH_test", "test")
     assert who.arn == "arn:aws:iam::test:user/other" and who.arn in who.arns
     assert not who.is_anonymous and who.session is None
+
+
+def test_a_signature_that_nobody_can_look_at_now_is_not_a_wrong_one():
+    """Keystone is away: clients try again."""
+
+    def away(environ, start_response):
+        start_response("503 Service Unavailable", [("Content-Length", "0")])
+        return [b""]
+
+    request = made(away, "PUT", "/bucket")
+    for ask in (request.authenticate, request.native_rights, lambda: request.identity):
+        with pytest.raises(S3Error) as caught:
+            ask()
+        assert (caught.value.code, caught.value.status) == ("ServiceUnavailable", 503)
 
 
 def test_nobody_says_himself_who_he_is():

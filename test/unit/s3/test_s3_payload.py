@@ -246,6 +246,14 @@ def test_known_signed_trailers():
         assert found(wrong, headers, who=who) == code
 
 
+def test_what_was_guessed_right_of_a_chunks_signature_is_not_told_by_the_time(compared):
+    wire, seed, data = ONE
+    first = wire.partition(b"=")[2].partition(b"\r\n")[0]
+    wrong = wire.replace(first, b"0" * 64, 1)
+    assert found(wrong, in_chunks(len(data)), who=credential(seed)) == "SignatureDoesNotMatch"
+    assert [given for _, given in compared] == [b"0" * 64]
+
+
 def test_unsigned_chunks_with_a_trailer():
     wire = b"b\r\nhello world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"
     headers = in_chunks(11, UNSIGNED, "x-amz-checksum-crc32")

@@ -332,6 +332,12 @@ def test_who_does_not_sign_is_not_S3s():
     assert signature.is_signed({"QUERY_STRING": "a=b&X-Amz-Credential=c"})
 
 
+def test_what_was_guessed_right_of_a_signature_is_not_told_by_the_time(compared):
+    credential = read("GET /bucket/key", GOOD)
+    assert not credential.check_signature("wrong")
+    assert [given for _, given in compared] == [credential.signature.encode()]
+
+
 def test_a_mismatch_tells_what_was_expected():
     error = read("GET /bucket/key", GOOD).mismatch()
     assert error.status == 403

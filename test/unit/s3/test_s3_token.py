@@ -132,6 +132,38 @@ def test_what_keystone_is_asked_and_what_it_tells():
     assert told["s3api.user_id"] == "red:ann"
 
 
+@pytest.mark.parametrize(
+    ("user", "project", "user_id", "names"),
+    [
+        ("default", "default", "red:ann", "red:ann"),
+        ("d2", "d2", "p1:u1", "red:ann"),  # the names of another one in the default domain
+        ("d2", "default", "p1:u1", ""),  # who may be in the same project
+        ("default", "d2", "p1:u1", ""),
+    ],
+)
+def test_names_mean_one_user_in_one_domain_only(user, project, user_id, names):
+    token = json.loads(json.dumps(V3))
+    token["token"]["user"]["domain"]["id"] = user
+    token["token"]["project"]["domain"]["id"] = project
+    for conf in (SERVICE, {}):  # from the cache the second time, and never
+        stand = Stand(Wire(s3tokens=(200, token)), conf)
+        for _ in range(2):
+            stand.send()
+            assert (stand.environ["s3api.user_id"], stand.environ["s3api.user_names"]) == (user_id, names)
+
+
+def test_which_domain_that_is_can_be_said():
+    token = json.loads(json.dumps(V3))
+    for of in ("user", "project"):
+        token["token"][of]["domain"]["id"] = "d2"
+    stand = Stand(Wire(s3tokens=(200, token)), {**SERVICE, "default_domain_id": "d2"})
+    stand.send()
+    assert stand.environ["s3api.user_id"] == "red:ann"
+    stand = Stand(conf={**SERVICE, "default_domain_id": "d2"})
+    stand.send()
+    assert stand.environ["s3api.user_id"] == "p1:u1"
+
+
 def test_version_2_of_keystone():
     stand = Stand(Wire(s3tokens=(200, V2)), {"auth_uri": "http://keystone:5000/v2.0"})
     stand.send()

@@ -68,6 +68,22 @@ def test_tries(pauses):
         client(Response(), tries=0)
 
 
+def test_asked_as_filters_ask(pauses):
+    one, app = client(Response(status=404), Response(status=200, body=b"abc"), Response(status=503), tries=2)
+    answer = one.ask("HEAD", "a", "c", "o é", headers={"HTTP_X_NEWEST": "true", "CONTENT_TYPE": "a/b"})
+    assert (answer.status, answer.method) == (404, "HEAD")
+    method, path, headers, _ = app.seen[0]
+    assert (method, path, headers["X-Newest"], headers["Content-Type"]) == (
+        "HEAD", "/v1/a/c/o%20%C3%A9", "true", "a/b",
+    )  # fmt: skip
+    answer = one.ask("PUT", "a", "c", query={"q": "é"}, body=b"body")
+    assert (answer.get("content-length"), answer.read(10)) == ("3", b"abc")
+    assert app.seen[1][1::2] == ("/v1/a/c?q=%C3%A9", b"body")
+    with pytest.raises(UnexpectedResponse):
+        one.ask("GET", "a")
+    assert len(app.seen) == 4
+
+
 def test_a_body_is_rewound_for_another_try_or_given_once():
     class Unseekable:
         def __init__(self):
