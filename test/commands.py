@@ -1,6 +1,7 @@
 """What every command of bin/ says to --help and to an option that there is not; and the files for shells made of that.
 
-`python -m test.commands` prints it as JSON; `python -m test.commands write` makes etc/completions and etc/man anew. Each command runs in a fork of one process, which has
+`python -m test.commands` prints it as JSON; `python -m test.commands write` makes etc/completions and etc/man anew; `python -m test.commands run`
+reads a JSON list of command lines and prints what came of each: [status, stdout, stderr]. Each command runs in a fork of one process, which has
 imported what they have in common.
 """
 
@@ -51,32 +52,42 @@ WORDS = {
 
 def said() -> dict[str, dict[str, list[Any]]]:
     """{command: {help, bad: [status, stdout, stderr]}}."""
-    for name in ("swift.wire.direct", "swift.cli.cluster", "swift.run.process", "swift.run.daemon"):
-        importlib.import_module(name)
+    _import_what_is_common()
     found: dict[str, dict[str, list[Any]]] = {}
     for name in sorted(os.listdir(ROOT / "bin")):
         found[name] = {"help": _run(name, "--help"), "bad": _run(name, BAD)}
     return found
 
 
-def _run(name: str, word: str) -> list[Any]:
+def _import_what_is_common() -> None:
+    for name in ("swift.wire.direct", "swift.cli.cluster", "swift.run.process", "swift.run.daemon"):
+        importlib.import_module(name)
+
+
+def said_to(lines: list[list[str]]) -> list[list[Any]]:
+    """[status, stdout, stderr] of each command line."""
+    _import_what_is_common()
+    return [_run(*line) for line in lines]
+
+
+def _run(name: str, *words: str) -> list[Any]:
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         pid = os.fork()
         if pid == 0:
-            _be(name, word, out.fileno(), err.fileno())
+            _be(name, words, out.fileno(), err.fileno())
         _, status = os.waitpid(pid, 0)
         out.seek(0)
         err.seek(0)
         return [os.waitstatus_to_exitcode(status), out.read().decode(), err.read().decode()]
 
 
-def _be(name: str, word: str, out: int, err: int) -> None:
+def _be(name: str, words: tuple[str, ...], out: int, err: int) -> None:
     status: Any = 1
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
     path = str(ROOT / "bin" / name)
-    sys.argv = [path, word]
+    sys.argv = [path, *words]
     try:
         runpy.run_path(path, run_name="__main__")
         status = 0
@@ -154,5 +165,7 @@ if __name__ == "__main__":
                 (folder / old).unlink()
             for name, text in made.items():
                 (folder / name).write_text(text)
+    elif sys.argv[1:] == ["run"]:
+        print(json.dumps(said_to(json.load(sys.stdin))))
     else:
         print(json.dumps(said()))

@@ -25,8 +25,8 @@ def main(argv: list[str] | None = None) -> int:
     from swift.wire.internal import InternalClient, UnexpectedResponse
 
     args = _parser().parse_args(argv)
+    timestamp = args.timestamp or Timestamp.now()
     try:
-        timestamp = Timestamp(args.timestamp) if args.timestamp else Timestamp.now()
         client = InternalClient(
             args.config,
             "Swift Container Deleter",
@@ -51,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from swift.core.timestamp import Timestamp
     from swift.wire.internal import DEFAULT_CONF
 
     parser = argparse.ArgumentParser(
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--end-marker", default="", help="only objects in front of this name")
     parser.add_argument(
         "--timestamp",
+        type=Timestamp,
         metavar="TIME",
         help="delete what is not newer than this, in seconds since the epoch (now)",
     )

@@ -289,7 +289,10 @@ def main() -> int:
         return 1
     try:
         conf = read_ini(words[0])["drive-audit"]
-    except (KeyError, OSError, ConfigError, ValueError):
+    except KeyError:
+        print(f"Unable to find drive-audit config section in {words[0]}")
+        return 1
+    except (OSError, ConfigError, ValueError):
         print(f"Unable to read config file {words[0]}")
         return 1
     try:

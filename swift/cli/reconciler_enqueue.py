@@ -22,7 +22,14 @@ def main() -> int:
         "Have the container-reconciler look at an object of the policy with this index, as of this timestamp.",
         prog="swift-reconciler-enqueue",
     )
-    parser.add_option("-X", "--op", default="PUT", help="what the object's row was: PUT (default) or DELETE")
+    parser.add_option(
+        "-X",
+        "--op",
+        type="choice",
+        choices=("PUT", "DELETE"),
+        default="PUT",
+        help="what the object's row was: PUT (default) or DELETE",
+    )
     parser.add_option(
         "-f", "--force", action="store_true", help="replace an entry that is newer: it is recorded as of now"
     )
@@ -42,8 +49,6 @@ def main() -> int:
         timestamp = Timestamp(words[2])
     except ValueError as err:
         return _failed(str(err))
-    if options.op not in ("PUT", "DELETE"):
-        return _failed(f"invalid operation: {options.op}")
     container = _enqueue(int(policy), names, timestamp, options.op, bool(options.force))
     if container is None:
         return _failed("unable to enqueue!")

@@ -39,6 +39,7 @@ mkdir -p .old
 pivot_root . .old
 umount -l .old
 mount --make-rshared / # as systemd has it where it is not in a container
+cd /
 exec env -i container=swift-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=journal --show-status=no
 """
 
@@ -93,7 +94,7 @@ class Machine:
             shutil.rmtree(self.home / folder, ignore_errors=True)
 
     def boot(self) -> None:
-        """Returns when systemd has reached its default target."""
+        """Returns when systemd is ready to start services; those of the machine may be on their way."""
         self._cgroup.mkdir(exist_ok=True)
         words = [
             "unshare",
@@ -127,7 +128,7 @@ class Machine:
             assert self._outer.poll() is None and time.monotonic() < end, self.console()
             time.sleep(0.05)
         self.pid = children[0]
-        while self.status("systemctl", "is-active", "multi-user.target"):
+        while self.status("systemctl", "is-active", "basic.target"):
             assert self._outer.poll() is None and time.monotonic() < end, self.console()
             time.sleep(0.2)
 
@@ -192,7 +193,7 @@ class Machine:
             "--uts",
             "--ipc",
             "--cgroup",
-            "--wd=/",
+            "--wd",
         ]
         return [
             *enter,

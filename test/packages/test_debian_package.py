@@ -368,7 +368,9 @@ def test_removed_it_leaves_what_is_not_its_own(store):
     told = store.machine.run("dpkg --remove swift-store 2>&1")
     assert "not empty" not in told
     assert not store.machine.call("pgrep", "-u", "swift").stdout
-    assert not store.machine.run("find /etc/systemd /usr/lib/systemd /usr/bin /opt -name '*swift*'")
+    assert not store.machine.call(
+        "find", "/etc/systemd", "/usr/lib/systemd", "/usr/bin", "/opt", "-name", "*swift*"
+    ).stdout
     assert store.machine.run("systemctl list-units --all --no-legend 'swift*' | grep -v srv- || true") == ""
     for name in DISKS:
         assert store.machine.run(f"ls /srv/node/{name}")
