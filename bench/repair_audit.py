@@ -1,6 +1,7 @@
 """How fast objects are audited: MB and objects a second of one pass of the object-auditor, without limits. Ours beside the reference's.
 
-The same files are laid under both: they are written once, through our server, and copied. Passes alternate; the shortest of each counts.
+The same files are laid under both: they are written once, through our server, and copied. Passes alternate; the shortest of each counts: ours
+is by ETag the first time that it sees an object, and told of by itself as `ours, new`.
 
 usage: repair_audit.py [--objects N] [--size BYTES] [--passes N] [--reference BIN] [--root DIR]
 """
@@ -80,7 +81,11 @@ def main() -> None:
     args = parser.parse_args()
     hashing.set_hash_config("changeme", "changeme")
     home = pathlib.Path(tempfile.mkdtemp(prefix="repair-audit-", dir=args.root)) / "nodes"
-    subjects = [("ours", OURS, "etag"), ("ours, by checksums", OURS, "checksums")]
+    subjects = [
+        ("ours", OURS, "mixed"),
+        ("ours, by ETag", OURS, "etag"),
+        ("ours, by checksums", OURS, "checksums"),
+    ]
     if args.reference:
         subjects.append(("reference", args.reference, "etag"))
     try:
@@ -95,6 +100,8 @@ def main() -> None:
                 nodes.kinds = [folder] * 2
                 nodes.conf(1).write_text(plain + SECTION.format(prove_by=prove_by))
                 found = one_pass(nodes, name)
+                if prove_by == "mixed" and name not in best:
+                    best["ours, new"], best[name] = found, one_pass(nodes, name)
                 best[name] = min(best.get(name, found), found)
         for name, (seconds, used) in best.items():
             print(

@@ -1,5 +1,6 @@
 """REPLICATE: what peers compare, and the word that files were brought."""
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -12,6 +13,7 @@ from swift.core import clock
 from swift.core.concurrency import sleep, spawn
 from swift.core.errors import LockTimeout
 from swift.engine import locks
+from swift.obj.files import batch as files_batch
 from swift.obj.files import calls, partitions, suffixes
 from swift.obj.server_replicate import MAX_COMPARED
 
@@ -290,6 +292,30 @@ def test_a_look_that_finds_nothing_new_writes_nothing(app, store):
     store.suffix_hashes("7", look_for_new=True)
     after = os.stat(f"{store.datadir}/7/hashes.pkl")
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+def test_nobody_hashes_a_suffix_between_its_mark_and_its_change(root, monkeypatch, batch, method):
+    """He would take the mark away, and peers never see the change (the reference marks first and holds nothing)."""
+    app = App(root, batch)
+    app.put(T1)
+    where = app.where()
+    hashes(app)
+    came = []
+
+    def somebody_hashes(point):
+        if point == "invalidate:appended" and not came:
+            came.append(point)
+            with contextlib.suppress(LockTimeout):
+                suffixes.get_hashes(where.partition_dir, reclaim_age=1e12)
+
+    monkeypatch.setattr(suffixes, "LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr(suffixes, "fault_point", somebody_hashes)
+    monkeypatch.setattr(files_batch, "fault_point", somebody_hashes)
+    assert app.request(method, X_Timestamp=T2, Content_Type="a/b").status < 300
+    assert came
+    assert hashes(app) == {where.suffix: suffixes.hash_suffix(where.suffix_dir, reclaim_age=1e12)}
 
 
 def at_rest(where):
