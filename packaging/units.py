@@ -40,8 +40,7 @@ RestartSec=5
 RuntimeDirectory=swift
 RuntimeDirectoryPreserve=yes
 CacheDirectory=swift
-LogsDirectory=swift
-{share}{disks}{sandbox}
+{logs}{share}{disks}{sandbox}
 [Install]
 WantedBy=swift.target
 """
@@ -70,8 +69,14 @@ DISKS = """\
 ReadWritePaths=-/srv/node
 """
 
+# Not LogsDirectory: that would make it the group's and everybody's to read again at each start.
+LOGS = """\
+# made by tmpfiles, for who has log_file
+ReadWritePaths=-/var/log/swift
+"""
+
 # /dev/shm stays that of the machine, and nothing is removed from it (RemoveIPC) when a unit stops: processes of a node tell one another
-# there what has changed.
+# there what has changed. Not RestrictSUIDSGID: it takes openat2 away, by which databases are read and written without a thread.
 SANDBOX = """\
 NoNewPrivileges=yes
 CapabilityBoundingSet=
@@ -91,7 +96,6 @@ MemoryDenyWriteExecute=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
-RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
@@ -111,8 +115,7 @@ ExecStart=swift-recon-cron /etc/swift/object-server.conf
 RuntimeDirectory=swift
 RuntimeDirectoryPreserve=yes
 CacheDirectory=swift
-LogsDirectory=swift
-# where its lock is
+{logs}# where its lock is
 ReadWritePaths=-/srv/node -/run/lock
 {sandbox}"""
 
@@ -151,6 +154,7 @@ def unit(name: str, instance: bool) -> str:
         name=name,
         conf=conf,
         reload=RELOAD if name in SERVERS else DAEMON_RELOAD,
+        logs=LOGS,
         share=SHARE if name.endswith(YIELDING) else "",
         disks="" if name in WITHOUT_DISKS else DISKS,
         sandbox=SANDBOX,
@@ -161,7 +165,7 @@ def files() -> dict[str, str]:
     """Name → text."""
     found = {
         "swift.target": TARGET,
-        "swift-recon-cron.service": CRON.format(sandbox=SANDBOX),
+        "swift-recon-cron.service": CRON.format(logs=LOGS, sandbox=SANDBOX),
         "swift-recon-cron.timer": TIMER,
     }
     for name in (*SERVERS, *DAEMONS):

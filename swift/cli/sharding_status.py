@@ -21,6 +21,7 @@ EXIT_WELL, EXIT_NOT_WELL, EXIT_USAGE = 0, 1, 2
 AT_ONCE = 30
 LATE_SECONDS = 3600.0  # since a sharder's last cycle ended
 _STATES = ("found", "created", "cleaved", "active")
+_ONE_FILE = ("unsharded", "collapsed")  # of databases whose rows are all their own
 
 
 class Told(NamedTuple):
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(report, indent=2, sort_keys=True))
     else:
-        for line in lines(report):
+        for line in lines(report, options.all):
             print(_printable(line))
     return EXIT_NOT_WELL if report["problems"] else EXIT_WELL
 
@@ -68,7 +69,12 @@ def _parser() -> OptionParser:
     parser.add_option(
         "-t", "--timeout", type="float", default=5.0, help="seconds to wait for a server (%default)"
     )
-    parser.add_option("--json", action="store_true", default=False, help="the answer as JSON")
+    parser.add_option(
+        "-a", "--all", action="store_true", default=False, help="shards that are over already, too"
+    )
+    parser.add_option(
+        "--json", action="store_true", default=False, help="the answer as JSON, with all of them"
+    )
     return parser
 
 
@@ -136,7 +142,8 @@ def made_of(told: Sequence[Told], now: float) -> dict[str, Any]:
         for key, found in (("sharding_candidates", waiting), ("shrinking_candidates", shrinking)):
             for entry in _entries(sharding, key, "top"):
                 _note_candidate(found, entry)
-    for path in containers:
+    for path, entry in containers.items():
+        entry["is_over"] = all(map(_is_over, entry["replicas"]))
         waiting.pop(path, None)
     return {
         "containers": containers,
@@ -218,6 +225,18 @@ def _note_progress(
         problems.append(f"{where}: {path}: {entry['error']}")
 
 
+def _is_over(replica: Mapping[str, Any]) -> bool:
+    """Returns True if a replica has no rows left that are to be moved, and nothing is wrong with it."""
+    if replica["error"]:
+        return False
+    is_empty = (
+        replica["state"] in ("sharded", "shrunk")
+        and replica["db_state"] in _ONE_FILE
+        and replica["rows"] == 0
+    )
+    return is_empty or replica["db_state"] == "sharded"
+
+
 def _eta(entry: Mapping[str, Any], now: float) -> float | None:
     """Seconds that a replica may still need at the pace that it had; None if nobody can say."""
     if entry.get("db_state") == "sharded":
@@ -239,22 +258,30 @@ def _note_candidate(found: dict[str, dict[str, Any]], entry: Mapping[str, Any]) 
         found[path] = {
             "object_count": entry.get("object_count"),
             "compactible_ranges": entry.get("compactible_ranges"),
+            "enabled": entry.get("enabled"),
         }
 
 
 # -- telling ---------------------------------------------------------------------------------------------------------------
 
 
-def lines(report: Mapping[str, Any]) -> Iterable[str]:
-    """The report for people."""
+def lines(report: Mapping[str, Any], with_over: bool = False) -> Iterable[str]:
+    """The report for people. `with_over`: shards that are over are shown, too, not only counted."""
+    hidden = 0
     for path, found in sorted(report["containers"].items()):
+        if found["is_over"] and not with_over and not _is_root(path, found):
+            hidden += 1
+            continue
         yield _container_line(path, found)
         for replica in found["replicas"]:
             yield _replica_line(replica)
-    if not report["containers"]:
+    if all(found["is_over"] for found in report["containers"].values()):
         yield "No container is being split or merged."
+    if hidden:
+        yield f"{hidden} shards were split or merged lately and are over (--all shows them)."
     for path, found in sorted(report["waiting"].items()):
-        yield f"{path}: large enough to be split: {found['object_count']} objects"
+        off = ", but sharding is not enabled for it" if found["enabled"] is False else ""
+        yield f"{path}: large enough to be split: {found['object_count']} objects{off}"
     for path, found in sorted(report["shrinking"].items()):
         yield f"{path}: {found['compactible_ranges']} shards can be merged"
     for problem in report["problems"]:
@@ -268,12 +295,17 @@ def _printable(line: str) -> str:
     return "".join([letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line])
 
 
+def _is_root(path: str, found: Mapping[str, Any]) -> bool:
+    return found["root"] is None or path == f"/{found['root']}"
+
+
 def _container_line(path: str, found: Mapping[str, Any]) -> str:
     from swift.survey.figures import span
 
-    done = sum(replica["db_state"] == "sharded" for replica in found["replicas"])
+    done = sum(map(_is_over, found["replicas"]))
     states = ", ".join(f"{found[state]} {state}" for state in _STATES if found[state]) or "no shards yet"
-    text = f"{path}: {done} of {len(found['replicas'])} replicas done; {states}"
+    whose = "" if _is_root(path, found) else f" (a shard of /{found['root']})"
+    text = f"{path}{whose}: {done} of {len(found['replicas'])} replicas done; {states}"
     if done < len(found["replicas"]):
         eta = found["eta_seconds"]
         text += f"; about {span(eta)} left" if eta is not None else "; nobody can say how long it takes"

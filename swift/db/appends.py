@@ -2,7 +2,8 @@
 
 While one trip to a disk is under way for a database, the rows that come for it wait, and share the next: one lock, one write
 and, with sync_pending_updates, one sync for all of them. A failed trip fails every row of its group, as none is known to be
-stored. Where the file can be locked and opened without waiting, a trip is one call, or none (swift.db.at_once). On a memory file system nothing blocks. Lives here: the grouping and the trip. Never
+stored. Where the file can be locked and opened without waiting, a trip is one call, or none (swift.db.at_once). On a memory file system
+nothing blocks, and no trip is needed. Lives here: the grouping and the trip. Never
 here: the format (swift.db.pending), when a file is merged (swift.db.server).
 """
 
@@ -59,7 +60,8 @@ class Appender:
         `timeout`: seconds to wait for the directory's lock. Raises DatabaseMissing, DatabaseBusy, OSError, and as the pool.
         """
         if pool.inline:
-            return self._store(path, row, timeout)
+            files = None if self.durable else self._at_once.lock(path, pool)
+            return self._store(path, row, timeout) if files is None else self._at_once.write_here(files, row)
         groups = self._waiting.get(path)
         if groups is None:
             files = None if self.durable else self._at_once.lock(path, pool)

@@ -3,7 +3,8 @@
 All of it is done by calls that fail rather than wait: names are opened by openat2(RESOLVE_CACHED), the lock is asked for by LOCK_NB, the
 bytes are written through a ring (swift.db.uring; pwritev2(RWF_NOWAIT) waits for a frozen file system). The kernel says EAGAIN whenever
 the file's time must change, which is the first write in each tick of its clock: then a thread makes that one call, since what costs is
-what a thread does between its calls, when it takes the interpreter back from the loop.
+what a thread does between its calls, when it takes the interpreter back from the loop. On a memory file system nothing waits anyway, and
+what the open files save is opening them for each row.
 
 Lives here: that road, from the lock to the write, and the files that are kept open. Whatever is cold, missing, held or odd takes the trip.
 Never here: grouping, the format, a database that is missing (only the trip decides that).
@@ -26,7 +27,7 @@ from swift.engine.openat2 import AT_FDCWD, CLOSED, open_cached
 from swift.engine.threads import DevicePool
 
 from . import pending, uring
-from .marks import Mark, is_settled, mark_of
+from .marks import Mark, is_settled, mark, mark_of
 
 # where opening what is in memory asks the disk for nothing, and where a write can be refused. ext4 may read quotas.
 FILE_SYSTEMS = frozenset(("xfs",))
@@ -165,6 +166,14 @@ class AtOnce:
         self._unlock(files)
         return size + written
 
+    def write_here(self, files: Files, rows: bytes) -> int:
+        """As `write`, on a memory file system, where every call comes back at once. Raises OSError."""
+        try:
+            pending.append_to(files.file, rows)
+            return os.lseek(files.file, 0, os.SEEK_CUR)
+        finally:
+            self._unlock(files)
+
     def write_in_thread(self, files: Files, rows: bytes) -> int:
         """As `write`, in a thread of the device. Raises OSError, and as the pool.
 
@@ -216,7 +225,9 @@ class AtOnce:
     def _is_in_place(self, files: Files) -> bool:
         """True if these are the files that the path leads to, and the database is there. Raises OSError."""
         directory, read_at = files.directory, clock.time_ns()
-        found = _mark_at(directory)
+        found = mark(directory) if files.pool.inline else _mark_at(directory)
+        if found is None:
+            return False
         # whatever is made, removed or renamed in a directory, or with it, changes its mark
         if found == files.mark:
             return True
@@ -268,10 +279,8 @@ class AtOnce:
     def _is_open(self, pool: DevicePool, number: int) -> bool:
         way = self._roads.get(pool.path)
         if way is None:
-            way = self._roads[pool.path] = (
-                _statx is not None
-                and file_system_of(pool.path) in FILE_SYSTEMS
-                and not _needs_stable_pages(number)
+            way = self._roads[pool.path] = _statx is not None and (
+                pool.inline or file_system_of(pool.path) in FILE_SYSTEMS and not _needs_stable_pages(number)
             )
         return way
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from swift.core import clock
 from swift.core.concurrency import fork, raw_select, raw_socket
+from swift.core.config import truthy
 from swift.core.errors import SwiftError
 from swift.run import notify, seamless
 from swift.telemetry import line_writer, shared_tables
@@ -25,6 +26,8 @@ from swift.telemetry.metric_table import TABLE
 SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1))
 MAX_RESTART_DELAY = 5.0
 STOP_SECONDS = 2.0
+WAIT_FOR_WORKERS = "SWIFT_WAIT_FOR_WORKERS"
+"""Environment: after HUP this process ends when its last worker has. For containers, where all others end with it."""
 READY = b"ready"
 LONGEST_REASON = 1024  # bytes
 
@@ -334,8 +337,23 @@ class Supervisor:
                 os.kill(pid, signal.SIGHUP)
             except OSError:
                 pass
+        if os.getpid() == 1 or truthy(os.environ.get(WAIT_FOR_WORKERS, "")):
+            return self._wait_for_workers()
         self._logger.notice("Exited (%d)", os.getpid())
         return 0
+
+    def _wait_for_workers(self) -> int:
+        """In a container everything ends with this process: not before the last worker has done what it was doing, or TERM."""
+        while True:
+            try:
+                if os.waitpid(-1, os.WNOHANG)[0]:
+                    continue
+            except ChildProcessError:
+                self._logger.notice("Exited (%d)", os.getpid())
+                return 0
+            received = signal.sigtimedwait(SIGNALS, 1.0)
+            if received and received.si_signo in (signal.SIGTERM, signal.SIGINT):
+                return self._terminate(received.si_signo)
 
     def _reload(self) -> None:
         self._logger.notice("SIGUSR1 received (%d)", os.getpid())

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from swift.core.constraints import Limits
+from swift.wire.head_forms import FORMS
 from swift.wire.headers import environ_key
 
 MAX_HEADERS_SIZE = 65536
@@ -135,25 +136,42 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
     lower case if it is there, never both. Of names with an underscore, which have no key of their own, S3's are kept (UNDERSCORED). swift.head_size: bytes of the head, more than any header has.
     """
     text = head.decode("latin-1")
-    match = _HEAD.fullmatch(text)
-    if match is not None:
-        method, target, protocol, block = match.groups()
-    else:
-        method, target, protocol, block = _unusual(text, limits)
-    if len(head) >= limits.header_line or len(head) >= limits.request_line:
-        _check_sizes(text, block, limits)
-
+    size = len(head)
+    found = FORMS.find(text) if size < limits.header_line and size < limits.request_line else None
     environ = base.copy()
-    environ["swift.head_size"] = len(head)
-    environ["REQUEST_METHOD"] = method
-    environ["SERVER_PROTOCOL"] = protocol
+    environ["swift.head_size"] = size
+    if found is not None and found[0].count <= limits.header_count:
+        environ |= zip(found[0].keys, found[1], strict=True)
+        target = environ["RAW_PATH_INFO"]
+    else:
+        target = _read(text, size, environ, limits)
     path, _, environ["QUERY_STRING"] = target.partition("?")
     if path[:1] != "/":
         path, environ["QUERY_STRING"] = _odd_target(target)
     environ["RAW_PATH_INFO"] = path
     environ["PATH_INFO"] = unquote_to_bytes(path.encode("latin-1")).decode("latin-1") if "%" in path else path
+    length = environ.get("CONTENT_LENGTH")
+    if length is not None and not (length.isdecimal() and len(length) < 20):
+        raise BadHead(400, "Bad Request", bare=True)
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        _check_coding(environ)
+    return environ
+
+
+def _read(text: str, size: int, environ: dict[str, Any], limits: HeadLimits) -> str:
+    """Read a head line by line into the environ; returns the request's target."""
+    match = _HEAD.fullmatch(text)
+    if match is not None:
+        method, target, protocol, block = match.groups()
+    else:
+        method, target, protocol, block = _unusual(text, limits)
+    if size >= limits.header_line or size >= limits.request_line:
+        _check_sizes(text, block, limits)
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = protocol
     count = 0
     keys = _keys
+    names: list[str] | None = [] if match is not None and FORMS.is_look_due() else None
     for line in block.split("\r\n"):
         name, colon, value = line.partition(":")
         if not colon:
@@ -170,14 +188,15 @@ def parse_head(head: bytes, base: dict[str, Any], limits: HeadLimits) -> dict[st
                 environ.setdefault(UNDERSCORED, []).append((name.lower(), value))
         else:
             _repeat(environ, key, value)
+        if names is not None:
+            names.append(name)
     if count > limits.header_count:
         raise BadHead(431, "Too many headers", f"got more than {limits.header_count} headers.")
-    length = environ.get("CONTENT_LENGTH")
-    if length is not None and not (length.isdecimal() and len(length) < 20):
-        raise BadHead(400, "Bad Request", bare=True)
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        _check_coding(environ)
-    return environ
+    if names is not None:
+        headers = [keys.get(name) or _key_of(name) for name in names]
+        if all(headers) and len(set(headers)) == len(headers):
+            FORMS.note(text, tuple(names), headers)
+    return target
 
 
 def _repeat(environ: dict[str, Any], key: str, value: str) -> None:

@@ -5,11 +5,10 @@ import shutil
 
 import boto3
 import botocore.config
-import deployed
 import pytest
 
 from swift.deploy.described import DAEMONS
-from test import network
+from test import deployed, network
 
 (BEGIN, TOKEN, MORE, REBALANCE, REPLICATE, DRAIN, MAY_GO, REMOVE, FILLED) = deployed.blocks()
 

@@ -11,9 +11,9 @@ import subprocess
 import time
 
 import pytest
-from deployed import BIN, Deployed
 
 from test import network
+from test.deployed import BIN, Deployed
 
 REFERENCE = pathlib.Path(os.environ.get("REFERENCE_BIN", ""))
 pytestmark = [

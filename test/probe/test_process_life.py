@@ -1,5 +1,6 @@
 """Life cycles of real server processes."""
 
+import contextlib
 import http.client
 import os
 import signal
@@ -86,6 +87,34 @@ def test_hup_lets_requests_end(server):
     assert answers and answers[0][0] == worker
     wait_until(lambda: not os.path.exists(f"/proc/{worker}"))
     assert f"Child {worker} exiting normally" in server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_in_a_container_it_outlives_its_workers(server, monkeypatch, number):
+    """All other processes there end with it: HUP lets requests end first, and TERM meanwhile does not."""
+    monkeypatch.setenv("SWIFT_WAIT_FOR_WORKERS", "yes")
+    server.start()
+    answers = []
+
+    def ask():
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            answers.append(server.get("/slow"))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until((server.directory / "slow").exists)
+    worker = server.workers()[0]
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: "SIGHUP received" in server.log())
+    if number == signal.SIGTERM:
+        server.signal(number)
+    assert server.process.wait(60) == 0
+    assert not os.path.exists(f"/proc/{worker}")
+    thread.join()
+    if number == signal.SIGHUP:
+        assert [pid for pid, *_ in answers] == [worker]
+    with pytest.raises(OSError):
+        server.get()
 
 
 def test_seamless_reload_under_load_loses_no_request(server):

@@ -87,7 +87,7 @@ def test_named_commands_are_there(page):
     """`swift-…` in code, less the sections that are named like daemons."""
     text = page.read_text()
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`|^    .*$", text, re.DOTALL | re.MULTILINE))
-    named = set(re.findall(r"(?<![\w/.-])swift-[a-z0-9]+(?:-[a-z0-9]+)*", code))
+    named = set(re.findall(r"(?<![\w/.-])swift-[a-z0-9]+(?:-[a-z0-9]+)*\b", code))
     assert named - set(COMMANDS) - {"swift-hash", "swift-constraints"} == set()
 
 

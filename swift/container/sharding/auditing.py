@@ -12,6 +12,7 @@ from swift.engine.fault_points import fault_point
 from .. import shard_ranges
 from ..broker import ContainerBroker
 from ..shard_ranges import ACTIVE, CLEAVING, SHARDED, SHARDING, SHRINKING, SHRUNK, ShardRange
+from ..sharded import SHARDED as DB_SHARDED
 from . import change, context, family, files, repair
 from .asking import Fetched
 from .visit import Visit
@@ -121,10 +122,10 @@ def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
         own = visit.own()
     rest = [item for item in ranges if item["name"] != own["name"]]
     children = [item for item in rest if family.is_child_of(item["name"], own["name"])]
-    if children and not (own["state"] == SHARDED and visit.state() == SHARDED):
+    if children:
         visit.store(*children)
-    if own["state"] not in CLEAVING or own["state"] == SHARDED:
-        return
+    if own["state"] not in CLEAVING or (own["state"] == SHARDED and visit.state() == DB_SHARDED):
+        return  # else a replica that comes late finds its children split or merged again, and gone
     root = [item for item in ranges if item["name"] == visit.root]
     above = {item["name"] for item in family.ancestors(own, ranges)} | {visit.root}
     acceptors = [
@@ -132,7 +133,7 @@ def _learn(visit: Visit, own: ShardRange, ranges: list[ShardRange]) -> None:
         for item in rest
         if item["name"] not in above and not (item["state"] in CLEAVING and not item["deleted"])
     ]
-    if own["state"] in (SHRINKING, SHRUNK) and root and root[0]["state"] == ACTIVE:
+    if own["state"] in (SHRINKING, SHRUNK, SHARDED) and root and root[0]["state"] == ACTIVE:
         acceptors.append(root[0])
     _take_acceptors(visit, own, acceptors)
 

@@ -357,7 +357,8 @@ class ContainerSharder(ContainerReplicator):
 
     def _note_candidate(self, visit: Visit, found: Found) -> None:
         if self._is_large(found):
-            visit.figures.sharding_candidates.append(found.entry(visit.index))
+            enabled = found.is_enabled or self._is_to_be_enabled(found)
+            visit.figures.sharding_candidates.append({**found.entry(visit.index), "enabled": enabled})
 
     def _note_progress(self, visit: Visit, seconds: float) -> None:
         try:

@@ -38,9 +38,9 @@ def document(*entries, last=NOW - 10, waiting=(), shrinking=(), **counts):
     }
 
 
-def said(*told):
+def said(*told, with_over=False):
     report = made_of(told, NOW)
-    return report, "\n".join(lines(report))
+    return report, "\n".join(lines(report, with_over))
 
 
 def test_progress_of_all_replicas_and_how_long_it_takes():
@@ -55,6 +55,47 @@ def test_progress_of_all_replicas_and_how_long_it_takes():
         "/AUTH_test/c: 1 of 3 replicas done; 2 found, 1 created, 3 cleaved, 4 active; about 50m left" in text
     )
     assert "2:6201: sharding, database sharding, 1000 rows, 1 of 4 shards filled" in text
+
+
+def shard_entry(name, **changes):
+    return entry(
+        **{
+            "account": ".shards_AUTH_test",
+            "container": name,
+            "found": 0,
+            "created": 0,
+            "cleaved": 0,
+            "active": 1,
+            **changes,
+        }
+    )
+
+
+def test_shards_that_are_over_are_only_counted():
+    answers = Told(
+        "1:6201",
+        document(
+            entry(db_state="sharded", state="sharded", active=4),
+            shard_entry("c-merged", db_state="sharded", state="shrunk", object_count=0),
+            shard_entry("c-empty", db_state="collapsed", state="sharded", object_count=0),
+            shard_entry("c-stuck", db_state="collapsed", state="sharded", object_count=7),
+            shard_entry("c-wrong", db_state="sharded", state="shrunk", error="what is wrong"),
+        ),
+    )
+    report, text = said(answers)
+    assert "c-merged" not in text and "c-empty" not in text
+    assert "/AUTH_test/c: 1 of 1 replicas done" in text
+    assert "/.shards_AUTH_test/c-stuck (a shard of /AUTH_test/c): 0 of 1 replicas done" in text
+    assert "/.shards_AUTH_test/c-wrong (a shard of /AUTH_test/c)" in text
+    assert "2 shards were split or merged lately and are over" in text
+    assert report["containers"]["/.shards_AUTH_test/c-merged"]["is_over"]
+    _, text = said(answers, with_over=True)
+    assert "c-merged" in text and "c-empty" in text
+
+
+def test_nothing_is_under_way_when_all_is_over():
+    _, text = said(Told("1:6201", document(shard_entry("c-0", db_state="sharded", state="shrunk"))))
+    assert "No container is being split or merged." in text
 
 
 def test_the_references_figures_do_as_well():
@@ -108,6 +149,8 @@ def test_candidates():
     assert list(report["waiting"]) == ["/AUTH_test/big"]
     assert "/AUTH_test/big: large enough to be split: 5000000 objects" in text
     assert "/AUTH_test/small: 4 shards can be merged" in text
+    _, text = said(Told("1:6201", document(waiting=[{**big, "enabled": False}])))
+    assert "5000000 objects, but sharding is not enabled for it" in text
 
 
 @pytest.mark.parametrize(
@@ -147,7 +190,8 @@ def test_the_command(monkeypatch, capsys):
     assert sharding_status.main([]) == 0
     assert "0 problems" in capsys.readouterr().out
     assert sharding_status.main(["x"]) == 2
-    nasty = document(entry(container="é\x1b[2J\nPROBLEM \udc80"))
+    name = "é\x1b[2J\nPROBLEM \udc80"
+    nasty = document(entry(container=name, root=f"AUTH_test/{name}"))
     monkeypatch.setattr(direct, "get_recon", lambda *args, **options: nasty)
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)

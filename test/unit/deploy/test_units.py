@@ -40,6 +40,12 @@ def test_what_processes_share_outlives_a_unit():
         )
 
 
+def test_no_sandbox_takes_away_what_makes_it_fast():
+    """systemd's RestrictSUIDSGID has openat2 fail, LogsDirectory gives all logs to the group of the service at each start."""
+    for path in UNITS.glob("*.service"):
+        assert not re.search("^(RestrictSUIDSGID|LogsDirectory)=", path.read_text(), re.MULTILINE), path
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed here")
 def test_systemd_takes_them(tmp_path):
     for path in UNITS.iterdir():

@@ -18,7 +18,7 @@ import time
 from test.cluster import Answer
 from test.network import Network
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 BIN = pathlib.Path(sys.executable).parent
 
 
@@ -70,16 +70,19 @@ class Deployed:
             f'{name} = "{self.home}/{{node}}/{folder}"\n' for name, folder in places.items()
         )
 
+    def way(self) -> str:
+        """How commands come to nodes, as --ssh takes it."""
+        return f"nsenter --net={self.network._path('{node}')} -- sh -c"
+
     def shell(self, script: str) -> str:
         """A script at the desk; what it said. AssertionError if any command of it fails."""
-        prefix = self.network._path("desk").removesuffix("desk")
         done = subprocess.run(
             self.network.command("desk", ["bash", "-e", "-o", "pipefail", "-c", script]),
             cwd=self.desk,
             env={
                 **os.environ,
                 "PATH": f"{BIN}:{os.environ['PATH']}",
-                "SWIFT_CLUSTER_SSH": f"nsenter --net={prefix}{{node}} -- sh -c",
+                "SWIFT_CLUSTER_SSH": self.way(),
                 "PYTHONPATH": str(ROOT),
             },
             capture_output=True,
