@@ -53,7 +53,7 @@ _swift_commands() {
         swift-s3-notifier) options='--help --once --test-config --verbose -h -o -t -v' words='' ;;
         swift-s3-orphans) options='--conf --days --delete --help --swift-dir -h' words='' ;;
         swift-safe-to-pull) options='--dead --devices --help --json --no-mount-check --quick --quiet --swift-dir --timeout -d -h -q' words='' ;;
-        swift-sharding-status) options='--help --json --swift-dir --timeout -d -h -t' words='' ;;
+        swift-sharding-status) options='--all --help --json --swift-dir --timeout -a -d -h -t' words='' ;;
         swift-status) options='--help --json --swift-dir --timeout --within -d -h -t' words='' ;;
         swift-trace) options='--help --host --json --lines --no-journal --swift-dir -h' words='' ;;
     esac

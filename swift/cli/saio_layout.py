@@ -39,10 +39,11 @@ DAEMONS = {
         "container-replicator",
         "container-sharder",
         "container-sync",
+        "container-auditor",
         "s3-lifecycle",
         "s3-notifier",
     ),
-    "account": ("account-replicator", "account-reaper"),
+    "account": ("account-replicator", "account-auditor", "account-reaper"),
 }
 User = tuple[str, str, str, str]  # account, name, key, groups
 USERS: tuple[User, ...] = (
@@ -355,9 +356,10 @@ use = egg:swift#healthcheck
 """
     for section in DAEMONS.get(server, ()):
         conf += f"\n[{section}]\n"
-        conf += (
-            f"targets_conf_path = {layout.targets_conf}\n" if section == "s3-notifier" else "interval = 30\n"
-        )
+        if section == "s3-notifier":
+            conf += f"targets_conf_path = {layout.targets_conf}\n"
+        elif section not in ("account-auditor", "container-auditor"):  # every half hour is enough for these
+            conf += "interval = 30\n"
         if section == "object-expirer":
             conf += (
                 f"dequeue_from_legacy = true\nprocesses = {len(NODES)}\nprocess = {NODES.index(node)}\n"

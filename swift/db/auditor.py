@@ -104,11 +104,17 @@ class DatabaseAuditor(Daemon, ABC):
             self.pace.wait()
             if device_path != swept:
                 swept = device_path
-                pool_for(device_path).run(sweep_leftovers, device_path)
+                self._tidy(device_path)
             self.audit(device_path, path)
             fault_point("db:audit:next")
             if clock.time() - self._since >= LOG_SECONDS:
                 self._report()
+
+    def _tidy(self, device_path: str) -> None:
+        try:
+            pool_for(device_path).run(sweep_leftovers, device_path)
+        except (OSError, DeviceBusy) as err:  # the other disks are none the worse for it
+            self.logger.error("ERROR tidying up %s: %s", device_path, err)
 
     def _report(self) -> None:
         self.logger.info(

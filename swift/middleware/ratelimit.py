@@ -67,6 +67,10 @@ class RateLimit:
                     option,
                     option.removeprefix("account_").upper(),
                 )
+        # By its options: only what an account itself says can limit anybody.
+        self._limits_nobody = not (
+            self.account_rate > 0 or self.container_steps or self.listing_steps or self.blacklist
+        )
         self._slices: OrderedDict[str, Slice] = OrderedDict()
         self._told = False
 
@@ -94,9 +98,11 @@ class RateLimit:
         self, environ: dict[str, Any], cache: Any, account: str, container: str | None, obj: str | None
     ) -> Response | None:
         """Wait for the request's turn; the answer if that is too far away."""
-        name = wsgi_to_str(account)
         sysmeta = get_account_info(environ, self.app, account)["sysmeta"]
         write_limit = sysmeta.get("global-write-ratelimit")
+        if self._limits_nobody and not write_limit:
+            return None
+        name = wsgi_to_str(account)
         if name in self.whitelist or write_limit == "WHITELIST":
             return None
         if name in self.blacklist or write_limit == "BLACKLIST":

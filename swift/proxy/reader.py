@@ -115,7 +115,7 @@ def source_timestamp(response: BackendResponse) -> str:
 
 
 class Reader:
-    """One GET or HEAD on the nodes of a partition. After `find` returned None, `answers` are the ones that count."""
+    """One GET or HEAD on the nodes of a partition. After `find` returned None, `answers` are the ones that count: none of them is a good one."""
 
     __slots__ = (
         "_asking", "_begun", "_block", "_candidates", "_etag", "_found", "_is_last_resort", "_lookup", "_newest_missing", "_nodes", "_options", "_patience", "_services",
@@ -425,7 +425,6 @@ class Reader:
         if timestamp < self._newest_missing:
             let_go(response)
             return False
-        self.answers.append(Answer(response.status, response.reason, response.headers, b"", node))
         self._candidates.append(Source(node, response, timestamp))
         return not self._lookup.newest
 

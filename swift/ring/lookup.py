@@ -22,6 +22,7 @@ from swift.ring.handoffs import Handoffs
 
 DEFAULT_RELOAD_TIME = 15
 _MOST_HEADS = 4096  # of accounts and containers
+_MOST_PARTS = 8192  # whose nodes are kept: a tuple each
 _LONGEST_NAME = 512
 _HEAD = Struct(">I").unpack_from
 _SHARED_HANDOFF_NODES = 8  # handoff_index below which node mappings are kept
@@ -53,6 +54,7 @@ class LoadedRing:
         self.replica_count = data.replica_count
         self.even = len({len(row) for row in data.rows}) <= 1
         self.primary_nodes: list[dict[int, Node]] = [{} for _ in data.rows]
+        self._part_nodes: dict[int, tuple[Node, ...]] = {}  # of the parts that were asked for lately
         self.handoff_nodes: list[dict[int, Node]] = [{} for _ in range(_SHARED_HANDOFF_NODES)]
         self._handoff_forms: list[dict[str, Any]] = []
         self._handoffs = Handoffs(data)
@@ -69,8 +71,18 @@ class LoadedRing:
 
     def part_nodes(self, part: int) -> tuple[Node, ...]:
         """Primaries; empty beyond the last partition."""
+        known = self._part_nodes.get(part)
+        if known is not None:
+            return known
         if not 0 <= part < self.partition_count:
             return ()
+        nodes = self._nodes_of(part)
+        if len(self._part_nodes) >= _MOST_PARTS:
+            self._part_nodes.clear()
+        self._part_nodes[part] = nodes
+        return nodes
+
+    def _nodes_of(self, part: int) -> tuple[Node, ...]:
         caches = self.primary_nodes
         ids = self.primary_ids(part)
         try:

@@ -153,7 +153,9 @@ def load(
     S3Error if it can't be read: what restricts must not vanish because of that.
     """
     of = _named(request, bucket)
-    sysmeta = (request.container_info(of) if info is None else info).get("sysmeta") or {}
+    sysmeta = (request.container_info(of) if info is None else info).get("sysmeta")
+    if not sysmeta:
+        return None  # as nearly always
     value = sysmeta.get(SYSMETA + name.lower())
     if not value:
         return None

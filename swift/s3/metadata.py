@@ -11,7 +11,7 @@ from email.header import Header
 from typing import Any
 
 from swift.core import capabilities, object_lock
-from swift.core.remembered import remembered
+from swift.core.remembered import Remembered, remembered
 from swift.core.timestamp import http_date
 from swift.s3 import times
 from swift.s3.errors import S3Error
@@ -49,14 +49,29 @@ _DROPPED_PREFIXES = (
 )  # fmt: skip
 
 
-@remembered(4096, 128)
-def _is_carried(key: str) -> bool:
-    return key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
+class _Form:
+    """What follows from an environ's keys alone: those that are carried on, those of x-amz-* headers, and of these the ones that are looked at
+    whatever is asked for."""
+
+    __slots__ = ("amz", "carried", "checked")
+
+    def __init__(self, keys: tuple[str, ...]) -> None:
+        self.carried = tuple(
+            [key for key in keys if key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)]
+        )
+        self.amz = tuple([key for key in keys if key.startswith("HTTP_X_AMZ_")])
+        self.checked = tuple(
+            [key for key in self.amz if key in _CHECKS or key == STORAGE_CLASS or key.startswith(_CUSTOMER)]
+        )
 
 
-@remembered(4096, 128)
-def _is_amz(key: str) -> bool:
-    return key.startswith("HTTP_X_AMZ_")
+# Clients ask in the same form again and again.
+_forms: Remembered[tuple[str, ...], _Form] = Remembered(512, 4096)
+
+
+def _form_of(environ: Mapping[str, Any]) -> _Form:
+    keys = tuple(environ)
+    return _forms.get(keys) or _forms.keep(keys, _Form(keys))
 
 
 # What GET and HEAD hand on of a client's conditions; what PUT and POST store beside user metadata.
@@ -79,12 +94,12 @@ REDIRECT, REDIRECT_KEY = (
 
 def carried_environ(environ: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of the client's environ without anything that means something to a native server: that must be put in again."""
-    return {key: value for key, value in environ.items() if _is_carried(key)}
+    return {key: environ[key] for key in _form_of(environ).carried}
 
 
-def amz_keys(environ: Mapping[str, Any]) -> list[str]:
+def amz_keys(environ: Mapping[str, Any]) -> tuple[str, ...]:
     """The environ keys of x-amz-* headers."""
-    return [key for key in environ if _is_amz(key)]
+    return _form_of(environ).amz
 
 
 def user_metadata(environ: Mapping[str, Any]) -> dict[str, str]:
@@ -123,14 +138,14 @@ def check_headers(
     takes_customer_keys: bool = False,
 ) -> None:
     """What no operation takes. Raises S3Error (5.1)."""
-    for key in amz_keys(environ):
+    for key in _form_of(environ).checked:
         check = _CHECKS.get(key)
         if check is not None:
             check(environ[key])
         elif key == STORAGE_CLASS:
             if environ[key] not in storage_classes:
                 raise S3Error("InvalidStorageClass", StorageClassRequested=environ[key])
-        elif not takes_customer_keys and key.startswith(_CUSTOMER):
+        elif not takes_customer_keys:
             raise S3Error(
                 "NotImplemented",
                 "Server-side encryption with keys of customers is not supported.",

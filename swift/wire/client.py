@@ -27,8 +27,10 @@ _STATUS_LINE = re.compile(r"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([^\r\n]*))?(?:\r\
 _CHUNK_LINE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _EMPTY = memoryview(b"")
 
-# (status, reason, headers, the last value by lower-case name, whether HTTP/1.1) of a response; read only
-ParsedHead = tuple[int, str, list[tuple[str, str]], dict[str, str], bool]
+# What a body's head says of it: (may the connection be kept behind it, is it chunked, Content-Length, bytes that follow a GET: -1 unknown).
+Framing = tuple[bool, bool, int | None, int]
+# (status, reason, headers, the last value by lower-case name, framing) of a response; read only
+ParsedHead = tuple[int, str, list[tuple[str, str]], dict[str, str], Framing]
 _MOST_PARSED = 256
 _LONGEST_PARSED = 2048  # bytes
 _parsed: dict[bytes, ParsedHead] = {}
@@ -224,12 +226,31 @@ class BackendConnection:
             headers.append((name, value))
         if len(headers) > MAX_HEADERS:
             raise self._broken("too many headers in the response")
-        parsed = int(code), reason or "", headers, lower, minor == "1"
+        status = int(code)
+        parsed = status, reason or "", headers, lower, self._framing(status, lower, minor == "1")
         if len(_parsed) >= _MOST_PARSED:
             _parsed.clear()
         if len(head) <= _LONGEST_PARSED:
             _parsed[head] = parsed
         return parsed
+
+    def _framing(self, status: int, lower: Mapping[str, str], http11: bool) -> Framing:
+        connection = lower.get("connection")
+        keep_alive = (
+            http11
+            if connection is None
+            else connection.lower() != "close" and (http11 or connection.lower() == "keep-alive")
+        )
+        if status == 204 or status == 304 or status < 200:
+            return keep_alive, False, 0, 0
+        if lower.get("transfer-encoding", "").lower() == "chunked":
+            return keep_alive, True, None, -1
+        length = lower.get("content-length")
+        if length is None:
+            return False, False, None, -1
+        if length.isdecimal() and len(length) < 20:
+            return keep_alive, False, int(length), int(length)
+        raise self._broken("bad Content-Length in the response")
 
     def _broken(self, why: str) -> BackendError:
         return BackendError(f"{self._key[0]}:{self._key[1]}: {why}")
@@ -278,37 +299,15 @@ class BackendResponse:
         reason: str,
         headers: list[tuple[str, str]],
         lower: dict[str, str],
-        http11: bool,
+        framing: Framing,
     ) -> None:
         self.conn = conn
         self.status = status
         self.reason = reason
         self.headers = headers
         self._lower = lower
-        self.chunked = False
-        self.content_length: int | None = None
         self._chunk_left = 0
-        connection = lower.get("connection")
-        self.keep_alive = (
-            http11
-            if connection is None
-            else connection.lower() != "close" and (http11 or connection.lower() == "keep-alive")
-        )
-        if status == 204 or status == 304 or status < 200:
-            self._left = 0
-            self.content_length = 0
-        elif lower.get("transfer-encoding", "").lower() == "chunked":
-            self.chunked = True
-            self._left = -1
-        else:
-            length = lower.get("content-length")
-            if length is None:
-                self._left = -1
-                self.keep_alive = False
-            elif length.isdecimal() and len(length) < 20:
-                self._left = self.content_length = int(length)
-            else:
-                raise conn._broken("bad Content-Length in the response")
+        self.keep_alive, self.chunked, self.content_length, self._left = framing
         if conn._sent_method == "HEAD":
             self._left = 0
             self.chunked = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from swift.core import clock
@@ -31,18 +32,51 @@ CATEGORIES: dict[str, tuple[str, ...]] = {
 
 
 class ShardingFigures:
-    """Of one cycle. `limit`: how many candidates are told, negative: all."""
+    """Of one cycle. `limit`: how many candidates are told, negative: all. `before`: of the cycle before.
 
-    def __init__(self, metrics: Any, limit: int) -> None:
+    Until a container is visited again, or the cycle ends, what the one before found out about it is told: a cycle may take hours.
+    """
+
+    def __init__(self, metrics: Any, limit: int, before: ShardingFigures | None = None) -> None:
         self.metrics = metrics
         self.limit = limit
         self.start = clock.time()
         self.counts = {name: dict.fromkeys(keys, 0) for name, keys in CATEGORIES.items()}
         self.times: dict[tuple[str, str], float] = {}
-        self.sharding_candidates: list[dict[str, Any]] = []
-        self.shrinking_candidates: list[dict[str, Any]] = []
+        # by the path of the database
+        self.sharding_candidates: dict[str, dict[str, Any]] = {}
+        self.shrinking_candidates: dict[str, dict[str, Any]] = {}
         self.in_progress: dict[str, dict[str, Any]] = {}
-        self.orphans: list[dict[str, Any]] = []
+        self.orphans: dict[str, dict[str, Any]] = {}
+        self._counts_before: dict[str, dict[str, int]] = {}
+        if before is not None:
+            self._counts_before = before.counts
+            for mine, earlier in zip(self._entries(), before._entries(), strict=True):
+                mine.update(earlier)
+        self._unseen = {path for entries in self._entries() for path in entries}
+
+    def _entries(self) -> tuple[dict[str, dict[str, Any]], ...]:
+        return self.sharding_candidates, self.shrinking_candidates, self.in_progress, self.orphans
+
+    @contextmanager
+    def visiting(self, path: str) -> Iterator[None]:
+        """A database is visited in the block: what was known of it and is not found again there is forgotten."""
+        before = [entries.get(path) for entries in self._entries()]
+        try:
+            yield
+        finally:
+            for entries, entry in zip(self._entries(), before, strict=True):
+                if entry is not None and entries.get(path) is entry:
+                    del entries[path]
+            self._unseen.discard(path)
+
+    def end(self) -> None:
+        """The cycle has been everywhere."""
+        for entries in self._entries():
+            for path in self._unseen & entries.keys():
+                del entries[path]
+        self._unseen.clear()
+        self._counts_before = {}
 
     def count(self, category: str, key: str, number: int = 1) -> None:
         """One of CATEGORIES goes up."""
@@ -64,11 +98,24 @@ class ShardingFigures:
     def recon(self) -> dict[str, Any]:
         """As under `sharding` in the recon file."""
         return {
-            **self.counts,
+            **self._counts(),
             "sharding_candidates": self._top(self.sharding_candidates, "object_count"),
             "shrinking_candidates": self._top(self.shrinking_candidates, "compactible_ranges"),
             "sharding_in_progress": {"all": list(self.in_progress.values())},
-            "orphaned_shards": {"found": len(self.orphans), "all": self.orphans[:MOST_ORPHANS]},
+            "orphaned_shards": {
+                "found": len(self.orphans),
+                "all": list(self.orphans.values())[:MOST_ORPHANS],
+            },
+        }
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """Within a cycle no less than the one before has counted."""
+        return {
+            category: {
+                key: max(value, self._counts_before.get(category, {}).get(key, 0))
+                for key, value in counts.items()
+            }
+            for category, counts in self.counts.items()
         }
 
     def show(self) -> None:
@@ -87,8 +134,8 @@ class ShardingFigures:
         ):
             self.metrics.gauge(name, value)
 
-    def _top(self, candidates: list[dict[str, Any]], key: str) -> dict[str, Any]:
-        ordered = sorted(candidates, key=lambda item: item[key], reverse=True)
+    def _top(self, candidates: dict[str, dict[str, Any]], key: str) -> dict[str, Any]:
+        ordered = sorted(candidates.values(), key=lambda item: item[key], reverse=True)
         return {
             "found": len(candidates),
             "top": ordered if self.limit < 0 else ordered[: self.limit],

@@ -84,6 +84,7 @@ class ContainerSharder(ContainerReplicator):
         self._warned: Remembered[tuple[str, str], float] = Remembered(MOST_WARNED, LONGEST_WARNED)
         self._small: Known[bool] = Known()  # containers that are no business of ours, by their files' marks
         self._replication = Figures(self.metrics)
+        self._figures: ShardingFigures | None = None  # of the last cycle
         self._logged_at = clock.monotonic()
 
     # -- what replication does beside, and we don't
@@ -144,7 +145,7 @@ class ContainerSharder(ContainerReplicator):
         """`go_on`: what is under way is visited again at once, as long as it gets further."""
         self.logger.info("Container sharder cycle starting, auto-sharding %s", self.options.auto_shard)
         started = clock.time()
-        figures = ShardingFigures(self.metrics, self.options.candidates_limit)
+        figures = ShardingFigures(self.metrics, self.options.candidates_limit, self._figures)
         self._replication = Figures(self.metrics)
         self.leading.begin_cycle()
         devices = self.local_devices()
@@ -159,6 +160,8 @@ class ContainerSharder(ContainerReplicator):
         for sweep in sweeps:
             sweep.wait()
         kill(showing)
+        figures.end()
+        self._figures = figures
         if not go_on or clock.monotonic() - self._logged_at >= self.stats_interval:
             self._logged_at = clock.monotonic()
             figures.log(self.logger)
@@ -209,7 +212,8 @@ class ContainerSharder(ContainerReplicator):
     def _visit_logged(self, device: Node, device_path: str, path: str, figures: ShardingFigures) -> bool:
         """Returns True if the container is under way and got further. Raises DeviceBusy."""
         try:
-            return self._visit(device, device_path, path, figures)
+            with figures.visiting(path):
+                return self._visit(device, device_path, path, figures)
         except DatabaseMissing:
             return False  # removed meanwhile
         except _EXPECTED as err:
@@ -334,7 +338,7 @@ class ContainerSharder(ContainerReplicator):
         if wanted:
             count = sum(len(merger.donors) for merger in wanted)
             candidate = {**found.entry(visit.index), "compactible_ranges": count}
-            visit.figures.shrinking_candidates.append(candidate)
+            visit.figures.shrinking_candidates[visit.broker.path] = candidate
         back = found.is_switched_off
         if gone:
             back = self._is_long_gone(found)
@@ -358,7 +362,10 @@ class ContainerSharder(ContainerReplicator):
     def _note_candidate(self, visit: Visit, found: Found) -> None:
         if self._is_large(found):
             enabled = found.is_enabled or self._is_to_be_enabled(found)
-            visit.figures.sharding_candidates.append({**found.entry(visit.index), "enabled": enabled})
+            visit.figures.sharding_candidates[visit.broker.path] = {
+                **found.entry(visit.index),
+                "enabled": enabled,
+            }
 
     def _note_progress(self, visit: Visit, seconds: float) -> None:
         try:
@@ -373,7 +380,11 @@ class ContainerSharder(ContainerReplicator):
 
     def name_orphan(self, visit: Visit, rows: int) -> None:
         """Tell of a shard whose root is gone while it has rows that nobody lists; in the log not each time."""
-        visit.figures.orphans.append({"path": visit.path, "root": visit.root, "object_count": rows})
+        visit.figures.orphans[visit.broker.path] = {
+            "path": visit.path,
+            "root": visit.root,
+            "object_count": rows,
+        }
         if self._is_to_be_said(("orphan", visit.broker.path)):
             text = "%s has %d objects that nobody lists: its root %s is gone from all its disks (%s)"
             visit.logger.warning(text, visit.path, rows, visit.root, visit.broker.path)

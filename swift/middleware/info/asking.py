@@ -49,6 +49,8 @@ _LATE_DELETES = (
     SETTLED,
 )  # seconds after a change: who asked before it may answer into the shared cache after it
 _SHAREABLE_WITHIN = 0.2  # an answer that took longer might come after the late delete, and stay for a minute
+_FOUND_IN_REQUEST = {kind: f"{kind}.info.infocache.hit" for kind in ("account", "container")}
+_FOUND = {kind: f"{kind}.info.cache.hit" for kind in ("account", "container")}
 _MARK = "changes"  # in what memcached holds: [table of changes, mark]
 
 
@@ -151,7 +153,7 @@ def _forget(environ: dict[str, Any], *keys: str) -> None:
 
 def get_account_info(environ: dict[str, Any], app: Any, account: str) -> Info:
     """What is known about an account (a WSGI string). Status 503 when it cannot be found out."""
-    native = wsgi_to_str(account)
+    native = account if account.isascii() else wsgi_to_str(account)
     key = account_key(native)
     info, why = _cached(environ, app, "account", key, usable_account_info)
     if info is not None:
@@ -247,7 +249,7 @@ def _cached(
     if infocache is not None:
         info = infocache.get(key)
         if info is not None:
-            _count(app, f"{kind}.info.infocache.hit")
+            _count(app, _FOUND_IN_REQUEST[kind])
             return info, ""
     else:
         infocache = environ["swift.infocache"] = {}
@@ -255,7 +257,7 @@ def _cached(
     info = PROCESS_CACHE.get(key, _believed_for(environ, shared))
     if info is not None:
         infocache[key] = info
-        _count(app, f"{kind}.info.cache.hit")
+        _count(app, _FOUND[kind])
         return info, ""
     if PROCESS_CACHE.problem:
         _tell(app)
@@ -274,7 +276,7 @@ def _cached(
         return None, "miss"  # whoever put that there meant something else
     PROCESS_CACHE.put(key, info, asked, MAX_AGE)
     infocache[key] = info
-    _count(app, f"{kind}.info.cache.hit")
+    _count(app, _FOUND[kind])
     return info, ""
 
 

@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 
-from swift.cli import saio
+from swift.cli import daemons, saio
 from swift.cli.saio_layout import Layout, write
+from swift.core.config import read_conf_sections
 from test.ports import free_ports
 
 
@@ -141,3 +142,14 @@ def test_what_daemons_keep_for_recon_stays_in_the_clusters_folder(tmp_path):
         parser.read(conf)
         place = pathlib.Path(parser.defaults().get("recon_cache_path", "/nowhere"))
         assert place.is_relative_to(layout.home) and place.is_dir(), conf
+
+
+def test_each_node_runs_every_daemon_that_a_node_can_have(tmp_path):
+    """And a pass of each can be asked for with the node's own files."""
+    layout = Layout(tmp_path)
+    write(layout)
+    found = set()
+    for server in ("account", "container", "object"):
+        found |= set(read_conf_sections(str(layout.etc / f"{server}-server" / "1.conf")))
+    # the reconciler is one of a cluster, with a file of its own
+    assert set(daemons.DAEMONS) - {"container-reconciler"} <= found

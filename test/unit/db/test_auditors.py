@@ -11,6 +11,7 @@ from swift.account.broker import AccountBroker
 from swift.container.auditor import ContainerAuditor
 from swift.container.broker import ContainerBroker
 from swift.core.hashing import hash_path
+from swift.engine.threads import DeviceStuck
 from test.databases import Logger, make_conf
 
 
@@ -94,3 +95,16 @@ def test_totals_that_contradict_the_policies(conf):
 def test_deleted_databases_pass(conf):
     container(conf).delete_db("1700000009.00000")
     assert any("1 passed audit, 0 failed audit" in line for line in run(ContainerAuditor, conf))
+
+
+@pytest.mark.parametrize("error", [DeviceStuck("sda1"), OSError(5, "I/O error")])
+def test_a_disk_that_cannot_be_tidied_up_ends_no_auditor(conf, monkeypatch, error):
+    account(conf)
+
+    def broken(device_path):
+        raise error
+
+    monkeypatch.setattr("swift.db.auditor.sweep_leftovers", broken)
+    lines = run(AccountAuditor, conf)
+    assert any("tidying up" in line for line in lines)
+    assert any("account audits: 1 passed audit, 0 failed audit" in line for line in lines)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swift.s3.errors import S3Error
-from swift.s3.metadata import carried_environ, check_headers, shown_headers, user_metadata
+from swift.s3.metadata import amz_keys, carried_environ, check_headers, shown_headers, user_metadata
 
 
 def test_nothing_that_means_something_to_native_servers_is_carried():
@@ -128,3 +128,32 @@ def test_any_metadata_can_be_carried(found):
     except S3Error:
         return
     assert all(value.isascii() and "\n" not in value for value in stored.values() if value)
+
+
+_KEYS = st.sampled_from(
+    [
+        "HTTP_HOST", "HTTP_X_AMZ_DATE", "HTTP_X_AMZ_META_A", "HTTP_X_AMZ_STORAGE_CLASS", "HTTP_X_AMZ_MFA", "HTTP_X_AUTH_TOKEN",
+        "HTTP_X_OBJECT_SYSMETA_A", "HTTP_RANGE", "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY", "swift.trans_id", "HTTP_X_COPY_FROM",
+    ]
+)  # fmt: skip
+_MEANS_SOMETHING = ("HTTP_X_AMZ_", "HTTP_X_OBJECT_", "HTTP_X_COPY_", "HTTP_X_AUTH_TOKEN", "HTTP_RANGE")
+
+
+@given(st.lists(st.dictionaries(_KEYS, st.sampled_from(["", "STANDARD", "x"]), max_size=8), max_size=6))
+def test_what_one_request_has_says_nothing_of_the_next(environs):
+    """Those of the same form are dealt with alike; their values, and what others have, are their own."""
+    for environ in environs:
+        assert list(carried_environ(environ).items()) == [
+            pair for pair in environ.items() if not pair[0].startswith(_MEANS_SOMETHING)
+        ]
+        assert list(amz_keys(environ)) == [key for key in environ if key.startswith("HTTP_X_AMZ_")]
+        refused = (
+            "HTTP_X_AMZ_MFA" in environ
+            or "HTTP_X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY" in environ
+            or environ.get("HTTP_X_AMZ_STORAGE_CLASS", "STANDARD") != "STANDARD"
+        )
+        if refused:
+            with pytest.raises(S3Error):
+                check_headers(environ)
+        else:
+            check_headers(environ)
