@@ -29,7 +29,7 @@ import sys
 import sysconfig
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl, quote
 
 from cluster import Cluster
@@ -146,16 +146,18 @@ class Side:
             raise SystemExit(f"{self.cluster.name}: {method} {target}: {answer.status} {data[:500]!r}")
         return data
 
-    def prepare(self, has_policies: bool) -> None:
+    def prepare(self, wanted: Collection[str], has_policies: bool) -> None:
         self.cluster.write()
         self.cluster.start()
         self.send(self.signed("PUT", f"/{BUCKET}"))
-        self.send(self.signed("PUT", "/listed"))
-        for number in range(LISTED):
-            self.send(self.signed("PUT", f"/listed/{number:04}", body=b"x"))
-        for number in range(NAMES):
-            self.send(self.signed("PUT", f"/{BUCKET}/small-{number}", body=SMALL))
-        if not has_policies:
+        if "list" in wanted:
+            self.send(self.signed("PUT", "/listed"))
+            for number in range(LISTED):
+                self.send(self.signed("PUT", f"/listed/{number:04}", body=b"x"))
+        if "get" in wanted:
+            for number in range(NAMES):
+                self.send(self.signed("PUT", f"/{BUCKET}/small-{number}", body=SMALL))
+        if "policy" not in wanted or not has_policies:
             return
         self.send(self.signed("PUT", f"/{RULED}"))
         for number in range(NAMES):
@@ -261,7 +263,7 @@ def main() -> None:
             cluster = S3Cluster(name, folder, options.root / name, port, port, f"127.0.0.1:{port + 90}")
             sides.append(Side(cluster, options.clients, options.seconds))
         for side in sides:
-            side.prepare(side is sides[-1])
+            side.prepare(wanted, side is sides[-1])
         for _ in range(options.rounds):
             for what in wanted:
                 for side in sides[-1:] if what == "policy" else sides:
