@@ -364,7 +364,7 @@ def test_an_upgrade_interrupts_nothing(store, tmp_path):
 
 
 def test_removed_it_leaves_what_is_not_its_own(store):
-    before = store.machine.run("find /etc/swift /srv/node -type f -not -path '*/.*' | sort")
+    before = store.machine.run("find /etc/swift -type f")
     told = store.machine.run("dpkg --remove swift-store 2>&1")
     assert "not empty" not in told
     assert not store.machine.call("pgrep", "-u", "swift").stdout
