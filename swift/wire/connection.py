@@ -37,6 +37,8 @@ LINGER_SECONDS = 10.0
 LINGER_IDLE_SECONDS = 2.0
 # A connection whose request was refused for load is not listened to for so long.
 REFUSAL_PAUSE = 1.0
+# Of answers whose reason is for the log only.
+_WORDS = {500: b"Internal server error.\n", 503: b"Service unavailable.\n"}
 
 
 class Connection(Answering):
@@ -312,7 +314,7 @@ class Connection(Answering):
         elif isinstance(error, BadChunk):
             status = 400
         elif isinstance(error, ResponseBroken):
-            status = 500
+            status = 503  # who asks again may well get it
             logger.error("%s: the response ended early: %s", where, error)
         elif self.head_sent and isinstance(error, (DeviceBusy, OSError)):
             # a disk that broke or hangs behind the head; before it the application has a word for it
@@ -327,7 +329,7 @@ class Connection(Answering):
         self.headers = []
         if status == 499:
             return
-        data = b"Internal server error.\n" if status == 500 else f"{error}.\n".encode()
+        data = _WORDS.get(status) or f"{error}.\n".encode()
         self.headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(data)))]
         try:
             head = self._head(environ, NO_BODY, None)

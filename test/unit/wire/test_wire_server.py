@@ -16,7 +16,7 @@ from running_server import read_all, read_until, wait_for
 from swift.core.concurrency import sleep
 from swift.engine.threads import DeviceStuck
 from swift.wire import answering
-from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout
+from swift.wire.errors import BadChunk, ClientDisconnected, ClientTimeout, ResponseBroken
 from swift.wire.parser import HeadLimits
 
 
@@ -251,6 +251,24 @@ def test_a_disk_that_breaks_behind_the_head_is_one_line(start, error):
         f"GET /o: the response ended early: {error}"
     ]
     assert not any("unhandled" in line or "Traceback" in line for line in server.logged)
+
+
+def test_a_body_that_breaks_before_its_first_byte_may_be_asked_for_again(start):
+    def pieces():
+        raise ResponseBroken("a segment is not what it should be")
+        yield b""
+
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "10")])
+        return pieces()
+
+    server = start(app)
+    status, headers, body = split(server.talk(b"GET /o HTTP/1.1\r\nHost: h\r\n\r\n"))
+    assert (status, body) == ("HTTP/1.1 503 Service Unavailable", b"Service unavailable.\n")
+    assert headers["Connection"] == "close"
+    assert [line for line in server.logged if "ended early" in line] == [
+        "GET /o: the response ended early: a segment is not what it should be"
+    ]
 
 
 def test_late_start_response(start):
