@@ -36,9 +36,11 @@ DAEMONS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """usage: python -m swift.cli.daemons CONF [CONF ...]"""
+    """usage: python -m swift.cli.daemons [--test-config] CONF [CONF ...]"""
     concurrency.patch()
     paths = sys.argv[1:] if argv is None else argv
+    is_test = paths[:1] == ["--test-config"]
+    paths = paths[is_test:]
     if not paths or paths[0].startswith("-"):
         print(main.__doc__, file=sys.stderr)
         return 2
@@ -58,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     if not running:
         print("none of the files has the section of a daemon", file=sys.stderr)
         return 1
+    if is_test:
+        return 0
     capture_stdio(running[0][1])
     line_writer.write_beside_the_loop()
     self_watch.watch(TABLE.process)
@@ -79,6 +83,7 @@ def _end(number: int, frame: Any) -> NoReturn:
 
 def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, Any]]:
     from swift.core.config import read_conf, read_conf_sections
+    from swift.core.errors import ConfigError, SwiftError
     from swift.run.option_values import refuse_impossible
     from swift.telemetry.shared_tables import COMPONENT, NODE_TABLES
 
@@ -92,7 +97,12 @@ def _daemons_of(path: str, swift_dir: Any, get_logger: Any) -> list[tuple[Any, A
         NODE_TABLES.leave(conf, "daemons")
         swift_dir.use(conf.get("swift_dir"))
         logger = get_logger(conf, section, log_route=section)
-        found.append((getattr(importlib.import_module(module), name)(conf, logger), logger))
+        kind = getattr(importlib.import_module(module), name)
+        try:
+            found.append((kind(conf, logger), logger))
+        except (SwiftError, ValueError) as err:
+            text = str(err)
+            raise ConfigError(text if path in text else f"{path}: [{section}]: {text}") from None
     return found
 
 

@@ -216,9 +216,8 @@ def _is_mapped(path: pathlib.Path) -> bool:
 def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
     layout = _load(home)
     running = _running(layout)
-    names = _names()
     started = _started(layout)
-    for name in names:
+    for name in _names():
         state = f"running, pid {running[name]}" if name in running else "down"
         if name in started and name not in running and _members({started[name][0]}):
             state = "killed, but its workers still serve"
@@ -233,7 +232,7 @@ def _status(home: pathlib.Path, args: argparse.Namespace) -> int:
     print("requests ./saio trace X-TRANS-ID, ./saio logs -f proxy")
     status = pathlib.Path(sys.executable).parent / "swift-status"
     print(f"cluster  {status} -d {layout.etc}: what is out of order, and what to do next")
-    return 0 if len(running) == len(names) and _answers(layout) else 1
+    return 0 if len(running) == len(_names()) and _answers(layout) else 1
 
 
 def _space(layout: Layout) -> list[str]:
@@ -282,6 +281,10 @@ def _reload(home: pathlib.Path, args: argparse.Namespace) -> None:
     running = _running(layout)
     if not running:
         raise SaioError(f"nothing is running in {home}")
+    if "daemons" in running:
+        test = [sys.executable, "-m", "swift.cli.daemons", "--test-config", *map(str, layout.daemon_confs())]
+        if (tested := subprocess.run(test, capture_output=True, text=True, cwd="/")).returncode:
+            raise SaioError(f"nothing was reloaded: {tested.stderr.strip().rpartition(chr(10))[2]}")
     _reload_now(layout, {name: pid for name, pid in running.items() if name != "daemons"})
     if "daemons" in running:
         _signal(running["daemons"], signal.SIGTERM)

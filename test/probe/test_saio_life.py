@@ -46,8 +46,18 @@ def test_a_killed_node_comes_back(layout, capsys):
     after = saio._running(layout)
     assert after.pop("node2") != before.pop("node2") and after == before
     assert saio.main(["status"]) == 0
+    after = saio._running(layout)
+    conf = layout.etc / "container-server" / "1.conf"
+    good = conf.read_text()
+    conf.write_text(good.replace("[container-sharder]\n", "[container-sharder]\nshrink_threshold = none\n"))
+    capsys.readouterr()
+    assert saio.main(["reload"]) == 1  # and the daemons go on
+    assert f"nothing was reloaded: {conf}: [container-sharder]: " in capsys.readouterr().err
+    assert saio._running(layout) == after
+    conf.write_text(good)
     assert saio.main(["reload"]) == 0
     assert saio.main(["status"]) == 0
+
     answer = http.client.HTTPConnection(layout.ip, layout.port, timeout=10)
     answer.request("GET", "/auth/v1.0", headers={"X-Auth-User": "films:ann", "X-Auth-Key": "hush"})
     assert answer.getresponse().status == 200
