@@ -1,9 +1,10 @@
 """Containers in shards, ours and the reference's: listings, writes, redirects; and what shards cost against a plain container.
 
-    python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--root FOLDER]
+    python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--seconds 4] [--root FOLDER]
 
 Both sides get a cluster with the same rows, once in a container of their own and once in shards that are made by requests (nobody's sharder
-runs; what those take is cleaving.py's). Requests go in alternation; figures are medians of single requests on one connection, ratios are what counts.
+runs; what those take is cleaving.py's). Requests go in alternation; figures are medians of single requests on one connection, and rates of pages that
+16 clients of wrk ask for, so that it is the servers that are measured and not who asks them. Ratios are what counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import time
 from urllib.parse import quote
 
 from cluster import Cluster
+from wrk import Replay, write_replay
 
 from swift.core.hashing import hash_path, set_hash_config, storage_directory
 from swift.ring.lookup import Ring
@@ -31,7 +33,9 @@ PORT = 21700  # and the next hundred
 EPOCH = "1700000700.00000"
 OLD = "1700000000.00000"
 BODY = os.urandom(4096)
-FLOORS = {
+CLIENTS = 16
+PAGES = 200  # that are asked for, over and over
+FLOORS = {  # of rates
     "page of 1,000 names from shards": 10,
     "with delimiter": 10,
 }
@@ -124,6 +128,17 @@ class Side:
         self.entries = len(json.loads(text)) if method == "GET" else 0
         return took
 
+    def rate(self, paths: list[str], seconds: int) -> tuple[float, float]:
+        """Answers a second when many clients ask for these, and all servers' milliseconds of processor for one."""
+        file = self.cluster.root / "requests"
+        head = f"Host: 127.0.0.1:{self.cluster.port}\r\nX-Auth-Token: {self.token}\r\n\r\n"
+        write_replay(file, [f"GET /v1/AUTH_test{path} HTTP/1.1\r\n{head}".encode() for path in paths])
+        used = self.cluster.cpu_seconds()
+        result = Replay(self.cluster.endpoint, file, clients=CLIENTS, seconds=seconds).result()
+        used = self.cluster.cpu_seconds() - used
+        assert not result.failures, (self.name, result.failures)
+        return result.rate, used / result.requests * 1000
+
     def redirect_cpu(self, names: list[str]) -> float:
         """Milliseconds of a container server's processor time for one row that it sends to a shard."""
         account, container = "AUTH_test", "cut"
@@ -178,8 +193,34 @@ def _processor(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def compare_rates(sides: list[Side], names: list[str], turns: int, seconds: int) -> list[str]:
+    """The lines of the report that are about many clients."""
+    chance = random.Random(2)
+    markers = [quote(names[chance.randrange(len(names) - 1100)]) for _ in range(PAGES)]
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for _ in range(turns):
+        for container in ("plain", "shards"):
+            pages = [f"/{container}?format=json&limit=1000&marker={marker}" for marker in markers]
+            groups = [f"/{container}?format=json&delimiter=/&limit=1000&prefix="]
+            for what, paths in (("page of 1,000 names from " + container, pages), ("with delimiter", groups)):
+                what += ", plain" if what == "with delimiter" and container == "plain" else ""
+                for side in sides:
+                    found.setdefault((what, side.name), []).append(side.rate(paths, seconds))
+    lines = []
+    for what in dict.fromkeys(what for what, _ in found):
+        (mine, own), (other, its) = (
+            map(statistics.median, zip(*found[what, side.name], strict=True)) for side in sides
+        )
+        floor = FLOORS.get(what)
+        lines.append(
+            f"{CLIENTS} clients, {what}: ours {mine:.0f} /s, reference {other:.0f} /s: {mine / other:.1f} x, of CPU {its / own:.1f} x"
+            + (f" (to be: {floor})" if floor else "")
+        )
+    return lines
+
+
 def compare(sides: list[Side], names: list[str], turns: int) -> list[str]:
-    """The lines of the report."""
+    """The lines of the report that are about single requests."""
     found: dict[tuple[str, str], list[float]] = {}
     chance = random.Random(1)
 
@@ -208,11 +249,7 @@ def compare(sides: list[Side], names: list[str], turns: int) -> list[str]:
     ours, theirs = (side.name for side in sides)
     for what in dict.fromkeys(what for what, _ in found):
         mine, other = (statistics.median(found[what, name]) * 1000 for name in (ours, theirs))
-        floor = FLOORS.get(what)
-        lines.append(
-            f"{what}: ours {mine:.2f} ms, reference {other:.2f} ms: {other / mine:.1f} x"
-            + (f" (to be: {floor})" if floor else "")
-        )
+        lines.append(f"{what}: ours {mine:.2f} ms, reference {other:.2f} ms: {other / mine:.1f} x")
     for side in sides:
         for what, plain, most in (
             ("page of 1,000 names from shards", "page of 1,000 names from plain", 1.5),
@@ -233,6 +270,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=30000)
     parser.add_argument("--ranges", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--seconds", type=int, default=4, help="of one run of many clients")
+    parser.add_argument("--rounds", type=int, default=2, help="of such runs")
     parser.add_argument("--port", type=int, default=PORT, help="the first of a hundred")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/sharding"))
     options = parser.parse_args()
@@ -252,6 +291,8 @@ def main() -> int:
             side.make_shards(names, options.shards)
             side.cut("cut", [f"n{at:05d}" for at in range(1, options.ranges)], 1)
         for line in compare(sides, names, options.turns):
+            print(line, flush=True)
+        for line in compare_rates(sides, names, options.rounds, options.seconds):
             print(line, flush=True)
         rows = [f"n{random.randrange(options.ranges):05d}x" for _ in range(200)]
         for side in sides:
