@@ -298,6 +298,8 @@ def main() -> int:
         f"shrink_threshold = 1\nexpansion_limit = {per_shard}\nshard_scanner_batch_size = 1000\n"
         f"cleave_batch_size = {options.batch or 1000}\n"
     )
+    if options.writes:
+        conf += "nice_priority = 10\n"  # what ours have that run for ever
     (options.root / "made").mkdir(parents=True, exist_ok=True)
     made = options.root / "made" / "containers" / "0" / "000" / "made" / "made.db"
     seconds: dict[str, float] = {}

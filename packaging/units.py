@@ -17,7 +17,7 @@ DAEMONS = (
 )  # fmt: skip
 OWN_FILES = ("container-reconciler", "s3-lifecycle", "s3-notifier")
 TITLES = {"s3-lifecycle": "S3 lifecycle rules", "s3-notifier": "S3 event notifier"}
-YIELDING = ("-replicator", "-auditor", "-reconstructor")
+YIELDING = ("-replicator", "-auditor", "-reconstructor", "-sharder")
 WITHOUT_DISKS = ("proxy-server", "container-reconciler")
 
 UNIT = """\
@@ -47,7 +47,7 @@ WantedBy=swift.target
 
 # systemd shares a machine among services first, whatever the priorities of their processes are.
 SHARE = """\
-# What repairs and audits leaves processors and disks to those who serve clients.
+# What repairs, audits and shards leaves processors and disks to those who serve clients.
 CPUWeight=20
 IOWeight=20
 """

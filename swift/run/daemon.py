@@ -34,7 +34,7 @@ HEALTH_CHECK_SECONDS = 5.0
 # Daemons whose work may take all of a processor for hours, and that nobody waits for unless he has asked for one pass.
 YIELDING = frozenset(
     f"{kind}-{what}" for kind in ("account", "container", "object") for what in ("replicator", "auditor")
-) | {"object-reconstructor"}
+) | {"object-reconstructor", "container-sharder"}
 END_SECONDS = 10.0  # for workers that were told to
 _RELOADING = (signal.SIGHUP, signal.SIGUSR1)
 _SIGNALS = frozenset((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, *_RELOADING))
