@@ -1,6 +1,6 @@
 """Containers in shards, ours and the reference's: listings, writes, redirects; and what shards cost against a plain container.
 
-    python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--seconds 4] [--root FOLDER]
+    python bench/sharding.py OURS_BIN REFERENCE_BIN [--shards 100] [--rows 30000] [--ranges 5000] [--seconds 10] [--root FOLDER]
 
 Both sides get a cluster with the same rows, once in a container of their own and once in shards that are made by requests (nobody's sharder
 runs; what those take is cleaving.py's). Requests go in alternation; figures are medians of single requests on one connection, and rates of pages that
@@ -137,6 +137,8 @@ class Side:
         result = Replay(self.cluster.endpoint, file, clients=CLIENTS, seconds=seconds).result()
         used = self.cluster.cpu_seconds() - used
         assert not result.failures, (self.name, result.failures)
+        if not result.requests:
+            raise SystemExit(f"{self.name}: no answer to {paths[0]} in {seconds} s: more --seconds")
         return result.rate, used / result.requests * 1000
 
     def redirect_cpu(self, names: list[str]) -> float:
@@ -270,7 +272,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=30000)
     parser.add_argument("--ranges", type=int, default=5000)
     parser.add_argument("--turns", type=int, default=15)
-    parser.add_argument("--seconds", type=int, default=4, help="of one run of many clients")
+    parser.add_argument("--seconds", type=int, default=10, help="of one run of many clients")
     parser.add_argument("--rounds", type=int, default=2, help="of such runs")
     parser.add_argument("--port", type=int, default=PORT, help="the first of a hundred")
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path("/dev/shm/sharding"))
