@@ -33,13 +33,10 @@ BATCH = 64  # objects that are looked at in one trip
 BATCHES_PER_SECOND = 4  # at least, whatever the limit is
 MAX_BAD_IN_A_ROW = 100
 STATE_FILE = "auditor_proofs.json"
-ETAG_SHARE = (
-    1 / 20
-)  # of large objects, in each pass, that are proved by their ETag though a pass has seen them before
-SAMPLE, MANY = (
-    20,
-    3,
-)  # objects whose names are looked at before anything is judged; so many wrong ones, and no right one, are no accident
+# Of large objects that a pass has seen before, in each pass: those that are proved by their ETag again.
+ETAG_SHARE = 1 / 20
+# Objects whose names are looked at before anything is judged; so many wrong ones, and no right one, are no accident.
+SAMPLE, MANY = 20, 3
 
 
 class GaveUp(Exception):

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from swift.deploy import described, services
+from swift.run.daemon import YIELDING
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 UNITS = ROOT / "etc/systemd"
@@ -38,6 +39,15 @@ def test_what_processes_share_outlives_a_unit():
         assert not re.search("RemoveIPC=yes|PrivateIPC=yes|^DynamicUser", path.read_text(), re.MULTILINE), (
             path
         )
+
+
+def test_units_leave_clients_the_processors_where_their_daemons_do():
+    """Else systemd gives what repairs a share as large as that of the servers, whatever its own priority is."""
+    yielding = {
+        path.name for path in UNITS.glob("*.service") if "\nCPUWeight=20\nIOWeight=20\n" in path.read_text()
+    }
+    assert yielding == {f"swift-{name}{ending}.service" for name in YIELDING for ending in ("", "@")}
+    assert set(MADE["DAEMONS"]) > YIELDING > {"container-sharder", "object-replicator"}
 
 
 def test_no_sandbox_takes_away_what_makes_it_fast():
