@@ -1,9 +1,11 @@
-"""A storage server under the tracer, and requests to it."""
+"""A storage server, under the tracer or not, and requests to it."""
 
 import http.client
 import os
 import pathlib
 import re
+import signal
+import subprocess
 
 from servers import environment, wait_until
 
@@ -26,10 +28,10 @@ ec_num_parity_fragments = 2
 """
 
 
-class TracedServer:
-    """A server of one kind with the device `sda` below `root`. `strings`: bytes of each string that are written down."""
+class StorageServer:
+    """A server of one kind with the device `sda` below `root`; `words` start it. Ends with `stop`."""
 
-    def __init__(self, root, tmp_path, kind="object", strings=300, **options):
+    def __init__(self, root, tmp_path, kind="object", **options):
         self.port = int(options.pop("bind_port", 0)) or free_port()
         self.kind = kind
         self.device = f"{root}/sda"
@@ -42,11 +44,24 @@ class TracedServer:
             f"workers = 0\nswift_dir = {tmp_path}\nlog_file = {tmp_path}/log\n[pipeline:main]\npipeline = {kind}-server\n"
             f"[app:{kind}-server]\nuse = egg:swift#{kind}\n{more}"
         )
-        words = [str(ROOT / "bin" / f"swift-{kind}-server"), str(self.conf)]
-        self.traced = Traced(words, tmp_path / "trace", environment(), strings)
-        self.stop, self.calls = self.traced.stop, self.traced.calls
-        self.trace_text = self.traced.text
+        self.words = [str(ROOT / "bin" / f"swift-{kind}-server"), str(self.conf)]
+        self.process = None
+
+    def start(self):
+        self.process = subprocess.Popen(
+            self.words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            start_new_session=True,
+        )
         wait_until(self.is_up, 60)
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def is_up(self):
         try:
@@ -64,6 +79,17 @@ class TracedServer:
         answer.read()
         connection.close()
         return answer.status
+
+
+class TracedServer(StorageServer):
+    """As `StorageServer`, started. `strings`: bytes of each string that are written down."""
+
+    def __init__(self, root, tmp_path, kind="object", strings=300, **options):
+        super().__init__(root, tmp_path, kind, **options)
+        self.traced = Traced(self.words, tmp_path / "trace", environment(), strings)
+        self.stop, self.calls = self.traced.stop, self.traced.calls
+        self.trace_text = self.traced.text
+        wait_until(self.is_up, 60)
 
 
 def answers(calls):

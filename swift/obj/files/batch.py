@@ -2,8 +2,9 @@
 
 What a batch leaves on disk at any step is, item by item, what `writer` leaves, in the same order: data and metadata into a file
 without a name, synced; then, under the partition lock, the suffix marked and the file linked; then its directory and the new
-directories above it synced; then older files removed; and only then the answer. Fault points bear the same names. So too what a commit of
-a fragment leaves is what `commit` does: it only gives a file another name.
+directories above it synced; then older files removed; and only then the answer. Where `named_first` says so the file is written back before
+it is linked, and synced after. Fault points bear the same names. So too what a commit of a fragment leaves is what `commit` does: it only
+gives a file another name.
 
 `write_batch` is a plain function. It waits for the disk and for nothing else: what would wait for a lock, or needs more than the
 usual steps, comes back as Elsewhere, with nothing done. Who calls it is in `store`.
@@ -25,9 +26,10 @@ from swift.engine.locks import acquire_lock
 from swift.engine.new_file import write_all
 from swift.obj.errors import DeviceUnavailable, Elsewhere, SameTimeConflict
 from swift.obj.files import metadata as _metadata
-from swift.obj.files.calls import start_writing
+from swift.obj.files.calls import start_writing, write_back
 from swift.obj.files.growing import second_place
 from swift.obj.files.layout import ObjectLocation, file_name
+from swift.obj.files.named_first import may_be_named_first
 from swift.obj.files.suffixes import append_invalid
 from swift.obj.files.writer import as_no_space, check_same, check_unchanged, clean_up, is_still
 from swift.obj.store import StoreOptions
@@ -159,11 +161,15 @@ def _write(steps: list[_Step], options: StoreOptions) -> None:
     try:
         prepared = _each(steps, _prepare, options)
         writing = [step for step in prepared if step.file is not None]
-        for step in writing[1:]:  # the first is synced at once
+        for step in writing[1:]:  # the first is waited for at once
             if step.item.bytes:
                 start_writing(step.fd)
-        naming = _each(writing, _sync) + [step for step in prepared if step.durable is not None]
-        named = _each(_link_all(naming), _sync_directory)
+        named_first = bool(writing) and may_be_named_first(writing[0].fd)
+        naming = _each(writing, _bring, named_first) + [step for step in prepared if step.durable is not None]
+        named = _link_all(naming)
+        if named_first:
+            named = _each(named, _sync)
+        named = _each(named, _sync_directory)
         _sync_above([step for step in named if step.file is not None])
         _each([step for step in named if step.error is None], _clean, options)
     finally:
@@ -280,10 +286,19 @@ def _fill(step: _Step, file: SmallFile, options: StoreOptions) -> None:
     fault_point("write:attributes")
 
 
-def _sync(step: _Step) -> None:
+def _bring(step: _Step, named_first: bool) -> None:
+    """Have the file on the disk, as far as that comes before its name."""
     # an error is final: the pages count as written afterwards
-    os.fsync(step.fd)
+    if named_first:
+        write_back(step.fd)
+    else:
+        os.fsync(step.fd)
     fault_point("write:synced")
+
+
+def _sync(step: _Step) -> None:
+    if step.durable is None and step.is_linked:
+        os.fsync(step.fd)
 
 
 def _link_all(steps: list[_Step]) -> list[_Step]:

@@ -2,7 +2,8 @@
 
 The order of every write: data and metadata into a file without a name, file synced, then, under the partition lock,
 the suffix marked for rehashing and the file linked, then the directory and its new parents synced, and only then
-anything older removed. A process that dies anywhere in between leaves the object whole or absent.
+anything older removed. A process that dies anywhere in between leaves the object whole or absent. Where `named_first` says so, the file
+is written back before it is linked, and synced after.
 
 Everything here blocks and is meant to run on the device's pool; `write_file` is one whole trip.
 """
@@ -29,10 +30,12 @@ from swift.obj.errors import (
 )
 from swift.obj.files import late_close
 from swift.obj.files import metadata as _metadata
+from swift.obj.files.calls import write_back
 from swift.obj.files.cleanup import cleanup, is_superseded, unlink_quietly
 from swift.obj.files.decide import current_time
 from swift.obj.files.growing import former_place, link_second, second_place
 from swift.obj.files.layout import ObjectLocation, file_name
+from swift.obj.files.named_first import may_be_named_first
 from swift.obj.files.suffixes import Invalidation
 from swift.obj.store import StoreOptions
 
@@ -199,8 +202,12 @@ class NewObjectFile:
         fault_point("write:written")
         _metadata.write(fd, metadata, self.options.metadata_overflow)
         fault_point("write:attributes")
+        named_first = may_be_named_first(fd)
         try:
-            os.fsync(fd)
+            if named_first:
+                write_back(fd)
+            else:
+                os.fsync(fd)
         except OSError as err:
             raise as_no_space(err) from None
         fault_point("write:synced")
@@ -209,7 +216,7 @@ class NewObjectFile:
         ctype_time = metadata.get("Content-Type-Timestamp") if extension == ".meta" else None
         name = file_name(metadata["X-Timestamp"], extension, ctype_time, fragment)
         try:
-            other = self._link(name, metadata, next_part_power)
+            other = self._link(name, metadata, next_part_power, named_first)
             if other is not None:
                 link_second(where, name, other, next_part_power)
         except OSError as err:
@@ -220,7 +227,7 @@ class NewObjectFile:
         fault_point("write:cleaned")
 
     def _link(
-        self, name: str, metadata: dict[str, str], next_part_power: int | None
+        self, name: str, metadata: dict[str, str], next_part_power: int | None, named_first: bool
     ) -> ObjectLocation | None:
         """Returns the second place that the file is to have."""
         where = self.where
@@ -246,6 +253,8 @@ class NewObjectFile:
                     raise
                 self._close_directory()
                 self._open_directory()
+        if named_first and self._linked:
+            os.fsync(self._file.fd)
         os.fsync(self._dir_fd)
         # also of directories that were there: whoever made them may not have synced them yet. Ours is not empty now, so
         # that no other can come in their place.
