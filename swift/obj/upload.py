@@ -51,7 +51,7 @@ class PlainUpload:
         return {}
 
     def await_commit(self) -> None:
-        """Tell the sender that all is stored, and wait for its word that it counts. Raises Malformed, Refused (500), ClientError."""
+        """Tell the sender that all is stored, and wait for its word that it counts. Raises Malformed, ClientError."""
 
     def drain(self) -> None:
         """Read what is left of the request."""
@@ -82,7 +82,7 @@ class ConfirmedUpload(PlainUpload):
         self.source.send_hundred_continue_response()
         word = self.source.read(len(COMMIT_CONFIRMATION))
         if word != COMMIT_CONFIRMATION:
-            raise Refused(500)
+            raise Malformed("no PUT commit confirmation")
 
 
 class MimeUpload(PlainUpload):
@@ -250,7 +250,7 @@ class MimeUpload(PlainUpload):
         if not self._buffer and not self._more():
             raise Malformed("couldn't find PUT commit MIME doc")
         if self._part_headers().get("X-Document", "").lower() != "put commit":
-            raise Refused(500)
+            raise Malformed("couldn't find PUT commit MIME doc")
         while self._mark not in self._buffer:
             if len(self._buffer) > MAX_DRAIN or not self._more():
                 raise Malformed("couldn't find PUT commit MIME doc")
