@@ -16,7 +16,7 @@ from test.cluster import Cluster
 from test.fuzz.run import Fuzz, shown
 
 BATCH = 5000
-MAX_GROWTH = 40 * 1024 * 1024  # bytes of a process, once it is warm
+MAX_GROWTH = 24 * 1024 * 1024  # bytes of a process, in the second half
 
 
 def main() -> int:
@@ -41,10 +41,12 @@ def main() -> int:
         for start in range(args.start, args.start + args.requests, BATCH):
             found = fuzz.run(range(start, min(start + BATCH, args.start + args.requests)))
             now = fuzz.processes()
-            if not warm or set(now) != set(warm):
-                if warm:
-                    found.fault(f"processes are others than before: {set(now) ^ set(warm)}")
-                warm = now
+            if warm and set(now) != set(warm):
+                found.fault(f"processes are others than before: {set(now) ^ set(warm)}")
+            if start < args.start + args.requests / 2 or set(now) != set(warm):
+                warm = (
+                    now  # caches fill, up to their bounds (doc/security.md): what counts is the second half
+                )
             done = sum(found.statuses.values())
             sizes = " ".join(f"{size >> 20}M/{fds}" for size, fds in now.values())
             print(
@@ -62,7 +64,7 @@ def main() -> int:
             pid: size - warm[pid][0] for pid, (size, _) in now.items() if size - warm[pid][0] > MAX_GROWTH
         }
         print(
-            f"{len(traces)} logs with tracebacks, grown by more than {MAX_GROWTH >> 20} MiB since the first batch: {grown}"
+            f"{len(traces)} logs with tracebacks, grown by more than {MAX_GROWTH >> 20} MiB in the second half: {grown}"
         )
         return 1 if found.faults or traces or grown else 0
 
