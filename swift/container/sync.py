@@ -112,7 +112,7 @@ class ContainerSync(Daemon):
             return str(path)
         path = os.path.join(self.swift_dir, "internal-client.conf")
         if os.path.exists(path):
-            self.logger.warning("internal_client_conf_path is not set, %s is taken", path)
+            self.logger.info("internal_client_conf_path is not set, %s is taken", path)
             return path
         self.logger.warning(
             "internal_client_conf_path is not set, and there is no %s: a pipeline of the daemon's own is taken",
