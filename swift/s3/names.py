@@ -64,7 +64,7 @@ def of_path(
         text.encode()
     except UnicodeError:
         raise S3Error("InvalidURI", Uri=wsgi_quote(path)) from None
-    if "\0" in text:
+    if "\0" in text or text[:1] not in ("/", ""):  # a target may begin otherwise: `*`
         raise S3Error("InvalidURI", Uri=wsgi_quote(path))
     text = text[1:]
     if bucket is not None:

@@ -90,7 +90,15 @@ def test_paths(path, of_host, found):
     assert of_path({"PATH_INFO": path}, OPTIONS, of_host)[1:] == found
 
 
-@pytest.mark.parametrize("path, code", [("/b", "InvalidBucketName"), ("/bucket/\xff", "InvalidURI")])
+@pytest.mark.parametrize(
+    "path, code",
+    [
+        ("/b", "InvalidBucketName"),
+        ("/bucket/\xff", "InvalidURI"),
+        ("*", "InvalidURI"),
+        ("bucket/key", "InvalidURI"),
+    ],
+)
 def test_paths_that_name_nothing(path, code):
     with pytest.raises(S3Error) as raised:
         of_path({"PATH_INFO": path}, OPTIONS, None)

@@ -358,6 +358,14 @@ def test_forms_of_others_go_on(path):
     assert answer[0] == 401 and not answer[2]
 
 
+@pytest.mark.parametrize("path", ["*", "*/", "bucket"])
+def test_forms_to_no_path_at_all(path):
+    """As the target of a request may be."""
+    answer, store = send(body_of(KEY), path)
+    assert code_of(answer) == (400, "InvalidURI")
+    assert not store.kept
+
+
 # -- policies --------------------------------------------------------------------------------------------------------------
 
 
