@@ -271,6 +271,10 @@ def _nodes(args: argparse.Namespace, description: Description) -> list[Node]:
 def _push(args: argparse.Namespace) -> int:
     description = load(args.description)
     nodes = _nodes(args, description)
+    if args.activate and description.manager == "none":
+        raise CommandError(
+            '--activate starts nothing with manager = "none": push, and start services as you do'
+        )
     out = _folder(args, "out")
     for node in nodes:
         tree.NodeTree.of(out, node).check()

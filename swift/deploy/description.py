@@ -51,7 +51,7 @@ FILES = (
     "swift",
 )
 SIGNING = ("off", "sign", "require")
-MANAGERS = ("systemd", "swift-init")
+MANAGERS = ("systemd", "swift-init", "none")
 AUTHS = ("tempauth", "keystone")
 MOST_NODES, MOST_DISKS = 10_000, 1_000  # of a cluster, of a node
 _NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}")

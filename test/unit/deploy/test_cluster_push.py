@@ -437,3 +437,17 @@ def test_only_what_was_announced_is_taken(tmp_path, files, member):
 @pytest.mark.parametrize("request_", [{"do": "format"}, {}, {"do": "look"}])
 def test_senseless_requests_are_refused(request_):
     assert "refused" in receive(request_)
+
+
+def test_where_services_are_somebody_else_s_files_are_all_that_is_looked_at(store, tmp_path):
+    """As in containers: neither a service manager nor our commands are there."""
+    described = tmp_path / "cluster.toml"
+    described.write_text(described.read_text().replace('manager = "swift-init"', 'manager = "none"'))
+    store.run("apply")
+    shutil.rmtree(tmp_path / "bin")
+    assert store.run("push")[-1] == "3 of 3 nodes pushed"
+    assert tell(store.run("check"), "s1") == "as it should be"
+    (store.etc("s2") / "object-server.conf").unlink()
+    assert tell(store.run("check", expect=1), "s2") == "FAILED: object-server.conf is missing"
+    assert 'manager = "none"' in store.run("push", "--activate", expect=1)[-1]
+    assert not (store.etc("s2") / "object-server.conf").exists()

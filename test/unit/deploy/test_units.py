@@ -96,17 +96,44 @@ def test_the_pattern_of_an_upgrade_is_that_of_daemons():
     assert meant(reloaded) == set(MADE["SERVERS"]) and meant(restarted) == set(MADE["DAEMONS"])
 
 
+def compose():
+    return yaml.safe_load((ROOT / "packaging/oci/compose.yaml").read_text())["services"]
+
+
 def test_containers_stop_by_the_signal_that_they_take_for_an_end():
-    found = yaml.safe_load((ROOT / "packaging/oci/compose.yaml").read_text())["services"]
-    assert set(found) == {*MADE["SERVERS"], *MADE["DAEMONS"]} - {"s3-notifier"}
+    found = compose()
+    assert set(found) == {*MADE["SERVERS"], *MADE["DAEMONS"]}
     for name, service in found.items():
         assert (service.get("stop_signal") == "SIGTERM") == (name in MADE["DAEMONS"]), name
-        assert (ROOT / "bin" / service["command"].split()[0]).exists()
+
+
+def test_containers_run_what_is_installed_with_files_that_nodes_have():
+    """The command of a unit, word for word, and a file that the description of a cluster makes for the service."""
+    for name, service in compose().items():
+        command, conf = service["command"].split()
+        assert (ROOT / "bin" / command).exists()
+        assert f"\nExecStart={command} {conf}\n" in (UNITS / f"swift-{name}.service").read_text(), name
+        assert conf.removeprefix("/etc/swift/") in services.files_of(name)
+
+
+def test_containers_of_a_node_are_no_strangers_to_one_another():
+    """What they have in common in memory and beside recon files is told apart by numbers of processes: those of one namespace."""
+    for name, service in compose().items():
+        assert (service["pid"], service["ipc"], service["network_mode"]) == ("host", "host", "host"), name
+        assert not service.get("init"), f"{name}: its main process is the container's, as swift-reload has it"
+        assert "cache:/var/cache/swift" in service["volumes"]
+        assert any(volume.endswith(":/srv/node:rslave") for volume in service["volumes"]), (
+            f"{name} would not see disks that are mounted later, and would hold those that are unmounted"
+        )
+
+
+def test_containers_leave_clients_the_processors_where_units_do():
+    assert {name for name, service in compose().items() if "cpu_shares" in service} == YIELDING
 
 
 @pytest.mark.parametrize("conf", ["bind_ip = 127.0.0.1\n", "bind_ip = 0.0.0.0\n", ""])
 def test_a_container_is_asked_where_it_listens(tmp_path, conf):
-    found = yaml.safe_load((ROOT / "packaging/oci/compose.yaml").read_text())["services"]
+    found = compose()
     _, program, option, script = found["proxy-server"]["healthcheck"]["test"]
     assert (program, option) == ("python3", "-c")
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
