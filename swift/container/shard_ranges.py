@@ -169,10 +169,7 @@ def merge_shard_range(existing: ShardRange | None, incoming: ShardRange) -> Shar
             new[key] = existing[key]
     else:
         changed = True
-    same = all(
-        new[key] == existing[key] for key in ("object_count", "bytes_used", "tombstones", "state", "epoch")
-    )
-    if existing["reported"] and same:
+    if existing["reported"] and _tells_as_much(new, existing):
         new["reported"] = 1
     else:
         new["reported"] = new["reported"] or 0
@@ -185,7 +182,20 @@ def merge_shard_range(existing: ShardRange | None, incoming: ShardRange) -> Shar
             new[key] = existing[key]
     else:
         changed = True
+    if (
+        changed
+        and new["reported"]
+        and not any(item["reported"] and _tells_as_much(new, item) for item in (existing, incoming))
+    ):
+        new["reported"] = 0  # part of each: nobody was told of that
     return new if changed else None
+
+
+def _tells_as_much(item: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Returns True if who was told of the one knows the other."""
+    return all(
+        item[key] == other[key] for key in ("object_count", "bytes_used", "tombstones", "state", "epoch")
+    )
 
 
 def merge_shard_ranges(

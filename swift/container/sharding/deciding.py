@@ -22,14 +22,30 @@ REPAIR_AGE = 14400.0  # seconds that ranges must have stood before they are mend
 
 
 def may_cut(visit: Visit) -> bool:
-    """Returns True if there is something to be cut. A container with two files that never is has rows that nobody lists."""
+    """Returns True if there is something to be cut, else it need not be. A container with two files that never is has rows that nobody lists."""
     options = visit.options
     if visit.own()["state"] != SHARDING or visit.run(
         scan.is_large_enough, visit.broker, options.rows_per_shard, options.minimum_shard_size
     ):
         return True
-    visit.error = "it has too few rows by now"
+    _think_better(visit)
     return False
+
+
+def _think_better(visit: Visit) -> None:
+    """Most rows went between the decision and the look: the container stays as it is. Else a shard would never be cut, and never be merged, and
+    replicas that are to give it their rows would wait for ever."""
+    if not leading.agree(visit):
+        return
+    own = visit.own()
+    if own["state"] != SHARDING or visit.others():
+        return  # somebody has gone on meanwhile
+    when = change.now()
+    info = visit.run(visit.broker.info)
+    visit.store(change.with_statistics(change.forced(own, ACTIVE, when), info, when))
+    fault_point("shard:back:decided")
+    visit.logger.info("%s has too few rows by now: it stays as it is", visit.path)
+    visit.replicate()
 
 
 def find(visit: Visit) -> int:

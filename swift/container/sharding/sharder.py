@@ -317,7 +317,7 @@ class ContainerSharder(ContainerReplicator):
                 self.metrics.timing_since("sharder.sharding.set_state", started)
 
     def _split(self, visit: Visit, gone: bool) -> None:
-        if visit.is_root and visit.own()["state"] == ACTIVE and not visit.others():
+        if visit.own()["state"] == ACTIVE and not visit.others():
             if cleaving.take_back(visit):
                 visit.logger.info("%s has no shards any more", visit.path)
             return

@@ -114,6 +114,25 @@ def test_golden_shard_range_merges(case):
         assert merged == case["merged"]
 
 
+@pytest.mark.parametrize("stale", [True, False])
+def test_what_is_made_of_two_ranges_was_told_to_nobody(stale):
+    """A state that is newer here and a count that is newer there: the root knows the one or the other."""
+    first = shard_ranges.from_wire(load("merge_shard_ranges.json")[0]["incoming"])
+    times = ("0000000030.00000", "0000000020.00000")
+    here = {
+        **first,
+        "state": 40,
+        "state_timestamp": times[not stale],
+        "meta_timestamp": times[1],
+        "reported": 0,
+    }
+    there = {**first, "state": 60, "state_timestamp": times[stale], "meta_timestamp": times[0], "object_count": 5, "reported": 1}  # fmt: skip
+    there["state"] = 60 if stale else 40
+    merged = shard_ranges.merge_shard_range({**here, "timestamp": first["timestamp"]}, there)
+    assert merged["state"] == 40 and merged["object_count"] == 5
+    assert merged["reported"] == int(not stale)
+
+
 def test_shard_ranges_are_stored_and_replaced(tmp_path):
     broker = make(tmp_path)
     first = shard_ranges.from_wire(load("merge_shard_ranges.json")[0]["incoming"])

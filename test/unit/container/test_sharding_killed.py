@@ -110,6 +110,25 @@ def test_while_a_container_is_split(nodes):
     assert all(broker.get_objects(9) == [] for broker in nodes.containers()[ROOT])
 
 
+def test_while_a_container_thinks_better_of_it(nodes):
+    """Most rows have gone before it was looked for cuts: it is not split, by nobody, until it has grown again."""
+    nodes.make()
+    nodes.update(names(45))
+    assert pass_killed_at(nodes, "shard:begin:built")
+    nodes.update(names(43), 2, deleted=1)
+    left = names(45)[43:]
+    assert any(pass_killed_at(nodes, "shard:back:decided") for _ in range(3))
+    for _ in range(4):
+        nodes.shard()
+        nodes.replicate()
+        assert nodes.listing() == left
+    for broker in nodes.containers()[ROOT]:
+        assert (broker.db_state(), broker.own_shard_range()["state"]) == ("unsharded", ACTIVE)
+    nodes.update(names(45), 3)
+    until_done(nodes)
+    assert nodes.listing() == names(45)
+
+
 def test_while_shards_are_merged(nodes):
     nodes.make()
     nodes.update(names(25))
