@@ -179,6 +179,11 @@ def check_proxy_path(path: str, allow_reserved: bool = False) -> None:
 MAX_PARTITION_DIGITS = 10  # of 2^32, the most that a ring can have
 
 
+def is_partition(name: str) -> bool:
+    """Returns True if a partition may have that number, and so that directory: digits, not too many."""
+    return name.isascii() and name.isdecimal() and len(name) <= MAX_PARTITION_DIGITS
+
+
 def check_device_partition(device: str, partition: str) -> None:
     """The names in a storage server's path. Raises BadRequest."""
     if not device or "/" in device or device in (".", ".."):

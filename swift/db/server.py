@@ -15,11 +15,7 @@ from swift.core.concurrency import Event, spawn_n
 from swift.core.config import positive_float, positive_int, truthy
 from swift.core.errors import BadRequest
 from swift.core.hashing import hash_path, storage_directory
-from swift.core.names import (
-    MAX_PARTITION_DIGITS,
-    check_device_partition,
-    split_path,
-)
+from swift.core.names import check_device_partition, is_partition, split_path
 from swift.core.policy import policies
 from swift.core.remembered import Remembered
 from swift.engine.space import Reserve
@@ -156,7 +152,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
         except ValueError as error:
             raise BadRequest(str(error)) from None
         check_device_partition(parts[0], parts[1])
-        if not parts[1].isdecimal() or not parts[1].isascii() or len(parts[1]) > MAX_PARTITION_DIGITS:
+        if not is_partition(parts[1]):
             raise BadRequest(f"Invalid partition: {parts[1][:64]!a}")
         return [part or "" for part in parts]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from swift.core import clock
+from swift.core.names import is_partition
 from swift.engine.threads import DeviceBusy, pool_for
 
 from .devices import device_names, is_there
@@ -57,7 +58,7 @@ class Walker:
         self, device_path: str, wanted: Callable[[int], bool] | None, tidy: bool
     ) -> Iterator[tuple[str, str]]:
         root = f"{device_path}/{self.data_directory}"
-        partitions = [name for name in self._listed(device_path, root) if name.isdecimal()]
+        partitions = [name for name in self._listed(device_path, root) if is_partition(name)]
         clock.shuffle(partitions)
         for partition in partitions:
             if wanted is not None and not wanted(int(partition)):

@@ -8,7 +8,7 @@ from functools import partial
 
 from swift.core import clock
 from swift.core.errors import BadRequest
-from swift.core.names import check_device_partition, split_path
+from swift.core.names import check_device_partition, is_partition, split_path
 from swift.obj.server_inventory import answer_inventory
 from swift.obj.service import ObjectService
 from swift.obj.store import ObjectStore
@@ -31,7 +31,7 @@ def target_of(server: ObjectService, environ: Environ) -> tuple[ObjectStore, str
     except ValueError as error:
         raise BadRequest(str(error)) from None
     check_device_partition(device, partition)
-    if not (partition.isascii() and partition.isdecimal()):
+    if not is_partition(partition):
         raise BadRequest(f"Invalid partition: {partition[:64]!a}")
     policy = server.policy_of(environ)
     return server.stores.get(server.devices.get(device), policy), partition, rest
@@ -71,7 +71,7 @@ def replicate(server: ObjectService, environ: Environ, start_response: StartResp
 
 def _equal(server: ObjectService, store: ObjectStore, compared: str, fragments: str | None) -> list[str]:
     pairs = [pair.partition("=") for pair in compared.split(",")]
-    if len(pairs) > MAX_COMPARED or not all(p.isascii() and p.isdecimal() and d for p, _, d in pairs):
+    if len(pairs) > MAX_COMPARED or not all(is_partition(p) and d for p, _, d in pairs):
         raise BadRequest(f"Invalid {COMPARE}")
     of_fragment = _fragments(fragments, len(pairs))
     equal = []

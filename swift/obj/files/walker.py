@@ -10,6 +10,7 @@ import os
 from itertools import islice
 from typing import Any
 
+from swift.core.names import is_partition
 from swift.obj.directories import is_hash, is_suffix
 from swift.obj.files.decide import decide
 from swift.obj.store import Times
@@ -23,7 +24,7 @@ def list_partitions(datadir: str) -> list[str]:
         names = os.listdir(datadir)
     except FileNotFoundError:
         return []
-    return sorted((name for name in names if name.isdecimal() and name.isascii()), key=int)
+    return sorted((name for name in names if is_partition(name)), key=int)
 
 
 def list_suffixes(partition_dir: str) -> list[str]:

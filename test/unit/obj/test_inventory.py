@@ -92,6 +92,7 @@ def test_a_device_is_told_of(store):
     aside(store, other)
     os.makedirs(f"{store.device.path}/objects-7/1")
     os.makedirs(f"{store.device.path}/objects-8")
+    os.makedirs(f"{store.device.path}/objects/{'9' * 26}7")  # no ring has so many
     for name in ("async_pending/abc/1", "async_pending/abc/2"):
         os.makedirs(f"{store.device.path}/async_pending/abc", exist_ok=True)
         open(f"{store.device.path}/{name}", "w").close()
