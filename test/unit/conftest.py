@@ -1,4 +1,5 @@
-"""Where unit tests keep their files: in memory where that can be, since few of them are about disks and all wait for one otherwise."""
+"""Where unit tests keep their files: in memory where that can be, since few of them are about disks and all wait for one otherwise.
+And which of them are slow."""
 
 import os
 import pathlib
@@ -26,6 +27,36 @@ ON_DISK = {
     "test_pending",
     "test_uring",
 }
+
+# Whole nodes, processes that are killed, thousands of examples: half of the time for a twentieth of the tests. `-m "not slow"` leaves them out.
+SLOW = {
+    "test_another_part_power",
+    "test_cluster_apply",
+    "test_cluster_push",
+    "test_crash",
+    "test_every_command",
+    "test_growing",
+    "test_linear_code",
+    "test_overload",
+    "test_races",
+    "test_recon_command",
+    "test_reconstructor",
+    "test_replicas_agree",
+    "test_replication",
+    "test_replication_crashes",
+    "test_s3_notification_targets",
+    "test_sharding",
+    "test_sharding_decisions",
+    "test_sharding_killed",
+    "test_sharding_random",
+    "test_warm",
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.module.__name__.rpartition(".")[2] in SLOW:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
