@@ -28,7 +28,7 @@ ON_DISK = {
     "test_uring",
 }
 
-# Whole nodes, processes that are killed, thousands of examples: half of the time for a twentieth of the tests. `-m "not slow"` leaves them out.
+# Whole nodes, processes that are killed, thousands of examples: half of the time for a tenth of the tests. `-m "not slow"` leaves them out.
 SLOW = {
     "test_another_part_power",
     "test_cluster_apply",
