@@ -44,9 +44,8 @@ def main() -> int:
             if warm and set(now) != set(warm):
                 found.fault(f"processes are others than before: {set(now) ^ set(warm)}")
             if start < args.start + args.requests / 2 or set(now) != set(warm):
-                warm = (
-                    now  # caches fill, up to their bounds (doc/security.md): what counts is the second half
-                )
+                # caches fill, up to their bounds (doc/security.md): what counts is the second half
+                warm = now
             done = sum(found.statuses.values())
             sizes = " ".join(f"{size >> 20}M/{fds}" for size, fds in now.values())
             print(
