@@ -34,11 +34,11 @@ def seconds_of_iso(text: str) -> int:
 
 def seconds_of(text: str) -> int | None:
     """Seconds since the epoch of a date as clients send it, HTTP's or ISO's; a fraction is dropped. None for what is none."""
-    parts = parsedate_tz(text)
     try:
-        if parts is not None and "T" not in text[:11]:
-            return mktime_tz(parts)
-        return calendar.timegm(datetime.strptime(text.strip()[:19], "%Y-%m-%dT%H:%M:%S").timetuple())
+        if text.lstrip()[:1].isdigit() and "T" in text:
+            return calendar.timegm(datetime.strptime(text.strip()[:19], "%Y-%m-%dT%H:%M:%S").timetuple())
+        parts = parsedate_tz(text)
+        return None if parts is None else mktime_tz(parts)
     except (ValueError, OverflowError):
         return None
 
