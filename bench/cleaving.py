@@ -9,6 +9,7 @@ sharded on all of them. Root only, see reference_etc.py. Figures of two runs on 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import os
 import pathlib
@@ -40,6 +41,8 @@ CLIENT = (
     "[filter:catch_errors]\nuse = egg:swift#catch_errors\n"
 )
 MOST_TURNS = 60
+LONGEST = 900  # seconds until a container is sharded by those that run for ever
+QUIET = 20  # seconds of writes before sharders run, and after
 
 
 def make_database(path: pathlib.Path, rows: int) -> None:
@@ -161,6 +164,40 @@ class Side:
         self.processor += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         assert process.returncode == 0, (self.name, node, process.returncode)
 
+    def watch(self) -> tuple[float, float]:
+        """Sharders that run for ever, from their start until the container is sharded: when that was."""
+        command = [str(self.bin / "swift-container-sharder")]
+        environ = {**bench_cluster._clean_environ(), "PATH": f"{self.bin}:{os.environ['PATH']}"}
+        began, running = time.perf_counter(), []
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        try:
+            for node in bench_cluster.NODES:
+                with open(self.cluster.root / "log" / f"sharder-{node}.log", "ab") as log:
+                    arguments = [*command, str(self.etc / f"container-{node}.conf"), "-v"]
+                    running.append(
+                        subprocess.Popen(
+                            arguments, stdout=log, stderr=log, env=environ, start_new_session=True
+                        )
+                    )
+            while not self.is_sharded:
+                if time.perf_counter() - began > LONGEST:
+                    raise SystemExit(f"{self.name}: not sharded after {LONGEST} s")
+                if any(process.poll() is not None for process in running):
+                    raise SystemExit(f"{self.name}: a sharder ended")
+                time.sleep(0.5)
+        finally:
+            ended = time.perf_counter()
+            for process in running:
+                self.peak = max(self.peak, _proportional(process.pid))
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+            for process in running:
+                process.wait()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.processor += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        self.seconds += ended - began
+        return began, ended
+
     def servers_processor(self) -> float:
         """Seconds of the container servers' processors so far."""
         ticks = 0
@@ -247,15 +284,15 @@ def run(side: Side, rows: int, made: pathlib.Path, writes: bool) -> list[str]:
     busy = []
     servers = side.servers_processor()
     try:
+        if writer is not None:
+            time.sleep(QUIET)
+            busy.append(side.watch())
+            time.sleep(QUIET)
         for _ in range(MOST_TURNS):
-            if writer is not None:
-                time.sleep(4)
-            began = time.perf_counter()
-            for node in bench_cluster.NODES:
-                side.shard(node)
-            busy.append((began, time.perf_counter()))
             if side.is_sharded:
                 break
+            for node in bench_cluster.NODES:
+                side.shard(node)
         else:
             raise SystemExit(f"{side.name}: not sharded after {MOST_TURNS} turns")
     finally:
@@ -299,7 +336,7 @@ def main() -> int:
         f"cleave_batch_size = {options.batch or 1000}\n"
     )
     if options.writes:
-        conf += "nice_priority = 10\n"  # what ours have that run for ever
+        conf += "interval = 1\nnice_priority = 10\n"  # the priority is what ours have that run for ever
     (options.root / "made").mkdir(parents=True, exist_ok=True)
     made = options.root / "made" / "containers" / "0" / "000" / "made" / "made.db"
     seconds: dict[str, float] = {}

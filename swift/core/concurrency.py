@@ -202,7 +202,9 @@ class Hub(epolls.Hub):
         if others:
             self._fire_listeners(others)
         now = clock.monotonic()
-        if now >= self.next_sweep:
+        if (
+            not now < self.next_sweep <= now + SWEEP_INTERVAL
+        ):  # nor is a clock that was set back (a test's) a reason to wait
             self.next_sweep = now + SWEEP_INTERVAL
             self._sweep(now)
 

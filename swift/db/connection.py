@@ -38,6 +38,7 @@ from .schema import chexor
 
 MAX_IDLE_CONNECTIONS = 64
 MAX_IDLE_SECONDS = 5.0  # an open file keeps a device from being unmounted
+CALM_SECONDS = 1.0  # for a sweeper that hangs in a disk nobody waits longer before a fork
 PAGE_CACHE_KIB = 512  # of one connection
 
 Identity = tuple[int, int]
@@ -231,8 +232,10 @@ class ConnectionCache:
         self._idle: OrderedDict[tuple[str, bool], list[Connection]] = OrderedDict()
         self._count = 0
         self._lock = raw_threading.Lock()
+        self._sweeping = raw_threading.Lock()  # held while the sweeper is inside of SQLite
         self._sweeper: Any = None
         self._end = raw_threading.Event()
+        self._is_calm = False
 
     def take(self, path: str, timeout: float, durable: bool = False) -> Connection:
         """A connection to the file that is at `path` now. Raises as open_connection."""
@@ -290,9 +293,19 @@ class ConnectionCache:
             left = bool(self._idle)
             if not left:
                 self._sweeper = None  # the next connection that is given back starts another
-        for conn in old:
-            conn.close()
+        with self._sweeping:
+            for conn in old:
+                conn.close()
         return left
+
+    def before_fork(self) -> None:
+        """Waits until the sweeper, which nobody has called, is out of SQLite: a child would find its mutexes held for ever."""
+        self._is_calm = self._sweeping.acquire(timeout=CALM_SECONDS)
+
+    def after_fork(self) -> None:
+        """In the parent and in the child."""
+        if self._is_calm:
+            self._sweeping.release()
 
     def _start_sweeper(self) -> None:
         """A thread of its own while there is anything idle: in every process, and a close that hangs stalls nobody."""
@@ -333,5 +346,10 @@ class ConnectionCache:
 
 
 CONNECTIONS = ConnectionCache()
+os.register_at_fork(
+    before=CONNECTIONS.before_fork,
+    after_in_parent=CONNECTIONS.after_fork,
+    after_in_child=CONNECTIONS.after_fork,
+)
 after_fork.append(CONNECTIONS.start_over)
 atexit.register(CONNECTIONS.stop_sweeper)

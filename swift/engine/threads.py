@@ -206,6 +206,8 @@ class ThreadPool:
         """Its threads end and its descriptor is closed; whoever submits later starts new ones. False while it has work: then nothing happens."""
         if self.pending or self.waiting:
             return False
+        if self._hub is None and not self._threads:
+            return True  # nobody has submitted anything yet
         if self._hub is not None:
             self._hub.forget_callback(self._bell.fd)
         for _ in range(self._threads):

@@ -70,6 +70,18 @@ def test_a_silent_peer_ends_in_a_timeout_and_the_stream_stays_usable(pair):
     assert client.recv(1) == b"x"
 
 
+def test_a_clock_that_was_set_back_delays_no_time_limit(pair, monkeypatch):
+    """As by a test that shifted it: those after it waited for as long as it had gone ahead."""
+    client, _server = pair
+    ahead = c.clock.monotonic() + 3600
+    with monkeypatch.context() as shifted:
+        shifted.setattr(c.clock, "monotonic", lambda: ahead)
+        c.sleep(0.01)
+    client.set_timeout(0.05)
+    with c.Timeout(20), pytest.raises(TimeoutError):
+        client.recv(1)
+
+
 def test_deadline_bounds_all_waits_together(pair):
     client, _server = pair
     client.set_deadline(0.05)

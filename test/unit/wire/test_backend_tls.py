@@ -75,7 +75,7 @@ def test_nodes_of_one_authority_talk_to_each_other(authority, serve):
     running = serve(settings)
     assert ask(running.port) == b"https"
     assert ask(running.port, b"y" * 3_000_000) == b"https" + b"x" * 3_000_000
-    assert POOL._count == 1  # one connection for both
+    assert len(POOL._idle["127.0.0.1", running.port]) == 1  # one connection for both
 
 
 @pytest.mark.parametrize("who", ["plain", "nobody", "stranger", "other name"])
