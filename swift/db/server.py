@@ -19,7 +19,7 @@ from swift.core.names import check_device_partition, is_partition, split_path
 from swift.core.policy import policies
 from swift.core.remembered import Remembered
 from swift.engine.space import Reserve
-from swift.engine.threads import bound_waits, pool_for, run_in_thread
+from swift.engine.threads import bound_waits, pool_for
 from swift.telemetry.disk_watch import watch_of
 from swift.telemetry.metrics import get_metrics
 from swift.telemetry.served import Served
@@ -270,12 +270,7 @@ class DatabaseServer(StorageServer, Generic[AnyBroker]):
 
     def _merge_now(self, place: Place, done: Event) -> None:
         try:
-            pool = pool_for(place.device_path)
-            merge = self.broker(place).merger.shorten
-            if pool.inline:
-                run_in_thread(merge)
-            else:
-                pool.run_long(merge)
+            pool_for(place.device_path).run_aside(self.broker(place).merger.shorten)
         except Exception as error:
             self.logger.error("ERROR merging pending updates of %s: %s", place.path, error)
         finally:

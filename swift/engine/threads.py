@@ -415,6 +415,7 @@ class DevicePool:
         self.path = path
         self.inline = is_memory_file_system(path)
         self._pool = None if self.inline else _DiskThreads(f"disk {path}", size, limit)
+        self._aside: ThreadPool | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Runs function(*args) and returns its result. Raises what it raises, DeviceBusy (503) or DeviceStuck (507).
@@ -430,6 +431,14 @@ class DevicePool:
         if self._pool is None:
             return function(*args)
         return self._pool.run_long(function, *args)
+
+    def run_aside(self, function: Callable[..., Any], *args: Any) -> Any:
+        """As `run_long`, and in a thread in any case: for what computes for so long that who comes meanwhile would notice."""
+        if self._pool is not None:
+            return self._pool.run_long(function, *args)
+        if self._aside is None:
+            self._aside = ThreadPool(f"memory {self.path}", ASIDE_THREADS, 4096)
+        return self._aside.run_long(function, *args)
 
     def submit(self, function: Callable[..., Any], *args: Any, certain: bool = False) -> Call:
         """As `run` without waiting: `Call.wait` gives the result. Not for inline devices.
@@ -452,6 +461,7 @@ class DevicePool:
         self._pool.leave(function, *args)
 
 
+ASIDE_THREADS = 2
 EXIT_SECONDS = 5.0
 _busy: dict[int, list[bool]] = {}  # a flag for each thread that there is, by its id()
 _pools: dict[str, DevicePool] = {}

@@ -441,6 +441,7 @@ OPTIONS = frozenset(
         "reseller_prefix",
         "reseller_prefixes",
         "resend_interval",
+        "rest_share",
         "retries",
         "reveal_sensitive_prefix",
         "ring_check_interval",

@@ -51,7 +51,7 @@ _NUMBERS = """
     replicate_requests_per_device_per_second replication_concurrency replication_concurrency_per_device
     replication_failure_ratio replication_failure_threshold replication_lock_timeout replicator_workers
     report_again_seconds report_interval request_tries requests_per_device_per_second
-    requests_per_device_rate_buffer resend_interval retries reveal_sensitive_prefix ring_check_interval
+    requests_per_device_rate_buffer resend_interval rest_share retries reveal_sensitive_prefix ring_check_interval
     round_robin_task_cache_size rsync_error_log_line_length rsync_io_timeout rsync_timeout run_pause
     secret_cache_duration segment_size servers_per_port shard_container_threshold shard_scanner_batch_size
     shard_shrink_merge_point shard_shrink_point signing_window slow slow_delete_log_threshold_seconds ssync_bwlimit

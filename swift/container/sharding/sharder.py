@@ -30,6 +30,7 @@ from swift.db.replication.replicator import LOCK_TIMEOUT
 from swift.db.replication.work import Node
 from swift.engine.threads import DeviceBusy, pool_for
 from swift.run.daemon import Overrides, parse_overrides
+from swift.run.rests import NO_RESTS, Rests
 from swift.telemetry import recon_cache
 from swift.telemetry.log import get_logger
 from swift.telemetry.metrics import get_metrics
@@ -56,7 +57,7 @@ _EXPECTED = (DatabaseError, sqlite3.Error, OSError, ValueError)
 
 
 class ContainerSharder(ContainerReplicator):
-    """The daemon. `conf`: the options of database.md 23.5, and ours: `auto_shard_all`. Raises ValueError, ConfigError."""
+    """The daemon. `conf`: the options of database.md 23.5, and ours: `auto_shard_all`, `rest_share`. Raises ValueError, ConfigError."""
 
     def __init__(self, conf: Mapping[str, Any], logger: Any = None, ring: Any = None) -> None:
         conf = {"conn_timeout": "5", **conf}
@@ -83,6 +84,8 @@ class ContainerSharder(ContainerReplicator):
         self.stats_interval = positive_float(conf.get("stats_interval", 3600))
         self._warned: Remembered[tuple[str, str], float] = Remembered(MOST_WARNED, LONGEST_WARNED)
         self._small: Known[bool] = Known()  # containers that are no business of ours, by their files' marks
+        self.rests = NO_RESTS
+        self.rest_share = non_negative_float(conf.get("rest_share", 2))
         self._replication = Figures(self.metrics)
         self._figures: ShardingFigures | None = None  # of the last cycle
         self._logged_at = clock.monotonic()
@@ -118,6 +121,8 @@ class ContainerSharder(ContainerReplicator):
     def run_forever(self, **options: Any) -> None:
         """Cycle after cycle, one in `interval` seconds, the first at a random moment of the first interval."""
         self._take_options(options)
+        self.rests = Rests(self.rest_share)
+        self.terms = dataclasses.replace(self.terms, rests=self.rests)
         sleep(clock.random() * self.interval)
         while True:
             started = clock.monotonic()

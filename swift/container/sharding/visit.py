@@ -46,12 +46,13 @@ class Visit:
         self.error: str | None = None
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """function(*args) in the threads of the container's device."""
-        return self.disk.run_long(function, *args)
+        """function(*args) in the threads of the container's device, and a rest of the daemon's after it."""
+        return self.sharder.rests.call(self.disk.run_long, function, *args)
 
     def run_at(self, spot: Spot) -> Callable[..., Any]:
         """`run` for a database on another device of this node."""
-        return spot.pool(self.local.root).run_long
+        run = spot.pool(self.local.root).run_long
+        return lambda function, *args: self.sharder.rests.call(run, function, *args)
 
     # -- what the container is
 

@@ -18,6 +18,7 @@ import orjson
 
 from swift.engine.fault_points import fault_point
 from swift.engine.threads import DeviceBusy
+from swift.run.rests import NO_RESTS, Rests
 
 from ..errors import DatabaseError
 from . import rsync
@@ -42,6 +43,7 @@ class Terms:
     region: int | None
     agent: str
     with_policy: bool
+    rests: Rests = NO_RESTS
 
 
 class Exchange:
@@ -154,7 +156,7 @@ class Exchange:
                 )
                 return False
             body = b'["merge_items",%b,%b]' % (rows, orjson.dumps(info["id"]))
-            answer = self.peer.send(body)
+            answer = terms.rests.call(self.peer.send, body)
             if not answer.is_good:
                 return self._refused("merge_items", answer)
             point = last
@@ -202,9 +204,8 @@ class Exchange:
             with replica.snapshot() as (path, size, checksum):
                 fault_point("db:exchange:copied")
                 if self.peer.takes_files:
-                    answer = self.peer.send_file(
-                        path, replica.pool, use, replica.file, info["id"], size, checksum
-                    )
+                    arguments = path, replica.pool, use, replica.file, info["id"], size, checksum
+                    answer = self.terms.rests.call(self.peer.send_file, *arguments)
                     if not answer.is_good and answer.status != 404:
                         self._refused("file", answer)
                     return answer.is_good

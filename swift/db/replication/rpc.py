@@ -142,7 +142,7 @@ class ReplicationCalls:
         if turn is None:
             turn = self._turns[key] = Semaphore(AT_A_TIME[kind])
         with turn:
-            return pool_for(where.device_path).run_long(function, *arguments)
+            return pool_for(where.device_path).run_aside(function, *arguments)
 
     def _run(self, where: Spot, operation: Operation, arguments: list[Any]) -> tuple[int, bytes | None]:
         with contextlib.suppress(FileExistsError):

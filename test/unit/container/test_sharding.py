@@ -7,8 +7,10 @@ import pytest
 from swift.container.shard_ranges import ACTIVE, CLEAVED, CREATED, SHARDED, SHARDING, SHRINKING
 from swift.container.sharding import change
 from swift.core import swift_dir
+from swift.core.concurrency import Timeout, sleep, spawn
 from swift.core.hashing import hash_path
 from swift.db.replication.spots import spot
+from swift.run import rests
 from test.shards import ROOT, Shards, names, rows_of, until_done
 
 
@@ -51,6 +53,25 @@ def test_a_second_pass_over_shards_changes_nothing(nodes):
     nodes.shard()
     after = {names: [b.all_shard_ranges() for b in found] for names, found in nodes.containers().items()}
     assert before == after
+
+
+def test_a_sharder_that_runs_for_ever_rests_and_one_with_once_does_not(nodes, monkeypatch):
+    """Moving and sending are what it rests from."""
+    rested = []
+    monkeypatch.setattr(rests, "sleep", rested.append)
+    monkeypatch.setattr(rests, "LEAST", 0)
+    nodes.make()
+    nodes.update(names(45))
+    nodes.shard()
+    assert not rested
+    forever = nodes.sharder(sorted(nodes.running)[0], interval=0.01)
+    running = spawn(forever.run_forever)
+    with Timeout(60):
+        while not rested:
+            sleep(0.01)
+    running.kill()
+    assert all(0 < seconds <= rests.MOST for seconds in rested)
+    assert forever.terms.rests is forever.rests
 
 
 def last_shard(nodes):

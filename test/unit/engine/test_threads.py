@@ -21,6 +21,16 @@ def test_thread_pool_runs_elsewhere_and_carries_results_and_errors(tmp_path):
         pool.run(lambda: 1 // 0)
 
 
+@pytest.mark.parametrize("inline", [True, False])
+def test_what_computes_long_never_runs_inline(tmp_path, monkeypatch, inline):
+    monkeypatch.setattr(threads, "is_memory_file_system", lambda path: inline)
+    pool = threads.DevicePool(str(tmp_path))
+    assert (pool.run_long(threading.get_native_id) == threading.get_native_id()) == inline
+    assert pool.run_aside(threading.get_native_id) != threading.get_native_id()
+    with pytest.raises(ZeroDivisionError):
+        pool.run_aside(lambda: 1 // 0)
+
+
 def test_a_hung_device_refuses_instead_of_queueing_for_ever():
     pool = threads.ThreadPool("test", 1, 2)
     gate = c.raw_threading.Event()
