@@ -81,7 +81,8 @@ def _facts(state: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
     sharding = state["sharding"]
     on_their_way, candidates = len(sharding["containers"]), sharding["candidates"]
     yield "sharding", f"{on_their_way} containers on their way, {candidates} large enough"
-    yield "quarantine", f"{state['quarantined']['total']:g} items"
+    total = state["quarantined"]["total"]
+    yield "quarantine", f"{total:g} item{'s' * (total != 1)}"
     off = state["clocks"]["most_off"]
     yield "clocks", "not known" if off is None else "agree" if not off else f"differ by up to {off:.2f} s"
 

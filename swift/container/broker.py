@@ -7,6 +7,7 @@ moving rows between containers is the sharder's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from swift.core import clock
@@ -19,9 +20,11 @@ from swift.db.items import object_item
 from swift.db.merge import ObjectItem, ObjectRow, is_zero, merge_objects
 from swift.db.pending import Record
 
+from .added_up import added_up
 from .policy_choice import compare
 from .sharded import SHARDED, SHARDING, ShardedDatabase
 
+MANY = 100  # rows from which on it pays to do without triggers
 _ROW_COLUMNS = "ROWID, name, created_at, size, content_type, etag, deleted, storage_policy_index"
 _INFO_COLUMNS = (
     "account, container, created_at, put_timestamp, delete_timestamp, status, status_changed_at, object_count,"
@@ -157,11 +160,12 @@ class ContainerBroker(ShardedDatabase):
     def _store(self, conn: Connection, items: list[ObjectItem]) -> None:
         deletes, inserts = merge_objects(self.rows_named(conn, {item[0] for item in items}), items)
         conn.executemany("DELETE FROM object WHERE ROWID = ?", [(row.rowid,) for row in deletes])
-        conn.executemany(
-            "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [row[1:] for row in inserts],
-        )
+        with added_up(conn) if len(inserts) >= MANY else nullcontext():
+            conn.executemany(
+                "INSERT INTO object (name, created_at, size, content_type, etag, deleted, storage_policy_index)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [row[1:] for row in inserts],
+            )
 
     @staticmethod
     def rows_named(conn: Connection, names: Iterable[str]) -> dict[tuple[str, int], ObjectRow]:

@@ -1,7 +1,7 @@
 """Rows on their way from one database file into another, inside of SQLite (database.md 20.7). All of it blocks.
 
-What a transaction moves is bounded. Rows whose name is new in the target go over as they are, in one statement, without the triggers: what
-those would have added up is added up once for all. Where both have a row, and not the same, they are merged as everywhere (8.2).
+What a transaction moves is bounded. Rows whose name is new in the target go over as they are, in one statement (`added_up`). Where both
+have a row, and not the same, they are merged as everywhere (8.2).
 A move may be broken off and begun anew: a row that is there already is no news.
 """
 
@@ -12,16 +12,12 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-try:
-    from _md5 import md5  # for some bytes at a time it takes half as long as hashlib's
-except ImportError:  # built without it
-    from hashlib import md5
-
 from swift.db.connection import Connection
 from swift.db.errors import DatabaseReplaced
 from swift.db.merge import ObjectItem
 from swift.engine.fault_points import fault_point
 
+from ..added_up import added_up
 from ..broker import ContainerBroker
 
 _COLUMNS = "name, created_at, size, content_type, etag, deleted, storage_policy_index"
@@ -125,57 +121,11 @@ def _is_free(conn: Connection, rows: Rows) -> bool:
 
 def _take_new(conn: Connection, where: str, args: list[Any]) -> int:
     """Take over rows whose name and policy are new here, all in one statement or, where `args` has tuples, one by one; returns how many."""
-    before = conn.execute("SELECT coalesce(max(ROWID), 0) FROM main.object").fetchone()[0]
-    before = max(before, _sequence(conn))
     insert = f"INSERT INTO main.object ({_COLUMNS}) SELECT {_COLUMNS} FROM source.object s WHERE {where}"
-    with _without_triggers(conn):
+    with added_up(conn):
         one_by_one = isinstance(args[0], tuple)
         count = (conn.executemany if one_by_one else conn.execute)(insert, args).rowcount
-    if count > 0:
-        _add_up(conn, before)
     return max(count, 0)
-
-
-def _sequence(conn: Connection) -> int:
-    found = conn.execute("SELECT seq FROM main.sqlite_sequence WHERE name = 'object'").fetchone()
-    return int(found[0]) if found else 0
-
-
-@contextmanager
-def _without_triggers(conn: Connection) -> Iterator[None]:
-    """Nobody else sees the table without its triggers: they come and go within one transaction."""
-    stored = conn.execute(
-        "SELECT name, sql FROM main.sqlite_master WHERE type = 'trigger' AND tbl_name = 'object'"
-    ).fetchall()
-    for name, _ in stored:
-        conn.execute(f"DROP TRIGGER main.{name}")
-    yield
-    for _, sql in stored:
-        conn.execute(sql)
-
-
-def _add_up(conn: Connection, before: int) -> None:
-    """What the triggers do for each row, for all rows with ids above `before`."""
-    for policy, count, size in conn.execute(
-        "SELECT storage_policy_index, sum(1 - deleted), sum(size) FROM main.object WHERE ROWID > ? GROUP BY 1",
-        (before,),
-    ).fetchall():
-        conn.execute(
-            "INSERT OR IGNORE INTO main.policy_stat (storage_policy_index, object_count, bytes_used) VALUES (?, 0, 0)",
-            (policy,),
-        )
-        conn.execute(
-            "UPDATE main.policy_stat SET object_count = object_count + ?, bytes_used = bytes_used + ?"
-            " WHERE storage_policy_index = ?",
-            (count, size, policy),
-        )
-    # as bytes: else each would be decoded to be encoded again
-    query = "SELECT CAST(name || '-' || created_at AS BLOB) FROM main.object WHERE ROWID > ?"
-    change = 0
-    for (text,) in conn.execute(query, (before,)):
-        change ^= int.from_bytes(md5(text, usedforsecurity=False).digest(), "big")
-    old = conn.execute("SELECT hash FROM main.container_info").fetchone()[0]
-    conn.execute("UPDATE main.container_info SET hash = ?", (f"{int(old, 16) ^ change:032x}",))
 
 
 @contextmanager
