@@ -460,7 +460,8 @@ if os.geteuid() == 0:
             assert number < 1000
         assert len(acknowledged) * size > 6_000_000
         assert_whole_or_absent(cluster, "/c", acknowledged, refused)
-        assert wait_until(lambda: not left_over(cluster))
+        # an upload that a server still waits for ends after client_timeout, 60 s
+        assert wait_until(lambda: not left_over(cluster), 120)
         for name in acknowledged:
             # 404: most of its primaries had no room for it. They know now that it is deleted.
             assert cluster.request("DELETE", f"/c/{name}").status in (204, 404), name
