@@ -3,7 +3,7 @@
     python bench/cleaving.py OURS_BIN [REFERENCE_BIN] [--rows 1000000] [--shards 10] [--writes] [--root FOLDER] [--port 38100]
 
 The container is made once, in one file, and copied to its three nodes. Sharders run with `once`, node after node, until the container is
-sharded on all of them. Root only, see reference_etc.py. Figures of two runs on a machine that does other work say little: ratios count.
+sharded on all of them; with --writes they run for ever, all at once, and somebody writes before, meanwhile and after. Root only, see reference_etc.py. Figures of two runs on a machine that does other work say little: ratios count.
 """
 
 from __future__ import annotations

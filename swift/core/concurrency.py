@@ -202,9 +202,8 @@ class Hub(epolls.Hub):
         if others:
             self._fire_listeners(others)
         now = clock.monotonic()
-        if (
-            not now < self.next_sweep <= now + SWEEP_INTERVAL
-        ):  # nor is a clock that was set back (a test's) a reason to wait
+        # a clock that was set back, as tests do, is no reason to wait for the time that it had been
+        if not now < self.next_sweep <= now + SWEEP_INTERVAL:
             self.next_sweep = now + SWEEP_INTERVAL
             self._sweep(now)
 
